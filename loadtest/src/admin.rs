@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::Campaign;
 use crate::wire::call::{CallError, Caller, Reply};
-use crate::wire::request::Target;
+use crate::wire::request::{BadTarget, Target};
 
 /// The SKU of every campaign that the tester opens.
 pub const SKU: &str = "unit";
@@ -73,9 +73,14 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// An admin plane at an address; `headers` are whole lines (tenant, token).
-    pub fn new(target: Target, headers: &[String]) -> Self {
-        Self { caller: Caller::new(target, headers, CALL_TIMEOUT) }
+    /// The admin plane at `http://host:port`, for one tenant.
+    ///
+    /// # Errors
+    /// When the address is not one.
+    pub fn connect(url: &str, tenant: &str, token: Option<&str>) -> Result<Self, BadTarget> {
+        let token = token.map(|token| format!("Authorization: Bearer {token}"));
+        let headers: Vec<String> = std::iter::once(format!("X-Tenant-ID: {tenant}")).chain(token).collect();
+        Ok(Self { caller: Caller::new(Target::parse(url)?, &headers, CALL_TIMEOUT) })
     }
 
     fn expect(

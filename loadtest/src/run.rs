@@ -69,29 +69,21 @@ pub enum RunError {
     /// A file.
     #[error("{0}: {1}")]
     File(String, io::Error),
+    /// A run of a series broke a promise.
+    #[error("a promise was broken: {0}")]
+    Broken(String),
+    /// A series of runs was ended by a signal.
+    #[error("ended by a signal")]
+    Interrupted,
     /// Anything else, in words.
     #[error("{0}")]
     Setup(String),
 }
 
 impl RunOptions {
-    /// Headers of admin calls.
-    fn admin_headers(&self) -> Vec<String> {
-        let token = self.admin_token.iter().map(|token| format!("Authorization: Bearer {token}"));
-        std::iter::once(format!("X-Tenant-ID: {}", self.tenant)).chain(token).collect()
-    }
-
     /// Headers of data-plane requests.
     fn data_headers(&self) -> Vec<String> {
         std::iter::once(format!("X-Tenant-ID: {}", self.tenant)).chain(self.headers.iter().cloned()).collect()
-    }
-
-    /// The admin plane.
-    ///
-    /// # Errors
-    /// When its address is not one.
-    pub fn admin(&self) -> Result<Admin, BadTarget> {
-        Ok(Admin::new(Target::parse(&self.admin)?, &self.admin_headers()))
     }
 }
 
@@ -126,7 +118,7 @@ pub fn run(
         clock: Clock::start(),
         interrupt: interrupt.clone(),
     });
-    let mut admin = options.admin()?;
+    let mut admin = Admin::connect(&options.admin, &options.tenant, options.admin_token.as_deref())?;
     let workers = Workers::spawn(&plan)?;
 
     let mut opened = Vec::new();

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::outcome::Path;
 use crate::summary::{Latencies, Summary};
+use crate::verify::Verdict;
 
 /// The whole result.
 pub fn render(summary: &Summary) -> String {
@@ -51,17 +52,7 @@ fn write_all(out: &mut String, summary: &Summary) -> std::fmt::Result {
         writeln!(out, "*** THE CLIENT WAS SATURATED: this run says nothing about the engine ***")?;
     }
     match &summary.verification {
-        Some(verdict) => {
-            writeln!(
-                out,
-                "verify: {} promises held against {} exported orders",
-                verdict.answers_logged, verdict.orders_exported
-            )?;
-            for check in &verdict.checks {
-                let mark = if check.passed { "ok    " } else { "BROKEN" };
-                writeln!(out, "  {mark} {:<28} {}", check.name, check.detail)?;
-            }
-        }
+        Some(verdict) => out.push_str(&render_verdict(verdict)),
         None => writeln!(out, "verify: not done")?,
     }
     for objective in &summary.objectives {
@@ -74,6 +65,18 @@ fn write_all(out: &mut String, summary: &Summary) -> std::fmt::Result {
         writeln!(out, "  {reason}")?;
     }
     Ok(())
+}
+
+/// The checks of every promise.
+pub fn render_verdict(verdict: &Verdict) -> String {
+    let (answers, orders) = (verdict.answers_logged, verdict.orders_exported);
+    let mut out =
+        format!("verify: {answers} answers of the client's log held against {orders} exported orders\n");
+    for check in &verdict.checks {
+        let mark = if check.passed { "ok    " } else { "BROKEN" };
+        out += &format!("  {mark} {:<28} {}\n", check.name, check.detail);
+    }
+    out
 }
 
 fn write_row(out: &mut String, name: &str, latencies: &Latencies) -> std::fmt::Result {

@@ -17,6 +17,11 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new(DIGITS).expect("three digits are within the limits")
 }
 
+/// Records a value however large. (`saturating_record` would cut it off at the size of the moment.)
+fn record(histogram: &mut Histogram<u64>, value: u64) {
+    histogram.record(value).expect("histograms grow as needed");
+}
+
 /// Nanoseconds as whole microseconds, rounded up so that nothing takes no time.
 pub fn micros(ns: u64) -> u64 {
     ns.div_ceil(1_000).max(1)
@@ -123,14 +128,14 @@ impl Recorder {
             self.touched.push(key);
             Box::default()
         });
-        cell.response.saturating_record(micros(response_ns));
-        cell.service.saturating_record(micros(service_ns));
+        record(&mut cell.response, micros(response_ns));
+        record(&mut cell.service, micros(service_ns));
     }
 
     /// Counts how late a request was sent.
     pub fn record_lag(&mut self, lag_ns: u64, own_lag_ns: u64) {
-        self.lag.saturating_record(lag_ns / 1_000);
-        self.own_lag.saturating_record(own_lag_ns / 1_000);
+        record(&mut self.lag, lag_ns / 1_000);
+        record(&mut self.own_lag, own_lag_ns / 1_000);
     }
 
     /// Remembers an unexpected answer for the report.
@@ -173,13 +178,14 @@ mod tests {
         let mut recorder = Recorder::new(2);
         let key = CellKey { phase: 1, path: Path::Lookup, outcome: Outcome::Unsent };
         recorder.record(key, 1_500, 900);
-        recorder.record(key, 2_000_000, 1);
+        recorder.record(key, 3_600_000_000_000, 1);
         recorder.note_oddity("418".into());
         let frame = recorder.take(1);
         assert_eq!(frame.cells.len(), 1);
         assert_eq!(frame.cells[0].0, key);
         assert_eq!(frame.cells[0].1.response.len(), 2);
         assert_eq!(frame.cells[0].1.response.min(), 2, "microseconds are rounded up");
+        assert!(frame.cells[0].1.response.max() >= 3_600_000_000, "an hour is not cut off");
         assert_eq!(frame.oddities["418"], 1);
         assert!(recorder.take(2).cells.is_empty());
     }

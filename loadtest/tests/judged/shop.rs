@@ -70,7 +70,6 @@ struct Books {
 /// A running shop; it ends with the test process.
 pub struct Shop {
     pub url: String,
-    pub started: Instant,
 }
 
 struct Request {
@@ -95,7 +94,7 @@ impl Shop {
                 let _ = std::thread::Builder::new().stack_size(128 * 1024).spawn(serve);
             }
         });
-        Self { url, started }
+        Self { url }
     }
 }
 
@@ -180,7 +179,10 @@ fn answer(request: &Request, books: &Mutex<Books>, habits: &Habits) -> Value {
     match (request.method.as_str(), parts.as_slice()) {
         ("POST", ["api", "v1", "campaigns"]) => open_campaign(&mut books, &request.body),
         ("PATCH", ["api", "v1", "campaigns", campaign, sku]) => {
-            books.sales.get_mut(&format!("{campaign}/{sku}")).unwrap().ended = true;
+            let change: Value = serde_json::from_slice(&request.body).unwrap();
+            let sale = books.sales.get_mut(&format!("{campaign}/{sku}")).unwrap();
+            sale.stock = change["stock"].as_u64().unwrap_or(sale.stock);
+            sale.ended = change["open"] != true;
             reply(200, json!({}))
         }
         ("GET", ["api", "v1", "campaigns", campaign, sku, "audit"]) => {
@@ -262,7 +264,7 @@ fn purchase(books: &mut Books, name: &str, request: &Request, habits: &Habits) -
         return problem(409, "already-purchased");
     }
     let id = format!("o-{number:08}");
-    let every = |n: Option<u64>| n.is_some_and(|n| number % n == 0);
+    let every = |n: Option<u64>| n.is_some_and(|n| number.is_multiple_of(n));
     let answer = json!({ "order_id": id, "buyer": request.buyer, "quantity": quantity, "status": "pre_pay" });
     if every(habits.lose_every) {
         return reply(201, answer);
