@@ -1,1 +1,4 @@
-//! A flash-sale engine.
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod domain;
+pub mod orders;
