@@ -2,3 +2,5 @@
 
 pub mod domain;
 pub mod orders;
+pub mod settings;
+pub mod telemetry;
