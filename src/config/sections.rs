@@ -1,0 +1,103 @@
+//! The sections that belong to the engine as a whole.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{FieldError, NodeId, Rate};
+use crate::settings::within;
+
+/// `[node]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeSettings {
+    /// The number of this engine among those that sell the same stock, 0 to 1,023. Part of every order id. Default 0.
+    pub id: u16,
+}
+
+impl NodeSettings {
+    /// Checks the number.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn check(&self) -> Result<(), FieldError> {
+        within("id", self.id, 0..=NodeId::MAX)
+    }
+}
+
+/// `[queue]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueSettings {
+    /// Admitted orders that may wait for the order writers. When as many wait, purchases are answered 503.
+    /// Default 65,536: about a second of the store's work.
+    pub orders_max: usize,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self { orders_max: 65_536 }
+    }
+}
+
+impl QueueSettings {
+    /// Checks the range.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn check(&self) -> Result<(), FieldError> {
+        within("orders_max", self.orders_max, 1..=10_000_000)
+    }
+}
+
+/// `[admission]`: the node's own limits. Each sale has its own besides.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdmissionSettings {
+    /// Purchase requests a second that one buyer may make over time; 0 sets no limit. Default 5.
+    pub buyer_rate_per_s: u32,
+    /// Purchase requests that one buyer may make at once after a quiet time. Default 10.
+    pub buyer_burst: u32,
+    /// Buyers whose rate is known at once, 16 bytes each. Beyond them the oldest are forgotten. Default 1,048,576.
+    pub buyers_max: usize,
+    /// Admissions a second over all sales of this node; 0 (the default) sets no limit.
+    pub node_rate_per_s: u32,
+    /// Admissions at once over all sales after a quiet time. Default 1,000.
+    pub node_burst: u32,
+}
+
+impl Default for AdmissionSettings {
+    fn default() -> Self {
+        Self {
+            buyer_rate_per_s: 5,
+            buyer_burst: 10,
+            buyers_max: 1 << 20,
+            node_rate_per_s: 0,
+            node_burst: 1_000,
+        }
+    }
+}
+
+impl AdmissionSettings {
+    const RATE_MAX: u32 = 10_000_000;
+
+    /// Checks each value's range.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn check(&self) -> Result<(), FieldError> {
+        within("buyer_rate_per_s", self.buyer_rate_per_s, 0..=Self::RATE_MAX)?;
+        within("buyer_burst", self.buyer_burst, 1..=Self::RATE_MAX)?;
+        within("buyers_max", self.buyers_max, 1_024..=1 << 28)?;
+        within("node_rate_per_s", self.node_rate_per_s, 0..=Self::RATE_MAX)?;
+        within("node_burst", self.node_burst, 1..=Self::RATE_MAX)
+    }
+
+    /// The rate of one buyer, if there is a limit.
+    pub fn buyer_rate(&self) -> Option<Rate> {
+        (self.buyer_rate_per_s > 0).then_some(Rate { per_s: self.buyer_rate_per_s, burst: self.buyer_burst })
+    }
+
+    /// The rate of the node, if there is a limit.
+    pub fn node_rate(&self) -> Option<Rate> {
+        (self.node_rate_per_s > 0).then_some(Rate { per_s: self.node_rate_per_s, burst: self.node_burst })
+    }
+}
