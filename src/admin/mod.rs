@@ -2,4 +2,4 @@
 
 mod settings;
 
-pub use settings::{AdminSettings, SaleLimitSettings};
+pub use settings::AdminSettings;

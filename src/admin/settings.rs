@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{FieldError, SaleLimits};
+use crate::domain::FieldError;
 use crate::settings::{Secret, within};
 
 /// `[admin]`
@@ -29,8 +29,6 @@ pub struct AdminSettings {
     pub store_reads_max: usize,
     /// How long requests in flight may take to finish after the order to stop, in milliseconds. Default 5,000.
     pub drain_ms: u64,
-    /// The largest terms a sale may have.
-    pub sale_limits: SaleLimitSettings,
 }
 
 impl Default for AdminSettings {
@@ -45,47 +43,7 @@ impl Default for AdminSettings {
             page_rows_max: 10_000,
             store_reads_max: 4,
             drain_ms: 5_000,
-            sale_limits: SaleLimitSettings::default(),
         }
-    }
-}
-
-/// `[admin.sale_limits]`
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SaleLimitSettings {
-    /// Bytes of a title. Default 200.
-    pub title_bytes_max: usize,
-    /// Units of one sale. Default 100,000,000.
-    pub stock_max: u32,
-    /// Seconds to pay. Default a week.
-    pub pay_within_s_max: u32,
-    /// Admissions a second of one sale, and its burst. Default 10,000,000.
-    pub rate_max: u32,
-    /// Sales of all tenants, ended ones included: each takes memory. Default 10,000.
-    pub sales_max: usize,
-}
-
-impl Default for SaleLimitSettings {
-    fn default() -> Self {
-        let SaleLimits { title_bytes_max, stock_max, pay_within_s_max, rate_max } = SaleLimits::default();
-        Self { title_bytes_max, stock_max, pay_within_s_max, rate_max, sales_max: 10_000 }
-    }
-}
-
-impl SaleLimitSettings {
-    /// The limits as the domain checks them.
-    pub fn limits(&self) -> SaleLimits {
-        let Self { title_bytes_max, stock_max, pay_within_s_max, rate_max, .. } = *self;
-        SaleLimits { title_bytes_max, stock_max, pay_within_s_max, rate_max }
-    }
-
-    fn check(&self) -> Result<(), FieldError> {
-        within("sale_limits.title_bytes_max", self.title_bytes_max, 1..=4_096)?;
-        within("sale_limits.stock_max", self.stock_max, 1..=2_000_000_000)?;
-        within("sale_limits.pay_within_s_max", self.pay_within_s_max, 1..=366 * 24 * 3600)?;
-        within("sale_limits.rate_max", self.rate_max, 1..=1_000_000_000)?;
-        within("sale_limits.sales_max", self.sales_max, 1..=1_000_000)
     }
 }
 
@@ -113,8 +71,7 @@ impl AdminSettings {
         within("request_timeout_ms", self.request_timeout_ms, 100..=600_000)?;
         within("page_rows_max", self.page_rows_max, 1..=1_000_000)?;
         within("store_reads_max", self.store_reads_max, 1..=64)?;
-        within("drain_ms", self.drain_ms, 0..=600_000)?;
-        self.sale_limits.check()
+        within("drain_ms", self.drain_ms, 0..=600_000)
     }
 }
 
@@ -141,7 +98,7 @@ mod tests {
     #[test]
     fn each_number_has_a_range() {
         type Break = fn(&mut AdminSettings);
-        let breaks: [(&str, Break); 12] = [
+        let breaks: [(&str, Break); 7] = [
             ("body_bytes_max", |s| s.body_bytes_max = 1),
             ("connections_max", |s| s.connections_max = 0),
             ("header_read_timeout_ms", |s| s.header_read_timeout_ms = 0),
@@ -149,11 +106,6 @@ mod tests {
             ("page_rows_max", |s| s.page_rows_max = 0),
             ("store_reads_max", |s| s.store_reads_max = 0),
             ("drain_ms", |s| s.drain_ms = u64::MAX),
-            ("sale_limits.title_bytes_max", |s| s.sale_limits.title_bytes_max = 0),
-            ("sale_limits.stock_max", |s| s.sale_limits.stock_max = 0),
-            ("sale_limits.pay_within_s_max", |s| s.sale_limits.pay_within_s_max = 0),
-            ("sale_limits.rate_max", |s| s.sale_limits.rate_max = 0),
-            ("sale_limits.sales_max", |s| s.sale_limits.sales_max = 0),
         ];
         for (field, break_it) in breaks {
             assert_eq!(wrong_field(break_it), Some(field));

@@ -100,17 +100,17 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_toml_with_origins_and_without_secrets() {
-        let config = config(&[("SECKILL__ADMIN__TOKEN", "t0ken"), ("SECKILL__QUEUE__ORDERS_MAX", "9")]);
+        let config = config(&[("SECKILL__ADMIN__TOKEN", "t0ken"), ("SECKILL__STORE__QUEUE_ORDERS_MAX", "9")]);
         let text = config.effective();
         let table: Table = text.parse().unwrap();
-        assert_eq!(table["queue"]["orders_max"].as_integer(), Some(9));
+        assert_eq!(table["store"]["queue_orders_max"].as_integer(), Some(9));
         assert_eq!(table["admin"]["token"].as_str(), Some(Secret::MASK));
         assert!(!text.contains("t0ken"));
         let origin = |start: &str| {
             let line = text.lines().find(|line| line.starts_with(start)).unwrap();
             line.rsplit_once("# ").unwrap().1.to_owned()
         };
-        assert_eq!(origin("orders_max ="), "env SECKILL__QUEUE__ORDERS_MAX");
+        assert_eq!(origin("queue_orders_max ="), "env SECKILL__STORE__QUEUE_ORDERS_MAX");
         assert_eq!(origin("token ="), "env SECKILL__ADMIN__TOKEN");
         assert_eq!(origin("data_dir ="), "default");
     }

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
-use super::sections::{AdmissionSettings, NodeSettings, QueueSettings};
+use super::sections::{AdmissionSettings, LedgerSettings, NodeSettings, check_sqlite, check_store};
 use crate::admin::AdminSettings;
 use crate::domain::FieldError;
+use crate::orders::WriterSettings;
+use crate::orders::sqlite::SqliteSettings;
 use crate::telemetry::{LogSettings, TelemetrySettings};
 
 /// The configuration of an engine. Every key has a default.
@@ -20,8 +22,12 @@ pub struct Settings {
     pub node: NodeSettings,
     /// The node's own limits.
     pub admission: AdmissionSettings,
-    /// The queue to the order writers.
-    pub queue: QueueSettings,
+    /// The sales.
+    pub ledger: LedgerSettings,
+    /// The way from admission to the order store.
+    pub store: WriterSettings,
+    /// The embedded order store.
+    pub sqlite: SqliteSettings,
     /// The control plane.
     pub admin: AdminSettings,
     /// The figures that are kept.
@@ -36,7 +42,9 @@ impl Default for Settings {
             data_dir: "data".into(),
             node: NodeSettings::default(),
             admission: AdmissionSettings::default(),
-            queue: QueueSettings::default(),
+            ledger: LedgerSettings::default(),
+            store: WriterSettings::default(),
+            sqlite: SqliteSettings::default(),
             admin: AdminSettings::default(),
             telemetry: TelemetrySettings::default(),
             log: LogSettings::default(),
@@ -57,10 +65,12 @@ impl Settings {
 
     /// Everything that is wrong with the values, at most one problem a section. Origins are left empty.
     pub fn check(&self) -> Vec<Problem> {
-        let sections: [(&str, Result<(), FieldError>); 6] = [
+        let sections: [(&str, Result<(), FieldError>); 8] = [
             ("node", self.node.check()),
             ("admission", self.admission.check()),
-            ("queue", self.queue.check()),
+            ("ledger", self.ledger.check()),
+            ("store", check_store(&self.store)),
+            ("sqlite", check_sqlite(&self.sqlite)),
             ("admin", self.admin.check()),
             ("telemetry", self.telemetry.check()),
             ("log", self.log.check()),

@@ -260,16 +260,19 @@ mod tests {
 
     #[test]
     fn a_later_place_wins_and_each_value_knows_its_own() {
-        let text = "data_dir = \"from-file\"\n[node]\nid = 1\n[queue]\norders_max = 100\n";
+        let text = "data_dir = \"from-file\"\n[node]\nid = 1\n[store]\nqueue_orders_max = 100\n";
         let (folder, source) = file(text);
-        let vars = [("SECKILL__NODE__ID", "2"), ("SECKILL__QUEUE__ORDERS_MAX", "200"), ("OTHER", "x")];
+        let vars = [("SECKILL__NODE__ID", "2"), ("SECKILL__STORE__QUEUE_ORDERS_MAX", "200"), ("OTHER", "x")];
         let source = with_env(source, &vars).with_flag("--node-id", "node.id", "3".into());
         let config = source.load().unwrap();
         assert_eq!(config.settings.node.id, 3);
-        assert_eq!(config.settings.queue.orders_max, 200);
+        assert_eq!(config.settings.store.queue_orders_max, 200);
         assert_eq!(config.settings.data_dir, PathBuf::from("from-file"));
         assert_eq!(config.origin("node.id"), Origin::Flag("--node-id"));
-        assert_eq!(config.origin("queue.orders_max"), Origin::Env("SECKILL__QUEUE__ORDERS_MAX".into()));
+        assert_eq!(
+            config.origin("store.queue_orders_max"),
+            Origin::Env("SECKILL__STORE__QUEUE_ORDERS_MAX".into())
+        );
         assert_eq!(config.origin("data_dir"), Origin::File(folder.path().join("seckill.toml")));
         assert_eq!(config.origin("log.level"), Origin::Default);
     }
@@ -281,16 +284,18 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_named_with_their_place() {
-        let (_folder, source) = file("[queue]\norders_mx = 1\n");
+        let (_folder, source) = file("[store]\nqueue_orders_mx = 1\n");
         let problem = only_problem(&source);
-        assert_eq!(problem.key, "queue.orders_mx");
+        assert_eq!(problem.key, "store.queue_orders_mx");
         assert!(problem.origin.ends_with("seckill.toml"), "{problem}");
-        assert!(problem.text.contains("orders_max"), "{problem}");
+        assert!(problem.text.contains("queue_orders_max"), "{problem}");
 
-        let (_folder, source) = file("[quue]\norders_max = 1\n");
-        assert_eq!(only_problem(&source).key, "quue");
+        let (_folder, source) = file("[stroe]\nqueue_orders_max = 1\n");
+        assert_eq!(only_problem(&source).key, "stroe");
 
-        for (name, key) in [("SECKILL__QUEUE__ORDERS_MX", "queue.orders_mx"), ("SECKILL__TYPO", "typo")] {
+        for (name, key) in
+            [("SECKILL__STORE__QUEUE_ORDERS_MX", "store.queue_orders_mx"), ("SECKILL__TYPO", "typo")]
+        {
             let problem = only_problem(&env(&[(name, "1")]));
             assert_eq!((problem.key.as_str(), problem.origin.as_str()), (key, &*format!("env {name}")));
         }
@@ -303,22 +308,22 @@ mod tests {
             ("SECKILL__DATA_DIR", "true"),
             ("SECKILL__LOG__FORMAT", "json"),
             ("SECKILL__ADMIN__LISTEN", "[::1]:9091"),
-            ("SECKILL__QUEUE__ORDERS_MAX", " 7 "),
+            ("SECKILL__STORE__QUEUE_ORDERS_MAX", " 7 "),
         ]);
         let settings = config.load().unwrap().settings;
         assert!(settings.admin.token.matches(b"0123"));
         assert_eq!(settings.data_dir, PathBuf::from("true"));
         assert_eq!(settings.log.format, crate::telemetry::LogFormat::Json);
         assert_eq!(settings.admin.listen, "[::1]:9091".parse().unwrap());
-        assert_eq!(settings.queue.orders_max, 7);
+        assert_eq!(settings.store.queue_orders_max, 7);
     }
 
     #[test]
     fn a_value_of_the_wrong_type_names_its_key_and_place() {
         for value in ["many", "-1", "1.5", "true", "99999999999999999999"] {
-            let problem = only_problem(&env(&[("SECKILL__QUEUE__ORDERS_MAX", value)]));
-            assert_eq!(problem.key, "queue.orders_max", "{value}");
-            assert_eq!(problem.origin, "env SECKILL__QUEUE__ORDERS_MAX", "{value}");
+            let problem = only_problem(&env(&[("SECKILL__STORE__QUEUE_ORDERS_MAX", value)]));
+            assert_eq!(problem.key, "store.queue_orders_max", "{value}");
+            assert_eq!(problem.origin, "env SECKILL__STORE__QUEUE_ORDERS_MAX", "{value}");
         }
         let problem = only_problem(&env(&[("SECKILL__ADMIN", "1")]));
         assert_eq!(problem.key, "admin");
@@ -328,7 +333,7 @@ mod tests {
     fn everything_out_of_range_is_reported_at_once() {
         let source = env(&[
             ("SECKILL__NODE__ID", "1024"),
-            ("SECKILL__QUEUE__ORDERS_MAX", "0"),
+            ("SECKILL__STORE__QUEUE_ORDERS_MAX", "0"),
             ("SECKILL__ADMISSION__BUYER_BURST", "0"),
             ("SECKILL__TELEMETRY__INTERVAL_MS", "1"),
             ("SECKILL__LOG__LEVEL", "loud"),
@@ -343,7 +348,7 @@ mod tests {
                 "data_dir",
                 "node.id",
                 "admission.buyer_burst",
-                "queue.orders_max",
+                "store.queue_orders_max",
                 "admin.token",
                 "telemetry.interval_ms",
                 "log.level"
@@ -357,7 +362,7 @@ mod tests {
     fn a_file_that_cannot_be_read_or_parsed_is_named() {
         let missing = only_problem(&ConfigSource::new(Some("no/such.toml".into())));
         assert_eq!(missing.origin, "file no/such.toml");
-        let (_folder, source) = file("[queue\n");
+        let (_folder, source) = file("[store\n");
         let broken = only_problem(&source);
         assert!(broken.origin.ends_with("seckill.toml"), "{broken}");
     }
