@@ -1,6 +1,10 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod admin;
 pub mod admission;
+pub mod config;
 pub mod domain;
 pub mod ledger;
 pub mod orders;
+pub mod settings;
+pub mod telemetry;
