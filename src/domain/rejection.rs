@@ -1,8 +1,19 @@
 //! Why a purchase is refused. A rejection is an expected answer, not an error, and carries its cure.
 
 use super::identity::OrderId;
-use super::sale::Units;
+use super::sale::{Rate, Units};
 use super::time::{EpochMs, Nanos};
+
+/// Whose rate a refusal speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateScope {
+    /// The buyer's own clicks.
+    Buyer,
+    /// All admissions of the sale on this node.
+    Sale,
+    /// All admissions of this node.
+    Node,
+}
 
 /// The refusals of a purchase, in the order in which admission looks for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +45,10 @@ pub enum Rejection {
     SoldOut,
     /// The buyer, the sale or the node is asked faster than it admits.
     RateLimited {
+        /// Whose rate it is.
+        scope: RateScope,
+        /// The rate that was passed.
+        rate: Rate,
         /// When to come back at the earliest.
         retry_after: Nanos,
     },
