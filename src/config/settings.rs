@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Problem;
 use super::sections::{AdmissionSettings, LedgerSettings, NodeSettings, check_sqlite, check_store};
 use crate::admin::AdminSettings;
+use crate::checkout::{CheckoutSettings, WrongKey};
 use crate::domain::FieldError;
 use crate::orders::WriterSettings;
 use crate::orders::sqlite::SqliteSettings;
@@ -28,6 +29,8 @@ pub struct Settings {
     pub store: WriterSettings,
     /// The embedded order store.
     pub sqlite: SqliteSettings,
+    /// Paying and letting go.
+    pub checkout: CheckoutSettings,
     /// The control plane.
     pub admin: AdminSettings,
     /// The figures that are kept.
@@ -45,6 +48,7 @@ impl Default for Settings {
             ledger: LedgerSettings::default(),
             store: WriterSettings::default(),
             sqlite: SqliteSettings::default(),
+            checkout: CheckoutSettings::default(),
             admin: AdminSettings::default(),
             telemetry: TelemetrySettings::default(),
             log: LogSettings::default(),
@@ -83,6 +87,11 @@ impl Settings {
         problems.extend(sections.into_iter().filter_map(|(section, checked)| {
             let FieldError { field, problem } = checked.err()?;
             Some(Problem { key: format!("{section}.{field}"), origin: String::new(), text: problem })
+        }));
+        problems.extend(self.checkout.check().err().map(|WrongKey { key, problem }| Problem {
+            key,
+            origin: String::new(),
+            text: problem,
         }));
         problems
     }
