@@ -3,3 +3,5 @@
 pub mod admission;
 pub mod domain;
 pub mod orders;
+pub mod settings;
+pub mod telemetry;
