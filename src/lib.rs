@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod domain;
+pub mod edge;
 pub mod orders;
 pub mod settings;
 pub mod telemetry;

@@ -125,7 +125,9 @@ fn line(path: Path, interval: &Histogram<u64>, start: Duration, length: Duration
         .with_max_value_divisor(MAX_VALUE_DIVISOR)
         .begin_log_with(&mut written, &mut serializer)
         .and_then(|mut writer| {
-            writer.write_histogram(interval, start, length, Tag::new(path.name())).map_err(std::io::Error::other)
+            writer
+                .write_histogram(interval, start, length, Tag::new(path.name()))
+                .map_err(std::io::Error::other)
         })
         .expect("writing to memory does not fail");
     let written = String::from_utf8(written).expect("an interval line is ASCII");
