@@ -13,7 +13,10 @@ use super::bucket::TokenBucket;
 use super::claims::Claims;
 use super::stock::Stock;
 use super::sync::{AtomicU64, Ordering};
-use crate::domain::{SaleId, SaleKey, SaleTerms, Units};
+use crate::domain::{
+    BuyerId, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey,
+    SaleTerms, Units,
+};
 
 /// What a sale keeps while its terms change: its units and its buyers.
 #[derive(Debug)]
@@ -75,6 +78,12 @@ impl LiveSale {
         Self { id, key, terms, bucket, state }
     }
 
+    /// A sale of the order store with all its unsold units on sale, in `shards` counters, and nobody's claim.
+    pub fn open(sale: Sale, shards: usize) -> Self {
+        let state = Arc::new(SaleState::new(shards, sale.total.saturating_sub(sale.sold)));
+        Self::new(sale.id, sale.key, sale.terms, state)
+    }
+
     /// The same sale under other terms. Its token bucket goes on unless the rate changes.
     pub fn with_terms(&self, terms: SaleTerms) -> Self {
         let mut changed = Self::new(self.id, self.key.clone(), terms, Arc::clone(&self.state));
@@ -82,6 +91,35 @@ impl LiveSale {
             changed.bucket.clone_from(&self.bucket);
         }
         changed
+    }
+
+    /// The order that an admitted purchase becomes: the price and the deadline are those of `created_at`.
+    pub fn new_order(
+        &self,
+        id: OrderId,
+        buyer: BuyerId,
+        quantity: Units,
+        idempotency_key: Option<IdempotencyKey>,
+        created_at: EpochMs,
+    ) -> NewOrder {
+        NewOrder {
+            id,
+            sale: self.id,
+            buyer,
+            quantity,
+            amount: self.terms.price.times(quantity),
+            created_at,
+            pay_before: created_at.plus_ms(i64::from(self.terms.pay_within_s) * 1000),
+            idempotency_key,
+        }
+    }
+
+    /// The buyer's order that is admitted and not yet durable, as far as its claim tells.
+    pub fn pending_order(&self, buyer: &str, id: OrderId) -> Option<Order> {
+        let quantity = self.state.claims.units_in_flight(buyer, id)?;
+        let buyer = BuyerId::new(buyer).ok()?;
+        let placed = self.new_order(id, buyer, quantity, None, id.made_at());
+        Some(Order { status: OrderStatus::Pending, ..Order::persisted(placed) })
     }
 
     /// Units on sale on this node.

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::sync::schedule_point;
 use super::ticket::{Settlement, Ticket};
-use crate::domain::{IdempotencyKey, OrderId, Rejection, Units};
+use crate::domain::{BuyerName, IdempotencyKey, KeyName, Order, OrderId, Rejection, Units};
 
 /// Released claims with a key that are remembered for one buyer; older ones are forgotten first.
 const RELEASED_KEYS_MAX: usize = 16;
@@ -23,11 +23,11 @@ const RELEASED_KEYS_MAX: usize = 16;
 #[derive(Clone, Copy, Debug)]
 pub struct ClaimRequest<'a> {
     /// Who asks.
-    pub buyer: &'a str,
+    pub buyer: BuyerName<'a>,
     /// For how many units.
     pub quantity: Units,
     /// The client's name of this attempt.
-    pub idempotency_key: Option<&'a str>,
+    pub idempotency_key: Option<KeyName<'a>>,
     /// Units the sale allows one buyer.
     pub per_buyer_limit: Units,
 }
@@ -83,7 +83,7 @@ impl Claims {
     #[inline]
     pub fn standing(&self, request: &ClaimRequest<'_>) -> Result<(), Standing> {
         schedule_point();
-        match self.buyers.get(request.buyer) {
+        match self.buyers.get(request.buyer.as_str()) {
             Some(claims) => claims.answer(request),
             None => check_quantity(request),
         }
@@ -99,7 +99,7 @@ impl Claims {
         order_id: OrderId,
     ) -> Result<ClaimGuard<'a>, Standing> {
         let ticket = Arc::new(Ticket::new());
-        let idempotency_key = request.idempotency_key.and_then(|key| IdempotencyKey::new(key).ok());
+        let idempotency_key = request.idempotency_key.map(IdempotencyKey::from);
         let claim = Claim {
             order_id,
             quantity: request.quantity,
@@ -107,7 +107,7 @@ impl Claims {
             idempotency_key,
         };
         schedule_point();
-        match self.buyers.entry(request.buyer.into()) {
+        match self.buyers.entry(request.buyer.as_str().into()) {
             Entry::Occupied(mut entry) => {
                 entry.get().answer(request)?;
                 entry.get_mut().0.push(claim);
@@ -117,7 +117,7 @@ impl Claims {
                 entry.insert(BuyerClaims(SmallVec::from_buf([claim])));
             }
         }
-        Ok(ClaimGuard { claims: self, buyer: request.buyer, order_id, ticket: Some(ticket) })
+        Ok(ClaimGuard { claims: self, buyer: request.buyer.as_str(), order_id, ticket: Some(ticket) })
     }
 
     /// The order of a claim in flight is durable now.
@@ -152,20 +152,19 @@ impl Claims {
     }
 
     /// Puts a durable order back in its place when the engine starts.
-    pub fn restore(
-        &self,
-        buyer: &str,
-        order_id: OrderId,
-        quantity: Units,
-        idempotency_key: Option<IdempotencyKey>,
-        holds_units: bool,
-    ) {
-        if !holds_units && idempotency_key.is_none() {
+    pub fn restore(&self, order: &Order) {
+        let placed = &order.placed;
+        let state = if order.status.holds_units() { ClaimState::Standing } else { ClaimState::Released };
+        if matches!(state, ClaimState::Released) && placed.idempotency_key.is_none() {
             return;
         }
-        let state = if holds_units { ClaimState::Standing } else { ClaimState::Released };
-        let claim = Claim { order_id, quantity, state, idempotency_key };
-        let mut claims = self.buyers.entry(buyer.into()).or_default();
+        let claim = Claim {
+            order_id: placed.id,
+            quantity: placed.quantity,
+            state,
+            idempotency_key: placed.idempotency_key.clone(),
+        };
+        let mut claims = self.buyers.entry(placed.buyer.as_str().into()).or_default();
         claims.0.push(claim);
         claims.forget_old_releases();
     }
@@ -175,19 +174,19 @@ impl Claims {
         self.buyers.len()
     }
 
-    /// Whether this buyer has a claim in flight for the order.
-    pub fn in_flight(&self, buyer: &str, order_id: OrderId) -> bool {
-        self.buyers.get(buyer).is_some_and(|claims| {
-            let mut of_order = claims.0.iter().filter(|claim| claim.order_id == order_id);
-            of_order.any(|claim| matches!(claim.state, ClaimState::InFlight(_)))
-        })
+    /// The units of the buyer's claim in flight for the order, if there is one.
+    pub fn units_in_flight(&self, buyer: &str, order_id: OrderId) -> Option<Units> {
+        let claims = self.buyers.get(buyer)?;
+        let claim = claims.0.iter().find(|claim| claim.order_id == order_id)?;
+        matches!(claim.state, ClaimState::InFlight(_)).then_some(claim.quantity)
     }
 }
 
 impl BuyerClaims {
     fn answer(&self, request: &ClaimRequest<'_>) -> Result<(), Standing> {
         if let Some(key) = request.idempotency_key {
-            let same_key = |claim: &&Claim| claim.idempotency_key.as_ref().is_some_and(|k| k.as_str() == key);
+            let same_key =
+                |claim: &&Claim| claim.idempotency_key.as_ref().is_some_and(|k| k.as_str() == key.as_str());
             if let Some(claim) = self.0.iter().find(same_key) {
                 if claim.quantity != request.quantity {
                     return Err(Standing::Rejected(Rejection::IdempotencyKeyReused));

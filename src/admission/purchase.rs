@@ -10,18 +10,19 @@ use super::order_ids::OrderIds;
 use super::queue::{Queue, QueuedOrder};
 use super::ticket::Ticket;
 use crate::domain::{
-    BuyerId, Cents, EpochMs, IdempotencyKey, Nanos, NewOrder, OrderId, RateScope, Rejection, SalePhase, Units,
+    BuyerId, BuyerName, Cents, EpochMs, IdempotencyKey, KeyName, Nanos, OrderId, RateScope, Rejection,
+    SalePhase, Units,
 };
 
-/// What a buyer asks of a sale. All of it has been checked to be well formed.
+/// What a buyer asks of a sale.
 #[derive(Clone, Copy, Debug)]
 pub struct Purchase<'a> {
     /// Who asks.
-    pub buyer: &'a str,
+    pub buyer: BuyerName<'a>,
     /// For how many units.
     pub quantity: Units,
     /// The client's name of this attempt.
-    pub idempotency_key: Option<&'a str>,
+    pub idempotency_key: Option<KeyName<'a>>,
 }
 
 /// The time of a request on both clocks.
@@ -151,16 +152,9 @@ impl Admission {
         let claim = claims.claim(&wanted, order_id)?; // as standing, against a simultaneous click
         let place = self.queue.place()?; // Overloaded
         let units = stock.take(home, request.quantity).ok_or(Rejection::SoldOut)?;
-        let order = NewOrder {
-            id: order_id,
-            sale: sale.id,
-            buyer: BuyerId::new(request.buyer).map_err(|_| Rejection::Overloaded)?,
-            quantity: request.quantity,
-            amount: sale.terms.price.times(request.quantity),
-            created_at: now.wall,
-            pay_before: now.wall.plus_ms(i64::from(sale.terms.pay_within_s) * 1000),
-            idempotency_key: request.idempotency_key.and_then(|key| IdempotencyKey::new(key).ok()),
-        };
+        let buyer = BuyerId::from(request.buyer);
+        let idempotency_key = request.idempotency_key.map(IdempotencyKey::from);
+        let order = sale.new_order(order_id, buyer, request.quantity, idempotency_key, now.wall);
 
         // After this point the purchase must succeed.
         let ticket = claim.keep();
@@ -177,9 +171,9 @@ impl Admission {
     }
 
     /// The buyer's own rate first: a buyer who clicks too fast must not use up the sale's.
-    fn check_rates(&self, sale: &LiveSale, buyer: &str, now: Nanos) -> Result<(), Rejection> {
+    fn check_rates(&self, sale: &LiveSale, buyer: BuyerName<'_>, now: Nanos) -> Result<(), Rejection> {
         if let Some(rates) = &self.buyer_rates {
-            rates.take(buyer, now).map_err(|retry_after| Rejection::RateLimited {
+            rates.take(buyer.as_str(), now).map_err(|retry_after| Rejection::RateLimited {
                 scope: RateScope::Buyer,
                 rate: rates.rate(),
                 retry_after,

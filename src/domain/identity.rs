@@ -99,28 +99,40 @@ impl NodeId {
     }
 }
 
-/// A buyer, as the gateway or the token names it: 1–128 visible ASCII characters.
+/// A buyer's name that keeps its rule, borrowed from the request: refusing somebody allocates nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BuyerName<'a>(&'a str);
+
+impl<'a> BuyerName<'a> {
+    /// The longest buyer name, in bytes.
+    pub const BYTES_MAX: usize = 128;
+
+    /// Takes 1–128 visible ASCII characters.
+    ///
+    /// # Errors
+    /// The rule that was broken.
+    pub fn new(name: &'a str) -> Result<Self, InvalidId> {
+        const RULE: &str = "a buyer must be 1 to 128 visible ASCII characters";
+        visible_ascii(name, Self::BYTES_MAX, RULE).map(Self)
+    }
+
+    /// The name.
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+}
+
+/// A buyer, as the gateway or the token names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BuyerId(Box<str>);
 
 impl BuyerId {
-    /// The longest buyer name, in bytes.
-    pub const BYTES_MAX: usize = 128;
-
-    /// Takes the name if it keeps the rule.
+    /// Takes the name if it keeps the rule of [`BuyerName`].
     ///
     /// # Errors
     /// The rule that was broken.
     pub fn new(name: &str) -> Result<Self, InvalidId> {
-        Self::check(name).map(|name| Self(name.into()))
-    }
-
-    /// Checks without allocating: the refusal path never owns the name.
-    ///
-    /// # Errors
-    /// The rule that was broken.
-    pub fn check(name: &str) -> Result<&str, InvalidId> {
-        visible_ascii(name, Self::BYTES_MAX, "a buyer must be 1 to 128 visible ASCII characters")
+        BuyerName::new(name).map(Self::from)
     }
 
     /// The name.
@@ -129,34 +141,57 @@ impl BuyerId {
     }
 }
 
-/// What a client calls one attempt to buy, so that a repeat is not a second purchase:
-/// 1–64 visible ASCII characters.
+impl From<BuyerName<'_>> for BuyerId {
+    fn from(name: BuyerName<'_>) -> Self {
+        Self(name.0.into())
+    }
+}
+
+/// A client's name of one attempt to buy that keeps its rule, borrowed from the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyName<'a>(&'a str);
+
+impl<'a> KeyName<'a> {
+    /// The longest key, in bytes.
+    pub const BYTES_MAX: usize = 64;
+
+    /// Takes 1–64 visible ASCII characters.
+    ///
+    /// # Errors
+    /// The rule that was broken.
+    pub fn new(key: &'a str) -> Result<Self, InvalidId> {
+        const RULE: &str = "Idempotency-Key must be 1 to 64 visible ASCII characters";
+        visible_ascii(key, Self::BYTES_MAX, RULE).map(Self)
+    }
+
+    /// The key.
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+}
+
+/// What a client calls one attempt to buy, so that a repeat is not a second purchase.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(Box<str>);
 
 impl IdempotencyKey {
-    /// The longest key, in bytes.
-    pub const BYTES_MAX: usize = 64;
-
-    /// Takes the key if it keeps the rule.
+    /// Takes the key if it keeps the rule of [`KeyName`].
     ///
     /// # Errors
     /// The rule that was broken.
     pub fn new(key: &str) -> Result<Self, InvalidId> {
-        Self::check(key).map(|key| Self(key.into()))
-    }
-
-    /// Checks without allocating.
-    ///
-    /// # Errors
-    /// The rule that was broken.
-    pub fn check(key: &str) -> Result<&str, InvalidId> {
-        visible_ascii(key, Self::BYTES_MAX, "Idempotency-Key must be 1 to 64 visible ASCII characters")
+        KeyName::new(key).map(Self::from)
     }
 
     /// The key.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<KeyName<'_>> for IdempotencyKey {
+    fn from(key: KeyName<'_>) -> Self {
+        Self(key.0.into())
     }
 }
 
@@ -192,6 +227,11 @@ impl OrderId {
     pub const fn tick_at(now: EpochMs) -> u64 {
         let since = now.0 - Self::EPOCH_MS;
         if since < 0 { 0 } else { (since as u64) << Self::SEQUENCE_BITS }
+    }
+
+    /// The moment the id was made, or a little later on a node that ran ahead of the clock.
+    pub const fn made_at(self) -> EpochMs {
+        EpochMs((self.tick() >> Self::SEQUENCE_BITS) as i64 + Self::EPOCH_MS)
     }
 
     /// The tick this id was made of.
@@ -278,9 +318,9 @@ mod tests {
         for bad in ["", "a b", "a/b", "ü", &"x".repeat(65)] {
             assert!(SaleKey::new("default", bad, "sku").is_err(), "{bad:?}");
         }
-        assert!(BuyerId::check("user|42@example").is_ok());
+        assert!(BuyerName::new("user|42@example").is_ok());
         for bad in ["", "a b", "a\n", &"x".repeat(129)] {
-            assert!(BuyerId::check(bad).is_err(), "{bad:?}");
+            assert!(BuyerName::new(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -10,7 +10,9 @@ mod rejection;
 mod sale;
 mod time;
 
-pub use identity::{BuyerId, IdempotencyKey, InvalidId, NodeId, OrderId, SaleId, SaleKey};
+pub use identity::{
+    BuyerId, BuyerName, IdempotencyKey, InvalidId, KeyName, NodeId, OrderId, SaleId, SaleKey,
+};
 pub use money::{Cents, Currency};
 pub use order::{IllegalTransition, NewOrder, Order, OrderAction, OrderStatus};
 pub use rejection::{RateScope, Rejection};

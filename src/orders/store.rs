@@ -2,7 +2,7 @@
 //!
 //! Writing is batched: one [`Batch`] is one transaction. Reading goes past the writers, on connections of its own.
 
-use crate::domain::{EpochMs, NewOrder, Order, OrderAction, OrderId, SaleId};
+use crate::domain::{EpochMs, NewOrder, Order, OrderAction, OrderId, SaleId, SaleTerms, Units};
 
 /// Why the store did not do as asked. Nothing of the batch is durable, unless `kind` is [`Fault::Fatal`]: then nobody
 /// knows until the store is opened again.
@@ -22,6 +22,13 @@ pub enum Fault {
     Transient,
     /// A failed sync, a full disk, a damaged file: the process must end, and the truth is read at the next start.
     Fatal,
+}
+
+impl StoreError {
+    /// Whether the same work may pass later.
+    pub fn is_transient(&self) -> bool {
+        self.kind == Fault::Transient
+    }
 }
 
 /// A step in the life of a durable order.
@@ -67,4 +74,53 @@ pub enum Receipt {
     Committed(Vec<Applied>),
     /// Nothing is durable: these sales would have sold more than their total.
     Oversold(Vec<SaleId>),
+}
+
+/// New terms and a new total for a sale, which may be running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaleChange {
+    /// The sale.
+    pub sale: SaleId,
+    /// All of its terms from now on.
+    pub terms: SaleTerms,
+    /// All units ever put on sale. Not below what is sold.
+    pub total: Units,
+}
+
+/// A sale's units as the store counts them in one snapshot: `total` and `sold` as the guard keeps them, the rest added
+/// up from the orders themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// All units ever put on sale.
+    pub total: Units,
+    /// Sold units, as the guard counts them.
+    pub sold_by_guard: Units,
+    /// Units of orders that are pre_pay or paying.
+    pub held: u64,
+    /// Units of paid orders.
+    pub paid: u64,
+    /// Orders of any status.
+    pub durable_orders: u64,
+    /// Buyers whose orders hold more units than one buyer may.
+    pub buyers_over_limit: u64,
+}
+
+impl Audit {
+    /// Units of orders that are held or paid.
+    pub fn sold(&self) -> u64 {
+        self.held + self.paid
+    }
+
+    /// Units that no order holds, by the guard's count.
+    pub fn available(&self) -> u64 {
+        u64::from(self.total.saturating_sub(self.sold_by_guard))
+    }
+
+    /// Whether the guard's count and the orders agree, nothing is oversold, and `leased` units (with other nodes) leave
+    /// the sum right.
+    pub fn conserved(&self, leased: u64) -> bool {
+        self.sold_by_guard <= self.total
+            && (self.available() - leased.min(self.available())) + leased + self.sold()
+                == u64::from(self.total)
+    }
 }
