@@ -1,6 +1,8 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod admin;
 pub mod admission;
+pub mod config;
 pub mod domain;
 pub mod edge;
 pub mod ledger;

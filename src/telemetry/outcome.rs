@@ -231,7 +231,7 @@ impl From<&Rejection> for Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{EpochMs, Nanos, NodeId, OrderId};
+    use crate::domain::{EpochMs, Nanos, NodeId, OrderId, Rate, RateScope};
 
     #[test]
     fn numbers_follow_the_list_and_codes_differ() {
@@ -253,7 +253,11 @@ mod tests {
             Rejection::Paused,
             Rejection::Ended,
             Rejection::SoldOut,
-            Rejection::RateLimited { retry_after: Nanos(1) },
+            Rejection::RateLimited {
+                scope: RateScope::Sale,
+                rate: Rate { per_s: 1, burst: 1 },
+                retry_after: Nanos(1),
+            },
             Rejection::Overloaded,
         ];
         for rejection in &rejections {

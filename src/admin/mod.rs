@@ -1,0 +1,5 @@
+//! The control plane.
+
+mod settings;
+
+pub use settings::AdminSettings;
