@@ -1,13 +1,11 @@
 //! Who asks. Either the gateway in front has found out and says so in a header, or a signed token does.
 
-use std::borrow::Cow;
-
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 
 use super::request::Head;
-use super::settings::{AuthMode, AuthSettings, JwtAlgorithm, JwtSettings, StartError};
-use crate::domain::BuyerId;
+use super::settings::{AuthMode, AuthSettings, JwtAlgorithm, JwtSettings};
+use crate::domain::{BuyerId, BuyerName, FieldError};
 use crate::settings::Secret;
 
 /// Finds the buyer of a request.
@@ -28,6 +26,25 @@ impl std::fmt::Debug for Source {
             Self::TrustedHeader => "TrustedHeader",
             Self::Jwt { .. } => "Jwt",
         })
+    }
+}
+
+/// The buyer of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Buyer<'a> {
+    /// Named in the request itself: nothing is allocated to refuse it.
+    Named(BuyerName<'a>),
+    /// Named inside a token.
+    InToken(BuyerId),
+}
+
+impl Buyer<'_> {
+    /// The buyer's name.
+    pub fn name(&self) -> BuyerName<'_> {
+        match self {
+            Self::Named(name) => *name,
+            Self::InToken(id) => id.name(),
+        }
     }
 }
 
@@ -52,21 +69,21 @@ impl Identity {
     ///
     /// # Errors
     /// Names the setting that is missing or wrong.
-    pub fn new(settings: &AuthSettings) -> Result<Self, StartError> {
+    pub fn new(settings: &AuthSettings) -> Result<Self, FieldError> {
         let source = match (settings.mode, &settings.jwt) {
             (AuthMode::TrustedHeader, _) => Source::TrustedHeader,
             (AuthMode::Jwt, Some(jwt)) => Self::jwt(jwt)?,
             (AuthMode::Jwt, None) => {
-                let problem = "is needed by edge.auth.mode = \"jwt\"".into();
-                return Err(StartError::Setting { key: "edge.auth.jwt", problem });
+                let problem = "is needed by auth.mode = \"jwt\"".into();
+                return Err(FieldError { field: "auth.jwt", problem });
             }
         };
         Ok(Self { origin_secret: settings.origin_secret.clone(), source })
     }
 
-    fn jwt(settings: &JwtSettings) -> Result<Source, StartError> {
+    fn jwt(settings: &JwtSettings) -> Result<Source, FieldError> {
         let key = settings.key.expose().as_bytes();
-        let wrong = |problem: String| StartError::Setting { key: "edge.auth.jwt.key", problem };
+        let wrong = |problem: String| FieldError { field: "auth.jwt.key", problem };
         let (algorithm, key) = match settings.algorithm {
             JwtAlgorithm::Hs256 if key.len() < 32 => {
                 return Err(wrong("a secret for HS256 must be at least 32 bytes long".into()));
@@ -95,7 +112,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`Denied`].
-    pub fn buyer<'a>(&self, head: &Head<'a>) -> Result<Cow<'a, str>, Denied> {
+    pub fn buyer<'a>(&self, head: &Head<'a>) -> Result<Buyer<'a>, Denied> {
         if !self.origin_secret.is_empty()
             && !self.origin_secret.matches(head.origin_secret.unwrap_or_default())
         {
@@ -104,13 +121,12 @@ impl Identity {
         match &self.source {
             Source::TrustedHeader => {
                 let name = head.user.and_then(|name| std::str::from_utf8(name).ok()).ok_or(Denied::NoUser)?;
-                BuyerId::check(name).map(Cow::Borrowed).map_err(|_| Denied::NoUser)
+                BuyerName::new(name).map(Buyer::Named).map_err(|_| Denied::NoUser)
             }
             Source::Jwt { key, rules } => {
                 let token = head.authorization.and_then(bearer).ok_or(Denied::NoToken)?;
                 let token = jsonwebtoken::decode::<Claims>(token, key, rules).map_err(|_| Denied::NoToken)?;
-                BuyerId::check(&token.claims.sub).map_err(|_| Denied::NoToken)?;
-                Ok(Cow::Owned(token.claims.sub))
+                BuyerId::new(&token.claims.sub).map(Buyer::InToken).map_err(|_| Denied::NoToken)
             }
         }
     }
@@ -140,7 +156,7 @@ mod tests {
 
     fn buyer_with(identity: &Identity, name: &str, value: &str) -> Result<String, Denied> {
         let head = Head::read(std::iter::once((name, value.as_bytes())));
-        identity.buyer(&head).map(Cow::into_owned)
+        identity.buyer(&head).map(|buyer| buyer.name().as_str().to_owned())
     }
 
     #[test]
@@ -165,7 +181,8 @@ mod tests {
         ] {
             let fields = [("x-user-id", Some("ann")), ("x-origin-secret", secret)];
             let sent = fields.iter().filter_map(|&(name, value)| Some((name, value?.as_bytes())));
-            assert_eq!(identity.buyer(&Head::read(sent)).map(Cow::into_owned), expected, "{secret:?}");
+            let buyer = identity.buyer(&Head::read(sent)).map(|buyer| buyer.name().as_str().to_owned());
+            assert_eq!(buyer, expected, "{secret:?}");
         }
     }
 
@@ -232,7 +249,7 @@ mod tests {
             jwt_settings(JwtAlgorithm::EdDsa, ""),
             AuthSettings { mode: AuthMode::Jwt, ..AuthSettings::default() },
         ] {
-            assert!(matches!(Identity::new(&settings), Err(StartError::Setting { .. })));
+            assert!(Identity::new(&settings).is_err(), "{settings:?}");
         }
     }
 }

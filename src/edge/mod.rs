@@ -5,22 +5,28 @@
 
 mod chance;
 mod clock;
+mod data_plane;
 mod hyper_server;
 mod identity;
 mod json;
+mod orders;
 mod problem;
 mod pulse;
+mod purchase;
 mod reply;
 mod request;
 mod route;
+mod sale_state;
 mod settings;
 
 use std::future::Future;
 
 pub use clock::Clock;
+pub use data_plane::DataPlane;
 pub use hyper_server::HyperServer;
-pub use identity::{Denied, Identity};
+pub use identity::{Buyer, Denied, Identity};
 pub use problem::{Problem, ProblemAnswer};
+pub use purchase::PurchaseBody;
 pub use reply::{Content, Field, Reply};
 pub use request::{Head, Request, RequestId};
 pub use route::{NoRoute, Route};

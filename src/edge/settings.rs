@@ -5,10 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::identity::Identity;
+use super::sale_state::SaleStatePage;
+use crate::domain::FieldError;
 use crate::settings::{Secret, within};
 
 /// The `[edge]` section of the configuration.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EdgeSettings {
     /// Where buyers' requests arrive. Default `127.0.0.1:8080`; port 0 takes a free one.
@@ -85,7 +88,7 @@ pub enum FrontEnd {
 }
 
 /// The `[edge.auth]` section.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthSettings {
     /// Where a buyer's name comes from. Default `trusted_header`.
@@ -110,7 +113,7 @@ pub enum AuthMode {
 }
 
 /// The `[edge.auth.jwt]` section.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtSettings {
     /// The one algorithm accepted: a token never chooses it.
@@ -147,7 +150,7 @@ pub enum JwtAlgorithm {
 }
 
 /// The `[edge.sale_state]` section.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SaleStateSettings {
     /// The `Cache-Control` of `GET /seckill/{campaign}/{sku}`. Default `public, s-maxage=1, stale-while-revalidate=2`:
@@ -171,14 +174,9 @@ impl Default for SaleStateSettings {
 /// Why the edge does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting is missing, wrong or dangerous. Names the key.
-    #[error("{key}: {problem}")]
-    Setting {
-        /// The key, as in the configuration file.
-        key: &'static str,
-        /// What is wrong, and what would be right.
-        problem: String,
-    },
+    /// A setting is missing, wrong or dangerous.
+    #[error("edge.{} {}", .0.field, .0.problem)]
+    Setting(FieldError),
     /// The address cannot be listened on.
     #[error("cannot listen on {listen}: {source}")]
     Listen {
@@ -204,45 +202,44 @@ impl EdgeSettings {
     /// Refuses what would be unsafe or cannot work.
     ///
     /// # Errors
-    /// The first setting that is wrong, by its key.
-    pub fn check(&self) -> Result<(), StartError> {
-        let wrong = |key, problem: String| Err(StartError::Setting { key, problem });
-        let open = !self.listen.ip().is_loopback();
+    /// The first field that breaks its rule.
+    pub fn check(&self) -> Result<(), FieldError> {
+        within("threads", self.threads, 0..=1_024)?;
+        within("ack_wait_ms", self.ack_wait_ms, 0..=60_000)?;
+        within("headers_max", self.headers_max, 16..=1_000)?;
+        within("header_bytes_max", self.header_bytes_max, 8_192..=1 << 20)?;
+        within("body_bytes_max", self.body_bytes_max, 256..=1 << 20)?;
+        within("connections_max", self.connections_max, 1..=10_000_000)?;
+        within("header_read_timeout_ms", self.header_read_timeout_ms, 100..=600_000)?;
+        within("body_read_timeout_ms", self.body_read_timeout_ms, 100..=600_000)?;
+        within("idle_timeout_ms", self.idle_timeout_ms, 100..=3_600_000)?;
+        within("drain_ms", self.drain_ms, 0..=600_000)?;
+        self.check_exposure()?;
+        Identity::new(&self.auth)?;
+        SaleStatePage::new(&self.sale_state).map(drop)
+    }
+
+    /// On an address that others reach, somebody has to vouch for the buyers.
+    fn check_exposure(&self) -> Result<(), FieldError> {
+        if self.listen.ip().is_loopback() {
+            return Ok(());
+        }
         let auth = &self.auth;
-        if open && auth.mode == AuthMode::TrustedHeader && auth.origin_secret.is_empty() && !auth.insecure {
-            return wrong(
-                "edge.auth.origin_secret",
-                format!(
-                    "anyone who reaches {} could buy in any buyer's name; set a secret that the gateway sends in \
-                     X-Origin-Secret, or edge.auth.mode = \"jwt\", or edge.auth.insecure = true",
-                    self.listen
-                ),
+        if auth.mode == AuthMode::TrustedHeader && auth.origin_secret.is_empty() && !auth.insecure {
+            let problem = format!(
+                "is empty, and anyone who reaches {} could buy in any buyer's name; set a secret that the gateway \
+                 sends in X-Origin-Secret, or auth.mode = \"jwt\", or auth.insecure = true",
+                self.listen
             );
+            return Err(FieldError { field: "auth.origin_secret", problem });
         }
-        if open && self.front_end == FrontEnd::May && !self.may_behind_trusted_proxy {
-            return wrong(
-                "edge.may_behind_trusted_proxy",
-                format!(
-                    "the may front end has no answer to hostile clients and is not started on {}; use \
-                     edge.front_end = \"hyper\", or set this to true when a proxy is in front",
-                    self.listen
-                ),
+        if self.front_end == FrontEnd::May && !self.may_behind_trusted_proxy {
+            let problem = format!(
+                "is false, and the may front end has no answer to hostile clients that reach {}; use \
+                 front_end = \"hyper\", or set this to true when a proxy is in front",
+                self.listen
             );
-        }
-        if self.header_bytes_max < 8192 {
-            return wrong("edge.header_bytes_max", "must be at least 8192 bytes".into());
-        }
-        let positive = [
-            ("edge.headers_max", self.headers_max as u64),
-            ("edge.connections_max", self.connections_max as u64),
-            ("edge.header_read_timeout_ms", self.header_read_timeout_ms),
-            ("edge.body_read_timeout_ms", self.body_read_timeout_ms),
-            ("edge.idle_timeout_ms", self.idle_timeout_ms),
-        ];
-        for (key, value) in positive {
-            if value == 0 {
-                return wrong(key, "must be at least 1".into());
-            }
+            return Err(FieldError { field: "may_behind_trusted_proxy", problem });
         }
         Ok(())
     }
@@ -253,10 +250,7 @@ mod tests {
     use super::*;
 
     fn key_of(settings: &EdgeSettings) -> Option<&'static str> {
-        match settings.check() {
-            Err(StartError::Setting { key, .. }) => Some(key),
-            _ => None,
-        }
+        settings.check().err().map(|error| error.field)
     }
 
     #[test]
@@ -264,14 +258,14 @@ mod tests {
         let mut settings = EdgeSettings::default();
         assert_eq!(key_of(&settings), None);
         settings.listen = "0.0.0.0:8080".parse().unwrap();
-        assert_eq!(key_of(&settings), Some("edge.auth.origin_secret"));
+        assert_eq!(key_of(&settings), Some("auth.origin_secret"));
         settings.auth.origin_secret = "s3cret".into();
         assert_eq!(key_of(&settings), None);
         settings.auth.origin_secret = Secret::default();
         settings.auth.insecure = true;
         assert_eq!(key_of(&settings), None);
         settings.front_end = FrontEnd::May;
-        assert_eq!(key_of(&settings), Some("edge.may_behind_trusted_proxy"));
+        assert_eq!(key_of(&settings), Some("may_behind_trusted_proxy"));
         settings.may_behind_trusted_proxy = true;
         assert_eq!(key_of(&settings), None);
     }
