@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod admission;
+pub mod checkout;
 pub mod config;
 pub mod domain;
 pub mod edge;

@@ -29,9 +29,9 @@ impl NodeSettings {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdmissionSettings {
-    /// Purchase requests a second that one buyer may make over time; 0 sets no limit. Default 5.
+    /// Purchase requests a second that one buyer may make over time; 0 sets no limit. Default 20.
     pub buyer_rate_per_s: u32,
-    /// Purchase requests that one buyer may make at once after a quiet time. Default 10.
+    /// Purchase requests that one buyer may make at once after a quiet time. Default 40.
     pub buyer_burst: u32,
     /// Buyers whose rate is known at once, 16 bytes each. Beyond them the oldest are forgotten. Default 1,048,576.
     pub buyers_max: usize,
@@ -44,8 +44,8 @@ pub struct AdmissionSettings {
 impl Default for AdmissionSettings {
     fn default() -> Self {
         Self {
-            buyer_rate_per_s: 5,
-            buyer_burst: 10,
+            buyer_rate_per_s: 20,
+            buyer_burst: 40,
             buyers_max: 1 << 20,
             node_rate_per_s: 0,
             node_burst: 1_000,
