@@ -5,6 +5,7 @@ pub mod admission;
 pub mod checkout;
 pub mod config;
 pub mod domain;
+pub mod edge;
 pub mod ledger;
 pub mod orders;
 pub mod settings;
