@@ -113,6 +113,7 @@ mod tests {
     #[test]
     fn each_flag_sets_its_key() {
         let settings = |args: &[&str]| parse(args).unwrap().source().unwrap().load().unwrap().settings;
+        assert_eq!(settings(&["--edge-listen", "127.0.0.1:81"]).edge.listen, "127.0.0.1:81".parse().unwrap());
         assert_eq!(settings(&["--admin-listen", "127.0.0.1:0"]).admin.listen, "127.0.0.1:0".parse().unwrap());
         assert_eq!(settings(&["--node-id", "7"]).node.id, 7);
         let error = parse(&["--node-id", "x"]).unwrap().source().unwrap().load().unwrap_err();

@@ -9,6 +9,7 @@ use super::sections::{AdmissionSettings, LedgerSettings, NodeSettings, check_sql
 use crate::admin::AdminSettings;
 use crate::checkout::{CheckoutSettings, WrongKey};
 use crate::domain::FieldError;
+use crate::edge::EdgeSettings;
 use crate::orders::WriterSettings;
 use crate::orders::sqlite::SqliteSettings;
 use crate::telemetry::{LogSettings, TelemetrySettings};
@@ -21,6 +22,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Who this engine is.
     pub node: NodeSettings,
+    /// Where buyers' requests arrive.
+    pub edge: EdgeSettings,
     /// The node's own limits.
     pub admission: AdmissionSettings,
     /// The sales.
@@ -44,6 +47,7 @@ impl Default for Settings {
         Self {
             data_dir: "data".into(),
             node: NodeSettings::default(),
+            edge: EdgeSettings::default(),
             admission: AdmissionSettings::default(),
             ledger: LedgerSettings::default(),
             store: WriterSettings::default(),
@@ -69,8 +73,9 @@ impl Settings {
 
     /// Everything that is wrong with the values, at most one problem a section. Origins are left empty.
     pub fn check(&self) -> Vec<Problem> {
-        let sections: [(&str, Result<(), FieldError>); 8] = [
+        let sections: [(&str, Result<(), FieldError>); 9] = [
             ("node", self.node.check()),
+            ("edge", self.edge.check()),
             ("admission", self.admission.check()),
             ("ledger", self.ledger.check()),
             ("store", check_store(&self.store)),
