@@ -1,0 +1,6 @@
+//! Paying and letting go, over the real order store: every failure at every step, restarts, deadlines, and the HTTP
+//! contracts against servers that misbehave.
+
+mod house;
+mod scripted;
+mod tcc;
