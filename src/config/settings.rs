@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Problem;
 use super::sections::{AdmissionSettings, LedgerSettings, NodeSettings, check_sqlite, check_store};
 use crate::admin::AdminSettings;
-use crate::checkout::CheckoutSettings;
+use crate::checkout::{CheckoutSettings, WrongKey};
 use crate::domain::FieldError;
 use crate::edge::EdgeSettings;
 use crate::orders::WriterSettings;
@@ -93,10 +93,10 @@ impl Settings {
             let FieldError { field, problem } = checked.err()?;
             Some(Problem { key: format!("{section}.{field}"), origin: String::new(), text: problem })
         }));
-        problems.extend(self.checkout.check().err().map(|wrong| Problem {
-            key: wrong.key,
+        problems.extend(self.checkout.check().err().map(|WrongKey { key, problem }| Problem {
+            key,
             origin: String::new(),
-            text: wrong.problem,
+            text: problem,
         }));
         problems
     }
