@@ -13,15 +13,16 @@ use super::route::{NoRoute, Route};
 use super::sale_state::SaleStatePage;
 use super::settings::EdgeSettings;
 use crate::admission::Admission;
+use crate::checkout::Checkout;
 use crate::domain::{FieldError, Nanos, SaleKey};
 use crate::orders::{OrderDesk, StoreError};
 use crate::telemetry::{Outcome, Path, Recorder, Telemetry};
 
 /// What the handlers work with.
-#[derive(Debug)]
 pub struct DataPlane {
     pub(super) admission: Arc<Admission>,
     pub(super) desk: OrderDesk,
+    pub(super) checkout: Checkout,
     pub(super) ack_wait: Duration,
     pub(super) sale_state: SaleStatePage,
     identity: Identity,
@@ -40,10 +41,12 @@ impl DataPlane {
         telemetry: &Telemetry,
         admission: Arc<Admission>,
         desk: OrderDesk,
+        checkout: Checkout,
     ) -> Result<Self, FieldError> {
         Ok(Self {
             admission,
             desk,
+            checkout,
             ack_wait: Duration::from_millis(settings.ack_wait_ms),
             sale_state: SaleStatePage::new(&settings.sale_state)?,
             identity: Identity::new(&settings.auth)?,
@@ -78,9 +81,8 @@ impl Application for DataPlane {
             Ok(Route::Purchase { campaign, sku }) => return self.purchase(request, campaign, sku).await,
             Ok(Route::SaleState { campaign, sku }) => self.sale_state(request, campaign, sku),
             Ok(Route::Order { id }) => self.order(request, id).await,
-            Ok(Route::Cancel { .. } | Route::Checkout { .. }) => {
-                problem::PAYMENT_UNAVAILABLE.reply(&request.id)
-            }
+            Ok(Route::Cancel { id }) => self.cancel(request, id).await,
+            Ok(Route::Checkout { id }) => return self.checkout(request, id).await,
             Err(NoRoute::UnknownPath) => problem::NOT_FOUND.reply(&request.id),
             Err(NoRoute::MethodNotAllowed { allow }) => {
                 problem::METHOD_NOT_ALLOWED.answer().with(Field::Allow(allow)).reply(&request.id)

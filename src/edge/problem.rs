@@ -94,6 +94,10 @@ problems! {
     ORDER_EXPIRED = CONFLICT 409 OrderExpired "order-expired" "Order expired" "The time to pay is over and the units are back on sale.";
     /// The buyer gave it up.
     ORDER_CANCELLED = CONFLICT 409 OrderCancelled "order-cancelled" "Order cancelled" "The order was cancelled.";
+    /// The order is on its way to the store.
+    ORDER_PENDING = CONFLICT 409 Other "order-pending" "Order pending" "The order is not durable yet; ask again in a moment.";
+    /// Nobody takes this method.
+    PAYMENT_METHOD_NOT_ALLOWED = UNPROCESSABLE_ENTITY 422 BadRequest "payment-method-not-allowed" "Payment method not allowed" "This payment method is not accepted.";
     /// Admitted and then refused by the store.
     ORDER_REJECTED = CONFLICT 409 Other "order-rejected" "Order rejected" "The order was not accepted by the store and holds no units.";
     /// Paid orders stay.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::data_plane::{DataPlane, store_is_away, tenant};
 use super::identity::Buyer;
-use super::json::JsonObject;
+use super::json::{JsonObject, json_object};
 use super::orders::OrderView;
 use super::problem::{self, ProblemAnswer};
 use super::reply::{Field, Reply, retry_after_s};
@@ -38,8 +38,7 @@ impl PurchaseBody {
         if body.is_empty() {
             return Ok(Self { quantity: one() });
         }
-        serde_json::from_slice(body)
-            .map_err(|error| format!("The body must be empty or {{\"quantity\":n}}: {error}."))
+        json_object(body).map_err(|error| format!("The body must be empty or {{\"quantity\":n}}: {error}."))
     }
 
     /// Units asked for. A number that no stock has is as good as the largest.
