@@ -1,0 +1,212 @@
+//! The board of live sales: what is on sale on this node, swapped whole when anything about a sale changes.
+//!
+//! # Protocol of the atomics
+//!
+//! `in_flight` counts units for those who watch a sale; it decides nothing and publishes nothing: relaxed.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use hashbrown::{Equivalent, HashMap};
+
+use super::bucket::TokenBucket;
+use super::claims::Claims;
+use super::stock::Stock;
+use super::sync::{AtomicU64, Ordering};
+use crate::domain::{
+    BuyerId, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey,
+    SaleTerms, Units,
+};
+
+/// What a sale keeps while its terms change: its units and its buyers.
+#[derive(Debug)]
+pub struct SaleState {
+    stock: Stock,
+    claims: Claims,
+    in_flight: AtomicU64,
+}
+
+impl SaleState {
+    /// A sale with `units` on sale, spread over `shards` counters.
+    pub fn new(shards: usize, units: Units) -> Self {
+        Self { stock: Stock::new(shards, units), claims: Claims::default(), in_flight: AtomicU64::new(0) }
+    }
+
+    /// The units on sale.
+    pub fn stock(&self) -> &Stock {
+        &self.stock
+    }
+
+    /// Who holds what.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Units of orders on their way to the store.
+    pub fn units_in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn enter_flight(&self, quantity: Units) {
+        self.in_flight.fetch_add(u64::from(quantity), Ordering::Relaxed);
+    }
+
+    pub(super) fn leave_flight(&self, quantity: Units) {
+        self.in_flight.fetch_sub(u64::from(quantity), Ordering::Relaxed);
+    }
+}
+
+/// A sale on the board: terms that are replaced, state that stays.
+#[derive(Clone, Debug)]
+pub struct LiveSale {
+    /// The store's number.
+    pub id: SaleId,
+    /// The name buyers use.
+    pub key: SaleKey,
+    /// The terms in force.
+    pub terms: SaleTerms,
+    /// The sale's own admission rate, if it has one.
+    pub bucket: Option<Arc<TokenBucket>>,
+    /// Units and buyers.
+    pub state: Arc<SaleState>,
+}
+
+impl LiveSale {
+    /// A sale that begins with these terms and this state.
+    pub fn new(id: SaleId, key: SaleKey, terms: SaleTerms, state: Arc<SaleState>) -> Self {
+        let bucket = terms.rate.map(|rate| Arc::new(TokenBucket::new(rate)));
+        Self { id, key, terms, bucket, state }
+    }
+
+    /// A sale of the order store with all its unsold units on sale, in `shards` counters, and nobody's claim.
+    pub fn open(sale: Sale, shards: usize) -> Self {
+        let state = Arc::new(SaleState::new(shards, sale.total.saturating_sub(sale.sold)));
+        Self::new(sale.id, sale.key, sale.terms, state)
+    }
+
+    /// The same sale under other terms. Its token bucket goes on unless the rate changes.
+    pub fn with_terms(&self, terms: SaleTerms) -> Self {
+        let mut changed = Self::new(self.id, self.key.clone(), terms, Arc::clone(&self.state));
+        if changed.terms.rate == self.terms.rate {
+            changed.bucket.clone_from(&self.bucket);
+        }
+        changed
+    }
+
+    /// The order that an admitted purchase becomes: the price and the deadline are those of `created_at`.
+    pub fn new_order(
+        &self,
+        id: OrderId,
+        buyer: BuyerId,
+        quantity: Units,
+        idempotency_key: Option<IdempotencyKey>,
+        created_at: EpochMs,
+    ) -> NewOrder {
+        NewOrder {
+            id,
+            sale: self.id,
+            buyer,
+            quantity,
+            amount: self.terms.price.times(quantity),
+            created_at,
+            pay_before: created_at.plus_ms(i64::from(self.terms.pay_within_s) * 1000),
+            idempotency_key,
+        }
+    }
+
+    /// The buyer's order that is admitted and not yet durable, as far as its claim tells.
+    pub fn pending_order(&self, buyer: &str, id: OrderId) -> Option<Order> {
+        let quantity = self.state.claims.units_in_flight(buyer, id)?;
+        let buyer = BuyerId::new(buyer).ok()?;
+        let placed = self.new_order(id, buyer, quantity, None, id.made_at());
+        Some(Order { status: OrderStatus::Pending, ..Order::persisted(placed) })
+    }
+
+    /// Units on sale on this node.
+    pub fn remaining(&self) -> Units {
+        self.state.stock.remaining()
+    }
+}
+
+/// A sale's name, borrowed from a request. Hashes like [`SaleKey`]: the same parts in the same order.
+#[derive(Hash)]
+struct SaleName<'a> {
+    tenant: &'a str,
+    campaign: &'a str,
+    sku: &'a str,
+}
+
+impl Equivalent<SaleKey> for SaleName<'_> {
+    fn equivalent(&self, key: &SaleKey) -> bool {
+        self.sku == key.sku() && self.campaign == key.campaign() && self.tenant == key.tenant()
+    }
+}
+
+/// All live sales at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Sales {
+    by_name: HashMap<SaleKey, Arc<LiveSale>, ahash::RandomState>,
+    by_id: HashMap<SaleId, Arc<LiveSale>, ahash::RandomState>,
+}
+
+impl Sales {
+    /// The sale with this name, if this tenant has one.
+    #[inline]
+    pub fn by_name(&self, tenant: &str, campaign: &str, sku: &str) -> Option<&Arc<LiveSale>> {
+        self.by_name.get(&SaleName { tenant, campaign, sku })
+    }
+
+    /// The sale with this number.
+    pub fn by_id(&self, id: SaleId) -> Option<&Arc<LiveSale>> {
+        self.by_id.get(&id)
+    }
+
+    /// All sales, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<LiveSale>> {
+        self.by_id.values()
+    }
+
+    /// How many sales there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there is no sale.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+}
+
+/// The board that readers see without waiting and writers swap.
+#[derive(Debug, Default)]
+pub struct Board(ArcSwap<Sales>);
+
+impl Board {
+    /// The sales of this moment. Hold it for one decision, not across a wait.
+    #[inline]
+    pub fn sales(&self) -> Guard<Arc<Sales>> {
+        self.0.load()
+    }
+
+    /// Puts a sale on the board, or replaces the one with its number.
+    pub fn publish(&self, sale: LiveSale) {
+        let sale = Arc::new(sale);
+        self.0.rcu(|sales| {
+            let mut sales = Sales::clone(sales);
+            sales.by_name.insert(sale.key.clone(), Arc::clone(&sale));
+            sales.by_id.insert(sale.id, Arc::clone(&sale));
+            sales
+        });
+    }
+
+    /// Puts many sales on the board at once: one swap.
+    pub fn publish_all(&self, new: Vec<LiveSale>) {
+        let new: Vec<_> = new.into_iter().map(Arc::new).collect();
+        self.0.rcu(|sales| {
+            let mut sales = Sales::clone(sales);
+            sales.by_name.extend(new.iter().map(|sale| (sale.key.clone(), Arc::clone(sale))));
+            sales.by_id.extend(new.iter().map(|sale| (sale.id, Arc::clone(sale))));
+            sales
+        });
+    }
+}

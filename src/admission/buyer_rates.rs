@@ -1,0 +1,141 @@
+//! How fast each buyer may click, in a table of fixed size.
+//!
+//! The table is an array of 64-byte rows of eight words; a buyer's hash names the row, and a 24-bit tag in the word
+//! tells the buyers of a row apart. The word's other 40 bits are the buyer's token bucket: the moment, in milliseconds,
+//! at which it is full again (see [`Pace`]). A bucket that is full is no bucket: its word is free for anyone.
+//!
+//! A flood of invented buyers cannot grow the table. When all eight words of a row are in use, the bucket that is
+//! nearest to full is forgotten: a flood can forgive some clicks of a buyer in the same row, and can never refuse one.
+//! Two buyers share a bucket when row and tag are equal, about once in 2 million pairs of active buyers a row.
+//!
+//! # Protocol of the atomics
+//!
+//! Each word stands alone and is changed by compare-and-swap only: relaxed. Two first clicks of one buyer that race for
+//! two words of a row give the buyer two buckets until the first runs full, so at most one more burst.
+
+use crossbeam::utils::CachePadded;
+
+use super::bucket::Pace;
+use super::sync::{AtomicU64, Ordering};
+use crate::domain::{Nanos, Rate};
+
+const WAYS: usize = 8;
+const TIME_BITS: u32 = 40;
+const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
+const NANOS_A_MS: u64 = 1_000_000;
+
+/// The click rates of all buyers on this node.
+#[derive(Debug)]
+pub struct BuyerRates {
+    rate: Rate,
+    pace: Pace,
+    rows: Box<[CachePadded<[AtomicU64; WAYS]>]>,
+    hasher: ahash::RandomState,
+}
+
+impl BuyerRates {
+    /// A table for `buyers_max` active buyers, rounded up to a power of two: 8 bytes each (a row is padded to the
+    /// prefetch unit of the machine, 128 bytes on x86-64, so 16 bytes there).
+    pub fn new(rate: Rate, buyers_max: usize) -> Self {
+        let rows = buyers_max.div_ceil(WAYS).max(1).next_power_of_two();
+        let row = |_| CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0)));
+        Self {
+            rate,
+            pace: Pace::of(rate),
+            rows: (0..rows).map(row).collect(),
+            hasher: ahash::RandomState::new(),
+        }
+    }
+
+    /// The rate each buyer has.
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// Bytes of the table.
+    pub fn memory_bytes(&self) -> usize {
+        std::mem::size_of_val(&*self.rows)
+    }
+
+    /// Takes one click of `buyer`.
+    ///
+    /// # Errors
+    /// How long the buyer should wait at least.
+    pub fn take(&self, buyer: &str, now: Nanos) -> Result<(), Nanos> {
+        let hash = self.hasher.hash_one(buyer);
+        let row = &self.rows[hash as usize & (self.rows.len() - 1)];
+        // A tag of zero would make an empty word look like a buyer's.
+        let tag = (hash >> TIME_BITS).max(1) << TIME_BITS;
+        loop {
+            let (slot, word) = Self::slot_of(row, tag, now);
+            let full_at = if word & !TIME_MASK == tag { word & TIME_MASK } else { 0 };
+            let next = self.pace.admit(Nanos(full_at * NANOS_A_MS), now)?;
+            let next_word = tag | (next.ceil_ms() & TIME_MASK);
+            if slot.compare_exchange(word, next_word, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The buyer's word, else a free one, else the one nearest to full.
+    fn slot_of(row: &[AtomicU64; WAYS], tag: u64, now: Nanos) -> (&AtomicU64, u64) {
+        let mut victim = (&row[0], u64::MAX);
+        for slot in row {
+            let word = slot.load(Ordering::Relaxed);
+            if word & !TIME_MASK == tag {
+                return (slot, word);
+            }
+            if word & TIME_MASK < victim.1 & TIME_MASK {
+                victim = (slot, word);
+            }
+        }
+        debug_assert!(now.0 / NANOS_A_MS <= TIME_MASK, "a process lives less than 34 years");
+        victim
+    }
+}
+
+#[cfg(all(test, not(feature = "model")))]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { per_s: 10, burst: 2 };
+
+    #[test]
+    fn each_buyer_has_a_bucket_of_its_own() {
+        let rates = BuyerRates::new(RATE, 1024);
+        let now = Nanos(5 * NANOS_A_MS);
+        for buyer in ["ann", "bob"] {
+            assert_eq!(rates.take(buyer, now), Ok(()));
+            assert_eq!(rates.take(buyer, now), Ok(()));
+            assert_eq!(rates.take(buyer, now), Err(Nanos(100 * NANOS_A_MS)));
+        }
+        assert_eq!(rates.take("ann", Nanos(105 * NANOS_A_MS)), Ok(()));
+    }
+
+    #[test]
+    fn a_flood_of_invented_buyers_neither_grows_the_table_nor_refuses_anyone() {
+        let rates = BuyerRates::new(RATE, 64);
+        let before = rates.memory_bytes();
+        for n in 0..100_000 {
+            assert_eq!(rates.take(&format!("invented-{n}"), Nanos(n)), Ok(()));
+        }
+        assert_eq!(rates.take("honest", Nanos(100_000)), Ok(()));
+        assert_eq!(rates.memory_bytes(), before);
+    }
+
+    #[test]
+    fn a_full_row_forgets_the_bucket_nearest_to_full() {
+        let rates = BuyerRates::new(Rate { per_s: 1, burst: 100 }, WAYS);
+        let now = Nanos(0);
+        for _ in 0..100 {
+            assert_eq!(rates.take("greedy", now), Ok(()));
+        }
+        for n in 0..1_000 {
+            assert_eq!(rates.take(&format!("invented-{n}"), now), Ok(()));
+        }
+        assert!(
+            rates.take("greedy", now).is_err(),
+            "the deepest debt in the row is the last to be forgotten"
+        );
+    }
+}

@@ -1,0 +1,274 @@
+//! Which buyer holds which orders of one sale: the per-buyer limit, and the memory behind idempotency keys.
+//!
+//! A *claim* is a buyer's hold on units of the sale. It is in flight until its order is durable, stands while the order
+//! holds units, and is released when the order is cancelled or expires. A released claim stays only if it has an
+//! idempotency key, so that a late repeat of that request still hears of its order.
+//!
+//! The map's shard lock is held for one look or one change and never across anything else.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use smallvec::SmallVec;
+
+use super::sync::schedule_point;
+use super::ticket::{Settlement, Ticket};
+use crate::domain::{BuyerName, IdempotencyKey, KeyName, Order, OrderId, Rejection, Units};
+
+/// Released claims with a key that are remembered for one buyer; older ones are forgotten first.
+const RELEASED_KEYS_MAX: usize = 16;
+
+/// What a buyer asks for, as far as claims are concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimRequest<'a> {
+    /// Who asks.
+    pub buyer: BuyerName<'a>,
+    /// For how many units.
+    pub quantity: Units,
+    /// The client's name of this attempt.
+    pub idempotency_key: Option<KeyName<'a>>,
+    /// Units the sale allows one buyer.
+    pub per_buyer_limit: Units,
+}
+
+/// The buyer's standing answers the request: no new claim.
+#[derive(Debug)]
+pub enum Standing {
+    /// A refusal.
+    Rejected(Rejection),
+    /// The same request made this durable order before.
+    Replay(OrderId),
+    /// An order of this buyer is on its way to the store; what it becomes answers this request too.
+    InFlight {
+        /// The order.
+        order_id: OrderId,
+        /// Whether this is the same request again, or another one that would pass the limit.
+        replay: bool,
+        /// Where its settlement is announced.
+        ticket: Arc<Ticket>,
+    },
+}
+
+#[derive(Debug)]
+enum ClaimState {
+    InFlight(Arc<Ticket>),
+    Standing,
+    Released,
+}
+
+#[derive(Debug)]
+struct Claim {
+    order_id: OrderId,
+    quantity: Units,
+    state: ClaimState,
+    idempotency_key: Option<IdempotencyKey>,
+}
+
+/// The claims of one buyer, oldest first.
+#[derive(Debug, Default)]
+struct BuyerClaims(SmallVec<[Claim; 1]>);
+
+/// All claims of one sale.
+#[derive(Debug, Default)]
+pub struct Claims {
+    buyers: DashMap<Box<str>, BuyerClaims, ahash::RandomState>,
+}
+
+impl Claims {
+    /// What the buyer's claims say about a request, without changing anything.
+    ///
+    /// # Errors
+    /// [`Standing`] when the request is answered by what the buyer has, or is for a quantity that nobody may have.
+    #[inline]
+    pub fn standing(&self, request: &ClaimRequest<'_>) -> Result<(), Standing> {
+        schedule_point();
+        match self.buyers.get(request.buyer.as_str()) {
+            Some(claims) => claims.answer(request),
+            None => check_quantity(request),
+        }
+    }
+
+    /// Claims the request's units for the buyer, unless [`Claims::standing`] now answers it.
+    ///
+    /// # Errors
+    /// As [`Claims::standing`].
+    pub fn claim<'a>(
+        &'a self,
+        request: &ClaimRequest<'a>,
+        order_id: OrderId,
+    ) -> Result<ClaimGuard<'a>, Standing> {
+        let ticket = Arc::new(Ticket::new());
+        let idempotency_key = request.idempotency_key.map(IdempotencyKey::from);
+        let claim = Claim {
+            order_id,
+            quantity: request.quantity,
+            state: ClaimState::InFlight(Arc::clone(&ticket)),
+            idempotency_key,
+        };
+        schedule_point();
+        match self.buyers.entry(request.buyer.as_str().into()) {
+            Entry::Occupied(mut entry) => {
+                entry.get().answer(request)?;
+                entry.get_mut().0.push(claim);
+            }
+            Entry::Vacant(entry) => {
+                check_quantity(request)?;
+                entry.insert(BuyerClaims(SmallVec::from_buf([claim])));
+            }
+        }
+        Ok(ClaimGuard { claims: self, buyer: request.buyer.as_str(), order_id, ticket: Some(ticket) })
+    }
+
+    /// The order of a claim in flight is durable now.
+    pub fn confirm(&self, buyer: &str, order_id: OrderId) {
+        schedule_point();
+        if let Some(mut claims) = self.buyers.get_mut(buyer)
+            && let Some(claim) = claims.0.iter_mut().find(|claim| claim.order_id == order_id)
+        {
+            claim.state = ClaimState::Standing;
+        }
+    }
+
+    /// The order was cancelled or expired: its units no longer count, its key is remembered.
+    pub fn release(&self, buyer: &str, order_id: OrderId) {
+        schedule_point();
+        if let Some(mut claims) = self.buyers.get_mut(buyer)
+            && let Some(claim) = claims.0.iter_mut().find(|claim| claim.order_id == order_id)
+        {
+            claim.state = ClaimState::Released;
+            claims.forget_old_releases();
+        }
+        self.buyers.remove_if(buyer, |_, claims| claims.0.is_empty());
+    }
+
+    /// There never was an order: the claim leaves no trace.
+    pub fn withdraw(&self, buyer: &str, order_id: OrderId) {
+        schedule_point();
+        self.buyers.remove_if_mut(buyer, |_, claims| {
+            claims.0.retain(|claim| claim.order_id != order_id);
+            claims.0.is_empty()
+        });
+    }
+
+    /// Puts a durable order back in its place when the engine starts.
+    pub fn restore(&self, order: &Order) {
+        let placed = &order.placed;
+        let state = if order.status.holds_units() { ClaimState::Standing } else { ClaimState::Released };
+        if matches!(state, ClaimState::Released) && placed.idempotency_key.is_none() {
+            return;
+        }
+        let claim = Claim {
+            order_id: placed.id,
+            quantity: placed.quantity,
+            state,
+            idempotency_key: placed.idempotency_key.clone(),
+        };
+        let mut claims = self.buyers.entry(placed.buyer.as_str().into()).or_default();
+        claims.0.push(claim);
+        claims.forget_old_releases();
+    }
+
+    /// Buyers with a claim, released ones with a remembered key included.
+    pub fn buyers(&self) -> usize {
+        self.buyers.len()
+    }
+
+    /// The units of the buyer's claim in flight for the order, if there is one.
+    pub fn units_in_flight(&self, buyer: &str, order_id: OrderId) -> Option<Units> {
+        let claims = self.buyers.get(buyer)?;
+        let claim = claims.0.iter().find(|claim| claim.order_id == order_id)?;
+        matches!(claim.state, ClaimState::InFlight(_)).then_some(claim.quantity)
+    }
+}
+
+impl BuyerClaims {
+    fn answer(&self, request: &ClaimRequest<'_>) -> Result<(), Standing> {
+        if let Some(key) = request.idempotency_key {
+            let same_key =
+                |claim: &&Claim| claim.idempotency_key.as_ref().is_some_and(|k| k.as_str() == key.as_str());
+            if let Some(claim) = self.0.iter().find(same_key) {
+                if claim.quantity != request.quantity {
+                    return Err(Standing::Rejected(Rejection::IdempotencyKeyReused));
+                }
+                return Err(match &claim.state {
+                    ClaimState::InFlight(ticket) => claim.in_flight(ticket, true),
+                    ClaimState::Standing | ClaimState::Released => Standing::Replay(claim.order_id),
+                });
+            }
+        }
+        check_quantity(request)?;
+        let active = || self.0.iter().rev().filter(|claim| !matches!(claim.state, ClaimState::Released));
+        let claimed: Units = active().map(|claim| claim.quantity).sum();
+        if claimed.saturating_add(request.quantity) <= request.per_buyer_limit {
+            return Ok(());
+        }
+        // A durable order is an answer at once; one in flight has to be waited for.
+        if let Some(claim) = active().find(|claim| matches!(claim.state, ClaimState::Standing)) {
+            return Err(Standing::Rejected(Rejection::AlreadyPurchased { order_id: claim.order_id }));
+        }
+        match active().find_map(|claim| match &claim.state {
+            ClaimState::InFlight(ticket) => Some(claim.in_flight(ticket, false)),
+            _ => None,
+        }) {
+            Some(standing) => Err(standing),
+            None => Ok(()),
+        }
+    }
+
+    fn forget_old_releases(&mut self) {
+        let releases = |claims: &SmallVec<[Claim; 1]>| {
+            claims.iter().filter(|claim| matches!(claim.state, ClaimState::Released)).count()
+        };
+        self.0
+            .retain(|claim| !matches!(claim.state, ClaimState::Released) || claim.idempotency_key.is_some());
+        while releases(&self.0) > RELEASED_KEYS_MAX {
+            if let Some(oldest) = self.0.iter().position(|claim| matches!(claim.state, ClaimState::Released))
+            {
+                self.0.remove(oldest);
+            }
+        }
+    }
+}
+
+impl Claim {
+    fn in_flight(&self, ticket: &Arc<Ticket>, replay: bool) -> Standing {
+        Standing::InFlight { order_id: self.order_id, replay, ticket: Arc::clone(ticket) }
+    }
+}
+
+fn check_quantity(request: &ClaimRequest<'_>) -> Result<(), Standing> {
+    let ClaimRequest { quantity, per_buyer_limit, .. } = *request;
+    if quantity == 0 || quantity > per_buyer_limit {
+        return Err(Standing::Rejected(Rejection::QuantityNotAllowed { per_buyer_limit }));
+    }
+    Ok(())
+}
+
+/// A claim in the hand of one purchase: kept or, when dropped, gone without a trace.
+#[must_use = "dropping the guard gives the claim back"]
+#[derive(Debug)]
+pub struct ClaimGuard<'a> {
+    claims: &'a Claims,
+    buyer: &'a str,
+    order_id: OrderId,
+    /// `None` once the claim has been kept.
+    ticket: Option<Arc<Ticket>>,
+}
+
+impl ClaimGuard<'_> {
+    /// The claim is the order's now; whoever settles the ticket also confirms or withdraws the claim.
+    pub fn keep(mut self) -> Arc<Ticket> {
+        self.ticket.take().expect("a claim is kept once")
+    }
+}
+
+impl Drop for ClaimGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.claims.withdraw(self.buyer, self.order_id);
+            // Clicks that came meanwhile wait on this ticket: they are told to try again.
+            ticket.settle(Settlement::Refused);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The purchase decision: a straight column of refusals over memory. No I/O, no lock held across anything, and time is
+//! an argument. [`Admission::purchase`] is the place to start reading.
+
+mod board;
+mod bucket;
+mod buyer_rates;
+mod claims;
+mod order_ids;
+mod purchase;
+mod queue;
+mod stock;
+mod sync;
+mod ticket;
+
+pub use board::{Board, LiveSale, SaleState, Sales};
+pub use bucket::{Pace, TokenBucket};
+pub use buyer_rates::BuyerRates;
+pub use claims::{ClaimGuard, ClaimRequest, Claims, Standing};
+pub use order_ids::OrderIds;
+pub use purchase::{Accepted, Admission, Moment, Placed, Purchase};
+pub use queue::{Arrival, Intake, Place, Queue, QueuedOrder};
+pub use stock::{Stock, TakenUnits};
+pub use ticket::{Settled, Settlement, Ticket};

@@ -1,0 +1,214 @@
+//! The decision: may this buyer have these units, now?
+
+use std::sync::Arc;
+
+use super::board::{Board, LiveSale};
+use super::bucket::TokenBucket;
+use super::buyer_rates::BuyerRates;
+use super::claims::{ClaimRequest, Standing};
+use super::order_ids::OrderIds;
+use super::queue::{Queue, QueuedOrder};
+use super::ticket::Ticket;
+use crate::domain::{
+    BuyerId, BuyerName, Cents, EpochMs, IdempotencyKey, KeyName, Nanos, OrderId, RateScope, Rejection,
+    SalePhase, Units,
+};
+
+/// What a buyer asks of a sale.
+#[derive(Clone, Copy, Debug)]
+pub struct Purchase<'a> {
+    /// Who asks.
+    pub buyer: BuyerName<'a>,
+    /// For how many units.
+    pub quantity: Units,
+    /// The client's name of this attempt.
+    pub idempotency_key: Option<KeyName<'a>>,
+}
+
+/// The time of a request on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// For the sale's window and the order's times.
+    pub wall: EpochMs,
+    /// For the token buckets.
+    pub mono: Nanos,
+}
+
+/// A purchase that has, or may be getting, an order.
+#[derive(Debug)]
+pub enum Accepted {
+    /// A new order, on its way to the store.
+    Placed(Placed),
+    /// An order of this buyer is on its way already, and what it becomes answers this request.
+    InFlight {
+        /// The order.
+        order_id: OrderId,
+        /// Whether this is the same request again (same idempotency key), or one that would pass the limit.
+        replay: bool,
+        /// Where its settlement is announced.
+        ticket: Arc<Ticket>,
+    },
+    /// The same request made this durable order before.
+    Replay {
+        /// The order.
+        order_id: OrderId,
+    },
+}
+
+/// A new order, and where to hear that it is durable.
+#[derive(Debug)]
+pub struct Placed {
+    /// The order.
+    pub order_id: OrderId,
+    /// Its units.
+    pub quantity: Units,
+    /// What they cost.
+    pub amount: Cents,
+    /// When it was admitted.
+    pub created_at: EpochMs,
+    /// Until when it may be paid.
+    pub pay_before: EpochMs,
+    /// Where its settlement is announced.
+    pub ticket: Arc<Ticket>,
+}
+
+/// Everything a purchase is decided with.
+#[derive(Debug)]
+pub struct Admission {
+    board: Board,
+    buyer_rates: Option<BuyerRates>,
+    node_bucket: Option<TokenBucket>,
+    queue: Queue,
+    ids: OrderIds,
+}
+
+impl Admission {
+    /// Admission over an empty board. `buyer_rates` and `node_bucket` are the node's own limits, if it has any.
+    pub fn new(
+        queue: Queue,
+        ids: OrderIds,
+        buyer_rates: Option<BuyerRates>,
+        node_bucket: Option<TokenBucket>,
+    ) -> Self {
+        Self { board: Board::default(), buyer_rates, node_bucket, queue, ids }
+    }
+
+    /// The live sales.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// The queue to the order writers.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Holds `quantity` units of the sale for the buyer, or says why not.
+    ///
+    /// Reads first, in the order in which it is cheap and honest to refuse; then what can be given back, each as a
+    /// guard. After the marked line nothing can fail. `home` is the stock shard of the calling thread.
+    ///
+    /// # Errors
+    /// The first [`Rejection`] in the column below. None of them has taken a unit, a claim or a place; a purchase that
+    /// gets past a token bucket has used its token.
+    pub fn purchase(
+        &self,
+        sale: &LiveSale,
+        request: &Purchase<'_>,
+        home: usize,
+        now: Moment,
+    ) -> Result<Accepted, Rejection> {
+        match self.try_purchase(sale, request, home, now) {
+            Ok(placed) => Ok(Accepted::Placed(placed)),
+            Err(Standing::Rejected(rejection)) => Err(rejection),
+            Err(Standing::Replay(order_id)) => Ok(Accepted::Replay { order_id }),
+            Err(Standing::InFlight { order_id, replay, ticket }) => {
+                Ok(Accepted::InFlight { order_id, replay, ticket })
+            }
+        }
+    }
+
+    fn try_purchase(
+        &self,
+        sale: &LiveSale,
+        request: &Purchase<'_>,
+        home: usize,
+        now: Moment,
+    ) -> Result<Placed, Standing> {
+        let claims = sale.state.claims();
+        let stock = sale.state.stock();
+        let wanted = ClaimRequest {
+            buyer: request.buyer,
+            quantity: request.quantity,
+            idempotency_key: request.idempotency_key,
+            per_buyer_limit: sale.terms.per_buyer_limit,
+        };
+
+        claims.standing(&wanted)?; // Replay, InFlight, KeyReused, QuantityNotAllowed, AlreadyPurchased
+        check_open(sale, now.wall)?; // NotStarted, Paused, Ended
+        check_any(stock.any())?; // SoldOut
+        self.check_rates(sale, request.buyer, now.mono)?; // RateLimited
+        let order_id = self.ids.next(now.wall);
+        let claim = claims.claim(&wanted, order_id)?; // as standing, against a simultaneous click
+        let place = self.queue.place()?; // Overloaded
+        let units = stock.take(home, request.quantity).ok_or(Rejection::SoldOut)?;
+        let buyer = BuyerId::from(request.buyer);
+        let idempotency_key = request.idempotency_key.map(IdempotencyKey::from);
+        let order = sale.new_order(order_id, buyer, request.quantity, idempotency_key, now.wall);
+
+        // After this point the purchase must succeed.
+        let ticket = claim.keep();
+        let placed = Placed {
+            order_id,
+            quantity: units.keep(),
+            amount: order.amount,
+            created_at: order.created_at,
+            pay_before: order.pay_before,
+            ticket: Arc::clone(&ticket),
+        };
+        place.push(QueuedOrder::new(order, Arc::clone(&sale.state), home, ticket));
+        Ok(placed)
+    }
+
+    /// The buyer's own rate first: a buyer who clicks too fast must not use up the sale's.
+    fn check_rates(&self, sale: &LiveSale, buyer: BuyerName<'_>, now: Nanos) -> Result<(), Rejection> {
+        if let Some(rates) = &self.buyer_rates {
+            rates.take(buyer.as_str(), now).map_err(|retry_after| Rejection::RateLimited {
+                scope: RateScope::Buyer,
+                rate: rates.rate(),
+                retry_after,
+            })?;
+        }
+        let shared =
+            [(RateScope::Sale, sale.bucket.as_deref()), (RateScope::Node, self.node_bucket.as_ref())];
+        for (scope, bucket) in shared {
+            if let Some(bucket) = bucket {
+                bucket.take(now).map_err(|retry_after| Rejection::RateLimited {
+                    scope,
+                    rate: bucket.rate(),
+                    retry_after,
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_open(sale: &LiveSale, now: EpochMs) -> Result<(), Rejection> {
+    match sale.terms.phase(now) {
+        SalePhase::Open => Ok(()),
+        SalePhase::Upcoming => Err(Rejection::NotStarted { starts_at: sale.terms.starts_at }),
+        SalePhase::Paused => Err(Rejection::Paused),
+        SalePhase::Ended => Err(Rejection::Ended),
+    }
+}
+
+fn check_any(any: bool) -> Result<(), Rejection> {
+    if any { Ok(()) } else { Err(Rejection::SoldOut) }
+}
+
+impl From<Rejection> for Standing {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}

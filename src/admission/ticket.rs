@@ -1,0 +1,89 @@
+//! One order on its way to the store, and everybody who waits to hear of it.
+//!
+//! The buyer's own request waits on the ticket, and so does every further click of that buyer, until the order is
+//! settled. Waiting is a plain future: any runtime can drive it, and dropping it costs nothing.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use smallvec::SmallVec;
+
+use super::sync::Mutex;
+
+/// How the order's way to the store ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// The order survives anything from now on.
+    Durable,
+    /// There is no order, and its units are back on sale.
+    Refused,
+    /// The store failed while it was asked: only the next start of the engine can tell.
+    Unknown,
+}
+
+/// The place where an order's [`Settlement`] is announced.
+#[derive(Debug, Default)]
+pub struct Ticket {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    settlement: Option<Settlement>,
+    waiting: SmallVec<[Waker; 1]>,
+}
+
+impl Ticket {
+    /// A ticket that is not settled.
+    pub fn new() -> Self {
+        Self { state: Mutex::new(State::default()) }
+    }
+
+    /// Announces how it ended. The first word stands; later ones are ignored.
+    pub fn settle(&self, settlement: Settlement) {
+        let woken = {
+            let mut state = self.state.lock();
+            if state.settlement.is_some() {
+                return;
+            }
+            state.settlement = Some(settlement);
+            std::mem::take(&mut state.waiting)
+        };
+        // Woken outside the lock, so that a waiter that runs at once does not wait for it.
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// How it ended, if it has.
+    pub fn settlement(&self) -> Option<Settlement> {
+        self.state.lock().settlement
+    }
+
+    /// Waits until the order is settled.
+    pub fn settled(&self) -> Settled<'_> {
+        Settled { ticket: self }
+    }
+}
+
+/// Future of [`Ticket::settled`].
+#[must_use = "futures do nothing unless polled"]
+#[derive(Debug)]
+pub struct Settled<'a> {
+    ticket: &'a Ticket,
+}
+
+impl Future for Settled<'_> {
+    type Output = Settlement;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Settlement> {
+        let mut state = self.ticket.state.lock();
+        if let Some(settlement) = state.settlement {
+            return Poll::Ready(settlement);
+        }
+        // A task that is polled again without having been woken must not be listed twice.
+        if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            state.waiting.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+}

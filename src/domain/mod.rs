@@ -1,0 +1,20 @@
+//! The words of a flash sale: sales, orders, buyers, units, money, and why a purchase is refused.
+//!
+//! Standard library only. Nothing here knows of atomics, clocks, serialisation or I/O: time is an argument
+//! ([`EpochMs`]), a refusal is a value ([`Rejection`]), and the order's life is a table ([`OrderStatus::after`]).
+
+mod identity;
+mod money;
+mod order;
+mod rejection;
+mod sale;
+mod time;
+
+pub use identity::{
+    BuyerId, BuyerName, IdempotencyKey, InvalidId, KeyName, NodeId, OrderId, SaleId, SaleKey,
+};
+pub use money::{Cents, Currency};
+pub use order::{IllegalTransition, NewOrder, Order, OrderAction, OrderStatus};
+pub use rejection::{RateScope, Rejection};
+pub use sale::{FieldError, Rate, Sale, SaleLimits, SalePhase, SaleTerms, Units};
+pub use time::{EpochMs, Nanos};

@@ -1,0 +1,50 @@
+//! Money is whole cents of a named currency.
+
+use std::fmt;
+
+/// An amount in cents (hundredths of the currency's unit). Never negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cents(pub u64);
+
+impl Cents {
+    /// The largest price of one unit. With the largest quantity of an order the amount still fits a signed
+    /// 64-bit column and a double's 53 bits, so that no reader of the JSON rounds it.
+    pub const PRICE_MAX: Self = Self(100_000_000_000);
+
+    /// The amount for `quantity` units at this price.
+    pub const fn times(self, quantity: u32) -> Self {
+        Self(self.0.saturating_mul(quantity as u64))
+    }
+}
+
+/// An ISO 4217 code: three upper-case letters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// The currency of a sale that names none.
+    pub const USD: Self = Self(*b"USD");
+
+    /// Parses three upper-case ASCII letters; `None` for anything else.
+    pub fn parse(code: &str) -> Option<Self> {
+        let bytes: [u8; 3] = code.as_bytes().try_into().ok()?;
+        bytes.iter().all(u8::is_ascii_uppercase).then_some(Self(bytes))
+    }
+
+    /// The code as text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("a currency is made of ASCII letters")
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

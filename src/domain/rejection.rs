@@ -1,0 +1,75 @@
+//! Why a purchase is refused. A rejection is an expected answer, not an error, and carries its cure.
+
+use super::identity::OrderId;
+use super::sale::{Rate, Units};
+use super::time::{EpochMs, Nanos};
+
+/// Whose rate a refusal speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateScope {
+    /// The buyer's own clicks.
+    Buyer,
+    /// All admissions of the sale on this node.
+    Sale,
+    /// All admissions of this node.
+    Node,
+}
+
+/// The refusals of a purchase, in the order in which admission looks for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// No such sale for this tenant.
+    UnknownSale,
+    /// The same idempotency key came with another request before.
+    IdempotencyKeyReused,
+    /// The quantity is 0 or above what one buyer may have.
+    QuantityNotAllowed {
+        /// The sale's limit a buyer.
+        per_buyer_limit: Units,
+    },
+    /// The buyer holds a durable order, and this purchase would pass the limit.
+    AlreadyPurchased {
+        /// The buyer's latest order.
+        order_id: OrderId,
+    },
+    /// The sale opens later.
+    NotStarted {
+        /// When.
+        starts_at: EpochMs,
+    },
+    /// The operator stopped the sale for now.
+    Paused,
+    /// The sale is over.
+    Ended,
+    /// All units are sold or held, or fewer are left than were asked for.
+    SoldOut,
+    /// The buyer, the sale or the node is asked faster than it admits.
+    RateLimited {
+        /// Whose rate it is.
+        scope: RateScope,
+        /// The rate that was passed.
+        rate: Rate,
+        /// When to come back at the earliest.
+        retry_after: Nanos,
+    },
+    /// The queue is full or the store does not answer.
+    Overloaded,
+}
+
+impl Rejection {
+    /// The stable code in the API, the metrics and the load test.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownSale => "unknown-sale",
+            Self::IdempotencyKeyReused => "idempotency-key-reused",
+            Self::QuantityNotAllowed { .. } => "quantity-not-allowed",
+            Self::AlreadyPurchased { .. } => "already-purchased",
+            Self::NotStarted { .. } => "sale-not-started",
+            Self::Paused => "sale-paused",
+            Self::Ended => "sale-ended",
+            Self::SoldOut => "sold-out",
+            Self::RateLimited { .. } => "rate-limited",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A sale: what is sold, when, to whom and how fast. [`SaleTerms::check`] is the one place that says what is allowed.
+
+use super::identity::{SaleId, SaleKey};
+use super::money::{Cents, Currency};
+use super::time::EpochMs;
+
+/// A number of units of stock.
+pub type Units = u32;
+
+/// A rate of admissions with the burst it allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Admissions a second over time, at least 1.
+    pub per_s: u32,
+    /// Admissions at once after a quiet time, at least 1.
+    pub burst: u32,
+}
+
+/// The terms of a sale. All of them may change while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaleTerms {
+    /// What pages show; at most [`SaleLimits::title_bytes_max`] bytes.
+    pub title: String,
+    /// The price of one unit.
+    pub price: Cents,
+    /// The currency of the price.
+    pub currency: Currency,
+    /// Units one buyer may hold or have bought in this sale, at least 1.
+    pub per_buyer_limit: Units,
+    /// Purchases are admitted from here on.
+    pub starts_at: EpochMs,
+    /// Purchases are admitted before this moment.
+    pub ends_at: EpochMs,
+    /// How long an order may wait for its payment before its units go back on sale, in seconds.
+    pub pay_within_s: u32,
+    /// Admissions a second of the whole sale on this node; `None` admits as fast as the node can.
+    pub rate: Option<Rate>,
+    /// A paused sale refuses everybody until it goes on.
+    pub paused: bool,
+}
+
+/// A sale as the order store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sale {
+    /// The store's number.
+    pub id: SaleId,
+    /// The name buyers use.
+    pub key: SaleKey,
+    /// The terms in force.
+    pub terms: SaleTerms,
+    /// All units ever put on sale.
+    pub total: Units,
+    /// Units of orders that are pre_pay, paying or paid. Never above `total`.
+    pub sold: Units,
+}
+
+/// Where a moment lies in a sale's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SalePhase {
+    /// Before the start.
+    Upcoming,
+    /// Between start and end.
+    Open,
+    /// Stopped by the operator.
+    Paused,
+    /// After the end.
+    Ended,
+}
+
+/// A field that breaks its rule, named as in the admin API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The JSON field.
+    pub field: &'static str,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+/// The largest values that terms may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SaleLimits {
+    /// Bytes of a title.
+    pub title_bytes_max: usize,
+    /// Units of one sale.
+    pub stock_max: Units,
+    /// Seconds to pay.
+    pub pay_within_s_max: u32,
+    /// Admissions a second, and the burst.
+    pub rate_max: u32,
+}
+
+impl Default for SaleLimits {
+    fn default() -> Self {
+        Self {
+            title_bytes_max: 200,
+            stock_max: 100_000_000,
+            pay_within_s_max: 7 * 24 * 3600,
+            rate_max: 10_000_000,
+        }
+    }
+}
+
+impl SaleTerms {
+    /// The phase at `now`. The window is looked at before the pause: an ended sale is ended, paused or not.
+    pub fn phase(&self, now: EpochMs) -> SalePhase {
+        if now >= self.ends_at {
+            SalePhase::Ended
+        } else if now < self.starts_at {
+            SalePhase::Upcoming
+        } else if self.paused {
+            SalePhase::Paused
+        } else {
+            SalePhase::Open
+        }
+    }
+
+    /// Checks the terms and the stock of a sale against `limits`.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn check(&self, stock: Units, limits: &SaleLimits) -> Result<(), FieldError> {
+        let wrong = |field, problem: String| Err(FieldError { field, problem });
+        if self.title.len() > limits.title_bytes_max {
+            return wrong("title", format!("is longer than {} bytes", limits.title_bytes_max));
+        }
+        if self.price > Cents::PRICE_MAX {
+            return wrong("price_cents", format!("is above {}", Cents::PRICE_MAX.0));
+        }
+        if stock > limits.stock_max {
+            return wrong("stock", format!("is above {} units", limits.stock_max));
+        }
+        if self.per_buyer_limit == 0 || self.per_buyer_limit > limits.stock_max {
+            return wrong("per_buyer_limit", format!("must be 1 to {}", limits.stock_max));
+        }
+        if self.ends_at <= self.starts_at {
+            return wrong("ends_at", "must be later than starts_at".into());
+        }
+        if self.pay_within_s == 0 || self.pay_within_s > limits.pay_within_s_max {
+            return wrong("pay_within_s", format!("must be 1 to {} seconds", limits.pay_within_s_max));
+        }
+        if let Some(Rate { per_s, burst }) = self.rate {
+            if per_s == 0 || per_s > limits.rate_max {
+                return wrong("rate_per_s", format!("must be 1 to {}", limits.rate_max));
+            }
+            if burst == 0 || burst > limits.rate_max {
+                return wrong("burst", format!("must be 1 to {}", limits.rate_max));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms() -> SaleTerms {
+        SaleTerms {
+            title: "Widget".into(),
+            price: Cents(1999),
+            currency: Currency::USD,
+            per_buyer_limit: 1,
+            starts_at: EpochMs(1_000),
+            ends_at: EpochMs(2_000),
+            pay_within_s: 900,
+            rate: Some(Rate { per_s: 1000, burst: 100 }),
+            paused: false,
+        }
+    }
+
+    #[test]
+    fn the_window_is_closed_at_the_start_and_open_at_the_end() {
+        let mut terms = terms();
+        let phases = [999, 1_000, 1_999, 2_000].map(|now| terms.phase(EpochMs(now)));
+        assert_eq!(phases, [SalePhase::Upcoming, SalePhase::Open, SalePhase::Open, SalePhase::Ended]);
+        terms.paused = true;
+        let phases = [999, 1_000, 1_999, 2_000].map(|now| terms.phase(EpochMs(now)));
+        assert_eq!(phases, [SalePhase::Upcoming, SalePhase::Paused, SalePhase::Paused, SalePhase::Ended]);
+    }
+
+    #[test]
+    fn each_broken_rule_names_its_field() {
+        type Break = fn(&mut SaleTerms);
+        let breaks: [(&str, Break); 7] = [
+            ("title", |t| t.title = "x".repeat(201)),
+            ("price_cents", |t| t.price = Cents(Cents::PRICE_MAX.0 + 1)),
+            ("per_buyer_limit", |t| t.per_buyer_limit = 0),
+            ("ends_at", |t| t.ends_at = t.starts_at),
+            ("pay_within_s", |t| t.pay_within_s = 0),
+            ("rate_per_s", |t| t.rate = Some(Rate { per_s: 0, burst: 1 })),
+            ("burst", |t| t.rate = Some(Rate { per_s: 1, burst: 0 })),
+        ];
+        let limits = SaleLimits::default();
+        assert_eq!(terms().check(10, &limits), Ok(()));
+        for (field, break_it) in breaks {
+            let mut terms = terms();
+            break_it(&mut terms);
+            assert_eq!(terms.check(10, &limits).unwrap_err().field, field);
+        }
+        assert_eq!(terms().check(limits.stock_max + 1, &limits).unwrap_err().field, "stock");
+    }
+}

@@ -1,0 +1,192 @@
+//! The order desk: where the rest of the engine asks about orders and has them moved on.
+
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::deadlines::Deadlines;
+use super::events::Event;
+use super::sqlite::SqliteReader;
+use super::store::{Applied, Audit, Fault, SaleChange, StoreError, Transition};
+use super::writer::{Reply, Step};
+use crate::admission::Admission;
+use crate::domain::{Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
+
+/// A handle to the orders; cheap to clone. Reads run on the blocking pool of the calling tokio runtime and past the
+/// writer; everything that changes an order goes through the writer and is durable when it returns.
+#[derive(Clone, Debug)]
+pub struct OrderDesk {
+    admission: Arc<Admission>,
+    steps: flume::Sender<Step>,
+    reader: Arc<SqliteReader>,
+    deadlines: Arc<Deadlines>,
+}
+
+impl OrderDesk {
+    /// A desk in front of the writer that receives `steps`.
+    pub fn new(
+        admission: Arc<Admission>,
+        steps: flume::Sender<Step>,
+        reader: Arc<SqliteReader>,
+        deadlines: Arc<Deadlines>,
+    ) -> Self {
+        Self { admission, steps, reader, deadlines }
+    }
+
+    /// When orders that wait for payment run out of time.
+    pub fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
+    /// A durable order.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        self.read(move |store| store.order(id)).await
+    }
+
+    /// The buyer's own order in this tenant, durable or still on its way (`pending`). Other people's orders do not
+    /// exist.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn order_of(
+        &self,
+        tenant: &str,
+        buyer: &str,
+        id: OrderId,
+    ) -> Result<Option<Order>, StoreError> {
+        let pending = self.pending(tenant, buyer, id);
+        let durable = self.order(id).await?;
+        let owned = durable.filter(|order| {
+            let sales = self.admission.board().sales();
+            let sale = sales.by_id(order.placed.sale);
+            order.placed.buyer.as_str() == buyer && sale.is_some_and(|sale| sale.key.tenant() == tenant)
+        });
+        // Looked for in memory first: an order that became durable in between is found in the store.
+        Ok(owned.or(pending))
+    }
+
+    /// The buyer's order that waits for the writer, from its claim.
+    fn pending(&self, tenant: &str, buyer: &str, id: OrderId) -> Option<Order> {
+        let sales = self.admission.board().sales();
+        sales.iter().filter(|sale| sale.key.tenant() == tenant).find_map(|sale| sale.pending_order(buyer, id))
+    }
+
+    /// Orders above `after`, oldest first, at most `limit`, of the sale if one is named.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn orders_after(
+        &self,
+        sale: Option<SaleId>,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        self.read(move |store| store.orders_after(sale, after, limit)).await
+    }
+
+    /// Events above `after`, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.read(move |store| store.events_after(after, limit)).await
+    }
+
+    /// The sale's units, counted in the store. `None` when there is no such sale.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError> {
+        self.read(move |store| store.audit(sale)).await
+    }
+
+    /// All sales, oldest first.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn sales(&self) -> Result<Vec<Sale>, StoreError> {
+        self.read(SqliteReader::sales).await
+    }
+
+    /// Takes a step in a durable order's life. When this returns [`Applied::Done`] it is durable; the units and the
+    /// claim of a cancelled or expired order are free again.
+    ///
+    /// # Errors
+    /// Too many steps wait (transient), or the store failed.
+    pub async fn apply(&self, transition: Transition) -> Result<Applied, StoreError> {
+        self.ask(|reply| Step::Transition(transition, reply)).await
+    }
+
+    /// Makes a sale. `None` when the tenant has one of that name.
+    ///
+    /// # Errors
+    /// As [`OrderDesk::apply`].
+    pub async fn create_sale(
+        &self,
+        key: SaleKey,
+        terms: SaleTerms,
+        total: Units,
+    ) -> Result<Option<Sale>, StoreError> {
+        self.ask(|reply| Step::CreateSale(Box::new((key, terms, total)), reply)).await
+    }
+
+    /// Changes a sale. `None` when more is sold than the new total.
+    ///
+    /// # Errors
+    /// As [`OrderDesk::apply`].
+    pub async fn change_sale(&self, change: SaleChange) -> Result<Option<Sale>, StoreError> {
+        self.ask(|reply| Step::ChangeSale(Box::new(change), reply)).await
+    }
+
+    /// Steps that wait for the writer.
+    pub fn steps_waiting(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Has the writer finish what waits and close the store. Blocks for at most `wait`; `false` when that was not
+    /// enough. Call it when nothing is put in the queue any more.
+    pub fn stop(&self, wait: Duration) -> bool {
+        let (stopped, ended) = mpsc::channel();
+        if self.steps.send_timeout(Step::Stop(stopped), wait).is_err() {
+            return false;
+        }
+        self.admission.queue().knock();
+        // The writer drops its end once the store is closed.
+        matches!(ended.recv_timeout(wait), Err(mpsc::RecvTimeoutError::Disconnected))
+    }
+
+    async fn ask<T>(&self, step: impl FnOnce(Reply<T>) -> Step) -> Result<T, StoreError> {
+        let gone = || StoreError {
+            kind: Fault::Fatal,
+            message: "the order writer has ended; the outcome is known at the next start".into(),
+        };
+        let (reply, answer) = oneshot::channel();
+        self.steps.try_send(step(reply)).map_err(|error| match error {
+            flume::TrySendError::Full(_) => StoreError {
+                kind: Fault::Transient,
+                message: "too many order steps wait for the writer; raise store.steps_max or try again"
+                    .into(),
+            },
+            flume::TrySendError::Disconnected(_) => gone(),
+        })?;
+        self.admission.queue().knock();
+        answer.await.map_err(|_| gone())?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&SqliteReader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let reader = Arc::clone(&self.reader);
+        tokio::task::spawn_blocking(move || query(&reader)).await.unwrap_or_else(|_| {
+            Err(StoreError {
+                kind: Fault::Transient,
+                message: "reading was cut short by the shutdown".into(),
+            })
+        })
+    }
+}

@@ -1,0 +1,99 @@
+//! The embedded order store: SQLite in WAL mode, every commit synced, one owner.
+//!
+//! One [`SqliteWriter`] holds the only writing connection and the lock on the data folder; [`SqliteReader`]s see the
+//! last commit and never make the writer wait.
+
+mod reader;
+mod rows;
+mod schema;
+mod writer;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use serde::{Deserialize, Serialize};
+
+pub use reader::SqliteReader;
+pub use writer::SqliteWriter;
+
+use super::store::{Fault, StoreError};
+
+/// Settings of the embedded store.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct SqliteSettings {
+    /// How long one attempt to commit waits for a lock that another process holds, in ms. Attempts are repeated.
+    pub lock_wait_ms: u32,
+    /// Page cache of the writing connection, in KiB.
+    pub cache_kib: u32,
+    /// Size of the write-ahead log at which it is folded into the table file, in 4 KiB pages.
+    pub wal_pages_max: u32,
+    /// Connections for reading.
+    pub readers: u32,
+}
+
+impl Default for SqliteSettings {
+    fn default() -> Self {
+        Self { lock_wait_ms: 100, cache_kib: 65_536, wal_pages_max: 8_192, readers: 4 }
+    }
+}
+
+/// Opens the store in `folder`, making it if there is none, and takes the lock on it.
+///
+/// # Errors
+/// Another engine owns the folder, a newer engine wrote it, or the database cannot be opened.
+pub fn open(folder: &Path, settings: &SqliteSettings) -> Result<(SqliteWriter, SqliteReader), StoreError> {
+    let lock = lock_folder(folder)?;
+    let path = folder.join("orders.sqlite");
+    let mut connection = connect(&path, OpenFlags::default(), settings)?;
+    // The journal mode answers with a row, and is a property of the file; the rest are of this connection.
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -i64::from(settings.cache_kib))?;
+    connection.pragma_update(None, "wal_autocheckpoint", settings.wal_pages_max)?;
+    schema::migrate(&mut connection)?;
+    let reader = SqliteReader::open(&path, settings)?;
+    Ok((SqliteWriter::new(connection, lock)?, reader))
+}
+
+fn lock_folder(folder: &Path) -> Result<File, StoreError> {
+    let fatal = |message: String| StoreError { kind: Fault::Fatal, message };
+    std::fs::create_dir_all(folder)
+        .map_err(|error| fatal(format!("the data folder {} cannot be made: {error}", folder.display())))?;
+    let path: PathBuf = folder.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| fatal(format!("{} cannot be opened: {error}", path.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(fatal(format!(
+            "another engine runs on the data in {}; stop it, or give this one a folder of its own with --data-dir",
+            folder.display()
+        ))),
+        Err(TryLockError::Error(error)) => {
+            Err(fatal(format!("{} cannot be locked: {error}", path.display())))
+        }
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags, settings: &SqliteSettings) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_millis(settings.lock_wait_ms.into()))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let kind = match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Fault::Transient,
+            _ => Fault::Fatal,
+        };
+        Self { kind, message: format!("SQLite: {error}") }
+    }
+}

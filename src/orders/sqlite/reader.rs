@@ -1,0 +1,201 @@
+//! The reading half: connections that see the last commit.
+
+use std::path::Path;
+
+use crossbeam::queue::ArrayQueue;
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::super::events::{Event, EventKind};
+use super::super::store::{Audit, Fault, StoreError};
+use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
+use super::{SqliteSettings, connect};
+use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId};
+
+/// Reads the store. Every call takes a connection of the pool, or opens one more for itself when all are in use.
+#[derive(Debug)]
+pub struct SqliteReader {
+    path: std::path::PathBuf,
+    settings: SqliteSettings,
+    idle: ArrayQueue<Connection>,
+}
+
+impl SqliteReader {
+    pub(super) fn open(path: &Path, settings: &SqliteSettings) -> Result<Self, StoreError> {
+        let idle = ArrayQueue::new(settings.readers.max(1) as usize);
+        Ok(Self { path: path.to_owned(), settings: settings.clone(), idle })
+    }
+
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let connection = match self.idle.pop() {
+            Some(connection) => connection,
+            None => connect(
+                &self.path,
+                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+                &self.settings,
+            )?,
+        };
+        let answer = query(&connection);
+        // More connections than the pool holds are closed again.
+        let _ = self.idle.push(connection);
+        answer
+    }
+
+    /// One order.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        let select = format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ?");
+        self.read(|connection| {
+            match connection.prepare_cached(&select)?.query_row([id.number()], rows::order) {
+                Err(rusqlite::Error::QueryReturnedNoRows) => Ok(None),
+                other => Ok(Some(other?)),
+            }
+        })
+    }
+
+    /// Orders above `after`, oldest first, at most `limit`, of the sale if one is named.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn orders_after(
+        &self,
+        sale: Option<SaleId>,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        let select = format!(
+            "SELECT {ORDER_COLUMNS} FROM orders WHERE order_id > ?1 AND (?2 IS NULL OR sale_id = ?2) \
+             ORDER BY order_id LIMIT ?3"
+        );
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(&select)?;
+            let after = after.map_or(-1, |id| id.number() as i64);
+            let found =
+                statement.query_map(params![after, sale.map(|id| id.0), limit as i64], rows::order)?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Events above `after`, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.read(|connection| {
+            // One read transaction: the blocks and the orders they name are of one moment.
+            let snapshot = connection.unchecked_transaction()?;
+            let mut blocks = snapshot.prepare_cached(
+                "SELECT last_seq, kind, at_ms, order_ids FROM event_blocks WHERE last_seq > ? ORDER BY last_seq",
+            )?;
+            let mut orders =
+                snapshot.prepare_cached(&format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ?"))?;
+            let mut events = Vec::new();
+            let mut rows = blocks.query([i64::try_from(after).unwrap_or(i64::MAX)])?;
+            while let Some(row) = rows.next()? {
+                let last_seq: u64 = row.get(0)?;
+                let kind = EventKind::from_code(row.get(1)?).ok_or_else(|| damaged("an unknown event kind"))?;
+                let (numbers, _) = row
+                    .get_ref(3)?
+                    .as_blob()
+                    .map_err(|_| damaged("an event block without orders"))?
+                    .as_chunks::<8>();
+                let first_seq = last_seq + 1 - numbers.len() as u64;
+                for (seq, number) in (first_seq..).zip(numbers).filter(|(seq, _)| *seq > after) {
+                    if events.len() == limit {
+                        return Ok(events);
+                    }
+                    let order = orders.query_row([i64::from_be_bytes(*number)], rows::order)?;
+                    let at = match kind {
+                        EventKind::Created => order.placed.created_at,
+                        EventKind::Paid | EventKind::Cancelled | EventKind::Expired => EpochMs(row.get(2)?),
+                    };
+                    events.push(Event { seq, kind, at, order });
+                }
+            }
+            Ok(events)
+        })
+    }
+
+    /// The sale's units, counted in one snapshot. `None` when there is no such sale.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError> {
+        self.read(|connection| {
+            let snapshot = connection.unchecked_transaction()?;
+            let of_sale = snapshot.query_row(
+                "SELECT total, sold, per_buyer_limit FROM sales WHERE sale_id = ?",
+                [sale.0],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, u32>(2)?)),
+            );
+            let (total, sold_by_guard, limit) = match of_sale {
+                Err(rusqlite::Error::QueryReturnedNoRows) => return Ok(None),
+                other => other?,
+            };
+            let mut audit = Audit { total, sold_by_guard, ..Audit::default() };
+            let mut sums = snapshot.prepare_cached(
+                "SELECT status, count(*), sum(quantity) FROM orders WHERE sale_id = ? GROUP BY status",
+            )?;
+            let mut rows = sums.query([sale.0])?;
+            while let Some(row) = rows.next()? {
+                audit.durable_orders += row.get::<_, u64>(1)?;
+                match rows::status(row, 0)? {
+                    OrderStatus::PrePay | OrderStatus::Paying => audit.held += row.get::<_, u64>(2)?,
+                    OrderStatus::Paid => audit.paid += row.get::<_, u64>(2)?,
+                    _ => {}
+                }
+            }
+            audit.buyers_over_limit = snapshot
+                .prepare_cached(
+                    "SELECT count(*) FROM (SELECT buyer FROM orders WHERE sale_id = ?1 AND status IN (?2, ?3, ?4) \
+                     GROUP BY buyer HAVING sum(quantity) > ?5)",
+                )?
+                .query_row(
+                    params![
+                        sale.0,
+                        OrderStatus::PrePay.code(),
+                        OrderStatus::Paying.code(),
+                        OrderStatus::Paid.code(),
+                        limit
+                    ],
+                    |row| row.get(0),
+                )?;
+            Ok(Some(audit))
+        })
+    }
+
+    /// All sales, oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn sales(&self) -> Result<Vec<Sale>, StoreError> {
+        let select = format!("SELECT {SALE_COLUMNS} FROM sales ORDER BY sale_id");
+        self.read(|connection| {
+            Ok(connection.prepare_cached(&select)?.query_map([], rows::sale)?.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Shows `visit` every order, oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn each_order(&self, mut visit: impl FnMut(Order)) -> Result<(), StoreError> {
+        let select = format!("SELECT {ORDER_COLUMNS} FROM orders ORDER BY order_id");
+        self.read(|connection| {
+            let mut statement = connection.prepare(&select)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                visit(rows::order(row)?);
+            }
+            Ok(())
+        })
+    }
+}
+
+fn damaged(what: &str) -> StoreError {
+    StoreError {
+        kind: Fault::Fatal,
+        message: format!("the order store is damaged ({what}); restore it from a backup"),
+    }
+}

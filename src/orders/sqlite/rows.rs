@@ -1,0 +1,79 @@
+//! How sales and orders stand in rows.
+
+use rusqlite::Row;
+use rusqlite::types::Type;
+
+use crate::domain::{
+    BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Rate, Sale,
+    SaleId, SaleKey, SaleTerms,
+};
+
+/// The columns that [`order`] reads, in its order.
+pub const ORDER_COLUMNS: &str = "order_id, sale_id, buyer, quantity, amount_cents, status, created_at_ms, pay_before_ms, \
+     idempotency_key, paid_at_ms, payment_attempt, payment_method";
+
+/// The columns that [`sale`] reads, in its order.
+pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
+     ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold";
+
+/// Reads an order from [`ORDER_COLUMNS`].
+pub fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
+    let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
+    let key = row.get_ref(8)?.as_str_or_null()?.map(IdempotencyKey::new).transpose();
+    Ok(Order {
+        placed: NewOrder {
+            id: order_id(row, 0)?,
+            sale: SaleId(row.get(1)?),
+            buyer: BuyerId::new(text(2)?).map_err(|error| damaged(2, error))?,
+            quantity: row.get(3)?,
+            amount: Cents(row.get(4)?),
+            created_at: EpochMs(row.get(6)?),
+            pay_before: EpochMs(row.get(7)?),
+            idempotency_key: key.map_err(|error| damaged(8, error))?,
+        },
+        status: status(row, 5)?,
+        paid_at: row.get::<_, Option<i64>>(9)?.map(EpochMs),
+        payment_attempt: row.get(10)?,
+        payment_method: row.get(11)?,
+    })
+}
+
+/// Reads a sale from [`SALE_COLUMNS`].
+pub fn sale(row: &Row<'_>) -> rusqlite::Result<Sale> {
+    let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
+    let rate = match (row.get::<_, Option<u32>>(11)?, row.get::<_, Option<u32>>(12)?) {
+        (Some(per_s), Some(burst)) => Some(Rate { per_s, burst }),
+        _ => None,
+    };
+    Ok(Sale {
+        id: SaleId(row.get(0)?),
+        key: SaleKey::new(text(1)?, text(2)?, text(3)?).map_err(|error| damaged(1, error))?,
+        terms: SaleTerms {
+            title: row.get(4)?,
+            price: Cents(row.get(5)?),
+            currency: Currency::parse(text(6)?).ok_or_else(|| damaged(6, "no currency"))?,
+            per_buyer_limit: row.get(7)?,
+            starts_at: EpochMs(row.get(8)?),
+            ends_at: EpochMs(row.get(9)?),
+            pay_within_s: row.get(10)?,
+            rate,
+            paused: row.get(13)?,
+        },
+        total: row.get(14)?,
+        sold: row.get(15)?,
+    })
+}
+
+/// Reads an order number.
+pub fn order_id(row: &Row<'_>, index: usize) -> rusqlite::Result<OrderId> {
+    OrderId::from_number(row.get(index)?).ok_or_else(|| damaged(index, "no order number"))
+}
+
+/// Reads an order status.
+pub fn status(row: &Row<'_>, index: usize) -> rusqlite::Result<OrderStatus> {
+    OrderStatus::from_code(row.get(index)?).ok_or_else(|| damaged(index, "no order status"))
+}
+
+fn damaged(index: usize, problem: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(index, Type::Text, problem.into())
+}

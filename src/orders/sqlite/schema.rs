@@ -1,0 +1,81 @@
+//! The tables of the embedded store, and how an older file becomes a current one.
+//!
+//! Nothing on the write path has a random index: orders are appended by their growing number, events in blocks of one
+//! row a commit. A random unique index would cost ten times as much.
+
+use rusqlite::Connection;
+
+use super::super::store::{Fault, StoreError};
+
+/// One script a version, applied in order; `user_version` counts those that have been. Never change a released one.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE sales (
+        sale_id         INTEGER PRIMARY KEY,
+        tenant          TEXT NOT NULL,
+        campaign        TEXT NOT NULL,
+        sku             TEXT NOT NULL,
+        title           TEXT NOT NULL,
+        price_cents     INTEGER NOT NULL CHECK (price_cents >= 0),
+        currency        TEXT NOT NULL,
+        per_buyer_limit INTEGER NOT NULL CHECK (per_buyer_limit > 0),
+        starts_at_ms    INTEGER NOT NULL,
+        ends_at_ms      INTEGER NOT NULL,
+        pay_within_s    INTEGER NOT NULL,
+        rate_per_s      INTEGER,
+        burst           INTEGER,
+        paused          INTEGER NOT NULL,
+        total           INTEGER NOT NULL,
+        sold            INTEGER NOT NULL DEFAULT 0 CHECK (sold BETWEEN 0 AND total),
+        UNIQUE (tenant, campaign, sku)
+    ) STRICT;
+
+    CREATE TABLE orders (
+        order_id        INTEGER PRIMARY KEY,
+        sale_id         INTEGER NOT NULL,
+        buyer           TEXT NOT NULL,
+        quantity        INTEGER NOT NULL,
+        amount_cents    INTEGER NOT NULL,
+        status          INTEGER NOT NULL,
+        created_at_ms   INTEGER NOT NULL,
+        pay_before_ms   INTEGER NOT NULL,
+        idempotency_key TEXT,
+        paid_at_ms      INTEGER,
+        payment_attempt INTEGER NOT NULL DEFAULT 0,
+        payment_method  TEXT
+    ) STRICT;
+
+    -- One row a commit and kind: the events numbered last_seq - n + 1 to last_seq, of the n orders whose numbers stand
+    -- in order_ids, eight big-endian bytes each.
+    CREATE TABLE event_blocks (
+        last_seq        INTEGER PRIMARY KEY,
+        kind            INTEGER NOT NULL,
+        at_ms           INTEGER NOT NULL,
+        order_ids       BLOB NOT NULL
+    ) STRICT;
+"];
+
+/// The version this engine writes.
+pub const VERSION: usize = MIGRATIONS.len();
+
+/// Brings the tables to [`VERSION`], one transaction a step.
+///
+/// # Errors
+/// A file that a newer engine wrote, or whatever the database says.
+pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let found: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > VERSION {
+        return Err(StoreError {
+            kind: Fault::Fatal,
+            message: format!(
+                "the data was written by a newer engine (schema {found}, this engine knows {VERSION}); start that one"
+            ),
+        });
+    }
+    for (step, script) in MIGRATIONS.iter().enumerate().skip(found) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(script)?;
+        transaction.pragma_update(None, "user_version", step + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,320 @@
+//! The writing half: one connection, one transaction a batch.
+
+use std::fs::File;
+
+use rusqlite::{Connection, Transaction as SqlTransaction, TransactionBehavior, params};
+
+use super::super::events::EventKind;
+use super::super::store::{Applied, Batch, Receipt, SaleChange, StoreError, Transition};
+use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
+use crate::domain::{
+    EpochMs, NewOrder, Order, OrderAction, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Units,
+};
+
+/// The one connection that writes, and the lock that makes it the one.
+#[derive(Debug)]
+pub struct SqliteWriter {
+    connection: Connection,
+    last_event_seq: u64,
+    /// Held as long as the writer lives.
+    _lock: File,
+}
+
+impl SqliteWriter {
+    pub(super) fn new(connection: Connection, lock: File) -> Result<Self, StoreError> {
+        let last = "SELECT coalesce(max(last_seq), 0) FROM event_blocks";
+        let last_event_seq = connection.query_row(last, [], |row| row.get(0))?;
+        Ok(Self { connection, last_event_seq, _lock: lock })
+    }
+
+    /// Commits the batch, all of it or nothing. What is `Committed` survives any crash from then on.
+    ///
+    /// The last statement before the commit raises each sale's `sold`, only if that stays within its total: whatever
+    /// bug there is in memory, this cannot oversell.
+    ///
+    /// # Errors
+    /// Nothing is durable after a transient error. After a fatal one nobody knows.
+    pub fn commit(&mut self, batch: &Batch) -> Result<Receipt, StoreError> {
+        // Immediate: a lock that somebody else holds is found before any work is done.
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut log = EventLog { transaction: &transaction, last_seq: self.last_event_seq };
+        let mut sold = SoldUnits::default();
+
+        insert(&transaction, &batch.placed, OrderStatus::PrePay)?;
+        insert(&transaction, &batch.rejected, OrderStatus::Rejected)?;
+        for order in &batch.placed {
+            sold.add(order.sale, i64::from(order.quantity));
+        }
+        let mut applied = Vec::with_capacity(batch.transitions.len());
+        for transition in &batch.transitions {
+            let outcome = apply(&transaction, transition)?;
+            if let Applied::Done(order) = &outcome
+                && !order.status.holds_units()
+            {
+                sold.add(order.placed.sale, -i64::from(order.placed.quantity));
+            }
+            applied.push(outcome);
+        }
+        log.append(batch, &applied)?;
+        let last_event_seq = log.last_seq;
+
+        let oversold = sold.write(&transaction)?;
+        if !oversold.is_empty() {
+            transaction.rollback()?;
+            return Ok(Receipt::Oversold(oversold));
+        }
+        transaction.commit()?;
+        self.last_event_seq = last_event_seq;
+        Ok(Receipt::Committed(applied))
+    }
+
+    /// Makes a sale. `None` when this tenant has one of that name.
+    ///
+    /// # Errors
+    /// As [`SqliteWriter::commit`].
+    pub fn create_sale(
+        &mut self,
+        key: &SaleKey,
+        terms: &SaleTerms,
+        total: Units,
+    ) -> Result<Option<Sale>, StoreError> {
+        let insert = format!(
+            "INSERT INTO sales ({SALE_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) \
+             ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
+        );
+        let mut statement = self.connection.prepare_cached(&insert)?;
+        let created = statement.query_row(
+            params![
+                key.tenant(),
+                key.campaign(),
+                key.sku(),
+                terms.title,
+                terms.price.0,
+                terms.currency.as_str(),
+                terms.per_buyer_limit,
+                terms.starts_at.0,
+                terms.ends_at.0,
+                terms.pay_within_s,
+                terms.rate.map(|rate| rate.per_s),
+                terms.rate.map(|rate| rate.burst),
+                terms.paused,
+                total,
+            ],
+            rows::sale,
+        );
+        match created {
+            Err(rusqlite::Error::QueryReturnedNoRows) => Ok(None),
+            other => Ok(Some(other?)),
+        }
+    }
+
+    /// Replaces a sale's terms and total. `None` when the total would fall below what is sold, or there is no such
+    /// sale; then nothing has changed.
+    ///
+    /// # Errors
+    /// As [`SqliteWriter::commit`].
+    pub fn change_sale(&mut self, change: &SaleChange) -> Result<Option<Sale>, StoreError> {
+        let update = format!(
+            "UPDATE sales SET title = ?2, price_cents = ?3, currency = ?4, per_buyer_limit = ?5, starts_at_ms = ?6, \
+             ends_at_ms = ?7, pay_within_s = ?8, rate_per_s = ?9, burst = ?10, paused = ?11, total = ?12 \
+             WHERE sale_id = ?1 AND sold <= ?12 RETURNING {SALE_COLUMNS}"
+        );
+        let terms = &change.terms;
+        let mut statement = self.connection.prepare_cached(&update)?;
+        let changed = statement.query_row(
+            params![
+                change.sale.0,
+                terms.title,
+                terms.price.0,
+                terms.currency.as_str(),
+                terms.per_buyer_limit,
+                terms.starts_at.0,
+                terms.ends_at.0,
+                terms.pay_within_s,
+                terms.rate.map(|rate| rate.per_s),
+                terms.rate.map(|rate| rate.burst),
+                terms.paused,
+                change.total,
+            ],
+            rows::sale,
+        );
+        match changed {
+            Err(rusqlite::Error::QueryReturnedNoRows) => Ok(None),
+            other => Ok(Some(other?)),
+        }
+    }
+
+    /// A sale's total and sold units.
+    ///
+    /// # Errors
+    /// As [`SqliteWriter::commit`].
+    pub fn units_of(&self, sale: SaleId) -> Result<(Units, Units), StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT total, sold FROM sales WHERE sale_id = ?")?;
+        Ok(statement.query_row([sale.0], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    }
+
+    /// Folds the write-ahead log into the table file: what a clean stop leaves is one file.
+    ///
+    /// # Errors
+    /// As [`SqliteWriter::commit`].
+    pub fn close(self) -> Result<(), StoreError> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        self.connection.close().map_err(|(_, error)| error.into())
+    }
+}
+
+fn insert(
+    transaction: &SqlTransaction<'_>,
+    orders: &[NewOrder],
+    status: OrderStatus,
+) -> Result<(), StoreError> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO orders (order_id, sale_id, buyer, quantity, amount_cents, status, created_at_ms, pay_before_ms, \
+         idempotency_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    for order in orders {
+        statement.execute(params![
+            order.id.number(),
+            order.sale.0,
+            order.buyer.as_str(),
+            order.quantity,
+            order.amount.0,
+            status.code(),
+            order.created_at.0,
+            order.pay_before.0,
+            order.idempotency_key.as_ref().map(|key| key.as_str()),
+        ])?;
+    }
+    Ok(())
+}
+
+fn apply(transaction: &SqlTransaction<'_>, transition: &Transition) -> Result<Applied, StoreError> {
+    let select = format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ?");
+    let mut statement = transaction.prepare_cached(&select)?;
+    let mut order = match statement.query_row([transition.order.number()], rows::order) {
+        Err(rusqlite::Error::QueryReturnedNoRows) => return Ok(Applied::UnknownOrder),
+        other => other?,
+    };
+    if !allowed(&order, transition) {
+        return Ok(Applied::Refused(order));
+    }
+    advance(&mut order, transition);
+    transaction
+        .prepare_cached(
+            "UPDATE orders SET status = ?2, paid_at_ms = ?3, payment_attempt = ?4, payment_method = ?5 \
+             WHERE order_id = ?1",
+        )?
+        .execute(params![
+            order.placed.id.number(),
+            order.status.code(),
+            order.paid_at.map(|at| at.0),
+            order.payment_attempt,
+            order.payment_method,
+        ])?;
+    Ok(Applied::Done(order))
+}
+
+/// Whether the order's status and deadline allow the step.
+fn allowed(order: &Order, transition: &Transition) -> bool {
+    let in_time = match transition.action {
+        OrderAction::BeginPayment => transition.at < order.placed.pay_before,
+        OrderAction::Expire => transition.at >= order.placed.pay_before,
+        OrderAction::Persist | OrderAction::Reject => false,
+        OrderAction::AbortPayment | OrderAction::ConfirmPayment | OrderAction::Cancel => true,
+    };
+    in_time && order.status.after(transition.action).is_ok()
+}
+
+fn advance(order: &mut Order, transition: &Transition) {
+    if let Ok(status) = order.status.after(transition.action) {
+        order.status = status;
+    }
+    match transition.action {
+        OrderAction::BeginPayment => {
+            order.payment_attempt += 1;
+            order.payment_method.clone_from(&transition.payment_method);
+        }
+        OrderAction::ConfirmPayment => order.paid_at = Some(transition.at),
+        _ => {}
+    }
+}
+
+/// Units that a batch sells (or gives back) a sale.
+#[derive(Default)]
+struct SoldUnits(Vec<(SaleId, i64)>);
+
+impl SoldUnits {
+    fn add(&mut self, sale: SaleId, units: i64) {
+        // A batch is of one sale, or of a few: a short list beats a map.
+        match self.0.iter_mut().rev().find(|(known, _)| *known == sale) {
+            Some((_, sum)) => *sum += units,
+            None => self.0.push((sale, units)),
+        }
+    }
+
+    /// Raises each sale's `sold` where that is allowed. Returns the sales where it is not.
+    fn write(self, transaction: &SqlTransaction<'_>) -> Result<Vec<SaleId>, StoreError> {
+        let mut statement = transaction.prepare_cached(
+            "UPDATE sales SET sold = sold + ?2 WHERE sale_id = ?1 AND sold + ?2 BETWEEN 0 AND total",
+        )?;
+        let mut refused = Vec::new();
+        for (sale, units) in self.0 {
+            if units != 0 && statement.execute(params![sale.0, units])? == 0 {
+                refused.push(sale);
+            }
+        }
+        Ok(refused)
+    }
+}
+
+/// The end of the event log within one transaction.
+struct EventLog<'a> {
+    transaction: &'a SqlTransaction<'a>,
+    last_seq: u64,
+}
+
+impl EventLog<'_> {
+    /// Appends what the batch did, one block a kind.
+    fn append(&mut self, batch: &Batch, applied: &[Applied]) -> Result<(), StoreError> {
+        if let Some(last) = batch.placed.last() {
+            let orders = batch.placed.iter().map(|order| order.id.number());
+            self.append_block(EventKind::Created, last.created_at, orders)?;
+        }
+        for kind in EventKind::ALL {
+            let of_kind: Vec<_> = batch
+                .transitions
+                .iter()
+                .zip(applied)
+                .filter(|(transition, applied)| {
+                    EventKind::of(transition.action) == Some(kind) && matches!(applied, Applied::Done(_))
+                })
+                .map(|(transition, _)| transition)
+                .collect();
+            if let Some(last) = of_kind.last() {
+                let orders = of_kind.iter().map(|transition| transition.order.number());
+                self.append_block(kind, last.at, orders)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn append_block(
+        &mut self,
+        kind: EventKind,
+        at: EpochMs,
+        orders: impl Iterator<Item = u64>,
+    ) -> Result<(), StoreError> {
+        let order_ids: Vec<u8> = orders.flat_map(u64::to_be_bytes).collect();
+        self.last_seq += (order_ids.len() / size_of::<u64>()) as u64;
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO event_blocks (last_seq, kind, at_ms, order_ids) VALUES (?, ?, ?, ?)",
+            )?
+            .execute(params![self.last_seq, kind.code(), at.0, order_ids])?;
+        Ok(())
+    }
+}
