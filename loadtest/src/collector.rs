@@ -232,9 +232,23 @@ impl Collector {
                 busy.len()
             ));
         }
+        let mut responses = histogram();
+        self.totals
+            .iter()
+            .filter(|(key, _)| key.path != Path::Order)
+            .for_each(|(_, cell)| add(&mut responses, &cell.response));
+        let p99_ms = responses.value_at_quantile(0.99) as f64 / 1e3;
+        let caution = if own_lag_ms > p99_ms / 2.0 {
+            format!(
+                "most of the slow answers' time was the client's own lateness ({own_lag_ms:.1} of {p99_ms:.1} ms at P99): the engine was quicker than this"
+            )
+        } else {
+            String::new()
+        };
         ClientHealth {
             saturated: !reasons.is_empty(),
             reasons,
+            caution,
             lag: Percentiles::of(&self.lag),
             own_lag,
             busy_median: busy.get(busy.len() / 2).copied().unwrap_or(0.0),

@@ -147,6 +147,8 @@ pub struct ClientHealth {
     pub saturated: bool,
     /// Why.
     pub reasons: Vec<String>,
+    /// What to bear in mind though it was quick enough; empty as a rule.
+    pub caution: String,
     /// Sent minus due.
     pub lag: Percentiles,
     /// The client's own part: due, a connection free, not sent.

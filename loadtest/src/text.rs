@@ -51,6 +51,9 @@ fn write_all(out: &mut String, summary: &Summary) -> std::fmt::Result {
     if client.saturated {
         writeln!(out, "*** THE CLIENT WAS SATURATED: this run says nothing about the engine ***")?;
     }
+    if !client.caution.is_empty() {
+        writeln!(out, "client: {}", client.caution)?;
+    }
     match &summary.verification {
         Some(verdict) => out.push_str(&render_verdict(verdict)),
         None => writeln!(out, "verify: not done")?,

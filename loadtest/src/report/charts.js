@@ -75,7 +75,7 @@ function chart(series, options) {
   const legend = el('div', { class: 'legend' });
   const holder = el('div');
   card.append(legend, holder);
-  const width = 1120, height = options.height || 330, left = 62, right = 16, top = 16, bottom = 40;
+  const width = 1120, height = options.height || 330, left = 62, right = 16, top = 30, bottom = 40;
   const inner = { w: width - left - right, h: height - top - bottom };
   for (const line of series) {
     const swatch = el('i', { class: options.stacked ? 'area' : line.dash ? 'dash' : '',
@@ -120,7 +120,7 @@ function chart(series, options) {
     }
     root.append(svg('line', { x1: left, x2: width - right, y1: top + inner.h, y2: top + inner.h, class: 'axis' }));
     root.append(svg('text', { x: width - right, y: height - 4, 'text-anchor': 'end' }, options.xLabel));
-    root.append(svg('text', { x: 4, y: top - 4 }, options.yLabel));
+    root.append(svg('text', { x: 4, y: 14 }, options.yLabel));
     for (const rule of options.rules || []) {
       root.append(svg('line', { x1: left, x2: width - right, y1: py(rule.y), y2: py(rule.y), stroke: 'var(--bad)', 'stroke-dasharray': '5 4' }));
       root.append(svg('text', { x: width - right - 4, y: py(rule.y) - 5, 'text-anchor': 'end', style: 'fill:var(--bad)' }, rule.name));

@@ -38,15 +38,19 @@ if (S.published.length) section('Beside the published run', 'Published figures a
   }), [1]));
 
 (function percentiles() {
-  const curve = (points) => points.map(([q, v]) => [Math.min(q, 0.9999999), v]);
+  // A curve ends at its largest sample: beyond 1 − 1/n there is nothing to know.
+  const curve = (points, n) => {
+    const end = 1 - 1 / Math.max(n, 2), top = points[points.length - 1];
+    return [...points.filter(([q]) => q < end), [end, top[1]]];
+  };
   const series = [];
   for (const path of PATHS) {
-    if (run.curves[path]) series.push({ name: path, points: curve(run.curves[path]), colour: pathColour(path) });
-    if (run.curves[path + '.service']) series.push({ name: path + ', from sending', points: curve(run.curves[path + '.service']), colour: pathColour(path), dash: true, hidden: true });
-    if (against && against.curves[path]) series.push({ name: path + ', other run', points: curve(against.curves[path]), colour: pathColour(path), dash: true });
+    if (run.curves[path]) series.push({ name: path, points: curve(run.curves[path], S.paths[path].all.count), colour: pathColour(path) });
+    if (run.curves[path + '.service']) series.push({ name: path + ', from sending', points: curve(run.curves[path + '.service'], S.paths[path].all.count), colour: pathColour(path), dash: true, hidden: true });
+    if (against && against.curves[path]) series.push({ name: path + ', other run', points: curve(against.curves[path], against.summary.paths[path].all.count), colour: pathColour(path), dash: true });
   }
   if (PATHS.includes('seckill')) for (const [i, outcome] of Object.keys(S.paths.seckill.outcomes).entries())
-    if (run.curves['seckill.' + outcome]) series.push({ name: 'seckill: ' + outcome, points: curve(run.curves['seckill.' + outcome]), colour: colour(i + 4), hidden: true });
+    if (run.curves['seckill.' + outcome]) series.push({ name: 'seckill: ' + outcome, points: curve(run.curves['seckill.' + outcome], S.paths.seckill.outcomes[outcome].count), colour: colour(i + 4), hidden: true });
   const rules = S.objectives.filter(o => o.what.endsWith(' p99_ms')).map(o => ({ y: o.limit, name: `limit: ${o.what.replace(' p99_ms', ' P99')}` }));
   section('Percentiles', 'Response time from the time at which each request was due, both axes logarithmic: each further nine has equal room. Names in the legend switch curves.',
     chart(series, { x: 'nines', y: 'log', xLabel: 'percentile', yLabel: 'ms', xText: nines, yText: short, yTip: v => ms(v) + ' ms', height: 400, rules }));
@@ -56,15 +60,17 @@ const BANDS = S.phases.map(p => ({ from: p.start_s, to: p.start_s + p.duration_s
 const second = t => `${t} s`;
 const time = { x: 'span', xLabel: 'seconds', bands: BANDS, xTip: second };
 const middle = s => s.t - 0.5;
+// The last second may be a fraction of one: its rates would look like a fall.
+const SERIES = S.series.filter(s => middle(s) <= S.duration_s);
 
 section('Rate', 'Requests written and answers read in each second, phases as bands.', chart([
-  { name: 'sent', points: S.series.map(s => [middle(s), s.sent]), colour: colour(0) },
-  { name: 'answered', points: S.series.map(s => [middle(s), s.answered]), colour: colour(2) },
-  { name: 'in flight at the end of the second', points: S.series.map(s => [middle(s), s.in_flight]), colour: colour(5), dash: true },
+  { name: 'sent', points: SERIES.map(s => [middle(s), s.sent]), colour: colour(0) },
+  { name: 'answered', points: SERIES.map(s => [middle(s), s.answered]), colour: colour(2) },
+  { name: 'in flight at the end of the second', points: SERIES.map(s => [middle(s), s.in_flight]), colour: colour(5), dash: true },
 ], { ...time, y: 'linear', yLabel: 'per second' }));
 
 section('Latency over time', 'By the second in which the answer came; logarithmic.', chart(PATHS.flatMap((path, i) => {
-  const of = key => S.series.filter(s => s.paths[path]).map(s => [middle(s), s.paths[path][key] / 1000]);
+  const of = key => SERIES.filter(s => s.paths[path]).map(s => [middle(s), s.paths[path][key] / 1000]);
   return [
     { name: `${path} P99`, points: of('p99_us'), colour: pathColour(path), hidden: i > 2 },
     { name: `${path} P50`, points: of('p50_us'), colour: pathColour(path), dash: true, hidden: i > 2 },
@@ -74,13 +80,13 @@ section('Latency over time', 'By the second in which the answer came; logarithmi
 
 (function outcomes() {
   // An order is also counted as a won purchase; the areas show every request once.
-  const names = [...new Set(S.series.flatMap(s => Object.keys(s.outcomes)))].filter(name => !name.startsWith('order/'));
-  const total = name => S.series.reduce((sum, s) => sum + (s.outcomes[name] || 0), 0);
+  const names = [...new Set(SERIES.flatMap(s => Object.keys(s.outcomes)))].filter(name => !name.startsWith('order/'));
+  const total = name => SERIES.reduce((sum, s) => sum + (s.outcomes[name] || 0), 0);
   names.sort((a, b) => total(b) - total(a));
   const isError = name => errors.includes(name.split('/')[1]);
   let next = 0;
   const series = names.map(name => ({ name: name.replace('/', ': '), colour: isError(name) ? 'var(--bad)' : colour([5, 2, 0, 1, 3, 7, 6][next++ % 7]),
-    points: S.series.map(s => [middle(s), s.outcomes[name] || 0]) }));
+    points: SERIES.map(s => [middle(s), s.outcomes[name] || 0]) }));
   section('Outcomes', 'Every request by its answer; errors in red.', chart(series, { ...time, y: 'linear', stacked: true, yLabel: 'per second', yTip: count }));
 })();
 
@@ -106,7 +112,7 @@ section('Promises', V ? `${count(V.answers_logged)} answers of the client's own 
   V ? table(['check', '', 'what was found'], V.checks.map(c => ({ cells: [c.name, mark(c.passed, 'kept', `broken × ${count(c.violations)}`), c.detail] })), [1, 2]) : '');
 
 const C = S.client;
-section('The client itself', C.saturated ? 'Too slow: this run says nothing about the engine.' : 'Whether the tester kept up with its own schedule.', table(
+section('The client itself', C.saturated ? 'Too slow: this run says nothing about the engine.' : C.caution || 'Whether the tester kept up with its own schedule.', table(
   ['', 'P50', 'P99', 'P99.9', 'max'], [
     { cells: ['sent after due, ms', ...['p50_us', 'p99_us', 'p999_us', 'max_us'].map(k => ms(usToMs(C.lag[k])))] },
     { cells: ['of that by itself, ms', ...['p50_us', 'p99_us', 'p999_us', 'max_us'].map(k => ms(usToMs(C.own_lag[k])))] },
