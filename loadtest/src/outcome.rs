@@ -119,7 +119,7 @@ impl Outcome {
 }
 
 /// One kind of request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// `GET /seckill/{campaign}/{sku}`
     Page,

@@ -2,11 +2,13 @@
 
 pub mod answer_log;
 mod connection;
+mod crowd;
 pub mod dice;
 pub mod journey;
 pub mod plan;
 pub mod recorder;
 pub mod schedule;
+mod usage;
 mod visits;
 mod wake_timer;
 pub mod worker;

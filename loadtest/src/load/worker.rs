@@ -3,8 +3,7 @@
 //! A request is due by the schedule, never because an answer arrived (but in a closed phase). When it is due and
 //! no connection is free, it waits and is counted from its due time.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -12,16 +11,16 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 
-use super::answer_log::{AnswerLog, Row, Told};
+use super::answer_log::AnswerLog;
 use super::connection::{Connection, InFlight, Progress};
-use super::dice::Dice;
-use super::journey::{Answer, Journey, Reaction};
+use super::crowd::{Crowd, Due};
+use super::journey::Answer;
 use super::plan::{Clock, Plan, ns};
 use super::recorder::{CellKey, Frame, Recorder};
-use super::visits::Visits;
+use super::usage::Usage;
 use super::wake_timer::WakeTimer;
-use crate::outcome::{Action, Outcome};
-use crate::wire::request::{Ask, RequestKit};
+use crate::outcome::Outcome;
+use crate::wire::request::RequestKit;
 use crate::wire::response::{Response, json_text};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -33,8 +32,6 @@ const CONNECTING_MAX: usize = 128;
 const PRECONNECT_NS: u64 = 20 * SECOND_NS;
 /// How long an interrupted run waits for answers.
 const INTERRUPTED_DRAIN_NS: u64 = 2 * SECOND_NS;
-/// Buyers drawn anew are numbered from here, above every population.
-const NEW_BUYERS_FROM: u64 = 1_000_000_000;
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// What a worker tells the collector.
@@ -74,37 +71,14 @@ struct Worker {
     kits: Vec<RequestKit>,
     connections: Vec<Connection>,
     free: VecDeque<u32>,
-    journeys: Vec<Option<Journey>>,
-    vacant: Vec<u32>,
-    visits: Visits,
-    planned: BinaryHeap<Reverse<(u64, u64, u32, ActionCode)>>,
-    planned_count: u64,
-    new_buyers: u64,
+    crowd: Crowd,
     in_flight: u64,
-    wheel: Vec<Vec<(f64, u16)>>,
-    dice: Dice,
     recorder: Recorder,
     log: AnswerLog,
     reports: Sender<Report>,
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
     usage: Usage,
-}
-
-/// An [`Action`] that can be ordered, for the heap.
-type ActionCode = u8;
-const ACTIONS: [Action; 5] =
-    [Action::Page, Action::Purchase, Action::Lookup, Action::Checkout, Action::Cancel];
-
-fn code(action: Action) -> ActionCode {
-    ACTIONS.iter().position(|known| *known == action).unwrap_or(0) as ActionCode
-}
-
-/// Where the next request comes from.
-enum Next {
-    Visit,
-    Planned,
-    Closed(u16),
 }
 
 impl Worker {
@@ -115,7 +89,6 @@ impl Worker {
         let share = all / workers + usize::from(index < all % workers);
         let timer = WakeTimer::new(poll.registry(), Token(share))?;
         let scenario = &plan.scenario;
-        let wheel = scenario.phases.iter().map(|phase| shares(scenario, &phase.shoppers)).collect();
         Ok(Self {
             index,
             clock: plan.clock,
@@ -124,15 +97,9 @@ impl Worker {
             kits: plan.targets.iter().map(|t| RequestKit::new(t, &plan.sales, &plan.headers)).collect(),
             connections: std::iter::repeat_with(Connection::default).take(share).collect(),
             free: (0..share as u32).collect(),
-            journeys: Vec::new(),
-            vacant: Vec::new(),
-            visits: Visits::new(scenario, index as u64, workers as u64, u64::MAX / 4),
-            planned: BinaryHeap::new(),
-            planned_count: 0,
-            new_buyers: 0,
+            // Until the start is known nobody is due.
+            crowd: Crowd::new(Arc::clone(&plan), index, u64::MAX / 4),
             in_flight: 0,
-            wheel,
-            dice: Dice::new(scenario.seed ^ (index as u64 + 1).wrapping_mul(0xD134_2543_DE82_EF95)),
             recorder: Recorder::new(scenario.phases.len()),
             log: AnswerLog::create(&plan.folder, index)?,
             reports,
@@ -184,8 +151,7 @@ impl Worker {
 
     fn run(&mut self, start_ns: u64) -> io::Result<()> {
         let plan = Arc::clone(&self.plan);
-        let workers = u64::from(plan.scenario.client.workers);
-        self.visits = Visits::new(&plan.scenario, self.index as u64, workers, start_ns);
+        self.crowd = Crowd::new(Arc::clone(&plan), self.index, start_ns);
         let end_ns = start_ns + ns(plan.scenario.duration_s());
         let mut stop_ns = end_ns + ns(plan.scenario.client.drain_s);
         let mut interrupted = false;
@@ -205,9 +171,7 @@ impl Worker {
                 self.fail_timed_out(now_ns)?;
                 if plan.interrupt.requested() && !interrupted {
                     interrupted = true;
-                    self.count_unsent(now_ns);
-                    self.visits.stop();
-                    self.drop_planned();
+                    self.turn_away(now_ns, now_ns);
                     stop_ns = stop_ns.min(now_ns + INTERRUPTED_DRAIN_NS);
                 }
             }
@@ -216,8 +180,8 @@ impl Worker {
                 tick += 1;
                 tick_ns += SECOND_NS;
             }
-            let at_rest = self.in_flight == 0 && self.planned.is_empty();
-            if (at_rest && self.visits.is_over() && (now_ns >= end_ns || interrupted)) || now_ns >= stop_ns {
+            let at_rest = self.in_flight == 0 && self.crowd.is_over();
+            if (at_rest && (now_ns >= end_ns || interrupted)) || now_ns >= stop_ns {
                 break;
             }
             let wake_ns = self.next_wake(scan_ns.min(tick_ns));
@@ -246,109 +210,37 @@ impl Worker {
             if self.free.is_empty() {
                 return Ok(now_ns);
             }
-            let Some((next, due_ns)) = self.next_due(now_ns) else { return Ok(now_ns) };
+            let Some(due) = self.crowd.take_due(now_ns) else { return Ok(now_ns) };
             let Some(id) = self.free.pop_front() else { return Ok(now_ns) };
-            let (journey, action) = match next {
-                Next::Planned => {
-                    let Some(Reverse((_, _, journey, action))) = self.planned.pop() else {
-                        return Ok(now_ns);
-                    };
-                    (journey, ACTIONS[usize::from(action)])
-                }
-                Next::Visit => {
-                    let Some((due_ns, phase)) = self.visits.take() else { return Ok(now_ns) };
-                    self.begin_visit(phase, due_ns)
-                }
-                Next::Closed(phase) => self.begin_visit(phase, now_ns),
-            };
-            // Its own lateness: from when it was due and a connection was free. (No request is due in a closed loop.)
-            let possible_ns = due_ns.max(self.connections[id as usize].free_since_ns);
-            self.recorder.record_lag(now_ns.saturating_sub(due_ns), now_ns.saturating_sub(possible_ns));
-            self.send(id, journey, action, due_ns, now_ns)?;
+            // Its own lateness: from when it was due and a connection was free.
+            let possible_ns = due.at_ns.max(self.connections[id as usize].free_since_ns);
+            self.recorder.record_lag(now_ns.saturating_sub(due.at_ns), now_ns.saturating_sub(possible_ns));
+            self.send(id, due, now_ns)?;
         }
-    }
-
-    /// The most overdue request, if any is due.
-    fn next_due(&mut self, now_ns: u64) -> Option<(Next, u64)> {
-        let planned_ns = self.planned.peek().map_or(u64::MAX, |Reverse((due_ns, ..))| *due_ns);
-        let visit_ns = self.visits.peek().map_or(u64::MAX, |(due_ns, _)| due_ns);
-        if planned_ns.min(visit_ns) <= now_ns {
-            let next = if planned_ns <= visit_ns { Next::Planned } else { Next::Visit };
-            return Some((next, planned_ns.min(visit_ns)));
-        }
-        self.visits.closed_now(now_ns).map(|window| (Next::Closed(window.phase), now_ns))
     }
 
     fn next_wake(&self, at_latest_ns: u64) -> u64 {
-        if self.free.is_empty() {
-            return at_latest_ns;
-        }
-        let planned_ns = self.planned.peek().map_or(u64::MAX, |Reverse((due_ns, ..))| *due_ns);
-        let visit_ns = self.visits.peek().map_or(u64::MAX, |(due_ns, _)| due_ns);
-        let closed_ns = self.visits.closed_from().unwrap_or(u64::MAX);
-        at_latest_ns.min(planned_ns).min(visit_ns).min(closed_ns)
+        // Without a free connection only an answer helps, and that wakes by itself.
+        if self.free.is_empty() { at_latest_ns } else { at_latest_ns.min(self.crowd.next_ns()) }
     }
 
-    /// A visitor arrives: returns the journey and its first request; further ones are planned.
-    fn begin_visit(&mut self, phase: u16, due_ns: u64) -> (u32, Action) {
-        let plan = Arc::clone(&self.plan);
-        let scenario = &plan.scenario;
-        let wheel = &self.wheel[usize::from(phase)];
-        let spin = self.dice.unit();
-        let kind =
-            wheel.iter().find(|(up_to, _)| spin < *up_to).or(wheel.last()).map_or(0, |(_, kind)| *kind);
-        let shopper = &scenario.shoppers[usize::from(kind)];
-        let buyer = match shopper.population {
-            0 => {
-                let number = self.new_buyers * u64::from(scenario.client.workers) + self.index as u64;
-                self.new_buyers += 1;
-                NEW_BUYERS_FROM + number
-            }
-            population => self.dice.below(population),
-        };
-        let campaign = scenario.campaign_of(&scenario.phases[usize::from(phase)]) as u16;
-        let mut journey = Journey::new(shopper, kind, campaign, phase, buyer, &mut self.dice);
-        let opening = journey.opening(shopper);
-        journey.open_requests = opening.len() as u32;
-        let id = self.vacant.pop().unwrap_or_else(|| {
-            self.journeys.push(None);
-            self.journeys.len() as u32 - 1
-        });
-        self.journeys[id as usize] = Some(journey);
-        for (action, pause_ms) in &opening[1..] {
-            self.plan_request(id, *action, due_ns + pause_ms * 1_000_000);
-        }
-        (id, opening[0].0)
-    }
-
-    fn plan_request(&mut self, journey: u32, action: Action, due_ns: u64) {
-        self.planned_count += 1;
-        self.planned.push(Reverse((due_ns, self.planned_count, journey, code(action))));
-    }
-
-    fn send(&mut self, id: u32, journey_id: u32, action: Action, due_ns: u64, now_ns: u64) -> io::Result<()> {
-        let Some(journey) = &self.journeys[journey_id as usize] else { return Ok(()) };
-        let client = &self.plan.scenario.client;
+    fn send(&mut self, id: u32, due: Due, now_ns: u64) -> io::Result<()> {
         let connection = &mut self.connections[id as usize];
         let target = id as usize % self.kits.len();
-        let last = client.requests_per_connection;
-        let ask = Ask {
-            action,
-            campaign: usize::from(journey.campaign),
-            buyer: journey.buyer,
-            quantity: journey.quantity,
-            order: &journey.order,
-            idempotency_key: self.plan.scenario.shoppers[usize::from(journey.shopper)].idempotency_key,
-            close: last > 0 && connection.requests + 1 >= last,
+        let last = self.plan.scenario.client.requests_per_connection;
+        let close = last > 0 && connection.requests + 1 >= last;
+        let Some((ask, held_when_asked)) = self.crowd.ask(due, close) else {
+            self.free.push_back(id);
+            return Ok(());
         };
         self.outgoing.clear();
         self.kits[target].write(ask, &mut self.outgoing);
         connection.request = Some(InFlight {
-            journey: journey_id,
-            action,
-            due_ns,
+            journey: due.journey,
+            action: due.action,
+            due_ns: due.at_ns,
             sent_ns: now_ns,
-            held_when_asked: journey.holds_order(),
+            held_when_asked,
         });
         self.in_flight += 1;
         self.recorder.counters.sent += 1;
@@ -431,10 +323,6 @@ impl Worker {
         retry_after_ms: Option<u64>,
     ) -> io::Result<()> {
         let now_ns = self.clock.now_ns();
-        let Some(mut journey) = self.journeys[request.journey as usize].take() else { return Ok(()) };
-        let plan = Arc::clone(&self.plan);
-        let shopper = &plan.scenario.shoppers[usize::from(journey.shopper)];
-        let limit = plan.scenario.campaigns[usize::from(journey.campaign)].per_buyer_limit;
         let answer = Answer {
             action: request.action,
             due_ns: request.due_ns,
@@ -444,65 +332,21 @@ impl Worker {
             status,
             retry_after_ms,
         };
-        let last_page = request.action == Action::Page;
-        let Reaction { next, concluded, told, untruthful } =
-            journey.react(answer, shopper, limit, &mut self.dice);
-
-        let (phase, path) = (journey.phase, request.action.path());
+        let Some(after) = self.crowd.hear(request.journey, answer, now_ns) else { return Ok(()) };
         let service_ns = now_ns.saturating_sub(request.sent_ns);
         // A payment under way is counted when its outcome is known.
         if outcome != Outcome::Paying {
-            let key = CellKey { phase, path, outcome };
+            let key = CellKey { phase: after.phase, path: request.action.path(), outcome };
             self.recorder.record(key, now_ns.saturating_sub(request.due_ns), service_ns);
         }
-        if let Some((path, outcome, due_ns)) = concluded {
+        for (path, outcome, due_ns) in [after.concluded, after.unresolved].into_iter().flatten() {
             let response_ns = now_ns.saturating_sub(due_ns);
             // Over several requests there is no other time of sending than the first one's.
             let service_ns = if due_ns == request.due_ns { service_ns } else { response_ns };
-            self.recorder.record(CellKey { phase, path, outcome }, response_ns, service_ns);
+            self.recorder.record(CellKey { phase: after.phase, path, outcome }, response_ns, service_ns);
         }
-        self.recorder.counters.untruthful += u64::from(untruthful);
-        if let Some(told) = told {
-            self.log_told(told, &journey, order)?;
-        }
-        journey.open_requests -= 1;
-        if let Some((action, pause_ms)) = next {
-            journey.open_requests += 1;
-            self.plan_request(request.journey, action, now_ns + pause_ms * 1_000_000);
-            if last_page && action == Action::Purchase {
-                for (action, pause_ms) in Journey::clicks_after_pages(shopper) {
-                    journey.open_requests += 1;
-                    self.plan_request(request.journey, action, now_ns + pause_ms * 1_000_000);
-                }
-            }
-        }
-        self.keep_or_end(request.journey, journey, now_ns);
-        Ok(())
-    }
-
-    fn keep_or_end(&mut self, id: u32, journey: Journey, now_ns: u64) {
-        if journey.open_requests > 0 {
-            self.journeys[id as usize] = Some(journey);
-            return;
-        }
-        if let Some((path, outcome, due_ns)) = journey.unresolved() {
-            let elapsed_ns = now_ns.saturating_sub(due_ns);
-            self.recorder.record(CellKey { phase: journey.phase, path, outcome }, elapsed_ns, elapsed_ns);
-        }
-        self.vacant.push(id);
-    }
-
-    fn log_told(&mut self, told: Told, journey: &Journey, order: &str) -> io::Result<()> {
-        // An answer about an order need not name it; one that makes an order must.
-        let made = matches!(told, Told::Won | Told::Replayed | Told::Pending);
-        let order = if made && !order.is_empty() { order } else { &journey.order };
-        self.log.append(&Row {
-            kind: told,
-            campaign: journey.campaign,
-            quantity: journey.quantity as u32,
-            buyer: journey.buyer,
-            order: order.into(),
-        })
+        self.recorder.counters.untruthful += u64::from(after.untruthful);
+        after.row.map_or(Ok(()), |row| self.log.append(&row))
     }
 
     fn fail_timed_out(&mut self, now_ns: u64) -> io::Result<()> {
@@ -515,39 +359,17 @@ impl Worker {
         Ok(())
     }
 
-    /// Counts the arrivals that are due and cannot be sent any more, with the time that they have waited.
-    fn count_unsent(&mut self, now_ns: u64) {
-        while let Some((due_ns, phase)) = self.visits.peek().filter(|(due_ns, _)| *due_ns <= now_ns) {
-            self.visits.take();
-            let (journey, action) = self.begin_visit(phase, due_ns);
-            self.journeys[journey as usize] = None;
-            self.vacant.push(journey);
-            let key = CellKey { phase, path: action.path(), outcome: Outcome::Unsent };
-            self.recorder.record(key, now_ns - due_ns, now_ns - due_ns);
-        }
-    }
-
-    /// Gives up what visitors had planned.
-    fn drop_planned(&mut self) {
-        let now_ns = self.clock.now_ns();
-        while let Some(Reverse((due_ns, _, id, action))) = self.planned.pop() {
-            let Some(mut journey) = self.journeys[id as usize].take() else { continue };
-            if due_ns <= now_ns {
-                let path = ACTIONS[usize::from(action)].path();
-                let key = CellKey { phase: journey.phase, path, outcome: Outcome::Unsent };
-                self.recorder.record(key, now_ns - due_ns, now_ns - due_ns);
-            }
-            journey.open_requests -= 1;
-            self.keep_or_end(id, journey, now_ns);
-        }
+    /// Nobody is served any more: counts who was due until `until_ns`, with the time that they have waited.
+    fn turn_away(&mut self, now_ns: u64, until_ns: u64) {
+        let recorder = &mut self.recorder;
+        self.crowd.turn_away(now_ns, until_ns, |key, waited_ns| recorder.record(key, waited_ns, waited_ns));
     }
 
     fn report_second(&mut self, tick: u64, now_ns: u64) {
         let mut frame = Box::new(self.recorder.take(tick));
         let before = std::mem::replace(&mut self.usage, Usage::read(now_ns));
         frame.in_flight = self.in_flight;
-        let oldest_ns = self.visits.peek().map_or(u64::MAX, |(due_ns, _)| due_ns);
-        frame.behind_us = now_ns.saturating_sub(oldest_ns) / 1_000;
+        frame.behind_us = now_ns.saturating_sub(self.crowd.visit_ns()) / 1_000;
         frame.cpu_ns = self.usage.cpu_ns.saturating_sub(before.cpu_ns);
         frame.starved_ns = self.usage.starved_ns.saturating_sub(before.starved_ns);
         frame.wall_ns = self.usage.at_ns.saturating_sub(before.at_ns);
@@ -561,53 +383,13 @@ impl Worker {
                 self.fail(id as u32, Outcome::TimedOut)?;
             }
         }
-        self.drop_planned();
         let now_ns = self.clock.now_ns();
-        self.count_unsent(now_ns.min(end_ns));
+        self.turn_away(now_ns, now_ns.min(end_ns));
         self.report_second(tick, now_ns);
         self.log.flush()
     }
 }
 
-/// Shoppers of a phase with the upper ends of their shares of `[0, 1)`.
-fn shares(scenario: &crate::scenario::Scenario, names: &[String]) -> Vec<(f64, u16)> {
-    let chosen: Vec<(usize, f64)> = scenario
-        .shoppers
-        .iter()
-        .enumerate()
-        .filter(|(_, shopper)| names.is_empty() || names.contains(&shopper.name))
-        .map(|(index, shopper)| (index, shopper.weight))
-        .collect();
-    let total: f64 = chosen.iter().map(|(_, weight)| weight).sum();
-    let mut up_to = 0.0;
-    chosen
-        .into_iter()
-        .map(|(index, weight)| {
-            up_to += weight / total;
-            (up_to, index as u16)
-        })
-        .collect()
-}
-
 fn ignore_interrupted(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
-}
-
-/// What the thread has had of the processors.
-#[derive(Debug, Default)]
-struct Usage {
-    at_ns: u64,
-    cpu_ns: u64,
-    starved_ns: u64,
-}
-
-impl Usage {
-    fn read(at_ns: u64) -> Self {
-        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        let cpu_ns = cpu.tv_sec as u64 * SECOND_NS + cpu.tv_nsec as u64;
-        // Second number of schedstat: nanoseconds runnable but not running. Elsewhere than on Linux: not known.
-        let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-        let starved_ns = schedstat.split_whitespace().nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
-        Self { at_ns, cpu_ns, starved_ns }
-    }
 }

@@ -61,13 +61,17 @@ fn each_kind_of_cheating_is_found() {
             &["paid-orders-paid"],
         ),
     ];
-    for (name, habits, shopper, expected) in table {
-        let shop = Shop::open(habits);
-        let out = tempfile::tempdir().unwrap();
-        run(&scenario(50, 100, 1.0, shopper, ""), &shop.url, out.path(), &[]).expect_code(4);
-        let broken = broken(out.path());
-        assert!(expected.iter().all(|check| broken.iter().any(|b| b == check)), "{name}: {broken:?}");
-    }
+    std::thread::scope(|scope| {
+        for (name, habits, shopper, expected) in table {
+            scope.spawn(move || {
+                let shop = Shop::open(habits);
+                let out = tempfile::tempdir().unwrap();
+                run(&scenario(50, 100, 1.0, shopper, ""), &shop.url, out.path(), &[]).expect_code(4);
+                let broken = broken(out.path());
+                assert!(expected.iter().all(|check| broken.iter().any(|b| b == check)), "{name}: {broken:?}");
+            });
+        }
+    });
 }
 
 #[test]
