@@ -176,7 +176,7 @@ function environmentCard(environment) {
     ['command', environment.command], ['machine', `${environment.cpu}, ${environment.cores} cores, ${count(environment.memory_mib)} MiB`],
     ['system', environment.kernel], ['load average at start', environment.load_average], ['commit', environment.commit || '–'],
     ['targets', environment.targets.join(', ')],
-    ['clock skew', environment.clock_skew_ms == null ? 'not known' : environment.clock_skew_ms + ' ms'], ['tester', environment.tester],
+    ['tester', environment.tester], ...environment.clock_skew_ms == null ? [] : [['server clock ahead by', environment.clock_skew_ms + ' ms']],
   ];
   const width = Math.max(...lines.map(([name]) => name.length));
   return el('div', { class: 'card' }, el('pre', {}, lines.map(([name, value]) => name.padEnd(width + 3) + value).join('\n')));
