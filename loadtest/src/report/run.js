@@ -58,7 +58,7 @@ if (S.published.length) section('Beside the published run', 'Published figures a
 
 const BANDS = S.phases.map(p => ({ from: p.start_s, to: p.start_s + p.duration_s, name: p.measured || p.model === 'rest' ? p.name : p.name + ' (not counted)' }));
 const second = t => `${t} s`;
-const time = { x: 'span', xLabel: 'seconds', bands: BANDS, xTip: second };
+const time = { x: 'span', xLabel: 'seconds', bands: BANDS, xTip: second, gap: 1.5 };
 const middle = s => s.t - 0.5;
 // The last second may be a fraction of one: its rates would look like a fall.
 const SERIES = S.series.filter(s => middle(s) <= S.duration_s);
