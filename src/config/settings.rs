@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::error::Problem;
 use super::sections::{AdmissionSettings, LedgerSettings, NodeSettings, check_sqlite, check_store};
 use crate::admin::AdminSettings;
+use crate::checkout::CheckoutSettings;
 use crate::domain::FieldError;
+use crate::edge::EdgeSettings;
 use crate::orders::WriterSettings;
 use crate::orders::sqlite::SqliteSettings;
 use crate::telemetry::{LogSettings, TelemetrySettings};
@@ -28,6 +30,10 @@ pub struct Settings {
     pub store: WriterSettings,
     /// The embedded order store.
     pub sqlite: SqliteSettings,
+    /// The data plane.
+    pub edge: EdgeSettings,
+    /// Paying and letting go.
+    pub checkout: CheckoutSettings,
     /// The control plane.
     pub admin: AdminSettings,
     /// The figures that are kept.
@@ -45,6 +51,8 @@ impl Default for Settings {
             ledger: LedgerSettings::default(),
             store: WriterSettings::default(),
             sqlite: SqliteSettings::default(),
+            edge: EdgeSettings::default(),
+            checkout: CheckoutSettings::default(),
             admin: AdminSettings::default(),
             telemetry: TelemetrySettings::default(),
             log: LogSettings::default(),
@@ -65,12 +73,13 @@ impl Settings {
 
     /// Everything that is wrong with the values, at most one problem a section. Origins are left empty.
     pub fn check(&self) -> Vec<Problem> {
-        let sections: [(&str, Result<(), FieldError>); 8] = [
+        let sections: [(&str, Result<(), FieldError>); 9] = [
             ("node", self.node.check()),
             ("admission", self.admission.check()),
             ("ledger", self.ledger.check()),
             ("store", check_store(&self.store)),
             ("sqlite", check_sqlite(&self.sqlite)),
+            ("edge", self.edge.check()),
             ("admin", self.admin.check()),
             ("telemetry", self.telemetry.check()),
             ("log", self.log.check()),
@@ -83,6 +92,11 @@ impl Settings {
         problems.extend(sections.into_iter().filter_map(|(section, checked)| {
             let FieldError { field, problem } = checked.err()?;
             Some(Problem { key: format!("{section}.{field}"), origin: String::new(), text: problem })
+        }));
+        problems.extend(self.checkout.check().err().map(|wrong| Problem {
+            key: wrong.key,
+            origin: String::new(),
+            text: wrong.problem,
         }));
         problems
     }

@@ -189,7 +189,7 @@ fn explain(errors: figment::Error) -> ConfigError {
         let origin =
             error.metadata.as_ref().and_then(Origin::of).map_or(String::new(), |origin| origin.to_string());
         let text = match &error.kind {
-            Kind::UnknownField(_, known) if known.is_empty() => "is an unknown key".into(),
+            Kind::UnknownField(_, []) => "is an unknown key".into(),
             Kind::UnknownField(_, known) => format!("is an unknown key; known here: {}", known.join(", ")),
             kind => kind.to_string(),
         };
