@@ -28,7 +28,7 @@ use crate::checkout::{
 };
 use crate::config::{Config, ConfigSource, ReloadError, Reloader, Settings};
 use crate::domain::{NodeId, OrderId};
-use crate::edge::{Clock, DataPlane, EdgeSettings, HyperServer};
+use crate::edge::{Clock, DataPlane, Edge};
 use crate::ledger::EmbeddedLedger;
 use crate::orders::sqlite;
 use crate::orders::{Deadlines, OrderDesk, OrderWriter, Recovered, StoreError, WriterWatch};
@@ -93,7 +93,7 @@ pub fn serve(source: ConfigSource, config: Config) -> Result<(), ServeError> {
 struct Engine {
     control: Handle,
     readiness: Arc<Readiness>,
-    edge: HyperServer,
+    edge: Edge,
     checkout: Checkout,
     desk: OrderDesk,
     writer: JoinHandle<Result<(), StoreError>>,
@@ -160,8 +160,15 @@ impl Engine {
         keep_intervals(control, &intervals, &telemetry, settings.telemetry.interval_ms);
         let clock = Clock::start();
         let data_plane = Arc::new(
-            DataPlane::new(&settings.edge, clock, &telemetry, Arc::clone(&admission), desk.clone())
-                .map_err(|wrong| ServeError::Start(format!("edge.{} {}", wrong.field, wrong.problem)))?,
+            DataPlane::new(
+                &settings.edge,
+                clock,
+                &telemetry,
+                Arc::clone(&admission),
+                desk.clone(),
+                checkout.clone(),
+            )
+            .map_err(|wrong| ServeError::Start(format!("edge.{} {}", wrong.field, wrong.problem)))?,
         );
         let (stop_admin, stopped) = watch::channel(false);
         let plane = ControlPlane::new(ControlPlaneParts {
@@ -184,7 +191,8 @@ impl Engine {
         if is_first_start {
             control.block_on(demo::open(&ledger)).map_err(start_error("the demo sale"))?;
         }
-        let edge = start_edge(&settings.edge, clock, telemetry, data_plane)?;
+        let edge = Edge::start(&settings.edge, clock, telemetry, data_plane, control.handle().clone())
+            .map_err(start_error("the edge"))?;
         readiness.set(Lifecycle::Running);
         tracing::info!(
             edge = %edge.addr(), admin = %admin_address, data = %settings.data_dir.display(), sales, orders,
@@ -318,15 +326,6 @@ fn risk(settings: &CheckoutSettings) -> Result<Arc<dyn RiskService>, CallError> 
         ServiceKind::Simulated => Arc::new(SimulatedRisk::new(settings.simulated.clone())),
         ServiceKind::Http => Arc::new(HttpRisk::new(settings.http.clone())?),
     })
-}
-
-fn start_edge(
-    settings: &EdgeSettings,
-    clock: Clock,
-    telemetry: Arc<Telemetry>,
-    data_plane: Arc<DataPlane>,
-) -> Result<HyperServer, ServeError> {
-    HyperServer::start(settings, clock, telemetry, data_plane).map_err(start_error("the edge"))
 }
 
 fn keep_intervals(
