@@ -2,6 +2,8 @@
 //! executed is counted exactly.
 
 mod client;
+mod contract;
+mod engine;
 mod framing;
 mod fuzzed;
 mod life;
