@@ -89,6 +89,9 @@ pub fn serve(source: ConfigSource, config: Config) -> Result<(), ServeError> {
     drained
 }
 
+/// The writer's thread, and why it ended.
+type WriterThread = JoinHandle<Result<(), StoreError>>;
+
 /// A running engine.
 struct Engine {
     control: Handle,
@@ -96,7 +99,7 @@ struct Engine {
     edge: Edge,
     checkout: Checkout,
     desk: OrderDesk,
-    writer: JoinHandle<Result<(), StoreError>>,
+    writer: WriterThread,
     writer_ended: oneshot::Receiver<()>,
     stop_admin: watch::Sender<bool>,
     admin: tokio::task::JoinHandle<()>,
@@ -177,6 +180,7 @@ impl Engine {
             admission: Arc::clone(&admission),
             desk: desk.clone(),
             ledger: Arc::clone(&ledger),
+            checkout: checkout.clone(),
             telemetry: Arc::clone(&telemetry),
             intervals,
             readiness: Arc::clone(&readiness),
@@ -266,7 +270,7 @@ fn writer_panicked() -> StoreError {
 /// The writer on a thread of its own, and a word when that thread ends for whatever reason.
 fn spawn_writer(
     writer: OrderWriter<WriterFigures>,
-) -> Result<(JoinHandle<Result<(), StoreError>>, oneshot::Receiver<()>), ServeError> {
+) -> Result<(WriterThread, oneshot::Receiver<()>), ServeError> {
     let (ends, ended) = oneshot::channel();
     let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
         // Dropped on return and on a panic: both tell.

@@ -46,6 +46,6 @@ pub use service::{CancelAnswer, Checkout, CheckoutParts, PayAnswer};
 pub use settings::{
     BreakerSettings, CheckoutSettings, ExpirySettings, GatewaySettings, HttpSettings, LatencySettings,
     RecoverySettings, RetrySettings, RiskSettings, ServiceKind, SimulatedGatewaySettings,
-    SimulatedRiskSettings, Token, WhenAway, WrongKey,
+    SimulatedRiskSettings, WhenAway, WrongKey,
 };
 pub use simulated::{SimulatedGateway, SimulatedRisk};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Problem;
 use super::sections::{AdmissionSettings, LedgerSettings, NodeSettings, check_sqlite, check_store};
 use crate::admin::AdminSettings;
-use crate::checkout::CheckoutSettings;
+use crate::checkout::{CheckoutSettings, WrongKey};
 use crate::domain::FieldError;
 use crate::edge::EdgeSettings;
 use crate::orders::WriterSettings;
@@ -22,6 +22,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Who this engine is.
     pub node: NodeSettings,
+    /// Where buyers' requests arrive.
+    pub edge: EdgeSettings,
     /// The node's own limits.
     pub admission: AdmissionSettings,
     /// The sales.
@@ -30,8 +32,6 @@ pub struct Settings {
     pub store: WriterSettings,
     /// The embedded order store.
     pub sqlite: SqliteSettings,
-    /// The data plane.
-    pub edge: EdgeSettings,
     /// Paying and letting go.
     pub checkout: CheckoutSettings,
     /// The control plane.
@@ -47,11 +47,11 @@ impl Default for Settings {
         Self {
             data_dir: "data".into(),
             node: NodeSettings::default(),
+            edge: EdgeSettings::default(),
             admission: AdmissionSettings::default(),
             ledger: LedgerSettings::default(),
             store: WriterSettings::default(),
             sqlite: SqliteSettings::default(),
-            edge: EdgeSettings::default(),
             checkout: CheckoutSettings::default(),
             admin: AdminSettings::default(),
             telemetry: TelemetrySettings::default(),
@@ -75,11 +75,11 @@ impl Settings {
     pub fn check(&self) -> Vec<Problem> {
         let sections: [(&str, Result<(), FieldError>); 9] = [
             ("node", self.node.check()),
+            ("edge", self.edge.check()),
             ("admission", self.admission.check()),
             ("ledger", self.ledger.check()),
             ("store", check_store(&self.store)),
             ("sqlite", check_sqlite(&self.sqlite)),
-            ("edge", self.edge.check()),
             ("admin", self.admin.check()),
             ("telemetry", self.telemetry.check()),
             ("log", self.log.check()),
@@ -93,10 +93,10 @@ impl Settings {
             let FieldError { field, problem } = checked.err()?;
             Some(Problem { key: format!("{section}.{field}"), origin: String::new(), text: problem })
         }));
-        problems.extend(self.checkout.check().err().map(|wrong| Problem {
-            key: wrong.key,
+        problems.extend(self.checkout.check().err().map(|WrongKey { key, problem }| Problem {
+            key,
             origin: String::new(),
-            text: wrong.problem,
+            text: problem,
         }));
         problems
     }
