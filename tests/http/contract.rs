@@ -151,14 +151,15 @@ fn a_winner_who_is_not_waited_for_polls() {
             // The store may be quicker than no time at all.
             status => assert_eq!(status, 201, "{}", bought.body),
         }
-        loop {
+        let durable = (0..1_000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
             let polled = engine.ask("GET", &order, "ann", "", "");
             assert_eq!(polled.status, 200, "{}", polled.body);
-            match polled.member("status").as_str() {
-                "pending" => std::thread::sleep(std::time::Duration::from_millis(5)),
-                status => break assert_eq!(status, "pre_pay"),
-            }
-        }
+            let status = polled.member("status");
+            assert!(status == "pending" || status == "pre_pay", "{status}");
+            status == "pre_pay"
+        });
+        assert!(durable, "{front_end}");
     }
 }
 
