@@ -2,9 +2,11 @@
 
 pub mod admin;
 pub mod admission;
+pub mod app;
 pub mod checkout;
 pub mod config;
 pub mod domain;
+pub mod edge;
 pub mod ledger;
 pub mod orders;
 pub mod settings;

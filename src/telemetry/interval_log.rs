@@ -64,6 +64,18 @@ impl IntervalLog {
         self.state.lock().append(snapshots, uptime, self.bytes_max);
     }
 
+    /// Ends an interval every `every` for as long as it is driven, which should begin at the engine's start.
+    pub async fn keep(&self, telemetry: &Telemetry, every: Duration) {
+        let began = tokio::time::Instant::now();
+        let mut ticks = tokio::time::interval_at(began + every, every);
+        // After a pause the next interval is simply longer: its length is in the log.
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.append(telemetry, began.elapsed());
+        }
+    }
+
     /// What a path did in the latest interval.
     pub fn recent(&self, path: Path) -> Recent {
         self.state.lock().recent[path as usize]
