@@ -69,6 +69,7 @@ impl Stock {
     /// `None` means that at one moment of the call fewer than `quantity` units were on sale.
     pub fn take(&self, home: usize, quantity: Units) -> Option<TakenUnits<'_>> {
         let found = self.from(home).any(|shard| take_whole(shard, quantity));
+        // Lazily: a guard that is made and dropped would put units on sale that nobody took.
         (found || self.gather(quantity)).then(|| TakenUnits { stock: self, home, quantity })
     }
 
