@@ -132,6 +132,11 @@ impl SaleTerms {
         if self.per_buyer_limit == 0 || self.per_buyer_limit > limits.stock_max {
             return wrong("per_buyer_limit", format!("must be 1 to {}", limits.stock_max));
         }
+        if self.price.times(self.per_buyer_limit) > Cents::AMOUNT_MAX {
+            let problem =
+                format!("times the price is above {} cents, the dearest order", Cents::AMOUNT_MAX.0);
+            return wrong("per_buyer_limit", problem);
+        }
         if self.ends_at <= self.starts_at {
             return wrong("ends_at", "must be later than starts_at".into());
         }
