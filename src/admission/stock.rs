@@ -55,7 +55,8 @@ impl Stock {
         let home = home % self.shards.len();
         let (before, from_home) = self.shards.split_at(home);
         let found = from_home.iter().chain(before).any(|shard| take_whole(shard, quantity));
-        (found || self.gather(quantity)).then_some(TakenUnits { stock: self, home, quantity })
+        // Lazily: a guard that is made and dropped would put units on sale that nobody took.
+        (found || self.gather(quantity)).then(|| TakenUnits { stock: self, home, quantity })
     }
 
     /// Puts `quantity` units on sale in the `home` shard.

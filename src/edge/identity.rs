@@ -17,7 +17,7 @@ pub struct Identity {
 
 enum Source {
     TrustedHeader,
-    Jwt { key: DecodingKey, rules: Validation },
+    Jwt { key: Box<DecodingKey>, rules: Box<Validation> },
 }
 
 impl std::fmt::Debug for Source {
@@ -105,7 +105,7 @@ impl Identity {
             rules.set_audience(&[audience]);
             rules.required_spec_claims.insert("aud".into());
         }
-        Ok(Source::Jwt { key, rules })
+        Ok(Source::Jwt { key: Box::new(key), rules: Box::new(rules) })
     }
 
     /// The buyer of the request.

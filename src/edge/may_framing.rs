@@ -31,7 +31,8 @@ impl Framing {
                 }
                 10 if name.eq_ignore_ascii_case("connection") => last |= has_token(value, b"close"),
                 14 if name.eq_ignore_ascii_case("content-length") => {
-                    if length.replace(content_length(value)?).is_some() {
+                    let before = length.replace(content_length(value)?);
+                    if before.is_some() {
                         return Err(problem::BAD_REQUEST.detailed("Content-Length may be given once only."));
                     }
                 }

@@ -57,7 +57,7 @@ struct Decided<'a> {
 impl DataPlane {
     /// Decides, then waits for the order to be durable if there is one.
     pub(super) async fn purchase(&self, request: &Request<'_>, campaign: &str, sku: &str) -> Reply {
-        let decided = self.decide(request, campaign, sku);
+        let decided = self.decide(request, campaign, sku).map_err(|answer| answer.reply(&request.id));
         let outcome = match &decided {
             Ok(Decided { accepted: Accepted::Placed(_), .. }) => Outcome::Won,
             Ok(Decided { accepted: Accepted::InFlight { replay: false, .. }, .. }) => {
@@ -80,11 +80,7 @@ impl DataPlane {
     }
 
     /// The whole decision; nothing in it waits.
-    fn decide<'a>(&self, request: &Request<'a>, campaign: &str, sku: &str) -> Result<Decided<'a>, Reply> {
-        self.try_decide(request, campaign, sku).map_err(|answer| answer.reply(&request.id))
-    }
-
-    fn try_decide<'a>(
+    fn decide<'a>(
         &self,
         request: &Request<'a>,
         campaign: &str,
