@@ -30,11 +30,14 @@ impl fmt::Display for ReloadError {
 
 impl std::error::Error for ReloadError {}
 
+/// Hands checked settings to those who use them, told which keys changed.
+type Apply = dyn Fn(&Settings, &[String]) + Send + Sync;
+
 /// Takes over, in a running engine, what may change live (see [`Settings::is_live`]). All of a change or nothing.
 pub struct Reloader {
     source: ConfigSource,
     current: Mutex<Config>,
-    apply: Box<dyn Fn(&Settings, &[String]) + Send + Sync>,
+    apply: Box<Apply>,
 }
 
 impl fmt::Debug for Reloader {
