@@ -1,6 +1,6 @@
 //! The data plane's contract, asked of the real engine through either front end.
 
-use super::engine::{Engine, request};
+use super::common::engine::{Engine, request};
 
 /// Header fields whose values are made for one request; the may front end cannot write them.
 const MADE_FIELDS: &[(&str, bool)] = &[("hyper", true), ("may", false)];

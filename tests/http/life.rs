@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use seckill::edge::FrontEnd::{Hyper, May};
 
-use super::client::Client;
+use super::common::client::Client;
 use super::server::{BOTH, Server};
 
 #[test]
