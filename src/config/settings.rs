@@ -32,8 +32,6 @@ pub struct Settings {
     pub store: WriterSettings,
     /// The embedded order store.
     pub sqlite: SqliteSettings,
-    /// The data plane.
-    pub edge: EdgeSettings,
     /// Paying and letting go.
     pub checkout: CheckoutSettings,
     /// The control plane.
@@ -54,7 +52,6 @@ impl Default for Settings {
             ledger: LedgerSettings::default(),
             store: WriterSettings::default(),
             sqlite: SqliteSettings::default(),
-            edge: EdgeSettings::default(),
             checkout: CheckoutSettings::default(),
             admin: AdminSettings::default(),
             telemetry: TelemetrySettings::default(),
@@ -64,7 +61,7 @@ impl Default for Settings {
 }
 
 /// Keys, and beginnings of keys, that a running engine takes over on reload. A change of any other needs a restart.
-const LIVE_KEYS: &[&str] = &["log.level"];
+const LIVE_KEYS: &[&str] = &["admission", "edge.ack_wait_ms", "edge.sale_state", "log.level"];
 
 impl Settings {
     /// Whether a running engine can take over a change of `key`.
@@ -83,7 +80,6 @@ impl Settings {
             ("ledger", self.ledger.check()),
             ("store", check_store(&self.store)),
             ("sqlite", check_sqlite(&self.sqlite)),
-            ("edge", self.edge.check()),
             ("admin", self.admin.check()),
             ("telemetry", self.telemetry.check()),
             ("log", self.log.check()),
