@@ -160,7 +160,7 @@ impl Admission {
 
         claims.standing(&wanted)?; // Replay, InFlight, KeyReused, QuantityNotAllowed, AlreadyPurchased
         check_open(sale, now.wall)?; // NotStarted, Paused, Ended
-        check_any(stock.any())?; // SoldOut
+        check_stock(stock.may_have(home, request.quantity))?; // SoldOut
         self.check_rates(sale, request.buyer, now.mono)?; // RateLimited
         let order_id = self.ids.next(now.wall);
         let claim = claims.claim(&wanted, order_id)?; // as standing, against a simultaneous click
@@ -218,8 +218,8 @@ fn check_open(sale: &LiveSale, now: EpochMs) -> Result<(), Rejection> {
     }
 }
 
-fn check_any(any: bool) -> Result<(), Rejection> {
-    if any { Ok(()) } else { Err(Rejection::SoldOut) }
+fn check_stock(may_have: bool) -> Result<(), Rejection> {
+    if may_have { Ok(()) } else { Err(Rejection::SoldOut) }
 }
 
 impl From<Rejection> for Standing {
