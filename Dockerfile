@@ -28,9 +28,12 @@ RUN touch src/lib.rs src/main.rs \
     && strip --strip-debug target/release/seckill \
     && mkdir /data
 
-FROM gcr.io/distroless/cc-debian12:nonroot
+# Debian's smallest image: the binary needs libc, libm and libgcc only.
+FROM debian:bookworm-slim
+RUN useradd --uid 65532 --no-create-home --shell /usr/sbin/nologin nonroot
 COPY --from=build /src/target/release/seckill /usr/local/bin/seckill
 COPY --from=build --chown=nonroot:nonroot /data /data
+USER nonroot
 ENV SECKILL__DATA_DIR=/data \
     SECKILL__EDGE__LISTEN=0.0.0.0:8080 \
     SECKILL__ADMIN__LISTEN=127.0.0.1:9090 \
