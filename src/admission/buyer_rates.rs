@@ -72,7 +72,7 @@ impl BuyerRates {
             let (slot, word) = Self::slot_of(row, tag, now);
             let full_at = if word & !TIME_MASK == tag { word & TIME_MASK } else { 0 };
             let next = self.pace.admit(Nanos(full_at * TICK_NS), now)?;
-            let next_word = tag | (next.0 / TICK_NS & TIME_MASK);
+            let next_word = tag | ((next.0 / TICK_NS) & TIME_MASK);
             if slot.compare_exchange(word, next_word, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 return Ok(());
             }

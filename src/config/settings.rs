@@ -61,7 +61,7 @@ impl Default for Settings {
 }
 
 /// Keys, and beginnings of keys, that a running engine takes over on reload. A change of any other needs a restart.
-const LIVE_KEYS: &[&str] = &["log.level"];
+const LIVE_KEYS: &[&str] = &["admission", "edge.ack_wait_ms", "edge.sale_state", "log.level"];
 
 impl Settings {
     /// Whether a running engine can take over a change of `key`.

@@ -108,7 +108,8 @@ impl DataPlane {
         buyer: BuyerName<'_>,
         placed: Placed,
     ) -> Reply {
-        let settled = tokio::time::timeout(self.ack_wait, placed.ticket.settled()).await;
+        let ack_wait = self.tuning().ack_wait;
+        let settled = tokio::time::timeout(ack_wait, placed.ticket.settled()).await;
         let (outcome, reply) = match settled {
             Ok(Settlement::Durable) => {
                 let order = OrderView::of_placed(sale, buyer.as_str(), &placed).object();
@@ -134,7 +135,8 @@ impl DataPlane {
         replay: bool,
         ticket: &Ticket,
     ) -> Reply {
-        match tokio::time::timeout(self.ack_wait, ticket.settled()).await {
+        let ack_wait = self.tuning().ack_wait;
+        match tokio::time::timeout(ack_wait, ticket.settled()).await {
             Ok(Settlement::Durable) if replay => self.replay(request, sale, buyer, order_id).await,
             Ok(Settlement::Durable) => {
                 refused(&Rejection::AlreadyPurchased { order_id }, request).reply(&request.id)

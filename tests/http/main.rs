@@ -8,4 +8,5 @@ mod framing;
 mod fuzzed;
 mod life;
 mod limits;
+mod read_anything;
 mod server;

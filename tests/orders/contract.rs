@@ -131,8 +131,8 @@ fn terms(seed: u32) -> SaleTerms {
         starts_at: EpochMs(i64::from(seed)),
         ends_at: EpochMs(i64::from(seed) * 1_000),
         pay_within_s: seed,
-        rate: (seed % 2 == 0).then_some(Rate { per_s: seed, burst: seed + 1 }),
-        paused: seed % 3 == 0,
+        rate: (seed.is_multiple_of(2)).then_some(Rate { per_s: seed, burst: seed + 1 }),
+        paused: seed.is_multiple_of(3),
     }
 }
 
@@ -188,7 +188,7 @@ impl Model {
             amount: Cents(number * 7),
             created_at,
             pay_before: created_at.plus_ms(5_000),
-            idempotency_key: (number % 3 == 0)
+            idempotency_key: (number.is_multiple_of(3))
                 .then(|| IdempotencyKey::new(&format!("key-{number}")).unwrap()),
         }
     }
