@@ -1,13 +1,19 @@
-//! The project's own commands. `cargo xtask test` runs every test of the workspace.
+//! The project's own commands. `cargo xtask test` runs every test of the workspace, `cargo xtask perf` the comparisons,
+//! `cargo xtask flamegraph` draws where the time goes.
+
+mod flamegraph;
+mod perf;
 
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: cargo xtask test";
+const USAGE: &str = "usage: cargo xtask test | perf [NAME] | flamegraph NAME";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("test") => run_all(&[&["test", "--workspace", "--locked"]]),
+        Some("flamegraph") => flamegraph::main(&args[1..]),
+        Some("perf") => perf::main(&args[1..]),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)

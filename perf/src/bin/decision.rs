@@ -80,7 +80,7 @@ const CASES: [Case; 5] = [
     Case {
         name: "throttled_by_sale",
         setup: |_| {
-            let bench = crowd(10, Some(ONE_A_DAY), None);
+            let bench = crowd(10, Some(TWO_AN_HOUR), None);
             use_up(&bench, BUYERS_STANDING - 1);
             bench
         },
@@ -91,9 +91,9 @@ const CASES: [Case; 5] = [
     Case {
         name: "throttled_by_buyer",
         setup: |_| {
-            let bench = crowd(10, Some(ONE_A_DAY), Some(ONE_A_DAY));
-            // The sale's own rate refuses what the buyers' first clicks would win.
-            for number in BUYERS_STANDING - 1..BUYERS_STANDING + 2 * NAMES {
+            let bench = crowd(10, Some(TWO_AN_HOUR), Some(TWO_AN_HOUR));
+            // Each buyer's own token goes first; the sale's rate refuses all clicks but one.
+            for number in BUYERS_STANDING..BUYERS_STANDING + 2 * NAMES {
                 use_up(&bench, number);
             }
             bench
