@@ -26,7 +26,7 @@ use crate::checkout::{
     self, CallError, Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, RiskService, ServiceKind,
     SimulatedGateway, SimulatedRisk,
 };
-use crate::config::{Config, ConfigSource, ReloadError, Reloader, Settings};
+use crate::config::{AdmissionSettings, Config, ConfigSource, ReloadError, Reloader, Settings};
 use crate::domain::{NodeId, OrderId};
 use crate::edge::{Clock, DataPlane, Edge};
 use crate::ledger::EmbeddedLedger;
@@ -130,8 +130,8 @@ impl Engine {
         let admission = Arc::new(Admission::new(
             queue,
             OrderIds::after(node, recovered.newest),
-            settings.admission.buyer_rate().map(|rate| BuyerRates::new(rate, settings.admission.buyers_max)),
-            settings.admission.node_rate().map(TokenBucket::new),
+            buyer_rates(&settings.admission),
+            node_bucket(&settings.admission),
         ));
         admission.board().publish_all(recovered.sales);
 
@@ -184,7 +184,7 @@ impl Engine {
             telemetry: Arc::clone(&telemetry),
             intervals,
             readiness: Arc::clone(&readiness),
-            reload: reload(source, config, log),
+            reload: reload(source, config, log, Arc::clone(&admission), Arc::clone(&data_plane)),
         });
         let listening_for_admin = format!("admin.listen {}", settings.admin.listen);
         let server = control.block_on(AdminServer::bind(plane)).map_err(start_error(&listening_for_admin))?;
@@ -342,11 +342,35 @@ fn keep_intervals(
     control.spawn(async move { intervals.keep(&telemetry, Duration::from_millis(every_ms.into())).await });
 }
 
+fn buyer_rates(settings: &AdmissionSettings) -> Option<BuyerRates> {
+    settings.buyer_rate().map(|rate| BuyerRates::new(rate, settings.buyers_max))
+}
+
+fn node_bucket(settings: &AdmissionSettings) -> Option<TokenBucket> {
+    settings.node_rate().map(TokenBucket::new)
+}
+
 /// Reads the configuration again and hands what may change live to those who use it.
-fn reload(source: ConfigSource, config: Config, log: LogControl) -> Arc<Reload> {
-    let reloader = Reloader::new(source, config, move |settings: &Settings| {
-        // It was checked with the rest of the settings.
-        let _ = log.set_level(&settings.log.level);
+fn reload(
+    source: ConfigSource,
+    config: Config,
+    log: LogControl,
+    admission: Arc<Admission>,
+    data_plane: Arc<DataPlane>,
+) -> Arc<Reload> {
+    let reloader = Reloader::new(source, config, move |settings: &Settings, changed: &[String]| {
+        let has_changed = |section: &str| changed.iter().any(|key| key.starts_with(section));
+        // All of it was checked with the rest of the settings.
+        if has_changed("log.") {
+            let _ = log.set_level(&settings.log.level);
+        }
+        if has_changed("edge.") {
+            let _ = data_plane.retune(&settings.edge);
+        }
+        // Only then: new limits forget who clicked how often.
+        if has_changed("admission.") {
+            admission.set_limits(buyer_rates(&settings.admission), node_bucket(&settings.admission));
+        }
     });
     Arc::new(move || {
         reloader.reload().map_err(|error| {

@@ -22,6 +22,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Who this engine is.
     pub node: NodeSettings,
+    /// Where buyers' requests arrive.
+    pub edge: EdgeSettings,
     /// The node's own limits.
     pub admission: AdmissionSettings,
     /// The sales.
@@ -30,8 +32,6 @@ pub struct Settings {
     pub store: WriterSettings,
     /// The embedded order store.
     pub sqlite: SqliteSettings,
-    /// The data plane.
-    pub edge: EdgeSettings,
     /// Paying and letting go.
     pub checkout: CheckoutSettings,
     /// The control plane.
@@ -47,11 +47,11 @@ impl Default for Settings {
         Self {
             data_dir: "data".into(),
             node: NodeSettings::default(),
+            edge: EdgeSettings::default(),
             admission: AdmissionSettings::default(),
             ledger: LedgerSettings::default(),
             store: WriterSettings::default(),
             sqlite: SqliteSettings::default(),
-            edge: EdgeSettings::default(),
             checkout: CheckoutSettings::default(),
             admin: AdminSettings::default(),
             telemetry: TelemetrySettings::default(),
@@ -61,7 +61,7 @@ impl Default for Settings {
 }
 
 /// Keys, and beginnings of keys, that a running engine takes over on reload. A change of any other needs a restart.
-const LIVE_KEYS: &[&str] = &["log.level"];
+const LIVE_KEYS: &[&str] = &["admission", "edge.ack_wait_ms", "edge.sale_state", "log.level"];
 
 impl Settings {
     /// Whether a running engine can take over a change of `key`.
@@ -75,11 +75,11 @@ impl Settings {
     pub fn check(&self) -> Vec<Problem> {
         let sections: [(&str, Result<(), FieldError>); 9] = [
             ("node", self.node.check()),
+            ("edge", self.edge.check()),
             ("admission", self.admission.check()),
             ("ledger", self.ledger.check()),
             ("store", check_store(&self.store)),
             ("sqlite", check_sqlite(&self.sqlite)),
-            ("edge", self.edge.check()),
             ("admin", self.admin.check()),
             ("telemetry", self.telemetry.check()),
             ("log", self.log.check()),

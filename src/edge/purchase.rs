@@ -57,7 +57,7 @@ struct Decided<'a> {
 impl DataPlane {
     /// Decides, then waits for the order to be durable if there is one.
     pub(super) async fn purchase(&self, request: &Request<'_>, campaign: &str, sku: &str) -> Reply {
-        let decided = self.decide(request, campaign, sku);
+        let decided = self.decide(request, campaign, sku).map_err(|answer| answer.reply(&request.id));
         let outcome = match &decided {
             Ok(Decided { accepted: Accepted::Placed(_), .. }) => Outcome::Won,
             Ok(Decided { accepted: Accepted::InFlight { replay: false, .. }, .. }) => {
@@ -80,11 +80,7 @@ impl DataPlane {
     }
 
     /// The whole decision; nothing in it waits.
-    fn decide<'a>(&self, request: &Request<'a>, campaign: &str, sku: &str) -> Result<Decided<'a>, Reply> {
-        self.try_decide(request, campaign, sku).map_err(|answer| answer.reply(&request.id))
-    }
-
-    fn try_decide<'a>(
+    fn decide<'a>(
         &self,
         request: &Request<'a>,
         campaign: &str,
@@ -112,7 +108,8 @@ impl DataPlane {
         buyer: BuyerName<'_>,
         placed: Placed,
     ) -> Reply {
-        let settled = tokio::time::timeout(self.ack_wait, placed.ticket.settled()).await;
+        let ack_wait = self.tuning().ack_wait;
+        let settled = tokio::time::timeout(ack_wait, placed.ticket.settled()).await;
         let (outcome, reply) = match settled {
             Ok(Settlement::Durable) => {
                 let order = OrderView::of_placed(sale, buyer.as_str(), &placed).object();
@@ -138,7 +135,8 @@ impl DataPlane {
         replay: bool,
         ticket: &Ticket,
     ) -> Reply {
-        match tokio::time::timeout(self.ack_wait, ticket.settled()).await {
+        let ack_wait = self.tuning().ack_wait;
+        match tokio::time::timeout(ack_wait, ticket.settled()).await {
             Ok(Settlement::Durable) if replay => self.replay(request, sale, buyer, order_id).await,
             Ok(Settlement::Durable) => {
                 refused(&Rejection::AlreadyPurchased { order_id }, request).reply(&request.id)

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::deadlines::Deadlines;
 use super::sqlite::SqliteWriter;
-use super::store::{Applied, Batch, Receipt, SaleChange, StoreError, Transition};
+use super::store::{Applied, Batch, Fault, Receipt, SaleChange, StoreError, Transition};
 use crate::admission::{Admission, Arrival, Intake, QueuedOrder};
 use crate::domain::{NewOrder, Order, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Units};
 
@@ -98,8 +98,9 @@ impl<W: WriterWatch> OrderWriter<W> {
     pub fn run(mut self) -> Result<(), StoreError> {
         let outcome = self.work();
         self.admission.queue().set_intake(Intake::Closed);
-        // Nobody will commit what still waits: dropping it tells its buyers that the outcome is not known.
+        // Nobody will commit what still waits: dropping it tells those who do that the outcome is not known.
         drop(self.arrivals.drain());
+        drop(self.steps.drain());
         match outcome {
             Ok(stopped) => {
                 self.store.close()?;
@@ -178,6 +179,14 @@ impl<W: WriterWatch> OrderWriter<W> {
             match self.commit(&batch)? {
                 Receipt::Committed(applied) => break applied,
                 Receipt::Oversold(sales) => {
+                    if !batch.placed.iter().any(|order| sales.contains(&order.sale)) {
+                        return Err(StoreError {
+                            kind: Fault::Fatal,
+                            message: "the order store is damaged: a sale counts fewer units sold than are given back; \
+                                      restore a backup"
+                                .into(),
+                        });
+                    }
                     let (refused, kept): (Vec<NewOrder>, Vec<NewOrder>) =
                         batch.placed.into_iter().partition(|order| sales.contains(&order.sale));
                     batch.placed = kept;
@@ -190,13 +199,13 @@ impl<W: WriterWatch> OrderWriter<W> {
         for queued in purchases {
             if refused.contains(&queued.order().sale) { queued.disowned() } else { queued.durable() }
         }
-        self.settle_anew(refused)?;
         for (applied, reply) in applied.into_iter().zip(round.replies) {
             self.put_back_on_sale(&applied);
             // Nobody waits for the answer any more: the step is durable all the same.
             let _ = reply.send(Ok(applied));
         }
-        Ok(())
+        // Last, for it counts what was just put back on sale, too.
+        self.settle_anew(refused)
     }
 
     /// Commits, again and again while the store is busy.

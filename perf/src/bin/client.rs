@@ -284,10 +284,7 @@ impl Client {
         connection.answers += 1;
         *self.counted.entry(status).or_default() += 1;
         let latency = connection.sent_at.elapsed().as_nanos() as u64;
-        self.latency_ns
-            .entry(status)
-            .or_insert_with(histogram)
-            .saturating_record(latency);
+        self.latency_ns.entry(status).or_insert_with(histogram).saturating_record(latency);
         if let Some(order_id) = won {
             let connection = &mut self.connections[key];
             let checkout = RequestText::checkout(connection.buyer, &order_id);

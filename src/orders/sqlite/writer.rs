@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use rusqlite::{Connection, Statement, Transaction as SqlTransaction, TransactionBehavior, params};
+use rusqlite::{Connection, Params, Statement, Transaction as SqlTransaction, TransactionBehavior, params};
 
 use super::super::events::EventKind;
 use super::super::store::{Applied, Batch, Receipt, SaleChange, StoreError, Transition};
@@ -82,8 +82,8 @@ impl SqliteWriter {
             "INSERT INTO sales ({SALE_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) \
              ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
         );
-        let mut statement = self.connection.prepare_cached(&insert)?;
-        let created = statement.query_row(
+        self.in_transaction(
+            &insert,
             params![
                 key.tenant(),
                 key.campaign(),
@@ -100,12 +100,7 @@ impl SqliteWriter {
                 terms.paused,
                 total,
             ],
-            rows::sale,
-        );
-        match created {
-            Err(rusqlite::Error::QueryReturnedNoRows) => Ok(None),
-            other => Ok(Some(other?)),
-        }
+        )
     }
 
     /// Replaces a sale's terms and total. `None` when the total would fall below what is sold, or there is no such
@@ -120,8 +115,8 @@ impl SqliteWriter {
              WHERE sale_id = ?1 AND sold <= ?12 RETURNING {SALE_COLUMNS}"
         );
         let terms = &change.terms;
-        let mut statement = self.connection.prepare_cached(&update)?;
-        let changed = statement.query_row(
+        self.in_transaction(
+            &update,
             params![
                 change.sale.0,
                 terms.title,
@@ -136,12 +131,19 @@ impl SqliteWriter {
                 terms.paused,
                 change.total,
             ],
-            rows::sale,
-        );
-        match changed {
-            Err(rusqlite::Error::QueryReturnedNoRows) => Ok(None),
-            other => Ok(Some(other?)),
-        }
+        )
+    }
+
+    /// Runs a statement that returns the sale it wrote, if it wrote one. In a transaction of its own: a statement that
+    /// commits by itself commits when it is put away, where nobody hears of an error.
+    fn in_transaction(&mut self, sql: &str, values: impl Params) -> Result<Option<Sale>, StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let written = match transaction.prepare_cached(sql)?.query_row(values, rows::sale) {
+            Err(rusqlite::Error::QueryReturnedNoRows) => None,
+            other => Some(other?),
+        };
+        transaction.commit()?;
+        Ok(written)
     }
 
     /// A sale's total and sold units.
