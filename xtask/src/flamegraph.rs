@@ -18,10 +18,11 @@ const PLENTY: u32 = 10_000_000;
 /// Draws the path of this name.
 pub fn main(args: &[String]) -> ExitCode {
     let Some(name) = args.first().filter(|name| NAMES.contains(&name.as_str())) else {
-        eprintln!("usage: cargo xtask flamegraph {}", NAMES.join("|"));
+        eprintln!("usage: cargo xtask flamegraph {} [--no-build]", NAMES.join("|"));
         return ExitCode::from(2);
     };
-    match draw(name) {
+    let build = !args.iter().any(|arg| arg == "--no-build");
+    match draw(name, build) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("xtask flamegraph: {failure}");
@@ -30,8 +31,10 @@ pub fn main(args: &[String]) -> ExitCode {
     }
 }
 
-fn draw(name: &str) -> Result<(), Failure> {
-    perf::build()?;
+fn draw(name: &str, build: bool) -> Result<(), Failure> {
+    if build {
+        perf::build()?;
+    }
     install_inferno()?;
     fs::create_dir_all(WORK_FOLDER)?;
     let samples = format!("{WORK_FOLDER}/{name}.perf");
