@@ -2,6 +2,8 @@
 
 mod cargo;
 mod crash;
+mod flamegraph;
+mod perf;
 mod test;
 
 use std::process::ExitCode;
@@ -10,14 +12,18 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   test                        run every test of the workspace
   crash [--cycles N]          kill the engine N times under load (default 100) and compare it with what clients were
-        [--seed S]            told; the seed of a run repeats its moments";
+        [--seed S]            told; the seed of a run repeats its moments
+  perf [NAME]                 run the side-by-side comparisons, or one of them
+  flamegraph NAME             draw where the time of a path goes";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let done = match args.as_slice() {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
         ["test"] => test::run(),
         ["crash", options @ ..] => crash::run(options),
+        ["perf", ..] => return perf::main(&args[1..]),
+        ["flamegraph", ..] => return flamegraph::main(&args[1..]),
         _ => Err(USAGE.into()),
     };
     match done {
