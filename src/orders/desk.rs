@@ -111,7 +111,7 @@ impl OrderDesk {
     /// # Errors
     /// The store does not answer.
     pub async fn sales(&self) -> Result<Vec<Sale>, StoreError> {
-        self.read(SqliteReader::sales).await
+        self.read(|store| store.sales()).await
     }
 
     /// Takes a step in a durable order's life. When this returns [`Applied::Done`] it is durable; the units and the
