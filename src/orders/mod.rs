@@ -5,7 +5,7 @@
 mod deadlines;
 mod desk;
 mod events;
-//PG pub mod postgres;
+pub mod postgres;
 mod recovery;
 pub mod sqlite;
 mod store;
