@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How long the server may take to start or to stop.
@@ -36,8 +37,7 @@ impl Postgres {
             std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
             chown(folder.path(), Some(user), Some(group)).unwrap();
         }
-        let mut postgres =
-            Self { folder, programs, port, owner, server: None, databases: AtomicU32::new(0) };
+        let mut postgres = Self { folder, programs, port, owner, server: None, databases: AtomicU32::new(0) };
         let made = postgres
             .program("initdb")
             .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
@@ -48,11 +48,24 @@ impl Postgres {
         assert!(made.success(), "initdb failed");
         std::fs::write(
             postgres.data().join("postgresql.auto.conf"),
-            format!("listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n{settings}\n"),
+            format!(
+                "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n{settings}\n"
+            ),
         )
         .unwrap();
         postgres.restart();
         postgres
+    }
+
+    /// The server that the tests of one program share while any of them runs.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let started = Arc::new(Self::start(""));
+            *shared = Arc::downgrade(&started);
+            started
+        })
     }
 
     /// Where the server listens.
@@ -205,5 +218,5 @@ fn owner_when_root() -> Option<(u32, u32)> {
 
 fn signal(name: &str, pid: u32) {
     // A session that has just ended is as good as one that was told.
-    let _ = Command::new("kill").args(["-s", name, &pid.to_string()]).stderr(Stdio::null()).status();
+    let _ = Command::new("sh").args(["-c", &format!("kill -s {name} {pid}")]).stderr(Stdio::null()).status();
 }

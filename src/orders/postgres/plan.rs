@@ -1,8 +1,10 @@
 //! A batch as the columns that `commit_batch` takes.
 
+use std::collections::HashMap;
+
 use super::super::events::EventKind;
 use super::super::store::Batch;
-use super::super::transition::{Applied, Transition};
+use super::super::transition::Applied;
 use super::rows::{column, text};
 use super::session::Parameter;
 use crate::domain::{NewOrder, Order, OrderStatus};
@@ -115,14 +117,18 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Decides each transition on the orders as they were `read`. What is `Done` is so only once the columns are
-    /// committed.
-    pub fn decide(transitions: &[Transition], read: Vec<Order>) -> (Self, Vec<Applied>) {
+    /// Decides each transition on the orders as they were `read`, or as the batch places them. What is `Done` is so only
+    /// once the columns are committed.
+    pub fn decide(batch: &Batch, read: Vec<Order>) -> (Self, Vec<Applied>) {
         let mut steps = Self::default();
-        let mut orders: std::collections::HashMap<_, _> =
-            read.into_iter().map(|order| (order.placed.id, (order.clone(), order))).collect();
-        let mut applied = Vec::with_capacity(transitions.len());
-        for transition in transitions {
+        if batch.transitions.is_empty() {
+            return (steps, Vec::new());
+        }
+        let placed = batch.placed.iter().map(|order| Order::persisted(order.clone()));
+        let mut orders: HashMap<_, _> =
+            placed.chain(read).map(|order| (order.placed.id, (order.clone(), order))).collect();
+        let mut applied = Vec::with_capacity(batch.transitions.len());
+        for transition in &batch.transitions {
             let Some((_, order)) = orders.get_mut(&transition.order) else {
                 applied.push(Applied::UnknownOrder);
                 continue;

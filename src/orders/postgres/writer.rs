@@ -173,7 +173,7 @@ impl Line {
                     batch.transitions.iter().map(|step| column(step.order.number())).collect();
                 orders_by_id(session, &ids).await?
             };
-            let (steps, applied) = Steps::decide(&batch.transitions, read);
+            let (steps, applied) = Steps::decide(batch, read);
             match self.call(&new_orders, &steps).await {
                 Ok(row) => return self.receipt(batch, applied, &row).await,
                 Err(trouble) if trouble.is_lost() => {
@@ -281,6 +281,12 @@ impl Line {
                 return Err(error);
             }
         };
+        let mut applied = applied;
+        for (transition, applied) in batch.transitions.iter().zip(&mut applied) {
+            if refused.contains(&column(transition.order.number())) {
+                *applied = Applied::UnknownOrder;
+            }
+        }
         let mut refusals = Vec::with_capacity(refused.len());
         for ((order, by_key), standing) in refused.into_iter().zip(by_key).zip(standing) {
             let order = rows::order_id(order)?;

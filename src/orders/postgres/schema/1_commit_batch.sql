@@ -6,7 +6,8 @@
 --         SK003  the node's incarnation is not current
 --         SK004  the batch's number is burned: somebody who did not hear of the batch has made sure that it never comes
 --
--- Order of locks: the fence (shared), the writer's row, orders, buyers (sorted), the event log, sales (sorted).
+-- Order of locks: the fence (shared), the writer's row, buyers (sorted), orders, buyers of freed units, the event log,
+-- sales (sorted).
 CREATE FUNCTION commit_batch(
     in_node smallint, in_incarnation bigint, in_writer smallint, in_batch bigint,
     -- Orders. The first in_placed are purchases, one buyer once in each group; a group is of one sale, sorted by buyer, and
@@ -51,29 +52,6 @@ BEGIN
         WHERE node = in_node AND writer = in_writer AND last_batch < in_batch;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'batch % of writer % is burned', in_batch, in_writer USING ERRCODE = 'SK004';
-    END IF;
-
-    IF cardinality(step_order) > 0 THEN
-        PERFORM FROM orders WHERE order_id = ANY (step_order) ORDER BY order_id FOR UPDATE;
-        UPDATE orders o
-            SET status = s.status, payment_attempt = s.attempt, paid_at_ms = s.paid_at, payment_method = s.method,
-                step_node = in_node
-            FROM unnest(step_order, was_status, was_attempt, new_status, new_attempt, new_paid_at, new_method)
-                AS s (order_id, was, was_attempt, status, attempt, paid_at, method)
-            WHERE o.order_id = s.order_id AND o.status = s.was AND o.payment_attempt = s.was_attempt;
-        GET DIAGNOSTICS counted = ROW_COUNT;
-        IF counted < cardinality(step_order) THEN
-            RAISE EXCEPTION 'an order took another step meanwhile' USING ERRCODE = 'SK001';
-        END IF;
-        UPDATE buyers b
-            SET units = b.units - f.units,
-                orders = ARRAY(SELECT held FROM unnest(b.orders) AS held WHERE held <> ALL (f.orders))
-            FROM (
-                SELECT o.sale_id, o.buyer, sum(o.quantity)::integer AS units, array_agg(o.order_id) AS orders
-                FROM unnest(step_order, frees_units) AS s (order_id, frees) JOIN orders o USING (order_id)
-                WHERE s.frees GROUP BY o.sale_id, o.buyer ORDER BY o.sale_id, o.buyer
-            ) AS f
-            WHERE b.sale_id = f.sale_id AND b.buyer = f.buyer;
     END IF;
 
     -- From here until the commit nobody else changes what these buyers hold.
@@ -133,8 +111,32 @@ BEGIN
             AS u (order_id, sale_id, buyer, quantity, amount, created, pay_before, key, status)
         WHERE u.order_id <> ALL (refused);
 
+    IF cardinality(step_order) > 0 THEN
+        -- A step of a purchase that was refused just now comes to nothing.
+        PERFORM FROM orders WHERE order_id = ANY (step_order) ORDER BY order_id FOR UPDATE;
+        UPDATE orders o
+            SET status = s.status, payment_attempt = s.attempt, paid_at_ms = s.paid_at, payment_method = s.method,
+                step_node = in_node
+            FROM unnest(step_order, was_status, was_attempt, new_status, new_attempt, new_paid_at, new_method)
+                AS s (order_id, was, was_attempt, status, attempt, paid_at, method)
+            WHERE o.order_id = s.order_id AND o.status = s.was AND o.payment_attempt = s.was_attempt;
+        GET DIAGNOSTICS counted = ROW_COUNT;
+        IF counted < (SELECT count(*) FROM unnest(step_order) AS o WHERE o <> ALL (refused)) THEN
+            RAISE EXCEPTION 'an order took another step meanwhile' USING ERRCODE = 'SK001';
+        END IF;
+        UPDATE buyers b
+            SET units = b.units - f.units,
+                orders = ARRAY(SELECT held FROM unnest(b.orders) AS held WHERE held <> ALL (f.orders))
+            FROM (
+                SELECT o.sale_id, o.buyer, sum(o.quantity)::integer AS units, array_agg(o.order_id) AS orders
+                FROM unnest(step_order, frees_units) AS s (order_id, frees) JOIN orders o USING (order_id)
+                WHERE s.frees GROUP BY o.sale_id, o.buyer ORDER BY o.sale_id, o.buyer
+            ) AS f
+            WHERE b.sale_id = f.sale_id AND b.buyer = f.buyer;
+    END IF;
+
     kept := ARRAY(SELECT o FROM unnest(in_order[1:in_placed]) AS o WHERE o <> ALL (refused) ORDER BY o);
-    counted := cardinality(kept) + cardinality(event_order);
+    counted := cardinality(kept) + (SELECT count(*) FROM unnest(event_order) AS o WHERE o <> ALL (refused));
     IF counted > 0 THEN
         UPDATE event_log SET last_seq = last_seq + counted RETURNING last_seq - counted INTO seq;
         FOR found_row IN
@@ -142,7 +144,7 @@ BEGIN
             UNION ALL
             (SELECT kind, max(at_ms), array_agg(order_id ORDER BY n)
              FROM unnest(event_order, event_kind, event_at) WITH ORDINALITY AS e (order_id, kind, at_ms, n)
-             GROUP BY kind ORDER BY kind)
+             WHERE order_id <> ALL (refused) GROUP BY kind ORDER BY kind)
         LOOP
             seq := seq + cardinality(found_row.order_ids);
             INSERT INTO event_blocks (last_seq, kind, at_ms, order_ids)
