@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod admission;
+pub mod app;
 pub mod checkout;
 pub mod config;
 pub mod domain;

@@ -10,6 +10,10 @@ use seckill::admin::{
     AdminServer, AdminSettings, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, ReloadRefused, probe,
 };
 use seckill::admission::{Accepted, Admission, Intake, Moment, OrderIds, Purchase, Queue, Settlement};
+use seckill::checkout::{
+    Checkout, CheckoutParts, CheckoutSettings, SimulatedGateway, SimulatedGatewaySettings, SimulatedRisk,
+    SimulatedRiskSettings,
+};
 use seckill::domain::{BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, SaleLimits, Units};
 use seckill::ledger::EmbeddedLedger;
 use seckill::orders::sqlite::{self, SqliteSettings};
@@ -18,6 +22,7 @@ use seckill::orders::{
 };
 use seckill::telemetry::{IntervalLog, Outcome, Path, Telemetry};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 const NODE: NodeId = NodeId::new(3).unwrap();
@@ -76,6 +81,17 @@ impl Engine {
             watch: Figures(Arc::clone(&telemetry)),
         };
         let ledger = EmbeddedLedger::new(Arc::clone(&admission), desk.clone(), 2, 3, SaleLimits::default());
+        let checkout = Checkout::new(
+            CheckoutParts {
+                desk: desk.clone(),
+                admission: Arc::clone(&admission),
+                gateway: Arc::new(SimulatedGateway::new(SimulatedGatewaySettings::default())),
+                risk: Arc::new(SimulatedRisk::new(SimulatedRiskSettings::default())),
+                settings: CheckoutSettings::default(),
+                runtime: Handle::current(),
+            },
+            [],
+        );
         let intervals = Arc::new(IntervalLog::new(SystemTime::now(), 1 << 20));
         let readiness = Arc::new(Readiness::default());
         let reloads = AtomicU64::new(0);
@@ -93,6 +109,7 @@ impl Engine {
             admission: Arc::clone(&admission),
             desk: desk.clone(),
             ledger: Arc::new(ledger),
+            checkout,
             telemetry: Arc::clone(&telemetry),
             intervals: Arc::clone(&intervals),
             readiness: Arc::clone(&readiness),
@@ -471,6 +488,7 @@ async fn figures_are_told_in_every_format() {
     assert_eq!(stats["paths"]["checkout"]["count"], 0);
     assert_eq!((&stats["outcomes"]["sold-out"], &stats["outcomes"]["paid"]), (&json!(100), &json!(0)));
     assert_eq!((&stats["queue"]["depth"], &stats["queue"]["capacity"]), (&json!(0), &json!(100)));
+    assert_eq!(stats["checkout"]["gateway"]["breaker"], "closed");
     assert!(stats["writer"]["commit"]["count"].as_u64().unwrap() >= 1);
 
     let metrics = engine.get("/metrics").await;
@@ -482,6 +500,8 @@ async fn figures_are_told_in_every_format() {
         "seckill_request_duration_seconds_bucket{path=\"order\",code=\"durable\",le=\"0.01\"} 1",
         "seckill_sale_remaining_units{tenant=\"default\",campaign=\"c\",sku=\"s\"} 1",
         "seckill_queue_capacity 100",
+        "seckill_checkout_ends_total{end=\"paid\"} 0",
+        "seckill_checkout_breaker_open{service=\"gateway\"} 0",
     ] {
         assert!(metrics.lines().any(|line| line == sample), "no {sample}");
     }

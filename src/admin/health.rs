@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::ControlPlane;
+use super::checkout_figures::breaker_word;
 use crate::admission::Intake;
 use crate::domain::{NodeId, OrderId};
 
@@ -105,7 +106,8 @@ pub(super) async fn readyz(State(plane): State<Arc<ControlPlane>>) -> Response {
     (status, Json(json!({ "status": word, "checks": checks.json() }))).into_response()
 }
 
-/// The same with what a person wants to know.
+/// The same with what a person wants to know. A payment gateway that is away does not make the engine unready: buyers
+/// still win their orders, and pay later.
 pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response {
     let checks = Checks::of(&plane).await;
     let (status, word) = verdict(checks.all_ok(), "ok", "failing");
@@ -116,6 +118,8 @@ pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response 
         "node": plane.node.number(),
         "uptime_s": plane.started.elapsed().as_secs(),
         "checks": checks.json(),
+        "gateway": breaker_word(plane.checkout.gateway_breaker()),
+        "risk": breaker_word(plane.checkout.risk_breaker()),
         "campaigns": plane.admission.board().sales().len(),
         "queue": { "depth": queue.depth(), "capacity": queue.capacity() },
     });

@@ -4,6 +4,7 @@
 //! Everything it may do is in [`ControlPlane`].
 
 mod access;
+mod checkout_figures;
 mod feeds;
 mod fields;
 mod health;
@@ -32,6 +33,7 @@ pub use server::AdminServer;
 pub use settings::AdminSettings;
 
 use crate::admission::Admission;
+use crate::checkout::Checkout;
 use crate::domain::{EpochMs, NodeId};
 use crate::ledger::EmbeddedLedger;
 use crate::orders::OrderDesk;
@@ -46,6 +48,7 @@ pub struct ControlPlane {
     admission: Arc<Admission>,
     desk: OrderDesk,
     ledger: Arc<EmbeddedLedger>,
+    checkout: Checkout,
     telemetry: Arc<Telemetry>,
     intervals: Arc<IntervalLog>,
     readiness: Arc<Readiness>,
@@ -65,6 +68,8 @@ pub struct ControlPlaneParts {
     pub desk: OrderDesk,
     /// Makes and changes sales.
     pub ledger: Arc<EmbeddedLedger>,
+    /// Tells how paying goes.
+    pub checkout: Checkout,
     /// The figures.
     pub telemetry: Arc<Telemetry>,
     /// The interval log, which somebody else appends to.
@@ -84,6 +89,7 @@ impl ControlPlane {
             admission,
             desk,
             ledger,
+            checkout,
             telemetry,
             intervals,
             readiness,
@@ -98,6 +104,7 @@ impl ControlPlane {
             admission,
             desk,
             ledger,
+            checkout,
             telemetry,
             intervals,
             readiness,

@@ -35,7 +35,7 @@ impl HttpPeer {
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request =
             self.client.request(method, format!("{}{path}", self.settings.url.trim_end_matches('/')));
-        match self.settings.token.reveal() {
+        match self.settings.token.expose() {
             "" => request,
             token => request.bearer_auth(token),
         }

@@ -13,7 +13,7 @@ use super::metrics::CheckoutMetrics;
 use super::recovery::RecoveryQueue;
 use super::risk::{Outlook, RiskCheck, RiskService, RiskVerdict};
 use super::settings::CheckoutSettings;
-use super::till::{Settled, Till, Why, now};
+use super::till::{Settled, Till, Why};
 use crate::admission::Admission;
 use crate::domain::{Order, OrderAction, OrderId, OrderStatus};
 use crate::orders::{Applied, OrderDesk};
@@ -272,7 +272,7 @@ impl Checkout {
             Ok(Applied::Refused(order)) => {
                 unsettled.settled();
                 till.metrics.too_late.add_one();
-                // The store refuses a payment from `pay_before` on, by its own reading of the time.
+                // Refused although it waits: its time to pay is over.
                 return attempt.end(standing(&order).unwrap_or(PayAnswer::Expired));
             }
             Ok(Applied::UnknownOrder) => {
@@ -325,11 +325,12 @@ pub(super) fn answer(settled: Settled, paying: Order) -> PayAnswer {
     }
 }
 
-/// What the order's status says to a payment; `None` when it may be paid.
+/// What the order's status says to a payment; `None` when it may be paid. Whether its time is over is for the store to
+/// say: the order as read may be older than its deadline.
 fn standing(order: &Order) -> Option<PayAnswer> {
     match order.status {
         OrderStatus::Pending => Some(PayAnswer::Pending),
-        OrderStatus::PrePay => (now() >= order.placed.pay_before).then_some(PayAnswer::Expired),
+        OrderStatus::PrePay => None,
         OrderStatus::Paying => Some(PayAnswer::Paying(order.clone())),
         OrderStatus::Paid => Some(PayAnswer::Paid(order.clone())),
         OrderStatus::Cancelled => Some(PayAnswer::Cancelled),

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::settings::Secret;
+
 /// A key whose value is out of its limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongKey {
@@ -294,8 +296,7 @@ pub struct HttpSettings {
     /// Where it is, `http://` or `https://`, without query; paths are appended. No default.
     pub url: String,
     /// Sent as `Authorization: Bearer`, if not empty. Never shown.
-    #[serde(skip_serializing)]
-    pub token: Token,
+    pub token: Secret,
     /// How long connecting may take. Default 1000, 1 to 60000.
     pub connect_ms: u64,
     /// A longer answer is not read to its end. Default 1048576, 256 to 67108864.
@@ -308,7 +309,7 @@ impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             url: String::new(),
-            token: Token::default(),
+            token: Secret::default(),
             connect_ms: 1_000,
             answer_bytes_max: 1 << 20,
             idle_connections_max: 256,
@@ -325,35 +326,12 @@ impl HttpSettings {
                 "must be an http:// or https:// address without a query, as https://pay.example.com/v1",
             );
         }
-        if !self.token.0.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !self.token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
             return wrong(format!("{path}.token"), "must be visible ASCII characters");
         }
         within(format!("{path}.connect_ms"), self.connect_ms, 1, 60_000)?;
         within(format!("{path}.answer_bytes_max"), self.answer_bytes_max as u64, 256, 64 << 20)?;
         within(format!("{path}.idle_connections_max"), self.idle_connections_max as u64, 0, 10_000)
-    }
-}
-
-/// A secret of the configuration: readable by who calls the service, not by who prints the settings.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-pub struct Token(String);
-
-impl Token {
-    /// The secret.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Token {
-    fn from(secret: &str) -> Self {
-        Self(secret.to_owned())
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "(none)" } else { "(hidden)" })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Remote services that exist in this process only: seeded, so that a load test or a failure can be repeated.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -137,32 +138,45 @@ impl PaymentGateway for SimulatedGateway {
     }
 }
 
-/// A risk service whose policy is configured and whose verdicts follow from the seed and the payment's key.
+/// A risk service whose policy is configured. The verdict on a payment follows from the seed and the payment's key;
+/// latencies and failures from the seed and the number of the call, so that a failure passes when tried again.
+///
+/// `calls` numbers the calls and publishes nothing: relaxed.
 #[derive(Debug)]
 pub struct SimulatedRisk {
     settings: SimulatedRiskSettings,
+    calls: AtomicU64,
 }
 
 impl SimulatedRisk {
     /// A risk service.
     pub fn new(settings: SimulatedRiskSettings) -> Self {
-        Self { settings }
+        Self { settings, calls: AtomicU64::new(0) }
     }
 
-    async fn answer<T>(&self, mut draw: Draw, answer: impl FnOnce(&mut Draw) -> T) -> Result<T, CallError> {
+    async fn answer<T>(&self, answer: T) -> Result<T, CallError> {
+        let nth = self.calls.fetch_add(1, Ordering::Relaxed);
+        let mut draw = Draw::new(self.settings.seed, &[nth]);
         sleep(draw.latency(&self.settings.latency)).await;
         if draw.happens(self.settings.failure_rate) {
             return Err(CallError::Busy("the simulated risk service is away".into()));
         }
-        Ok(answer(&mut draw))
+        Ok(answer)
+    }
+
+    fn verdict(&self, key: PaymentKey) -> RiskVerdict {
+        let mut draw = Draw::new(self.settings.seed, &[key.order.number(), key.attempt.into()]);
+        if draw.happens(self.settings.reject_rate) {
+            RiskVerdict::Reject { reason: "unusual-activity".into() }
+        } else {
+            RiskVerdict::Approve
+        }
     }
 }
 
 impl RiskService for SimulatedRisk {
     fn policy(&self) -> Answer<'_, RiskPolicy> {
-        // Policy calls have no name of their own: a failure must not repeat itself for ever.
-        let draw = Draw::new(rand::random(), &[]);
-        Box::pin(self.answer(draw, |_| RiskPolicy {
+        Box::pin(self.answer(RiskPolicy {
             ask_above: Cents(self.settings.ask_above_cents),
             denied_methods: self.settings.denied_methods.iter().cloned().collect(),
             denied_buyers: self.settings.denied_buyers.iter().cloned().collect(),
@@ -170,14 +184,7 @@ impl RiskService for SimulatedRisk {
     }
 
     fn assess<'a>(&'a self, charge: &'a Charge) -> Answer<'a, RiskVerdict> {
-        let name = [charge.key.order.number(), charge.key.attempt.into()];
-        Box::pin(self.answer(Draw::new(self.settings.seed, &name), |draw| {
-            if draw.happens(self.settings.reject_rate) {
-                RiskVerdict::Reject { reason: "unusual-activity".into() }
-            } else {
-                RiskVerdict::Approve
-            }
-        }))
+        Box::pin(self.answer(self.verdict(charge.key)))
     }
 }
 

@@ -32,7 +32,7 @@ pub enum Command {
 /// Every key can be set in the file, by SECKILL__SECTION__KEY in the environment, and the common ones by a flag.
 #[derive(Debug, Args)]
 struct Flags {
-    /// Configuration file (TOML)
+    /// Configuration file (TOML) [also: SECKILL_CONFIG]
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Where buyers' requests arrive [default: 127.0.0.1:8080]
@@ -44,16 +44,23 @@ struct Flags {
     /// Folder of the orders [default: data]
     #[arg(long, value_name = "FOLDER", global = true)]
     data_dir: Option<String>,
+    /// PostgreSQL database of the orders, instead of the folder [default: none]
+    #[arg(long, value_name = "URL", global = true)]
+    database_url: Option<String>,
     /// Number of this engine among those that sell the same stock [default: 0]
     #[arg(long, value_name = "NUMBER", global = true)]
     node_id: Option<String>,
 }
 
+/// Names the configuration file where no flag does: a container's health check gets no flags.
+const FILE_VARIABLE: &str = "SECKILL_CONFIG";
+
 /// Flags that set a key.
-const KEY_FLAGS: [(&str, &str); 4] = [
+const KEY_FLAGS: [(&str, &str); 5] = [
     ("--edge-listen", "edge.listen"),
     ("--admin-listen", "admin.listen"),
     ("--data-dir", "data_dir"),
+    ("--database-url", "postgres.url"),
     ("--node-id", "node.id"),
 ];
 
@@ -73,9 +80,11 @@ impl Cli {
     /// # Errors
     /// A variable is not UTF-8.
     pub fn source(self) -> Result<ConfigSource, ConfigError> {
-        let Flags { config, edge_listen, admin_listen, data_dir, node_id } = self.flags;
-        let mut source = ConfigSource::new(config).with_env(std::env::vars_os())?;
-        for ((flag, key), text) in KEY_FLAGS.into_iter().zip([edge_listen, admin_listen, data_dir, node_id]) {
+        let Flags { config, edge_listen, admin_listen, data_dir, database_url, node_id } = self.flags;
+        let file = config.or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
+        let mut source = ConfigSource::new(file).with_env(std::env::vars_os())?;
+        let texts = [edge_listen, admin_listen, data_dir, database_url, node_id];
+        for ((flag, key), text) in KEY_FLAGS.into_iter().zip(texts) {
             if let Some(text) = text {
                 source = source.with_flag(flag, key, text);
             }
@@ -113,6 +122,7 @@ mod tests {
     #[test]
     fn each_flag_sets_its_key() {
         let settings = |args: &[&str]| parse(args).unwrap().source().unwrap().load().unwrap().settings;
+        assert_eq!(settings(&["--edge-listen", "127.0.0.1:81"]).edge.listen, "127.0.0.1:81".parse().unwrap());
         assert_eq!(settings(&["--admin-listen", "127.0.0.1:0"]).admin.listen, "127.0.0.1:0".parse().unwrap());
         assert_eq!(settings(&["--node-id", "7"]).node.id, 7);
         let error = parse(&["--node-id", "x"]).unwrap().source().unwrap().load().unwrap_err();

@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::error::Problem;
 use super::sections::{AdmissionSettings, LedgerSettings, NodeSettings, check_sqlite, check_store};
 use crate::admin::AdminSettings;
+use crate::checkout::{CheckoutSettings, WrongKey};
 use crate::domain::FieldError;
+use crate::edge::EdgeSettings;
 use crate::orders::WriterSettings;
+use crate::orders::postgres::PostgresSettings;
 use crate::orders::sqlite::SqliteSettings;
 use crate::telemetry::{LogSettings, TelemetrySettings};
 
@@ -20,6 +23,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Who this engine is.
     pub node: NodeSettings,
+    /// Where buyers' requests arrive.
+    pub edge: EdgeSettings,
     /// The node's own limits.
     pub admission: AdmissionSettings,
     /// The sales.
@@ -28,6 +33,10 @@ pub struct Settings {
     pub store: WriterSettings,
     /// The embedded order store.
     pub sqlite: SqliteSettings,
+    /// The order store of several nodes.
+    pub postgres: PostgresSettings,
+    /// Paying and letting go.
+    pub checkout: CheckoutSettings,
     /// The control plane.
     pub admin: AdminSettings,
     /// The figures that are kept.
@@ -41,10 +50,13 @@ impl Default for Settings {
         Self {
             data_dir: "data".into(),
             node: NodeSettings::default(),
+            edge: EdgeSettings::default(),
             admission: AdmissionSettings::default(),
             ledger: LedgerSettings::default(),
             store: WriterSettings::default(),
             sqlite: SqliteSettings::default(),
+            postgres: PostgresSettings::default(),
+            checkout: CheckoutSettings::default(),
             admin: AdminSettings::default(),
             telemetry: TelemetrySettings::default(),
             log: LogSettings::default(),
@@ -53,7 +65,7 @@ impl Default for Settings {
 }
 
 /// Keys, and beginnings of keys, that a running engine takes over on reload. A change of any other needs a restart.
-const LIVE_KEYS: &[&str] = &["log.level"];
+const LIVE_KEYS: &[&str] = &["admission", "edge.ack_wait_ms", "edge.sale_state", "log.level"];
 
 impl Settings {
     /// Whether a running engine can take over a change of `key`.
@@ -65,12 +77,14 @@ impl Settings {
 
     /// Everything that is wrong with the values, at most one problem a section. Origins are left empty.
     pub fn check(&self) -> Vec<Problem> {
-        let sections: [(&str, Result<(), FieldError>); 8] = [
+        let sections: [(&str, Result<(), FieldError>); 10] = [
             ("node", self.node.check()),
+            ("edge", self.edge.check()),
             ("admission", self.admission.check()),
             ("ledger", self.ledger.check()),
             ("store", check_store(&self.store)),
             ("sqlite", check_sqlite(&self.sqlite)),
+            ("postgres", self.postgres.check()),
             ("admin", self.admin.check()),
             ("telemetry", self.telemetry.check()),
             ("log", self.log.check()),
@@ -83,6 +97,11 @@ impl Settings {
         problems.extend(sections.into_iter().filter_map(|(section, checked)| {
             let FieldError { field, problem } = checked.err()?;
             Some(Problem { key: format!("{section}.{field}"), origin: String::new(), text: problem })
+        }));
+        problems.extend(self.checkout.check().err().map(|WrongKey { key, problem }| Problem {
+            key,
+            origin: String::new(),
+            text: problem,
         }));
         problems
     }

@@ -309,6 +309,12 @@ mod tests {
             ("SECKILL__LOG__FORMAT", "json"),
             ("SECKILL__ADMIN__LISTEN", "[::1]:9091"),
             ("SECKILL__STORE__QUEUE_ORDERS_MAX", " 7 "),
+            ("SECKILL__EDGE__AUTH__ORIGIN_SECRET", "[quoted]"),
+            ("SECKILL__EDGE__AUTH__JWT__KEY", "00000000000000000000000000000001"),
+            ("SECKILL__EDGE__AUTH__JWT__ALGORITHM", "HS256"),
+            ("SECKILL__EDGE__SALE_STATE__PLATFORMS__WEB", "[sku, state]"),
+            ("SECKILL__CHECKOUT__GATEWAY__SIMULATED__DECLINE_RATE", "0.25"),
+            ("SECKILL__CHECKOUT__METHODS", "[\"card\"]"),
         ]);
         let settings = config.load().unwrap().settings;
         assert!(settings.admin.token.matches(b"0123"));
@@ -316,6 +322,12 @@ mod tests {
         assert_eq!(settings.log.format, crate::telemetry::LogFormat::Json);
         assert_eq!(settings.admin.listen, "[::1]:9091".parse().unwrap());
         assert_eq!(settings.store.queue_orders_max, 7);
+        assert!(settings.edge.auth.origin_secret.matches(b"[quoted]"));
+        assert!(settings.edge.auth.jwt.unwrap().key.matches(b"00000000000000000000000000000001"));
+        assert_eq!(settings.edge.sale_state.platforms["web"], ["sku", "state"]);
+        assert_eq!(settings.edge.sale_state.platforms.len(), 2);
+        assert_eq!(settings.checkout.gateway.simulated.decline_rate, 0.25);
+        assert_eq!(settings.checkout.methods, ["card"]);
     }
 
     #[test]
@@ -339,6 +351,10 @@ mod tests {
             ("SECKILL__LOG__LEVEL", "loud"),
             ("SECKILL__DATA_DIR", ""),
             ("SECKILL__ADMIN__LISTEN", "0.0.0.0:9090"),
+            ("SECKILL__EDGE__LISTEN", "0.0.0.0:8080"),
+            ("SECKILL__CHECKOUT__WAIT_MS", "0"),
+            ("SECKILL__LEDGER__SALES_MAX", "0"),
+            ("SECKILL__SQLITE__READERS", "0"),
         ]);
         let problems = source.load().unwrap_err().problems;
         let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
@@ -347,15 +363,19 @@ mod tests {
             [
                 "data_dir",
                 "node.id",
+                "edge.auth.origin_secret",
                 "admission.buyer_burst",
+                "ledger.sales_max",
                 "store.queue_orders_max",
+                "sqlite.readers",
                 "admin.token",
                 "telemetry.interval_ms",
-                "log.level"
+                "log.level",
+                "checkout.wait_ms"
             ]
         );
         assert_eq!(problems[1].origin, "env SECKILL__NODE__ID");
-        assert_eq!(problems[4].origin, "default");
+        assert_eq!(problems[7].origin, "default");
     }
 
     #[test]

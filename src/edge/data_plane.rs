@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
+
 use super::Application;
 use super::clock::Clock;
 use super::identity::{Buyer, Denied, Identity};
@@ -13,17 +15,33 @@ use super::route::{NoRoute, Route};
 use super::sale_state::SaleStatePage;
 use super::settings::EdgeSettings;
 use crate::admission::Admission;
+use crate::checkout::Checkout;
 use crate::domain::{FieldError, Nanos, SaleKey};
 use crate::orders::{OrderDesk, StoreError};
 use crate::telemetry::{Outcome, Path, Recorder, Telemetry};
 
-/// What the handlers work with.
+/// What may change while buyers are served.
 #[derive(Debug)]
+pub(super) struct Tuning {
+    pub(super) ack_wait: Duration,
+    pub(super) sale_state: SaleStatePage,
+}
+
+impl Tuning {
+    fn new(settings: &EdgeSettings) -> Result<Self, FieldError> {
+        Ok(Self {
+            ack_wait: Duration::from_millis(settings.ack_wait_ms),
+            sale_state: SaleStatePage::new(&settings.sale_state)?,
+        })
+    }
+}
+
+/// What the handlers work with.
 pub struct DataPlane {
     pub(super) admission: Arc<Admission>,
     pub(super) desk: OrderDesk,
-    pub(super) ack_wait: Duration,
-    pub(super) sale_state: SaleStatePage,
+    pub(super) checkout: Checkout,
+    tuning: ArcSwap<Tuning>,
     identity: Identity,
     clock: Clock,
     recorders: Box<[Recorder]>,
@@ -40,16 +58,31 @@ impl DataPlane {
         telemetry: &Telemetry,
         admission: Arc<Admission>,
         desk: OrderDesk,
+        checkout: Checkout,
     ) -> Result<Self, FieldError> {
         Ok(Self {
             admission,
             desk,
-            ack_wait: Duration::from_millis(settings.ack_wait_ms),
-            sale_state: SaleStatePage::new(&settings.sale_state)?,
+            checkout,
+            tuning: ArcSwap::from_pointee(Tuning::new(settings)?),
             identity: Identity::new(&settings.auth)?,
             clock,
             recorders: (0..settings.serving_threads()).map(|home| telemetry.recorder(home)).collect(),
         })
+    }
+
+    /// Takes over `ack_wait_ms` and `sale_state` while buyers are served; the rest of the settings needs a restart.
+    ///
+    /// # Errors
+    /// Names the setting that is wrong; then nothing has changed.
+    pub fn retune(&self, settings: &EdgeSettings) -> Result<(), FieldError> {
+        self.tuning.store(Arc::new(Tuning::new(settings)?));
+        Ok(())
+    }
+
+    /// What is in force now. Not to be held across a wait.
+    pub(super) fn tuning(&self) -> Guard<Arc<Tuning>> {
+        self.tuning.load()
     }
 
     fn recorder(&self, request: &Request<'_>) -> &Recorder {
@@ -78,9 +111,8 @@ impl Application for DataPlane {
             Ok(Route::Purchase { campaign, sku }) => return self.purchase(request, campaign, sku).await,
             Ok(Route::SaleState { campaign, sku }) => self.sale_state(request, campaign, sku),
             Ok(Route::Order { id }) => self.order(request, id).await,
-            Ok(Route::Cancel { .. } | Route::Checkout { .. }) => {
-                problem::PAYMENT_UNAVAILABLE.reply(&request.id)
-            }
+            Ok(Route::Cancel { id }) => self.cancel(request, id).await,
+            Ok(Route::Checkout { id }) => return self.checkout(request, id).await,
             Err(NoRoute::UnknownPath) => problem::NOT_FOUND.reply(&request.id),
             Err(NoRoute::MethodNotAllowed { allow }) => {
                 problem::METHOD_NOT_ALLOWED.answer().with(Field::Allow(allow)).reply(&request.id)

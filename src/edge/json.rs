@@ -1,8 +1,21 @@
-//! Writes one flat JSON object into a buffer: the shape of every body of the edge.
+//! Bodies are flat JSON objects: those of requests are read strictly, those of answers written straight into a buffer.
 
 use std::io::Write;
 
+use serde::de::{DeserializeOwned, Error};
+
 use crate::domain::{EpochMs, OrderId};
+
+/// Reads a body that must be a JSON object. (A plain deserializer would take an array for an object as well.)
+///
+/// # Errors
+/// It is something else, or not what `T` says.
+pub fn json_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(serde_json::Error::custom("not a JSON object"));
+    }
+    serde_json::from_slice(body)
+}
 
 /// A JSON object that is being written, member by member. Names are our own and need no escapes.
 #[derive(Debug)]

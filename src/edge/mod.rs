@@ -6,9 +6,12 @@
 mod chance;
 mod clock;
 mod data_plane;
+mod front_end;
 mod hyper_server;
 mod identity;
 mod json;
+mod may_framing;
+mod may_server;
 mod orders;
 mod problem;
 mod pulse;
@@ -23,8 +26,10 @@ use std::future::Future;
 
 pub use clock::Clock;
 pub use data_plane::DataPlane;
-pub use hyper_server::HyperServer;
+pub use front_end::Edge;
 pub use identity::{Buyer, Denied, Identity};
+pub use may_framing::Framing;
+pub use orders::CheckoutBody;
 pub use problem::{Problem, ProblemAnswer};
 pub use purchase::PurchaseBody;
 pub use reply::{Content, Field, Reply};

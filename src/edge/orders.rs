@@ -1,15 +1,17 @@
 //! `/orders/{id}`: looking up, paying for and cancelling an order. Only its buyer knows that it exists.
 
 use http::StatusCode;
+use serde::Deserialize;
 
 use super::data_plane::{DataPlane, store_is_away, tenant};
-use super::json::JsonObject;
-use super::problem::{self, ProblemAnswer};
-use super::reply::Reply;
+use super::json::{JsonObject, json_object};
+use super::problem::{self, Problem, ProblemAnswer};
+use super::reply::{Field, Reply, retry_after_s};
 use super::request::Request;
 use crate::admission::{LiveSale, Placed};
-use crate::domain::{Cents, EpochMs, Order, OrderId, OrderStatus, Units};
-use crate::telemetry::Outcome;
+use crate::checkout::{CancelAnswer, PayAnswer};
+use crate::domain::{Cents, EpochMs, Nanos, Order, OrderId, OrderStatus, Units};
+use crate::telemetry::{Outcome, Path};
 
 /// An order as its buyer sees it.
 #[derive(Debug)]
@@ -80,6 +82,24 @@ impl<'a> OrderView<'a> {
     }
 }
 
+/// What a checkout's body says.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct CheckoutBody {
+    payment_method: String,
+}
+
+impl CheckoutBody {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for whoever sent it.
+    pub fn parse(body: &[u8]) -> Result<Self, String> {
+        json_object(body)
+            .map_err(|error| format!("The body must be {{\"payment_method\":\"...\"}}: {error}."))
+    }
+}
+
 impl DataPlane {
     /// Looks an order up.
     pub(super) async fn order(&self, request: &Request<'_>, id: &str) -> Reply {
@@ -114,6 +134,97 @@ impl DataPlane {
         match sales.by_id(order.placed.sale) {
             Some(sale) => Reply::json(status, outcome, OrderView::of_order(sale, order).object()),
             None => problem::UNKNOWN_ORDER.reply(&request.id),
+        }
+    }
+
+    /// Pays for an order.
+    pub(super) async fn checkout(&self, request: &Request<'_>, id: &str) -> Reply {
+        let reply = match self.try_checkout(request, id).await {
+            Ok(reply) => reply,
+            Err(answer) => answer.reply(&request.id),
+        };
+        self.record(request, Path::Checkout, reply.outcome);
+        reply
+    }
+
+    async fn try_checkout(&self, request: &Request<'_>, id: &str) -> Result<Reply, ProblemAnswer> {
+        let body =
+            CheckoutBody::parse(request.body).map_err(|wrong| problem::BAD_REQUEST.detailed(&wrong))?;
+        let order = self.own_order(request, id).await?;
+        let pay_before = order.placed.pay_before;
+        Err(match self.checkout.pay(order, &body.payment_method).await {
+            PayAnswer::Paid(order) => {
+                return Ok(self.order_reply(request, StatusCode::OK, Outcome::Paid, &order));
+            }
+            PayAnswer::Paying(order) => {
+                return Ok(self
+                    .order_reply(request, StatusCode::ACCEPTED, Outcome::Paying, &order)
+                    .with(Field::Location(order.placed.id))
+                    .with(Field::RetryAfter(retry_after_s(Nanos::SECOND))));
+            }
+            PayAnswer::Declined { reason } => {
+                problem::PAYMENT_DECLINED.answer().text("reason", &reason).time("pay_before", pay_before)
+            }
+            PayAnswer::RiskRejected { reason } => {
+                problem::RISK_REJECTED.answer().text("reason", &reason).time("pay_before", pay_before)
+            }
+            PayAnswer::Expired => problem::ORDER_EXPIRED.answer().time("pay_before", pay_before),
+            PayAnswer::Cancelled => problem::ORDER_CANCELLED.answer(),
+            PayAnswer::Rejected => problem::ORDER_REJECTED.answer(),
+            PayAnswer::Pending => come_back(&problem::ORDER_PENDING, Nanos::SECOND),
+            PayAnswer::MethodNotAllowed => problem::PAYMENT_METHOD_NOT_ALLOWED.answer(),
+            PayAnswer::Unavailable { retry_after_ms } => {
+                come_back(&problem::PAYMENT_UNAVAILABLE, nanos(retry_after_ms))
+            }
+        })
+    }
+
+    /// Gives an order up.
+    pub(super) async fn cancel(&self, request: &Request<'_>, id: &str) -> Reply {
+        match self.try_cancel(request, id).await {
+            Ok(reply) => reply,
+            Err(answer) => answer.reply(&request.id),
+        }
+    }
+
+    async fn try_cancel(&self, request: &Request<'_>, id: &str) -> Result<Reply, ProblemAnswer> {
+        let order = self.own_order(request, id).await?;
+        Err(match self.checkout.cancel(order).await {
+            CancelAnswer::Cancelled(order) => {
+                return Ok(self.order_reply(request, StatusCode::OK, Outcome::Served, &order));
+            }
+            CancelAnswer::AlreadyPaid => problem::ORDER_PAID.answer(),
+            CancelAnswer::PaymentInProgress => come_back(&problem::PAYMENT_IN_PROGRESS, Nanos::SECOND),
+            CancelAnswer::Expired => problem::ORDER_EXPIRED.answer(),
+            CancelAnswer::Rejected => problem::ORDER_REJECTED.answer(),
+            CancelAnswer::Pending => come_back(&problem::ORDER_PENDING, Nanos::SECOND),
+            CancelAnswer::Unavailable { retry_after_ms } => {
+                come_back(&problem::OVERLOADED, nanos(retry_after_ms))
+            }
+        })
+    }
+}
+
+/// A refusal that time cures.
+fn come_back(problem: &Problem, wait: Nanos) -> ProblemAnswer {
+    problem.answer().with(Field::RetryAfter(retry_after_s(wait)))
+}
+
+fn nanos(ms: u64) -> Nanos {
+    Nanos(ms.saturating_mul(1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkout_names_its_payment_method() {
+        let body = CheckoutBody::parse(br#" {"payment_method":"card"} "#).unwrap();
+        assert_eq!(body.payment_method, "card");
+        for bad in ["", "{}", r#"["card"]"#, r#"{"payment_method":1}"#, r#"{"payment_method":"card","x":1}"#]
+        {
+            assert!(CheckoutBody::parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 }

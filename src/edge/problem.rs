@@ -5,7 +5,6 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use smallvec::SmallVec;
 
 use super::json::JsonObject;
 use super::reply::{Content, Field, Reply};
@@ -94,6 +93,10 @@ problems! {
     ORDER_EXPIRED = CONFLICT 409 OrderExpired "order-expired" "Order expired" "The time to pay is over and the units are back on sale.";
     /// The buyer gave it up.
     ORDER_CANCELLED = CONFLICT 409 OrderCancelled "order-cancelled" "Order cancelled" "The order was cancelled.";
+    /// The order is on its way to the store.
+    ORDER_PENDING = CONFLICT 409 Other "order-pending" "Order pending" "The order is not durable yet; ask again in a moment.";
+    /// Nobody takes this method.
+    PAYMENT_METHOD_NOT_ALLOWED = UNPROCESSABLE_ENTITY 422 BadRequest "payment-method-not-allowed" "Payment method not allowed" "This payment method is not accepted.";
     /// Admitted and then refused by the store.
     ORDER_REJECTED = CONFLICT 409 Other "order-rejected" "Order rejected" "The order was not accepted by the store and holds no units.";
     /// Paid orders stay.
@@ -117,7 +120,7 @@ impl Problem {
             status: self.status,
             outcome: self.outcome,
             object: JsonObject::after(&[self.opening, self.detail, "\""], ROOM_BYTES),
-            fields: SmallVec::new(),
+            fields: Vec::new(),
         }
     }
 
@@ -125,7 +128,7 @@ impl Problem {
     pub fn detailed(&self, detail: &str) -> ProblemAnswer {
         let mut object = JsonObject::after(&[self.opening], detail.len() + ROOM_BYTES);
         object.end_text(detail);
-        ProblemAnswer { status: self.status, outcome: self.outcome, object, fields: SmallVec::new() }
+        ProblemAnswer { status: self.status, outcome: self.outcome, object, fields: Vec::new() }
     }
 }
 
@@ -138,7 +141,7 @@ pub struct ProblemAnswer {
     status: StatusCode,
     outcome: Outcome,
     object: JsonObject,
-    fields: SmallVec<[Field; 2]>,
+    fields: Vec<Field>,
 }
 
 impl ProblemAnswer {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::data_plane::{DataPlane, store_is_away, tenant};
 use super::identity::Buyer;
-use super::json::JsonObject;
+use super::json::{JsonObject, json_object};
 use super::orders::OrderView;
 use super::problem::{self, ProblemAnswer};
 use super::reply::{Field, Reply, retry_after_s};
@@ -38,8 +38,7 @@ impl PurchaseBody {
         if body.is_empty() {
             return Ok(Self { quantity: one() });
         }
-        serde_json::from_slice(body)
-            .map_err(|error| format!("The body must be empty or {{\"quantity\":n}}: {error}."))
+        json_object(body).map_err(|error| format!("The body must be empty or {{\"quantity\":n}}: {error}."))
     }
 
     /// Units asked for. A number that no stock has is as good as the largest.
@@ -58,7 +57,7 @@ struct Decided<'a> {
 impl DataPlane {
     /// Decides, then waits for the order to be durable if there is one.
     pub(super) async fn purchase(&self, request: &Request<'_>, campaign: &str, sku: &str) -> Reply {
-        let decided = self.decide(request, campaign, sku);
+        let decided = self.decide(request, campaign, sku).map_err(|answer| answer.reply(&request.id));
         let outcome = match &decided {
             Ok(Decided { accepted: Accepted::Placed(_), .. }) => Outcome::Won,
             Ok(Decided { accepted: Accepted::InFlight { replay: false, .. }, .. }) => {
@@ -81,11 +80,7 @@ impl DataPlane {
     }
 
     /// The whole decision; nothing in it waits.
-    fn decide<'a>(&self, request: &Request<'a>, campaign: &str, sku: &str) -> Result<Decided<'a>, Reply> {
-        self.try_decide(request, campaign, sku).map_err(|answer| answer.reply(&request.id))
-    }
-
-    fn try_decide<'a>(
+    fn decide<'a>(
         &self,
         request: &Request<'a>,
         campaign: &str,
@@ -113,7 +108,8 @@ impl DataPlane {
         buyer: BuyerName<'_>,
         placed: Placed,
     ) -> Reply {
-        let settled = tokio::time::timeout(self.ack_wait, placed.ticket.settled()).await;
+        let ack_wait = self.tuning().ack_wait;
+        let settled = tokio::time::timeout(ack_wait, placed.ticket.settled()).await;
         let reply = match settled {
             Ok(Settlement::Durable) => {
                 let order = OrderView::of_placed(sale, buyer.as_str(), &placed).object();
@@ -155,7 +151,8 @@ impl DataPlane {
         replay: bool,
         ticket: &Ticket,
     ) -> Reply {
-        match tokio::time::timeout(self.ack_wait, ticket.settled()).await {
+        let ack_wait = self.tuning().ack_wait;
+        match tokio::time::timeout(ack_wait, ticket.settled()).await {
             Ok(Settlement::Durable) if replay => self.replay(request, sale, buyer, order_id).await,
             Ok(Settlement::Durable) => {
                 refused(&Rejection::AlreadyPurchased { order_id }, request).reply(&request.id)

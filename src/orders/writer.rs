@@ -26,6 +26,8 @@ use crate::domain::{NewOrder, Order, OrderStatus, Rejection, Sale, SaleId, SaleK
 pub struct WriterSettings {
     /// Orders that may wait for a writer; one more is answered with 503 and takes no unit.
     pub queue_orders_max: usize,
+    /// Threads that write to the store. An embedded store has one, whatever this says.
+    pub writers: usize,
     /// Orders in one transaction.
     pub batch_orders_max: usize,
     /// Payment, cancel and expiry steps that may wait for a writer.
@@ -36,7 +38,13 @@ pub struct WriterSettings {
 
 impl Default for WriterSettings {
     fn default() -> Self {
-        Self { queue_orders_max: 65_536, batch_orders_max: 4_096, steps_max: 16_384, retry_pause_ms_max: 250 }
+        Self {
+            queue_orders_max: 65_536,
+            writers: 2,
+            batch_orders_max: 4_096,
+            steps_max: 16_384,
+            retry_pause_ms_max: 250,
+        }
     }
 }
 
@@ -68,9 +76,14 @@ impl StopRelay {
         Self { writers_left: writers, steps, ended }
     }
 
+    fn is_last(&self) -> bool {
+        self.writers_left <= 1
+    }
+
     fn pass_on(self, queue: &Queue) {
+        let is_last = self.is_last();
         let Self { writers_left, steps, ended } = self;
-        if writers_left <= 1 {
+        if is_last {
             drop(ended);
             return;
         }
@@ -146,18 +159,18 @@ impl<W: WriterWatch> OrderWriter<W> {
     pub fn run(mut self) -> Result<(), StoreError> {
         let outcome = self.work();
         self.admission.queue().set_intake(Intake::Closed);
-        // Nobody will commit what still waits: dropping it tells its buyers that the outcome is not known.
-        drop(self.arrivals.drain());
-        match outcome {
-            Ok(stop) => {
-                self.store.close()?;
-                if let Some(stop) = stop {
-                    stop.pass_on(self.admission.queue());
-                }
-                Ok(())
-            }
-            Err(error) => Err(error),
+        let others_go_on = matches!(&outcome, Ok(Some(stop)) if !stop.is_last());
+        if !others_go_on {
+            // Nobody will commit what still waits: dropping it tells those who do that the outcome is not known.
+            drop(self.arrivals.drain());
+            drop(self.steps.drain());
         }
+        let stop = outcome?;
+        self.store.close()?;
+        if let Some(stop) = stop {
+            stop.pass_on(self.admission.queue());
+        }
+        Ok(())
     }
 
     fn work(&mut self) -> Result<Option<StopRelay>, StoreError> {
@@ -230,6 +243,14 @@ impl<W: WriterWatch> OrderWriter<W> {
             match self.commit(&batch)? {
                 Receipt::Committed { applied, refused } => break (applied, refused),
                 Receipt::Oversold(sales) => {
+                    if !batch.placed.iter().any(|order| sales.contains(&order.sale)) {
+                        return Err(StoreError {
+                            kind: Fault::Fatal,
+                            message: "the order store is damaged: a sale counts fewer units sold than are given back; \
+                                      restore a backup"
+                                .into(),
+                        });
+                    }
                     let (over, kept): (Vec<NewOrder>, Vec<NewOrder>) =
                         batch.placed.into_iter().partition(|order| sales.contains(&order.sale));
                     batch.placed = kept;
@@ -244,14 +265,14 @@ impl<W: WriterWatch> OrderWriter<W> {
         for queued in purchases {
             if oversold.contains(&queued.order().sale) { queued.disowned() } else { queued.durable() }
         }
-        drop(uncounted);
-        self.settle_anew(oversold)?;
         for (applied, reply) in applied.into_iter().zip(round.replies) {
             self.put_back_on_sale(&applied);
             // Nobody waits for the answer any more: the step is durable all the same.
             let _ = reply.send(Ok(applied));
         }
-        Ok(())
+        drop(uncounted);
+        // Last, for it counts what was just put back on sale, too.
+        self.settle_anew(oversold)
     }
 
     /// Answers the purchases that the store refused alone: the buyer has, from another node, what counts instead.

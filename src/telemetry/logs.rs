@@ -1,5 +1,7 @@
 //! Structured logs. Nothing is logged for a refused request: the figures tell of those.
 
+use std::io::IsTerminal;
+
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -78,7 +80,7 @@ impl LogControl {
     pub fn start(settings: &LogSettings) -> Result<Self, TryInitError> {
         let filter = parse(&settings.level).expect("the settings were checked");
         let (filter, control) = reload::Layer::new(filter);
-        let lines = fmt::layer().with_writer(std::io::stderr);
+        let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
         let lines = match settings.format {
             LogFormat::Text => lines.boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),

@@ -78,8 +78,18 @@ pub struct Gauge(CachePadded<AtomicU64>);
 impl Gauge {
     /// One more, until the guard is dropped.
     pub fn enter(&self) -> GaugeGuard<'_> {
-        self.0.fetch_add(1, Relaxed);
+        self.raise();
         GaugeGuard(self)
+    }
+
+    /// One more, for an owner that cannot hold a guard and lowers it itself.
+    pub fn raise(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// One less.
+    pub fn lower(&self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 
     /// The number now.
@@ -94,7 +104,7 @@ pub struct GaugeGuard<'a>(&'a Gauge);
 
 impl Drop for GaugeGuard<'_> {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Relaxed);
+        self.0.lower();
     }
 }
 

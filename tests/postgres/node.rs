@@ -19,7 +19,7 @@ pub const PAY_BEFORE: EpochMs = EpochMs(NOW.0 + 60_000);
 /// Limits that fit a test.
 pub fn settings(url: &str) -> PostgresSettings {
     PostgresSettings {
-        url: url.to_owned(),
+        url: url.into(),
         readers: 2,
         acquire_wait_ms: 300,
         connect_wait_ms: 1_000,

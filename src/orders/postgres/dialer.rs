@@ -9,6 +9,7 @@ use super::PostgresSettings;
 use super::session::Session;
 use super::trouble::Trouble;
 use crate::domain::NodeId;
+use crate::settings::Secret;
 
 /// Where the server is and how its connections are set up.
 #[derive(Debug)]
@@ -21,11 +22,9 @@ impl Dialer {
     /// # Errors
     /// The address cannot be read.
     pub fn new(settings: &PostgresSettings, node: NodeId) -> Result<Self, StoreError> {
-        let mut config: Config = settings.url.parse().map_err(|error| StoreError {
+        let mut config = Self::config_of(&settings.url).map_err(|problem| StoreError {
             kind: Fault::Fatal,
-            message: format!(
-                "postgres.url cannot be read ({error}); it must look like postgres://user:password@host:5432/database"
-            ),
+            message: format!("postgres.url {problem}"),
         })?;
         config
             .application_name(format!("seckill node {}", node.number()))
@@ -34,6 +33,13 @@ impl Dialer {
             .keepalives_interval(Duration::from_secs(1))
             .keepalives_retries(3);
         Ok(Self { config, settings: settings.clone() })
+    }
+
+    /// Reads an address, or says what is wrong with it.
+    pub fn config_of(url: &Secret) -> Result<Config, String> {
+        url.expose().parse().map_err(|error| {
+            format!("cannot be read ({error}); it must look like postgres://user:password@host:5432/database")
+        })
     }
 
     /// The settings of the store.

@@ -30,7 +30,8 @@ pub use writer::PgWriter;
 use self::dialer::Dialer;
 use self::pool::Pool;
 use super::store::StoreError;
-use crate::domain::NodeId;
+use crate::domain::{FieldError, NodeId};
+use crate::settings::{Secret, within};
 
 /// Settings of the PostgreSQL store.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -38,7 +39,7 @@ use crate::domain::NodeId;
 pub struct PostgresSettings {
     /// Where the database is, as `postgres://user:password@host:port/database`; several hosts, separated by commas, are
     /// tried in turn. Empty: the embedded store is used.
-    pub url: String,
+    pub url: Secret,
     /// Connections for reading.
     pub readers: u32,
     /// How long a read waits for a connection while all are in use, in ms.
@@ -54,13 +55,30 @@ pub struct PostgresSettings {
 impl Default for PostgresSettings {
     fn default() -> Self {
         Self {
-            url: String::new(),
+            url: Secret::default(),
             readers: 8,
             acquire_wait_ms: 1_000,
             connect_wait_ms: 2_000,
             lock_wait_ms: 2_000,
             statement_wait_ms: 10_000,
         }
+    }
+}
+
+impl PostgresSettings {
+    /// Checks the range of each value.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn check(&self) -> Result<(), FieldError> {
+        if !self.url.is_empty() {
+            Dialer::config_of(&self.url).map_err(|problem| FieldError { field: "url", problem })?;
+        }
+        within("readers", self.readers, 1..=1_000)?;
+        within("acquire_wait_ms", self.acquire_wait_ms, 1..=600_000)?;
+        within("connect_wait_ms", self.connect_wait_ms, 1..=600_000)?;
+        within("lock_wait_ms", self.lock_wait_ms, 1..=600_000)?;
+        within("statement_wait_ms", self.statement_wait_ms, 1..=600_000)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use rusqlite::{Connection, Transaction as SqlTransaction, TransactionBehavior, params};
+use rusqlite::{Connection, Params, Transaction as SqlTransaction, TransactionBehavior, params};
 
 use super::super::events::EventKind;
 use super::super::store::{Batch, Receipt, SaleChange, StoreError, StoreWriter};
@@ -24,6 +24,18 @@ impl SqliteWriter {
         let last = "SELECT coalesce(max(last_seq), 0) FROM event_blocks";
         let last_event_seq = connection.query_row(last, [], |row| row.get(0))?;
         Ok(Self { connection, last_event_seq, _lock: lock })
+    }
+
+    /// Runs a statement that returns the sale it wrote, if it wrote one. In a transaction of its own: a statement that
+    /// commits by itself commits when it is put away, where nobody hears of an error.
+    fn in_transaction(&mut self, sql: &str, values: impl Params) -> Result<Option<Sale>, StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let written = match transaction.prepare_cached(sql)?.query_row(values, rows::sale) {
+            Err(rusqlite::Error::QueryReturnedNoRows) => None,
+            other => Some(other?),
+        };
+        transaction.commit()?;
+        Ok(written)
     }
 }
 
@@ -72,8 +84,8 @@ impl StoreWriter for SqliteWriter {
             "INSERT INTO sales ({SALE_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) \
              ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
         );
-        let mut statement = self.connection.prepare_cached(&insert)?;
-        let created = statement.query_row(
+        self.in_transaction(
+            &insert,
             params![
                 key.tenant(),
                 key.campaign(),
@@ -90,12 +102,7 @@ impl StoreWriter for SqliteWriter {
                 terms.paused,
                 total,
             ],
-            rows::sale,
-        );
-        match created {
-            Err(rusqlite::Error::QueryReturnedNoRows) => Ok(None),
-            other => Ok(Some(other?)),
-        }
+        )
     }
 
     fn change_sale(&mut self, change: &SaleChange) -> Result<Option<Sale>, StoreError> {
@@ -105,8 +112,8 @@ impl StoreWriter for SqliteWriter {
              WHERE sale_id = ?1 AND sold <= ?12 RETURNING {SALE_COLUMNS}"
         );
         let terms = &change.terms;
-        let mut statement = self.connection.prepare_cached(&update)?;
-        let changed = statement.query_row(
+        self.in_transaction(
+            &update,
             params![
                 change.sale.0,
                 terms.title,
@@ -121,12 +128,7 @@ impl StoreWriter for SqliteWriter {
                 terms.paused,
                 change.total,
             ],
-            rows::sale,
-        );
-        match changed {
-            Err(rusqlite::Error::QueryReturnedNoRows) => Ok(None),
-            other => Ok(Some(other?)),
-        }
+        )
     }
 
     fn units_of(&mut self, sale: SaleId) -> Result<(Units, Units), StoreError> {
