@@ -11,8 +11,11 @@ use seckill::admission::{Admission, Arrival, BuyerRates, LiveSale, Moment, Order
 use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Rate, Sale, SaleId, SaleKey, SaleTerms, Units,
 };
-use seckill::orders::sqlite::{self, SqliteReader, SqliteSettings};
-use seckill::orders::{Deadlines, OrderDesk, OrderWriter, StoreError, WriterSettings, WriterWatch};
+use seckill::orders::postgres::{self, PostgresSettings};
+use seckill::orders::sqlite::{self, SqliteSettings};
+use seckill::orders::{
+    Deadlines, OrderDesk, OrderWriter, StoreError, StoreReader, StoreWriter, WriterSettings, WriterWatch,
+};
 
 /// One unit a buyer, open for a year.
 pub fn terms(now: EpochMs, rate: Option<Rate>) -> SaleTerms {
@@ -133,7 +136,7 @@ impl WriterWatch for CommitCounts {
     fn stalled(&self) {}
 }
 
-/// Admission, queue, writer and embedded store over one sale.
+/// Admission, queue, writers and an order store over one sale.
 #[derive(Debug)]
 pub struct Engine {
     /// What decides.
@@ -141,29 +144,54 @@ pub struct Engine {
     /// The sale.
     pub sale: Arc<LiveSale>,
     /// The store's reading half.
-    pub reader: Arc<SqliteReader>,
+    pub reader: Arc<dyn StoreReader>,
     /// What was committed.
     pub commits: CommitCounts,
     desk: OrderDesk,
-    writer: JoinHandle<Result<(), StoreError>>,
+    writers: Vec<JoinHandle<Result<(), StoreError>>>,
 }
 
 impl Engine {
-    /// Makes a sale of `stock` units in an empty `folder` and starts the writer.
+    /// Makes a sale of `stock` units in an empty `folder` and starts the writer of the embedded store.
     ///
     /// # Errors
     /// What the store says.
-    pub fn start(
+    pub fn embedded(
         folder: &Path,
         stock: Units,
         shards: usize,
         sqlite: &SqliteSettings,
         settings: WriterSettings,
     ) -> Result<Self, StoreError> {
-        let (mut store, reader) = sqlite::open(folder, sqlite)?;
+        let (store, reader) = sqlite::open(folder, sqlite)?;
+        Self::start(vec![Box::new(store)], Arc::new(reader), stock, shards, settings)
+    }
+
+    /// Makes a sale of `stock` units in the empty database that `postgres` names and starts its writers.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn on_postgres(
+        postgres: &PostgresSettings,
+        stock: Units,
+        shards: usize,
+        settings: WriterSettings,
+    ) -> Result<Self, StoreError> {
+        let store = postgres::open(postgres, NodeId::new(0).expect("0 is a node"), settings.writers)?;
+        let writers = store.writers.into_iter().map(|writer| Box::new(writer) as Box<dyn StoreWriter>);
+        Self::start(writers.collect(), Arc::new(store.reader), stock, shards, settings)
+    }
+
+    fn start(
+        mut stores: Vec<Box<dyn StoreWriter>>,
+        reader: Arc<dyn StoreReader>,
+        stock: Units,
+        shards: usize,
+        settings: WriterSettings,
+    ) -> Result<Self, StoreError> {
         let key = SaleKey::new("default", "demo", "widget").expect("the name keeps its rule");
-        let sale = store.create_sale(&key, &terms(wall_now(), None), stock)?.expect("the folder is empty");
-        let reader = Arc::new(reader);
+        let sale = stores[0].create_sale(&key, &terms(wall_now(), None), stock)?;
+        let sale = sale.expect("the store is empty");
         let (queue, arrivals) = Queue::bounded(settings.queue_orders_max);
         let node = NodeId::new(0).expect("0 is a node");
         let admission = Arc::new(Admission::new(queue, OrderIds::after(node, None), None, None));
@@ -171,22 +199,32 @@ impl Engine {
         let live = admission.board().sales().by_id(sale.id).cloned().expect("it was just published");
         let deadlines = Arc::new(Deadlines::default());
         let (steps, steps_exit) = flume::bounded(settings.steps_max);
-        let desk = OrderDesk::new(Arc::clone(&admission), steps, Arc::clone(&reader), Arc::clone(&deadlines));
+        let desk = OrderDesk::new(
+            Arc::clone(&admission),
+            steps,
+            Arc::clone(&reader),
+            Arc::clone(&deadlines),
+            stores.len(),
+        );
         let commits = CommitCounts::default();
-        let writer = OrderWriter {
-            store,
-            admission: Arc::clone(&admission),
-            arrivals,
-            steps: steps_exit,
-            deadlines,
-            settings,
-            watch: commits.clone(),
-        };
-        let writer = std::thread::Builder::new()
-            .name("order-writer".into())
-            .spawn(move || writer.run())
-            .expect("a thread can be started");
-        Ok(Self { admission, sale: live, reader, commits, desk, writer })
+        let counting = Arc::default();
+        let writers = stores.into_iter().map(|store| {
+            let writer = OrderWriter {
+                store,
+                admission: Arc::clone(&admission),
+                arrivals: arrivals.clone(),
+                steps: steps_exit.clone(),
+                deadlines: Arc::clone(&deadlines),
+                lender: None,
+                counting: Arc::clone(&counting),
+                settings: settings.clone(),
+                watch: commits.clone(),
+            };
+            let thread = std::thread::Builder::new().name("order-writer".into());
+            thread.spawn(move || writer.run()).expect("a thread can be started")
+        });
+        let writers = writers.collect();
+        Ok(Self { admission, sale: live, reader, commits, desk, writers })
     }
 
     /// Lets the writer finish and close the store.
@@ -195,6 +233,6 @@ impl Engine {
     /// What the store says.
     pub fn stop(self) -> Result<(), StoreError> {
         self.desk.stop(Duration::from_secs(60));
-        self.writer.join().expect("the writer does not panic")
+        self.writers.into_iter().try_for_each(|writer| writer.join().expect("no writer panics"))
     }
 }

@@ -166,7 +166,8 @@ impl Claims {
         });
     }
 
-    /// Puts a durable order back in its place when the engine starts.
+    /// Puts a durable order in its place: when the engine starts, or when another node made it. An order that has its
+    /// claim keeps it.
     pub fn restore(&self, order: &Order) {
         let placed = &order.placed;
         let state = if order.status.holds_units() { ClaimState::Standing } else { ClaimState::Released };
@@ -180,6 +181,9 @@ impl Claims {
             idempotency_key: placed.idempotency_key.clone(),
         };
         let mut claims = self.buyers.entry(placed.buyer.as_str().into()).or_default();
+        if claims.0.iter().any(|known| known.order_id == placed.id) {
+            return;
+        }
         claims.0.push(claim);
         claims.forget_old_releases();
     }

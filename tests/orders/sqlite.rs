@@ -3,10 +3,13 @@
 use proptest::prelude::*;
 use rusqlite::Connection;
 use seckill::domain::{
-    BuyerId, Cents, Currency, EpochMs, NewOrder, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, Units,
+    BuyerId, Cents, Currency, EpochMs, NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms,
+    Units,
 };
 use seckill::orders::sqlite::{self, SqliteReader, SqliteSettings, SqliteWriter};
-use seckill::orders::{Audit, Batch, Deadlines, Event, Fault, Receipt, Recovered, SaleChange};
+use seckill::orders::{
+    Audit, Batch, Deadlines, Event, Fault, Receipt, Recovered, SaleChange, StoreReader, StoreWriter,
+};
 use tempfile::TempDir;
 
 use crate::contract::{self, Answer, End, StoreUnderTest};
@@ -41,6 +44,8 @@ impl Embedded {
 }
 
 impl StoreUnderTest for Embedded {
+    const IS_SHARED: bool = false;
+
     fn create_sale(&mut self, key: &SaleKey, terms: &SaleTerms, total: Units) -> Option<Sale> {
         self.writer.create_sale(key, terms, total).unwrap()
     }
@@ -51,8 +56,12 @@ impl StoreUnderTest for Embedded {
 
     fn commit(&mut self, batch: &Batch) -> Answer {
         match self.writer.commit(batch).unwrap() {
-            Receipt::Committed(applied) => Answer::Committed(applied),
+            Receipt::Committed { applied, refused } => {
+                assert_eq!(refused, [], "an engine alone knows its buyers");
+                Answer::Committed(applied, Vec::new())
+            }
             Receipt::Oversold(sales) => Answer::Oversold(sales),
+            Receipt::Fenced => panic!("an engine alone has one life"),
         }
     }
 
@@ -79,7 +88,7 @@ impl StoreUnderTest for Embedded {
     fn reopen(self, end: End) -> Self {
         match end {
             End::Clean => {
-                self.writer.close().unwrap();
+                Box::new(self.writer).close().unwrap();
                 // Readers may still have the file open; the log is folded in all the same.
                 let log = std::fs::metadata(self.folder.path().join("orders.sqlite-wal"));
                 assert_eq!(log.map_or(0, |log| log.len()), 0, "a clean stop leaves all of it in one file");
@@ -150,7 +159,7 @@ fn a_batch_that_meets_a_locked_store_leaves_nothing_and_passes_later() {
     assert!(error.is_transient(), "{error}");
     assert_eq!(store.audit(sale).unwrap().durable_orders, 0, "readers go on while the store is locked");
     stranger.execute_batch("ROLLBACK").unwrap();
-    assert!(matches!(store.commit(&one_order(sale)), Answer::Committed(_)));
+    assert!(matches!(store.commit(&one_order(sale)), Answer::Committed(..)));
     assert_eq!(store.audit(sale).unwrap().held, 1);
 }
 
@@ -179,7 +188,8 @@ fn a_count_that_is_not_the_sum_of_its_orders_is_reported_and_not_sold_from() {
     let (mut store, sale) = Embedded::with_sale(3);
     store.commit(&one_order(sale));
     store.stranger().execute("UPDATE sales SET sold = 0", []).unwrap();
-    let error = Recovered::read(&store.reader, 2, &Deadlines::default()).unwrap_err();
+    let error =
+        Recovered::read(&store.reader, NodeId::new(0).unwrap(), 2, &Deadlines::default()).unwrap_err();
     assert_eq!(error.kind, Fault::Fatal);
     assert!(error.message.contains("damaged") && error.message.contains("c/s"), "{error}");
 }

@@ -3,6 +3,7 @@
 mod cargo;
 mod crash;
 mod flamegraph;
+mod install;
 mod perf;
 mod test;
 

@@ -1,4 +1,4 @@
-//! Durable wins a second, in process: admission, queue, order writer, SQLite with every commit synced.
+//! Durable wins a second, in process: admission, queue, order writers, and SQLite or PostgreSQL with every commit synced.
 //!
 //! The clock runs from the first purchase until the last order is durable and its buyer has been told. Producers keep
 //! as many orders waiting as the queue takes.
@@ -13,6 +13,7 @@ use perf::figures::print;
 use perf::harness::{BuyerText, Engine, moment, one_unit};
 use seckill::admission::{Accepted, Settlement, Ticket};
 use seckill::domain::Rejection;
+use seckill::orders::postgres::PostgresSettings;
 use seckill::orders::sqlite::SqliteSettings;
 use seckill::orders::{StoreError, WriterSettings};
 
@@ -21,9 +22,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 struct Args {
-    /// A folder on a real disk; a folder for the data is made in it, and left there.
+    /// SQLite in a folder on a real disk; a folder for the data is made in it, and left there.
+    #[arg(long, required_unless_present = "database_url")]
+    folder: Option<PathBuf>,
+    /// PostgreSQL, in an empty database.
+    #[arg(long, conflicts_with = "folder")]
+    database_url: Option<String>,
+    /// Threads that write to PostgreSQL; the engine's default when absent.
     #[arg(long)]
-    folder: PathBuf,
+    writers: Option<usize>,
     /// Orders to sell.
     #[arg(long, default_value_t = 1_000_000)]
     orders: u32,
@@ -55,13 +62,8 @@ fn run(args: &Args) -> Result<(), StoreError> {
     let mut settings = WriterSettings::default();
     settings.batch_orders_max = args.batch.unwrap_or(settings.batch_orders_max);
     settings.queue_orders_max = args.queue.unwrap_or(settings.queue_orders_max);
-    let mut sqlite = SqliteSettings::default();
-    sqlite.wal_pages_max = args.wal_pages.unwrap_or(sqlite.wal_pages_max);
-    let data = args.folder.join("durable");
-    if data.exists() {
-        std::fs::remove_dir_all(&data).expect("the folder of an earlier run can be removed");
-    }
-    let engine = Engine::start(&data, args.orders, args.producers as usize, &sqlite, settings)?;
+    settings.writers = args.writers.unwrap_or(settings.writers);
+    let engine = open(args, settings)?;
 
     let started = Instant::now();
     let last_tickets: Vec<Arc<Ticket>> = std::thread::scope(|scope| {
@@ -89,6 +91,22 @@ fn run(args: &Args) -> Result<(), StoreError> {
     print("durable.commit", engine.commits.busy().as_secs_f64() * 1e6 / commits as f64, "us");
     print("durable.writer_in_commit", engine.commits.busy().as_secs_f64() / took.as_secs_f64(), "share");
     engine.stop()
+}
+
+fn open(args: &Args, settings: WriterSettings) -> Result<Engine, StoreError> {
+    let shards = args.producers as usize;
+    if let Some(url) = &args.database_url {
+        let postgres = PostgresSettings { url: url.as_str().into(), ..PostgresSettings::default() };
+        return Engine::on_postgres(&postgres, args.orders, shards, settings);
+    }
+    let folder = args.folder.as_deref().expect("a folder or a database is required");
+    let mut sqlite = SqliteSettings::default();
+    sqlite.wal_pages_max = args.wal_pages.unwrap_or(sqlite.wal_pages_max);
+    let data = folder.join("durable");
+    if data.exists() {
+        std::fs::remove_dir_all(&data).expect("the folder of an earlier run can be removed");
+    }
+    Engine::embedded(&data, args.orders, shards, &sqlite, settings)
 }
 
 /// Buys one unit for each buyer of this producer's share. Returns the last ticket.

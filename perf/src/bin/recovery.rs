@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::Parser;
 use perf::figures::print;
 use perf::process::resident_bytes;
+use seckill::domain::NodeId;
 use seckill::orders::sqlite::{self, SqliteSettings};
 use seckill::orders::{Deadlines, Recovered, StoreError};
 
@@ -37,7 +38,7 @@ fn run(args: &Args) -> Result<(), StoreError> {
     let started = Instant::now();
     let (writer, reader) = sqlite::open(&args.folder.join("durable"), &SqliteSettings::default())?;
     let deadlines = Deadlines::default();
-    let recovered = Recovered::read(&reader, 2, &deadlines)?;
+    let recovered = Recovered::read(&reader, NodeId::new(0).expect("0 is a node"), 2, &deadlines)?;
     let took = started.elapsed();
     // SQLite's page cache is not the orders' memory.
     drop((writer, reader));

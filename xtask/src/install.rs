@@ -1,0 +1,50 @@
+//! What the tests need and the machine lacks: packages of the distribution.
+
+use std::process::Command;
+
+/// A program that tests start, where distributions put it, and the package that has it.
+struct Needed {
+    program: &'static str,
+    package: &'static str,
+}
+
+const NEEDED: [Needed; 4] = [
+    Needed { program: "redis-server", package: "redis-server" },
+    // Its programs are kept by version, and not on the path.
+    Needed { program: "initdb", package: "postgresql" },
+    // The load tester's files are read back by other people's implementations.
+    Needed { program: "python3", package: "python3" },
+    Needed { program: "pip3", package: "python3-pip" },
+];
+
+/// Installs what is missing.
+///
+/// # Errors
+/// Something is missing afterwards.
+pub fn install_missing() -> Result<(), String> {
+    let missing: Vec<_> = NEEDED.iter().filter(|needed| !present(needed.program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<_> = missing.iter().map(|needed| needed.package).collect();
+    eprintln!("xtask: installing {}", packages.join(" "));
+    let apt = |arguments: &[&str]| {
+        Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments).status()
+    };
+    let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    install.extend(&packages);
+    let installed = apt(&["update", "-qq"]).and_then(|_| apt(&install)).is_ok_and(|status| status.success());
+    if !installed || missing.iter().any(|needed| !present(needed.program)) {
+        return Err(format!("could not install {}; install them and try again", packages.join(" ")));
+    }
+    Ok(())
+}
+
+fn present(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
+        .chain(versions.map(|version| version.path().join("bin")))
+        .any(|folder| folder.join(program).is_file())
+}
