@@ -259,7 +259,7 @@ fn front_ends(options: &Options) -> Result<String, Failure> {
 
 /// Memory of a connection that has sent one request and now says nothing.
 fn memory(options: &Options) -> Result<String, Failure> {
-    let mut rounds = vec![Vec::new(), Vec::new()];
+    let mut rounds = [Vec::new(), Vec::new()];
     for _ in 0..options.rounds {
         for (place, front_end) in [FrontEnd::Hyper, FrontEnd::May].into_iter().enumerate() {
             // A fresh engine each time: memory that was once used is not given back.
