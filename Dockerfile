@@ -15,6 +15,7 @@ WORKDIR /src
 
 # The dependencies alone: this layer is built anew only when a manifest changes. The other members of the workspace and
 # targets with files of their own (tests, benches) are left out of the manifest here, because their files are not copied.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN sed -i -e 's/^members = .*/members = []/' -e '/^\[\[/,/^$/d' Cargo.toml \
     && mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs \
