@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::deadlines::Deadlines;
 use super::events::Event;
+use super::lookup::{Lookups, cut_short};
 use super::store::{Audit, Fault, SaleChange, StoreError, StoreReader};
 use super::transition::{Applied, Transition};
 use super::writer::{Reply, Step, StopRelay};
@@ -20,6 +21,7 @@ pub struct OrderDesk {
     admission: Arc<Admission>,
     steps: flume::Sender<Step>,
     reader: Arc<dyn StoreReader>,
+    lookups: Arc<Lookups>,
     deadlines: Arc<Deadlines>,
     writers: usize,
 }
@@ -33,7 +35,7 @@ impl OrderDesk {
         deadlines: Arc<Deadlines>,
         writers: usize,
     ) -> Self {
-        Self { admission, steps, reader, deadlines, writers }
+        Self { admission, steps, reader, lookups: Arc::default(), deadlines, writers }
     }
 
     /// When orders that wait for payment run out of time.
@@ -46,7 +48,7 @@ impl OrderDesk {
     /// # Errors
     /// The store does not answer.
     pub async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
-        self.read(move |store| store.order(id)).await
+        self.lookups.order(&self.reader, id).await
     }
 
     /// The buyer's own order in this tenant, durable or still on its way (`pending`). Other people's orders do not
@@ -185,11 +187,6 @@ impl OrderDesk {
         query: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let reader = Arc::clone(&self.reader);
-        tokio::task::spawn_blocking(move || query(&*reader)).await.unwrap_or_else(|_| {
-            Err(StoreError {
-                kind: Fault::Transient,
-                message: "reading was cut short by the shutdown".into(),
-            })
-        })
+        tokio::task::spawn_blocking(move || query(&*reader)).await.unwrap_or_else(|_| Err(cut_short()))
     }
 }

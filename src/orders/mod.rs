@@ -6,6 +6,7 @@ mod deadlines;
 mod desk;
 mod events;
 mod follow;
+mod lookup;
 pub mod postgres;
 mod recovery;
 pub mod sqlite;

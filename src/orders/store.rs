@@ -54,11 +54,19 @@ pub trait StoreWriter: Send {
 /// The reading half of a store: sees the last commit, and never makes a writer wait. All methods block: call them where
 /// blocking is allowed, never on a thread that drives an async runtime.
 pub trait StoreReader: Send + Sync + std::fmt::Debug {
+    /// These orders, in the same places; `None` where there is no such order.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn orders(&self, ids: &[OrderId]) -> Result<Vec<Option<Order>>, StoreError>;
+
     /// One order.
     ///
     /// # Errors
     /// What the database says.
-    fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError>;
+    fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        Ok(self.orders(&[id])?.pop().flatten())
+    }
 
     /// Orders above `after`, oldest first, at most `limit`, of the sale if one is named.
     ///

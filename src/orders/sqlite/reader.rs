@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crossbeam::queue::ArrayQueue;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::super::events::{Event, EventKind};
 use super::super::store::{Audit, Fault, Record, StoreError, StoreReader};
@@ -42,13 +42,14 @@ impl SqliteReader {
 }
 
 impl StoreReader for SqliteReader {
-    fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+    fn orders(&self, ids: &[OrderId]) -> Result<Vec<Option<Order>>, StoreError> {
         let select = format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ?");
         self.read(|connection| {
-            match connection.prepare_cached(&select)?.query_row([id.number()], rows::order) {
-                Err(rusqlite::Error::QueryReturnedNoRows) => Ok(None),
-                other => Ok(Some(other?)),
-            }
+            // One read transaction: the lock of the log is taken once for all of them.
+            let snapshot = connection.unchecked_transaction()?;
+            let mut statement = snapshot.prepare_cached(&select)?;
+            let mut find = |id: &OrderId| Ok(statement.query_row([id.number()], rows::order).optional()?);
+            ids.iter().map(&mut find).collect()
         })
     }
 
