@@ -134,11 +134,39 @@ impl Checkout {
     ///
     /// The payment goes on when the caller gives up; the answer is awaited for at most `wait_ms`, then it is
     /// [`PayAnswer::Paying`]. Whoever pays the same order by the same method meanwhile hears the same answer.
-    pub async fn pay(&self, order: Order, method: &str) -> PayAnswer {
-        let (checkout, method, paying) = (self.clone(), method.to_owned(), paying(&order));
-        let answer = self.0.runtime.spawn(async move { checkout.pay_or_join(order, &method).await });
-        // The runtime is shutting down: the payment, if it was begun, is finished at the next start.
-        answer.await.unwrap_or(paying)
+    pub async fn pay(&self, mut order: Order, method: &str) -> PayAnswer {
+        let Shared { till, live, runtime, .. } = &*self.0;
+        if order.status == OrderStatus::Paying {
+            if let Some(outcome) = live.join(order.placed.id, method) {
+                return self.wait(outcome, &order).await;
+            }
+            // The payment may have ended since the order was read.
+            if let Ok(Some(fresh)) = till.desk.order(order.placed.id).await {
+                order = fresh;
+            }
+        }
+        if let Some(answer) = standing(&order) {
+            return answer;
+        }
+        if !till.settings.accepts_method(method) {
+            return PayAnswer::MethodNotAllowed;
+        }
+        let outcome = match live.enter(order.placed.id, method) {
+            Entry::First(attempt) => {
+                let outcome = attempt.outcome();
+                match self.admit(&order, method) {
+                    Ok((charge, pass)) => {
+                        runtime.spawn(self.clone().run(order.clone(), charge, pass, attempt));
+                    }
+                    Err(answer) => attempt.end(answer),
+                }
+                outcome
+            }
+            Entry::Joined(outcome) => outcome,
+            Entry::Occupied => return paying(&order),
+            Entry::Full => return self.refuse(RETRY_AFTER_MS),
+        };
+        self.wait(outcome, &order).await
     }
 
     /// Gives `order` up, as it was read for its buyer just now.
@@ -198,41 +226,6 @@ impl Checkout {
     /// The breaker in front of the risk service.
     pub fn risk_breaker(&self) -> BreakerState {
         self.0.till.risk.gate().state()
-    }
-
-    async fn pay_or_join(&self, mut order: Order, method: &str) -> PayAnswer {
-        let Shared { till, live, runtime, .. } = &*self.0;
-        if order.status == OrderStatus::Paying {
-            if let Some(outcome) = live.join(order.placed.id, method) {
-                return self.wait(outcome, &order).await;
-            }
-            // The payment may have ended since the order was read.
-            if let Ok(Some(fresh)) = till.desk.order(order.placed.id).await {
-                order = fresh;
-            }
-        }
-        if let Some(answer) = standing(&order) {
-            return answer;
-        }
-        if !till.settings.accepts_method(method) {
-            return PayAnswer::MethodNotAllowed;
-        }
-        let outcome = match live.enter(order.placed.id, method) {
-            Entry::First(attempt) => {
-                let outcome = attempt.outcome();
-                match self.admit(&order, method) {
-                    Ok((charge, pass)) => {
-                        runtime.spawn(self.clone().run(order.clone(), charge, pass, attempt));
-                    }
-                    Err(answer) => attempt.end(answer),
-                }
-                outcome
-            }
-            Entry::Joined(outcome) => outcome,
-            Entry::Occupied => return paying(&order),
-            Entry::Full => return self.refuse(RETRY_AFTER_MS),
-        };
-        self.wait(outcome, &order).await
     }
 
     /// Looks at everything that could stand in the way of a payment, before anything changes.
@@ -305,7 +298,12 @@ impl Checkout {
 
     async fn wait(&self, mut outcome: Outcome, order: &Order) -> PayAnswer {
         let wait = Duration::from_millis(self.0.till.settings.wait_ms);
-        match timeout(wait, outcome.wait_for(Option::is_some)).await {
+        let answer = {
+            // The caller's runtime may have no timers.
+            let _timers = self.0.runtime.enter();
+            timeout(wait, outcome.wait_for(Option::is_some))
+        };
+        match answer.await {
             Ok(Ok(answer)) => answer.clone().unwrap_or_else(|| paying(order)),
             Ok(Err(_)) | Err(_) => paying(order),
         }
