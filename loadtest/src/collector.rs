@@ -27,8 +27,8 @@ pub struct Collector {
     cpu_ns: u64,
     starved_ns: u64,
     oddities: BTreeMap<String, u64>,
-    /// The last second in which a phase's requests of a path were answered.
-    last_ticks: BTreeMap<(u16, Path), u64>,
+    /// The first and the last second in which a phase's requests of a path were answered.
+    spans: BTreeMap<(u16, Path), (u64, u64)>,
     series: Vec<Second>,
     open: BTreeMap<u64, (usize, Merged)>,
     workers: usize,
@@ -62,7 +62,7 @@ impl Collector {
             cpu_ns: 0,
             starved_ns: 0,
             oddities: BTreeMap::new(),
-            last_ticks: BTreeMap::new(),
+            spans: BTreeMap::new(),
             series: Vec::new(),
             open: BTreeMap::new(),
             workers: scenario.client.workers as usize,
@@ -123,7 +123,7 @@ impl Collector {
         self.progress.show(&second);
         self.series.push(second);
         for (key, cell) in &merged.cells {
-            self.last_ticks.insert((key.phase, key.path), tick);
+            self.spans.entry((key.phase, key.path)).or_insert((tick, tick)).1 = tick;
             if self.measured[usize::from(key.phase)] {
                 self.logs.append(key.path, key.outcome, tick, &cell.response)?;
             }
@@ -196,7 +196,10 @@ impl Collector {
                         add(&mut into.service, &cell.service);
                     }
                 }
-                seconds += if used { self.seconds_taken(*index, phase, *path) } else { 0.0 };
+                if used {
+                    let seen = self.spans.get(&(*index as u16, *path)).copied().unwrap_or_default();
+                    seconds += seconds_taken(seen, phase);
+                }
             }
             if all.response.is_empty() {
                 continue;
@@ -211,14 +214,6 @@ impl Collector {
                 .insert(*path, PathSummary { all: latencies(&all, seconds), outcomes, errors, error_rate });
         }
         summaries
-    }
-
-    /// How long a phase's requests of a path took to be answered: its length, or longer if the engine fell behind.
-    fn seconds_taken(&self, index: usize, phase: &PhaseSummary, path: Path) -> f64 {
-        let last_tick = self.last_ticks.get(&(index as u16, path)).copied().unwrap_or(0);
-        let taken_s = last_tick as f64 - phase.start_s;
-        // The second of the last answer is known, not its fraction; a quick last answer is no overrun.
-        if taken_s > phase.duration_s + 1.0 { taken_s } else { phase.duration_s }
     }
 
     /// Judges the client itself.
@@ -318,6 +313,16 @@ impl Merged {
     }
 }
 
+/// How long a phase's requests of a path took to be answered, if that was from the `first` to the `last` second of the
+/// run: the phase's length, or longer if the engine fell behind. Requests that come later than their phase, such as
+/// payments after a long thought, count from the first of them.
+fn seconds_taken((first, last): (u64, u64), phase: &PhaseSummary) -> f64 {
+    // Only the second of an answer is known, not its fraction: a quick one is neither late nor an overrun.
+    let from_s = if first as f64 > phase.start_s + 1.0 { first as f64 } else { phase.start_s };
+    let taken_s = last as f64 - from_s;
+    if taken_s > phase.duration_s + 1.0 { taken_s } else { phase.duration_s }
+}
+
 fn latencies(cell: &Cell, seconds: f64) -> Latencies {
     Latencies {
         count: cell.response.len(),
@@ -338,4 +343,28 @@ fn sum(into: &mut Counters, other: &Counters) {
     into.connects += other.connects;
     into.bytes_in += other.bytes_in;
     into.untruthful += other.untruthful;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_counts_the_seconds_in_which_its_requests_came() {
+        let phase = PhaseSummary {
+            name: "order".into(),
+            model: "open".into(),
+            start_s: 27.0,
+            duration_s: 20.0,
+            measured: true,
+            visits_due: None,
+        };
+        // Answered at once, to the end of the phase and a little later.
+        assert_eq!(seconds_taken((28, 48), &phase), 20.0);
+        // The engine fell 15 s behind.
+        assert_eq!(seconds_taken((28, 62), &phase), 35.0);
+        // Paid 22 s after the purchase, in time; and then 10 s behind.
+        assert_eq!(seconds_taken((50, 70), &phase), 20.0);
+        assert_eq!(seconds_taken((50, 80), &phase), 30.0);
+    }
 }
