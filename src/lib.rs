@@ -1,6 +1,13 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod admin;
 pub mod admission;
+pub mod app;
+pub mod checkout;
+pub mod config;
 pub mod domain;
+pub mod edge;
 pub mod ledger;
 pub mod orders;
+pub mod settings;
+pub mod telemetry;

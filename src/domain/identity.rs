@@ -135,6 +135,11 @@ impl BuyerId {
         BuyerName::new(name).map(Self::from)
     }
 
+    /// The name, known to keep its rule.
+    pub fn name(&self) -> BuyerName<'_> {
+        BuyerName(&self.0)
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

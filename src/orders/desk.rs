@@ -104,6 +104,14 @@ impl OrderDesk {
         self.read(move |store| store.audit(sale)).await
     }
 
+    /// All sales, oldest first.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn sales(&self) -> Result<Vec<Sale>, StoreError> {
+        self.read(SqliteReader::sales).await
+    }
+
     /// Takes a step in a durable order's life. When this returns [`Applied::Done`] it is durable; the units and the
     /// claim of a cancelled or expired order are free again.
     ///

@@ -97,8 +97,9 @@ impl<W: WriterWatch> OrderWriter<W> {
     /// must end: nothing that this engine believes about the store is certain any more.
     pub fn run(mut self) -> Result<(), StoreError> {
         let outcome = self.work();
-        // Whatever is left unsettled when the queue is dropped hears that its outcome is not known.
         self.admission.queue().set_intake(Intake::Closed);
+        // Nobody will commit what still waits: dropping it tells its buyers that the outcome is not known.
+        drop(self.arrivals.drain());
         match outcome {
             Ok(stopped) => {
                 self.store.close()?;

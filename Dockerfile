@@ -1,0 +1,41 @@
+# syntax=docker/dockerfile:1
+#
+#   docker build -t seckill .
+#   docker run -p 8080:8080 -v seckill-data:/data -e SECKILL__EDGE__AUTH__ORIGIN_SECRET=... seckill
+#
+# The edge is open to the container's network, so the engine asks for a secret that your gateway sends (or for
+# SECKILL__EDGE__AUTH__INSECURE=true in a test). The admin API listens inside the container only; to reach it, set
+# SECKILL__ADMIN__LISTEN=0.0.0.0:9090 together with SECKILL__ADMIN__TOKEN. A configuration file is named by
+# SECKILL_CONFIG, so that the health check reads it too.
+
+ARG RUST_VERSION=1.95.0
+
+FROM rust:${RUST_VERSION}-bookworm AS build
+WORKDIR /src
+
+# The dependencies alone: this layer is built anew only when a manifest changes. The other members of the workspace and
+# targets with files of their own (tests, benches) are left out of the manifest here, because their files are not copied.
+COPY Cargo.toml Cargo.lock ./
+RUN sed -i -e 's/^members = .*/members = []/' -e '/^\[\[/,/^$/d' Cargo.toml \
+    && mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs \
+    && cargo build --release --bin seckill
+
+# The engine. Files that are copied may be older than the empty ones that were built: touch makes them newer.
+COPY . .
+RUN touch src/lib.rs src/main.rs \
+    && cargo build --release --locked --bin seckill \
+    && mkdir /data
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /src/target/release/seckill /usr/local/bin/seckill
+COPY --from=build --chown=nonroot:nonroot /data /data
+ENV SECKILL__DATA_DIR=/data \
+    SECKILL__EDGE__LISTEN=0.0.0.0:8080 \
+    SECKILL__ADMIN__LISTEN=127.0.0.1:9090 \
+    SECKILL__LOG__FORMAT=json
+VOLUME /data
+EXPOSE 8080 9090
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["/usr/local/bin/seckill", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/seckill"]
+CMD ["serve"]

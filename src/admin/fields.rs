@@ -1,0 +1,136 @@
+//! Reads a JSON object field by field, so that every error names the field.
+
+use serde_json::{Map, Value};
+
+use super::problem::Problem;
+use crate::domain::EpochMs;
+
+/// The fields of a body that have not been read yet.
+pub(super) struct Fields(Map<String, Value>);
+
+/// A field that may be absent, `null` or a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Given<T> {
+    /// Not in the body.
+    Absent,
+    /// Given as `null`: none.
+    Null,
+    /// A value.
+    Value(T),
+}
+
+impl<T> Given<T> {
+    /// The value; absent is what the caller says, and so is `null`.
+    pub fn unwrap_or(self, absent: T) -> T {
+        match self {
+            Self::Value(value) => value,
+            Self::Absent | Self::Null => absent,
+        }
+    }
+}
+
+impl Fields {
+    /// The fields of a body.
+    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            Ok(_) => Err(Problem::malformed("The body must be a JSON object.")),
+            Err(error) => Err(Problem::malformed(format!("The body is not JSON: {error}."))),
+        }
+    }
+
+    /// A number without sign that fits `T`.
+    pub fn number<T: TryFrom<u64>>(&mut self, field: &str) -> Result<Given<T>, Problem> {
+        self.take(field, "must be a whole number that is not negative and not too large", |value| {
+            value.as_u64().and_then(|number| T::try_from(number).ok())
+        })
+    }
+
+    /// A text.
+    pub fn text(&mut self, field: &str) -> Result<Given<String>, Problem> {
+        self.take(field, "must be a text", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// A truth value.
+    pub fn flag(&mut self, field: &str) -> Result<Given<bool>, Problem> {
+        self.take(field, "must be true or false", Value::as_bool)
+    }
+
+    /// A time.
+    pub fn time(&mut self, field: &str) -> Result<Given<EpochMs>, Problem> {
+        self.take(field, "must be an RFC 3339 time such as 2030-01-31T12:00:00Z", |value| {
+            let time: jiff::Timestamp = value.as_str()?.parse().ok()?;
+            Some(EpochMs(time.as_millisecond()))
+        })
+    }
+
+    /// Ends the reading: whatever is left is no field.
+    pub fn finish(self, known: &[&str]) -> Result<(), Problem> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(field) => {
+                Err(Problem::field(field, format!("is no field here; there are {}", known.join(", "))))
+            }
+        }
+    }
+
+    fn take<T>(
+        &mut self,
+        field: &str,
+        rule: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<Given<T>, Problem> {
+        match self.0.remove(field) {
+            None => Ok(Given::Absent),
+            Some(Value::Null) => Ok(Given::Null),
+            Some(value) => read(&value).map(Given::Value).ok_or_else(|| Problem::field(field, rule)),
+        }
+    }
+}
+
+/// The value of a field that has to be there.
+pub(super) fn required<T>(field: &str, given: Given<T>) -> Result<T, Problem> {
+    match given {
+        Given::Value(value) => Ok(value),
+        Given::Absent | Given::Null => Err(Problem::field(field, "is missing")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_null_and_value_are_three_things() {
+        let mut fields = Fields::parse(br#"{"a":7,"b":null,"t":"2030-01-31T13:00:00+01:00"}"#).unwrap();
+        assert_eq!(fields.number::<u32>("a").unwrap(), Given::Value(7));
+        assert_eq!(fields.number::<u32>("b").unwrap(), Given::Null);
+        assert_eq!(fields.number::<u32>("c").unwrap(), Given::Absent);
+        assert_eq!(fields.time("t").unwrap(), Given::Value(EpochMs(1_896_091_200_000)));
+        assert!(fields.finish(&[]).is_ok());
+    }
+
+    #[test]
+    fn values_of_another_type_are_refused() {
+        let mut fields =
+            Fields::parse(br#"{"a":-1,"b":1.5,"c":4294967296,"d":"x","e":1,"t":"today"}"#).unwrap();
+        for field in ["a", "b", "c", "d"] {
+            assert!(fields.number::<u32>(field).is_err(), "{field}");
+        }
+        assert!(fields.text("e").is_err());
+        assert!(fields.time("t").is_err());
+    }
+
+    #[test]
+    fn what_is_left_is_no_field() {
+        let problem = Fields::parse(br#"{"stok":1}"#).unwrap().finish(&["stock"]).unwrap_err();
+        assert!(problem.body("").contains("\"field\":\"stok\""));
+    }
+
+    #[test]
+    fn only_objects_have_fields() {
+        for body in ["", "[]", "1", "{", "null"] {
+            assert!(Fields::parse(body.as_bytes()).is_err(), "{body:?}");
+        }
+    }
+}

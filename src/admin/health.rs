@@ -1,0 +1,131 @@
+//! Whether the engine lives, whether it is ready, and how it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::ControlPlane;
+use super::checkout_figures::breaker_word;
+use crate::admission::Intake;
+use crate::domain::{NodeId, OrderId};
+
+/// A store that takes longer to find one order is not ready.
+const STORE_PROBE_MAX: Duration = Duration::from_secs(1);
+
+/// Where the engine is between its start and its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Lifecycle {
+    /// The edge does not listen yet.
+    Starting,
+    /// Buyers are served.
+    Running,
+    /// Stopping: what is in flight is finished, nothing new is taken.
+    Draining,
+}
+
+/// The lifecycle as `app` sets it and the probes read it. One word that publishes nothing else: relaxed.
+#[derive(Debug)]
+pub struct Readiness(AtomicU8);
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self(AtomicU8::new(Lifecycle::Starting as u8))
+    }
+}
+
+impl Readiness {
+    /// Moves on.
+    pub fn set(&self, lifecycle: Lifecycle) {
+        self.0.store(lifecycle as u8, Relaxed);
+    }
+
+    /// Where the engine is.
+    pub fn lifecycle(&self) -> Lifecycle {
+        match self.0.load(Relaxed) {
+            0 => Lifecycle::Starting,
+            1 => Lifecycle::Running,
+            _ => Lifecycle::Draining,
+        }
+    }
+}
+
+/// The state of each thing that readiness depends on; "ok" is the good one.
+struct Checks {
+    lifecycle: &'static str,
+    writer: &'static str,
+    store: &'static str,
+}
+
+impl Checks {
+    async fn of(plane: &ControlPlane) -> Self {
+        let lifecycle = match plane.readiness.lifecycle() {
+            Lifecycle::Starting => "starting",
+            Lifecycle::Running => "ok",
+            Lifecycle::Draining => "draining",
+        };
+        let writer = match plane.admission.queue().intake() {
+            Intake::Open => "ok",
+            Intake::Stalled => "stalled",
+            Intake::Closed => "closed",
+        };
+        // An order that never was: the look-up goes through the store's index and its file.
+        let nobodys = OrderId::from_tick(0, NodeId::new(0).expect("0 is a node"));
+        let store = match tokio::time::timeout(STORE_PROBE_MAX, plane.desk.order(nobodys)).await {
+            Ok(Ok(_)) => "ok",
+            Ok(Err(_)) => "failed",
+            Err(_) => "slow",
+        };
+        Self { lifecycle, writer, store }
+    }
+
+    fn all_ok(&self) -> bool {
+        [self.lifecycle, self.writer, self.store].iter().all(|&check| check == "ok")
+    }
+
+    fn json(&self) -> Value {
+        json!({ "lifecycle": self.lifecycle, "writer": self.writer, "store": self.store })
+    }
+}
+
+/// The process answers: nothing else is looked at.
+pub(super) async fn livez() -> Response {
+    Json(json!({ "status": "alive" })).into_response()
+}
+
+/// Whether buyers can be sent here.
+pub(super) async fn readyz(State(plane): State<Arc<ControlPlane>>) -> Response {
+    let checks = Checks::of(&plane).await;
+    let (status, word) = verdict(checks.all_ok(), "ready", "not_ready");
+    (status, Json(json!({ "status": word, "checks": checks.json() }))).into_response()
+}
+
+/// The same with what a person wants to know. A payment gateway that is away does not make the engine unready: buyers
+/// still win their orders, and pay later.
+pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response {
+    let checks = Checks::of(&plane).await;
+    let (status, word) = verdict(checks.all_ok(), "ok", "failing");
+    let queue = plane.admission.queue();
+    let body = json!({
+        "status": word,
+        "version": env!("CARGO_PKG_VERSION"),
+        "node": plane.node.number(),
+        "uptime_s": plane.started.elapsed().as_secs(),
+        "checks": checks.json(),
+        "gateway": breaker_word(plane.checkout.gateway_breaker()),
+        "risk": breaker_word(plane.checkout.risk_breaker()),
+        "campaigns": plane.admission.board().sales().len(),
+        "queue": { "depth": queue.depth(), "capacity": queue.capacity() },
+    });
+    (status, Json(body)).into_response()
+}
+
+fn verdict(good: bool, yes: &'static str, no: &'static str) -> (StatusCode, &'static str) {
+    if good { (StatusCode::OK, yes) } else { (StatusCode::SERVICE_UNAVAILABLE, no) }
+}

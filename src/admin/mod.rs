@@ -1,0 +1,144 @@
+//! The control plane: campaigns, audit, orders and events, figures, health, reload, a status page.
+//!
+//! [`AdminServer`] answers on a socket of its own and never knows the edge: a crowd there cannot keep an operator out.
+//! Everything it may do is in [`ControlPlane`].
+
+mod access;
+mod checkout_figures;
+mod feeds;
+mod fields;
+mod health;
+mod probe;
+mod problem;
+mod reload;
+mod request_id;
+mod sales;
+mod server;
+mod settings;
+mod stats;
+mod status_page;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use axum::http::StatusCode;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+pub use health::{Lifecycle, Readiness};
+pub use probe::probe;
+pub use reload::{Reload, ReloadRefused};
+pub use sales::NO_END;
+pub use server::AdminServer;
+pub use settings::AdminSettings;
+
+use crate::admission::Admission;
+use crate::checkout::Checkout;
+use crate::domain::{EpochMs, NodeId};
+use crate::ledger::EmbeddedLedger;
+use crate::orders::OrderDesk;
+use crate::telemetry::{IntervalLog, Telemetry};
+use problem::Problem;
+
+/// What the control plane works with.
+pub struct ControlPlane {
+    node: NodeId,
+    settings: AdminSettings,
+    started: Instant,
+    admission: Arc<Admission>,
+    desk: OrderDesk,
+    ledger: Arc<EmbeddedLedger>,
+    checkout: Checkout,
+    telemetry: Arc<Telemetry>,
+    intervals: Arc<IntervalLog>,
+    readiness: Arc<Readiness>,
+    reload: Arc<Reload>,
+    store_reads: Semaphore,
+}
+
+/// What a [`ControlPlane`] is made of.
+pub struct ControlPlaneParts {
+    /// This engine's number.
+    pub node: NodeId,
+    /// Checked settings.
+    pub settings: AdminSettings,
+    /// The queue and the board of live sales.
+    pub admission: Arc<Admission>,
+    /// Orders, events, audits.
+    pub desk: OrderDesk,
+    /// Makes and changes sales.
+    pub ledger: Arc<EmbeddedLedger>,
+    /// Tells how paying goes.
+    pub checkout: Checkout,
+    /// The figures.
+    pub telemetry: Arc<Telemetry>,
+    /// The interval log, which somebody else appends to.
+    pub intervals: Arc<IntervalLog>,
+    /// Where the engine is between its start and its end.
+    pub readiness: Arc<Readiness>,
+    /// Reads the configuration again.
+    pub reload: Arc<Reload>,
+}
+
+impl ControlPlane {
+    /// A control plane; its uptime counts from here.
+    pub fn new(parts: ControlPlaneParts) -> Self {
+        let ControlPlaneParts {
+            node,
+            settings,
+            admission,
+            desk,
+            ledger,
+            checkout,
+            telemetry,
+            intervals,
+            readiness,
+            reload,
+        } = parts;
+        let store_reads = Semaphore::new(settings.store_reads_max);
+        let started = Instant::now();
+        Self {
+            node,
+            settings,
+            started,
+            admission,
+            desk,
+            ledger,
+            checkout,
+            telemetry,
+            intervals,
+            readiness,
+            reload,
+            store_reads,
+        }
+    }
+
+    /// Waits for the right to read the store: long reads of operators must not take the threads and the disk from
+    /// the orders.
+    async fn store_permit(&self) -> SemaphorePermit<'_> {
+        self.store_reads.acquire().await.expect("the semaphore is never closed")
+    }
+}
+
+impl fmt::Debug for ControlPlane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlPlane")
+            .field("node", &self.node)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not-found", "There is nothing at this path.")
+}
+
+fn now() -> EpochMs {
+    EpochMs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64)
+}
+
+/// The time as text: UTC, with milliseconds. What RFC 3339 cannot write is shown as the nearest time that it can.
+fn rfc3339(time: EpochMs) -> String {
+    let (first, last) = (jiff::Timestamp::MIN.as_millisecond(), NO_END.0);
+    format!("{:.3}", jiff::Timestamp::from_millisecond(time.0.clamp(first, last)).unwrap_or_default())
+}

@@ -1,0 +1,92 @@
+//! `seckill healthcheck`: asks a running engine whether it is ready, with nothing but a socket.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Bytes of an answer that are looked at.
+const ANSWER_BYTES_MAX: u64 = 16 << 10;
+
+/// Asks `GET /readyz` of the engine that listens on `listen`. Waits at most `patience` for each step.
+///
+/// # Errors
+/// Why the engine is not ready, in one line.
+pub fn probe(listen: SocketAddr, patience: Duration) -> Result<(), String> {
+    let address = reachable(listen);
+    let failed = |error: std::io::Error| format!("no engine answers on {address}: {error}");
+    let mut stream = TcpStream::connect_timeout(&address, patience).map_err(failed)?;
+    stream.set_read_timeout(Some(patience)).map_err(failed)?;
+    stream.set_write_timeout(Some(patience)).map_err(failed)?;
+    let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(failed)?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).map_err(failed)?;
+    let answer = String::from_utf8_lossy(&answer);
+    match answer.split(' ').nth(1) {
+        Some("200") => Ok(()),
+        Some(status) => {
+            let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+            Err(format!("the engine on {address} is not ready ({status}): {}", body.trim()))
+        }
+        None => Err(format!("what answers on {address} does not speak HTTP")),
+    }
+}
+
+/// Where this machine reaches an engine that listens on `listen`: "all addresses" is none to connect to.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// What the probe makes of a server that answers `answer`.
+    fn probed(answer: &'static str) -> Result<(), String> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).unwrap();
+            assert!(request[..read].starts_with(b"GET /readyz HTTP/1.1\r\n"));
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let verdict = probe(address, PATIENCE);
+        server.join().unwrap();
+        verdict
+    }
+
+    #[test]
+    fn only_200_is_ready() {
+        assert_eq!(probed("HTTP/1.1 200 OK\r\n\r\n{}"), Ok(()));
+        let not_ready =
+            probed("HTTP/1.1 503 Service Unavailable\r\n\r\n{\"status\":\"not_ready\"}").unwrap_err();
+        assert!(not_ready.contains("503") && not_ready.contains("not_ready"), "{not_ready}");
+        assert!(probed("").unwrap_err().contains("HTTP"));
+    }
+
+    #[test]
+    fn nobody_there_is_not_ready() {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert!(probe(address, PATIENCE).is_err());
+    }
+
+    #[test]
+    fn all_addresses_are_reached_over_loopback() {
+        let reached = |listen: &str| reachable(listen.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0:9090"), "127.0.0.1:9090");
+        assert_eq!(reached("[::]:9090"), "[::1]:9090");
+        assert_eq!(reached("192.0.2.1:9090"), "192.0.2.1:9090");
+    }
+}

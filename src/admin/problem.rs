@@ -1,0 +1,143 @@
+//! Errors as `application/problem+json` (RFC 9457), in the same shape as the edge gives them.
+//!
+//! A handler returns a [`Problem`]; the request id is known only to [`request_id::attach`](super::request_id::attach),
+//! which writes the body.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use crate::domain::{FieldError, InvalidId};
+use crate::ledger::SaleError;
+use crate::orders::StoreError;
+
+/// Why a request was not done.
+#[derive(Clone, Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    members: Map<String, Value>,
+    header: Option<(header::HeaderName, &'static str)>,
+}
+
+impl Problem {
+    /// A problem without further members.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), members: Map::new(), header: None }
+    }
+
+    /// The request cannot be understood.
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", detail)
+    }
+
+    /// A field of the body or of the query breaks its rule.
+    pub fn field(field: &str, problem: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-field", format!("{field} {problem}"))
+            .with("field", field)
+    }
+
+    /// The tenant has no such sale.
+    pub fn unknown_sale() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "unknown-sale", "There is no such campaign and SKU for this tenant.")
+    }
+
+    /// With one more member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.into(), value.into());
+        self
+    }
+
+    /// With a header field.
+    #[must_use]
+    pub fn header(mut self, name: header::HeaderName, value: &'static str) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
+    /// The body, for the request with this id.
+    pub fn body(&self, instance: &str) -> String {
+        let title = self.code.replace('-', " ");
+        let mut object = json!({
+            "type": format!("urn:seckill:problem:{}", self.code),
+            "title": format!("{}{}", title[..1].to_uppercase(), &title[1..]),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+            "instance": instance,
+        });
+        if let Value::Object(object) = &mut object {
+            object.extend(self.members.clone());
+        }
+        object.to_string()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some((name, value)) = self.header.clone() {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<FieldError> for Problem {
+    fn from(FieldError { field, problem }: FieldError) -> Self {
+        Self::field(field, problem)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(%error, "an admin request met a store that does not answer");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", error.message)
+            .header(header::RETRY_AFTER, "1")
+    }
+}
+
+impl From<SaleError> for Problem {
+    fn from(error: SaleError) -> Self {
+        let conflict = |code| Self::new(StatusCode::CONFLICT, code, error.to_string());
+        match error {
+            SaleError::Field(error) => error.into(),
+            SaleError::Exists => conflict("campaign-exists"),
+            SaleError::Unknown => Self::unknown_sale(),
+            SaleError::TooMany(sales) => conflict("too-many-campaigns").with("campaigns", sales),
+            SaleError::StockInUse(units) => {
+                conflict("stock-in-use").with("field", "stock").with("units", units)
+            }
+            SaleError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// A name in the path or in the query that breaks its rule.
+pub(super) fn invalid_name(field: &str, InvalidId(rule): InvalidId) -> Problem {
+    Problem::field(field, rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_says_what_the_status_line_says() {
+        let problem = Problem::field("stock", "is above 5").with("units", 3);
+        let body: Value = serde_json::from_str(&problem.body("r\"1")).unwrap();
+        assert_eq!(
+            body,
+            json!({
+                "type": "urn:seckill:problem:invalid-field", "title": "Invalid field", "status": 422,
+                "code": "invalid-field", "detail": "stock is above 5", "instance": "r\"1",
+                "field": "stock", "units": 3,
+            })
+        );
+    }
+}

@@ -1,0 +1,164 @@
+//! The routes, and the server with its limits.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::problem::Problem;
+use super::{ControlPlane, access, feeds, health, not_found, reload, request_id, sales, stats, status_page};
+
+/// How long accepting pauses after the system refused a connection: it is out of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// All routes of the control plane, with their checks.
+fn routes(plane: Arc<ControlPlane>) -> Router {
+    let probes = Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/healthz", get(health::healthz));
+    let api = Router::new()
+        .route("/", get(status_page::show))
+        .route("/metrics", get(stats::metrics))
+        .route("/api/v1/stats", get(stats::stats))
+        .route("/api/v1/latency.hlog", get(stats::interval_log))
+        .route("/api/v1/latency/{file}", get(stats::percentiles))
+        .route("/api/v1/campaigns", get(sales::list).post(sales::create))
+        .route("/api/v1/campaigns/{campaign}/{sku}", get(sales::show).patch(sales::change))
+        .route("/api/v1/campaigns/{campaign}/{sku}/audit", get(sales::audit))
+        .route("/api/v1/orders", get(feeds::orders))
+        .route("/api/v1/events", get(feeds::events))
+        .route("/api/v1/config/reload", post(reload::reload))
+        .fallback(async || not_found())
+        .layer(middleware::from_fn_with_state(Arc::clone(&plane), access::check));
+    probes
+        .merge(api)
+        .method_not_allowed_fallback(async || {
+            let detail = "This path has other methods; see Allow.";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+        })
+        .layer(DefaultBodyLimit::max(plane.settings.body_bytes_max))
+        .layer(middleware::from_fn_with_state(Arc::clone(&plane), in_time))
+        .layer(middleware::from_fn(request_id::attach))
+        .with_state(plane)
+}
+
+/// Answers 503 when a request takes too long until its answer begins.
+async fn in_time(State(plane): State<Arc<ControlPlane>>, request: Request, next: Next) -> Response {
+    let limit = Duration::from_millis(plane.settings.request_timeout_ms);
+    timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
+        let detail = "The request took longer than admin.request_timeout_ms.";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", detail).into_response()
+    })
+}
+
+/// The control plane's server: an address that is bound, and what answers there.
+#[derive(Debug)]
+pub struct AdminServer {
+    listener: TcpListener,
+    plane: Arc<ControlPlane>,
+}
+
+impl AdminServer {
+    /// Binds `admin.listen`. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// The address is in use or not this machine's.
+    pub async fn bind(plane: ControlPlane) -> io::Result<Self> {
+        let listener = TcpListener::bind(plane.settings.listen).await?;
+        Ok(Self { listener, plane: Arc::new(plane) })
+    }
+
+    /// The address, with the port that was taken when port 0 was asked for.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stopped` turns true or its sender is gone; then finishes what is in flight, for at most
+    /// `admin.drain_ms`.
+    pub async fn serve(self, stopped: watch::Receiver<bool>) {
+        let settings = &self.plane.settings;
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_millis(settings.header_read_timeout_ms))
+            .max_headers(100)
+            .max_buf_size(64 << 10);
+        let drain = Duration::from_millis(settings.drain_ms);
+        let (places, routes) =
+            (Arc::new(Semaphore::new(settings.connections_max)), routes(Arc::clone(&self.plane)));
+        let mut connections = JoinSet::new();
+        let accepting = async {
+            loop {
+                let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+                let Some(stream) = accept(&self.listener).await else { continue };
+                let connection = serve_connection(http.clone(), stream, routes.clone(), stopped.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+                while connections.try_join_next().is_some() {}
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            () = told(stopped.clone()) => {}
+        }
+        drop(self.listener);
+        let _ = timeout(drain, async { while connections.join_next().await.is_some() {} }).await;
+    }
+}
+
+/// Ends when `stopped` turns true or its sender is gone.
+async fn told(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn accept(listener: &TcpListener) -> Option<TcpStream> {
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            // Small answers shall not wait for an acknowledgement; a socket that cannot is served all the same.
+            let _ = stream.set_nodelay(true);
+            Some(stream)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "an admin connection could not be accepted");
+            sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+async fn serve_connection(
+    http: http1::Builder,
+    stream: TcpStream,
+    routes: Router,
+    stopped: watch::Receiver<bool>,
+) {
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    tokio::pin!(connection);
+    tokio::select! {
+        // How a connection ends is its client's affair.
+        _ = connection.as_mut() => {}
+        () = told(stopped) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}

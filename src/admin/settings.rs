@@ -1,0 +1,114 @@
+//! What can be set about the control plane, with its defaults.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::FieldError;
+use crate::settings::{Secret, within};
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminSettings {
+    /// Where the admin API and the status page are. Default `127.0.0.1:9090`; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What a request must carry as `Authorization: Bearer`. Needed on an address that is not loopback. Default none.
+    pub token: Secret,
+    /// Bytes of a request's body. More are answered 413. Default 65,536.
+    pub body_bytes_max: usize,
+    /// Open connections. One more waits until another closes. Default 256.
+    pub connections_max: usize,
+    /// From a connection's first byte to the end of a request's header, in milliseconds. Default 10,000.
+    pub header_read_timeout_ms: u64,
+    /// From the end of the header to the beginning of the answer, in milliseconds; then 503. Default 30,000.
+    pub request_timeout_ms: u64,
+    /// Orders or events of one answer: what `limit` may ask for at most. Default 10,000.
+    pub page_rows_max: usize,
+    /// Requests that read the order store at once; others wait. Default 4.
+    pub store_reads_max: usize,
+    /// How long requests in flight may take to finish after the order to stop, in milliseconds. Default 5,000.
+    pub drain_ms: u64,
+}
+
+impl Default for AdminSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+            token: Secret::default(),
+            body_bytes_max: 64 << 10,
+            connections_max: 256,
+            header_read_timeout_ms: 10_000,
+            request_timeout_ms: 30_000,
+            page_rows_max: 10_000,
+            store_reads_max: 4,
+            drain_ms: 5_000,
+        }
+    }
+}
+
+impl AdminSettings {
+    /// Refuses what would be unsafe or cannot work.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn check(&self) -> Result<(), FieldError> {
+        if !self.listen.ip().is_loopback() && self.token.is_empty() {
+            let problem = format!(
+                "is missing, and anyone who reaches {} could change the sales; set a token, or admin.listen to a \
+                 loopback address",
+                self.listen
+            );
+            return Err(FieldError { field: "token", problem });
+        }
+        if !self.token.expose().bytes().all(|b| b.is_ascii_graphic()) {
+            let problem = "must be of visible ASCII characters: it travels in a header".into();
+            return Err(FieldError { field: "token", problem });
+        }
+        within("body_bytes_max", self.body_bytes_max, 1_024..=16 << 20)?;
+        within("connections_max", self.connections_max, 1..=65_536)?;
+        within("header_read_timeout_ms", self.header_read_timeout_ms, 100..=600_000)?;
+        within("request_timeout_ms", self.request_timeout_ms, 100..=600_000)?;
+        within("page_rows_max", self.page_rows_max, 1..=1_000_000)?;
+        within("store_reads_max", self.store_reads_max, 1..=64)?;
+        within("drain_ms", self.drain_ms, 0..=600_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong_field(change: impl FnOnce(&mut AdminSettings)) -> Option<&'static str> {
+        let mut settings = AdminSettings::default();
+        change(&mut settings);
+        settings.check().err().map(|error| error.field)
+    }
+
+    #[test]
+    fn an_open_address_needs_a_token() {
+        let open = SocketAddr::from(([0, 0, 0, 0], 9090));
+        assert_eq!(wrong_field(|_| {}), None);
+        assert_eq!(wrong_field(|s| s.listen = open), Some("token"));
+        assert_eq!(wrong_field(|s| (s.listen, s.token) = (open, "t0ken".into())), None);
+        assert_eq!(wrong_field(|s| s.token = "two words".into()), Some("token"));
+        assert_eq!(wrong_field(|s| s.listen = SocketAddr::from(([0; 16], 9090))), Some("token"));
+    }
+
+    #[test]
+    fn each_number_has_a_range() {
+        type Break = fn(&mut AdminSettings);
+        let breaks: [(&str, Break); 7] = [
+            ("body_bytes_max", |s| s.body_bytes_max = 1),
+            ("connections_max", |s| s.connections_max = 0),
+            ("header_read_timeout_ms", |s| s.header_read_timeout_ms = 0),
+            ("request_timeout_ms", |s| s.request_timeout_ms = 0),
+            ("page_rows_max", |s| s.page_rows_max = 0),
+            ("store_reads_max", |s| s.store_reads_max = 0),
+            ("drain_ms", |s| s.drain_ms = u64::MAX),
+        ];
+        for (field, break_it) in breaks {
+            assert_eq!(wrong_field(break_it), Some(field));
+        }
+    }
+}

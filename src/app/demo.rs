@@ -1,0 +1,45 @@
+//! The sale that an engine opens when its store has none, so that the first minute already sells something.
+
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::admin::NO_END;
+use crate::domain::{Cents, Currency, EpochMs, SaleKey, SaleTerms};
+use crate::ledger::{EmbeddedLedger, NewSale, SaleError};
+
+const CAMPAIGN: &str = "demo";
+const SKU: &str = "widget";
+const UNITS: u32 = 100;
+
+/// Opens `demo/widget`: 100 units, one a buyer.
+pub async fn open(ledger: &EmbeddedLedger) -> Result<(), SaleError> {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let sale = NewSale {
+        key: SaleKey::new(SaleKey::DEFAULT_TENANT, CAMPAIGN, SKU).expect("the demo's names keep their rules"),
+        terms: SaleTerms {
+            title: "Demo widget".into(),
+            price: Cents(1_999),
+            currency: Currency::USD,
+            per_buyer_limit: 1,
+            starts_at: EpochMs(since_epoch.as_millis() as i64),
+            ends_at: NO_END,
+            pay_within_s: 900,
+            rate: None,
+            paused: false,
+        },
+        stock: UNITS,
+    };
+    ledger.create(sale).await.map(drop)
+}
+
+/// The lines that buy, look up and pay for one, ready to be pasted.
+pub fn invitation(edge: SocketAddr) -> String {
+    format!(
+        "\n\
+         {UNITS} units of {CAMPAIGN}/{SKU} are on sale, one a buyer. Buy one, look at the order, pay for it:\n\
+         \n\
+         ORDER=$(curl -s -X POST -H 'X-User-ID: ann' http://{edge}/seckill/{CAMPAIGN}/{SKU} | tee /dev/stderr | sed 's/.*\"order_id\":\"\\([^\"]*\\)\".*/\\1/')\n\
+         curl -s -H 'X-User-ID: ann' http://{edge}/orders/$ORDER\n\
+         curl -s -X POST -H 'X-User-ID: ann' -d '{{\"payment_method\":\"card\"}}' http://{edge}/orders/$ORDER/checkout\n"
+    )
+}

@@ -1,0 +1,373 @@
+//! Puts the engine together, runs it, and takes it apart: the only place that names adapters.
+//!
+//! Start: log → store (locked, rebuilt into memory) → writer → checkout → admin → edge → ready.
+//! Stop: not ready → edge drained → payments finished → writer finished, store closed → admin.
+
+mod demo;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::runtime::{Handle, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+
+use crate::admin::{
+    AdminServer, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, Reload, ReloadRefused,
+};
+use crate::admission::{Admission, BuyerRates, OrderIds, Queue, TokenBucket};
+use crate::checkout::http_gateway::HttpGateway;
+use crate::checkout::http_risk::HttpRisk;
+use crate::checkout::{
+    self, CallError, Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, RiskService, ServiceKind,
+    SimulatedGateway, SimulatedRisk,
+};
+use crate::config::{Config, ConfigSource, ReloadError, Reloader, Settings};
+use crate::domain::{NodeId, OrderId};
+use crate::edge::{Clock, DataPlane, Edge};
+use crate::ledger::EmbeddedLedger;
+use crate::orders::sqlite;
+use crate::orders::{Deadlines, OrderDesk, OrderWriter, Recovered, StoreError, WriterWatch};
+use crate::telemetry::{IntervalLog, LogControl, Telemetry};
+
+/// Threads of the control plane: admin, checkout, expiry, recovery.
+const CONTROL_THREADS: usize = 2;
+
+/// Why the engine did not start, or ended other than by being told to.
+#[derive(Debug)]
+pub enum ServeError {
+    /// Something it needs at the start is not there: the message says what, and what to do.
+    Start(String),
+    /// The order store failed for good while it ran.
+    Store(StoreError),
+    /// It was told to stop and could not finish in time; what was not acknowledged may not be durable.
+    Drain(String),
+}
+
+impl ServeError {
+    /// The exit code of the process, in the sense of `sysexits.h`.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Start(_) => 78,
+            Self::Store(_) => 74,
+            Self::Drain(_) => 75,
+        }
+    }
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(problem) => f.write_str(problem),
+            Self::Store(error) => write!(f, "the order store failed: {error}"),
+            Self::Drain(problem) => write!(f, "stopped before everything was finished: {problem}"),
+        }
+    }
+}
+
+/// Runs an engine until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`ServeError`].
+pub fn serve(source: ConfigSource, config: Config) -> Result<(), ServeError> {
+    let log = LogControl::start(&config.settings.log).map_err(start_error("the log"))?;
+    let control = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(start_error("the control threads"))?;
+    let mut engine = Engine::start(&control, source, config, log)?;
+    let ended_by_store = control.block_on(engine.until_told_to_stop());
+    let drained = engine.stop(ended_by_store);
+    // Reads that still run on the blocking pool have nobody who waits for them.
+    control.shutdown_background();
+    drained
+}
+
+/// The writer's thread, and why it ended.
+type WriterThread = JoinHandle<Result<(), StoreError>>;
+
+/// A running engine.
+struct Engine {
+    control: Handle,
+    readiness: Arc<Readiness>,
+    edge: Edge,
+    checkout: Checkout,
+    desk: OrderDesk,
+    writer: WriterThread,
+    writer_ended: oneshot::Receiver<()>,
+    stop_admin: watch::Sender<bool>,
+    admin: tokio::task::JoinHandle<()>,
+    drain: Duration,
+}
+
+impl Engine {
+    fn start(
+        control: &Runtime,
+        source: ConfigSource,
+        config: Config,
+        log: LogControl,
+    ) -> Result<Self, ServeError> {
+        let started = Instant::now();
+        let settings = config.settings.clone();
+        let node =
+            NodeId::new(settings.node.id).ok_or_else(|| ServeError::Start("node.id is too high".into()))?;
+        let shards = settings.edge.serving_threads();
+        let telemetry = Arc::new(Telemetry::new(shards));
+
+        let (store, reader) =
+            sqlite::open(&settings.data_dir, &settings.sqlite).map_err(start_error("the order store"))?;
+        let deadlines = Arc::new(Deadlines::default());
+        let recovered =
+            Recovered::read(&reader, shards, &deadlines).map_err(start_error("the order store"))?;
+        let (sales, orders) = (recovered.sales.len(), recovered.orders);
+        let (queue, arrivals) = Queue::bounded(settings.store.queue_orders_max);
+        let admission = Arc::new(Admission::new(
+            queue,
+            OrderIds::after(node, recovered.newest),
+            settings.admission.buyer_rate().map(|rate| BuyerRates::new(rate, settings.admission.buyers_max)),
+            settings.admission.node_rate().map(TokenBucket::new),
+        ));
+        admission.board().publish_all(recovered.sales);
+
+        let (step_sender, steps) = flume::bounded(settings.store.steps_max);
+        let desk =
+            OrderDesk::new(Arc::clone(&admission), step_sender, Arc::new(reader), Arc::clone(&deadlines));
+        let (writer, writer_ended) = spawn_writer(OrderWriter {
+            store,
+            admission: Arc::clone(&admission),
+            arrivals,
+            steps,
+            deadlines,
+            settings: settings.store.clone(),
+            watch: WriterFigures(Arc::clone(&telemetry)),
+        })?;
+        let ledger = Arc::new(EmbeddedLedger::new(
+            Arc::clone(&admission),
+            desk.clone(),
+            shards,
+            settings.ledger.sales_max,
+            settings.ledger.sale_limits(),
+        ));
+        let unfinished = recovered.unfinished.iter().map(|order| order.placed.id);
+        let checkout = start_checkout(control, &settings.checkout, &desk, &admission, unfinished)?;
+
+        let readiness = Arc::new(Readiness::default());
+        let intervals =
+            Arc::new(IntervalLog::new(SystemTime::now(), settings.telemetry.interval_log_bytes_max));
+        keep_intervals(control, &intervals, &telemetry, settings.telemetry.interval_ms);
+        let clock = Clock::start();
+        let data_plane = Arc::new(
+            DataPlane::new(
+                &settings.edge,
+                clock,
+                &telemetry,
+                Arc::clone(&admission),
+                desk.clone(),
+                checkout.clone(),
+            )
+            .map_err(|wrong| ServeError::Start(format!("edge.{} {}", wrong.field, wrong.problem)))?,
+        );
+        let (stop_admin, stopped) = watch::channel(false);
+        let plane = ControlPlane::new(ControlPlaneParts {
+            node,
+            settings: settings.admin.clone(),
+            admission: Arc::clone(&admission),
+            desk: desk.clone(),
+            ledger: Arc::clone(&ledger),
+            checkout: checkout.clone(),
+            telemetry: Arc::clone(&telemetry),
+            intervals,
+            readiness: Arc::clone(&readiness),
+            reload: reload(source, config, log),
+        });
+        let listening_for_admin = format!("admin.listen {}", settings.admin.listen);
+        let server = control.block_on(AdminServer::bind(plane)).map_err(start_error(&listening_for_admin))?;
+        let admin_address = server.address().map_err(start_error("the admin address"))?;
+        let admin = control.spawn(server.serve(stopped));
+
+        let is_first_start = sales == 0;
+        if is_first_start {
+            control.block_on(demo::open(&ledger)).map_err(start_error("the demo sale"))?;
+        }
+        let edge = Edge::start(&settings.edge, clock, telemetry, data_plane, control.handle().clone())
+            .map_err(start_error("the edge"))?;
+        readiness.set(Lifecycle::Running);
+        tracing::info!(
+            edge = %edge.addr(), admin = %admin_address, data = %settings.data_dir.display(), sales, orders,
+            took_ms = started.elapsed().as_millis() as u64, "ready"
+        );
+        print_welcome(edge.addr(), admin_address, &settings.data_dir, is_first_start);
+        Ok(Self {
+            control: control.handle().clone(),
+            readiness,
+            edge,
+            checkout,
+            desk,
+            writer,
+            writer_ended,
+            stop_admin,
+            admin,
+            drain: Duration::from_millis(settings.edge.drain_ms),
+        })
+    }
+
+    /// Waits for a signal, or for the writer to end by itself. Returns whether it was the writer.
+    async fn until_told_to_stop(&mut self) -> bool {
+        let listen = |kind| signal(kind).expect("signals can be listened to");
+        let (mut terminate, mut interrupt) =
+            (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
+        tokio::select! {
+            _ = terminate.recv() => false,
+            _ = interrupt.recv() => false,
+            _ = &mut self.writer_ended => true,
+        }
+    }
+
+    /// Finishes what is in flight, from the outside in.
+    fn stop(self, ended_by_store: bool) -> Result<(), ServeError> {
+        let Self { control, readiness, edge, checkout, desk, writer, stop_admin, admin, drain, .. } = self;
+        tracing::info!("stopping: finishing what is in flight");
+        readiness.set(Lifecycle::Draining);
+        let cut = edge.drain();
+        let paid_out = control.block_on(async { tokio::time::timeout(drain, checkout.drain()).await });
+        let finished = ended_by_store || desk.stop(drain);
+        let outcome =
+            if finished { writer.join().unwrap_or_else(|_| Err(writer_panicked())) } else { Ok(()) };
+        stop_admin.send_replace(true);
+        let _ = control.block_on(admin);
+        outcome.map_err(ServeError::Store)?;
+        if !finished {
+            return Err(ServeError::Drain("the order store did not take what was queued".into()));
+        }
+        if paid_out.is_err() {
+            tracing::warn!("payments are still under way; the next start finishes them");
+        }
+        if cut > 0 {
+            tracing::warn!(connections = cut, "connections were cut: they took longer than edge.drain_ms");
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn start_error<E: fmt::Display>(what: &str) -> impl FnOnce(E) -> ServeError {
+    move |error| ServeError::Start(format!("{what}: {error}"))
+}
+
+fn writer_panicked() -> StoreError {
+    StoreError {
+        kind: crate::orders::Fault::Fatal,
+        message: "the order writer panicked; see the log above".into(),
+    }
+}
+
+/// The writer on a thread of its own, and a word when that thread ends for whatever reason.
+fn spawn_writer(
+    writer: OrderWriter<WriterFigures>,
+) -> Result<(WriterThread, oneshot::Receiver<()>), ServeError> {
+    let (ends, ended) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
+        // Dropped on return and on a panic: both tell.
+        let _ends = ends;
+        writer.run()
+    });
+    Ok((thread.map_err(start_error("the writer thread"))?, ended))
+}
+
+/// What the writer tells goes into the telemetry.
+struct WriterFigures(Arc<Telemetry>);
+
+impl WriterWatch for WriterFigures {
+    fn committed(&self, orders: usize, steps: usize, took: Duration) {
+        self.0.writers.record_batch(orders + steps, took.as_nanos() as u64);
+    }
+
+    fn stalled(&self) {
+        self.0.writers.failed_batches.increment();
+    }
+}
+
+fn start_checkout(
+    control: &Runtime,
+    settings: &CheckoutSettings,
+    desk: &OrderDesk,
+    admission: &Arc<Admission>,
+    unfinished: impl Iterator<Item = OrderId>,
+) -> Result<Checkout, ServeError> {
+    let gateway = gateway(settings).map_err(start_error("checkout.gateway"))?;
+    let risk = risk(settings).map_err(start_error("checkout.risk"))?;
+    let parts = CheckoutParts {
+        desk: desk.clone(),
+        admission: Arc::clone(admission),
+        gateway,
+        risk,
+        settings: settings.clone(),
+        runtime: control.handle().clone(),
+    };
+    let checkout = Checkout::new(parts, unfinished);
+    control.spawn(checkout::recover(checkout.clone()));
+    control.spawn(checkout::expire(checkout.clone()));
+    Ok(checkout)
+}
+
+fn gateway(settings: &CheckoutSettings) -> Result<Arc<dyn PaymentGateway>, CallError> {
+    let settings = &settings.gateway;
+    Ok(match settings.kind {
+        ServiceKind::Simulated => Arc::new(SimulatedGateway::new(settings.simulated.clone())),
+        ServiceKind::Http => Arc::new(HttpGateway::new(settings.http.clone())?),
+    })
+}
+
+fn risk(settings: &CheckoutSettings) -> Result<Arc<dyn RiskService>, CallError> {
+    let settings = &settings.risk;
+    Ok(match settings.kind {
+        ServiceKind::Simulated => Arc::new(SimulatedRisk::new(settings.simulated.clone())),
+        ServiceKind::Http => Arc::new(HttpRisk::new(settings.http.clone())?),
+    })
+}
+
+fn keep_intervals(
+    control: &Runtime,
+    intervals: &Arc<IntervalLog>,
+    telemetry: &Arc<Telemetry>,
+    every_ms: u32,
+) {
+    let (intervals, telemetry) = (Arc::clone(intervals), Arc::clone(telemetry));
+    control.spawn(async move { intervals.keep(&telemetry, Duration::from_millis(every_ms.into())).await });
+}
+
+/// Reads the configuration again and hands what may change live to those who use it.
+fn reload(source: ConfigSource, config: Config, log: LogControl) -> Arc<Reload> {
+    let reloader = Reloader::new(source, config, move |settings: &Settings| {
+        // It was checked with the rest of the settings.
+        let _ = log.set_level(&settings.log.level);
+    });
+    Arc::new(move || {
+        reloader.reload().map_err(|error| {
+            let (code, keys) = match &error {
+                ReloadError::Invalid(invalid) => {
+                    ("invalid-config", invalid.problems.iter().map(|problem| problem.key.clone()).collect())
+                }
+                ReloadError::NeedsRestart(keys) => ("restart-required", keys.clone()),
+            };
+            ReloadRefused { code, detail: error.to_string(), keys }
+        })
+    })
+}
+
+/// What a person at a terminal sees.
+fn print_welcome(edge: SocketAddr, admin: SocketAddr, data: &Path, has_demo: bool) {
+    println!(
+        "seckill sells on http://{edge}, admin and status page on http://{admin}, orders in {}",
+        data.display()
+    );
+    if has_demo {
+        println!("{}", demo::invitation(edge));
+    }
+}

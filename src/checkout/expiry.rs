@@ -1,0 +1,63 @@
+//! Orders that nobody paid in time: they expire, and their units go back on sale.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::service::Checkout;
+use super::till::now;
+use crate::domain::{OrderAction, OrderId, OrderStatus};
+use crate::orders::{Applied, Transition};
+
+/// Expires overdue orders, for ever. The deadlines are hints: the store refuses to expire an order that was paid, is
+/// being paid or was cancelled, and an order that goes back from paying is entered again.
+///
+/// May be dropped at any moment: orders that were taken out and not expired yet are entered anew at the next start.
+pub async fn expire(checkout: Checkout) {
+    let till = &checkout.0.till;
+    let settings = &till.settings.expiry;
+    let mut ticks = interval(Duration::from_millis(settings.tick_ms));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        loop {
+            let due = till.desk.deadlines().take_due(now(), settings.batch_max);
+            let is_last = due.len() < settings.batch_max;
+            let is_stuck = expire_batch(&checkout, due).await;
+            if is_last || is_stuck {
+                break;
+            }
+        }
+    }
+}
+
+/// Asks for all at once, so that the writer commits them together. `true` if the store did not take them all.
+async fn expire_batch(checkout: &Checkout, due: Vec<OrderId>) -> bool {
+    let mut asked = JoinSet::new();
+    for order in due {
+        let checkout = checkout.clone();
+        asked.spawn(async move { expire_one(&checkout, order).await });
+    }
+    asked.join_all().await.contains(&false)
+}
+
+/// `false` if the store did not take the step; the order is tried again at the next tick.
+async fn expire_one(checkout: &Checkout, order: OrderId) -> bool {
+    let till = &checkout.0.till;
+    let step = Transition { order, action: OrderAction::Expire, at: now(), payment_method: None };
+    match till.desk.apply(step).await {
+        Ok(Applied::Done(_)) => till.metrics.expired.add_one(),
+        // The calendar was set back.
+        Ok(Applied::Refused(order)) if order.status == OrderStatus::PrePay => {
+            till.desk.deadlines().enter(order.placed.pay_before, order.placed.id);
+        }
+        Ok(Applied::Refused(_) | Applied::UnknownOrder) => {}
+        Err(error) => {
+            tracing::warn!(%order, %error, "an order could not be expired; it is tried again");
+            till.desk.deadlines().enter(now(), order);
+            return false;
+        }
+    }
+    true
+}

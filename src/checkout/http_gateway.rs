@@ -1,0 +1,91 @@
+#![doc = include_str!("GATEWAY.md")]
+
+use reqwest::Method;
+use serde::Deserialize;
+
+use super::call::{Answer, CallError};
+use super::gateway::{Charge, PaymentGateway, PaymentKey, PaymentState};
+use super::http_peer::{ChargeBody, HttpPeer, word};
+use super::settings::HttpSettings;
+
+/// A payment gateway behind the HTTP contract above.
+#[derive(Debug)]
+pub struct HttpGateway {
+    peer: HttpPeer,
+}
+
+#[derive(Deserialize)]
+struct PaymentBody {
+    key: String,
+    state: StateWord,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StateWord {
+    NotFound,
+    Processing,
+    Held,
+    Declined,
+    Captured,
+    Voided,
+}
+
+impl HttpGateway {
+    /// A gateway at `settings.url`.
+    ///
+    /// # Errors
+    /// [`CallError::Invalid`] when no HTTP client can be made of the settings.
+    pub fn new(settings: HttpSettings) -> Result<Self, CallError> {
+        HttpPeer::new(settings).map(|peer| Self { peer })
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        key: PaymentKey,
+        verb: &str,
+        hold: Option<&Charge>,
+    ) -> Result<PaymentState, CallError> {
+        let mut request = self
+            .peer
+            .request(method, &format!("/payments/{key}{verb}"))
+            .header("idempotency-key", key.to_string());
+        if let Some(charge) = hold {
+            request = request.json(&ChargeBody::of(charge));
+        }
+        let body: PaymentBody = self.peer.answer(request).await?;
+        if body.key != key.to_string() {
+            return Err(CallError::Unknown(format!("asked about payment {key}, told about {:?}", body.key)));
+        }
+        Ok(match body.state {
+            StateWord::NotFound => PaymentState::NotFound,
+            StateWord::Held => PaymentState::Held,
+            StateWord::Captured => PaymentState::Captured,
+            StateWord::Voided => PaymentState::Voided,
+            StateWord::Declined => PaymentState::Declined { reason: word(body.reason, "declined") },
+            StateWord::Processing => {
+                return Err(CallError::Unknown("the gateway is still working on it".into()));
+            }
+        })
+    }
+}
+
+impl PaymentGateway for HttpGateway {
+    fn hold<'a>(&'a self, charge: &'a Charge) -> Answer<'a, PaymentState> {
+        Box::pin(self.call(Method::POST, charge.key, "/hold", Some(charge)))
+    }
+
+    fn capture(&self, key: PaymentKey) -> Answer<'_, PaymentState> {
+        Box::pin(self.call(Method::POST, key, "/capture", None))
+    }
+
+    fn void(&self, key: PaymentKey) -> Answer<'_, PaymentState> {
+        Box::pin(self.call(Method::POST, key, "/void", None))
+    }
+
+    fn status(&self, key: PaymentKey) -> Answer<'_, PaymentState> {
+        Box::pin(self.call(Method::GET, key, "", None))
+    }
+}

@@ -1,0 +1,135 @@
+//! Calls of a JSON service over HTTP: what each failure says about the effect of the call.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::call::CallError;
+use super::gateway::Charge;
+use super::settings::HttpSettings;
+
+/// A remote service and how to reach it.
+#[derive(Debug)]
+pub(super) struct HttpPeer {
+    client: reqwest::Client,
+    settings: HttpSettings,
+}
+
+impl HttpPeer {
+    /// A peer to which nothing is connected yet. Redirects are not followed and proxies not used: a payment goes
+    /// where it was sent.
+    pub(super) fn new(settings: HttpSettings) -> Result<Self, CallError> {
+        let client = reqwest::Client::builder()
+            .connect_timeout(Duration::from_millis(settings.connect_ms))
+            .pool_max_idle_per_host(settings.idle_connections_max)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|error| CallError::Invalid(chain(&error)))?;
+        Ok(Self { client, settings })
+    }
+
+    /// A request of `path`, which begins with `/`.
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request =
+            self.client.request(method, format!("{}{path}", self.settings.url.trim_end_matches('/')));
+        match self.settings.token.expose() {
+            "" => request,
+            token => request.bearer_auth(token),
+        }
+    }
+
+    /// Sends the request and reads the answer: the JSON of a 200, or of a 404 if it is what was asked for.
+    pub(super) async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
+        let response = request.send().await.map_err(|error| unsent(&error))?;
+        let status = response.status();
+        let read = self.read(response).await;
+        let parsed = || {
+            serde_json::from_slice(read.as_deref().map_err(|text| text.clone())?)
+                .map_err(|error| format!("the answer is not what the contract says: {error}"))
+        };
+        let told = |text: &str| format!("{text} (HTTP status {})", status.as_u16());
+        match status {
+            StatusCode::OK => parsed().map_err(CallError::Unknown),
+            StatusCode::NOT_FOUND => parsed().map_err(|text| CallError::Invalid(told(&text))),
+            StatusCode::TOO_MANY_REQUESTS => Err(CallError::Busy(told("asked to come back later"))),
+            // The service may be busy with the very same call.
+            StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT => {
+                Err(CallError::Unknown(told("not finished")))
+            }
+            status if status.is_client_error() => Err(CallError::Invalid(told("the request was refused"))),
+            _ => Err(CallError::Unknown(told("no answer of the contract"))),
+        }
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, String> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| chain(&error))? {
+            if body.len() + chunk.len() > self.settings.answer_bytes_max {
+                return Err(format!("the answer is longer than {} bytes", self.settings.answer_bytes_max));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+/// A payment as gateway and risk service are told of it.
+#[derive(Serialize)]
+pub(super) struct ChargeBody<'a> {
+    order_id: String,
+    attempt: u32,
+    buyer: &'a str,
+    quantity: u32,
+    amount_cents: u64,
+    currency: &'a str,
+    payment_method: &'a str,
+}
+
+impl<'a> ChargeBody<'a> {
+    pub(super) fn of(charge: &'a Charge) -> Self {
+        Self {
+            order_id: charge.key.order.to_string(),
+            attempt: charge.key.attempt,
+            buyer: charge.buyer.as_str(),
+            quantity: charge.quantity,
+            amount_cents: charge.amount.0,
+            currency: charge.currency.as_str(),
+            payment_method: &charge.method,
+        }
+    }
+}
+
+/// A reason that a buyer will read: not more than a line of it, and never nothing.
+pub(super) fn word(reason: Option<String>, otherwise: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    match reason {
+        Some(reason) if !reason.is_empty() => reason.chars().take(CHARS_MAX).collect(),
+        _ => otherwise.into(),
+    }
+}
+
+/// A request that failed before its answer began: only one that found no connection certainly had no effect.
+fn unsent(error: &reqwest::Error) -> CallError {
+    if error.is_builder() {
+        CallError::Invalid(chain(error))
+    } else if error.is_connect() {
+        CallError::Busy(chain(error))
+    } else {
+        CallError::Unknown(chain(error))
+    }
+}
+
+/// The error with its causes, which is where the useful words are.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,75 @@
+#![doc = include_str!("RISK.md")]
+
+use std::collections::HashSet;
+
+use reqwest::Method;
+use serde::Deserialize;
+
+use super::call::{Answer, CallError};
+use super::gateway::Charge;
+use super::http_peer::{ChargeBody, HttpPeer, word};
+use super::risk::{RiskPolicy, RiskService, RiskVerdict};
+use super::settings::HttpSettings;
+use crate::domain::Cents;
+
+/// A risk service behind the HTTP contract above.
+#[derive(Debug)]
+pub struct HttpRisk {
+    peer: HttpPeer,
+}
+
+#[derive(Deserialize)]
+struct PolicyBody {
+    ask_above_cents: u64,
+    #[serde(default)]
+    denied_methods: HashSet<String>,
+    #[serde(default)]
+    denied_buyers: HashSet<String>,
+}
+
+#[derive(Deserialize)]
+struct VerdictBody {
+    verdict: VerdictWord,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum VerdictWord {
+    Approve,
+    Reject,
+}
+
+impl HttpRisk {
+    /// A service at `settings.url`.
+    ///
+    /// # Errors
+    /// [`CallError::Invalid`] when no HTTP client can be made of the settings.
+    pub fn new(settings: HttpSettings) -> Result<Self, CallError> {
+        HttpPeer::new(settings).map(|peer| Self { peer })
+    }
+}
+
+impl RiskService for HttpRisk {
+    fn policy(&self) -> Answer<'_, RiskPolicy> {
+        Box::pin(async {
+            let body: PolicyBody = self.peer.answer(self.peer.request(Method::GET, "/policy")).await?;
+            Ok(RiskPolicy {
+                ask_above: Cents(body.ask_above_cents),
+                denied_methods: body.denied_methods,
+                denied_buyers: body.denied_buyers,
+            })
+        })
+    }
+
+    fn assess<'a>(&'a self, charge: &'a Charge) -> Answer<'a, RiskVerdict> {
+        Box::pin(async {
+            let request = self.peer.request(Method::POST, "/assess").json(&ChargeBody::of(charge));
+            let body: VerdictBody = self.peer.answer(request).await?;
+            Ok(match body.verdict {
+                VerdictWord::Approve => RiskVerdict::Approve,
+                VerdictWord::Reject => RiskVerdict::Reject { reason: word(body.reason, "rejected") },
+            })
+        })
+    }
+}

@@ -1,0 +1,204 @@
+//! Payments whose outcome is not known: the gateway is asked, again and again, until it tells.
+//!
+//! The units of such an order stay with it. An entry of the queue is a hint, like a deadline: the store says what the
+//! order is when its turn comes.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::call::backoff;
+use super::live::Entry;
+use super::service::{Checkout, answer};
+use super::settings::RecoverySettings;
+use super::till::Settled;
+use crate::domain::{OrderId, OrderStatus};
+
+/// The orders to ask about, soonest first: 32 bytes each.
+#[derive(Debug)]
+pub(super) struct RecoveryQueue {
+    due: Mutex<BinaryHeap<Reverse<(Instant, OrderId, u32)>>>,
+    added: Notify,
+    settings: RecoverySettings,
+}
+
+impl RecoveryQueue {
+    pub(super) fn new(settings: RecoverySettings) -> Arc<Self> {
+        Arc::new(Self { due: Mutex::default(), added: Notify::new(), settings })
+    }
+
+    /// Enters orders that an earlier life of the engine left `paying`, to be asked about at once.
+    pub(super) fn adopt(&self, orders: impl IntoIterator<Item = OrderId>) {
+        let now = Instant::now();
+        self.due.lock().extend(orders.into_iter().map(|order| Reverse((now, order, 0))));
+        self.added.notify_one();
+    }
+
+    /// Stands by while an order is being paid: it is entered unless it is said to be settled.
+    pub(super) fn watch(self: &Arc<Self>, order: OrderId) -> Unsettled {
+        Unsettled { order, failures: 0, is_settled: false, queue: Arc::clone(self) }
+    }
+
+    /// Whether more outcomes are unknown than the settings allow.
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= self.settings.queue_max
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.due.lock().len()
+    }
+
+    /// The next order whose turn has come.
+    async fn next(self: &Arc<Self>) -> Unsettled {
+        loop {
+            let added = self.added.notified();
+            let soonest = {
+                let mut due = self.due.lock();
+                let soonest = due.peek().map(|Reverse((at, ..))| *at);
+                if soonest.is_some_and(|at| at <= Instant::now())
+                    && let Some(Reverse((_, order, failures))) = due.pop()
+                {
+                    return Unsettled { order, failures, is_settled: false, queue: Arc::clone(self) };
+                }
+                soonest
+            };
+            match soonest {
+                Some(at) => tokio::select! { () = sleep_until(at) => {}, () = added => {} },
+                None => added.await,
+            }
+        }
+    }
+}
+
+/// An order whose payment may end without an outcome: back in the queue when dropped, unless it was settled.
+#[derive(Debug)]
+pub(super) struct Unsettled {
+    order: OrderId,
+    failures: u32,
+    is_settled: bool,
+    queue: Arc<RecoveryQueue>,
+}
+
+impl Unsettled {
+    /// Nothing is left to ask.
+    pub(super) fn settled(mut self) {
+        self.is_settled = true;
+    }
+}
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        if self.is_settled {
+            return;
+        }
+        let failures = self.failures.saturating_add(1);
+        let RecoverySettings { backoff_ms, backoff_ms_max, .. } = self.queue.settings;
+        let at = Instant::now() + backoff(backoff_ms, backoff_ms_max, failures);
+        self.queue.due.lock().push(Reverse((at, self.order, failures)));
+        self.queue.added.notify_one();
+    }
+}
+
+/// Asks the gateway about every payment without an outcome and brings it to its end, for ever.
+///
+/// May be dropped at any moment: what is then half-way is finished at the next start.
+pub async fn recover(checkout: Checkout) {
+    let queue = Arc::clone(&checkout.0.recovery);
+    let places = Arc::new(Semaphore::new(queue.settings.concurrency_max));
+    let mut under_way = JoinSet::new();
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await;
+        let unsettled = queue.next().await;
+        let checkout = checkout.clone();
+        under_way.spawn(async move {
+            recover_one(&checkout, unsettled).await;
+            drop(place);
+        });
+        while let Some(ended) = under_way.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the recovery of a payment broke off; it is tried again");
+            }
+        }
+    }
+}
+
+async fn recover_one(checkout: &Checkout, unsettled: Unsettled) {
+    let till = &checkout.0.till;
+    let order = match till.desk.order(unsettled.order).await {
+        Ok(Some(order)) if order.status == OrderStatus::Paying => order,
+        Ok(_) => return unsettled.settled(),
+        Err(_) => return,
+    };
+    let method = order.payment_method.as_deref().unwrap_or_default();
+    let Entry::First(attempt) = checkout.0.live.enter(order.placed.id, method) else { return };
+    // Read again: now that nobody else pays it, the order stays as it is.
+    let order = match till.desk.order(unsettled.order).await {
+        Ok(Some(order)) if order.status == OrderStatus::Paying => order,
+        _ => return,
+    };
+    let settled = till.resume(&order).await;
+    let metrics = &till.metrics;
+    match &settled {
+        Settled::Paid(_) => &metrics.recovered_paid,
+        Settled::Back(..) => &metrics.recovered_back,
+        Settled::Unknown(_) => &metrics.recovery_retries,
+    }
+    .add_one();
+    if !matches!(settled, Settled::Unknown(_)) {
+        unsettled.settled();
+    }
+    attempt.end(answer(settled, order));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::NodeId;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    fn order(serial: u64) -> OrderId {
+        OrderId::from_tick(serial, NodeId::new(0).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_comes_back_later_and_later_until_it_is_settled() {
+        let queue = RecoveryQueue::new(RecoverySettings {
+            backoff_ms: 100,
+            backoff_ms_max: 400,
+            ..RecoverySettings::default()
+        });
+        queue.adopt([order(1)]);
+        let mut unsettled = queue.next().await;
+        for ms_max in [100, 200, 400, 400] {
+            drop(unsettled);
+            assert_eq!(queue.len(), 1);
+            let dropped_at = Instant::now();
+            unsettled = queue.next().await;
+            // The clock is paused: virtual time is exact, to the timer's millisecond.
+            let waited = dropped_at.elapsed().as_millis();
+            assert!((ms_max / 2..=ms_max + 1).contains(&waited), "{waited} ms of {ms_max}");
+        }
+        unsettled.settled();
+        assert_eq!(queue.len(), 0);
+        assert!(timeout(Duration::from_secs(3600), queue.next()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_hears_of_an_order_that_comes_sooner() {
+        let queue = RecoveryQueue::new(RecoverySettings::default());
+        drop(queue.watch(order(1)));
+        let waiting = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move { queue.next().await.order }
+        });
+        tokio::task::yield_now().await;
+        queue.adopt([order(2)]);
+        assert_eq!(waiting.await.unwrap(), order(2));
+    }
+}

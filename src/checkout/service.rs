@@ -1,0 +1,344 @@
+//! Checkout as the rest of the engine knows it: pay an order, cancel an order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::breaker::{BreakerState, Gate, Pass};
+use super::gateway::{Charge, PaymentGateway, PaymentKey};
+use super::live::{Attempt, Entry, LiveAttempts, Outcome};
+use super::metrics::CheckoutMetrics;
+use super::recovery::RecoveryQueue;
+use super::risk::{Outlook, RiskCheck, RiskService, RiskVerdict};
+use super::settings::CheckoutSettings;
+use super::till::{Settled, Till, Why};
+use crate::admission::Admission;
+use crate::domain::{Order, OrderAction, OrderId, OrderStatus};
+use crate::orders::{Applied, OrderDesk};
+
+/// When to come back if nothing better is known, in ms.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// What a buyer hears who wants to pay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PayAnswer {
+    /// The order is durably paid, now or since an earlier payment.
+    Paid(Order),
+    /// The payment is under way or its outcome not known; asking for the order tells how it ends.
+    Paying(Order),
+    /// The bank said no. The order waits for another payment until its deadline.
+    Declined {
+        /// Why, in a word for the buyer.
+        reason: String,
+    },
+    /// The risk check said no. The order waits until its deadline.
+    RiskRejected {
+        /// Why, in a word for the buyer.
+        reason: String,
+    },
+    /// The time to pay is over.
+    Expired,
+    /// The order was cancelled.
+    Cancelled,
+    /// The store refused the order when it was placed.
+    Rejected,
+    /// The order is not durable yet: ask again in a moment.
+    Pending,
+    /// This method is not accepted, or no name of a method at all.
+    MethodNotAllowed,
+    /// Gateway, risk service or store is away, or too much is under way. Nothing was taken.
+    Unavailable {
+        /// When to come back at the earliest, in ms.
+        retry_after_ms: u64,
+    },
+}
+
+/// What a buyer hears who gives an order up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CancelAnswer {
+    /// The order is durably cancelled, now or since before; its units are on sale again.
+    Cancelled(Order),
+    /// It is paid.
+    AlreadyPaid,
+    /// A payment is under way, or its outcome is not known.
+    PaymentInProgress,
+    /// The time to pay is over; its units are on sale again.
+    Expired,
+    /// The store refused the order when it was placed.
+    Rejected,
+    /// The order is not durable yet: ask again in a moment.
+    Pending,
+    /// The store does not answer; nothing has changed.
+    Unavailable {
+        /// When to come back at the earliest, in ms.
+        retry_after_ms: u64,
+    },
+}
+
+/// What checkout is built of.
+pub struct CheckoutParts {
+    /// Moves orders on.
+    pub desk: OrderDesk,
+    /// Knows the sales.
+    pub admission: Arc<Admission>,
+    /// Takes the money.
+    pub gateway: Arc<dyn PaymentGateway>,
+    /// Judges payments.
+    pub risk: Arc<dyn RiskService>,
+    /// Checked settings.
+    pub settings: CheckoutSettings,
+    /// Where payments run: a runtime with timers that outlives every buyer's connection.
+    pub runtime: Handle,
+}
+
+/// Paying and letting go. Cheap to clone. [`recover`](super::recover) and [`expire`](super::expire) must run beside it.
+///
+/// Its methods may be called on any runtime or none: what they wait for happens on the runtime they were given.
+#[derive(Clone)]
+pub struct Checkout(pub(super) Arc<Shared>);
+
+/// What all clones share.
+pub(super) struct Shared {
+    pub(super) till: Till,
+    pub(super) live: Arc<LiveAttempts>,
+    pub(super) recovery: Arc<RecoveryQueue>,
+    gate: Arc<Gate>,
+    runtime: Handle,
+}
+
+impl Checkout {
+    /// Checkout over a store whose `unfinished` payments, left `paying` by an earlier life of the engine, it finishes.
+    pub fn new(parts: CheckoutParts, unfinished: impl IntoIterator<Item = OrderId>) -> Self {
+        let CheckoutParts { desk, admission, gateway, risk, settings, runtime } = parts;
+        let recovery = RecoveryQueue::new(settings.recovery.clone());
+        recovery.adopt(unfinished);
+        Self(Arc::new(Shared {
+            live: LiveAttempts::new(settings.attempts_max),
+            recovery,
+            gate: Arc::new(Gate::new(settings.gateway.breaker.clone())),
+            runtime,
+            till: Till {
+                desk,
+                admission,
+                gateway,
+                risk: Arc::new(RiskCheck::new(risk, settings.risk.clone())),
+                settings,
+                metrics: Arc::default(),
+            },
+        }))
+    }
+
+    /// Pays `order` by `method`, as it was read for its buyer just now.
+    ///
+    /// The payment goes on when the caller gives up; the answer is awaited for at most `wait_ms`, then it is
+    /// [`PayAnswer::Paying`]. Whoever pays the same order by the same method meanwhile hears the same answer.
+    pub async fn pay(&self, order: Order, method: &str) -> PayAnswer {
+        let (checkout, method, paying) = (self.clone(), method.to_owned(), paying(&order));
+        let answer = self.0.runtime.spawn(async move { checkout.pay_or_join(order, &method).await });
+        // The runtime is shutting down: the payment, if it was begun, is finished at the next start.
+        answer.await.unwrap_or(paying)
+    }
+
+    /// Gives `order` up, as it was read for its buyer just now.
+    pub async fn cancel(&self, order: Order) -> CancelAnswer {
+        let Shared { till, .. } = &*self.0;
+        let order = match order.status {
+            OrderStatus::PrePay | OrderStatus::Paying => {
+                match till.step(&order, OrderAction::Cancel, None).await {
+                    Ok(Applied::Done(order)) => {
+                        till.metrics.cancelled.add_one();
+                        order
+                    }
+                    Ok(Applied::Refused(order)) => order,
+                    Ok(Applied::UnknownOrder) => return CancelAnswer::Pending,
+                    Err(_) => return CancelAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS },
+                }
+            }
+            _ => order,
+        };
+        match order.status {
+            OrderStatus::Cancelled => CancelAnswer::Cancelled(order),
+            OrderStatus::Paid => CancelAnswer::AlreadyPaid,
+            OrderStatus::Paying => CancelAnswer::PaymentInProgress,
+            OrderStatus::Expired => CancelAnswer::Expired,
+            OrderStatus::Rejected => CancelAnswer::Rejected,
+            OrderStatus::Pending => CancelAnswer::Pending,
+            OrderStatus::PrePay => CancelAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS },
+        }
+    }
+
+    /// Waits until no payment is under way. Call it when nobody begins one any more, and before the order writer is
+    /// told to stop. Payments of unknown outcome are not waited for: they are finished at the next start.
+    pub async fn drain(&self) {
+        self.0.live.ended().await;
+    }
+
+    /// What was counted.
+    pub fn metrics(&self) -> Arc<CheckoutMetrics> {
+        Arc::clone(&self.0.till.metrics)
+    }
+
+    /// Payments under way.
+    pub fn payments_under_way(&self) -> usize {
+        self.0.live.len()
+    }
+
+    /// Payments of unknown outcome that wait to be asked about.
+    pub fn recovery_queue_len(&self) -> usize {
+        self.0.recovery.len()
+    }
+
+    /// The breaker in front of the gateway.
+    pub fn gateway_breaker(&self) -> BreakerState {
+        self.0.gate.state()
+    }
+
+    /// The breaker in front of the risk service.
+    pub fn risk_breaker(&self) -> BreakerState {
+        self.0.till.risk.gate().state()
+    }
+
+    async fn pay_or_join(&self, mut order: Order, method: &str) -> PayAnswer {
+        let Shared { till, live, runtime, .. } = &*self.0;
+        if order.status == OrderStatus::Paying {
+            if let Some(outcome) = live.join(order.placed.id, method) {
+                return self.wait(outcome, &order).await;
+            }
+            // The payment may have ended since the order was read.
+            if let Ok(Some(fresh)) = till.desk.order(order.placed.id).await {
+                order = fresh;
+            }
+        }
+        if let Some(answer) = standing(&order) {
+            return answer;
+        }
+        if !till.settings.accepts_method(method) {
+            return PayAnswer::MethodNotAllowed;
+        }
+        let outcome = match live.enter(order.placed.id, method) {
+            Entry::First(attempt) => {
+                let outcome = attempt.outcome();
+                match self.admit(&order, method) {
+                    Ok((charge, pass)) => {
+                        runtime.spawn(self.clone().run(order.clone(), charge, pass, attempt));
+                    }
+                    Err(answer) => attempt.end(answer),
+                }
+                outcome
+            }
+            Entry::Joined(outcome) => outcome,
+            Entry::Occupied => return paying(&order),
+            Entry::Full => return self.refuse(RETRY_AFTER_MS),
+        };
+        self.wait(outcome, &order).await
+    }
+
+    /// Looks at everything that could stand in the way of a payment, before anything changes.
+    fn admit(&self, order: &Order, method: &str) -> Result<(Charge, Pass), PayAnswer> {
+        let Shared { till, recovery, gate, .. } = &*self.0;
+        let Some(charge) = till.charge(order, method) else {
+            tracing::error!(order = %order.placed.id, "the sale of an order is not on the board");
+            return Err(self.refuse(RETRY_AFTER_MS));
+        };
+        match till.risk.outlook(&charge) {
+            Outlook::Known(RiskVerdict::Reject { reason }) => {
+                till.metrics.risk_rejected.add_one();
+                return Err(PayAnswer::RiskRejected { reason });
+            }
+            Outlook::Away { retry_after } => return Err(self.refuse(retry_after.ceil_ms())),
+            Outlook::Known(RiskVerdict::Approve) | Outlook::Ask => {}
+        }
+        if recovery.is_full() {
+            return Err(self.refuse(RETRY_AFTER_MS));
+        }
+        let pass = gate.pass().map_err(|wait| self.refuse(wait.ceil_ms()))?;
+        Ok((charge, pass))
+    }
+
+    fn refuse(&self, retry_after_ms: u64) -> PayAnswer {
+        self.0.till.metrics.refused.add_one();
+        PayAnswer::Unavailable { retry_after_ms: retry_after_ms.max(1) }
+    }
+
+    /// The one attempt to pay the order. If it breaks off anywhere, recovery takes over.
+    async fn run(self, order: Order, mut charge: Charge, pass: Pass, attempt: Attempt) {
+        let Shared { till, recovery, .. } = &*self.0;
+        let unsettled = recovery.watch(order.placed.id);
+        let method = Some(charge.method.clone());
+        let paying = match till.step(&order, OrderAction::BeginPayment, method).await {
+            Ok(Applied::Done(paying)) => paying,
+            Ok(Applied::Refused(order)) => {
+                unsettled.settled();
+                till.metrics.too_late.add_one();
+                // Refused although it waits: its time to pay is over.
+                return attempt.end(standing(&order).unwrap_or(PayAnswer::Expired));
+            }
+            Ok(Applied::UnknownOrder) => {
+                unsettled.settled();
+                till.metrics.too_late.add_one();
+                return attempt.end(PayAnswer::Pending);
+            }
+            Err(_) => {
+                till.metrics.unavailable.add_one();
+                return attempt.end(PayAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS });
+            }
+        };
+        charge.key = PaymentKey::of(&paying);
+        let settled = till.pay(&paying, &charge).await;
+        pass.conclude(settled.gateway_verdict());
+        let metrics = &till.metrics;
+        match &settled {
+            Settled::Paid(_) => &metrics.paid,
+            Settled::Back(_, Why::Declined { .. }) => &metrics.declined,
+            Settled::Back(_, Why::RiskRejected { .. }) => &metrics.risk_rejected,
+            Settled::Back(_, Why::RiskAway | Why::GatewayAway) => &metrics.unavailable,
+            Settled::Unknown(_) => &metrics.left_to_recovery,
+        }
+        .add_one();
+        if !matches!(settled, Settled::Unknown(_)) {
+            unsettled.settled();
+        }
+        attempt.end(answer(settled, paying));
+    }
+
+    async fn wait(&self, mut outcome: Outcome, order: &Order) -> PayAnswer {
+        let wait = Duration::from_millis(self.0.till.settings.wait_ms);
+        match timeout(wait, outcome.wait_for(Option::is_some)).await {
+            Ok(Ok(answer)) => answer.clone().unwrap_or_else(|| paying(order)),
+            Ok(Err(_)) | Err(_) => paying(order),
+        }
+    }
+}
+
+/// What a buyer hears of a payment that stands so.
+pub(super) fn answer(settled: Settled, paying: Order) -> PayAnswer {
+    match settled {
+        Settled::Paid(order) => PayAnswer::Paid(order),
+        Settled::Unknown(_) => PayAnswer::Paying(paying),
+        Settled::Back(_, Why::Declined { reason }) => PayAnswer::Declined { reason },
+        Settled::Back(_, Why::RiskRejected { reason }) => PayAnswer::RiskRejected { reason },
+        Settled::Back(_, Why::RiskAway | Why::GatewayAway) => {
+            PayAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS }
+        }
+    }
+}
+
+/// What the order's status says to a payment; `None` when it may be paid. Whether its time is over is for the store to
+/// say: the order as read may be older than its deadline.
+fn standing(order: &Order) -> Option<PayAnswer> {
+    match order.status {
+        OrderStatus::Pending => Some(PayAnswer::Pending),
+        OrderStatus::PrePay => None,
+        OrderStatus::Paying => Some(PayAnswer::Paying(order.clone())),
+        OrderStatus::Paid => Some(PayAnswer::Paid(order.clone())),
+        OrderStatus::Cancelled => Some(PayAnswer::Cancelled),
+        OrderStatus::Expired => Some(PayAnswer::Expired),
+        OrderStatus::Rejected => Some(PayAnswer::Rejected),
+    }
+}
+
+fn paying(order: &Order) -> PayAnswer {
+    PayAnswer::Paying(Order { status: OrderStatus::Paying, ..order.clone() })
+}

@@ -1,0 +1,126 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::error::ConfigError;
+use super::source::ConfigSource;
+
+/// A flash-sale engine: admits a crowd at the edge, never oversells, never loses an acknowledged order.
+#[derive(Debug, Parser)]
+#[command(name = "seckill", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run the engine (also without a command)
+    #[default]
+    Serve,
+    /// Check the configuration and print every value in force with its origin
+    CheckConfig,
+    /// Ask the engine on the configured admin address whether it is ready; exit code 0 means yes
+    Healthcheck,
+}
+
+/// Every key can be set in the file, by SECKILL__SECTION__KEY in the environment, and the common ones by a flag.
+#[derive(Debug, Args)]
+struct Flags {
+    /// Configuration file (TOML) [also: SECKILL_CONFIG]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Where buyers' requests arrive [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    edge_listen: Option<String>,
+    /// Where the admin API and the console are [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    admin_listen: Option<String>,
+    /// Folder of the orders [default: data]
+    #[arg(long, value_name = "FOLDER", global = true)]
+    data_dir: Option<String>,
+    /// Number of this engine among those that sell the same stock [default: 0]
+    #[arg(long, value_name = "NUMBER", global = true)]
+    node_id: Option<String>,
+}
+
+/// Names the configuration file where no flag does: a container's health check gets no flags.
+const FILE_VARIABLE: &str = "SECKILL_CONFIG";
+
+/// Flags that set a key.
+const KEY_FLAGS: [(&str, &str); 4] = [
+    ("--edge-listen", "edge.listen"),
+    ("--admin-listen", "admin.listen"),
+    ("--data-dir", "data_dir"),
+    ("--node-id", "node.id"),
+];
+
+/// The flag with this name.
+pub(super) fn flag_named(name: &str) -> Option<&'static str> {
+    KEY_FLAGS.iter().map(|(flag, _)| *flag).find(|flag| *flag == name)
+}
+
+impl Cli {
+    /// What to do.
+    pub fn command(&self) -> Command {
+        self.command.unwrap_or_default()
+    }
+
+    /// Where the configuration comes from: the file and the flags given here, and this process's environment.
+    ///
+    /// # Errors
+    /// A variable is not UTF-8.
+    pub fn source(self) -> Result<ConfigSource, ConfigError> {
+        let Flags { config, edge_listen, admin_listen, data_dir, node_id } = self.flags;
+        let file = config.or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
+        let mut source = ConfigSource::new(file).with_env(std::env::vars_os())?;
+        for ((flag, key), text) in KEY_FLAGS.into_iter().zip([edge_listen, admin_listen, data_dir, node_id]) {
+            if let Some(text) = text {
+                source = source.with_flag(flag, key, text);
+            }
+        }
+        Ok(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from([&["seckill"], args].concat())
+    }
+
+    #[test]
+    fn serving_is_what_is_done_without_a_command() {
+        assert_eq!(parse(&[]).unwrap().command(), Command::Serve);
+        assert_eq!(parse(&["--node-id", "3"]).unwrap().command(), Command::Serve);
+        assert_eq!(parse(&["serve"]).unwrap().command(), Command::Serve);
+        assert_eq!(parse(&["check-config"]).unwrap().command(), Command::CheckConfig);
+        assert_eq!(parse(&["healthcheck"]).unwrap().command(), Command::Healthcheck);
+        assert!(parse(&["sell"]).is_err());
+    }
+
+    #[test]
+    fn flags_stand_before_or_after_the_command() {
+        for args in [["--data-dir", "d", "check-config"], ["check-config", "--data-dir", "d"]] {
+            let settings = parse(&args).unwrap().source().unwrap().load().unwrap().settings;
+            assert_eq!(settings.data_dir, PathBuf::from("d"));
+        }
+    }
+
+    #[test]
+    fn each_flag_sets_its_key() {
+        let settings = |args: &[&str]| parse(args).unwrap().source().unwrap().load().unwrap().settings;
+        assert_eq!(settings(&["--edge-listen", "127.0.0.1:81"]).edge.listen, "127.0.0.1:81".parse().unwrap());
+        assert_eq!(settings(&["--admin-listen", "127.0.0.1:0"]).admin.listen, "127.0.0.1:0".parse().unwrap());
+        assert_eq!(settings(&["--node-id", "7"]).node.id, 7);
+        let error = parse(&["--node-id", "x"]).unwrap().source().unwrap().load().unwrap_err();
+        assert!(error.to_string().starts_with("node.id (flag --node-id): "), "{error}");
+    }
+}

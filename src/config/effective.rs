@@ -1,0 +1,137 @@
+//! The configuration in force, as a TOML file that says where each value comes from.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use toml::{Table, Value};
+
+use super::source::Config;
+use crate::settings::Secret;
+
+impl Config {
+    /// Every value in force with its origin as a comment; secrets are masked. The text is valid TOML.
+    pub fn effective(&self) -> String {
+        let mut lines = Vec::new();
+        self.section("", &self.table(), &mut lines);
+        let width = lines.iter().filter(|(_, origin)| !origin.is_empty()).map(|(line, _)| line.len()).max();
+        let mut text = String::new();
+        for (line, origin) in &lines {
+            let _ = match (origin.as_str(), width) {
+                ("", _) | (_, None) => writeln!(text, "{line}"),
+                (origin, Some(width)) => writeln!(text, "{line:width$}  # {origin}"),
+            };
+        }
+        text
+    }
+
+    /// Every value in force by its key, secrets masked.
+    pub(super) fn flat(&self) -> BTreeMap<String, Value> {
+        let mut flat = BTreeMap::new();
+        flatten("", self.table(), &mut flat);
+        flat
+    }
+
+    /// The keys whose values differ between two configurations.
+    pub(super) fn changed_keys(&self, other: &Self) -> Vec<String> {
+        let (ours, theirs) = (self.flat(), other.flat());
+        let masked = |value: Option<&Value>| value.and_then(Value::as_str) == Some(Secret::MASK);
+        let mut keys: Vec<_> = ours.keys().chain(theirs.keys()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys.retain(|key| {
+            let (a, b) = (ours.get(*key), theirs.get(*key));
+            if masked(a) && masked(b) { self.given_text(key) != other.given_text(key) } else { a != b }
+        });
+        keys.into_iter().cloned().collect()
+    }
+
+    fn table(&self) -> Table {
+        Table::try_from(&self.settings).expect("settings are tables, lists, texts and numbers")
+    }
+
+    /// The lines of a table, each with its origin: values first, then the tables in it.
+    fn section(&self, prefix: &str, table: &Table, lines: &mut Vec<(String, String)>) {
+        for (key, value) in table.iter().filter(|(_, value)| !value.is_table()) {
+            let mut line = String::new();
+            let _ = write!(line, "{} = {value}", bare_or_quoted(key));
+            lines.push((line, self.origin(&join(prefix, key)).to_string()));
+        }
+        for (key, value) in table {
+            if let Value::Table(inner) = value {
+                let path = join(prefix, &bare_or_quoted(key));
+                lines.push((String::new(), String::new()));
+                lines.push((format!("[{path}]"), String::new()));
+                self.section(&path, inner, lines);
+            }
+        }
+    }
+}
+
+fn flatten(prefix: &str, table: Table, flat: &mut BTreeMap<String, Value>) {
+    for (key, value) in table {
+        let path = join(prefix, &key);
+        match value {
+            Value::Table(inner) => flatten(&path, inner, flat),
+            value => {
+                flat.insert(path, value);
+            }
+        }
+    }
+}
+
+fn join(prefix: &str, key: &str) -> String {
+    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
+}
+
+fn bare_or_quoted(key: &str) -> String {
+    let bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    if !key.is_empty() && key.bytes().all(bare) { key.to_owned() } else { Value::from(key).to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::source::ConfigSource;
+    use super::*;
+
+    fn config(vars: &[(&str, &str)]) -> Config {
+        let vars = vars.iter().map(|(name, value)| (name.into(), value.into()));
+        ConfigSource::new(None).with_env(vars).unwrap().load().unwrap()
+    }
+
+    #[test]
+    fn what_is_shown_is_toml_with_origins_and_without_secrets() {
+        let config = config(&[("SECKILL__ADMIN__TOKEN", "t0ken"), ("SECKILL__STORE__QUEUE_ORDERS_MAX", "9")]);
+        let text = config.effective();
+        let table: Table = text.parse().unwrap();
+        assert_eq!(table["store"]["queue_orders_max"].as_integer(), Some(9));
+        assert_eq!(table["admin"]["token"].as_str(), Some(Secret::MASK));
+        assert!(!text.contains("t0ken"));
+        let origin = |start: &str| {
+            let line = text.lines().find(|line| line.starts_with(start)).unwrap();
+            line.rsplit_once("# ").unwrap().1.to_owned()
+        };
+        assert_eq!(origin("queue_orders_max ="), "env SECKILL__STORE__QUEUE_ORDERS_MAX");
+        assert_eq!(origin("token ="), "env SECKILL__ADMIN__TOKEN");
+        assert_eq!(origin("data_dir ="), "default");
+    }
+
+    #[test]
+    fn the_defaults_are_shown_as_a_file_that_gives_them_again() {
+        let text = config(&[]).effective();
+        assert_eq!(toml::from_str::<super::super::Settings>(&text).unwrap(), Default::default());
+    }
+
+    #[test]
+    fn a_changed_secret_is_a_change() {
+        let one = config(&[("SECKILL__ADMIN__TOKEN", "one")]);
+        assert_eq!(one.changed_keys(&config(&[("SECKILL__ADMIN__TOKEN", "two")])), ["admin.token"]);
+        assert_eq!(one.changed_keys(&config(&[("SECKILL__ADMIN__TOKEN", "one")])), [""; 0]);
+        assert_eq!(one.changed_keys(&config(&[])), ["admin.token"]);
+    }
+
+    #[test]
+    fn keys_that_are_not_bare_are_quoted() {
+        assert_eq!(bare_or_quoted("a-b_1"), "a-b_1");
+        assert_eq!(bare_or_quoted("a b"), "\"a b\"");
+    }
+}

@@ -1,0 +1,19 @@
+//! One configuration from four places, later ones over earlier ones: defaults, a TOML file, the environment, flags.
+//!
+//! Each component owns its section; [`Settings`] puts them together and checks what concerns more than one.
+//! [`ConfigSource::load`] reads, [`Config::effective`] shows with origins, [`Reloader`] changes a running engine.
+
+mod cli;
+mod effective;
+mod error;
+mod reload;
+mod sections;
+mod settings;
+mod source;
+
+pub use cli::{Cli, Command};
+pub use error::{ConfigError, Problem};
+pub use reload::{ReloadError, Reloader};
+pub use sections::{AdmissionSettings, LedgerSettings, NodeSettings};
+pub use settings::Settings;
+pub use source::{Config, ConfigSource, ENV_PREFIX, Origin};

@@ -1,0 +1,145 @@
+//! The sections that belong to the engine as a whole.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{FieldError, NodeId, Rate, SaleLimits};
+use crate::orders::WriterSettings;
+use crate::orders::sqlite::SqliteSettings;
+use crate::settings::within;
+
+/// `[node]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeSettings {
+    /// The number of this engine among those that sell the same stock, 0 to 1,023. Part of every order id. Default 0.
+    pub id: u16,
+}
+
+impl NodeSettings {
+    /// Checks the number.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn check(&self) -> Result<(), FieldError> {
+        within("id", self.id, 0..=NodeId::MAX)
+    }
+}
+
+/// `[admission]`: the node's own limits. Each sale has its own besides.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdmissionSettings {
+    /// Purchase requests a second that one buyer may make over time; 0 sets no limit. Default 20.
+    pub buyer_rate_per_s: u32,
+    /// Purchase requests that one buyer may make at once after a quiet time. Default 40.
+    pub buyer_burst: u32,
+    /// Buyers whose rate is known at once, 16 bytes each. Beyond them the oldest are forgotten. Default 1,048,576.
+    pub buyers_max: usize,
+    /// Admissions a second over all sales of this node; 0 (the default) sets no limit.
+    pub node_rate_per_s: u32,
+    /// Admissions at once over all sales after a quiet time. Default 1,000.
+    pub node_burst: u32,
+}
+
+impl Default for AdmissionSettings {
+    fn default() -> Self {
+        Self {
+            buyer_rate_per_s: 20,
+            buyer_burst: 40,
+            buyers_max: 1 << 20,
+            node_rate_per_s: 0,
+            node_burst: 1_000,
+        }
+    }
+}
+
+impl AdmissionSettings {
+    const RATE_MAX: u32 = 10_000_000;
+
+    /// Checks each value's range.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn check(&self) -> Result<(), FieldError> {
+        within("buyer_rate_per_s", self.buyer_rate_per_s, 0..=Self::RATE_MAX)?;
+        within("buyer_burst", self.buyer_burst, 1..=Self::RATE_MAX)?;
+        within("buyers_max", self.buyers_max, 1_024..=1 << 28)?;
+        within("node_rate_per_s", self.node_rate_per_s, 0..=Self::RATE_MAX)?;
+        within("node_burst", self.node_burst, 1..=Self::RATE_MAX)
+    }
+
+    /// The rate of one buyer, if there is a limit.
+    pub fn buyer_rate(&self) -> Option<Rate> {
+        (self.buyer_rate_per_s > 0).then_some(Rate { per_s: self.buyer_rate_per_s, burst: self.buyer_burst })
+    }
+
+    /// The rate of the node, if there is a limit.
+    pub fn node_rate(&self) -> Option<Rate> {
+        (self.node_rate_per_s > 0).then_some(Rate { per_s: self.node_rate_per_s, burst: self.node_burst })
+    }
+}
+
+/// `[ledger]`: how many sales there may be, and the largest terms that one may have.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LedgerSettings {
+    /// Sales of all tenants, ended ones included: each takes memory. Default 10,000.
+    pub sales_max: usize,
+    /// Bytes of a title. Default 200.
+    pub title_bytes_max: usize,
+    /// Units of one sale. Default 100,000,000.
+    pub stock_max: u32,
+    /// Seconds to pay. Default a week.
+    pub pay_within_s_max: u32,
+    /// Admissions a second of one sale, and its burst. Default 10,000,000.
+    pub rate_max: u32,
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        let SaleLimits { title_bytes_max, stock_max, pay_within_s_max, rate_max } = SaleLimits::default();
+        Self { sales_max: 10_000, title_bytes_max, stock_max, pay_within_s_max, rate_max }
+    }
+}
+
+impl LedgerSettings {
+    /// The largest terms, as the domain checks them.
+    pub fn sale_limits(&self) -> SaleLimits {
+        let Self { title_bytes_max, stock_max, pay_within_s_max, rate_max, .. } = *self;
+        SaleLimits { title_bytes_max, stock_max, pay_within_s_max, rate_max }
+    }
+
+    /// Checks each value's range.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn check(&self) -> Result<(), FieldError> {
+        within("sales_max", self.sales_max, 1..=1_000_000)?;
+        within("title_bytes_max", self.title_bytes_max, 1..=4_096)?;
+        within("stock_max", self.stock_max, 1..=2_000_000_000)?;
+        within("pay_within_s_max", self.pay_within_s_max, 1..=366 * 24 * 3600)?;
+        within("rate_max", self.rate_max, 1..=1_000_000_000)
+    }
+}
+
+/// Checks the range of each value of `[store]`.
+///
+/// # Errors
+/// The first field that breaks its rule.
+pub(super) fn check_store(settings: &WriterSettings) -> Result<(), FieldError> {
+    within("queue_orders_max", settings.queue_orders_max, 1..=10_000_000)?;
+    within("batch_orders_max", settings.batch_orders_max, 1..=65_536)?;
+    within("steps_max", settings.steps_max, 1..=10_000_000)?;
+    within("retry_pause_ms_max", settings.retry_pause_ms_max, 1..=60_000)
+}
+
+/// Checks the range of each value of `[sqlite]`.
+///
+/// # Errors
+/// The first field that breaks its rule.
+pub(super) fn check_sqlite(settings: &SqliteSettings) -> Result<(), FieldError> {
+    within("lock_wait_ms", settings.lock_wait_ms, 0..=60_000)?;
+    within("cache_kib", settings.cache_kib, 1_024..=64 << 20)?;
+    within("wal_pages_max", settings.wal_pages_max, 100..=1_000_000)?;
+    within("readers", settings.readers, 1..=64)
+}

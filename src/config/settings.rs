@@ -1,0 +1,103 @@
+//! All sections together.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Problem;
+use super::sections::{AdmissionSettings, LedgerSettings, NodeSettings, check_sqlite, check_store};
+use crate::admin::AdminSettings;
+use crate::checkout::{CheckoutSettings, WrongKey};
+use crate::domain::FieldError;
+use crate::edge::EdgeSettings;
+use crate::orders::WriterSettings;
+use crate::orders::sqlite::SqliteSettings;
+use crate::telemetry::{LogSettings, TelemetrySettings};
+
+/// The configuration of an engine. Every key has a default.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The folder of the orders. One engine owns it. Default `data`, in the folder the engine is started in.
+    pub data_dir: PathBuf,
+    /// Who this engine is.
+    pub node: NodeSettings,
+    /// Where buyers' requests arrive.
+    pub edge: EdgeSettings,
+    /// The node's own limits.
+    pub admission: AdmissionSettings,
+    /// The sales.
+    pub ledger: LedgerSettings,
+    /// The way from admission to the order store.
+    pub store: WriterSettings,
+    /// The embedded order store.
+    pub sqlite: SqliteSettings,
+    /// Paying and letting go.
+    pub checkout: CheckoutSettings,
+    /// The control plane.
+    pub admin: AdminSettings,
+    /// The figures that are kept.
+    pub telemetry: TelemetrySettings,
+    /// The log.
+    pub log: LogSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: "data".into(),
+            node: NodeSettings::default(),
+            edge: EdgeSettings::default(),
+            admission: AdmissionSettings::default(),
+            ledger: LedgerSettings::default(),
+            store: WriterSettings::default(),
+            sqlite: SqliteSettings::default(),
+            checkout: CheckoutSettings::default(),
+            admin: AdminSettings::default(),
+            telemetry: TelemetrySettings::default(),
+            log: LogSettings::default(),
+        }
+    }
+}
+
+/// Keys, and beginnings of keys, that a running engine takes over on reload. A change of any other needs a restart.
+const LIVE_KEYS: &[&str] = &["log.level"];
+
+impl Settings {
+    /// Whether a running engine can take over a change of `key`.
+    pub fn is_live(key: &str) -> bool {
+        LIVE_KEYS
+            .iter()
+            .any(|live| key.strip_prefix(live).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    }
+
+    /// Everything that is wrong with the values, at most one problem a section. Origins are left empty.
+    pub fn check(&self) -> Vec<Problem> {
+        let sections: [(&str, Result<(), FieldError>); 9] = [
+            ("node", self.node.check()),
+            ("edge", self.edge.check()),
+            ("admission", self.admission.check()),
+            ("ledger", self.ledger.check()),
+            ("store", check_store(&self.store)),
+            ("sqlite", check_sqlite(&self.sqlite)),
+            ("admin", self.admin.check()),
+            ("telemetry", self.telemetry.check()),
+            ("log", self.log.check()),
+        ];
+        let mut problems = Vec::new();
+        if self.data_dir.as_os_str().is_empty() {
+            let text = "is empty; set it to the folder that shall hold the orders".into();
+            problems.push(Problem { key: "data_dir".into(), origin: String::new(), text });
+        }
+        problems.extend(sections.into_iter().filter_map(|(section, checked)| {
+            let FieldError { field, problem } = checked.err()?;
+            Some(Problem { key: format!("{section}.{field}"), origin: String::new(), text: problem })
+        }));
+        problems.extend(self.checkout.check().err().map(|WrongKey { key, problem }| Problem {
+            key,
+            origin: String::new(),
+            text: problem,
+        }));
+        problems
+    }
+}

@@ -1,0 +1,398 @@
+//! Reads the four places and remembers where each value came from.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use figment::error::Kind;
+use figment::providers::{Format, Serialized, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+
+use super::error::{ConfigError, Problem};
+use super::settings::Settings;
+
+/// Environment variables that begin like this are keys: `SECKILL__EDGE__LISTEN` is `edge.listen`.
+pub const ENV_PREFIX: &str = "SECKILL__";
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Built in.
+    Default,
+    /// The configuration file.
+    File(PathBuf),
+    /// An environment variable, by name.
+    Env(String),
+    /// A flag, as on the command line.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Env(name) => write!(f, "env {name}"),
+            Self::Flag(flag) => write!(f, "flag {flag}"),
+        }
+    }
+}
+
+/// The places that a configuration is read from. Reading again sees what the file says by then.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigSource {
+    /// The TOML file, if one was named.
+    pub file: Option<PathBuf>,
+    texts: Vec<KeyText>,
+}
+
+/// A value that was given as text, by the environment or by a flag.
+#[derive(Clone, Debug)]
+struct KeyText {
+    key: String,
+    text: String,
+    origin: Origin,
+}
+
+impl ConfigSource {
+    /// Reads from `file`, if there is one.
+    pub fn new(file: Option<PathBuf>) -> Self {
+        Self { file, texts: Vec::new() }
+    }
+
+    /// Takes the variables whose names begin with [`ENV_PREFIX`].
+    ///
+    /// # Errors
+    /// One of them is not UTF-8.
+    pub fn with_env(
+        mut self,
+        vars: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        for (name, value) in vars {
+            let name = name.to_string_lossy().into_owned();
+            let Some(key) = name.strip_prefix(ENV_PREFIX) else { continue };
+            let key = key.to_ascii_lowercase().replace("__", ".");
+            let Ok(text) = value.into_string() else {
+                let text = "is not valid UTF-8".into();
+                return Err(Problem { key, origin: Origin::Env(name).to_string(), text }.into());
+            };
+            self.texts.push(KeyText { key, text, origin: Origin::Env(name) });
+        }
+        Ok(self)
+    }
+
+    /// Sets `key` by a flag. Flags win over everything.
+    pub fn with_flag(mut self, flag: &'static str, key: &str, text: String) -> Self {
+        self.texts.push(KeyText { key: key.to_owned(), text, origin: Origin::Flag(flag) });
+        self
+    }
+
+    /// Reads everything and checks it.
+    ///
+    /// # Errors
+    /// What is wrong, by key, and where that value came from.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let mut base = Figment::from(Layer {
+            origin: Origin::Default,
+            provider: Serialized::defaults(Settings::default()),
+        });
+        if let Some(path) = &self.file {
+            base = base
+                .merge(Layer { origin: Origin::File(path.clone()), provider: Toml::string(&read(path)?) });
+        }
+        let mut verbatim = vec![false; self.texts.len()];
+        loop {
+            let mut figment = base.clone();
+            for (text, &verbatim) in self.texts.iter().zip(&verbatim) {
+                figment =
+                    figment.merge(Layer { origin: text.origin.clone(), provider: text.layer(verbatim) });
+            }
+            let error = match figment.extract::<Settings>() {
+                Ok(settings) => return Config { settings, figment }.checked(),
+                Err(error) => error,
+            };
+            // A text may look like a number and yet be meant as one: a token of digits, say. Only the type that the
+            // settings want can tell, so the value is taken as written when anything else does not fit.
+            let origin = error.metadata.as_ref().and_then(Origin::of);
+            let text = self.texts.iter().position(|text| Some(&text.origin) == origin.as_ref());
+            match text {
+                Some(n) if matches!(error.kind, Kind::InvalidType(..)) && !verbatim[n] => verbatim[n] = true,
+                _ => return Err(explain(error)),
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let origin = Origin::File(path.to_owned()).to_string();
+        Problem { key: String::new(), origin, text: format!("cannot be read: {error}") }.into()
+    })
+}
+
+/// A provider under the name of its [`Origin`], which figment keeps with each value.
+struct Layer<P> {
+    origin: Origin,
+    provider: P,
+}
+
+impl<P: Provider> Provider for Layer<P> {
+    fn metadata(&self) -> Metadata {
+        match &self.origin {
+            Origin::Default => Metadata::named("default"),
+            Origin::File(path) => Metadata::from("file", path.as_path()),
+            Origin::Env(name) => Metadata::from("env", name.as_str()),
+            Origin::Flag(flag) => Metadata::from("flag", *flag),
+        }
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        self.provider.data()
+    }
+}
+
+impl Origin {
+    fn of(metadata: &Metadata) -> Option<Self> {
+        let custom = || metadata.source.as_ref()?.custom();
+        Some(match &*metadata.name {
+            "default" => Self::Default,
+            "file" => Self::File(metadata.source.as_ref()?.file_path()?.to_owned()),
+            "env" => Self::Env(custom()?.to_owned()),
+            "flag" => Self::Flag(super::cli::flag_named(custom()?)?),
+            _ => return None,
+        })
+    }
+}
+
+impl KeyText {
+    fn layer(&self, verbatim: bool) -> Serialized<Value> {
+        let value = if verbatim { Value::from(self.text.as_str()) } else { typed(&self.text) };
+        Serialized::default(&self.key, value)
+    }
+}
+
+/// What a text looks like: a truth value, a number, a list, or just text.
+fn typed(text: &str) -> Value {
+    let trimmed = text.trim();
+    let listed = trimmed.starts_with('[') && trimmed.ends_with(']');
+    match trimmed.parse::<i64>() {
+        Ok(number) => number.into(),
+        Err(_) if trimmed == "true" || trimmed == "false" => (trimmed == "true").into(),
+        Err(_) if listed => trimmed.parse().unwrap_or_else(|_| text.into()),
+        Err(_) => trimmed.parse::<f64>().map_or_else(|_| text.into(), Value::from),
+    }
+}
+
+fn explain(errors: figment::Error) -> ConfigError {
+    let problems = errors.into_iter().map(|error| {
+        let origin =
+            error.metadata.as_ref().and_then(Origin::of).map_or(String::new(), |origin| origin.to_string());
+        let text = match &error.kind {
+            Kind::UnknownField(_, []) => "is an unknown key".into(),
+            Kind::UnknownField(_, known) => format!("is an unknown key; known here: {}", known.join(", ")),
+            kind => kind.to_string(),
+        };
+        Problem { key: error.path.join("."), origin, text }
+    });
+    ConfigError { problems: problems.collect() }
+}
+
+/// A checked configuration.
+#[derive(Clone)]
+pub struct Config {
+    /// The values.
+    pub settings: Settings,
+    figment: Figment,
+}
+
+impl fmt::Debug for Config {
+    // Without the figment, which holds the secrets as they were given.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    fn checked(self) -> Result<Self, ConfigError> {
+        let mut problems = self.settings.check();
+        for problem in &mut problems {
+            problem.origin = self.origin(&problem.key).to_string();
+        }
+        if problems.is_empty() { Ok(self) } else { Err(ConfigError { problems }) }
+    }
+
+    /// Where the value of `key` comes from.
+    pub fn origin(&self, key: &str) -> Origin {
+        self.figment.find_metadata(key).and_then(Origin::of).unwrap_or(Origin::Default)
+    }
+
+    /// The text of `key` as it was given: what a secret really is.
+    pub(super) fn given_text(&self, key: &str) -> Option<String> {
+        self.figment.extract_inner(key).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> (tempfile::TempDir, ConfigSource) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seckill.toml");
+        std::fs::write(&path, text).unwrap();
+        (folder, ConfigSource::new(Some(path)))
+    }
+
+    fn env(vars: &[(&str, &str)]) -> ConfigSource {
+        with_env(ConfigSource::new(None), vars)
+    }
+
+    fn with_env(source: ConfigSource, vars: &[(&str, &str)]) -> ConfigSource {
+        source.with_env(vars.iter().map(|(name, value)| (name.into(), value.into()))).unwrap()
+    }
+
+    fn only_problem(source: &ConfigSource) -> Problem {
+        let problems = source.load().unwrap_err().problems;
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn a_later_place_wins_and_each_value_knows_its_own() {
+        let text = "data_dir = \"from-file\"\n[node]\nid = 1\n[store]\nqueue_orders_max = 100\n";
+        let (folder, source) = file(text);
+        let vars = [("SECKILL__NODE__ID", "2"), ("SECKILL__STORE__QUEUE_ORDERS_MAX", "200"), ("OTHER", "x")];
+        let source = with_env(source, &vars).with_flag("--node-id", "node.id", "3".into());
+        let config = source.load().unwrap();
+        assert_eq!(config.settings.node.id, 3);
+        assert_eq!(config.settings.store.queue_orders_max, 200);
+        assert_eq!(config.settings.data_dir, PathBuf::from("from-file"));
+        assert_eq!(config.origin("node.id"), Origin::Flag("--node-id"));
+        assert_eq!(
+            config.origin("store.queue_orders_max"),
+            Origin::Env("SECKILL__STORE__QUEUE_ORDERS_MAX".into())
+        );
+        assert_eq!(config.origin("data_dir"), Origin::File(folder.path().join("seckill.toml")));
+        assert_eq!(config.origin("log.level"), Origin::Default);
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(ConfigSource::default().load().unwrap().settings, Settings::default());
+    }
+
+    #[test]
+    fn unknown_keys_are_named_with_their_place() {
+        let (_folder, source) = file("[store]\nqueue_orders_mx = 1\n");
+        let problem = only_problem(&source);
+        assert_eq!(problem.key, "store.queue_orders_mx");
+        assert!(problem.origin.ends_with("seckill.toml"), "{problem}");
+        assert!(problem.text.contains("queue_orders_max"), "{problem}");
+
+        let (_folder, source) = file("[stroe]\nqueue_orders_max = 1\n");
+        assert_eq!(only_problem(&source).key, "stroe");
+
+        for (name, key) in
+            [("SECKILL__STORE__QUEUE_ORDERS_MX", "store.queue_orders_mx"), ("SECKILL__TYPO", "typo")]
+        {
+            let problem = only_problem(&env(&[(name, "1")]));
+            assert_eq!((problem.key.as_str(), problem.origin.as_str()), (key, &*format!("env {name}")));
+        }
+    }
+
+    #[test]
+    fn a_text_is_taken_as_the_type_that_the_key_has() {
+        let config = env(&[
+            ("SECKILL__ADMIN__TOKEN", "0123"),
+            ("SECKILL__DATA_DIR", "true"),
+            ("SECKILL__LOG__FORMAT", "json"),
+            ("SECKILL__ADMIN__LISTEN", "[::1]:9091"),
+            ("SECKILL__STORE__QUEUE_ORDERS_MAX", " 7 "),
+            ("SECKILL__EDGE__AUTH__ORIGIN_SECRET", "[quoted]"),
+            ("SECKILL__EDGE__AUTH__JWT__KEY", "00000000000000000000000000000001"),
+            ("SECKILL__EDGE__AUTH__JWT__ALGORITHM", "HS256"),
+            ("SECKILL__EDGE__SALE_STATE__PLATFORMS__WEB", "[sku, state]"),
+            ("SECKILL__CHECKOUT__GATEWAY__SIMULATED__DECLINE_RATE", "0.25"),
+            ("SECKILL__CHECKOUT__METHODS", "[\"card\"]"),
+        ]);
+        let settings = config.load().unwrap().settings;
+        assert!(settings.admin.token.matches(b"0123"));
+        assert_eq!(settings.data_dir, PathBuf::from("true"));
+        assert_eq!(settings.log.format, crate::telemetry::LogFormat::Json);
+        assert_eq!(settings.admin.listen, "[::1]:9091".parse().unwrap());
+        assert_eq!(settings.store.queue_orders_max, 7);
+        assert!(settings.edge.auth.origin_secret.matches(b"[quoted]"));
+        assert!(settings.edge.auth.jwt.unwrap().key.matches(b"00000000000000000000000000000001"));
+        assert_eq!(settings.edge.sale_state.platforms["web"], ["sku", "state"]);
+        assert_eq!(settings.edge.sale_state.platforms.len(), 2);
+        assert_eq!(settings.checkout.gateway.simulated.decline_rate, 0.25);
+        assert_eq!(settings.checkout.methods, ["card"]);
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_names_its_key_and_place() {
+        for value in ["many", "-1", "1.5", "true", "99999999999999999999"] {
+            let problem = only_problem(&env(&[("SECKILL__STORE__QUEUE_ORDERS_MAX", value)]));
+            assert_eq!(problem.key, "store.queue_orders_max", "{value}");
+            assert_eq!(problem.origin, "env SECKILL__STORE__QUEUE_ORDERS_MAX", "{value}");
+        }
+        let problem = only_problem(&env(&[("SECKILL__ADMIN", "1")]));
+        assert_eq!(problem.key, "admin");
+    }
+
+    #[test]
+    fn everything_out_of_range_is_reported_at_once() {
+        let source = env(&[
+            ("SECKILL__NODE__ID", "1024"),
+            ("SECKILL__STORE__QUEUE_ORDERS_MAX", "0"),
+            ("SECKILL__ADMISSION__BUYER_BURST", "0"),
+            ("SECKILL__TELEMETRY__INTERVAL_MS", "1"),
+            ("SECKILL__LOG__LEVEL", "loud"),
+            ("SECKILL__DATA_DIR", ""),
+            ("SECKILL__ADMIN__LISTEN", "0.0.0.0:9090"),
+            ("SECKILL__EDGE__LISTEN", "0.0.0.0:8080"),
+            ("SECKILL__CHECKOUT__WAIT_MS", "0"),
+            ("SECKILL__LEDGER__SALES_MAX", "0"),
+            ("SECKILL__SQLITE__READERS", "0"),
+        ]);
+        let problems = source.load().unwrap_err().problems;
+        let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            [
+                "data_dir",
+                "node.id",
+                "edge.auth.origin_secret",
+                "admission.buyer_burst",
+                "ledger.sales_max",
+                "store.queue_orders_max",
+                "sqlite.readers",
+                "admin.token",
+                "telemetry.interval_ms",
+                "log.level",
+                "checkout.wait_ms"
+            ]
+        );
+        assert_eq!(problems[1].origin, "env SECKILL__NODE__ID");
+        assert_eq!(problems[7].origin, "default");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_or_parsed_is_named() {
+        let missing = only_problem(&ConfigSource::new(Some("no/such.toml".into())));
+        assert_eq!(missing.origin, "file no/such.toml");
+        let (_folder, source) = file("[store\n");
+        let broken = only_problem(&source);
+        assert!(broken.origin.ends_with("seckill.toml"), "{broken}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_not_utf_8_is_named() {
+        use std::os::unix::ffi::OsStringExt;
+        let vars = [("SECKILL__DATA_DIR".into(), OsString::from_vec(vec![0xff]))];
+        let error = ConfigSource::new(None).with_env(vars).unwrap_err();
+        assert_eq!(error.problems[0].key, "data_dir");
+    }
+}

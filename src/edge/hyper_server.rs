@@ -1,0 +1,475 @@
+//! The conformant front end: `hyper`, one single-threaded runtime a core, each with a listener of its own.
+//!
+//! The kernel spreads new connections over the listeners (`SO_REUSEPORT`); a connection stays on its thread, and nothing
+//! on its way is shared with another one. A request costs no allocation beyond its body and one header value: the
+//! request's header map becomes the answer's.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use super::Application;
+use super::clock::Clock;
+use super::problem::{self, ProblemAnswer};
+use super::pulse::{Order, Pulse, Pulses, Wait, WaitLimits};
+use super::reply::{Reply, retry_after_s};
+use super::request::{Head, Request, RequestId, echoable};
+use super::settings::{EdgeSettings, StartError};
+use crate::domain::Nanos;
+use crate::telemetry::Telemetry;
+
+const BACKLOG: i32 = 4096;
+/// Refused connections that a thread keeps open at once so that they can read why.
+const REFUSED_OPEN_MAX: usize = 256;
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const X_B3_TRACEID: HeaderName = HeaderName::from_static("x-b3-traceid");
+
+/// The running front end.
+#[derive(Debug)]
+pub struct HyperServer {
+    addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    threads: Vec<std::thread::JoinHandle<usize>>,
+}
+
+impl HyperServer {
+    /// Listens, and starts the serving threads.
+    ///
+    /// # Errors
+    /// The address is taken or not ours, or a thread cannot be started.
+    pub fn start<A: Application>(
+        settings: &EdgeSettings,
+        clock: Clock,
+        telemetry: Arc<Telemetry>,
+        application: Arc<A>,
+    ) -> Result<Self, StartError> {
+        let listeners = listen(settings.listen, settings.serving_threads())
+            .map_err(|source| StartError::Listen { listen: settings.listen, source })?;
+        let addr = listeners[0]
+            .local_addr()
+            .map_err(|source| StartError::Listen { listen: settings.listen, source })?;
+        let (stop, stopped) = watch::channel(false);
+        let mut threads = Vec::with_capacity(listeners.len());
+        for (home, listener) in listeners.into_iter().enumerate() {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(StartError::Thread)?;
+            let seat = (settings.clone(), Arc::clone(&telemetry), Arc::clone(&application), stopped.clone());
+            let thread = std::thread::Builder::new().name(format!("edge-{home}")).spawn(move || {
+                let (settings, telemetry, application, stopped) = seat;
+                let core = Rc::new(Core::new(&settings, clock, telemetry, application, home));
+                LocalSet::new().block_on(&runtime, core.run(listener, stopped))
+            });
+            threads.push(thread.map_err(StartError::Thread)?);
+        }
+        Ok(Self { addr, stop, threads })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Stops accepting, lets requests in flight finish, and closes. Returns how many connections had to be cut because
+    /// they took longer than `drain_ms`. Blocks the calling thread.
+    pub fn drain(self) -> usize {
+        self.stop.send_replace(true);
+        self.threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
+    }
+}
+
+/// One listener for each thread, all on the same address.
+fn listen(addr: SocketAddr, threads: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    let socket = |addr: SocketAddr| {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        io::Result::Ok(socket)
+    };
+    // Without this look, a second engine of the same user would share the port and take every second buyer.
+    let alone = socket(addr)?;
+    alone.bind(&addr.into())?;
+    let addr = alone.local_addr()?.as_socket().unwrap_or(addr);
+    drop(alone);
+    (0..threads)
+        .map(|_| {
+            let socket = socket(addr)?;
+            socket.set_reuse_port(true)?;
+            // Inherited by the accepted sockets: one call here instead of one a connection.
+            socket.set_tcp_nodelay(true)?;
+            socket.set_nonblocking(true)?;
+            socket.bind(&addr.into())?;
+            socket.listen(BACKLOG)?;
+            Ok(socket.into())
+        })
+        .collect()
+}
+
+/// One serving thread.
+struct Core<A> {
+    application: Arc<A>,
+    telemetry: Arc<Telemetry>,
+    clock: Clock,
+    home: usize,
+    http: http1::Builder,
+    pulses: Pulses,
+    refused_open: Cell<usize>,
+    connections_max: u64,
+    body_bytes_max: usize,
+    body_read_timeout: Duration,
+    drain: Duration,
+}
+
+impl<A: Application> Core<A> {
+    fn new(
+        settings: &EdgeSettings,
+        clock: Clock,
+        telemetry: Arc<Telemetry>,
+        application: Arc<A>,
+        home: usize,
+    ) -> Self {
+        let mut http = http1::Builder::new();
+        http.half_close(true)
+            .keep_alive(settings.keep_alive)
+            .header_read_timeout(None)
+            .max_buf_size(settings.header_bytes_max)
+            // Answers are small: one contiguous write beats two pieces.
+            .writev(false);
+        // hyper has room for 100 on the stack, and takes the heap as soon as it is told a number.
+        if settings.headers_max != 100 {
+            http.max_headers(settings.headers_max);
+        }
+        Self {
+            application,
+            telemetry,
+            clock,
+            home,
+            http,
+            pulses: Pulses::new(WaitLimits {
+                idle: Duration::from_millis(settings.idle_timeout_ms),
+                header: Duration::from_millis(settings.header_read_timeout_ms),
+            }),
+            refused_open: Cell::new(0),
+            connections_max: settings.connections_max as u64,
+            body_bytes_max: settings.body_bytes_max,
+            body_read_timeout: Duration::from_millis(settings.body_read_timeout_ms),
+            drain: Duration::from_millis(settings.drain_ms),
+        }
+    }
+
+    /// Serves until told to stop, then drains. Returns how many connections were cut.
+    async fn run(
+        self: Rc<Self>,
+        listener: std::net::TcpListener,
+        mut stopped: watch::Receiver<bool>,
+    ) -> usize {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, home = self.home, "the listener cannot be registered");
+                return 0;
+            }
+        };
+        let core = Rc::clone(&self);
+        tokio::task::spawn_local(async move { core.pulses.sweep().await });
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => self.take(stream),
+                    Err(error) => Self::wait_out(&error).await,
+                },
+                _ = stopped.wait_for(|stop| *stop) => break,
+            }
+        }
+        // Connections that the kernel has already accepted for us hold requests that somebody waits for.
+        while let Ok(accepted) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+            if let Ok((stream, _)) = accepted {
+                self.take(stream);
+            }
+        }
+        drop(listener);
+        self.drain().await
+    }
+
+    /// Out of descriptors or memory: a pause lets others close theirs. Anything else concerns one connection only.
+    async fn wait_out(error: &io::Error) {
+        if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+            tracing::warn!(%error, "cannot accept connections for now");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn drain(&self) -> usize {
+        const LOOK_EVERY: Duration = Duration::from_millis(10);
+        let give_up = tokio::time::Instant::now() + self.drain;
+        // Requests that were sent before we stopped are still being read.
+        tokio::time::sleep(LOOK_EVERY).await;
+        self.pulses.tell_all(Order::Finish);
+        while self.pulses.open() > 0 && tokio::time::Instant::now() < give_up {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let cut = self.pulses.open();
+        self.pulses.tell_all(Order::Drop);
+        cut
+    }
+
+    fn take(self: &Rc<Self>, stream: TcpStream) {
+        if self.telemetry.edge_connections.value() >= self.connections_max {
+            self.telemetry.edge_connections_refused.increment();
+            if self.refused_open.get() < REFUSED_OPEN_MAX {
+                self.refused_open.update(|open| open + 1);
+                let core = Rc::clone(self);
+                tokio::task::spawn_local(async move {
+                    refuse(stream).await;
+                    core.refused_open.update(|open| open - 1);
+                });
+            }
+            return;
+        }
+        let core = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let _counted = core.telemetry.edge_connections.enter();
+            core.serve(stream).await;
+        });
+    }
+
+    async fn serve(&self, stream: TcpStream) {
+        let pulse = self.pulses.start();
+        let io = Connection { stream: TokioIo::new(stream), pulse: Rc::clone(&pulse), sent_end: false };
+        let service = service_fn(|request| self.answer(request, &pulse));
+        let mut connection = pin!(self.http.serve_connection(io, service));
+        let mut begun = false;
+        poll_fn(|context| {
+            if !begun {
+                pulse.belongs_to(context.waker());
+                begun = true;
+            }
+            match pulse.order() {
+                Order::Serve => {}
+                Order::Finish => {
+                    connection.as_mut().graceful_shutdown();
+                    pulse.followed();
+                }
+                Order::Drop => return Poll::Ready(()),
+            }
+            // How a connection ends (reset, malformed, half a request) is the client's affair: hyper has answered what
+            // can be answered.
+            connection.as_mut().poll(context).map(|_| ())
+        })
+        .await;
+    }
+
+    async fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+        pulse: &Pulse,
+    ) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
+        pulse.waits_for(Wait::Answer);
+        let arrived = self.clock.now();
+        let (parts, body) = request.into_parts();
+        let head = Head::read(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+        let id = RequestId::of(&head);
+        let mut reply = match self.checked_body(&head, parts.version, body).await {
+            Ok(body) => {
+                let request = Request {
+                    method: parts.method.as_str(),
+                    path: parts.uri.path(),
+                    head,
+                    body: &body,
+                    id,
+                    arrived,
+                    home: self.home,
+                };
+                self.application.answer(&request).await
+            }
+            Err(answer) => answer.reply(&id).closing(),
+        };
+        // hyper believes a Transfer-Encoding over a Content-Length and hides the latter. Whoever frames by length
+        // would take the rest of the bytes for another request, so nothing is read after such a request.
+        reply.close |= head.transfer_encoding.is_some();
+
+        let echoes = [
+            (X_REQUEST_ID, Some(id.as_str())),
+            (TRACEPARENT, echoable(head.traceparent)),
+            (X_B3_TRACEID, echoable(head.b3_trace_id)),
+        ]
+        .map(|(name, value)| (name, value.and_then(|value| HeaderValue::from_str(value).ok())));
+        let response = written(reply, echoes, parts.headers);
+        pulse.waits_for(Wait::Request);
+        Ok(response)
+    }
+
+    /// Refuses what is malformed, and reads the body if there is one.
+    async fn checked_body(
+        &self,
+        head: &Head<'_>,
+        version: Version,
+        body: Incoming,
+    ) -> Result<Bytes, ProblemAnswer> {
+        head.check(version == Version::HTTP_10)?;
+        if body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        if body.size_hint().lower() > self.body_bytes_max as u64 {
+            return Err(self.too_large());
+        }
+        match tokio::time::timeout(self.body_read_timeout, self.read(body)).await {
+            Ok(read) => read,
+            Err(_late) => Err(problem::BODY_TIMEOUT.answer()),
+        }
+    }
+
+    async fn read(&self, mut body: Incoming) -> Result<Bytes, ProblemAnswer> {
+        let mut first = Bytes::new();
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame
+                .map_err(|_| problem::BAD_REQUEST.detailed("The body ended early or is not well framed."))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if first.len() + whole.len() + data.len() > self.body_bytes_max {
+                return Err(self.too_large());
+            }
+            // Nearly always the body is one piece, and stays where it was read.
+            if first.is_empty() && whole.is_empty() {
+                first = data;
+            } else {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+                whole.extend_from_slice(&data);
+            }
+        }
+        Ok(if whole.is_empty() { first } else { whole.freeze() })
+    }
+
+    fn too_large(&self) -> ProblemAnswer {
+        problem::BODY_TOO_LARGE.answer().number("body_bytes_max", self.body_bytes_max as u32)
+    }
+}
+
+/// The answer as hyper takes it, in the header map that the request came in.
+fn written(
+    reply: Reply,
+    echoes: [(HeaderName, Option<HeaderValue>); 3],
+    mut headers: HeaderMap,
+) -> hyper::Response<Full<Bytes>> {
+    headers.clear();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content.media_type()));
+    for (name, value) in echoes {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
+    for field in &reply.fields {
+        let (name, value) = field.written();
+        headers.insert(name, value);
+    }
+    if reply.close {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let mut response = hyper::Response::new(Full::new(reply.body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Says that there are too many connections, and waits a moment for the other side to read it.
+async fn refuse(stream: TcpStream) {
+    let reply = problem::OVERLOADED
+        .detailed("The engine has as many connections as it may have.")
+        .reply(&RequestId::of(&Head::default()));
+    let mut answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {}\r\nretry-after: {}\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n",
+        reply.content.media_type(),
+        retry_after_s(Nanos::SECOND),
+        reply.body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&reply.body);
+    // A socket that was just opened takes this much at once.
+    let _ = stream.try_write(&answer);
+    let _ = SockRef::from(&stream).shutdown(std::net::Shutdown::Write);
+    let mut unread = [0; 1024];
+    let read_to_the_end = async {
+        while stream.readable().await.is_ok() {
+            match stream.try_read(&mut unread) {
+                Ok(0) => break,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => break,
+                _ => {}
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(500), read_to_the_end).await;
+}
+
+/// A socket that tells the [`Pulse`] when bytes arrive, and closes in the order that loses no answer.
+struct Connection {
+    stream: TokioIo<TcpStream>,
+    pulse: Rc<Pulse>,
+    sent_end: bool,
+}
+
+impl Read for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let read = ready!(Pin::new(&mut this.stream).poll_read(context, buffer));
+        if this.pulse.wait() == Wait::Request {
+            this.pulse.waits_for(Wait::Header);
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl Write for Connection {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    /// Ends our side, then reads what still comes until the other side ends too. Closing a socket that holds unread
+    /// bytes resets it, and a reset can destroy the answer before it is read.
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.sent_end {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            this.sent_end = true;
+            this.pulse.waits_for(Wait::Close);
+        }
+        let mut unread = [0; 1024];
+        loop {
+            let mut buffer = ReadBuf::new(&mut unread);
+            let read = ready!(Pin::new(this.stream.inner_mut()).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}

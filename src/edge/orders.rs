@@ -1,0 +1,230 @@
+//! `/orders/{id}`: looking up, paying for and cancelling an order. Only its buyer knows that it exists.
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::data_plane::{DataPlane, store_is_away, tenant};
+use super::json::{JsonObject, json_object};
+use super::problem::{self, Problem, ProblemAnswer};
+use super::reply::{Field, Reply, retry_after_s};
+use super::request::Request;
+use crate::admission::{LiveSale, Placed};
+use crate::checkout::{CancelAnswer, PayAnswer};
+use crate::domain::{Cents, EpochMs, Nanos, Order, OrderId, OrderStatus, Units};
+use crate::telemetry::{Outcome, Path};
+
+/// An order as its buyer sees it.
+#[derive(Debug)]
+pub(super) struct OrderView<'a> {
+    sale: &'a LiveSale,
+    order_id: OrderId,
+    buyer: &'a str,
+    quantity: Units,
+    amount: Cents,
+    status: OrderStatus,
+    created_at: EpochMs,
+    pay_before: EpochMs,
+    paid_at: Option<EpochMs>,
+}
+
+impl<'a> OrderView<'a> {
+    /// An order the moment it became durable.
+    pub(super) fn of_placed(sale: &'a LiveSale, buyer: &'a str, placed: &Placed) -> Self {
+        Self {
+            sale,
+            order_id: placed.order_id,
+            buyer,
+            quantity: placed.quantity,
+            amount: placed.amount,
+            status: OrderStatus::PrePay,
+            created_at: placed.created_at,
+            pay_before: placed.pay_before,
+            paid_at: None,
+        }
+    }
+
+    /// An order of the store.
+    pub(super) fn of_order(sale: &'a LiveSale, order: &'a Order) -> Self {
+        let placed = &order.placed;
+        Self {
+            sale,
+            order_id: placed.id,
+            buyer: placed.buyer.as_str(),
+            quantity: placed.quantity,
+            amount: placed.amount,
+            status: order.status,
+            created_at: placed.created_at,
+            pay_before: placed.pay_before,
+            paid_at: order.paid_at,
+        }
+    }
+
+    /// The order object of the API.
+    pub(super) fn object(&self) -> Vec<u8> {
+        let mut object = JsonObject::with_capacity(384);
+        object
+            .order_id("order_id", self.order_id)
+            .text("tenant", self.sale.key.tenant())
+            .text("campaign", self.sale.key.campaign())
+            .text("sku", self.sale.key.sku())
+            .text("buyer", self.buyer)
+            .number("quantity", self.quantity)
+            .number("amount_cents", self.amount.0)
+            .text("currency", self.sale.terms.currency.as_str())
+            .text("status", self.status.as_str())
+            .time("created_at", self.created_at)
+            .time("pay_before", self.pay_before);
+        match self.paid_at {
+            Some(paid_at) => object.time("paid_at", paid_at),
+            None => object.null("paid_at"),
+        };
+        object.finish()
+    }
+}
+
+/// What a checkout's body says.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct CheckoutBody {
+    payment_method: String,
+}
+
+impl CheckoutBody {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for whoever sent it.
+    pub fn parse(body: &[u8]) -> Result<Self, String> {
+        json_object(body)
+            .map_err(|error| format!("The body must be {{\"payment_method\":\"...\"}}: {error}."))
+    }
+}
+
+impl DataPlane {
+    /// Looks an order up.
+    pub(super) async fn order(&self, request: &Request<'_>, id: &str) -> Reply {
+        match self.own_order(request, id).await {
+            Ok(order) => self.order_reply(request, StatusCode::OK, Outcome::Served, &order),
+            Err(answer) => answer.reply(&request.id),
+        }
+    }
+
+    /// The order with this id, if it is the asking buyer's.
+    pub(super) async fn own_order(&self, request: &Request<'_>, id: &str) -> Result<Order, ProblemAnswer> {
+        let tenant = tenant(request)?;
+        let buyer = self.buyer(request)?;
+        let id: OrderId = id.parse().map_err(|_| problem::UNKNOWN_ORDER.answer())?;
+        let found = self
+            .desk
+            .order_of(tenant, buyer.name().as_str(), id)
+            .await
+            .map_err(|error| store_is_away(&error))?;
+        found.ok_or_else(|| problem::UNKNOWN_ORDER.answer())
+    }
+
+    /// An answer that is the order.
+    pub(super) fn order_reply(
+        &self,
+        request: &Request<'_>,
+        status: StatusCode,
+        outcome: Outcome,
+        order: &Order,
+    ) -> Reply {
+        let sales = self.admission.board().sales();
+        match sales.by_id(order.placed.sale) {
+            Some(sale) => Reply::json(status, outcome, OrderView::of_order(sale, order).object()),
+            None => problem::UNKNOWN_ORDER.reply(&request.id),
+        }
+    }
+
+    /// Pays for an order.
+    pub(super) async fn checkout(&self, request: &Request<'_>, id: &str) -> Reply {
+        let reply = match self.try_checkout(request, id).await {
+            Ok(reply) => reply,
+            Err(answer) => answer.reply(&request.id),
+        };
+        self.record(request, Path::Checkout, reply.outcome);
+        reply
+    }
+
+    async fn try_checkout(&self, request: &Request<'_>, id: &str) -> Result<Reply, ProblemAnswer> {
+        let body =
+            CheckoutBody::parse(request.body).map_err(|wrong| problem::BAD_REQUEST.detailed(&wrong))?;
+        let order = self.own_order(request, id).await?;
+        let pay_before = order.placed.pay_before;
+        Err(match self.checkout.pay(order, &body.payment_method).await {
+            PayAnswer::Paid(order) => {
+                return Ok(self.order_reply(request, StatusCode::OK, Outcome::Paid, &order));
+            }
+            PayAnswer::Paying(order) => {
+                return Ok(self
+                    .order_reply(request, StatusCode::ACCEPTED, Outcome::Paying, &order)
+                    .with(Field::Location(order.placed.id))
+                    .with(Field::RetryAfter(retry_after_s(Nanos::SECOND))));
+            }
+            PayAnswer::Declined { reason } => {
+                problem::PAYMENT_DECLINED.answer().text("reason", &reason).time("pay_before", pay_before)
+            }
+            PayAnswer::RiskRejected { reason } => {
+                problem::RISK_REJECTED.answer().text("reason", &reason).time("pay_before", pay_before)
+            }
+            PayAnswer::Expired => problem::ORDER_EXPIRED.answer().time("pay_before", pay_before),
+            PayAnswer::Cancelled => problem::ORDER_CANCELLED.answer(),
+            PayAnswer::Rejected => problem::ORDER_REJECTED.answer(),
+            PayAnswer::Pending => come_back(&problem::ORDER_PENDING, Nanos::SECOND),
+            PayAnswer::MethodNotAllowed => problem::PAYMENT_METHOD_NOT_ALLOWED.answer(),
+            PayAnswer::Unavailable { retry_after_ms } => {
+                come_back(&problem::PAYMENT_UNAVAILABLE, nanos(retry_after_ms))
+            }
+        })
+    }
+
+    /// Gives an order up.
+    pub(super) async fn cancel(&self, request: &Request<'_>, id: &str) -> Reply {
+        match self.try_cancel(request, id).await {
+            Ok(reply) => reply,
+            Err(answer) => answer.reply(&request.id),
+        }
+    }
+
+    async fn try_cancel(&self, request: &Request<'_>, id: &str) -> Result<Reply, ProblemAnswer> {
+        let order = self.own_order(request, id).await?;
+        Err(match self.checkout.cancel(order).await {
+            CancelAnswer::Cancelled(order) => {
+                return Ok(self.order_reply(request, StatusCode::OK, Outcome::Served, &order));
+            }
+            CancelAnswer::AlreadyPaid => problem::ORDER_PAID.answer(),
+            CancelAnswer::PaymentInProgress => come_back(&problem::PAYMENT_IN_PROGRESS, Nanos::SECOND),
+            CancelAnswer::Expired => problem::ORDER_EXPIRED.answer(),
+            CancelAnswer::Rejected => problem::ORDER_REJECTED.answer(),
+            CancelAnswer::Pending => come_back(&problem::ORDER_PENDING, Nanos::SECOND),
+            CancelAnswer::Unavailable { retry_after_ms } => {
+                come_back(&problem::OVERLOADED, nanos(retry_after_ms))
+            }
+        })
+    }
+}
+
+/// A refusal that time cures.
+fn come_back(problem: &Problem, wait: Nanos) -> ProblemAnswer {
+    problem.answer().with(Field::RetryAfter(retry_after_s(wait)))
+}
+
+fn nanos(ms: u64) -> Nanos {
+    Nanos(ms.saturating_mul(1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkout_names_its_payment_method() {
+        let body = CheckoutBody::parse(br#" {"payment_method":"card"} "#).unwrap();
+        assert_eq!(body.payment_method, "card");
+        for bad in ["", "{}", r#"["card"]"#, r#"{"payment_method":1}"#, r#"{"payment_method":"card","x":1}"#]
+        {
+            assert!(CheckoutBody::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! `POST /seckill/{campaign}/{sku}`: from the request to the decision, and from the decision to the durable order.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::data_plane::{DataPlane, store_is_away, tenant};
+use super::identity::Buyer;
+use super::json::{JsonObject, json_object};
+use super::orders::OrderView;
+use super::problem::{self, ProblemAnswer};
+use super::reply::{Field, Reply, retry_after_s};
+use super::request::Request;
+use crate::admission::{Accepted, LiveSale, Placed, Purchase, Settlement, Ticket};
+use crate::domain::{BuyerName, KeyName, Nanos, OrderId, Rejection, Units};
+use crate::telemetry::{Outcome, Path};
+
+/// What a purchase's body says.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct PurchaseBody {
+    /// Units asked for. No body, or none in it, asks for one.
+    #[serde(default = "one")]
+    quantity: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+impl PurchaseBody {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for whoever sent it.
+    pub fn parse(body: &[u8]) -> Result<Self, String> {
+        if body.is_empty() {
+            return Ok(Self { quantity: one() });
+        }
+        json_object(body).map_err(|error| format!("The body must be empty or {{\"quantity\":n}}: {error}."))
+    }
+
+    /// Units asked for. A number that no stock has is as good as the largest.
+    fn quantity(&self) -> Units {
+        Units::try_from(self.quantity).unwrap_or(Units::MAX)
+    }
+}
+
+/// A purchase that has, or may be getting, an order.
+struct Decided<'a> {
+    accepted: Accepted,
+    sale: Arc<LiveSale>,
+    buyer: Buyer<'a>,
+}
+
+impl DataPlane {
+    /// Decides, then waits for the order to be durable if there is one.
+    pub(super) async fn purchase(&self, request: &Request<'_>, campaign: &str, sku: &str) -> Reply {
+        let decided = self.decide(request, campaign, sku).map_err(|answer| answer.reply(&request.id));
+        let outcome = match &decided {
+            Ok(Decided { accepted: Accepted::Placed(_), .. }) => Outcome::Won,
+            Ok(Decided { accepted: Accepted::InFlight { replay: false, .. }, .. }) => {
+                Outcome::AlreadyPurchased
+            }
+            Ok(_) => Outcome::Replayed,
+            Err(reply) => reply.outcome,
+        };
+        self.record(request, Path::Seckill, outcome);
+        match decided {
+            Err(reply) => reply,
+            Ok(Decided { accepted, sale, buyer }) => match accepted {
+                Accepted::Placed(placed) => self.placed(request, &sale, buyer.name(), placed).await,
+                Accepted::InFlight { order_id, replay, ticket } => {
+                    self.in_flight(request, &sale, buyer.name(), order_id, replay, &ticket).await
+                }
+                Accepted::Replay { order_id } => self.replay(request, &sale, buyer.name(), order_id).await,
+            },
+        }
+    }
+
+    /// The whole decision; nothing in it waits.
+    fn decide<'a>(
+        &self,
+        request: &Request<'a>,
+        campaign: &str,
+        sku: &str,
+    ) -> Result<Decided<'a>, ProblemAnswer> {
+        let body =
+            PurchaseBody::parse(request.body).map_err(|wrong| problem::BAD_REQUEST.detailed(&wrong))?;
+        let idempotency_key = idempotency_key(request)?;
+        let tenant = tenant(request)?;
+        let sales = self.admission.board().sales();
+        let sale = sales.by_name(tenant, campaign, sku).ok_or_else(|| problem::UNKNOWN_SALE.answer())?;
+        let buyer = self.buyer(request)?;
+        let purchase = Purchase { buyer: buyer.name(), quantity: body.quantity(), idempotency_key };
+        match self.admission.purchase(sale, &purchase, request.home, request.arrived) {
+            Ok(accepted) => Ok(Decided { accepted, sale: Arc::clone(sale), buyer }),
+            Err(rejection) => Err(refused(&rejection, request)),
+        }
+    }
+
+    /// The winner's own request.
+    async fn placed(
+        &self,
+        request: &Request<'_>,
+        sale: &LiveSale,
+        buyer: BuyerName<'_>,
+        placed: Placed,
+    ) -> Reply {
+        let settled = tokio::time::timeout(self.ack_wait, placed.ticket.settled()).await;
+        let (outcome, reply) = match settled {
+            Ok(Settlement::Durable) => {
+                let order = OrderView::of_placed(sale, buyer.as_str(), &placed).object();
+                let reply = Reply::json(StatusCode::CREATED, Outcome::Durable, order);
+                (Outcome::Durable, reply.with(Field::Location(placed.order_id)))
+            }
+            Ok(settlement) => {
+                (Outcome::Overloaded, not_stored(settlement, placed.order_id).reply(&request.id))
+            }
+            Err(_late) => (Outcome::Pending, pending(placed.order_id)),
+        };
+        self.record(request, Path::Order, outcome);
+        reply
+    }
+
+    /// A further click while the buyer's order is on its way: what becomes of the order answers it.
+    async fn in_flight(
+        &self,
+        request: &Request<'_>,
+        sale: &LiveSale,
+        buyer: BuyerName<'_>,
+        order_id: OrderId,
+        replay: bool,
+        ticket: &Ticket,
+    ) -> Reply {
+        match tokio::time::timeout(self.ack_wait, ticket.settled()).await {
+            Ok(Settlement::Durable) if replay => self.replay(request, sale, buyer, order_id).await,
+            Ok(Settlement::Durable) => {
+                refused(&Rejection::AlreadyPurchased { order_id }, request).reply(&request.id)
+            }
+            Ok(settlement) => not_stored(settlement, order_id).reply(&request.id),
+            Err(_late) => pending(order_id),
+        }
+    }
+
+    /// The same request again: the first answer's order, as it is now.
+    async fn replay(
+        &self,
+        request: &Request<'_>,
+        sale: &LiveSale,
+        buyer: BuyerName<'_>,
+        order_id: OrderId,
+    ) -> Reply {
+        match self.desk.order_of(sale.key.tenant(), buyer.as_str(), order_id).await {
+            Ok(Some(order)) => {
+                let order = OrderView::of_order(sale, &order).object();
+                Reply::json(StatusCode::OK, Outcome::Replayed, order).with(Field::Location(order_id))
+            }
+            Ok(None) => problem::UNKNOWN_ORDER.answer().order(order_id).reply(&request.id),
+            Err(error) => store_is_away(&error).reply(&request.id),
+        }
+    }
+}
+
+fn idempotency_key<'a>(request: &Request<'a>) -> Result<Option<KeyName<'a>>, ProblemAnswer> {
+    let Some(key) = request.head.idempotency_key else { return Ok(None) };
+    let key = std::str::from_utf8(key).unwrap_or_default();
+    KeyName::new(key).map(Some).map_err(|rule| problem::BAD_REQUEST.detailed(&format!("{rule}.")))
+}
+
+/// 202: the order exists and is not durable yet.
+fn pending(order_id: OrderId) -> Reply {
+    let mut object = JsonObject::with_capacity(64);
+    object.order_id("order_id", order_id).text("status", "pending");
+    Reply::json(StatusCode::ACCEPTED, Outcome::Pending, object.finish())
+        .with(Field::Location(order_id))
+        .with(Field::RetryAfter(retry_after_s(Nanos::SECOND)))
+}
+
+/// 503: the store refused the order, or failed while it had it.
+fn not_stored(settlement: Settlement, order_id: OrderId) -> ProblemAnswer {
+    let answer = match settlement {
+        Settlement::Unknown => problem::OVERLOADED
+            .detailed("The store failed while it had the order. Look the order up later before buying again.")
+            .order(order_id),
+        _ => problem::OVERLOADED.answer(),
+    };
+    answer.with(Field::RetryAfter(retry_after_s(Nanos::SECOND)))
+}
+
+/// The answer to a rejection, with its cure.
+fn refused(rejection: &Rejection, request: &Request<'_>) -> ProblemAnswer {
+    match *rejection {
+        Rejection::SoldOut => problem::SOLD_OUT.answer(),
+        Rejection::UnknownSale => problem::UNKNOWN_SALE.answer(),
+        Rejection::IdempotencyKeyReused => problem::IDEMPOTENCY_KEY_REUSED.answer(),
+        Rejection::QuantityNotAllowed { per_buyer_limit } => {
+            problem::QUANTITY_NOT_ALLOWED.answer().number("per_buyer_limit", per_buyer_limit)
+        }
+        Rejection::AlreadyPurchased { order_id } => problem::ALREADY_PURCHASED.answer().order(order_id),
+        Rejection::NotStarted { starts_at } => {
+            let wait_ms = starts_at.ms_since(request.arrived.wall).max(0) as u64;
+            problem::SALE_NOT_STARTED
+                .answer()
+                .time("starts_at", starts_at)
+                .time("server_time", request.arrived.wall)
+                .with(Field::RetryAfter(retry_after_s(Nanos(wait_ms.saturating_mul(1_000_000)))))
+        }
+        Rejection::Paused => {
+            problem::SALE_PAUSED.answer().with(Field::RetryAfter(retry_after_s(Nanos(5 * Nanos::SECOND.0))))
+        }
+        Rejection::Ended => problem::SALE_ENDED.answer(),
+        Rejection::RateLimited { scope, rate, retry_after } => {
+            let wait_s = retry_after_s(retry_after);
+            problem::RATE_LIMITED
+                .answer()
+                .with(Field::RetryAfter(wait_s))
+                .with(Field::RateLimit { scope, wait_s })
+                .with(Field::RateLimitPolicy { scope, rate })
+        }
+        Rejection::Overloaded => {
+            problem::OVERLOADED.answer().with(Field::RetryAfter(retry_after_s(Nanos::SECOND)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_empty_or_says_the_quantity() {
+        for (body, quantity) in [
+            ("", 1),
+            ("{}", 1),
+            (r#"{"quantity":3}"#, 3),
+            (" {\"quantity\" : 0}\n", 0),
+            (r#"{"quantity":18446744073709551615}"#, Units::MAX),
+        ] {
+            assert_eq!(PurchaseBody::parse(body.as_bytes()).unwrap().quantity(), quantity, "{body}");
+        }
+        let bad = [
+            "x",
+            "[1]",
+            r#"{"quantity":-1}"#,
+            r#"{"quantity":1.5}"#,
+            r#"{"quantity":"1"}"#,
+            r#"{"qty":1}"#,
+            r#"{"quantity":1}{"quantity":2}"#,
+            r#"{"quantity":1,"quantity":2}"#,
+            r#"{"quantity":18446744073709551616}"#,
+            "\u{feff}{}",
+        ];
+        for body in bad {
+            assert!(PurchaseBody::parse(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+}

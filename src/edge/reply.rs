@@ -1,0 +1,159 @@
+//! An answer, before a front end writes it.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use smallvec::SmallVec;
+
+use super::chance;
+use crate::domain::{Nanos, OrderId, Rate, RateScope};
+use crate::telemetry::Outcome;
+
+/// What a handler answers.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// How it is counted.
+    pub outcome: Outcome,
+    /// The body's media type.
+    pub content: Content,
+    /// The body.
+    pub body: Bytes,
+    /// Header fields beside those that every answer has.
+    pub fields: SmallVec<[Field; 2]>,
+    /// Whether the connection ends with this answer.
+    pub close: bool,
+}
+
+/// The media types of bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// `application/json`
+    Json,
+    /// `application/problem+json` (RFC 9457)
+    Problem,
+}
+
+impl Content {
+    /// The media type.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Problem => "application/problem+json",
+        }
+    }
+}
+
+/// A header field of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// Where the order is.
+    Location(OrderId),
+    /// When to come back, in seconds.
+    RetryAfter(u32),
+    /// The methods of this path.
+    Allow(&'static str),
+    /// How the buyer proves who it is.
+    WwwAuthenticate(&'static str),
+    /// How long the answer may be kept.
+    CacheControl(HeaderValue),
+    /// On which request fields the answer depends.
+    Vary(&'static str),
+    /// How much of the rate is left: nothing, for this many seconds.
+    RateLimit {
+        /// Whose rate it is.
+        scope: RateScope,
+        /// Until there is something left again.
+        wait_s: u32,
+    },
+    /// The rate itself.
+    RateLimitPolicy {
+        /// Whose rate it is.
+        scope: RateScope,
+        /// The rate.
+        rate: Rate,
+    },
+}
+
+impl Field {
+    /// Name and value as they are written.
+    pub fn written(&self) -> (HeaderName, HeaderValue) {
+        let text = |text: String| HeaderValue::try_from(text).expect("made of digits and our own words");
+        match self {
+            Self::Location(id) => (header::LOCATION, text(format!("/orders/{id}"))),
+            Self::RetryAfter(seconds) => (header::RETRY_AFTER, HeaderValue::from(*seconds)),
+            Self::Allow(methods) => (header::ALLOW, HeaderValue::from_static(methods)),
+            Self::WwwAuthenticate(scheme) => (header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme)),
+            Self::CacheControl(value) => (header::CACHE_CONTROL, value.clone()),
+            Self::Vary(names) => (header::VARY, HeaderValue::from_static(names)),
+            Self::RateLimit { scope, wait_s } => (
+                HeaderName::from_static("ratelimit"),
+                text(format!("\"{}\";r=0;t={wait_s}", name_of(*scope))),
+            ),
+            Self::RateLimitPolicy { scope, rate } => (
+                HeaderName::from_static("ratelimit-policy"),
+                text(format!("\"{}\";q={};w=1", name_of(*scope), rate.per_s)),
+            ),
+        }
+    }
+}
+
+impl Reply {
+    /// A JSON answer.
+    pub fn json(status: StatusCode, outcome: Outcome, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            outcome,
+            content: Content::Json,
+            body: Bytes::from(body),
+            fields: SmallVec::new(),
+            close: false,
+        }
+    }
+
+    /// With one more header field.
+    #[must_use]
+    pub fn with(mut self, field: Field) -> Self {
+        self.fields.push(field);
+        self
+    }
+
+    /// With the end of the connection.
+    #[must_use]
+    pub fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+}
+
+/// The name of a rate in the `RateLimit` fields.
+const fn name_of(scope: RateScope) -> &'static str {
+    match scope {
+        RateScope::Buyer => "buyer",
+        RateScope::Sale => "sale",
+        RateScope::Node => "node",
+    }
+}
+
+/// `Retry-After` for a cure that takes `wait`: rounded up to whole seconds, plus up to half as much again (at least one
+/// second) by chance, so that those who were refused together do not come back together.
+pub fn retry_after_s(wait: Nanos) -> u32 {
+    let seconds =
+        u32::try_from(wait.0.div_ceil(Nanos::SECOND.0)).unwrap_or(u32::MAX / 2).clamp(1, u32::MAX / 2);
+    seconds + chance::up_to((seconds / 2).clamp(1, 60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_rounded_up_and_spread() {
+        for _ in 0..100 {
+            assert!((1..=2).contains(&retry_after_s(Nanos(0))));
+            assert!((1..=2).contains(&retry_after_s(Nanos(1))));
+            assert!((11..=16).contains(&retry_after_s(Nanos(10_000_000_001))));
+            assert!(retry_after_s(Nanos(u64::MAX)) > 0);
+        }
+    }
+}

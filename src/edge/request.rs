@@ -1,0 +1,191 @@
+//! One request as both front ends hand it over: what the handlers look at, found in one pass over the header fields.
+
+use std::fmt;
+
+use super::chance;
+use super::problem::{self, ProblemAnswer};
+use crate::admission::Moment;
+
+/// A request whose framing the front end has checked and whose body it has read.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The method, as sent: methods are case-sensitive.
+    pub method: &'a str,
+    /// The path without the query.
+    pub path: &'a str,
+    /// The header fields that matter.
+    pub head: Head<'a>,
+    /// The whole body.
+    pub body: &'a [u8],
+    /// The name of this request in answers and logs.
+    pub id: RequestId<'a>,
+    /// When the end of the header was read.
+    pub arrived: Moment,
+    /// The serving thread: where stock is taken first and latency recorded.
+    pub home: usize,
+}
+
+/// The values of the header fields that the engine knows. All of them are unchecked bytes from outside.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Head<'a> {
+    /// `Authorization`.
+    pub authorization: Option<&'a [u8]>,
+    /// `Idempotency-Key`.
+    pub idempotency_key: Option<&'a [u8]>,
+    /// `Transfer-Encoding`.
+    pub transfer_encoding: Option<&'a [u8]>,
+    /// `Host`.
+    pub host: Option<&'a [u8]>,
+    /// `traceparent`.
+    pub traceparent: Option<&'a [u8]>,
+    /// `X-B3-TraceId`.
+    pub b3_trace_id: Option<&'a [u8]>,
+    /// `X-Origin-Secret`.
+    pub origin_secret: Option<&'a [u8]>,
+    /// `X-Platform`.
+    pub platform: Option<&'a [u8]>,
+    /// `X-Request-ID`.
+    pub request_id: Option<&'a [u8]>,
+    /// `X-Tenant-ID`.
+    pub tenant: Option<&'a [u8]>,
+    /// `X-User-ID`.
+    pub user: Option<&'a [u8]>,
+    /// A field above that came more than once. Two proxies that each read another one of them is how identities are
+    /// stolen, so a request that has one is malformed.
+    pub repeated: Option<&'static str>,
+}
+
+impl<'a> Head<'a> {
+    /// Looks at each field once.
+    pub fn read(fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
+        let mut head = Self::default();
+        for (name, value) in fields {
+            head.note(name, value);
+        }
+        head
+    }
+
+    /// Refuses what no handler should see: a field that came twice, and an HTTP/1.1 request that names no host.
+    ///
+    /// # Errors
+    /// The answer.
+    pub fn check(&self, http_1_0: bool) -> Result<(), ProblemAnswer> {
+        if let Some(name) = self.repeated {
+            return Err(problem::BAD_REQUEST.detailed(&format!("{name} may be given once only.")));
+        }
+        if self.host.is_none() && !http_1_0 {
+            return Err(problem::BAD_REQUEST.detailed("Host is missing."));
+        }
+        Ok(())
+    }
+
+    /// Takes the field if it is one that matters. Most are not, and their length alone says so.
+    fn note(&mut self, name: &str, value: &'a [u8]) {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        let (slot, shown) = match name.len() {
+            4 if is("host") => (&mut self.host, "Host"),
+            9 if is("x-user-id") => (&mut self.user, "X-User-ID"),
+            10 if is("x-platform") => (&mut self.platform, "X-Platform"),
+            11 if is("x-tenant-id") => (&mut self.tenant, "X-Tenant-ID"),
+            11 if is("traceparent") => (&mut self.traceparent, "traceparent"),
+            12 if is("x-request-id") => (&mut self.request_id, "X-Request-ID"),
+            12 if is("x-b3-traceid") => (&mut self.b3_trace_id, "X-B3-TraceId"),
+            13 if is("authorization") => (&mut self.authorization, "Authorization"),
+            15 if is("idempotency-key") => (&mut self.idempotency_key, "Idempotency-Key"),
+            15 if is("x-origin-secret") => (&mut self.origin_secret, "X-Origin-Secret"),
+            17 if is("transfer-encoding") => (&mut self.transfer_encoding, "Transfer-Encoding"),
+            _ => return,
+        };
+        if slot.replace(value).is_some() {
+            self.repeated = Some(shown);
+        }
+    }
+}
+
+/// The longest request id and trace id that is echoed, in bytes.
+pub const ECHO_BYTES_MAX: usize = 128;
+
+/// The value if it can be sent back as it came: 1 to [`ECHO_BYTES_MAX`] visible ASCII characters.
+pub fn echoable(value: Option<&[u8]>) -> Option<&str> {
+    let value = value.filter(|value| (1..=ECHO_BYTES_MAX).contains(&value.len()))?;
+    value.iter().all(u8::is_ascii_graphic).then(|| std::str::from_utf8(value).ok())?
+}
+
+/// What a request is called in its answer: the client's own name for it, or a made one.
+#[derive(Clone, Copy)]
+pub enum RequestId<'a> {
+    /// The client's, 1 to 128 visible ASCII characters.
+    Echoed(&'a str),
+    /// Ours: 16 hexadecimal digits.
+    Made([u8; 16]),
+}
+
+impl<'a> RequestId<'a> {
+    /// The client's `X-Request-ID` when it can be echoed, otherwise a new one: a random number of this thread, no lock.
+    pub fn of(head: &Head<'a>) -> Self {
+        match echoable(head.request_id) {
+            Some(id) => Self::Echoed(id),
+            None => Self::made(chance::next()),
+        }
+    }
+
+    fn made(number: u64) -> Self {
+        let mut digits = [0; 16];
+        for (place, digit) in digits.iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(number >> (60 - 4 * place) & 15) as usize];
+        }
+        Self::Made(digits)
+    }
+
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Echoed(id) => id,
+            Self::Made(digits) => std::str::from_utf8(digits).expect("hexadecimal digits are ASCII"),
+        }
+    }
+}
+
+impl fmt::Debug for RequestId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head<'a>(fields: &[(&'a str, &'a str)]) -> Head<'a> {
+        Head::read(fields.iter().map(|&(name, value)| (name, value.as_bytes())))
+    }
+
+    #[test]
+    fn fields_are_found_in_any_case_and_others_are_passed_over() {
+        let head =
+            head(&[("HOST", "a"), ("x-user-id", "u1"), ("X-Tenant-Id", "t"), ("x-user-ix", "no"), ("", "")]);
+        assert_eq!(head.host, Some(&b"a"[..]));
+        assert_eq!(head.user, Some(&b"u1"[..]));
+        assert_eq!(head.tenant, Some(&b"t"[..]));
+        assert_eq!(head.repeated, None);
+    }
+
+    #[test]
+    fn a_second_identity_is_seen() {
+        assert_eq!(head(&[("x-user-id", "u1"), ("X-User-ID", "u2")]).repeated, Some("X-User-ID"));
+    }
+
+    #[test]
+    fn ids_are_echoed_only_when_they_are_visible_ascii() {
+        let long = "x".repeat(129);
+        for (sent, echoed) in
+            [("abc-1", true), ("", false), ("a b", false), (long.as_str(), false), ("é", false)]
+        {
+            let head = head(&[("x-request-id", sent)]);
+            assert_eq!(RequestId::of(&head).as_str() == sent, echoed, "{sent:?}");
+        }
+        assert_eq!(RequestId::made(0x0123_4567_89ab_cdef).as_str(), "0123456789abcdef");
+        let none = Head::default();
+        assert_ne!(RequestId::of(&none).as_str(), RequestId::of(&none).as_str());
+    }
+}

@@ -1,0 +1,119 @@
+//! From method and path to what is asked for.
+
+/// What a request asks for. The names in it are as they came: looking them up is what checks them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// `POST /seckill/{campaign}/{sku}`
+    Purchase {
+        /// The campaign.
+        campaign: &'a str,
+        /// The stock-keeping unit.
+        sku: &'a str,
+    },
+    /// `GET /seckill/{campaign}/{sku}`
+    SaleState {
+        /// The campaign.
+        campaign: &'a str,
+        /// The stock-keeping unit.
+        sku: &'a str,
+    },
+    /// `GET /orders/{id}`
+    Order {
+        /// The order's number.
+        id: &'a str,
+    },
+    /// `DELETE /orders/{id}`
+    Cancel {
+        /// The order's number.
+        id: &'a str,
+    },
+    /// `POST /orders/{id}/checkout`
+    Checkout {
+        /// The order's number.
+        id: &'a str,
+    },
+}
+
+/// Why there is nothing behind a method and a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// No such path.
+    UnknownPath,
+    /// The path is known, the method is not; the methods that are.
+    MethodNotAllowed {
+        /// For the `Allow` field.
+        allow: &'static str,
+    },
+}
+
+impl<'a> Route<'a> {
+    /// Finds the route. `HEAD` is `GET` without the body, which the front end leaves out.
+    ///
+    /// # Errors
+    /// [`NoRoute`].
+    pub fn find(method: &str, path: &'a str) -> Result<Self, NoRoute> {
+        let mut parts = path.strip_prefix('/').ok_or(NoRoute::UnknownPath)?.split('/');
+        let place = [parts.next(), parts.next(), parts.next(), parts.next()];
+        match place {
+            [Some("seckill"), Some(campaign), Some(sku), None] => match method {
+                "POST" => Ok(Self::Purchase { campaign, sku }),
+                "GET" | "HEAD" => Ok(Self::SaleState { campaign, sku }),
+                _ => Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD, POST" }),
+            },
+            [Some("orders"), Some(id), None, None] => match method {
+                "GET" | "HEAD" => Ok(Self::Order { id }),
+                "DELETE" => Ok(Self::Cancel { id }),
+                _ => Err(NoRoute::MethodNotAllowed { allow: "DELETE, GET, HEAD" }),
+            },
+            [Some("orders"), Some(id), Some("checkout"), None] => match method {
+                "POST" => Ok(Self::Checkout { id }),
+                _ => Err(NoRoute::MethodNotAllowed { allow: "POST" }),
+            },
+            _ => Err(NoRoute::UnknownPath),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_five_routes_of_the_contract() {
+        for (method, path, route) in [
+            ("POST", "/seckill/11.11/phone", Route::Purchase { campaign: "11.11", sku: "phone" }),
+            ("GET", "/seckill/11.11/phone", Route::SaleState { campaign: "11.11", sku: "phone" }),
+            ("GET", "/orders/abc", Route::Order { id: "abc" }),
+            ("HEAD", "/orders/abc", Route::Order { id: "abc" }),
+            ("DELETE", "/orders/abc", Route::Cancel { id: "abc" }),
+            ("POST", "/orders/abc/checkout", Route::Checkout { id: "abc" }),
+        ] {
+            assert_eq!(Route::find(method, path), Ok(route));
+        }
+    }
+
+    #[test]
+    fn paths_that_only_look_alike_are_unknown() {
+        for path in
+            ["", "/", "*", "/seckill", "/seckill/a", "/seckill/a/b/", "/seckill/a/b/c", "//seckill/a/b"]
+        {
+            assert_eq!(Route::find("GET", path), Err(NoRoute::UnknownPath), "{path}");
+        }
+        for path in ["/orders", "/orders/a/pay", "/orders/a/checkout/b", "/Orders/a", "seckill/a/b"] {
+            assert_eq!(Route::find("GET", path), Err(NoRoute::UnknownPath), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_known_path_names_its_methods() {
+        for (path, allow) in [
+            ("/seckill/a/b", "GET, HEAD, POST"),
+            ("/orders/a", "DELETE, GET, HEAD"),
+            ("/orders/a/checkout", "POST"),
+        ] {
+            for method in ["PATCH", "post", "CONNECT", ""] {
+                assert_eq!(Route::find(method, path), Err(NoRoute::MethodNotAllowed { allow }));
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! What can be set about the edge, with its defaults. Every limit says why it exists.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::identity::Identity;
+use super::sale_state::SaleStatePage;
+use crate::domain::FieldError;
+use crate::settings::{Secret, within};
+
+/// The `[edge]` section of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EdgeSettings {
+    /// Where buyers' requests arrive. Default `127.0.0.1:8080`; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Which server reads the sockets. Default `hyper`.
+    pub front_end: FrontEnd,
+    /// Lets the `may` front end listen on an address that is not loopback: true states that a proxy in front of it
+    /// limits headers to 16, frames every request by one `Content-Length`, and keeps slow clients away. Default false.
+    pub may_behind_trusted_proxy: bool,
+    /// Serving threads; 0 (the default) takes one for each core.
+    pub threads: usize,
+    /// How long a winner's request waits for its order to be durable before it is answered 202, in milliseconds.
+    /// Default 2,000: far above a commit, below the patience of browsers and load balancers.
+    pub ack_wait_ms: u64,
+    /// Header fields a request may have. More are answered 431. Default 100: a browser behind a CDN sends 20 to 40.
+    pub headers_max: usize,
+    /// Bytes of a request's line and header fields together, at least 8,192. More are answered 431. Default 16,384.
+    pub header_bytes_max: usize,
+    /// Bytes of a request's body. More are answered 413. Default 16,384.
+    pub body_bytes_max: usize,
+    /// Open connections. One more is answered 503 and closed, so that a flood cannot take the memory of those served.
+    /// Default 50,000.
+    pub connections_max: usize,
+    /// From a request's first byte to the end of its header, in milliseconds; then the connection is closed.
+    /// Default 10,000: enough for a phone on a bad network, too short to hold sockets for nothing.
+    pub header_read_timeout_ms: u64,
+    /// From the end of the header to the end of the body, in milliseconds; then 408. Default 10,000.
+    pub body_read_timeout_ms: u64,
+    /// How long a connection may stay open with no request under way, in milliseconds. Also bounds how long a client may
+    /// leave an answer unread. Default 60,000.
+    pub idle_timeout_ms: u64,
+    /// Whether a connection may carry more than one request. Default true.
+    pub keep_alive: bool,
+    /// How long requests in flight may take to finish after the order to stop, in milliseconds; then their
+    /// connections are cut. Default 10,000.
+    pub drain_ms: u64,
+    /// How buyers prove who they are.
+    pub auth: AuthSettings,
+    /// The public state of a sale.
+    pub sale_state: SaleStateSettings,
+}
+
+impl Default for EdgeSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            front_end: FrontEnd::Hyper,
+            may_behind_trusted_proxy: false,
+            threads: 0,
+            ack_wait_ms: 2_000,
+            headers_max: 100,
+            header_bytes_max: 16 * 1024,
+            body_bytes_max: 16 * 1024,
+            connections_max: 50_000,
+            header_read_timeout_ms: 10_000,
+            body_read_timeout_ms: 10_000,
+            idle_timeout_ms: 60_000,
+            keep_alive: true,
+            drain_ms: 10_000,
+            auth: AuthSettings::default(),
+            sale_state: SaleStateSettings::default(),
+        }
+    }
+}
+
+/// The two servers that can read the sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrontEnd {
+    /// Conformant HTTP/1.1; for every network.
+    Hyper,
+    /// `may_minihttp`, for closed networks behind a proxy that strips headers. See `may_server` for its limits.
+    May,
+}
+
+/// The `[edge.auth]` section.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthSettings {
+    /// Where a buyer's name comes from. Default `trusted_header`.
+    pub mode: AuthMode,
+    /// What a request must carry in `X-Origin-Secret`, so that nobody passes by the gateway. Default none.
+    pub origin_secret: Secret,
+    /// Accepts `X-User-ID` from anyone on an address that is not loopback, without a secret. Default false.
+    pub insecure: bool,
+    /// How tokens are checked; needed by `mode = "jwt"`.
+    pub jwt: Option<JwtSettings>,
+}
+
+/// Where a buyer's name comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMode {
+    /// The gateway in front has authenticated the buyer and says who it is in `X-User-ID`.
+    #[default]
+    TrustedHeader,
+    /// `Authorization: Bearer` holds a signed token whose `sub` is the buyer.
+    Jwt,
+}
+
+/// The `[edge.auth.jwt]` section.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct JwtSettings {
+    /// The one algorithm accepted: a token never chooses it.
+    pub algorithm: JwtAlgorithm,
+    /// The key: the shared secret for HS256, the public key as PEM for ES256 and EdDSA.
+    pub key: Secret,
+    /// The `iss` a token must have. Default: not looked at.
+    #[serde(default)]
+    pub issuer: Option<String>,
+    /// The `aud` a token must have. Default: a token with an `aud` is refused.
+    #[serde(default)]
+    pub audience: Option<String>,
+    /// How far the clocks of issuer and engine may differ, in seconds. Default 30.
+    #[serde(default = "leeway_s")]
+    pub leeway_s: u64,
+}
+
+fn leeway_s() -> u64 {
+    30
+}
+
+/// The signature algorithms of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum JwtAlgorithm {
+    /// HMAC with SHA-256.
+    #[serde(rename = "HS256")]
+    Hs256,
+    /// ECDSA on P-256 with SHA-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+}
+
+/// The `[edge.sale_state]` section.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SaleStateSettings {
+    /// The `Cache-Control` of `GET /seckill/{campaign}/{sku}`. Default `public, s-maxage=1, stale-while-revalidate=2`:
+    /// a CDN asks once a second, however many people look.
+    pub cache_control: String,
+    /// The fields each platform is shown, by the `X-Platform` that it sends; a platform that is not listed is shown all.
+    /// Default: `miniapp` is spared the title and the prices that its pages already hold.
+    pub platforms: BTreeMap<String, Vec<String>>,
+}
+
+impl Default for SaleStateSettings {
+    fn default() -> Self {
+        let miniapp = ["campaign", "sku", "state", "starts_at", "ends_at", "server_time", "remaining"];
+        Self {
+            cache_control: "public, s-maxage=1, stale-while-revalidate=2".into(),
+            platforms: BTreeMap::from([("miniapp".into(), miniapp.map(String::from).to_vec())]),
+        }
+    }
+}
+
+/// Why the edge does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting is missing, wrong or dangerous.
+    #[error("edge.{} {}", .0.field, .0.problem)]
+    Setting(FieldError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {listen}: {source}")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A serving thread cannot be started.
+    #[error("cannot start a serving thread: {0}")]
+    Thread(std::io::Error),
+}
+
+impl EdgeSettings {
+    /// The number of serving threads: as set, or one a core.
+    pub fn serving_threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+
+    /// Refuses what would be unsafe or cannot work.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn check(&self) -> Result<(), FieldError> {
+        within("threads", self.threads, 0..=1_024)?;
+        within("ack_wait_ms", self.ack_wait_ms, 0..=60_000)?;
+        within("headers_max", self.headers_max, 16..=1_000)?;
+        within("header_bytes_max", self.header_bytes_max, 8_192..=1 << 20)?;
+        within("body_bytes_max", self.body_bytes_max, 256..=1 << 20)?;
+        within("connections_max", self.connections_max, 1..=10_000_000)?;
+        within("header_read_timeout_ms", self.header_read_timeout_ms, 100..=600_000)?;
+        within("body_read_timeout_ms", self.body_read_timeout_ms, 100..=600_000)?;
+        within("idle_timeout_ms", self.idle_timeout_ms, 100..=3_600_000)?;
+        within("drain_ms", self.drain_ms, 0..=600_000)?;
+        self.check_exposure()?;
+        Identity::new(&self.auth)?;
+        SaleStatePage::new(&self.sale_state).map(drop)
+    }
+
+    /// On an address that others reach, somebody has to vouch for the buyers.
+    fn check_exposure(&self) -> Result<(), FieldError> {
+        if self.listen.ip().is_loopback() {
+            return Ok(());
+        }
+        let auth = &self.auth;
+        if auth.mode == AuthMode::TrustedHeader && auth.origin_secret.is_empty() && !auth.insecure {
+            let problem = format!(
+                "is empty, and anyone who reaches {} could buy in any buyer's name; set a secret that the gateway \
+                 sends in X-Origin-Secret, or auth.mode = \"jwt\", or auth.insecure = true",
+                self.listen
+            );
+            return Err(FieldError { field: "auth.origin_secret", problem });
+        }
+        if self.front_end == FrontEnd::May && !self.may_behind_trusted_proxy {
+            let problem = format!(
+                "is false, and the may front end has no answer to hostile clients that reach {}; use \
+                 front_end = \"hyper\", or set this to true when a proxy is in front",
+                self.listen
+            );
+            return Err(FieldError { field: "may_behind_trusted_proxy", problem });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key_of(settings: &EdgeSettings) -> Option<&'static str> {
+        settings.check().err().map(|error| error.field)
+    }
+
+    #[test]
+    fn an_open_address_needs_a_proof_of_the_gateway() {
+        let mut settings = EdgeSettings::default();
+        assert_eq!(key_of(&settings), None);
+        settings.listen = "0.0.0.0:8080".parse().unwrap();
+        assert_eq!(key_of(&settings), Some("auth.origin_secret"));
+        settings.auth.origin_secret = "s3cret".into();
+        assert_eq!(key_of(&settings), None);
+        settings.auth.origin_secret = Secret::default();
+        settings.auth.insecure = true;
+        assert_eq!(key_of(&settings), None);
+        settings.front_end = FrontEnd::May;
+        assert_eq!(key_of(&settings), Some("may_behind_trusted_proxy"));
+        settings.may_behind_trusted_proxy = true;
+        assert_eq!(key_of(&settings), None);
+    }
+
+    #[test]
+    fn unknown_keys_are_named_and_secrets_never_printed() {
+        let error = toml::from_str::<EdgeSettings>("lissten = \"127.0.0.1:1\"").unwrap_err();
+        assert!(error.to_string().contains("lissten"), "{error}");
+        let settings: EdgeSettings = toml::from_str("[auth]\norigin_secret = \"hunter2\"").unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}

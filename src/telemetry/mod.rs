@@ -1,0 +1,25 @@
+//! What the engine tells of itself: latencies and counts by core, their text formats, and the log.
+//!
+//! The hot path records through a [`Recorder`] and pays for it with two atomic additions: no lock, no allocation.
+//! Everything else happens when somebody asks: [`Telemetry`] adds up the cores, [`Exposition`] writes the Prometheus
+//! text, [`percentile_file`] and [`IntervalLog`] write HdrHistogram's two formats.
+
+mod hgrm;
+mod histogram;
+mod interval_log;
+mod logs;
+mod outcome;
+mod process;
+mod prometheus;
+mod recorder;
+mod settings;
+
+pub use hgrm::percentile_file;
+pub use histogram::{AtomicHistogram, Layout, SIGNIFICANT_DIGITS, Snapshot};
+pub use interval_log::{IntervalLog, Recent};
+pub use logs::{LogControl, LogFormat, LogSettings};
+pub use outcome::{Outcome, Path};
+pub use process::ProcessUsage;
+pub use prometheus::{CONTENT_TYPE, Exposition, Kind};
+pub use recorder::{Counter, Gauge, GaugeGuard, Recorder, Telemetry, WriterRecords};
+pub use settings::TelemetrySettings;

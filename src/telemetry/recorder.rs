@@ -1,0 +1,280 @@
+//! Where the figures of the engine are kept: one set a core for the request paths, one for the order writers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crossbeam::utils::CachePadded;
+
+use super::histogram::{AtomicHistogram, Layout, Snapshot};
+use super::outcome::{Outcome, Path};
+
+const PATHS: usize = Path::ALL.len();
+const OUTCOMES: usize = Outcome::ALL.len();
+
+/// For each path and outcome the place of its histogram in [`CoreRecords::latency`].
+const PLACES: [[u8; OUTCOMES]; PATHS] = places();
+/// Histograms of one core: 33, together 4.6 MiB.
+const HISTOGRAMS: usize =
+    Path::Seckill.outcomes().len() + Path::Order.outcomes().len() + Path::Checkout.outcomes().len();
+
+const fn places() -> [[u8; OUTCOMES]; PATHS] {
+    let mut places = [[0; OUTCOMES]; PATHS];
+    let (mut path, mut first) = (0, 0);
+    while path < PATHS {
+        let outcomes = Path::ALL[path].outcomes();
+        // `Other` is the last outcome of each path and stands in for those that it does not list.
+        let other = (first + outcomes.len() - 1) as u8;
+        places[path] = [other; OUTCOMES];
+        let mut n = 0;
+        while n < outcomes.len() {
+            places[path][outcomes[n] as usize] = (first + n) as u8;
+            n += 1;
+        }
+        first += outcomes.len();
+        path += 1;
+    }
+    places
+}
+
+#[derive(Debug)]
+struct CoreRecords {
+    latency: Box<[AtomicHistogram]>,
+    /// Requests outside the three paths: counted, not timed.
+    elsewhere: [AtomicU64; OUTCOMES],
+}
+
+/// Records the requests of one core. Cloning shares the same figures; any thread may record.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    core: Arc<CachePadded<CoreRecords>>,
+}
+
+impl Recorder {
+    fn new() -> Self {
+        let latency = (0..HISTOGRAMS).map(|_| AtomicHistogram::new(Layout::LATENCY)).collect();
+        let elsewhere = [const { AtomicU64::new(0) }; OUTCOMES];
+        Self { core: Arc::new(CachePadded::new(CoreRecords { latency, elsewhere })) }
+    }
+
+    /// Records a request of one of the three paths that took `nanos`. Never blocks, never allocates.
+    pub fn record(&self, path: Path, outcome: Outcome, nanos: u64) {
+        self.histogram(path, outcome).record(nanos);
+    }
+
+    /// Counts a request outside the three paths: sale pages, order look-ups, cancellations, unknown routes.
+    pub fn count(&self, outcome: Outcome) {
+        self.core.elsewhere[outcome as usize].fetch_add(1, Relaxed);
+    }
+
+    fn histogram(&self, path: Path, outcome: Outcome) -> &AtomicHistogram {
+        &self.core.latency[PLACES[path as usize][outcome as usize] as usize]
+    }
+}
+
+/// A number that goes up and down, such as open connections.
+#[derive(Debug, Default)]
+pub struct Gauge(CachePadded<AtomicU64>);
+
+impl Gauge {
+    /// One more, until the guard is dropped.
+    pub fn enter(&self) -> GaugeGuard<'_> {
+        self.raise();
+        GaugeGuard(self)
+    }
+
+    /// One more, for an owner that cannot hold a guard and lowers it itself.
+    pub fn raise(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// One less.
+    pub fn lower(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+
+    /// The number now.
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Counts one in its [`Gauge`] while it lives.
+#[derive(Debug)]
+pub struct GaugeGuard<'a>(&'a Gauge);
+
+impl Drop for GaugeGuard<'_> {
+    fn drop(&mut self) {
+        self.0.lower();
+    }
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(CachePadded<AtomicU64>);
+
+impl Counter {
+    /// One more.
+    pub fn increment(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// The number now.
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What the order writers record, once a batch.
+#[derive(Debug)]
+pub struct WriterRecords {
+    batch_orders: AtomicHistogram,
+    commit: AtomicHistogram,
+    /// Batches that the store did not take, each try counted.
+    pub failed_batches: Counter,
+}
+
+impl WriterRecords {
+    fn new() -> Self {
+        Self {
+            batch_orders: AtomicHistogram::new(Layout::SIZE),
+            commit: AtomicHistogram::new(Layout::LATENCY),
+            failed_batches: Counter::default(),
+        }
+    }
+
+    /// Records a committed batch of `orders` orders and transitions whose transaction took `commit_nanos`.
+    pub fn record_batch(&self, orders: usize, commit_nanos: u64) {
+        self.batch_orders.record(orders as u64);
+        self.commit.record(commit_nanos);
+    }
+
+    /// Orders and transitions a batch.
+    pub fn batch_orders(&self) -> Snapshot {
+        read(Layout::SIZE, [&self.batch_orders])
+    }
+
+    /// Nanoseconds a commit.
+    pub fn commit(&self) -> Snapshot {
+        read(Layout::LATENCY, [&self.commit])
+    }
+}
+
+/// All figures of one engine.
+#[derive(Debug)]
+pub struct Telemetry {
+    cores: Box<[Recorder]>,
+    /// The order writers' figures.
+    pub writers: WriterRecords,
+    /// Connections that the edge has open.
+    pub edge_connections: Gauge,
+    /// Connections that the edge closed at once, because it had as many as it may have.
+    pub edge_connections_refused: Counter,
+}
+
+impl Telemetry {
+    /// Room for `cores` recorders, at least one; 4.6 MiB each.
+    pub fn new(cores: usize) -> Self {
+        Self {
+            cores: (0..cores.max(1)).map(|_| Recorder::new()).collect(),
+            writers: WriterRecords::new(),
+            edge_connections: Gauge::default(),
+            edge_connections_refused: Counter::default(),
+        }
+    }
+
+    /// The recorder of a core. Cores beyond the number given to [`Telemetry::new`] share those that there are.
+    pub fn recorder(&self, core: usize) -> Recorder {
+        self.cores[core % self.cores.len()].clone()
+    }
+
+    /// The latencies of one outcome on one path, over all cores, in nanoseconds.
+    pub fn outcome(&self, path: Path, outcome: Outcome) -> Snapshot {
+        read(Layout::LATENCY, self.cores.iter().map(|core| core.histogram(path, outcome)))
+    }
+
+    /// The latencies of every outcome of a path, over all cores, in nanoseconds.
+    pub fn path(&self, path: Path) -> Snapshot {
+        let histograms = self
+            .cores
+            .iter()
+            .flat_map(|core| path.outcomes().iter().map(move |&outcome| core.histogram(path, outcome)));
+        read(Layout::LATENCY, histograms)
+    }
+
+    /// How many requests of a path had this outcome.
+    pub fn count(&self, path: Path, outcome: Outcome) -> u64 {
+        self.cores.iter().map(|core| core.histogram(path, outcome).count()).sum()
+    }
+
+    /// How many requests outside the three paths had this outcome.
+    pub fn count_elsewhere(&self, outcome: Outcome) -> u64 {
+        self.cores.iter().map(|core| core.core.elsewhere[outcome as usize].load(Relaxed)).sum()
+    }
+}
+
+fn read<'a>(layout: Layout, histograms: impl IntoIterator<Item = &'a AtomicHistogram>) -> Snapshot {
+    let mut snapshot = Snapshot::empty(layout);
+    histograms.into_iter().for_each(|histogram| histogram.add_to(&mut snapshot));
+    snapshot
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_listed_outcome_has_a_place_of_its_own_and_the_rest_share_other() {
+        let mut used = vec![0; HISTOGRAMS];
+        for path in Path::ALL {
+            for &outcome in path.outcomes() {
+                used[PLACES[path as usize][outcome as usize] as usize] += 1;
+            }
+            for outcome in Outcome::ALL.iter().filter(|o| !path.outcomes().contains(o)) {
+                assert_eq!(
+                    PLACES[path as usize][*outcome as usize],
+                    PLACES[path as usize][Outcome::Other as usize]
+                );
+            }
+        }
+        assert_eq!(used, vec![1; HISTOGRAMS]);
+    }
+
+    #[test]
+    fn a_core_takes_the_memory_that_is_documented() {
+        let bytes = HISTOGRAMS * 144 * 1024;
+        assert_eq!(format!("{:.1}", bytes as f64 / f64::from(1 << 20)), "4.6");
+    }
+
+    #[test]
+    fn the_reader_adds_up_cores_and_outcomes() {
+        let telemetry = Telemetry::new(2);
+        telemetry.recorder(0).record(Path::Seckill, Outcome::Won, 5_000);
+        telemetry.recorder(1).record(Path::Seckill, Outcome::Won, 7_000);
+        telemetry.recorder(3).record(Path::Seckill, Outcome::SoldOut, 3_000);
+        telemetry.recorder(1).record(Path::Order, Outcome::Durable, 90_000);
+        telemetry.recorder(1).count(Outcome::NotFound);
+        assert_eq!(telemetry.count(Path::Seckill, Outcome::Won), 2);
+        assert_eq!(telemetry.outcome(Path::Seckill, Outcome::Won).sum, 12_000);
+        assert_eq!(telemetry.path(Path::Seckill).count(), 3);
+        assert_eq!(telemetry.path(Path::Seckill).mean(), 5_000.0);
+        assert_eq!(telemetry.path(Path::Order).count(), 1);
+        assert_eq!(telemetry.path(Path::Checkout).count(), 0);
+        assert_eq!(telemetry.count_elsewhere(Outcome::NotFound), 1);
+    }
+
+    #[test]
+    fn an_outcome_that_a_path_does_not_know_is_still_counted() {
+        let telemetry = Telemetry::new(1);
+        telemetry.recorder(0).record(Path::Order, Outcome::RiskRejected, 1);
+        assert_eq!(telemetry.count(Path::Order, Outcome::Other), 1);
+    }
+
+    #[test]
+    fn a_gauge_goes_down_when_its_guard_is_dropped() {
+        let gauge = Gauge::default();
+        let guards = (gauge.enter(), gauge.enter());
+        assert_eq!(gauge.value(), 2);
+        drop(guards);
+        assert_eq!(gauge.value(), 0);
+    }
+}

@@ -1,0 +1,187 @@
+//! A house to sell from: the real store with its writer, a sale, and lives of checkout that come and go over it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seckill::admission::{Accepted, Admission, LiveSale, Moment, OrderIds, Purchase, Queue, Settlement};
+use seckill::checkout::{
+    Checkout, CheckoutParts, CheckoutSettings, LatencySettings, PaymentGateway, RecoverySettings,
+    RetrySettings, RiskService, expire, recover,
+};
+use seckill::domain::{
+    BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Order, OrderId, OrderStatus, SaleId, SaleKey,
+    SaleTerms, Units,
+};
+use seckill::orders::{Deadlines, OrderDesk, OrderWriter, WriterSettings, WriterWatch, sqlite};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+/// Longer than anything here takes unless it hangs.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+struct NoWatch;
+
+impl WriterWatch for NoWatch {
+    fn committed(&self, _orders: usize, _steps: usize, _took: Duration) {}
+    fn stalled(&self) {}
+}
+
+pub struct House {
+    pub admission: Arc<Admission>,
+    pub desk: OrderDesk,
+    pub sale: SaleId,
+    pub stock: Units,
+    _folder: TempDir,
+}
+
+impl House {
+    /// Opens with `stock` units of one sale, whose orders must be paid within `pay_within_s`.
+    pub async fn open(stock: Units, pay_within_s: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, reader) = sqlite::open(folder.path(), &sqlite::SqliteSettings::default()).unwrap();
+        let (queue, arrivals) = Queue::bounded(10_000);
+        let ids = OrderIds::after(NodeId::new(1).unwrap(), None);
+        let admission = Arc::new(Admission::new(queue, ids, None, None));
+        let deadlines = Arc::new(Deadlines::default());
+        let (steps_in, steps) = flume::bounded(10_000);
+        let desk = OrderDesk::new(Arc::clone(&admission), steps_in, Arc::new(reader), Arc::clone(&deadlines));
+        let writer = OrderWriter {
+            store,
+            admission: Arc::clone(&admission),
+            arrivals,
+            steps,
+            deadlines,
+            settings: WriterSettings::default(),
+            watch: NoWatch,
+        };
+        std::thread::spawn(move || writer.run().expect("the store works"));
+        let terms = SaleTerms {
+            title: "Widget".into(),
+            price: Cents(1_999),
+            currency: Currency::USD,
+            per_buyer_limit: 1,
+            starts_at: EpochMs(0),
+            ends_at: EpochMs(i64::MAX),
+            pay_within_s,
+            rate: None,
+            paused: false,
+        };
+        let key = SaleKey::new("default", "demo", "widget").unwrap();
+        let sale = desk.create_sale(key, terms, stock).await.unwrap().unwrap();
+        admission.board().publish(LiveSale::open(sale.clone(), 1));
+        Self { admission, desk, sale: sale.id, stock, _folder: folder }
+    }
+
+    /// Buys one unit; the order is durable.
+    pub async fn buy(&self, buyer: &str) -> Order {
+        let sale = self.admission.board().sales().by_id(self.sale).unwrap().clone();
+        let request = Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity: 1, idempotency_key: None };
+        let now = Moment { wall: now(), mono: Nanos(0) };
+        let accepted = self.admission.purchase(&sale, &request, 0, now).unwrap();
+        let Accepted::Placed(placed) = accepted else { panic!("{buyer} bought before: {accepted:?}") };
+        assert_eq!(placed.ticket.settled().await, Settlement::Durable);
+        self.order(placed.order_id).await
+    }
+
+    pub async fn order(&self, id: OrderId) -> Order {
+        self.desk.order(id).await.unwrap().expect("a durable order")
+    }
+
+    pub async fn status(&self, id: OrderId) -> OrderStatus {
+        self.order(id).await.status
+    }
+
+    /// Waits until the order has this status.
+    pub async fn until(&self, id: OrderId, status: OrderStatus) {
+        let reached = async {
+            while self.status(id).await != status {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, reached).await.is_err() {
+            panic!("order {id} is {} and does not become {status}", self.status(id).await);
+        }
+    }
+
+    /// Units on sale in memory.
+    pub fn remaining(&self) -> Units {
+        self.admission.board().sales().by_id(self.sale).unwrap().remaining()
+    }
+
+    pub async fn orders(&self) -> Vec<Order> {
+        self.desk.orders_after(Some(self.sale), None, 100_000).await.unwrap()
+    }
+
+    /// Checks that memory and store agree: every unit is either on sale or in an order that holds it.
+    pub async fn check_conserved(&self) {
+        let audit = self.desk.audit(self.sale).await.unwrap().unwrap();
+        assert!(audit.conserved(0), "{audit:?}");
+        assert_eq!(u64::from(self.remaining()) + audit.sold(), u64::from(self.stock), "{audit:?}");
+    }
+
+    /// Starts checkout over what the store holds, with its loops, on a runtime of its own.
+    pub async fn live(
+        &self,
+        gateway: Arc<dyn PaymentGateway>,
+        risk: Arc<dyn RiskService>,
+        settings: CheckoutSettings,
+    ) -> Life {
+        settings.check().unwrap();
+        let unfinished: Vec<OrderId> = (self.orders().await.iter())
+            .filter(|order| order.status == OrderStatus::Paying)
+            .map(|order| order.placed.id)
+            .collect();
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let parts = CheckoutParts {
+            desk: self.desk.clone(),
+            admission: Arc::clone(&self.admission),
+            gateway,
+            risk,
+            settings,
+            runtime: runtime.handle().clone(),
+        };
+        let checkout = Checkout::new(parts, unfinished);
+        runtime.spawn(recover(checkout.clone()));
+        runtime.spawn(expire(checkout.clone()));
+        Life { checkout, runtime: Some(runtime) }
+    }
+}
+
+/// One life of checkout. Ends, wherever it is, when dropped: as in a crash, the store keeps what is durable.
+pub struct Life {
+    pub checkout: Checkout,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+pub fn now() -> EpochMs {
+    EpochMs(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64)
+}
+
+/// Settings under which everything that fails does so soon.
+pub fn impatient() -> CheckoutSettings {
+    let retry = RetrySettings { tries_max: 2, try_ms: 100, backoff_ms: 1, backoff_ms_max: 2 };
+    let mut settings = CheckoutSettings {
+        wait_ms: 20_000,
+        try_within_ms: 1_000,
+        settle_within_ms: 1_000,
+        recovery: RecoverySettings { backoff_ms: 10, backoff_ms_max: 40, ..RecoverySettings::default() },
+        ..CheckoutSettings::default()
+    };
+    settings.risk.retry = RetrySettings { try_ms: 10_000, ..retry.clone() };
+    settings.gateway.retry = retry;
+    settings.expiry.tick_ms = 5;
+    // The breakers have tests of their own.
+    settings.gateway.breaker.calls_min = 1_000_000;
+    settings.risk.breaker.calls_min = 1_000_000;
+    settings
+}
+
+pub const QUICK: LatencySettings = LatencySettings { median_ms: 0.1, p99_ms: 0.2 };

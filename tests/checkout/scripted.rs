@@ -1,0 +1,204 @@
+//! A gateway and a risk service that fail exactly where they are told to, and tell the truth to the test.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use seckill::checkout::{
+    Answer, CallError, Charge, PaymentGateway, PaymentKey, PaymentState, RiskPolicy, RiskService,
+    RiskVerdict, SimulatedGateway, SimulatedGatewaySettings,
+};
+use seckill::domain::Cents;
+use tokio::sync::Notify;
+
+use super::house::QUICK;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    Hold,
+    Capture,
+    Void,
+    Status,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Refused, nothing done.
+    Busy,
+    /// Refused for good, nothing done.
+    Invalid,
+    /// The connection is lost before the call took effect.
+    LostBefore,
+    /// The connection is lost after the call took effect.
+    LostAfter,
+    /// No answer, no effect.
+    HangBefore,
+    /// No answer, but the effect.
+    HangAfter,
+    /// The hold is under way and arrives when the test says so.
+    Delayed,
+}
+
+pub const FOR_EVER: usize = usize::MAX;
+
+pub struct ScriptedGateway {
+    truth: SimulatedGateway,
+    faults: Mutex<HashMap<Call, (Fault, usize)>>,
+    calls: Mutex<Vec<(Call, PaymentKey)>>,
+    called: Notify,
+    delayed: Mutex<Vec<Charge>>,
+}
+
+impl ScriptedGateway {
+    pub fn new(decline_rate: f64) -> Arc<Self> {
+        let settings = SimulatedGatewaySettings {
+            hold_latency: QUICK,
+            settle_latency: QUICK,
+            decline_rate,
+            ..SimulatedGatewaySettings::default()
+        };
+        Arc::new(Self {
+            truth: SimulatedGateway::new(settings),
+            faults: Mutex::default(),
+            calls: Mutex::default(),
+            called: Notify::new(),
+            delayed: Mutex::default(),
+        })
+    }
+
+    /// The next `times` calls of this kind fail so.
+    pub fn fail(&self, call: Call, fault: Fault, times: usize) {
+        self.faults.lock().insert(call, (fault, times));
+    }
+
+    pub fn heal(&self) {
+        self.faults.lock().clear();
+    }
+
+    pub async fn truth(&self, key: PaymentKey) -> PaymentState {
+        self.truth.status(key).await.expect("the truth has no faults")
+    }
+
+    pub fn calls_of(&self, call: Call) -> Vec<PaymentKey> {
+        self.calls.lock().iter().filter(|(made, _)| *made == call).map(|(_, key)| *key).collect()
+    }
+
+    /// Waits until a call of this kind has been made.
+    pub async fn until_called(&self, call: Call) {
+        loop {
+            let called = self.called.notified();
+            if !self.calls_of(call).is_empty() {
+                return;
+            }
+            called.await;
+        }
+    }
+
+    /// Holds that were on their way arrive.
+    pub async fn deliver_delayed(&self) -> Vec<PaymentState> {
+        let delayed = std::mem::take(&mut *self.delayed.lock());
+        let mut answers = Vec::new();
+        for charge in delayed {
+            answers.push(self.truth.hold(&charge).await.expect("the truth has no faults"));
+        }
+        answers
+    }
+
+    fn next_fault(&self, call: Call) -> Option<Fault> {
+        let mut faults = self.faults.lock();
+        let (fault, times) = faults.get_mut(&call)?;
+        *times = times.checked_sub(1)?;
+        Some(*fault)
+    }
+
+    async fn call<'a>(
+        &'a self,
+        call: Call,
+        key: PaymentKey,
+        charge: Option<&'a Charge>,
+        effect: Answer<'a, PaymentState>,
+    ) -> Result<PaymentState, CallError> {
+        let fault = self.next_fault(call);
+        let effect_is_first = matches!(fault, Some(Fault::LostAfter | Fault::HangAfter));
+        let effect = if effect_is_first {
+            effect.await?;
+            None
+        } else {
+            Some(effect)
+        };
+        self.calls.lock().push((call, key));
+        self.called.notify_waiters();
+        match (fault, effect) {
+            (None, Some(effect)) => effect.await,
+            (Some(Fault::Busy), _) => Err(CallError::Busy("busy".into())),
+            (Some(Fault::Invalid), _) => Err(CallError::Invalid("invalid".into())),
+            (Some(Fault::HangBefore | Fault::HangAfter), _) => pending().await,
+            (Some(Fault::Delayed), _) => {
+                self.delayed.lock().extend(charge.cloned());
+                Err(CallError::Unknown("lost".into()))
+            }
+            _ => Err(CallError::Unknown("lost".into())),
+        }
+    }
+}
+
+impl PaymentGateway for ScriptedGateway {
+    fn hold<'a>(&'a self, charge: &'a Charge) -> Answer<'a, PaymentState> {
+        Box::pin(self.call(Call::Hold, charge.key, Some(charge), self.truth.hold(charge)))
+    }
+
+    fn capture(&self, key: PaymentKey) -> Answer<'_, PaymentState> {
+        Box::pin(self.call(Call::Capture, key, None, self.truth.capture(key)))
+    }
+
+    fn void(&self, key: PaymentKey) -> Answer<'_, PaymentState> {
+        Box::pin(self.call(Call::Void, key, None, self.truth.void(key)))
+    }
+
+    fn status(&self, key: PaymentKey) -> Answer<'_, PaymentState> {
+        Box::pin(self.call(Call::Status, key, None, self.truth.status(key)))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    Approve,
+    Reject,
+    Away,
+}
+
+pub struct ScriptedRisk {
+    mood: Mutex<Mood>,
+    delay: Duration,
+}
+
+impl ScriptedRisk {
+    /// Assesses every payment, after `delay_ms`.
+    pub fn new(mood: Mood, delay_ms: u64) -> Arc<Self> {
+        Arc::new(Self { mood: Mutex::new(mood), delay: Duration::from_millis(delay_ms) })
+    }
+
+    pub fn change(&self, mood: Mood) {
+        *self.mood.lock() = mood;
+    }
+}
+
+impl RiskService for ScriptedRisk {
+    fn policy(&self) -> Answer<'_, RiskPolicy> {
+        Box::pin(async { Ok(RiskPolicy { ask_above: Cents(0), ..RiskPolicy::default() }) })
+    }
+
+    fn assess<'a>(&'a self, _charge: &'a Charge) -> Answer<'a, RiskVerdict> {
+        Box::pin(async {
+            tokio::time::sleep(self.delay).await;
+            let mood = *self.mood.lock();
+            match mood {
+                Mood::Approve => Ok(RiskVerdict::Approve),
+                Mood::Reject => Ok(RiskVerdict::Reject { reason: "odd".into() }),
+                Mood::Away => Err(CallError::Busy("away".into())),
+            }
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! A client that sends exactly the bytes it is given and understands just enough of the answers.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// No step of a test takes this long unless something hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// Names in lower case.
+    pub fields: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a text member of the JSON body.
+    pub fn member(&self, name: &str) -> String {
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap();
+        body[name].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// A connection.
+pub struct Client {
+    stream: TcpStream,
+    reader: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub fn connect(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let reader = BufReader::new(stream.try_clone().unwrap());
+        Self { stream, reader }
+    }
+
+    /// Sends bytes. The server may have closed already: then there is nothing to send them to, and the answers tell.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        let _ = self.stream.write_all(bytes.as_ref());
+        self
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn end(&mut self) -> &mut Self {
+        let _ = self.stream.shutdown(Shutdown::Write);
+        self
+    }
+
+    /// The next answer; `None` when the server has closed.
+    pub fn answer(&mut self) -> Option<Answer> {
+        let mut line = String::new();
+        if is_over(self.reader.read_line(&mut line)) {
+            return None;
+        }
+        let status =
+            line.split(' ').nth(1).unwrap_or_default().parse().unwrap_or_else(|_| panic!("{line:?}"));
+        let mut fields = Vec::new();
+        loop {
+            line.clear();
+            if is_over(self.reader.read_line(&mut line)) {
+                return None;
+            }
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            fields.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let mut answer = Answer { status, fields, body: String::new() };
+        let length = answer.field("content-length").map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; length];
+        self.reader.read_exact(&mut body).ok()?;
+        answer.body = String::from_utf8(body).unwrap();
+        Some(answer)
+    }
+
+    /// All answers until the server closes. Fails when it does not.
+    pub fn answers(&mut self) -> Vec<Answer> {
+        std::iter::from_fn(|| self.answer()).collect()
+    }
+
+    /// Statuses of [`Client::answers`].
+    pub fn statuses(&mut self) -> Vec<u16> {
+        self.answers().iter().map(|answer| answer.status).collect()
+    }
+
+    /// Everything that comes until the server closes.
+    pub fn raw(&mut self) -> String {
+        let mut raw = Vec::new();
+        is_over(self.reader.read_to_end(&mut raw));
+        String::from_utf8_lossy(&raw).into_owned()
+    }
+
+    /// Waits until the server has closed, whatever it says before that.
+    pub fn wait_for_close(&mut self) {
+        self.raw();
+    }
+}
+
+/// Whether the connection is over. Hanging is a failure, a reset is an end.
+fn is_over(read: io::Result<usize>) -> bool {
+    match read {
+        Ok(bytes) => bytes == 0,
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            panic!("the server neither answers nor closes")
+        }
+        Err(_reset) => true,
+    }
+}

@@ -1,0 +1,197 @@
+//! The data plane's contract, asked of the real engine through either front end.
+
+use super::engine::{Engine, request};
+
+/// Header fields whose values are made for one request; the may front end cannot write them.
+const MADE_FIELDS: &[(&str, bool)] = &[("hyper", true), ("may", false)];
+
+fn engine(front_end: &str) -> Engine {
+    Engine::start(&[("EDGE__FRONT_END", front_end), ("EDGE__THREADS", "2")])
+}
+
+#[test]
+fn an_order_from_the_purchase_to_the_payment() {
+    for &(front_end, made_fields) in MADE_FIELDS {
+        let engine = engine(front_end);
+        engine.sale("phone", 2, "");
+        let bought = engine.buy("phone", "ann");
+        assert_eq!(bought.status, 201, "{front_end}: {}", bought.body);
+        let id = bought.member("order_id");
+        let order = format!("/orders/{id}");
+        if made_fields {
+            assert_eq!(bought.field("location"), Some(order.as_str()));
+        }
+        let body: serde_json::Value = serde_json::from_str(&bought.body).unwrap();
+        let expected = [
+            ("tenant", "default"),
+            ("campaign", "test"),
+            ("sku", "phone"),
+            ("buyer", "ann"),
+            ("currency", "USD"),
+            ("status", "pre_pay"),
+        ];
+        for (member, value) in expected {
+            assert_eq!(body[member], value, "{member}");
+        }
+        assert_eq!((&body["quantity"], &body["amount_cents"]), (&1.into(), &1999.into()));
+        assert!(body["paid_at"].is_null() && body.as_object().unwrap().len() == 12, "{body}");
+
+        assert_eq!(engine.ask("GET", &order, "ann", "", "").body, bought.body);
+        for (buyer, lines) in [("bob", ""), ("ann", "X-Tenant-ID: other\r\n")] {
+            let other = engine.ask("GET", &order, buyer, lines, "");
+            assert_eq!((other.status, other.member("code").as_str()), (404, "unknown-order"), "{buyer}");
+        }
+
+        let pay = |body: &str| engine.ask("POST", &format!("{order}/checkout"), "ann", "", body);
+        assert_eq!(pay("").status, 400);
+        for _repeat in 0..2 {
+            let paid = pay(r#"{"payment_method":"card"}"#);
+            assert_eq!((paid.status, paid.member("status").as_str()), (200, "paid"), "{}", paid.body);
+            assert!(!paid.member("paid_at").is_empty());
+        }
+        let cancelled = engine.ask("DELETE", &order, "ann", "", "");
+        assert_eq!((cancelled.status, cancelled.member("code").as_str()), (409, "order-paid"));
+    }
+}
+
+#[test]
+fn a_cancelled_orders_unit_is_on_sale_again() {
+    for &(front_end, _) in MADE_FIELDS {
+        let engine = engine(front_end);
+        engine.sale("one", 1, "");
+        let id = engine.buy("one", "ann").member("order_id");
+        let sold_out = engine.buy("one", "bob");
+        assert_eq!((sold_out.status, sold_out.member("code").as_str()), (409, "sold-out"), "{front_end}");
+        let order = format!("/orders/{id}");
+        assert_eq!(engine.ask("DELETE", &order, "bob", "", "").status, 404, "not the buyer's order");
+        for _repeat in 0..2 {
+            let cancelled = engine.ask("DELETE", &order, "ann", "", "");
+            assert_eq!((cancelled.status, cancelled.member("status").as_str()), (200, "cancelled"));
+        }
+        let pay = engine.ask("POST", &format!("{order}/checkout"), "ann", "", r#"{"payment_method":"card"}"#);
+        assert_eq!((pay.status, pay.member("code").as_str()), (409, "order-cancelled"));
+        assert_eq!(engine.buy("one", "bob").status, 201);
+    }
+}
+
+#[test]
+fn each_refusal_says_what_it_is_and_what_cures_it() {
+    for &(front_end, made_fields) in MADE_FIELDS {
+        let engine = engine(front_end);
+        engine.sale("open", 9, r#","per_buyer_limit":2"#);
+        engine.sale("later", 9, r#","starts_at":"2999-01-01T00:00:00Z","ends_at":"2999-01-02T00:00:00Z""#);
+        engine.sale("over", 9, r#","starts_at":"2001-01-01T00:00:00Z","ends_at":"2001-01-02T00:00:00Z""#);
+        engine.sale("slow", 9, r#","rate_per_s":1,"burst":1"#);
+        let refused = |sku: &str, buyer: &str, lines: &str, body: &str, status: u16, code: &str| {
+            let answer = engine.ask("POST", &format!("/seckill/test/{sku}"), buyer, lines, body);
+            assert_eq!((answer.status, answer.member("code").as_str()), (status, code), "{}", answer.body);
+            assert_eq!(answer.field("content-type"), Some("application/problem+json"));
+            assert!(!answer.member("instance").is_empty());
+            if made_fields {
+                assert_eq!(answer.field("x-request-id"), Some(answer.member("instance").as_str()));
+            }
+            answer
+        };
+
+        let early = refused("later", "ann", "", "", 409, "sale-not-started");
+        assert_eq!(early.member("starts_at"), "2999-01-01T00:00:00.000Z");
+        assert!(!early.member("server_time").is_empty() && early.field("retry-after").is_some());
+        refused("over", "ann", "", "", 410, "sale-ended");
+        for body in [r#"{"quantity":0}"#, r#"{"quantity":3}"#] {
+            let answer = refused("open", "ann", "", body, 422, "quantity-not-allowed");
+            assert!(answer.body.contains(r#""per_buyer_limit":2"#), "{}", answer.body);
+        }
+        let bought = engine.ask("POST", "/seckill/test/open", "ann", "", r#"{"quantity":2}"#);
+        assert_eq!(bought.status, 201, "{}", bought.body);
+        let again = refused("open", "ann", "", "", 409, "already-purchased");
+        assert_eq!(again.member("order_id"), bought.member("order_id"));
+
+        assert_eq!(engine.buy("slow", "ann").status, 201);
+        let limited = refused("slow", "bob", "", "", 429, "rate-limited");
+        assert!(limited.field("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
+        if made_fields {
+            assert!(limited.field("ratelimit").unwrap().starts_with("\"sale\";r=0;t="));
+            assert_eq!(limited.field("ratelimit-policy"), Some("\"sale\";q=1;w=1"));
+        }
+    }
+}
+
+#[test]
+fn the_same_key_is_the_same_purchase() {
+    for &(front_end, _) in MADE_FIELDS {
+        let engine = engine(front_end);
+        engine.sale("phone", 9, r#","per_buyer_limit":2"#);
+        let buy = |key: &str, body: &str| {
+            engine.ask("POST", "/seckill/test/phone", "ann", &format!("Idempotency-Key: {key}\r\n"), body)
+        };
+        let first = buy("k1", "");
+        assert_eq!(first.status, 201, "{front_end}: {}", first.body);
+        let repeat = buy("k1", r#"{"quantity":1}"#);
+        assert_eq!((repeat.status, &repeat.body), (200, &first.body));
+        let reused = buy("k1", r#"{"quantity":2}"#);
+        assert_eq!((reused.status, reused.member("code").as_str()), (422, "idempotency-key-reused"));
+        assert_eq!(buy("k2", "").status, 201);
+        assert_eq!(buy("k1", "").status, 200, "told of the first order, not that there is no third");
+    }
+}
+
+/// Malformed, then unknown, then who asks, then the sale's own answer.
+#[test]
+fn what_is_wrong_is_told_in_one_order() {
+    for &(front_end, _) in MADE_FIELDS {
+        let engine =
+            Engine::start(&[("EDGE__FRONT_END", front_end), ("EDGE__AUTH__ORIGIN_SECRET", "s3cret")]);
+        engine.sale("phone", 0, "");
+        let (known, unknown) = ("/seckill/test/phone", "/seckill/test/none");
+        let origin = "X-Origin-Secret: s3cret\r\n";
+        let both = "X-Origin-Secret: s3cret\r\nX-User-ID: ann\r\n";
+        let cases = [
+            (unknown, "", "{", 400, "bad-request"),
+            (unknown, "X-Tenant-ID: a/b\r\n", "", 400, "bad-request"),
+            (unknown, "Idempotency-Key: a b\r\n", "", 400, "bad-request"),
+            (unknown, "", "", 404, "unknown-sale"),
+            (known, "X-Tenant-ID: other\r\n", "", 404, "unknown-sale"),
+            (known, "", "", 403, "forbidden"),
+            (known, "X-User-ID: ann\r\n", "", 403, "forbidden"),
+            (known, "X-Origin-Secret: s3cre\r\nX-User-ID: ann\r\n", "", 403, "forbidden"),
+            (known, origin, "", 401, "unauthorized"),
+            (known, both, "", 409, "sold-out"),
+            ("/seckill/test", both, "", 404, "not-found"),
+            ("/orders/0000000000000", both, "", 405, "method-not-allowed"),
+        ];
+        for (path, lines, body, status, code) in cases {
+            let answer = request(engine.edge(), "POST", path, lines, body);
+            let told = (answer.status, answer.member("code"));
+            assert_eq!(told, (status, code.to_owned()), "{front_end}: {path} {lines:?} {body}");
+            if status == 405 {
+                assert_eq!(answer.field("allow"), Some("DELETE, GET, HEAD"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sales_state_is_public_and_fit_for_a_cache() {
+    for &(front_end, _) in MADE_FIELDS {
+        let engine = engine(front_end);
+        engine.sale("phone", 3, "");
+        engine.buy("phone", "ann");
+        let look = |lines: &str| request(engine.edge(), "GET", "/seckill/test/phone?from=page", lines, "");
+        let state = look("");
+        assert_eq!((state.status, state.member("state").as_str()), (200, "open"), "{front_end}");
+        assert!(
+            state.body.contains(r#""remaining":2"#) && state.body.contains("price_cents"),
+            "{}",
+            state.body
+        );
+        assert_eq!(state.field("cache-control"), Some("public, s-maxage=1, stale-while-revalidate=2"));
+        assert_eq!(state.field("vary"), Some("x-tenant-id, x-platform"));
+        let trimmed = look("X-Platform: miniapp\r\n");
+        assert!(
+            !trimmed.body.contains("price_cents") && trimmed.body.contains("remaining"),
+            "{}",
+            trimmed.body
+        );
+        assert_eq!(request(engine.edge(), "GET", "/seckill/test/none", "", "").status, 404);
+    }
+}

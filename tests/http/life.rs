@@ -1,0 +1,155 @@
+//! Answers, and the life of a connection from the first request to the drain.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use seckill::edge::FrontEnd::{Hyper, May};
+
+use super::client::Client;
+use super::server::{BOTH, Server};
+
+#[test]
+fn the_names_of_a_request_come_back() {
+    let server = Server::start(Hyper, |_| {});
+    let mut client = Client::connect(server.addr);
+    client.send(
+        "GET /a HTTP/1.1\r\nHost: h\r\nX-Request-ID: my-id\r\ntraceparent: 00-ab-cd-01\r\nX-B3-TraceId: b3\r\n\r\n",
+    );
+    let answer = client.answer().unwrap();
+    assert_eq!(answer.field("x-request-id"), Some("my-id"));
+    assert_eq!(answer.field("traceparent"), Some("00-ab-cd-01"));
+    assert_eq!(answer.field("x-b3-traceid"), Some("b3"));
+    assert_eq!(answer.field("content-type"), Some("application/json"));
+    // What cannot be echoed safely is replaced, and no two requests share a made name.
+    let made = |client: &mut Client, sent: &str| {
+        client.send(format!("GET /a HTTP/1.1\r\nHost: h\r\n{sent}\r\n"));
+        client.answer().unwrap().field("x-request-id").unwrap().to_owned()
+    };
+    let names = [made(&mut client, ""), made(&mut client, "X-Request-ID: a b\r\n"), made(&mut client, "")];
+    assert!(names.iter().all(|name| name.len() == 16), "{names:?}");
+    assert!(names[0] != names[1] && names[1] != names[2]);
+}
+
+#[test]
+fn head_is_answered_without_a_body() {
+    for front_end in BOTH {
+        let server = Server::start(front_end, |_| {});
+        let mut client = Client::connect(server.addr);
+        client.send(
+            "HEAD /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        );
+        // Were there a body, it would stand where the next status line is looked for.
+        let raw = client.raw();
+        assert_eq!(raw.matches("HTTP/1.1 200").count(), 2, "{front_end:?}: {raw}");
+        assert_eq!(raw.matches("{}").count(), 1, "{front_end:?}: {raw}");
+    }
+}
+
+#[test]
+fn a_client_that_waits_for_100_continue_gets_it() {
+    let server = Server::start(Hyper, |_| {});
+    let mut client = Client::connect(server.addr);
+    client.send(
+        "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(client.answer().unwrap().status, 100);
+    assert_eq!(client.send("abc").statuses(), [200]);
+    assert_eq!(server.witness.take(), ["POST /a abc"]);
+
+    // A body that will be refused is not asked for.
+    let mut client = Client::connect(server.addr);
+    client.send("POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 99999\r\n\r\n");
+    assert_eq!(client.answer().unwrap().status, 413);
+
+    let may = Server::start(May, |_| {});
+    let mut client = Client::connect(may.addr);
+    client.send("POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+    assert_eq!(client.statuses(), [417]);
+    assert_eq!(may.witness.take(), [""; 0]);
+}
+
+#[test]
+fn without_keep_alive_each_request_has_its_connection() {
+    for front_end in BOTH {
+        let server = Server::start(front_end, |settings| settings.keep_alive = false);
+        let answers = Client::connect(server.addr).send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n").answers();
+        assert_eq!(answers.len(), 1, "{front_end:?}");
+        assert_eq!(answers[0].field("connection"), Some("close"));
+    }
+}
+
+#[test]
+fn an_idle_connection_is_closed_and_a_used_one_is_not() {
+    for front_end in BOTH {
+        let server = Server::start(front_end, |settings| settings.idle_timeout_ms = 1_000);
+        let (mut idle, mut used) = (Client::connect(server.addr), Client::connect(server.addr));
+        std::thread::scope(|scope| {
+            let idle = scope.spawn(move || idle.wait_for_close());
+            while !idle.is_finished() {
+                used.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+                assert_eq!(used.answer().unwrap().status, 200, "{front_end:?}");
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        });
+    }
+}
+
+#[test]
+fn draining_finishes_what_is_in_flight_and_closes_the_rest() {
+    for front_end in BOTH {
+        let server = Server::start(front_end, |_| {});
+        let (addr, witness) = (server.addr, Arc::clone(&server.witness));
+        let mut idle = Client::connect(addr);
+        idle.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(idle.answer().unwrap().status, 200);
+        let mut held = Client::connect(addr);
+        held.send("GET /held HTTP/1.1\r\nHost: h\r\n\r\n");
+        block_on(witness.held.notified());
+
+        let drained = std::thread::spawn(move || server.drain());
+        idle.wait_for_close();
+        assert!(!drained.is_finished(), "the held request is still in flight");
+        witness.release.notify_one();
+        assert_eq!(held.statuses(), [200], "{front_end:?}");
+        assert_eq!(drained.join().unwrap(), 0, "nothing had to be cut");
+        assert_eq!(witness.take(), ["GET /a", "GET /held"]);
+        // Nobody is there any more: refused, or (the may front end) closed without being served.
+        if TcpStream::connect(addr).is_ok() {
+            let answers = Client::connect(addr).send("GET /late HTTP/1.1\r\nHost: h\r\n\r\n").statuses();
+            assert_eq!((answers, front_end), (vec![], May));
+        }
+        assert_eq!(witness.take(), [""; 0]);
+    }
+}
+
+#[test]
+fn draining_cuts_what_takes_too_long() {
+    for front_end in BOTH {
+        let server = Server::start(front_end, |settings| settings.drain_ms = 100);
+        let witness = Arc::clone(&server.witness);
+        let mut held = Client::connect(server.addr);
+        held.send("GET /held HTTP/1.1\r\nHost: h\r\n\r\n");
+        block_on(witness.held.notified());
+        assert_eq!(server.drain(), 1, "{front_end:?}");
+        witness.release.notify_one();
+    }
+}
+
+#[test]
+fn a_port_has_one_engine() {
+    let first = Server::start(Hyper, |_| {});
+    let settings = seckill::edge::EdgeSettings { listen: first.addr, ..Default::default() };
+    let control = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let second = seckill::edge::Edge::start(
+        &settings,
+        seckill::edge::Clock::start(),
+        Arc::new(seckill::telemetry::Telemetry::new(1)),
+        Arc::new(super::server::Witness::default()),
+        control.handle().clone(),
+    );
+    assert!(second.unwrap_err().to_string().contains("cannot listen on"));
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}

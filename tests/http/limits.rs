@@ -1,0 +1,137 @@
+//! What is too much is refused with a reason, and those who behave are served meanwhile.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use seckill::edge::FrontEnd::{Hyper, May};
+
+use super::client::Client;
+use super::server::{BOTH, Server};
+
+const LAST: &str = "GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+fn with_fields(fields: usize) -> String {
+    // Host and Connection are two of them.
+    let more: String = (2..fields).map(|n| format!("X-Field-{n}: value-{n}\r\n")).collect();
+    format!("GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{more}\r\n")
+}
+
+#[test]
+fn forty_header_fields_are_served_and_too_many_refused() {
+    let hyper = Server::start(Hyper, |_| {});
+    for (fields, status) in [(40, 200), (100, 200), (101, 431)] {
+        assert_eq!(Client::connect(hyper.addr).send(with_fields(fields)).statuses(), [status], "{fields}");
+    }
+    assert_eq!(hyper.witness.take().len(), 2);
+    let fewer = Server::start(Hyper, |settings| settings.headers_max = 40);
+    for (fields, status) in [(40, 200), (41, 431)] {
+        assert_eq!(Client::connect(fewer.addr).send(with_fields(fields)).statuses(), [status], "{fields}");
+    }
+    // Sixteen are what may_minihttp has room for; beyond them it closes, as its documentation here says.
+    let may = Server::start(May, |_| {});
+    assert_eq!(Client::connect(may.addr).send(with_fields(16)).statuses(), [200]);
+    assert_eq!(Client::connect(may.addr).send(with_fields(17)).statuses(), [0; 0]);
+    assert_eq!(may.witness.take().len(), 1);
+}
+
+#[test]
+fn a_header_that_is_too_long_is_refused() {
+    let server = Server::start(Hyper, |_| {});
+    let long = format!("GET /a HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(40_000));
+    assert_eq!(Client::connect(server.addr).send(long).statuses(), [431]);
+    assert_eq!(server.witness.take(), [""; 0]);
+}
+
+#[test]
+fn a_body_above_the_limit_is_refused_and_not_executed() {
+    for front_end in BOTH {
+        let server = Server::start(front_end, |settings| settings.body_bytes_max = 1_000);
+        let sized = |bytes: usize| {
+            format!("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: {bytes}\r\n\r\n{}", "x".repeat(bytes))
+        };
+        assert_eq!(Client::connect(server.addr).send(sized(1_000) + LAST).statuses(), [200, 200]);
+        assert_eq!(server.witness.take().len(), 2);
+        let answers = Client::connect(server.addr).send(sized(1_001)).answers();
+        assert_eq!(server.witness.take(), [""; 0], "{front_end:?}");
+        if front_end == Hyper {
+            assert_eq!(answers[0].status, 413);
+            assert_eq!(answers[0].member("code"), "body-too-large");
+            let chunk = format!("3e9\r\n{}\r\n0\r\n\r\n", "x".repeat(1_001));
+            let chunked = format!("POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}");
+            assert_eq!(Client::connect(server.addr).send(chunked).statuses(), [413]);
+            assert_eq!(server.witness.take(), [""; 0]);
+        }
+    }
+}
+
+#[test]
+fn a_body_that_does_not_come_is_not_waited_for() {
+    for front_end in BOTH {
+        let server = Server::start(front_end, |settings| settings.body_read_timeout_ms = 200);
+        let mut client = Client::connect(server.addr);
+        client.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n123");
+        let statuses = client.statuses();
+        if front_end == Hyper {
+            assert_eq!(statuses, [408]);
+        }
+        assert_eq!(server.witness.take(), [""; 0], "{front_end:?}");
+    }
+}
+
+#[test]
+fn one_connection_too_many_hears_why() {
+    for front_end in BOTH {
+        let server = Server::start(front_end, |settings| settings.connections_max = 3);
+        let mut served: Vec<Client> = (0..3).map(|_| Client::connect(server.addr)).collect();
+        for client in &mut served {
+            client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!(client.answer().unwrap().status, 200);
+        }
+        assert_eq!(server.witness.take().len(), 3);
+        let answers = Client::connect(server.addr).send(LAST).answers();
+        assert_eq!(server.witness.take(), [""; 0], "{front_end:?}");
+        if front_end == Hyper {
+            assert_eq!(answers[0].status, 503);
+            assert_eq!(answers[0].member("code"), "overloaded");
+            assert!(answers[0].field("retry-after").is_some());
+        }
+        // A place is free again as soon as somebody leaves.
+        drop(served.pop());
+        let retry = || Client::connect(server.addr).send(LAST).statuses();
+        while retry() != [200] {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn two_thousand_idle_and_slow_sockets_keep_nobody_from_buying() {
+    // Both ends of every socket are in this process.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most.min(16_384), most).unwrap();
+    for front_end in BOTH {
+        let server = Server::start(front_end, |settings| {
+            settings.header_read_timeout_ms = 3_000;
+            settings.idle_timeout_ms = 3_000;
+        });
+        let mut waiting: Vec<Client> = (0..2_000)
+            .map(|n| {
+                let mut client = Client::connect(server.addr);
+                if n % 2 == 0 {
+                    client.send("POST /slow HTTP/1.1\r\nHost: h\r\nX-Never-Ends: ");
+                }
+                client
+            })
+            .collect();
+        for _ in 0..200 {
+            assert_eq!(Client::connect(server.addr).send(LAST).statuses(), [200], "{front_end:?}");
+        }
+        // The slow go on, one byte at a time, and are cut all the same.
+        for client in &mut waiting {
+            client.send("x");
+        }
+        for client in &mut waiting {
+            client.wait_for_close();
+        }
+        assert_eq!(server.witness.take(), vec!["GET /last"; 200]);
+        assert_eq!(Client::connect(server.addr).send(LAST).statuses(), [200]);
+    }
+}

@@ -1,0 +1,86 @@
+//! A front end over an application that only remembers what it was asked to execute.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::StatusCode;
+use seckill::edge::{Application, Clock, Edge, EdgeSettings, FrontEnd, Reply, Request};
+use seckill::telemetry::{Outcome, Telemetry};
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+/// Both front ends, for tests that hold for either.
+pub const BOTH: [FrontEnd; 2] = [FrontEnd::Hyper, FrontEnd::May];
+
+/// Remembers what was executed.
+#[derive(Default)]
+pub struct Witness {
+    executed: Mutex<Vec<String>>,
+    /// `/held` is answered when this is notified.
+    pub release: Notify,
+    /// Notified when `/held` is being executed.
+    pub held: Notify,
+}
+
+impl Witness {
+    /// What was executed since the last look: method, path and body.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.executed.lock().unwrap())
+    }
+}
+
+impl Application for Witness {
+    fn answer(&self, request: &Request<'_>) -> impl Future<Output = Reply> {
+        let body = String::from_utf8_lossy(request.body);
+        let line = format!("{} {} {}", request.method, request.path, body);
+        self.executed.lock().unwrap().push(line.trim_end().to_owned());
+        let held = request.path == "/held";
+        async move {
+            if held {
+                self.held.notify_one();
+                self.release.notified().await;
+            }
+            // Waiting must work on both front ends.
+            tokio::time::sleep(Duration::from_micros(1)).await;
+            Reply::json(StatusCode::OK, Outcome::Served, b"{}".to_vec())
+        }
+    }
+}
+
+/// A running front end.
+pub struct Server {
+    pub addr: SocketAddr,
+    pub witness: Arc<Witness>,
+    edge: Edge,
+    control: Runtime,
+}
+
+impl Server {
+    /// With settings that are the defaults but for what `change` does to them.
+    pub fn start(front_end: FrontEnd, change: impl FnOnce(&mut EdgeSettings)) -> Self {
+        let mut settings = EdgeSettings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            front_end,
+            threads: 2,
+            ..EdgeSettings::default()
+        };
+        change(&mut settings);
+        let control =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let witness = Arc::new(Witness::default());
+        let telemetry = Arc::new(Telemetry::new(2));
+        let edge =
+            Edge::start(&settings, Clock::start(), telemetry, Arc::clone(&witness), control.handle().clone())
+                .unwrap();
+        Self { addr: edge.addr(), witness, edge, control }
+    }
+
+    /// Drains; how many connections were cut.
+    pub fn drain(self) -> usize {
+        let cut = self.edge.drain();
+        self.control.shutdown_background();
+        cut
+    }
+}
