@@ -1,5 +1,7 @@
 //! The project's own commands. `cargo xtask test` runs every test of the workspace.
 
+mod install;
+
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "usage: cargo xtask test";
@@ -7,6 +9,7 @@ const USAGE: &str = "usage: cargo xtask test";
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
+        Some("test") if !install::install_missing() => ExitCode::FAILURE,
         Some("test") => run_all(&[&["test", "--workspace", "--locked"]]),
         _ => {
             eprintln!("{USAGE}");
