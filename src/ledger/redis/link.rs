@@ -11,8 +11,8 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, ServerErrorKind,
-    TlsMode, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
+    ServerErrorKind, TlsMode, Value,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -121,9 +121,7 @@ impl RedisLink {
             Target::Sentinel(Box::new(Mutex::new(sentinel(addresses, master).map_err(wrong)?)))
         } else if settings.cluster || addresses.len() > 1 {
             // A command that met a broken connection is not sent a second time: it may have been carried out.
-            Target::Cluster(Box::new(
-                ClusterClient::builder(addresses).retries(0).build().map_err(wrong)?,
-            ))
+            Target::Cluster(Box::new(ClusterClient::builder(addresses).retries(0).build().map_err(wrong)?))
         } else {
             Target::Single(Box::new(Client::open(settings.url.trim()).map_err(wrong)?))
         };
@@ -144,7 +142,9 @@ impl RedisLink {
         let mut connection = self.connection().await?;
         let asked = match &mut connection {
             Connection::Single(single) => timeout(self.answer_max, single.req_packed_command(command)).await,
-            Connection::Cluster(cluster) => timeout(self.answer_max, cluster.req_packed_command(command)).await,
+            Connection::Cluster(cluster) => {
+                timeout(self.answer_max, cluster.req_packed_command(command)).await
+            }
         };
         let fault = match asked.map(|answer| answer.and_then(Value::extract_error)) {
             Ok(Ok(value)) => return Ok(Ok(value)),
@@ -167,7 +167,9 @@ impl RedisLink {
         state.tried_at = Some(Instant::now());
         let connected = timeout(self.connect_max, self.connect()).await;
         let connection = connected
-            .map_err(|_| RedisFault::Away(format!("no connection within {} ms", self.connect_max.as_millis())))?
+            .map_err(|_| {
+                RedisFault::Away(format!("no connection within {} ms", self.connect_max.as_millis()))
+            })?
             .map_err(|error| RedisFault::Away(error.to_string()))?;
         state.connection = Some(connection.clone());
         Ok(connection)

@@ -172,7 +172,12 @@ struct Script {
 
 macro_rules! script {
     ($name:literal) => {
-        Script { text: concat!(include_str!("../../../lua/book.lua"), include_str!(concat!("../../../lua/", $name))) }
+        Script {
+            text: concat!(
+                include_str!("../../../lua/book.lua"),
+                include_str!(concat!("../../../lua/", $name))
+            ),
+        }
     };
 }
 
@@ -226,7 +231,9 @@ impl RedisBooks {
     pub async fn run(&self, sale: &SaleKey, from: Caller, movement: &Movement) -> Result<Reply, RedisFault> {
         let (script, rest): (&Script, Vec<u64>) = match *movement {
             Movement::Register => (&REGISTER, vec![]),
-            Movement::Lease { seen, chunk } => (&LEASE, vec![seen, chunk.divisor.max(1), chunk.min, chunk.max]),
+            Movement::Lease { seen, chunk } => {
+                (&LEASE, vec![seen, chunk.divisor.max(1), chunk.min, chunk.max])
+            }
             Movement::HandBack { handed_back } => (&HAND_BACK, vec![handed_back]),
             Movement::Settle { durable } => (&SETTLE, vec![durable]),
             Movement::Return { returned } => (&RETURN, vec![returned]),
@@ -341,8 +348,11 @@ pub struct Snapshot {
 impl Snapshot {
     fn of(words: &[String]) -> Option<Self> {
         let [verdict, run, repl, fields @ ..] = words else { return None };
-        let mut book =
-            Self { lost: verdict != "ok", life: Life { run: run.clone(), repl: repl.clone() }, ..Self::default() };
+        let mut book = Self {
+            lost: verdict != "ok",
+            life: Life { run: run.clone(), repl: repl.clone() },
+            ..Self::default()
+        };
         for pair in fields.chunks_exact(2) {
             let (field, value) = (pair[0].as_str(), pair[1].as_str());
             if matches!(field, "run" | "repl") {
