@@ -37,6 +37,8 @@ pub enum Break {
     ReturnsTwice,
     /// A node that is asked by a new book announces what it was ever lent.
     AnnouncesGranted,
+    /// A node announces a second time in one epoch.
+    AnnouncesTwice,
     /// A node that noticed its fencing goes on with the stock it had.
     KeepsStockWhenFenced,
     /// The buyer hears before the commit.
@@ -47,7 +49,7 @@ pub enum Break {
 
 impl Break {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::IgnoresIncarnation,
         Self::IgnoresEpoch,
         Self::ForgetsSeen,
@@ -65,6 +67,7 @@ impl Break {
         Self::HandsBackOnSale,
         Self::ReturnsTwice,
         Self::AnnouncesGranted,
+        Self::AnnouncesTwice,
         Self::KeepsStockWhenFenced,
         Self::AcknowledgesFirst,
         Self::NeverReclaims,

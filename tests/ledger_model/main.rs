@@ -99,6 +99,7 @@ fn where_found(broken: Break) -> (&'static [&'static str], Property) {
         Break::HandsBackOnSale => (&["lost reply"], NeverOverLeased),
         Break::ReturnsTwice => (&["expiry"], NeverOverLeased),
         Break::AnnouncesGranted => (&["flush"], AlwaysHeals),
+        Break::AnnouncesTwice => (&["flush", "flush", "lost reply", "late message"], NeverOverLeased),
         Break::KeepsStockWhenFenced => (&["false suspicion"], NeverOverLeased),
         Break::AcknowledgesFirst => (&["crash"], NeverUnacknowledged),
         Break::NeverReclaims => (&["crash"], AlwaysHeals),
@@ -111,7 +112,9 @@ fn every_deliberate_break_is_found() {
     for broken in Break::ALL {
         let (names, property) = where_found(broken);
         let faults = names.iter().fold(Faults::default(), |sum, name| both(sum, fault(name)));
-        let instance = Instance { total: 1, granted_max: 3, faults, broken: Some(broken) };
+        // A hand-back above what was announced is refused by itself: this one takes a second unit.
+        let (total, granted_max) = if broken == Break::AnnouncesTwice { (2, 2) } else { (1, 3) };
+        let instance = Instance { total, granted_max, faults, broken: Some(broken) };
         let explored = explore(&instance, Some(property));
         let Some((_, history)) = explored.found else {
             panic!("{broken:?} was not found in {} states with {names:?}", explored.states);

@@ -340,8 +340,10 @@ impl Walk<'_> {
             }
             return;
         }
-        let asked =
-            self.world.redis.valid_book(self.instance.broken).is_some_and(|book| book.epoch > node.epoch);
+        let twice = self.broken(Break::AnnouncesTwice);
+        let asked = self.world.redis.valid_book(self.instance.broken).is_some_and(|book| {
+            book.epoch > node.epoch || twice && book.epoch == node.epoch && book.lines[n].awaited
+        });
         if asked || node.announcing {
             let epoch = self.world.redis.book.map_or(node.epoch, |book| book.epoch);
             let held = match self.broken(Break::AnnouncesGranted) {
@@ -549,12 +551,19 @@ impl Walk<'_> {
         );
     }
 
-    /// A book that is lost, or older than the store's epoch, is opened anew. Each epoch is sent once.
+    /// A book that is lost, or older than the store's epoch, is opened anew.
     fn rebuilding(&mut self) {
         match self.world.rebuild {
             None => {
                 let book = self.world.redis.valid_book(self.instance.broken);
-                if book.is_none_or(|book| book.epoch < self.world.store.epoch) {
+                // A node that has announced and is asked again in the same epoch: the book of that epoch began twice.
+                let began_twice = |book: &Book<NODES>| {
+                    let nodes = self.world.nodes.iter().zip(book.lines);
+                    nodes
+                        .into_iter()
+                        .any(|(node, line)| node.registered && node.epoch == book.epoch && line.awaited)
+                };
+                if book.is_none_or(|book| book.epoch < self.world.store.epoch || began_twice(book)) {
                     self.push(Step::RaiseEpoch, |next| {
                         next.store.epoch += 1;
                         next.rebuild = Some((next.store.epoch, next.redis.life));
@@ -574,8 +583,9 @@ impl Walk<'_> {
                     },
                 };
                 let from = Caller { node: 0, incarnation: 0, epoch };
-                let done = |next: &mut World| next.rebuild = None;
-                self.call(Step::SendRebuild, (0, "rebuild"), (from, call), |next, _| done(next), done);
+                // Who hears nothing sends the same again.
+                let done = |next: &mut World, _| next.rebuild = None;
+                self.call(Step::SendRebuild, (0, "rebuild"), (from, call), done, |_| {});
             }
         }
     }
