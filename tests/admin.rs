@@ -68,13 +68,15 @@ impl Engine {
         let (step_sender, steps) = flume::bounded(100);
         let (deadlines, telemetry) = (Arc::new(Deadlines::default()), Arc::new(Telemetry::new(1)));
         let desk =
-            OrderDesk::new(Arc::clone(&admission), step_sender, Arc::new(reader), Arc::clone(&deadlines));
+            OrderDesk::new(Arc::clone(&admission), step_sender, Arc::new(reader), Arc::clone(&deadlines), 1);
         let writer = OrderWriter {
-            store,
+            store: Box::new(store),
             admission: Arc::clone(&admission),
             arrivals,
             steps,
             deadlines,
+            lender: None,
+            counting: Arc::default(),
             settings: WriterSettings::default(),
             watch: Figures(Arc::clone(&telemetry)),
         };

@@ -12,7 +12,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use smallvec::SmallVec;
 
-use super::sync::schedule_point;
+use super::sync::SchedulePoint;
 use super::ticket::{Settlement, Ticket};
 use crate::domain::{BuyerName, IdempotencyKey, KeyName, Order, OrderId, Rejection, Units};
 
@@ -73,6 +73,7 @@ struct BuyerClaims(SmallVec<[Claim; 1]>);
 #[derive(Debug, Default)]
 pub struct Claims {
     buyers: DashMap<Box<str>, BuyerClaims, ahash::RandomState>,
+    looks: SchedulePoint,
 }
 
 impl Claims {
@@ -82,7 +83,7 @@ impl Claims {
     /// [`Standing`] when the request is answered by what the buyer has, or is for a quantity that nobody may have.
     #[inline]
     pub fn standing(&self, request: &ClaimRequest<'_>) -> Result<(), Standing> {
-        schedule_point();
+        self.looks.pass();
         match self.buyers.get(request.buyer.as_str()) {
             Some(claims) => claims.answer(request),
             None => check_quantity(request),
@@ -106,7 +107,7 @@ impl Claims {
             state: ClaimState::InFlight(Arc::clone(&ticket)),
             idempotency_key,
         };
-        schedule_point();
+        self.looks.pass();
         match self.buyers.entry(request.buyer.as_str().into()) {
             Entry::Occupied(mut entry) => {
                 entry.get().answer(request)?;
@@ -122,7 +123,7 @@ impl Claims {
 
     /// The order of a claim in flight is durable now.
     pub fn confirm(&self, buyer: &str, order_id: OrderId) {
-        schedule_point();
+        self.looks.pass();
         if let Some(mut claims) = self.buyers.get_mut(buyer)
             && let Some(claim) = claims.0.iter_mut().find(|claim| claim.order_id == order_id)
         {
@@ -132,7 +133,7 @@ impl Claims {
 
     /// The order was cancelled or expired: its units no longer count, its key is remembered.
     pub fn release(&self, buyer: &str, order_id: OrderId) {
-        schedule_point();
+        self.looks.pass();
         if let Some(mut claims) = self.buyers.get_mut(buyer)
             && let Some(claim) = claims.0.iter_mut().find(|claim| claim.order_id == order_id)
         {
@@ -144,14 +145,15 @@ impl Claims {
 
     /// There never was an order: the claim leaves no trace.
     pub fn withdraw(&self, buyer: &str, order_id: OrderId) {
-        schedule_point();
+        self.looks.pass();
         self.buyers.remove_if_mut(buyer, |_, claims| {
             claims.0.retain(|claim| claim.order_id != order_id);
             claims.0.is_empty()
         });
     }
 
-    /// Puts a durable order back in its place when the engine starts.
+    /// Puts a durable order in its place: when the engine starts, or when another node made it. An order that has its
+    /// claim keeps it.
     pub fn restore(&self, order: &Order) {
         let placed = &order.placed;
         let state = if order.status.holds_units() { ClaimState::Standing } else { ClaimState::Released };
@@ -165,6 +167,9 @@ impl Claims {
             idempotency_key: placed.idempotency_key.clone(),
         };
         let mut claims = self.buyers.entry(placed.buyer.as_str().into()).or_default();
+        if claims.0.iter().any(|known| known.order_id == placed.id) {
+            return;
+        }
         claims.0.push(claim);
         claims.forget_old_releases();
     }

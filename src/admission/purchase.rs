@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use super::board::{Board, LiveSale};
 use super::bucket::TokenBucket;
 use super::buyer_rates::BuyerRates;
@@ -72,12 +74,18 @@ pub struct Placed {
     pub ticket: Arc<Ticket>,
 }
 
+/// The node's own limits, beside those of each sale.
+#[derive(Debug, Default)]
+struct NodeLimits {
+    buyer_rates: Option<BuyerRates>,
+    node_bucket: Option<TokenBucket>,
+}
+
 /// Everything a purchase is decided with.
 #[derive(Debug)]
 pub struct Admission {
     board: Board,
-    buyer_rates: Option<BuyerRates>,
-    node_bucket: Option<TokenBucket>,
+    limits: ArcSwap<NodeLimits>,
     queue: Queue,
     ids: OrderIds,
 }
@@ -90,7 +98,13 @@ impl Admission {
         buyer_rates: Option<BuyerRates>,
         node_bucket: Option<TokenBucket>,
     ) -> Self {
-        Self { board: Board::default(), buyer_rates, node_bucket, queue, ids }
+        let limits = ArcSwap::from_pointee(NodeLimits { buyer_rates, node_bucket });
+        Self { board: Board::default(), limits, queue, ids }
+    }
+
+    /// Replaces the node's own limits while it sells. The new ones begin with full buckets for everybody.
+    pub fn set_limits(&self, buyer_rates: Option<BuyerRates>, node_bucket: Option<TokenBucket>) {
+        self.limits.store(Arc::new(NodeLimits { buyer_rates, node_bucket }));
     }
 
     /// The live sales.
@@ -146,7 +160,7 @@ impl Admission {
 
         claims.standing(&wanted)?; // Replay, InFlight, KeyReused, QuantityNotAllowed, AlreadyPurchased
         check_open(sale, now.wall)?; // NotStarted, Paused, Ended
-        check_any(stock.any())?; // SoldOut
+        check_stock(stock.may_have(home, request.quantity))?; // SoldOut
         self.check_rates(sale, request.buyer, now.mono)?; // RateLimited
         let order_id = self.ids.next(now.wall);
         let claim = claims.claim(&wanted, order_id)?; // as standing, against a simultaneous click
@@ -172,7 +186,8 @@ impl Admission {
 
     /// The buyer's own rate first: a buyer who clicks too fast must not use up the sale's.
     fn check_rates(&self, sale: &LiveSale, buyer: BuyerName<'_>, now: Nanos) -> Result<(), Rejection> {
-        if let Some(rates) = &self.buyer_rates {
+        let limits = self.limits.load();
+        if let Some(rates) = &limits.buyer_rates {
             rates.take(buyer.as_str(), now).map_err(|retry_after| Rejection::RateLimited {
                 scope: RateScope::Buyer,
                 rate: rates.rate(),
@@ -180,7 +195,7 @@ impl Admission {
             })?;
         }
         let shared =
-            [(RateScope::Sale, sale.bucket.as_deref()), (RateScope::Node, self.node_bucket.as_ref())];
+            [(RateScope::Sale, sale.bucket.as_deref()), (RateScope::Node, limits.node_bucket.as_ref())];
         for (scope, bucket) in shared {
             if let Some(bucket) = bucket {
                 bucket.take(now).map_err(|retry_after| Rejection::RateLimited {
@@ -203,8 +218,8 @@ fn check_open(sale: &LiveSale, now: EpochMs) -> Result<(), Rejection> {
     }
 }
 
-fn check_any(any: bool) -> Result<(), Rejection> {
-    if any { Ok(()) } else { Err(Rejection::SoldOut) }
+fn check_stock(may_have: bool) -> Result<(), Rejection> {
+    if may_have { Ok(()) } else { Err(Rejection::SoldOut) }
 }
 
 impl From<Rejection> for Standing {

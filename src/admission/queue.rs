@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::board::SaleState;
 use super::sync::{AtomicU8, AtomicUsize, Ordering};
 use super::ticket::{Settlement, Ticket};
-use crate::domain::{NewOrder, Rejection};
+use crate::domain::{NewOrder, Order, Rejection};
 
 /// What wakes a writer.
 #[derive(Debug)]
@@ -180,6 +180,15 @@ impl QueuedOrder {
     pub fn disowned(mut self) {
         self.sale.claims().withdraw(self.order.buyer.as_str(), self.order.id);
         self.settle(Settlement::Refused);
+    }
+
+    /// The store certainly does not have it, for the buyer has `standing` from another node: the units go back, the claim
+    /// is that order's, the buyer hears `settlement`.
+    pub fn superseded(mut self, standing: &Order, settlement: Settlement) {
+        self.sale.claims().withdraw(self.order.buyer.as_str(), self.order.id);
+        self.sale.claims().restore(standing);
+        self.sale.stock().add(self.home, self.order.quantity);
+        self.settle(settlement);
     }
 
     fn settle(&mut self, settlement: Settlement) {

@@ -3,12 +3,14 @@
 //! # Protocol of the atomics
 //!
 //! - A shard is a plain count of units on sale. It falls only by a compare-and-swap that leaves it at zero or more, so
-//!   units never go below zero; it grows only in [`Stock::add`]. No other data is published through a shard: relaxed.
+//!   units never go below zero; it grows only in [`Stock::add`].
 //! - [`Stock::take`] first looks for a shard that holds the whole quantity: its own, then its siblings. Only when there
-//!   is none it takes `gathering` and collects from all of them. Who gathers holds units that it may give back, so
-//!   nobody is told "sold out" before having looked with that lock held.
-//! - `returns` counts additions. A look that finds too little is believed only if no addition came during it: then all
-//!   shards were short at one moment. Its increments release the shard's addition and its loads acquire it.
+//!   is none it takes `gathering` and collects from all of them.
+//! - `changes` counts additions in steps of two; it is odd while somebody gathers, who holds units that may come back.
+//!   A look that finds too little is believed only if `changes` was even and still is the same afterwards (whoever holds
+//!   `gathering` needs only the second half): then all shards together were short at one moment.
+//! - For that to hold, whoever sees what a take or an addition left in a shard must also see the `changes` made before
+//!   it: takes release and looks acquire; additions release through `changes`.
 
 use crossbeam::utils::CachePadded;
 
@@ -19,9 +21,14 @@ use crate::domain::Units;
 #[derive(Debug)]
 pub struct Stock {
     shards: Box<[CachePadded<AtomicU32>]>,
-    returns: CachePadded<AtomicU64>,
+    changes: CachePadded<AtomicU64>,
     gathering: Mutex<()>,
 }
+
+/// What an addition adds to `changes`.
+const ADDITION: u64 = 2;
+/// What the beginning of a gathering, and its end, add to `changes`: the bit that is set in between.
+const GATHERING: u64 = 1;
 
 impl Stock {
     /// `units` spread evenly over `shards` counters (at least one).
@@ -32,15 +39,24 @@ impl Stock {
         let counters = (0..shards).map(|i| CachePadded::new(AtomicU32::new(share + Units::from(i < rest))));
         Self {
             shards: counters.collect(),
-            returns: CachePadded::new(AtomicU64::new(0)),
+            changes: CachePadded::new(AtomicU64::new(0)),
             gathering: Mutex::new(()),
         }
     }
 
-    /// Whether a look right now sees a unit. A hint that costs one load a shard: the answer of [`Stock::take`] counts.
+    /// Whether [`Stock::take`] may find `quantity` units. `false` means that at one moment of the call fewer were on
+    /// sale, and costs one load a shard.
     #[inline]
-    pub fn any(&self) -> bool {
-        self.shards.iter().any(|shard| shard.load(Ordering::Relaxed) != 0)
+    pub fn may_have(&self, home: usize, quantity: Units) -> bool {
+        let seen = self.changes.load(Ordering::Acquire);
+        let mut units = 0;
+        for shard in self.from(home) {
+            units += shard.load(Ordering::Acquire);
+            if units >= quantity {
+                return true;
+            }
+        }
+        seen & GATHERING != 0 || self.changes.load(Ordering::Acquire) != seen
     }
 
     /// Units on sale, summed shard by shard: exact when nothing moves meanwhile.
@@ -52,16 +68,15 @@ impl Stock {
     ///
     /// `None` means that at one moment of the call fewer than `quantity` units were on sale.
     pub fn take(&self, home: usize, quantity: Units) -> Option<TakenUnits<'_>> {
-        let home = home % self.shards.len();
-        let (before, from_home) = self.shards.split_at(home);
-        let found = from_home.iter().chain(before).any(|shard| take_whole(shard, quantity));
-        (found || self.gather(quantity)).then_some(TakenUnits { stock: self, home, quantity })
+        let found = self.from(home).any(|shard| take_whole(shard, quantity));
+        // Lazily: a guard that is made and dropped would put units on sale that nobody took.
+        (found || self.gather(quantity)).then(|| TakenUnits { stock: self, home, quantity })
     }
 
     /// Puts `quantity` units on sale in the `home` shard.
     pub fn add(&self, home: usize, quantity: Units) {
         self.shards[home % self.shards.len()].fetch_add(quantity, Ordering::Relaxed);
-        self.returns.fetch_add(1, Ordering::Release);
+        self.changes.fetch_add(ADDITION, Ordering::Release);
     }
 
     /// Puts `quantity` units on sale, spread over all shards.
@@ -83,39 +98,54 @@ impl Stock {
         self.shards.iter().map(|shard| shard.swap(0, Ordering::Relaxed)).sum()
     }
 
+    /// The shards, `home` first.
+    #[inline]
+    fn from(&self, home: usize) -> impl Iterator<Item = &AtomicU32> {
+        let (before, from_home) = self.shards.split_at(home % self.shards.len());
+        from_home.iter().chain(before).map(|shard| &**shard)
+    }
+
     /// Collects `quantity` units from all shards, or puts back what it found.
     #[cold]
     fn gather(&self, quantity: Units) -> bool {
         let _alone = self.gathering.lock();
+        self.changes.fetch_add(GATHERING, Ordering::Relaxed);
+        let collected = self.collect(quantity);
+        let enough = collected == quantity;
+        if !enough && collected > 0 {
+            self.add(0, collected);
+        }
+        self.changes.fetch_add(GATHERING, Ordering::Release);
+        enough
+    }
+
+    /// Takes up to `quantity` units, wherever they are. Fewer means that at one moment there were no more.
+    fn collect(&self, quantity: Units) -> Units {
         let mut collected = 0;
         loop {
-            let seen = self.returns.load(Ordering::Acquire);
+            let seen = self.changes.load(Ordering::Acquire);
             for shard in &self.shards {
                 collected += take_up_to(shard, quantity - collected);
                 if collected == quantity {
-                    return true;
+                    return collected;
                 }
             }
-            if self.returns.load(Ordering::Acquire) == seen {
-                break;
+            if self.changes.load(Ordering::Acquire) == seen {
+                return collected;
             }
         }
-        if collected > 0 {
-            self.add(0, collected);
-        }
-        false
     }
 }
 
 /// Takes `quantity` from a shard that has as many.
 #[inline]
 fn take_whole(shard: &AtomicU32, quantity: Units) -> bool {
-    shard.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |units| units.checked_sub(quantity)).is_ok()
+    shard.fetch_update(Ordering::Release, Ordering::Relaxed, |units| units.checked_sub(quantity)).is_ok()
 }
 
 /// Takes as much as the shard has, at most `wanted`.
 fn take_up_to(shard: &AtomicU32, wanted: Units) -> Units {
-    let had = shard.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |units| {
+    let had = shard.fetch_update(Ordering::AcqRel, Ordering::Acquire, |units| {
         (units > 0).then(|| units - units.min(wanted))
     });
     had.map_or(0, |units| units.min(wanted))
@@ -156,13 +186,13 @@ mod tests {
         drop(stock.take(2, 1).expect("one unit is left in some shard"));
         assert_eq!(stock.remaining(), 1);
         assert_eq!(stock.take(1, 1).map(TakenUnits::keep), Some(1));
-        assert!(stock.take(0, 1).is_none() && !stock.any());
+        assert!(stock.take(0, 1).is_none() && !stock.may_have(0, 1));
     }
 
     #[test]
     fn a_quantity_is_gathered_from_several_shards_or_not_at_all() {
         let stock = Stock::new(4, 7);
-        assert!(stock.take(0, 8).is_none());
+        assert!(!stock.may_have(0, 8) && stock.take(0, 8).is_none());
         assert_eq!(stock.remaining(), 7);
         assert_eq!(stock.take(0, 7).map(TakenUnits::keep), Some(7));
         stock.add_spread(6);

@@ -12,12 +12,18 @@ pub use {
     model::Mutex,
 };
 
-/// A point at which loom may run another thread. Claims call it before each look into their map, whose own locks loom
-/// does not see; without the feature it is nothing.
-#[inline(always)]
-pub fn schedule_point() {
-    #[cfg(feature = "model")]
-    loom::thread::yield_now();
+/// Orders the looks into a map whose own locks loom does not see. Passing it is one access to one cell, and loom tries
+/// every order of those; without the feature it is nothing.
+#[derive(Debug, Default)]
+pub struct SchedulePoint(#[cfg(feature = "model")] AtomicUsize);
+
+impl SchedulePoint {
+    /// Call it before each look or change.
+    #[inline(always)]
+    pub fn pass(&self) {
+        #[cfg(feature = "model")]
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 #[cfg(feature = "model")]

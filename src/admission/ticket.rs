@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use smallvec::SmallVec;
 
 use super::sync::Mutex;
+use crate::domain::{OrderId, Rejection};
 
 /// How the order's way to the store ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,10 @@ pub enum Settlement {
     Durable,
     /// There is no order, and its units are back on sale.
     Refused,
+    /// There is no order, and its units are back on sale: the buyer has another one, made at another node.
+    Rejected(Rejection),
+    /// There is no new order, and its units are back on sale: the same request made this order at another node.
+    Replay(OrderId),
     /// The store failed while it was asked: only the next start of the engine can tell.
     Unknown,
 }

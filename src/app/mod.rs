@@ -4,18 +4,19 @@
 //! Stop: not ready → edge drained → payments finished → writer finished, store closed → admin.
 
 mod demo;
+mod store;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+use self::store::WriterThreads;
 use crate::admin::{
     AdminServer, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, Reload, ReloadRefused,
 };
@@ -26,11 +27,10 @@ use crate::checkout::{
     self, CallError, Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, RiskService, ServiceKind,
     SimulatedGateway, SimulatedRisk,
 };
-use crate::config::{Config, ConfigSource, ReloadError, Reloader, Settings};
+use crate::config::{AdmissionSettings, Config, ConfigSource, ReloadError, Reloader, Settings};
 use crate::domain::{NodeId, OrderId};
 use crate::edge::{Clock, DataPlane, Edge};
 use crate::ledger::EmbeddedLedger;
-use crate::orders::sqlite;
 use crate::orders::{Deadlines, OrderDesk, OrderWriter, Recovered, StoreError, WriterWatch};
 use crate::telemetry::{IntervalLog, LogControl, Telemetry};
 
@@ -89,9 +89,6 @@ pub fn serve(source: ConfigSource, config: Config) -> Result<(), ServeError> {
     drained
 }
 
-/// The writer's thread, and why it ended.
-type WriterThread = JoinHandle<Result<(), StoreError>>;
-
 /// A running engine.
 struct Engine {
     control: Handle,
@@ -99,8 +96,7 @@ struct Engine {
     edge: Edge,
     checkout: Checkout,
     desk: OrderDesk,
-    writer: WriterThread,
-    writer_ended: oneshot::Receiver<()>,
+    writers: WriterThreads,
     stop_admin: watch::Sender<bool>,
     admin: tokio::task::JoinHandle<()>,
     drain: Duration,
@@ -120,33 +116,37 @@ impl Engine {
         let shards = settings.edge.serving_threads();
         let telemetry = Arc::new(Telemetry::new(shards));
 
-        let (store, reader) =
-            sqlite::open(&settings.data_dir, &settings.sqlite).map_err(start_error("the order store"))?;
+        let (stores, reader) = store::open(&settings, node).map_err(start_error("the order store"))?;
         let deadlines = Arc::new(Deadlines::default());
         let recovered =
-            Recovered::read(&reader, shards, &deadlines).map_err(start_error("the order store"))?;
+            Recovered::read(&*reader, node, shards, &deadlines).map_err(start_error("the order store"))?;
         let (sales, orders) = (recovered.sales.len(), recovered.orders);
         let (queue, arrivals) = Queue::bounded(settings.store.queue_orders_max);
         let admission = Arc::new(Admission::new(
             queue,
             OrderIds::after(node, recovered.newest),
-            settings.admission.buyer_rate().map(|rate| BuyerRates::new(rate, settings.admission.buyers_max)),
-            settings.admission.node_rate().map(TokenBucket::new),
+            buyer_rates(&settings.admission),
+            node_bucket(&settings.admission),
         ));
         admission.board().publish_all(recovered.sales);
 
         let (step_sender, steps) = flume::bounded(settings.store.steps_max);
         let desk =
-            OrderDesk::new(Arc::clone(&admission), step_sender, Arc::new(reader), Arc::clone(&deadlines));
-        let (writer, writer_ended) = spawn_writer(OrderWriter {
+            OrderDesk::new(Arc::clone(&admission), step_sender, reader, Arc::clone(&deadlines), stores.len());
+        let counting = Arc::default();
+        let writers = WriterThreads::start(stores.into_iter().map(|store| OrderWriter {
             store,
             admission: Arc::clone(&admission),
-            arrivals,
-            steps,
-            deadlines,
+            arrivals: arrivals.clone(),
+            steps: steps.clone(),
+            deadlines: Arc::clone(&deadlines),
+            lender: None,
+            counting: Arc::clone(&counting),
             settings: settings.store.clone(),
             watch: WriterFigures(Arc::clone(&telemetry)),
-        })?;
+        }))?;
+        // The writers' own ends are the last ones: when they are gone, nobody takes work any more.
+        drop((arrivals, steps));
         let ledger = Arc::new(EmbeddedLedger::new(
             Arc::clone(&admission),
             desk.clone(),
@@ -184,7 +184,7 @@ impl Engine {
             telemetry: Arc::clone(&telemetry),
             intervals,
             readiness: Arc::clone(&readiness),
-            reload: reload(source, config, log),
+            reload: reload(source, config, log, Arc::clone(&admission), Arc::clone(&data_plane)),
         });
         let listening_for_admin = format!("admin.listen {}", settings.admin.listen);
         let server = control.block_on(AdminServer::bind(plane)).map_err(start_error(&listening_for_admin))?;
@@ -209,8 +209,7 @@ impl Engine {
             edge,
             checkout,
             desk,
-            writer,
-            writer_ended,
+            writers,
             stop_admin,
             admin,
             drain: Duration::from_millis(settings.edge.drain_ms),
@@ -225,20 +224,19 @@ impl Engine {
         tokio::select! {
             _ = terminate.recv() => false,
             _ = interrupt.recv() => false,
-            _ = &mut self.writer_ended => true,
+            () = self.writers.one_ended() => true,
         }
     }
 
     /// Finishes what is in flight, from the outside in.
     fn stop(self, ended_by_store: bool) -> Result<(), ServeError> {
-        let Self { control, readiness, edge, checkout, desk, writer, stop_admin, admin, drain, .. } = self;
+        let Self { control, readiness, edge, checkout, desk, writers, stop_admin, admin, drain } = self;
         tracing::info!("stopping: finishing what is in flight");
         readiness.set(Lifecycle::Draining);
         let cut = edge.drain();
         let paid_out = control.block_on(async { tokio::time::timeout(drain, checkout.drain()).await });
         let finished = ended_by_store || desk.stop(drain);
-        let outcome =
-            if finished { writer.join().unwrap_or_else(|_| Err(writer_panicked())) } else { Ok(()) };
+        let outcome = if finished { writers.join() } else { Ok(()) };
         stop_admin.send_replace(true);
         let _ = control.block_on(admin);
         outcome.map_err(ServeError::Store)?;
@@ -258,26 +256,6 @@ impl Engine {
 
 fn start_error<E: fmt::Display>(what: &str) -> impl FnOnce(E) -> ServeError {
     move |error| ServeError::Start(format!("{what}: {error}"))
-}
-
-fn writer_panicked() -> StoreError {
-    StoreError {
-        kind: crate::orders::Fault::Fatal,
-        message: "the order writer panicked; see the log above".into(),
-    }
-}
-
-/// The writer on a thread of its own, and a word when that thread ends for whatever reason.
-fn spawn_writer(
-    writer: OrderWriter<WriterFigures>,
-) -> Result<(WriterThread, oneshot::Receiver<()>), ServeError> {
-    let (ends, ended) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
-        // Dropped on return and on a panic: both tell.
-        let _ends = ends;
-        writer.run()
-    });
-    Ok((thread.map_err(start_error("the writer thread"))?, ended))
 }
 
 /// What the writer tells goes into the telemetry.
@@ -342,11 +320,35 @@ fn keep_intervals(
     control.spawn(async move { intervals.keep(&telemetry, Duration::from_millis(every_ms.into())).await });
 }
 
+fn buyer_rates(settings: &AdmissionSettings) -> Option<BuyerRates> {
+    settings.buyer_rate().map(|rate| BuyerRates::new(rate, settings.buyers_max))
+}
+
+fn node_bucket(settings: &AdmissionSettings) -> Option<TokenBucket> {
+    settings.node_rate().map(TokenBucket::new)
+}
+
 /// Reads the configuration again and hands what may change live to those who use it.
-fn reload(source: ConfigSource, config: Config, log: LogControl) -> Arc<Reload> {
-    let reloader = Reloader::new(source, config, move |settings: &Settings| {
-        // It was checked with the rest of the settings.
-        let _ = log.set_level(&settings.log.level);
+fn reload(
+    source: ConfigSource,
+    config: Config,
+    log: LogControl,
+    admission: Arc<Admission>,
+    data_plane: Arc<DataPlane>,
+) -> Arc<Reload> {
+    let reloader = Reloader::new(source, config, move |settings: &Settings, changed: &[String]| {
+        let has_changed = |section: &str| changed.iter().any(|key| key.starts_with(section));
+        // All of it was checked with the rest of the settings.
+        if has_changed("log.") {
+            let _ = log.set_level(&settings.log.level);
+        }
+        if has_changed("edge.") {
+            let _ = data_plane.retune(&settings.edge);
+        }
+        // Only then: new limits forget who clicked how often.
+        if has_changed("admission.") {
+            admission.set_limits(buyer_rates(&settings.admission), node_bucket(&settings.admission));
+        }
     });
     Arc::new(move || {
         reloader.reload().map_err(|error| {

@@ -30,11 +30,14 @@ impl fmt::Display for ReloadError {
 
 impl std::error::Error for ReloadError {}
 
+/// Hands checked settings to those who use them, told which keys changed.
+type Apply = dyn Fn(&Settings, &[String]) + Send + Sync;
+
 /// Takes over, in a running engine, what may change live (see [`Settings::is_live`]). All of a change or nothing.
 pub struct Reloader {
     source: ConfigSource,
     current: Mutex<Config>,
-    apply: Box<dyn Fn(&Settings) + Send + Sync>,
+    apply: Box<Apply>,
 }
 
 impl fmt::Debug for Reloader {
@@ -44,12 +47,12 @@ impl fmt::Debug for Reloader {
 }
 
 impl Reloader {
-    /// Reloads from `source`, beginning with what the engine was started with. `apply` hands checked settings to
-    /// those who use them and cannot fail; it is called for one reload at a time.
+    /// Reloads from `source`, beginning with what the engine was started with. `apply` is given checked settings and
+    /// the keys that changed, hands them to those who use them, and cannot fail; one reload at a time.
     pub fn new(
         source: ConfigSource,
         current: Config,
-        apply: impl Fn(&Settings) + Send + Sync + 'static,
+        apply: impl Fn(&Settings, &[String]) + Send + Sync + 'static,
     ) -> Self {
         Self { source, current: Mutex::new(current), apply: Box::new(apply) }
     }
@@ -68,7 +71,7 @@ impl Reloader {
             return Err(ReloadError::NeedsRestart(fixed));
         }
         if !changed.is_empty() {
-            (self.apply)(&new.settings);
+            (self.apply)(&new.settings, &changed);
         }
         *current = new;
         Ok(changed)
@@ -98,7 +101,7 @@ mod tests {
             let (applied, config) = (Arc::new(Mutex::new(Vec::new())), source.load().unwrap());
             let levels = Arc::clone(&applied);
             let reloader =
-                Reloader::new(source, config, move |new| levels.lock().push(new.log.level.clone()));
+                Reloader::new(source, config, move |new, _| levels.lock().push(new.log.level.clone()));
             Self { _folder: folder, file, reloader, applied }
         }
 
@@ -139,5 +142,6 @@ mod tests {
     fn a_live_key_covers_the_keys_under_it_and_no_others() {
         assert!(Settings::is_live("log.level") && Settings::is_live("log.level.x"));
         assert!(!Settings::is_live("log.levels") && !Settings::is_live("log"));
+        assert!(Settings::is_live("edge.sale_state.platforms.web") && !Settings::is_live("edge.listen"));
     }
 }

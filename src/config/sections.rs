@@ -128,6 +128,7 @@ impl LedgerSettings {
 /// The first field that breaks its rule.
 pub(super) fn check_store(settings: &WriterSettings) -> Result<(), FieldError> {
     within("queue_orders_max", settings.queue_orders_max, 1..=10_000_000)?;
+    within("writers", settings.writers, 1..=64)?;
     within("batch_orders_max", settings.batch_orders_max, 1..=65_536)?;
     within("steps_max", settings.steps_max, 1..=10_000_000)?;
     within("retry_pause_ms_max", settings.retry_pause_ms_max, 1..=60_000)

@@ -11,6 +11,7 @@ use crate::checkout::{CheckoutSettings, WrongKey};
 use crate::domain::FieldError;
 use crate::edge::EdgeSettings;
 use crate::orders::WriterSettings;
+use crate::orders::postgres::PostgresSettings;
 use crate::orders::sqlite::SqliteSettings;
 use crate::telemetry::{LogSettings, TelemetrySettings};
 
@@ -32,6 +33,8 @@ pub struct Settings {
     pub store: WriterSettings,
     /// The embedded order store.
     pub sqlite: SqliteSettings,
+    /// The order store of several nodes.
+    pub postgres: PostgresSettings,
     /// Paying and letting go.
     pub checkout: CheckoutSettings,
     /// The control plane.
@@ -52,6 +55,7 @@ impl Default for Settings {
             ledger: LedgerSettings::default(),
             store: WriterSettings::default(),
             sqlite: SqliteSettings::default(),
+            postgres: PostgresSettings::default(),
             checkout: CheckoutSettings::default(),
             admin: AdminSettings::default(),
             telemetry: TelemetrySettings::default(),
@@ -61,7 +65,7 @@ impl Default for Settings {
 }
 
 /// Keys, and beginnings of keys, that a running engine takes over on reload. A change of any other needs a restart.
-const LIVE_KEYS: &[&str] = &["log.level"];
+const LIVE_KEYS: &[&str] = &["admission", "edge.ack_wait_ms", "edge.sale_state", "log.level"];
 
 impl Settings {
     /// Whether a running engine can take over a change of `key`.
@@ -73,13 +77,14 @@ impl Settings {
 
     /// Everything that is wrong with the values, at most one problem a section. Origins are left empty.
     pub fn check(&self) -> Vec<Problem> {
-        let sections: [(&str, Result<(), FieldError>); 9] = [
+        let sections: [(&str, Result<(), FieldError>); 10] = [
             ("node", self.node.check()),
             ("edge", self.edge.check()),
             ("admission", self.admission.check()),
             ("ledger", self.ledger.check()),
             ("store", check_store(&self.store)),
             ("sqlite", check_sqlite(&self.sqlite)),
+            ("postgres", self.postgres.check()),
             ("admin", self.admin.check()),
             ("telemetry", self.telemetry.check()),
             ("log", self.log.check()),

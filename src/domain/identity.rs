@@ -244,6 +244,11 @@ impl OrderId {
         self.0 >> Self::NODE_BITS
     }
 
+    /// The node that made the order.
+    pub const fn node(self) -> NodeId {
+        NodeId((self.0 & NodeId::MAX as u64) as u16)
+    }
+
     /// The number, at most 63 bits: fits a signed column.
     pub const fn number(self) -> u64 {
         self.0

@@ -7,9 +7,12 @@ use std::fmt;
 pub struct Cents(pub u64);
 
 impl Cents {
-    /// The largest price of one unit. With the largest quantity of an order the amount still fits a signed
-    /// 64-bit column and a double's 53 bits, so that no reader of the JSON rounds it.
+    /// The largest price of one unit.
     pub const PRICE_MAX: Self = Self(100_000_000_000);
+
+    /// The largest amount of one order: it fits a signed 64-bit column and a double's 53 bits, so that no reader of
+    /// the JSON rounds it.
+    pub const AMOUNT_MAX: Self = Self((1 << 53) - 1);
 
     /// The amount for `quantity` units at this price.
     pub const fn times(self, quantity: u32) -> Self {

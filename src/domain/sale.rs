@@ -132,6 +132,11 @@ impl SaleTerms {
         if self.per_buyer_limit == 0 || self.per_buyer_limit > limits.stock_max {
             return wrong("per_buyer_limit", format!("must be 1 to {}", limits.stock_max));
         }
+        if self.price.times(self.per_buyer_limit) > Cents::AMOUNT_MAX {
+            let problem =
+                format!("times price_cents is above {}, the largest amount of an order", Cents::AMOUNT_MAX.0);
+            return wrong("per_buyer_limit", problem);
+        }
         if self.ends_at <= self.starts_at {
             return wrong("ends_at", "must be later than starts_at".into());
         }
@@ -181,10 +186,11 @@ mod tests {
     #[test]
     fn each_broken_rule_names_its_field() {
         type Break = fn(&mut SaleTerms);
-        let breaks: [(&str, Break); 7] = [
+        let breaks: [(&str, Break); 8] = [
             ("title", |t| t.title = "x".repeat(201)),
             ("price_cents", |t| t.price = Cents(Cents::PRICE_MAX.0 + 1)),
             ("per_buyer_limit", |t| t.per_buyer_limit = 0),
+            ("per_buyer_limit", |t| (t.price, t.per_buyer_limit) = (Cents::PRICE_MAX, 90_072)),
             ("ends_at", |t| t.ends_at = t.starts_at),
             ("pay_within_s", |t| t.pay_within_s = 0),
             ("rate_per_s", |t| t.rate = Some(Rate { per_s: 0, burst: 1 })),

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
+
 use super::Application;
 use super::clock::Clock;
 use super::identity::{Buyer, Denied, Identity};
@@ -18,13 +20,28 @@ use crate::domain::{FieldError, Nanos, SaleKey};
 use crate::orders::{OrderDesk, StoreError};
 use crate::telemetry::{Outcome, Path, Recorder, Telemetry};
 
+/// What may change while buyers are served.
+#[derive(Debug)]
+pub(super) struct Tuning {
+    pub(super) ack_wait: Duration,
+    pub(super) sale_state: SaleStatePage,
+}
+
+impl Tuning {
+    fn new(settings: &EdgeSettings) -> Result<Self, FieldError> {
+        Ok(Self {
+            ack_wait: Duration::from_millis(settings.ack_wait_ms),
+            sale_state: SaleStatePage::new(&settings.sale_state)?,
+        })
+    }
+}
+
 /// What the handlers work with.
 pub struct DataPlane {
     pub(super) admission: Arc<Admission>,
     pub(super) desk: OrderDesk,
     pub(super) checkout: Checkout,
-    pub(super) ack_wait: Duration,
-    pub(super) sale_state: SaleStatePage,
+    tuning: ArcSwap<Tuning>,
     identity: Identity,
     clock: Clock,
     recorders: Box<[Recorder]>,
@@ -47,12 +64,25 @@ impl DataPlane {
             admission,
             desk,
             checkout,
-            ack_wait: Duration::from_millis(settings.ack_wait_ms),
-            sale_state: SaleStatePage::new(&settings.sale_state)?,
+            tuning: ArcSwap::from_pointee(Tuning::new(settings)?),
             identity: Identity::new(&settings.auth)?,
             clock,
             recorders: (0..settings.serving_threads()).map(|home| telemetry.recorder(home)).collect(),
         })
+    }
+
+    /// Takes over `ack_wait_ms` and `sale_state` while buyers are served; the rest of the settings needs a restart.
+    ///
+    /// # Errors
+    /// Names the setting that is wrong; then nothing has changed.
+    pub fn retune(&self, settings: &EdgeSettings) -> Result<(), FieldError> {
+        self.tuning.store(Arc::new(Tuning::new(settings)?));
+        Ok(())
+    }
+
+    /// What is in force now. Not to be held across a wait.
+    pub(super) fn tuning(&self) -> Guard<Arc<Tuning>> {
+        self.tuning.load()
     }
 
     fn recorder(&self, request: &Request<'_>) -> &Recorder {

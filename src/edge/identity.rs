@@ -17,14 +17,20 @@ pub struct Identity {
 
 enum Source {
     TrustedHeader,
-    Jwt { key: Box<DecodingKey>, rules: Box<Validation> },
+    Jwt(Box<TokenRules>),
+}
+
+/// What a token must be.
+struct TokenRules {
+    key: DecodingKey,
+    validation: Validation,
 }
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::TrustedHeader => "TrustedHeader",
-            Self::Jwt { .. } => "Jwt",
+            Self::Jwt(_) => "Jwt",
         })
     }
 }
@@ -93,19 +99,19 @@ impl Identity {
             JwtAlgorithm::EdDsa => (Algorithm::EdDSA, DecodingKey::from_ed_pem(key)),
         };
         let key = key.map_err(|error| wrong(format!("is not a public key in PEM form: {error}")))?;
-        let mut rules = Validation::new(algorithm);
-        rules.leeway = settings.leeway_s;
-        rules.validate_nbf = true;
-        rules.set_required_spec_claims(&["exp", "sub"]);
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = settings.leeway_s;
+        validation.validate_nbf = true;
+        validation.set_required_spec_claims(&["exp", "sub"]);
         if let Some(issuer) = &settings.issuer {
-            rules.set_issuer(&[issuer]);
-            rules.required_spec_claims.insert("iss".into());
+            validation.set_issuer(&[issuer]);
+            validation.required_spec_claims.insert("iss".into());
         }
         if let Some(audience) = &settings.audience {
-            rules.set_audience(&[audience]);
-            rules.required_spec_claims.insert("aud".into());
+            validation.set_audience(&[audience]);
+            validation.required_spec_claims.insert("aud".into());
         }
-        Ok(Source::Jwt { key: Box::new(key), rules: Box::new(rules) })
+        Ok(Source::Jwt(Box::new(TokenRules { key, validation })))
     }
 
     /// The buyer of the request.
@@ -123,9 +129,10 @@ impl Identity {
                 let name = head.user.and_then(|name| std::str::from_utf8(name).ok()).ok_or(Denied::NoUser)?;
                 BuyerName::new(name).map(Buyer::Named).map_err(|_| Denied::NoUser)
             }
-            Source::Jwt { key, rules } => {
+            Source::Jwt(rules) => {
                 let token = head.authorization.and_then(bearer).ok_or(Denied::NoToken)?;
-                let token = jsonwebtoken::decode::<Claims>(token, key, rules).map_err(|_| Denied::NoToken)?;
+                let token = jsonwebtoken::decode::<Claims>(token, &rules.key, &rules.validation)
+                    .map_err(|_| Denied::NoToken)?;
                 BuyerId::new(&token.claims.sub).map(Buyer::InToken).map_err(|_| Denied::NoToken)
             }
         }

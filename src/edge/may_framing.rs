@@ -23,6 +23,7 @@ impl Framing {
         body_bytes_max: usize,
     ) -> Result<Self, ProblemAnswer> {
         let mut length = None;
+        let mut repeated = false;
         let mut last = http_1_0;
         for (name, value) in fields {
             match name.len() {
@@ -31,10 +32,7 @@ impl Framing {
                 }
                 10 if name.eq_ignore_ascii_case("connection") => last |= has_token(value, b"close"),
                 14 if name.eq_ignore_ascii_case("content-length") => {
-                    let before = length.replace(content_length(value)?);
-                    if before.is_some() {
-                        return Err(problem::BAD_REQUEST.detailed("Content-Length may be given once only."));
-                    }
+                    repeated |= length.replace(value).is_some();
                 }
                 17 if name.eq_ignore_ascii_case("transfer-encoding") => {
                     return Err(problem::BAD_REQUEST.detailed("The body must be framed by Content-Length."));
@@ -42,7 +40,10 @@ impl Framing {
                 _ => {}
             }
         }
-        let body_bytes = length.unwrap_or(0);
+        if repeated {
+            return Err(problem::BAD_REQUEST.detailed("Content-Length may be given once only."));
+        }
+        let body_bytes = length.map_or(Ok(0), content_length)?;
         if body_bytes > body_bytes_max as u64 {
             return Err(problem::BODY_TOO_LARGE.answer().number("body_bytes_max", body_bytes_max as u32));
         }

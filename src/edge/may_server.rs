@@ -9,17 +9,9 @@
 //! - HTTP/1.0 and `Connection: close` end the connection after the answer.
 //! - Connections are limited in number and in idle time, and are drained at the end.
 //!
-//! What stays, and why the default is `hyper`:
+//! What stays is told at [`FrontEnd::May`], where an operator looks.
 //!
-//! - A seventeenth header field closes the connection without an answer; so does a malformed request line.
-//! - Answers have only fields whose values are known beforehand: no `Location`, `X-Request-ID`, `traceparent` or
-//!   `RateLimit`. The body holds `order_id` and `instance`; `Retry-After` is at most 120 seconds.
-//! - The time for a header counts as idle time. A header without an end is kept until that time is over.
-//! - `Expect: 100-continue` is refused with 417.
-//! - A client that closes its sending side right behind its request may get no answer.
-//! - Several requests in one packet are answered together, after the last of them; if a malformed one is among them,
-//!   those before it may stay unanswered although they were executed.
-//! - The listening socket stays open until the process ends; while draining, new connections are closed at once.
+//! [`FrontEnd::May`]: super::settings::FrontEnd::May
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -5,7 +5,6 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use smallvec::SmallVec;
 
 use super::json::JsonObject;
 use super::reply::{Content, Field, Reply};
@@ -121,7 +120,7 @@ impl Problem {
             status: self.status,
             outcome: self.outcome,
             object: JsonObject::after(&[self.opening, self.detail, "\""], ROOM_BYTES),
-            fields: SmallVec::new(),
+            fields: Vec::new(),
         }
     }
 
@@ -129,7 +128,7 @@ impl Problem {
     pub fn detailed(&self, detail: &str) -> ProblemAnswer {
         let mut object = JsonObject::after(&[self.opening], detail.len() + ROOM_BYTES);
         object.end_text(detail);
-        ProblemAnswer { status: self.status, outcome: self.outcome, object, fields: SmallVec::new() }
+        ProblemAnswer { status: self.status, outcome: self.outcome, object, fields: Vec::new() }
     }
 }
 
@@ -142,7 +141,7 @@ pub struct ProblemAnswer {
     status: StatusCode,
     outcome: Outcome,
     object: JsonObject,
-    fields: SmallVec<[Field; 2]>,
+    fields: Vec<Field>,
 }
 
 impl ProblemAnswer {

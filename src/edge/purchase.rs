@@ -108,20 +108,37 @@ impl DataPlane {
         buyer: BuyerName<'_>,
         placed: Placed,
     ) -> Reply {
-        let settled = tokio::time::timeout(self.ack_wait, placed.ticket.settled()).await;
-        let (outcome, reply) = match settled {
+        let ack_wait = self.tuning().ack_wait;
+        let settled = tokio::time::timeout(ack_wait, placed.ticket.settled()).await;
+        let reply = match settled {
             Ok(Settlement::Durable) => {
                 let order = OrderView::of_placed(sale, buyer.as_str(), &placed).object();
                 let reply = Reply::json(StatusCode::CREATED, Outcome::Durable, order);
-                (Outcome::Durable, reply.with(Field::Location(placed.order_id)))
+                reply.with(Field::Location(placed.order_id))
             }
-            Ok(settlement) => {
-                (Outcome::Overloaded, not_stored(settlement, placed.order_id).reply(&request.id))
-            }
-            Err(_late) => (Outcome::Pending, pending(placed.order_id)),
+            Ok(settlement) => self.not_placed(request, sale, buyer, placed.order_id, settlement).await,
+            Err(_late) => pending(placed.order_id),
         };
-        self.record(request, Path::Order, outcome);
+        self.record(request, Path::Order, reply.outcome);
         reply
+    }
+
+    /// The store did not take the order: what counts instead, or that it should be tried again.
+    async fn not_placed(
+        &self,
+        request: &Request<'_>,
+        sale: &LiveSale,
+        buyer: BuyerName<'_>,
+        order_id: OrderId,
+        settlement: Settlement,
+    ) -> Reply {
+        match settlement {
+            Settlement::Rejected(rejection) => refused(&rejection, request).reply(&request.id),
+            Settlement::Replay(first) => self.replay(request, sale, buyer, first).await,
+            Settlement::Durable | Settlement::Refused | Settlement::Unknown => {
+                not_stored(settlement, order_id).reply(&request.id)
+            }
+        }
     }
 
     /// A further click while the buyer's order is on its way: what becomes of the order answers it.
@@ -134,12 +151,16 @@ impl DataPlane {
         replay: bool,
         ticket: &Ticket,
     ) -> Reply {
-        match tokio::time::timeout(self.ack_wait, ticket.settled()).await {
+        let ack_wait = self.tuning().ack_wait;
+        match tokio::time::timeout(ack_wait, ticket.settled()).await {
             Ok(Settlement::Durable) if replay => self.replay(request, sale, buyer, order_id).await,
             Ok(Settlement::Durable) => {
                 refused(&Rejection::AlreadyPurchased { order_id }, request).reply(&request.id)
             }
-            Ok(settlement) => not_stored(settlement, order_id).reply(&request.id),
+            Ok(Settlement::Replay(first)) if !replay => {
+                refused(&Rejection::AlreadyPurchased { order_id: first }, request).reply(&request.id)
+            }
+            Ok(settlement) => self.not_placed(request, sale, buyer, order_id, settlement).await,
             Err(_late) => pending(order_id),
         }
     }

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use smallvec::SmallVec;
 
 use super::chance;
 use crate::domain::{Nanos, OrderId, Rate, RateScope};
@@ -19,8 +18,8 @@ pub struct Reply {
     pub content: Content,
     /// The body.
     pub body: Bytes,
-    /// Header fields beside those that every answer has.
-    pub fields: SmallVec<[Field; 2]>,
+    /// Header fields beside those that every answer has. Most refusals have none, and allocate none.
+    pub fields: Vec<Field>,
     /// Whether the connection ends with this answer.
     pub close: bool,
 }
@@ -106,7 +105,7 @@ impl Reply {
             outcome,
             content: Content::Json,
             body: Bytes::from(body),
-            fields: SmallVec::new(),
+            fields: Vec::new(),
             close: false,
         }
     }

@@ -83,9 +83,11 @@ impl DataPlane {
         let tenant = tenant(request)?;
         let sales = self.admission.board().sales();
         let sale = sales.by_name(tenant, campaign, sku).ok_or_else(|| problem::UNKNOWN_SALE.answer())?;
-        let body = state_object(sale, request.arrived.wall, self.sale_state.shown_on(request.head.platform));
+        let tuning = self.tuning();
+        let body =
+            state_object(sale, request.arrived.wall, tuning.sale_state.shown_on(request.head.platform));
         Ok(Reply::json(StatusCode::OK, Outcome::Served, body)
-            .with(Field::CacheControl(self.sale_state.cache_control.clone()))
+            .with(Field::CacheControl(tuning.sale_state.cache_control.clone()))
             .with(Field::Vary("x-tenant-id, x-platform")))
     }
 }

@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 
 use super::deadlines::Deadlines;
 use super::events::Event;
-use super::sqlite::SqliteReader;
-use super::store::{Applied, Audit, Fault, SaleChange, StoreError, Transition};
-use super::writer::{Reply, Step};
+use super::store::{Audit, Fault, SaleChange, StoreError, StoreReader};
+use super::transition::{Applied, Transition};
+use super::writer::{Reply, Step, StopRelay};
 use crate::admission::Admission;
 use crate::domain::{Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
 
@@ -19,19 +19,21 @@ use crate::domain::{Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
 pub struct OrderDesk {
     admission: Arc<Admission>,
     steps: flume::Sender<Step>,
-    reader: Arc<SqliteReader>,
+    reader: Arc<dyn StoreReader>,
     deadlines: Arc<Deadlines>,
+    writers: usize,
 }
 
 impl OrderDesk {
-    /// A desk in front of the writer that receives `steps`.
+    /// A desk in front of the `writers` threads that receive `steps`.
     pub fn new(
         admission: Arc<Admission>,
         steps: flume::Sender<Step>,
-        reader: Arc<SqliteReader>,
+        reader: Arc<dyn StoreReader>,
         deadlines: Arc<Deadlines>,
+        writers: usize,
     ) -> Self {
-        Self { admission, steps, reader, deadlines }
+        Self { admission, steps, reader, deadlines, writers }
     }
 
     /// When orders that wait for payment run out of time.
@@ -109,7 +111,7 @@ impl OrderDesk {
     /// # Errors
     /// The store does not answer.
     pub async fn sales(&self) -> Result<Vec<Sale>, StoreError> {
-        self.read(SqliteReader::sales).await
+        self.read(|store| store.sales()).await
     }
 
     /// Takes a step in a durable order's life. When this returns [`Applied::Done`] it is durable; the units and the
@@ -147,15 +149,16 @@ impl OrderDesk {
         self.steps.len()
     }
 
-    /// Has the writer finish what waits and close the store. Blocks for at most `wait`; `false` when that was not
+    /// Has the writers finish what waits and close the store. Blocks for at most `wait`; `false` when that was not
     /// enough. Call it when nothing is put in the queue any more.
     pub fn stop(&self, wait: Duration) -> bool {
         let (stopped, ended) = mpsc::channel();
-        if self.steps.send_timeout(Step::Stop(stopped), wait).is_err() {
+        let stop = Step::Stop(StopRelay::new(self.writers, self.steps.clone(), stopped));
+        if self.steps.send_timeout(stop, wait).is_err() {
             return false;
         }
         self.admission.queue().knock();
-        // The writer drops its end once the store is closed.
+        // The last writer drops its end once the store is closed.
         matches!(ended.recv_timeout(wait), Err(mpsc::RecvTimeoutError::Disconnected))
     }
 
@@ -179,10 +182,10 @@ impl OrderDesk {
 
     async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&SqliteReader) -> Result<T, StoreError> + Send + 'static,
+        query: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let reader = Arc::clone(&self.reader);
-        tokio::task::spawn_blocking(move || query(&reader)).await.unwrap_or_else(|_| {
+        tokio::task::spawn_blocking(move || query(&*reader)).await.unwrap_or_else(|_| {
             Err(StoreError {
                 kind: Fault::Transient,
                 message: "reading was cut short by the shutdown".into(),

@@ -5,14 +5,20 @@
 mod deadlines;
 mod desk;
 mod events;
+pub mod postgres;
 mod recovery;
 pub mod sqlite;
 mod store;
+mod transition;
 mod writer;
 
 pub use deadlines::Deadlines;
 pub use desk::OrderDesk;
 pub use events::{Event, EventKind};
 pub use recovery::Recovered;
-pub use store::{Applied, Audit, Batch, Fault, Receipt, SaleChange, StoreError, Transition};
-pub use writer::{OrderWriter, Step, WriterSettings, WriterWatch};
+pub use store::{
+    Audit, Batch, Fault, Receipt, Record, RefusalReason, RefusedOrder, SaleChange, StoreError, StoreReader,
+    StoreWriter,
+};
+pub use transition::{Applied, Transition};
+pub use writer::{OrderWriter, Step, StockNotice, StopRelay, WriterSettings, WriterWatch};

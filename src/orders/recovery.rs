@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 
 use super::deadlines::Deadlines;
-use super::sqlite::SqliteReader;
-use super::store::{Fault, StoreError};
+use super::store::{Fault, Record, StoreError, StoreReader};
 use crate::admission::LiveSale;
-use crate::domain::{Order, OrderId, OrderStatus, SaleId};
+use crate::domain::{NodeId, Order, OrderId, OrderStatus, SaleId};
 
 /// The engine's memory as the store implies it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Recovered {
     /// All sales, with their unsold units on sale and their buyers' claims in place.
     pub sales: Vec<LiveSale>,
@@ -19,41 +18,58 @@ pub struct Recovered {
     pub unfinished: Vec<Order>,
     /// How many orders there are.
     pub orders: u64,
+    /// The number of the last event that all this includes.
+    pub last_event: u64,
 }
 
 impl Recovered {
-    /// Reads the store in one pass. `deadlines` is given every order that waits for its payment.
+    /// Reads the store in one pass, as the memory of `node`. `deadlines` is given every order that waits for its payment
+    /// and that is this node's to look after: the one whose last step this node took.
     ///
     /// # Errors
     /// What the database says, and a fatal error when a sale's count of sold units is not the sum of its orders.
-    pub fn read(store: &SqliteReader, shards: usize, deadlines: &Deadlines) -> Result<Self, StoreError> {
-        let sales = store.sales()?;
-        let sold_by_guard: Vec<_> = sales.iter().map(|sale| u64::from(sale.sold)).collect();
-        let live: Vec<_> = sales.into_iter().map(|sale| LiveSale::open(sale, shards)).collect();
-        let place_of: HashMap<SaleId, usize, ahash::RandomState> =
-            live.iter().enumerate().map(|(place, sale)| (sale.id, place)).collect();
-        let mut sold_by_orders = vec![0; live.len()];
-        let mut recovered = Self { sales: Vec::new(), newest: None, unfinished: Vec::new(), orders: 0 };
+    pub fn read(
+        store: &dyn StoreReader,
+        node: NodeId,
+        shards: usize,
+        deadlines: &Deadlines,
+    ) -> Result<Self, StoreError> {
+        let mut recovered = Self::default();
+        let mut place_of = HashMap::<SaleId, usize, ahash::RandomState>::default();
+        let mut sold_by_guard = Vec::new();
+        let mut sold_by_orders = Vec::new();
         let mut waiting = Vec::new();
 
-        store.each_order(|order| {
-            recovered.newest = Some(order.placed.id);
-            recovered.orders += 1;
-            let Some(&place) = place_of.get(&order.placed.sale) else { return };
-            if order.status.holds_units() {
-                sold_by_orders[place] += u64::from(order.placed.quantity);
+        store.read_all(&mut |record| match record {
+            Record::LastEvent(seq) => recovered.last_event = seq,
+            Record::Sale(sale) => {
+                place_of.insert(sale.id, recovered.sales.len());
+                sold_by_guard.push(u64::from(sale.sold));
+                sold_by_orders.push(0);
+                recovered.sales.push(LiveSale::open(sale, shards));
             }
-            if order.status != OrderStatus::Rejected {
-                live[place].state.claims().restore(&order);
-            }
-            match order.status {
-                OrderStatus::PrePay => waiting.push((order.placed.pay_before, order.placed.id)),
-                OrderStatus::Paying => recovered.unfinished.push(order),
-                _ => {}
+            Record::Order(order, last_step_by) => {
+                recovered.newest = Some(order.placed.id);
+                recovered.orders += 1;
+                let Some(&place) = place_of.get(&order.placed.sale) else { return };
+                if order.status.holds_units() {
+                    sold_by_orders[place] += u64::from(order.placed.quantity);
+                }
+                if order.status != OrderStatus::Rejected {
+                    recovered.sales[place].state.claims().restore(&order);
+                }
+                if last_step_by.is_some_and(|by| by != node) {
+                    return;
+                }
+                match order.status {
+                    OrderStatus::PrePay => waiting.push((order.placed.pay_before, order.placed.id)),
+                    OrderStatus::Paying => recovered.unfinished.push(order),
+                    _ => {}
+                }
             }
         })?;
 
-        for (place, sale) in live.iter().enumerate() {
+        for (place, sale) in recovered.sales.iter().enumerate() {
             if sold_by_guard[place] != sold_by_orders[place] {
                 return Err(StoreError {
                     kind: Fault::Fatal,
@@ -65,7 +81,6 @@ impl Recovered {
             }
         }
         deadlines.enter_all(waiting);
-        recovered.sales = live;
         Ok(recovered)
     }
 }

@@ -2,10 +2,113 @@
 //!
 //! Writing is batched: one [`Batch`] is one transaction. Reading goes past the writers, on connections of its own.
 
-use crate::domain::{EpochMs, NewOrder, Order, OrderAction, OrderId, SaleId, SaleTerms, Units};
+use super::events::Event;
+use super::transition::{Applied, Transition};
+use crate::domain::{NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
 
-/// Why the store did not do as asked. Nothing of the batch is durable, unless `kind` is [`Fault::Fatal`]: then nobody
-/// knows until the store is opened again.
+/// The writing half of a store, in the hands of one writer thread. All methods block.
+///
+/// After a transient error the same call is made again, until it has another outcome: a store behind a network may not
+/// know whether the first attempt was carried out, and finds that out before it does anything else.
+pub trait StoreWriter: Send {
+    /// Commits the batch in one transaction. What a [`Receipt::Committed`] speaks of survives any crash from then on.
+    ///
+    /// The last statement before the commit raises each sale's `sold`, only if that stays within its total: whatever
+    /// bug there is in memory, this cannot oversell.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    fn commit(&mut self, batch: &Batch) -> Result<Receipt, StoreError>;
+
+    /// Makes a sale. `None` when this tenant has one of that name.
+    ///
+    /// # Errors
+    /// As [`StoreWriter::commit`].
+    fn create_sale(
+        &mut self,
+        key: &SaleKey,
+        terms: &SaleTerms,
+        total: Units,
+    ) -> Result<Option<Sale>, StoreError>;
+
+    /// Replaces a sale's terms and total. `None` when the total would fall below what is sold, or there is no such
+    /// sale; then nothing has changed.
+    ///
+    /// # Errors
+    /// As [`StoreWriter::commit`].
+    fn change_sale(&mut self, change: &SaleChange) -> Result<Option<Sale>, StoreError>;
+
+    /// A sale's total and sold units.
+    ///
+    /// # Errors
+    /// As [`StoreWriter::commit`].
+    fn units_of(&mut self, sale: SaleId) -> Result<(Units, Units), StoreError>;
+
+    /// Leaves the store as a clean stop leaves it.
+    ///
+    /// # Errors
+    /// As [`StoreWriter::commit`].
+    fn close(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// The reading half of a store: sees the last commit, and never makes a writer wait. All methods block: call them where
+/// blocking is allowed, never on a thread that drives an async runtime.
+pub trait StoreReader: Send + Sync + std::fmt::Debug {
+    /// One order.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError>;
+
+    /// Orders above `after`, oldest first, at most `limit`, of the sale if one is named.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn orders_after(
+        &self,
+        sale: Option<SaleId>,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError>;
+
+    /// Events above `after`, in order, at most `limit`. What is numbered lower than an event that was seen has been
+    /// visible before it: a reader that goes on from the last number misses nothing.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// The sale's units, counted in one snapshot. `None` when there is no such sale.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError>;
+
+    /// All sales, oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn sales(&self) -> Result<Vec<Sale>, StoreError>;
+
+    /// Shows `visit` everything, as of one moment: the end of the event log, all sales, then all orders, oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn read_all(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
+}
+
+/// What [`StoreReader::read_all`] shows.
+#[derive(Debug)]
+pub enum Record {
+    /// The number of the last event, 0 before the first.
+    LastEvent(u64),
+    /// A sale.
+    Sale(Sale),
+    /// An order, and the node that took the last step in its life; `None` in a store of one engine.
+    Order(Order, Option<NodeId>),
+}
+
+/// Why the store did not do as asked, or not yet.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
@@ -18,9 +121,10 @@ pub struct StoreError {
 /// Whether trying again can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Busy, locked or away: the same batch may pass later.
+    /// Busy, locked or away: the same work may pass later, and must be offered again before any other.
     Transient,
-    /// A failed sync, a full disk, a damaged file: the process must end, and the truth is read at the next start.
+    /// A failed sync, a full disk, a damaged file: nobody knows what is durable. The process must end, and the truth is
+    /// read at the next start.
     Fatal,
 }
 
@@ -29,31 +133,6 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         self.kind == Fault::Transient
     }
-}
-
-/// A step in the life of a durable order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transition {
-    /// The order.
-    pub order: OrderId,
-    /// The step, as in [`OrderStatus::after`](crate::domain::OrderStatus::after). `Persist` and `Reject` are the
-    /// writers' own and refused here.
-    pub action: OrderAction,
-    /// When it happens. `BeginPayment` is refused from `pay_before` on, `Expire` before it.
-    pub at: EpochMs,
-    /// The payment method, for `BeginPayment`.
-    pub payment_method: Option<String>,
-}
-
-/// What became of a [`Transition`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// Durable; the order as it is now.
-    Done(Order),
-    /// The order's status (or its deadline) does not allow it; the order as it is.
-    Refused(Order),
-    /// There is no such durable order.
-    UnknownOrder,
 }
 
 /// One transaction's worth of work.
@@ -67,13 +146,38 @@ pub struct Batch {
     pub transitions: Vec<Transition>,
 }
 
-/// What a committed batch did.
+/// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Receipt {
-    /// All of it is durable; one entry for each transition, in their order.
-    Committed(Vec<Applied>),
+    /// All of it is durable, but for the purchases that were refused one by one.
+    Committed {
+        /// One entry for each transition, in their order.
+        applied: Vec<Applied>,
+        /// Purchases of which nothing was kept, because of what the buyer has at other nodes.
+        refused: Vec<RefusedOrder>,
+    },
     /// Nothing is durable: these sales would have sold more than their total.
     Oversold(Vec<SaleId>),
+    /// Nothing is durable, and nothing of this node will be: its incarnation is not current any more.
+    Fenced,
+}
+
+/// A purchase that the store refused alone.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RefusedOrder {
+    /// The refused purchase.
+    pub order: OrderId,
+    /// Why.
+    pub reason: RefusalReason,
+}
+
+/// Why the store refused one purchase of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// The buyer's orders would hold more units than one buyer may. The latest of them, if there is one.
+    BuyerLimit(Option<Box<Order>>),
+    /// The buyer's idempotency key made this order before.
+    KeyUsed(Box<Order>),
 }
 
 /// New terms and a new total for a sale, which may be running.

@@ -3,19 +3,22 @@
 //! The batch is what arrived during the last commit; there is no timer. A batch that meets a busy store is tried again
 //! while the intake is stalled. A store that fails for good ends the writer: whoever waits hears that the outcome is
 //! not known, and the process must end.
+//!
+//! Several writers may share the queue: while one waits for its commit, the next prepares its own.
 
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::collections::HashMap;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::deadlines::Deadlines;
-use super::sqlite::SqliteWriter;
-use super::store::{Applied, Batch, Receipt, SaleChange, StoreError, Transition};
-use crate::admission::{Admission, Arrival, Intake, QueuedOrder};
-use crate::domain::{NewOrder, Order, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Units};
+use super::store::{Batch, Fault, Receipt, RefusalReason, RefusedOrder, SaleChange, StoreError, StoreWriter};
+use super::transition::{Applied, Transition};
+use crate::admission::{Admission, Arrival, Intake, Queue, QueuedOrder, Settlement};
+use crate::domain::{NewOrder, Order, OrderStatus, Rejection, Sale, SaleId, SaleKey, SaleTerms, Units};
 
 /// Settings of the way from admission to the store.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -23,6 +26,8 @@ use crate::domain::{NewOrder, Order, OrderStatus, Sale, SaleId, SaleKey, SaleTer
 pub struct WriterSettings {
     /// Orders that may wait for a writer; one more is answered with 503 and takes no unit.
     pub queue_orders_max: usize,
+    /// Threads that write to the store. An embedded store has one, whatever this says.
+    pub writers: usize,
     /// Orders in one transaction.
     pub batch_orders_max: usize,
     /// Payment, cancel and expiry steps that may wait for a writer.
@@ -33,7 +38,13 @@ pub struct WriterSettings {
 
 impl Default for WriterSettings {
     fn default() -> Self {
-        Self { queue_orders_max: 65_536, batch_orders_max: 4_096, steps_max: 16_384, retry_pause_ms_max: 250 }
+        Self {
+            queue_orders_max: 65_536,
+            writers: 2,
+            batch_orders_max: 4_096,
+            steps_max: 16_384,
+            retry_pause_ms_max: 250,
+        }
     }
 }
 
@@ -46,8 +57,53 @@ pub enum Step {
     CreateSale(Box<(SaleKey, SaleTerms, Units)>, Reply<Option<Sale>>),
     /// Change a sale. The answer is `None` when more is sold than the new total.
     ChangeSale(Box<SaleChange>, Reply<Option<Sale>>),
-    /// Finish what waits, close the store, end.
-    Stop(mpsc::Sender<()>),
+    /// Finish what waits, close the store, tell the next writer, end.
+    Stop(StopRelay),
+}
+
+/// The word to stop, handed from writer to writer until the last one has ended.
+#[derive(Debug)]
+pub struct StopRelay {
+    writers_left: usize,
+    steps: flume::Sender<Step>,
+    /// Dropped by the last writer.
+    ended: mpsc::Sender<()>,
+}
+
+impl StopRelay {
+    /// A word for `writers` writers that receive from `steps`. The last one drops `ended`.
+    pub fn new(writers: usize, steps: flume::Sender<Step>, ended: mpsc::Sender<()>) -> Self {
+        Self { writers_left: writers, steps, ended }
+    }
+
+    fn is_last(&self) -> bool {
+        self.writers_left <= 1
+    }
+
+    fn pass_on(self, queue: &Queue) {
+        let is_last = self.is_last();
+        let Self { writers_left, steps, ended } = self;
+        if is_last {
+            drop(ended);
+            return;
+        }
+        let next = Self { writers_left: writers_left - 1, steps: steps.clone(), ended };
+        // Nobody is left to stop when this fails.
+        let _ = steps.send(Step::Stop(next));
+        queue.knock();
+    }
+}
+
+/// What the lender of this node's stock has to know of the store's answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StockNotice {
+    /// Units of a cancelled or expired order are free again. They are the lender's, not this node's.
+    Returned(SaleId, Units),
+    /// The store refused orders above the sale's total. This node's stock of it was dropped.
+    Refused(SaleId),
+    /// The store knows a later life of this node. All of its stock was dropped and its intake is stalled. The lender
+    /// registers the node anew when no order is in flight any more, and then opens the intake.
+    Fenced,
 }
 
 /// Where the answer to a step goes.
@@ -61,10 +117,10 @@ pub trait WriterWatch: Send {
     fn stalled(&self);
 }
 
-/// The thread that owns the writing half of the store.
+/// A thread that owns a writing half of the store.
 pub struct OrderWriter<W> {
     /// The store.
-    pub store: SqliteWriter,
+    pub store: Box<dyn StoreWriter>,
     /// Admission: its board is told what comes back on sale.
     pub admission: Arc<Admission>,
     /// The queue's exit.
@@ -73,6 +129,11 @@ pub struct OrderWriter<W> {
     pub steps: flume::Receiver<Step>,
     /// Told of each order that waits for its payment.
     pub deadlines: Arc<Deadlines>,
+    /// Who lends the stock; `None` when all of it is this engine's own.
+    pub lender: Option<flume::Sender<StockNotice>>,
+    /// Shared by all writers: held for reading from a commit until its orders are settled, so that whoever counts the
+    /// stock anew counts no order twice.
+    pub counting: Arc<RwLock<()>>,
     /// Limits.
     pub settings: WriterSettings,
     /// Who watches the commits.
@@ -86,7 +147,7 @@ struct Round {
     transitions: Vec<Transition>,
     replies: Vec<Reply<Applied>>,
     sale_steps: Vec<Step>,
-    stop: Option<mpsc::Sender<()>>,
+    stop: Option<StopRelay>,
 }
 
 impl<W: WriterWatch> OrderWriter<W> {
@@ -98,19 +159,21 @@ impl<W: WriterWatch> OrderWriter<W> {
     pub fn run(mut self) -> Result<(), StoreError> {
         let outcome = self.work();
         self.admission.queue().set_intake(Intake::Closed);
-        // Nobody will commit what still waits: dropping it tells its buyers that the outcome is not known.
-        drop(self.arrivals.drain());
-        match outcome {
-            Ok(stopped) => {
-                self.store.close()?;
-                drop(stopped);
-                Ok(())
-            }
-            Err(error) => Err(error),
+        let others_go_on = matches!(&outcome, Ok(Some(stop)) if !stop.is_last());
+        if !others_go_on {
+            // Nobody will commit what still waits: dropping it tells those who do that the outcome is not known.
+            drop(self.arrivals.drain());
+            drop(self.steps.drain());
         }
+        let stop = outcome?;
+        self.store.close()?;
+        if let Some(stop) = stop {
+            stop.pass_on(self.admission.queue());
+        }
+        Ok(())
     }
 
-    fn work(&mut self) -> Result<Option<mpsc::Sender<()>>, StoreError> {
+    fn work(&mut self) -> Result<Option<StopRelay>, StoreError> {
         let mut stop = None;
         loop {
             if stop.is_some() && self.arrivals.is_empty() && self.steps.is_empty() {
@@ -152,7 +215,7 @@ impl<W: WriterWatch> OrderWriter<W> {
                     round.transitions.push(transition);
                     round.replies.push(reply);
                 }
-                Step::Stop(stopped) => round.stop = Some(stopped),
+                Step::Stop(stop) => round.stop = Some(stop),
                 other => round.sale_steps.push(other),
             }
         }
@@ -174,28 +237,97 @@ impl<W: WriterWatch> OrderWriter<W> {
             rejected: Vec::new(),
             transitions: round.transitions,
         };
-        let applied = loop {
+        let counting = Arc::clone(&self.counting);
+        let uncounted = counting.read();
+        let (applied, refused) = loop {
             match self.commit(&batch)? {
-                Receipt::Committed(applied) => break applied,
+                Receipt::Committed { applied, refused } => break (applied, refused),
                 Receipt::Oversold(sales) => {
-                    let (refused, kept): (Vec<NewOrder>, Vec<NewOrder>) =
+                    if !batch.placed.iter().any(|order| sales.contains(&order.sale)) {
+                        return Err(StoreError {
+                            kind: Fault::Fatal,
+                            message: "the order store is damaged: a sale counts fewer units sold than are given back; \
+                                      restore a backup"
+                                .into(),
+                        });
+                    }
+                    let (over, kept): (Vec<NewOrder>, Vec<NewOrder>) =
                         batch.placed.into_iter().partition(|order| sales.contains(&order.sale));
                     batch.placed = kept;
-                    batch.rejected.extend(refused);
+                    batch.rejected.extend(over);
                 }
+                Receipt::Fenced => return self.stand_down(purchases, round.replies),
             }
         };
-        self.enter_deadlines(&batch.placed, &applied);
-        let refused: Vec<SaleId> = batch.rejected.iter().map(|order| order.sale).collect();
+        let purchases = self.answer_refused(purchases, refused);
+        self.enter_deadlines(&purchases, &applied);
+        let oversold: Vec<SaleId> = batch.rejected.iter().map(|order| order.sale).collect();
         for queued in purchases {
-            if refused.contains(&queued.order().sale) { queued.disowned() } else { queued.durable() }
+            if oversold.contains(&queued.order().sale) { queued.disowned() } else { queued.durable() }
         }
-        self.settle_anew(refused)?;
         for (applied, reply) in applied.into_iter().zip(round.replies) {
             self.put_back_on_sale(&applied);
             // Nobody waits for the answer any more: the step is durable all the same.
             let _ = reply.send(Ok(applied));
         }
+        drop(uncounted);
+        // Last, for it counts what was just put back on sale, too.
+        self.settle_anew(oversold)
+    }
+
+    /// Answers the purchases that the store refused alone: the buyer has, from another node, what counts instead.
+    /// Returns the others.
+    fn answer_refused(&self, purchases: Vec<QueuedOrder>, refused: Vec<RefusedOrder>) -> Vec<QueuedOrder> {
+        if refused.is_empty() {
+            return purchases;
+        }
+        let mut reasons: HashMap<_, _> =
+            refused.into_iter().map(|refused| (refused.order, refused.reason)).collect();
+        let mut others = Vec::with_capacity(purchases.len());
+        for queued in purchases {
+            let quantity = queued.order().quantity;
+            match reasons.remove(&queued.order().id) {
+                None => others.push(queued),
+                Some(RefusalReason::BuyerLimit(Some(standing))) => {
+                    let rejection = Rejection::AlreadyPurchased { order_id: standing.placed.id };
+                    queued.superseded(&standing, Settlement::Rejected(rejection));
+                }
+                // More units than the limit, and no order that holds any: the terms have changed on the way.
+                Some(RefusalReason::BuyerLimit(None)) => queued.refused(),
+                Some(RefusalReason::KeyUsed(first)) if first.placed.quantity == quantity => {
+                    queued.superseded(&first, Settlement::Replay(first.placed.id));
+                }
+                Some(RefusalReason::KeyUsed(first)) => {
+                    queued.superseded(&first, Settlement::Rejected(Rejection::IdempotencyKeyReused));
+                }
+            }
+        }
+        others
+    }
+
+    /// The store knows a later life of this node: nothing of the round was kept, and no unit in memory is certain.
+    fn stand_down(
+        &self,
+        purchases: Vec<QueuedOrder>,
+        replies: Vec<Reply<Applied>>,
+    ) -> Result<(), StoreError> {
+        let message = "the order store knows a later life of this node: another engine runs under its number, or \
+                       this one was silent for so long that its stock was taken back";
+        let Some(lender) = &self.lender else {
+            let message = format!("{message}; give every engine a --node-id of its own");
+            return Err(StoreError { kind: Fault::Fatal, message });
+        };
+        tracing::error!("{message}; it drops its stock");
+        self.admission.queue().set_intake(Intake::Stalled);
+        for sale in self.admission.board().sales().iter() {
+            sale.state.stock().drain();
+        }
+        purchases.into_iter().for_each(QueuedOrder::disowned);
+        for reply in replies {
+            let _ = reply.send(Err(StoreError { kind: Fault::Transient, message: message.into() }));
+        }
+        // A lender that is gone has nothing to register.
+        let _ = lender.send(StockNotice::Fenced);
         Ok(())
     }
 
@@ -213,12 +345,12 @@ impl<W: WriterWatch> OrderWriter<W> {
 
     fn until_not_busy<T>(
         &mut self,
-        mut work: impl FnMut(&mut SqliteWriter) -> Result<T, StoreError>,
+        mut work: impl FnMut(&mut dyn StoreWriter) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let queue = self.admission.queue();
         let mut pause = Duration::from_millis(1);
         loop {
-            match work(&mut self.store) {
+            match work(&mut *self.store) {
                 Err(error) if error.is_transient() => {
                     if queue.intake() == Intake::Open {
                         tracing::warn!(%error, "the order store is busy; purchases are refused until it answers");
@@ -239,12 +371,12 @@ impl<W: WriterWatch> OrderWriter<W> {
         }
     }
 
-    fn enter_deadlines(&self, placed: &[NewOrder], applied: &[Applied]) {
+    fn enter_deadlines(&self, placed: &[QueuedOrder], applied: &[Applied]) {
         let waits_again = applied.iter().filter_map(|applied| match applied {
             Applied::Done(Order { placed, status: OrderStatus::PrePay, .. }) => Some(placed),
             _ => None,
         });
-        let waiting = placed.iter().chain(waits_again);
+        let waiting = placed.iter().map(QueuedOrder::order).chain(waits_again);
         self.deadlines.enter_all(waiting.map(|order| (order.pay_before, order.id)));
     }
 
@@ -257,18 +389,31 @@ impl<W: WriterWatch> OrderWriter<W> {
         };
         if let Some(sale) = self.admission.board().sales().by_id(placed.sale) {
             sale.state.claims().release(placed.buyer.as_str(), placed.id);
-            sale.state.stock().add(placed.id.tick() as usize, placed.quantity);
+            match &self.lender {
+                None => sale.state.stock().add(placed.id.tick() as usize, placed.quantity),
+                // A lender that is gone counts what is free when it comes back.
+                Some(lender) => drop(lender.send(StockNotice::Returned(placed.sale, placed.quantity))),
+            }
         }
     }
 
-    /// Memory had more units than the store: it is counted anew from the store.
+    /// Memory had more units than the store: it is counted anew, from the store or by the lender.
     fn settle_anew(&mut self, mut sales: Vec<SaleId>) -> Result<(), StoreError> {
+        if sales.is_empty() {
+            return Ok(());
+        }
         sales.sort_unstable();
         sales.dedup();
+        let counting = Arc::clone(&self.counting);
+        let _alone = counting.write();
         for id in sales {
             let Some(sale) = self.admission.board().sales().by_id(id).cloned() else { continue };
             tracing::error!(sale = %sale.key, "the store refused orders above the total; counting the stock anew");
             sale.state.stock().drain();
+            if let Some(lender) = &self.lender {
+                let _ = lender.send(StockNotice::Refused(id));
+                continue;
+            }
             let (total, sold) = self.until_not_busy(|store| store.units_of(id))?;
             let taken = u64::from(sold) + sale.state.units_in_flight();
             sale.state.stock().add_spread(u64::from(total).saturating_sub(taken) as Units);

@@ -199,6 +199,10 @@ mod tests {
         assert_eq!(snapshot.count(), 40_000);
     }
 
+    fn cells(histogram: &Histogram<u64>) -> impl Iterator<Item = (u64, u64)> {
+        histogram.iter_recorded().map(|cell| (cell.value_iterated_to(), cell.count_at_value()))
+    }
+
     proptest! {
         #[test]
         fn a_snapshot_is_what_hdrhistogram_would_have_recorded(
@@ -206,9 +210,12 @@ mod tests {
         ) {
             for layout in [Layout::LATENCY, Layout::SIZE] {
                 let (expected, snapshot) = both(layout, &values);
-                prop_assert_eq!(&expected, &snapshot.histogram);
-                prop_assert_eq!(expected.value_at_quantile(0.99), snapshot.histogram.value_at_quantile(0.99));
-                prop_assert_eq!(expected.max(), snapshot.histogram.max());
+                // Cell by cell, and not the structs: a snapshot knows a value only to its cell, so the smallest one that
+                // hdrhistogram remembers may differ within it.
+                prop_assert!(cells(&expected).eq(cells(&snapshot.histogram)), "the cells differ");
+                let p99 = snapshot.histogram.value_at_quantile(0.99);
+                prop_assert!(expected.equivalent(expected.value_at_quantile(0.99), p99));
+                prop_assert!(expected.equivalent(expected.max(), snapshot.histogram.max()));
                 prop_assert_eq!(snapshot.sum, values.iter().map(|v| (*v).min(layout.highest)).sum::<u64>());
             }
         }

@@ -44,13 +44,16 @@ impl House {
         let admission = Arc::new(Admission::new(queue, ids, None, None));
         let deadlines = Arc::new(Deadlines::default());
         let (steps_in, steps) = flume::bounded(10_000);
-        let desk = OrderDesk::new(Arc::clone(&admission), steps_in, Arc::new(reader), Arc::clone(&deadlines));
+        let desk =
+            OrderDesk::new(Arc::clone(&admission), steps_in, Arc::new(reader), Arc::clone(&deadlines), 1);
         let writer = OrderWriter {
-            store,
+            store: Box::new(store),
             admission: Arc::clone(&admission),
             arrivals,
             steps,
             deadlines,
+            lender: None,
+            counting: Arc::default(),
             settings: WriterSettings::default(),
             watch: NoWatch,
         };

@@ -1,6 +1,6 @@
 //! The data plane's contract, asked of the real engine through either front end.
 
-use super::engine::{Engine, request};
+use super::common::engine::{Engine, request};
 
 /// Header fields whose values are made for one request; the may front end cannot write them.
 const MADE_FIELDS: &[(&str, bool)] = &[("hyper", true), ("may", false)];
@@ -132,6 +132,34 @@ fn the_same_key_is_the_same_purchase() {
         assert_eq!((reused.status, reused.member("code").as_str()), (422, "idempotency-key-reused"));
         assert_eq!(buy("k2", "").status, 201);
         assert_eq!(buy("k1", "").status, 200, "told of the first order, not that there is no third");
+    }
+}
+
+#[test]
+fn a_winner_who_is_not_waited_for_polls() {
+    for &(front_end, made_fields) in MADE_FIELDS {
+        let engine = Engine::start(&[("EDGE__FRONT_END", front_end), ("EDGE__ACK_WAIT_MS", "0")]);
+        engine.sale("phone", 9, "");
+        let bought = engine.buy("phone", "ann");
+        let order = format!("/orders/{}", bought.member("order_id"));
+        match bought.status {
+            202 => {
+                assert_eq!(bought.member("status"), "pending", "{front_end}");
+                assert!(bought.field("retry-after").is_some());
+                assert!(!made_fields || bought.field("location") == Some(&order));
+            }
+            // The store may be quicker than no time at all.
+            status => assert_eq!(status, 201, "{}", bought.body),
+        }
+        let durable = (0..1_000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            let polled = engine.ask("GET", &order, "ann", "", "");
+            assert_eq!(polled.status, 200, "{}", polled.body);
+            let status = polled.member("status");
+            assert!(status == "pending" || status == "pre_pay", "{status}");
+            status == "pre_pay"
+        });
+        assert!(durable, "{front_end}");
     }
 }
 

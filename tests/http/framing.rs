@@ -3,7 +3,7 @@
 
 use seckill::edge::FrontEnd::{Hyper, May};
 
-use super::client::Client;
+use super::common::client::Client;
 use super::server::{BOTH, Server};
 
 /// Sent behind every case: executed if and only if the server knows where the case ended.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use seckill::edge::FrontEnd::{Hyper, May};
 
-use super::client::Client;
+use super::common::client::Client;
 use super::server::{BOTH, Server};
 
 #[test]
@@ -81,7 +81,7 @@ fn without_keep_alive_each_request_has_its_connection() {
 #[test]
 fn an_idle_connection_is_closed_and_a_used_one_is_not() {
     for front_end in BOTH {
-        let server = Server::start(front_end, |settings| settings.idle_timeout_ms = 1_000);
+        let server = Server::start(front_end, |settings| settings.idle_timeout_ms = 3_000);
         let (mut idle, mut used) = (Client::connect(server.addr), Client::connect(server.addr));
         std::thread::scope(|scope| {
             let idle = scope.spawn(move || idle.wait_for_close());

@@ -6,7 +6,7 @@ use crossbeam::queue::ArrayQueue;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::super::events::{Event, EventKind};
-use super::super::store::{Audit, Fault, StoreError};
+use super::super::store::{Audit, Fault, Record, StoreError, StoreReader};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use super::{SqliteSettings, connect};
 use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId};
@@ -39,12 +39,10 @@ impl SqliteReader {
         let _ = self.idle.push(connection);
         answer
     }
+}
 
-    /// One order.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+impl StoreReader for SqliteReader {
+    fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         let select = format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ?");
         self.read(|connection| {
             match connection.prepare_cached(&select)?.query_row([id.number()], rows::order) {
@@ -54,11 +52,7 @@ impl SqliteReader {
         })
     }
 
-    /// Orders above `after`, oldest first, at most `limit`, of the sale if one is named.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn orders_after(
+    fn orders_after(
         &self,
         sale: Option<SaleId>,
         after: Option<OrderId>,
@@ -77,11 +71,7 @@ impl SqliteReader {
         })
     }
 
-    /// Events above `after`, in order, at most `limit`.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+    fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
         self.read(|connection| {
             // One read transaction: the blocks and the orders they name are of one moment.
             let snapshot = connection.unchecked_transaction()?;
@@ -117,11 +107,7 @@ impl SqliteReader {
         })
     }
 
-    /// The sale's units, counted in one snapshot. `None` when there is no such sale.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError> {
+    fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError> {
         self.read(|connection| {
             let snapshot = connection.unchecked_transaction()?;
             let of_sale = snapshot.query_row(
@@ -165,28 +151,25 @@ impl SqliteReader {
         })
     }
 
-    /// All sales, oldest first.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn sales(&self) -> Result<Vec<Sale>, StoreError> {
+    fn sales(&self) -> Result<Vec<Sale>, StoreError> {
         let select = format!("SELECT {SALE_COLUMNS} FROM sales ORDER BY sale_id");
         self.read(|connection| {
             Ok(connection.prepare_cached(&select)?.query_map([], rows::sale)?.collect::<Result<_, _>>()?)
         })
     }
 
-    /// Shows `visit` every order, oldest first.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn each_order(&self, mut visit: impl FnMut(Order)) -> Result<(), StoreError> {
-        let select = format!("SELECT {ORDER_COLUMNS} FROM orders ORDER BY order_id");
+    fn read_all(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        let sales = format!("SELECT {SALE_COLUMNS} FROM sales ORDER BY sale_id");
+        let orders = format!("SELECT {ORDER_COLUMNS} FROM orders ORDER BY order_id");
         self.read(|connection| {
-            let mut statement = connection.prepare(&select)?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                visit(rows::order(row)?);
+            let snapshot = connection.unchecked_transaction()?;
+            let last_event = "SELECT coalesce(max(last_seq), 0) FROM event_blocks";
+            visit(Record::LastEvent(snapshot.query_row(last_event, [], |row| row.get(0))?));
+            for sale in snapshot.prepare(&sales)?.query_map([], rows::sale)? {
+                visit(Record::Sale(sale?));
+            }
+            for order in snapshot.prepare(&orders)?.query_map([], rows::order)? {
+                visit(Record::Order(order?, None));
             }
             Ok(())
         })

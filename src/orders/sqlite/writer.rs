@@ -2,14 +2,13 @@
 
 use std::fs::File;
 
-use rusqlite::{Connection, Transaction as SqlTransaction, TransactionBehavior, params};
+use rusqlite::{Connection, Params, Transaction as SqlTransaction, TransactionBehavior, params};
 
 use super::super::events::EventKind;
-use super::super::store::{Applied, Batch, Receipt, SaleChange, StoreError, Transition};
+use super::super::store::{Batch, Receipt, SaleChange, StoreError, StoreWriter};
+use super::super::transition::{Applied, Transition};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
-use crate::domain::{
-    EpochMs, NewOrder, Order, OrderAction, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Units,
-};
+use crate::domain::{EpochMs, NewOrder, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Units};
 
 /// The one connection that writes, and the lock that makes it the one.
 #[derive(Debug)]
@@ -27,14 +26,21 @@ impl SqliteWriter {
         Ok(Self { connection, last_event_seq, _lock: lock })
     }
 
-    /// Commits the batch, all of it or nothing. What is `Committed` survives any crash from then on.
-    ///
-    /// The last statement before the commit raises each sale's `sold`, only if that stays within its total: whatever
-    /// bug there is in memory, this cannot oversell.
-    ///
-    /// # Errors
-    /// Nothing is durable after a transient error. After a fatal one nobody knows.
-    pub fn commit(&mut self, batch: &Batch) -> Result<Receipt, StoreError> {
+    /// Runs a statement that returns the sale it wrote, if it wrote one. In a transaction of its own: a statement that
+    /// commits by itself commits when it is put away, where nobody hears of an error.
+    fn in_transaction(&mut self, sql: &str, values: impl Params) -> Result<Option<Sale>, StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let written = match transaction.prepare_cached(sql)?.query_row(values, rows::sale) {
+            Err(rusqlite::Error::QueryReturnedNoRows) => None,
+            other => Some(other?),
+        };
+        transaction.commit()?;
+        Ok(written)
+    }
+}
+
+impl StoreWriter for SqliteWriter {
+    fn commit(&mut self, batch: &Batch) -> Result<Receipt, StoreError> {
         // Immediate: a lock that somebody else holds is found before any work is done.
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut log = EventLog { transaction: &transaction, last_seq: self.last_event_seq };
@@ -65,14 +71,10 @@ impl SqliteWriter {
         }
         transaction.commit()?;
         self.last_event_seq = last_event_seq;
-        Ok(Receipt::Committed(applied))
+        Ok(Receipt::Committed { applied, refused: Vec::new() })
     }
 
-    /// Makes a sale. `None` when this tenant has one of that name.
-    ///
-    /// # Errors
-    /// As [`SqliteWriter::commit`].
-    pub fn create_sale(
+    fn create_sale(
         &mut self,
         key: &SaleKey,
         terms: &SaleTerms,
@@ -82,8 +84,8 @@ impl SqliteWriter {
             "INSERT INTO sales ({SALE_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) \
              ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
         );
-        let mut statement = self.connection.prepare_cached(&insert)?;
-        let created = statement.query_row(
+        self.in_transaction(
+            &insert,
             params![
                 key.tenant(),
                 key.campaign(),
@@ -100,28 +102,18 @@ impl SqliteWriter {
                 terms.paused,
                 total,
             ],
-            rows::sale,
-        );
-        match created {
-            Err(rusqlite::Error::QueryReturnedNoRows) => Ok(None),
-            other => Ok(Some(other?)),
-        }
+        )
     }
 
-    /// Replaces a sale's terms and total. `None` when the total would fall below what is sold, or there is no such
-    /// sale; then nothing has changed.
-    ///
-    /// # Errors
-    /// As [`SqliteWriter::commit`].
-    pub fn change_sale(&mut self, change: &SaleChange) -> Result<Option<Sale>, StoreError> {
+    fn change_sale(&mut self, change: &SaleChange) -> Result<Option<Sale>, StoreError> {
         let update = format!(
             "UPDATE sales SET title = ?2, price_cents = ?3, currency = ?4, per_buyer_limit = ?5, starts_at_ms = ?6, \
              ends_at_ms = ?7, pay_within_s = ?8, rate_per_s = ?9, burst = ?10, paused = ?11, total = ?12 \
              WHERE sale_id = ?1 AND sold <= ?12 RETURNING {SALE_COLUMNS}"
         );
         let terms = &change.terms;
-        let mut statement = self.connection.prepare_cached(&update)?;
-        let changed = statement.query_row(
+        self.in_transaction(
+            &update,
             params![
                 change.sale.0,
                 terms.title,
@@ -136,29 +128,17 @@ impl SqliteWriter {
                 terms.paused,
                 change.total,
             ],
-            rows::sale,
-        );
-        match changed {
-            Err(rusqlite::Error::QueryReturnedNoRows) => Ok(None),
-            other => Ok(Some(other?)),
-        }
+        )
     }
 
-    /// A sale's total and sold units.
-    ///
-    /// # Errors
-    /// As [`SqliteWriter::commit`].
-    pub fn units_of(&self, sale: SaleId) -> Result<(Units, Units), StoreError> {
+    fn units_of(&mut self, sale: SaleId) -> Result<(Units, Units), StoreError> {
         let mut statement =
             self.connection.prepare_cached("SELECT total, sold FROM sales WHERE sale_id = ?")?;
         Ok(statement.query_row([sale.0], |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 
     /// Folds the write-ahead log into the table file: what a clean stop leaves is one file.
-    ///
-    /// # Errors
-    /// As [`SqliteWriter::commit`].
-    pub fn close(self) -> Result<(), StoreError> {
+    fn close(self: Box<Self>) -> Result<(), StoreError> {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         self.connection.close().map_err(|(_, error)| error.into())
     }
@@ -199,10 +179,9 @@ fn apply(transaction: &SqlTransaction<'_>, transition: &Transition) -> Result<Ap
         Err(rusqlite::Error::QueryReturnedNoRows) => return Ok(Applied::UnknownOrder),
         other => other?,
     };
-    if !allowed(&order, transition) {
+    if !transition.advance(&mut order) {
         return Ok(Applied::Refused(order));
     }
-    advance(&mut order, transition);
     transaction
         .prepare_cached(
             "UPDATE orders SET status = ?2, paid_at_ms = ?3, payment_attempt = ?4, payment_method = ?5 \
@@ -216,31 +195,6 @@ fn apply(transaction: &SqlTransaction<'_>, transition: &Transition) -> Result<Ap
             order.payment_method,
         ])?;
     Ok(Applied::Done(order))
-}
-
-/// Whether the order's status and deadline allow the step.
-fn allowed(order: &Order, transition: &Transition) -> bool {
-    let in_time = match transition.action {
-        OrderAction::BeginPayment => transition.at < order.placed.pay_before,
-        OrderAction::Expire => transition.at >= order.placed.pay_before,
-        OrderAction::Persist | OrderAction::Reject => false,
-        OrderAction::AbortPayment | OrderAction::ConfirmPayment | OrderAction::Cancel => true,
-    };
-    in_time && order.status.after(transition.action).is_ok()
-}
-
-fn advance(order: &mut Order, transition: &Transition) {
-    if let Ok(status) = order.status.after(transition.action) {
-        order.status = status;
-    }
-    match transition.action {
-        OrderAction::BeginPayment => {
-            order.payment_attempt += 1;
-            order.payment_method.clone_from(&transition.payment_method);
-        }
-        OrderAction::ConfirmPayment => order.paid_at = Some(transition.at),
-        _ => {}
-    }
 }
 
 /// Units that a batch sells (or gives back) a sale.

@@ -21,10 +21,14 @@ impl Answer {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// The JSON body.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
     /// The value of a text member of the JSON body.
     pub fn member(&self, name: &str) -> String {
-        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap();
-        body[name].as_str().unwrap_or_default().to_owned()
+        self.json()[name].as_str().unwrap_or_default().to_owned()
     }
 }
 
@@ -36,12 +40,17 @@ pub struct Client {
 
 impl Client {
     pub fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).unwrap();
+        Self::try_connect(addr).unwrap()
+    }
+
+    /// A connection, unless nobody listens.
+    pub fn try_connect(addr: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let reader = BufReader::new(stream.try_clone().unwrap());
-        Self { stream, reader }
+        Ok(Self { stream, reader })
     }
 
     /// Sends bytes. The server may have closed already: then there is nothing to send them to, and the answers tell.
@@ -56,29 +65,55 @@ impl Client {
         self
     }
 
-    /// The next answer; `None` when the server has closed.
+    /// The next answer; `None` when the server has closed before its end.
     pub fn answer(&mut self) -> Option<Answer> {
-        let mut line = String::new();
-        if is_over(self.reader.read_line(&mut line)) {
-            return None;
-        }
+        let line = self.line()?;
         let status =
             line.split(' ').nth(1).unwrap_or_default().parse().unwrap_or_else(|_| panic!("{line:?}"));
         let mut fields = Vec::new();
         loop {
-            line.clear();
-            if is_over(self.reader.read_line(&mut line)) {
-                return None;
-            }
-            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            let line = self.line()?;
+            let Some((name, value)) = line.split_once(':') else { break };
             fields.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         let mut answer = Answer { status, fields, body: String::new() };
-        let length = answer.field("content-length").map_or(0, |length| length.parse().unwrap());
-        let mut body = vec![0; length];
-        self.reader.read_exact(&mut body).ok()?;
+        let body = if answer.field("transfer-encoding") == Some("chunked") {
+            self.chunks()?
+        } else {
+            self.bytes(answer.field("content-length").map_or(0, |length| length.parse().unwrap()))?
+        };
         answer.body = String::from_utf8(body).unwrap();
         Some(answer)
+    }
+
+    /// One line without its end.
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        if is_over(self.reader.read_line(&mut line)) || !line.ends_with('\n') {
+            return None;
+        }
+        line.truncate(line.trim_end().len());
+        Some(line)
+    }
+
+    fn bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.reader.read_exact(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// A body in chunks, put together.
+    fn chunks(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let size = usize::from_str_radix(&self.line()?, 16).expect("a chunk's size");
+            let chunk = self.bytes(size)?;
+            self.line()?;
+            if chunk.is_empty() {
+                return Some(body);
+            }
+            body.extend(chunk);
+        }
     }
 
     /// All answers until the server closes. Fails when it does not.

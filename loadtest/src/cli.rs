@@ -1,0 +1,211 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::outcome::Path;
+use crate::probes::SearchOptions;
+use crate::run::RunOptions;
+use crate::search::{Bounds, CampaignPlan};
+
+/// Load tester and auditor of a flash-sale engine.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok · 1 could not run · 2 wrong usage · 3 objective missed · \
+4 correctness violated · 5 client saturated · 6 regression · 130 interrupted";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a scenario, check every promise, write the output folder.
+    Run {
+        /// A scenario file, or the name of a bundled one: seckill, order, checkout, sale, churn, seed.
+        scenario: String,
+        /// The engine.
+        #[command(flatten)]
+        engine: EngineArgs,
+        /// Changes to the scenario.
+        #[command(flatten)]
+        tweaks: TweakArgs,
+        /// Output folder.
+        #[arg(long)]
+        out: PathBuf,
+        /// Skip the check of every promise.
+        #[arg(long)]
+        no_verify: bool,
+        /// Draw another run's curves into the report.
+        #[arg(long, value_name = "DIR")]
+        against: Option<PathBuf>,
+    },
+    /// Find the highest rate that meets an objective, confirm it, and fit a scalability law.
+    Search {
+        /// A scenario file, or the name of a bundled one; its last measured phase is run at each rate.
+        scenario: String,
+        /// The engine.
+        #[command(flatten)]
+        engine: EngineArgs,
+        /// Changes to the scenario.
+        #[command(flatten)]
+        tweaks: TweakArgs,
+        /// What is looked for.
+        #[command(flatten)]
+        goal: GoalArgs,
+        /// Output folder; each step gets a folder in it.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Compare two output folders; exit code 6 on a significant regression.
+    Compare {
+        /// The earlier run.
+        before: PathBuf,
+        /// The later run.
+        after: PathBuf,
+        /// Differences up to this share are tolerated.
+        #[arg(long, default_value_t = 0.1)]
+        tolerance: f64,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write report.html anew from an output folder.
+    Report {
+        /// The run.
+        dir: PathBuf,
+        /// Draw another run's curves into it.
+        #[arg(long, value_name = "DIR")]
+        against: Option<PathBuf>,
+    },
+    /// Check the promises of an earlier run again, against the engine's store as it is now.
+    Verify {
+        /// The run.
+        dir: PathBuf,
+        /// Admin address, as http://host:port.
+        #[arg(long)]
+        admin: String,
+        /// Tenant of the campaigns.
+        #[arg(long, default_value = "default")]
+        tenant: String,
+        /// Token of the admin plane.
+        #[arg(long, env = "LOADTEST_ADMIN_TOKEN", hide_env_values = true)]
+        admin_token: Option<String>,
+    },
+}
+
+/// What a search looks for.
+#[derive(Debug, Clone, Args)]
+pub struct GoalArgs {
+    /// The path that the objective is about: seckill, order, checkout, cancel, page, lookup.
+    #[arg(long, default_value = "seckill", value_parser = parse_path)]
+    pub path: Path,
+    /// The highest P99 that still meets the objective, milliseconds.
+    #[arg(long, default_value_t = 50.0)]
+    pub p99_ms: f64,
+    /// The highest share of errors that still meets it.
+    #[arg(long, default_value_t = 0.0)]
+    pub error_rate: f64,
+    /// First rate tried, visitors a second.
+    #[arg(long, default_value_t = 1000.0)]
+    pub from: f64,
+    /// No rate above is tried.
+    #[arg(long, default_value_t = 1_000_000.0)]
+    pub to: f64,
+    /// The rate is found to within this share.
+    #[arg(long, default_value_t = 0.05)]
+    pub precision: f64,
+    /// Length of a step, seconds; the confirming run takes twice as long.
+    #[arg(long, default_value_t = 8.0)]
+    pub step_s: f64,
+    /// Skip the closed-model ladder that the scalability law is fitted to.
+    #[arg(long)]
+    pub no_ladder: bool,
+    /// A campaign to hold the result against: buyers=N,seconds=M,units=K[,clicks=C][,peak=P].
+    #[arg(long, value_parser = CampaignPlan::parse)]
+    pub plan: Option<CampaignPlan>,
+}
+
+impl GoalArgs {
+    /// The options of a search.
+    ///
+    /// # Errors
+    /// When the numbers make no sense.
+    pub fn options(&self) -> Result<SearchOptions, String> {
+        let bounds = Bounds { from_per_s: self.from, to_per_s: self.to, precision: self.precision };
+        let sensible =
+            self.from > 0.0 && self.from <= self.to && self.precision >= 0.005 && self.step_s >= 1.0;
+        if !sensible || self.p99_ms <= 0.0 || self.error_rate < 0.0 {
+            return Err(
+                "needed: 0 < from <= to, precision >= 0.005, step-s >= 1, p99-ms > 0, error-rate >= 0".into(),
+            );
+        }
+        Ok(SearchOptions {
+            path: self.path,
+            p99_ms: self.p99_ms,
+            error_rate: self.error_rate,
+            bounds,
+            step_s: self.step_s,
+            ladder: !self.no_ladder,
+            plan: self.plan,
+        })
+    }
+}
+
+fn parse_path(text: &str) -> Result<Path, String> {
+    let known = Path::ALL.iter().find(|path| path.name() == text);
+    known.copied().ok_or_else(|| {
+        format!("known are {}", Path::ALL.iter().map(|p| p.name()).collect::<Vec<_>>().join(", "))
+    })
+}
+
+/// Where the engine is.
+#[derive(Debug, Clone, Args)]
+pub struct EngineArgs {
+    /// Data-plane address, as http://host:port; may be given several times.
+    #[arg(long = "target", required = true)]
+    pub targets: Vec<String>,
+    /// Admin address, as http://host:port.
+    #[arg(long)]
+    pub admin: String,
+    /// Tenant of the campaigns.
+    #[arg(long, default_value = "default")]
+    pub tenant: String,
+    /// Token of the admin plane.
+    #[arg(long, env = "LOADTEST_ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<String>,
+    /// Further header of data-plane requests, as 'Name: value'; may be given several times.
+    #[arg(long = "header")]
+    pub headers: Vec<String>,
+}
+
+/// Changes to the scenario.
+#[derive(Debug, Clone, Args)]
+pub struct TweakArgs {
+    /// Set a key of the scenario, as in --set phase.0.duration_s=5; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Show no progress.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl EngineArgs {
+    /// The options of a run against this engine.
+    pub fn options(&self, out: PathBuf, verify: bool, quiet: bool) -> RunOptions {
+        RunOptions {
+            targets: self.targets.clone(),
+            admin: self.admin.clone(),
+            out,
+            tenant: self.tenant.clone(),
+            admin_token: self.admin_token.clone(),
+            headers: self.headers.clone(),
+            verify,
+            quiet,
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Two runs side by side: the ratio of each figure, and whether chance alone would explain it.
+//!
+//! Requests of one second share their luck, so seconds are the units of the bootstrap, not requests: both runs are put
+//! together anew from their own seconds many times, and the ratio's spread over these is its confidence interval.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path as FilePath;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::hdr_files::read_interval_log;
+use crate::load::dice::Dice;
+use crate::outcome::Path;
+use crate::summary::Summary;
+
+const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+const RESAMPLES: usize = 400;
+/// With fewer seconds a confidence interval means nothing.
+const SECONDS_MIN: usize = 5;
+/// Two-sided 95 % of the normal distribution.
+const Z_95: f64 = 1.96;
+
+/// One figure of both runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Path.
+    pub path: Path,
+    /// `p50` … `p99.9`, `rate` or `error rate`.
+    pub figure: String,
+    /// Before: milliseconds, per second, or a share.
+    pub before: f64,
+    /// After.
+    pub after: f64,
+    /// After divided by before.
+    pub ratio: f64,
+    /// 95 % confidence interval of the ratio; absent when the runs are too short.
+    pub interval: Option<(f64, f64)>,
+    /// Whether chance alone does not explain the difference.
+    pub significant: bool,
+    /// Whether it is significant, for the worse, and more than tolerated.
+    pub regression: bool,
+}
+
+/// The comparison of two runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The earlier run.
+    pub before: String,
+    /// The later run.
+    pub after: String,
+    /// Differences of the runs' circumstances that make the comparison doubtful.
+    pub cautions: Vec<String>,
+    /// The figures.
+    pub rows: Vec<Row>,
+}
+
+impl Comparison {
+    /// Whether any figure regressed.
+    pub fn has_regression(&self) -> bool {
+        self.rows.iter().any(|row| row.regression)
+    }
+}
+
+/// Compares two output folders; a difference of more than `tolerance` (0.1 is 10 %) for the worse is a regression.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn compare(before: &FilePath, after: &FilePath, tolerance: f64) -> io::Result<Comparison> {
+    let (old, new) = (Summary::read(before)?, Summary::read(after)?);
+    let mut rows = Vec::new();
+    for path in Path::ALL {
+        let (Some(old_path), Some(new_path)) = (old.paths.get(path), new.paths.get(path)) else { continue };
+        let log = format!("{}.hlog", path.name());
+        let old_seconds = Seconds::new(&read_interval_log(&before.join(&log))?);
+        let new_seconds = Seconds::new(&read_interval_log(&after.join(&log))?);
+        rows.extend(latency_rows(*path, &old_seconds, &new_seconds, tolerance));
+        let rates = (old_path.all.rate_per_s, new_path.all.rate_per_s);
+        rows.push(rate_row(*path, rates, &old_seconds, &new_seconds, tolerance));
+        let errors = (old_path.errors, old_path.all.count, new_path.errors, new_path.all.count);
+        rows.push(error_row(*path, errors, tolerance));
+    }
+    let name = |folder: &FilePath, summary: &Summary| {
+        format!("{} ({}, {})", folder.display(), summary.scenario, summary.started_at)
+    };
+    Ok(Comparison {
+        before: name(before, &old),
+        after: name(after, &new),
+        cautions: cautions(&old, &new),
+        rows,
+    })
+}
+
+fn cautions(old: &Summary, new: &Summary) -> Vec<String> {
+    let mut cautions = Vec::new();
+    let mut differ = |what: &str, old: &str, new: &str| {
+        if old != new {
+            cautions.push(format!("different {what}: {old} / {new}"));
+        }
+    };
+    differ("scenario", &old.scenario, &new.scenario);
+    differ("processor", &old.environment.cpu, &new.environment.cpu);
+    differ("number of cores", &old.environment.cores.to_string(), &new.environment.cores.to_string());
+    if old.environment.scenario != new.environment.scenario {
+        cautions.push("the scenarios' settings differ".into());
+    }
+    for (name, summary) in [("first", old), ("second", new)] {
+        if summary.client.saturated {
+            cautions.push(format!("the client of the {name} run was saturated"));
+        }
+    }
+    cautions
+}
+
+/// The seconds of a run over one common list of values.
+struct Seconds {
+    values: Vec<u64>,
+    seconds: Vec<Vec<(usize, u64)>>,
+}
+
+impl Seconds {
+    fn new(histograms: &[Histogram<u64>]) -> Self {
+        let mut index = BTreeMap::new();
+        for histogram in histograms {
+            index.extend(histogram.iter_recorded().map(|step| (step.value_iterated_to(), 0)));
+        }
+        index.values_mut().enumerate().for_each(|(place, slot)| *slot = place);
+        let second = |histogram: &Histogram<u64>| {
+            let steps = histogram.iter_recorded();
+            steps.map(|step| (index[&step.value_iterated_to()], step.count_at_value())).collect()
+        };
+        let seconds = histograms.iter().map(second).collect();
+        Self { values: index.into_keys().collect(), seconds }
+    }
+
+    /// Quantiles in milliseconds and the mean count a second, over these seconds.
+    fn figures<'a>(&self, seconds: impl Iterator<Item = &'a Vec<(usize, u64)>>) -> [f64; 5] {
+        let mut counts = vec![0u64; self.values.len()];
+        let mut number = 0;
+        for second in seconds {
+            number += 1;
+            second.iter().for_each(|(place, count)| counts[*place] += count);
+        }
+        let total: u64 = counts.iter().sum();
+        let mut figures = [0.0; 5];
+        for (figure, (_, quantile)) in figures.iter_mut().zip(QUANTILES) {
+            let wanted = (quantile * total as f64).ceil().max(1.0) as u64;
+            let mut seen = 0;
+            let place = counts.iter().position(|count| {
+                seen += count;
+                seen >= wanted
+            });
+            *figure = place.map_or(0.0, |place| self.values[place] as f64 / 1e3);
+        }
+        figures[4] = total as f64 / f64::from(number.max(1));
+        figures
+    }
+
+    fn all(&self) -> [f64; 5] {
+        self.figures(self.seconds.iter())
+    }
+
+    fn resampled(&self, dice: &mut Dice) -> [f64; 5] {
+        let number = self.seconds.len() as u64;
+        self.figures((0..number).map(|_| &self.seconds[dice.below(number) as usize]))
+    }
+}
+
+/// The 95 % intervals of the ratios of all five figures.
+fn intervals(old: &Seconds, new: &Seconds) -> Option<[(f64, f64); 5]> {
+    if old.seconds.len().min(new.seconds.len()) < SECONDS_MIN {
+        return None;
+    }
+    let mut dice = Dice::new(0x5EED);
+    let mut ratios: [Vec<f64>; 5] = Default::default();
+    for _ in 0..RESAMPLES {
+        let (old, new) = (old.resampled(&mut dice), new.resampled(&mut dice));
+        for (ratios, (old, new)) in ratios.iter_mut().zip(old.into_iter().zip(new)) {
+            ratios.push(new / old.max(1e-9));
+        }
+    }
+    Some(ratios.map(|mut ratios| {
+        ratios.sort_by(f64::total_cmp);
+        (ratios[RESAMPLES / 40], ratios[RESAMPLES - 1 - RESAMPLES / 40])
+    }))
+}
+
+fn latency_rows(path: Path, old: &Seconds, new: &Seconds, tolerance: f64) -> Vec<Row> {
+    let (before, after) = (old.all(), new.all());
+    let intervals = intervals(old, new);
+    let row = |(index, (figure, _)): (usize, &(&str, f64))| {
+        let (before, after) = (before[index], after[index]);
+        let ratio = after / before.max(1e-9);
+        let interval = intervals.map(|all| all[index]);
+        let significant = interval.is_some_and(|(low, high)| low > 1.0 || high < 1.0);
+        let regression = significant && ratio > 1.0 + tolerance;
+        Row { path, figure: (*figure).into(), before, after, ratio, interval, significant, regression }
+    };
+    QUANTILES.iter().enumerate().map(row).collect()
+}
+
+fn rate_row(path: Path, (before, after): (f64, f64), old: &Seconds, new: &Seconds, tolerance: f64) -> Row {
+    let ratio = after / before.max(1e-9);
+    let interval = intervals(old, new).map(|all| all[4]);
+    let significant = interval.is_some_and(|(low, high)| low > 1.0 || high < 1.0);
+    let regression = significant && ratio < 1.0 - tolerance;
+    Row { path, figure: "rate".into(), before, after, ratio, interval, significant, regression }
+}
+
+/// Error rates by the test of two proportions.
+fn error_row(path: Path, (e1, n1, e2, n2): (u64, u64, u64, u64), tolerance: f64) -> Row {
+    let (n1, n2) = (n1.max(1) as f64, n2.max(1) as f64);
+    let (before, after) = (e1 as f64 / n1, e2 as f64 / n2);
+    let pooled = (e1 + e2) as f64 / (n1 + n2);
+    let spread = (pooled * (1.0 - pooled) * (1.0 / n1 + 1.0 / n2)).sqrt();
+    let significant = spread > 0.0 && ((after - before) / spread).abs() > Z_95;
+    let regression = significant && after > before * (1.0 + tolerance);
+    let ratio = if before == after { 1.0 } else { after / before.max(1e-9) };
+    Row { path, figure: "error rate".into(), before, after, ratio, interval: None, significant, regression }
+}
+
+/// The comparison as text.
+pub fn render(comparison: &Comparison) -> String {
+    let mut out = format!("before: {}\nafter:  {}\n", comparison.before, comparison.after);
+    for caution in &comparison.cautions {
+        out += &format!("caution: {caution}\n");
+    }
+    out += &format!(
+        "\n{:<10}{:<12}{:>12}{:>12}{:>9}  {:<16}\n",
+        "path", "figure", "before", "after", "ratio", "95 % interval"
+    );
+    for row in &comparison.rows {
+        let interval = row.interval.map_or("too short".into(), |(low, high)| format!("{low:.2} – {high:.2}"));
+        let interval = if row.figure == "error rate" { String::new() } else { interval };
+        let mark = match (row.regression, row.significant) {
+            (true, _) => "REGRESSION",
+            (false, true) => "significant",
+            (false, false) => "no significant difference",
+        };
+        let digits = if row.figure == "error rate" { 5 } else { 3 };
+        out += &format!(
+            "{:<10}{:<12}{:>12.digits$}{:>12.digits$}{:>9.3}  {interval:<16}{mark}\n",
+            row.path.name(),
+            row.figure,
+            row.before,
+            row.after,
+            row.ratio
+        );
+    }
+    out += if comparison.has_regression() { "\nresult: regression\n" } else { "\nresult: no regression\n" };
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::recorder::histogram;
+
+    /// Seconds of 1,000 requests each around `us`, with a spread between seconds.
+    fn run(us: u64, seconds: usize, seed: u64) -> Seconds {
+        let mut dice = Dice::new(seed);
+        let second = |_| {
+            let mut histogram = histogram();
+            let mood = dice.below(us / 10);
+            (0..1000).for_each(|_| histogram.record(us + mood + dice.below(us)).unwrap());
+            histogram
+        };
+        Seconds::new(&(0..seconds).map(second).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_same_engine_shows_no_regression_and_a_slower_one_does() {
+        let (base, same, slower) = (run(1000, 30, 1), run(1000, 30, 2), run(1300, 30, 3));
+        let rows = latency_rows(Path::Seckill, &base, &same, 0.1);
+        assert!(rows.iter().all(|row| !row.regression), "{rows:?}");
+        let rows = latency_rows(Path::Seckill, &base, &slower, 0.1);
+        assert!(rows.iter().all(|row| row.regression && row.significant), "{rows:?}");
+        let rows = latency_rows(Path::Seckill, &slower, &base, 0.1);
+        assert!(rows.iter().all(|row| !row.regression && row.significant), "faster is no regression");
+    }
+
+    #[test]
+    fn too_few_seconds_prove_nothing() {
+        let rows = latency_rows(Path::Seckill, &run(1000, 3, 1), &run(5000, 3, 2), 0.1);
+        assert!(rows.iter().all(|row| row.interval.is_none() && !row.regression));
+    }
+
+    #[test]
+    fn error_rates_are_compared_as_proportions() {
+        assert!(error_row(Path::Order, (10, 100_000, 400, 100_000), 0.1).regression);
+        assert!(!error_row(Path::Order, (10, 100_000, 12, 100_000), 0.1).significant);
+        assert!(!error_row(Path::Order, (0, 1000, 0, 1000), 0.1).significant);
+        assert!(!error_row(Path::Order, (400, 100_000, 10, 100_000), 0.1).regression);
+    }
+}

@@ -1,0 +1,197 @@
+//! One keep-alive connection: it writes a request, reads its answer, and says when it broke.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+use crate::outcome::{Action, Outcome};
+use crate::wire::response::{self, Response};
+
+/// The request that a connection is busy with.
+#[derive(Debug, Clone, Copy)]
+pub struct InFlight {
+    /// The visit it belongs to.
+    pub journey: u32,
+    /// What was asked.
+    pub action: Action,
+    /// When it was due.
+    pub due_ns: u64,
+    /// When it was written, or its connection begun.
+    pub sent_ns: u64,
+    /// Whether the visitor held an order then.
+    pub held_when_asked: bool,
+}
+
+#[derive(Debug, Default)]
+enum Socket {
+    #[default]
+    Closed,
+    Connecting(TcpStream),
+    Open(TcpStream),
+}
+
+/// What a readiness event brought.
+#[derive(Debug, PartialEq)]
+pub enum Progress {
+    /// Nothing to act on yet.
+    Waiting,
+    /// The connection is up.
+    Connected,
+    /// A whole answer was handled.
+    Answered,
+    /// The connection is gone or useless; the outcome is for the request in flight, if there is one.
+    Broken(Outcome),
+}
+
+/// A connection of a worker.
+#[derive(Debug, Default)]
+pub struct Connection {
+    socket: Socket,
+    outgoing: Vec<u8>,
+    incoming: Vec<u8>,
+    /// Requests written since it was opened.
+    pub requests: u32,
+    /// The request it is busy with.
+    pub request: Option<InFlight>,
+    /// Since when it has been free.
+    pub free_since_ns: u64,
+}
+
+impl Connection {
+    /// Whether it has no socket.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.socket, Socket::Closed)
+    }
+
+    /// Whether its socket is up.
+    pub fn is_open(&self) -> bool {
+        matches!(self.socket, Socket::Open(_))
+    }
+
+    /// Gives the socket up.
+    pub fn close(&mut self) {
+        self.socket = Socket::Closed;
+        self.outgoing.clear();
+        self.incoming.clear();
+        self.requests = 0;
+    }
+
+    /// Begins to connect.
+    ///
+    /// # Errors
+    /// When no socket can be had.
+    pub fn connect(&mut self, address: SocketAddr, registry: &Registry, token: Token) -> io::Result<()> {
+        self.close();
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        self.socket = Socket::Connecting(stream);
+        Ok(())
+    }
+
+    /// Writes a request, or keeps it until the socket takes it.
+    ///
+    /// # Errors
+    /// When the peer has closed the connection: the request was not sent.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.requests += 1;
+        let mut written = 0;
+        if let Socket::Open(stream) = &mut self.socket {
+            written = write(stream, bytes)?;
+        }
+        self.outgoing.extend_from_slice(&bytes[written..]);
+        Ok(())
+    }
+
+    /// Acts on a readiness event. `answered` is called with a whole answer and says whether more may follow on
+    /// this connection; `buffer` is lent for reading.
+    pub fn on_ready(
+        &mut self,
+        writable: bool,
+        closing: bool,
+        buffer: &mut [u8],
+        answered: impl FnOnce(&InFlight, &Response<'_>) -> bool,
+    ) -> Progress {
+        let mut progress = Progress::Waiting;
+        self.socket = match std::mem::take(&mut self.socket) {
+            Socket::Connecting(stream) if writable || closing => {
+                let refused = !matches!(stream.take_error(), Ok(None));
+                match stream.peer_addr() {
+                    Ok(_) if !refused => Socket::Open(stream),
+                    Err(error) if !refused && error.kind() == ErrorKind::NotConnected && !closing => {
+                        Socket::Connecting(stream)
+                    }
+                    _ => return Progress::Broken(Outcome::ConnectFailed),
+                }
+            }
+            other => other,
+        };
+        let Socket::Open(stream) = &mut self.socket else { return progress };
+        if self.requests == 0 {
+            progress = Progress::Connected;
+        }
+        if !self.outgoing.is_empty() {
+            match write(stream, &self.outgoing) {
+                Ok(written) => drop(self.outgoing.drain(..written)),
+                Err(_) => return Progress::Broken(Outcome::ConnectionLost),
+            }
+        }
+        loop {
+            let read = match stream.read(buffer) {
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return progress,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => return Progress::Broken(Outcome::ConnectionLost),
+            };
+            let ended = read == 0;
+            // The usual answer arrives whole and is parsed where it was read.
+            let whole: &[u8] = if self.incoming.is_empty() {
+                &buffer[..read]
+            } else {
+                self.incoming.extend_from_slice(&buffer[..read]);
+                &self.incoming
+            };
+            let Some(request) = &self.request else {
+                // Nothing was asked: the peer says goodbye, or speaks out of turn.
+                return Progress::Broken(Outcome::ConnectionLost);
+            };
+            match response::parse(whole, ended) {
+                Ok(Some(answer)) => {
+                    // Bytes beyond the answer belong to nothing that was asked.
+                    let alone = answer.consumed == whole.len();
+                    let keep = answered(request, &answer) && answer.keep_alive && alone && !ended && !closing;
+                    self.request = None;
+                    self.incoming.clear();
+                    if !keep {
+                        self.close();
+                    }
+                    return Progress::Answered;
+                }
+                Ok(None) if ended => return Progress::Broken(Outcome::ConnectionLost),
+                Ok(None) if self.incoming.is_empty() => self.incoming.extend_from_slice(&buffer[..read]),
+                Ok(None) => {}
+                Err(_) => return Progress::Broken(Outcome::Malformed),
+            }
+            // A read that left room in the buffer has emptied the socket; the next bytes raise a new event.
+            if read < buffer.len() && !closing {
+                return progress;
+            }
+        }
+    }
+}
+
+/// Writes as much as the socket takes.
+fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match stream.write(&bytes[written..]) {
+            Ok(count) => written += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}

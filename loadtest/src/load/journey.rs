@@ -1,0 +1,447 @@
+//! What a visitor does next, as a pure function of what the engine answered.
+
+use crate::outcome::{Action, Outcome, Path};
+use crate::scenario::{Shopper, Then};
+
+use super::answer_log::Told;
+use super::dice::Dice;
+
+/// Look-ups of one order before a visitor gives up waiting for it.
+const LOOKUPS_MAX: u16 = 200;
+/// Pause before trying again when the engine names none.
+const RETRY_DEFAULT_MS: u64 = 1_000;
+/// Pause between two look-ups when the engine names none.
+const LOOKUP_DEFAULT_MS: u64 = 250;
+
+/// Where a visitor stands with an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// None yet.
+    Without,
+    /// 202: perhaps; the purchase was due at the time given.
+    Pending { due_ns: u64 },
+    /// Durable and theirs.
+    Held,
+    /// 202 to a checkout that was due at the time given.
+    Paying { due_ns: u64 },
+    /// Nothing more to do about it.
+    Settled,
+}
+
+/// One visit, from the first request to the last answer.
+#[derive(Debug)]
+pub struct Journey {
+    /// The buyer's number.
+    pub buyer: u64,
+    /// Shopper by index.
+    pub shopper: u16,
+    /// Campaign by index.
+    pub campaign: u16,
+    /// Phase by index: where everything it does is counted.
+    pub phase: u16,
+    /// Units asked for.
+    pub quantity: u64,
+    /// Requests in flight or planned; at zero the visit is over.
+    pub open_requests: u32,
+    /// The order, once the engine named one.
+    pub order: Box<str>,
+    standing: Standing,
+    pages_left: u32,
+    retries_left: u32,
+    payment_retries_left: u32,
+    lookups_left: u16,
+    /// A purchase went unanswered: an order may exist that this visitor has not heard of.
+    unsure: bool,
+}
+
+/// An answer as the journey sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// What was asked.
+    pub action: Action,
+    /// When that was due.
+    pub due_ns: u64,
+    /// Whether the visitor held an order when asking.
+    pub held_when_asked: bool,
+    /// What came back.
+    pub outcome: Outcome,
+    /// The order named in the answer, or nothing.
+    pub order: &'a str,
+    /// The order's status in the answer, or nothing.
+    pub status: &'a str,
+    /// The engine's wish for the time of the next try.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// What follows from an answer.
+#[derive(Debug, Default, PartialEq)]
+pub struct Reaction {
+    /// The next request and the pause before it.
+    pub next: Option<(Action, u64)>,
+    /// An end that took several requests: counted from when the first was due.
+    pub concluded: Option<(Path, Outcome, u64)>,
+    /// What the engine has now promised this buyer.
+    pub told: Option<Told>,
+    /// The engine denied an order that the buyer holds.
+    pub untruthful: bool,
+}
+
+impl Journey {
+    /// A visit of a shopper's kind.
+    pub fn new(
+        shopper: &Shopper,
+        index: u16,
+        campaign: u16,
+        phase: u16,
+        buyer: u64,
+        dice: &mut Dice,
+    ) -> Self {
+        let [least, most] = shopper.quantity;
+        Self {
+            buyer,
+            shopper: index,
+            campaign,
+            phase,
+            quantity: least + dice.below(most - least + 1),
+            open_requests: 0,
+            order: Box::default(),
+            standing: Standing::Without,
+            pages_left: shopper.pages,
+            retries_left: shopper.retries,
+            payment_retries_left: shopper.payment_retries,
+            lookups_left: LOOKUPS_MAX,
+            unsure: false,
+        }
+    }
+
+    /// Its first requests, each with its pause from the arrival.
+    pub fn opening(&self, shopper: &Shopper) -> Vec<(Action, u64)> {
+        if self.pages_left > 0 { vec![(Action::Page, 0)] } else { clicks(shopper).collect() }
+    }
+
+    /// Clicks that follow the last page view, beyond the one that [`Journey::react`] names.
+    pub fn clicks_after_pages(shopper: &Shopper) -> impl Iterator<Item = (Action, u64)> {
+        clicks(shopper).skip(1)
+    }
+
+    /// Whether the buyer holds an order now.
+    pub fn holds_order(&self) -> bool {
+        self.standing == Standing::Held
+    }
+
+    /// When the purchase or checkout was due whose outcome is still open, for the final count.
+    pub fn unresolved(&self) -> Option<(Path, Outcome, u64)> {
+        match self.standing {
+            Standing::Pending { due_ns } => Some((Path::Order, Outcome::Pending, due_ns)),
+            Standing::Paying { due_ns } => Some((Path::Checkout, Outcome::Paying, due_ns)),
+            _ => None,
+        }
+    }
+
+    /// Takes an answer in and says what follows.
+    pub fn react(&mut self, answer: Answer<'_>, shopper: &Shopper, limit: u64, dice: &mut Dice) -> Reaction {
+        match answer.action {
+            Action::Page => self.after_page(shopper),
+            Action::Purchase => self.after_purchase(answer, shopper, limit, dice),
+            Action::Lookup => self.after_lookup(answer, shopper, dice),
+            Action::Checkout => self.after_checkout(answer, dice),
+            Action::Cancel => self.after_cancel(answer),
+        }
+    }
+
+    fn after_page(&mut self, shopper: &Shopper) -> Reaction {
+        self.pages_left = self.pages_left.saturating_sub(1);
+        let next = if self.pages_left > 0 {
+            Some((Action::Page, shopper.page_gap_ms))
+        } else {
+            clicks(shopper).next()
+        };
+        Reaction { next, ..Reaction::default() }
+    }
+
+    fn after_purchase(
+        &mut self,
+        answer: Answer<'_>,
+        shopper: &Shopper,
+        limit: u64,
+        dice: &mut Dice,
+    ) -> Reaction {
+        let mut reaction = Reaction::default();
+        match answer.outcome {
+            Outcome::Won => {
+                reaction.told = Some(Told::Won);
+                reaction.concluded = Some((Path::Order, Outcome::Won, answer.due_ns));
+                reaction.next = self.take_hold(answer.order, shopper, dice);
+            }
+            Outcome::Replay if answer.status == "pending" => {
+                reaction.next = self.wait_for(answer);
+            }
+            Outcome::Replay => {
+                reaction.told = Some(Told::Replayed);
+                reaction.next = self.take_hold(answer.order, shopper, dice);
+            }
+            Outcome::Pending => {
+                reaction.told = Some(Told::Pending);
+                reaction.next = self.wait_for(answer);
+            }
+            // The purchase that went unanswered has worked after all.
+            Outcome::AlreadyPurchased if self.unsure && !answer.order.is_empty() => {
+                reaction.next = self.take_hold(answer.order, shopper, dice);
+            }
+            outcome => {
+                if outcome.is_unknown() {
+                    self.unsure = true;
+                    reaction.told = Some(Told::NothingOnPurchase);
+                }
+                let may_pass = outcome.is_unknown()
+                    || matches!(
+                        outcome,
+                        Outcome::Overloaded
+                            | Outcome::RateLimited
+                            | Outcome::SaleNotStarted
+                            | Outcome::ConnectFailed
+                    );
+                if may_pass && self.retries_left > 0 && self.standing == Standing::Without {
+                    self.retries_left -= 1;
+                    reaction.next = Some((Action::Purchase, pause_ms(answer, RETRY_DEFAULT_MS, dice)));
+                }
+                reaction.untruthful = self.denies_order(answer, limit);
+            }
+        }
+        reaction
+    }
+
+    /// Whether the answer denies the one order that its buyer held before asking.
+    fn denies_order(&self, answer: Answer<'_>, limit: u64) -> bool {
+        let denial = match answer.outcome {
+            Outcome::SoldOut | Outcome::SaleNotStarted => true,
+            Outcome::AlreadyPurchased => !answer.order.is_empty() && answer.order != &*self.order,
+            _ => false,
+        };
+        limit == 1 && denial && answer.held_when_asked && self.standing == Standing::Held
+    }
+
+    fn wait_for(&mut self, answer: Answer<'_>) -> Option<(Action, u64)> {
+        if self.standing != Standing::Without || answer.order.is_empty() {
+            return None;
+        }
+        self.standing = Standing::Pending { due_ns: answer.due_ns };
+        self.order = answer.order.into();
+        Some((Action::Lookup, answer.retry_after_ms.unwrap_or(LOOKUP_DEFAULT_MS)))
+    }
+
+    fn take_hold(&mut self, order: &str, shopper: &Shopper, dice: &mut Dice) -> Option<(Action, u64)> {
+        if !matches!(self.standing, Standing::Without | Standing::Pending { .. }) || order.is_empty() {
+            return None;
+        }
+        self.standing = Standing::Held;
+        self.order = order.into();
+        let [least, most] = shopper.think_ms;
+        let think_ms = least + dice.below(most - least + 1);
+        match shopper.then {
+            Then::Leave => None,
+            Then::Pay => Some((Action::Checkout, think_ms)),
+            Then::Cancel => Some((Action::Cancel, think_ms)),
+        }
+    }
+
+    fn after_lookup(&mut self, answer: Answer<'_>, shopper: &Shopper, dice: &mut Dice) -> Reaction {
+        let mut reaction = Reaction::default();
+        let known = answer.outcome == Outcome::Found;
+        match (self.standing, answer.status) {
+            (Standing::Pending { due_ns }, "rejected") if known => {
+                self.standing = Standing::Settled;
+                reaction.concluded = Some((Path::Order, Outcome::LostLater, due_ns));
+            }
+            (Standing::Pending { due_ns }, status) if known && status != "pending" => {
+                reaction.told = Some(Told::Won);
+                reaction.concluded = Some((Path::Order, Outcome::WonLater, due_ns));
+                let order = std::mem::take(&mut self.order);
+                reaction.next = self.take_hold(&order, shopper, dice);
+            }
+            (Standing::Paying { due_ns }, status) if known && status != "paying" => {
+                let outcome = match status {
+                    "paid" => Outcome::Paid,
+                    "expired" => Outcome::OrderExpired,
+                    "cancelled" => Outcome::OrderCancelled,
+                    _ => Outcome::PaymentDeclined,
+                };
+                self.standing =
+                    if outcome == Outcome::PaymentDeclined { Standing::Held } else { Standing::Settled };
+                reaction.told = (outcome == Outcome::Paid).then_some(Told::Paid);
+                reaction.concluded = Some((Path::Checkout, outcome, due_ns));
+                if outcome == Outcome::PaymentDeclined {
+                    reaction.next = self.pay_again(answer, dice);
+                }
+            }
+            (Standing::Pending { .. } | Standing::Paying { .. }, _) if self.lookups_left > 0 => {
+                self.lookups_left -= 1;
+                reaction.next = Some((Action::Lookup, pause_ms(answer, LOOKUP_DEFAULT_MS, dice)));
+            }
+            _ => {}
+        }
+        reaction
+    }
+
+    fn after_checkout(&mut self, answer: Answer<'_>, dice: &mut Dice) -> Reaction {
+        let mut reaction = Reaction::default();
+        match answer.outcome {
+            Outcome::Paid => {
+                self.standing = Standing::Settled;
+                reaction.told = Some(Told::Paid);
+            }
+            Outcome::Paying => {
+                self.standing = Standing::Paying { due_ns: answer.due_ns };
+                reaction.next = Some((Action::Lookup, answer.retry_after_ms.unwrap_or(LOOKUP_DEFAULT_MS)));
+            }
+            Outcome::PaymentDeclined | Outcome::PaymentUnavailable | Outcome::Overloaded => {
+                reaction.next = self.pay_again(answer, dice);
+            }
+            outcome => {
+                if outcome.is_unknown() {
+                    reaction.told = Some(Told::NothingOnOrder);
+                    reaction.next = self.pay_again(answer, dice);
+                }
+            }
+        }
+        reaction
+    }
+
+    fn pay_again(&mut self, answer: Answer<'_>, dice: &mut Dice) -> Option<(Action, u64)> {
+        self.payment_retries_left = self.payment_retries_left.checked_sub(1)?;
+        Some((Action::Checkout, pause_ms(answer, RETRY_DEFAULT_MS, dice)))
+    }
+
+    fn after_cancel(&mut self, answer: Answer<'_>) -> Reaction {
+        let mut reaction = Reaction::default();
+        if answer.outcome == Outcome::Cancelled {
+            self.standing = Standing::Settled;
+            reaction.told = Some(Told::Cancelled);
+        } else if answer.outcome.is_unknown() {
+            reaction.told = Some(Told::NothingOnOrder);
+        }
+        reaction
+    }
+}
+
+fn clicks(shopper: &Shopper) -> impl Iterator<Item = (Action, u64)> {
+    let gap_ms = shopper.click_gap_ms;
+    (0..u64::from(shopper.clicks)).map(move |click| (Action::Purchase, click * gap_ms))
+}
+
+/// The engine's wish or the default, plus up to a fifth, so that a crowd that was refused together does not return together.
+fn pause_ms(answer: Answer<'_>, default_ms: u64, dice: &mut Dice) -> u64 {
+    let wish_ms = answer.retry_after_ms.unwrap_or(default_ms);
+    wish_ms + dice.below(wish_ms / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shopper(keys: &str) -> Shopper {
+        toml::from_str(&format!("name = \"x\"\n{keys}")).unwrap()
+    }
+
+    struct Visit {
+        shopper: Shopper,
+        journey: Journey,
+        dice: Dice,
+    }
+
+    impl Visit {
+        fn new(keys: &str) -> Self {
+            let (shopper, mut dice) = (shopper(keys), Dice::new(1));
+            let journey = Journey::new(&shopper, 0, 0, 0, 7, &mut dice);
+            Self { shopper, journey, dice }
+        }
+
+        fn hears(&mut self, action: Action, outcome: Outcome, order: &str, status: &str) -> Reaction {
+            let held_when_asked = self.journey.holds_order();
+            let retry_after_ms = outcome.is_error().then_some(0);
+            let answer =
+                Answer { action, due_ns: 5, held_when_asked, outcome, order, status, retry_after_ms };
+            self.journey.react(answer, &self.shopper, 1, &mut self.dice)
+        }
+    }
+
+    #[test]
+    fn a_winner_pays_and_a_loser_goes_home() {
+        let mut visit = Visit::new("then = \"pay\"\nthink_ms = [40, 40]");
+        let won = visit.hears(Action::Purchase, Outcome::Won, "o", "pre_pay");
+        assert_eq!(won.next, Some((Action::Checkout, 40)));
+        assert_eq!(won.told, Some(Told::Won));
+        assert_eq!(won.concluded, Some((Path::Order, Outcome::Won, 5)));
+        assert_eq!(visit.hears(Action::Checkout, Outcome::Paid, "o", "paid").told, Some(Told::Paid));
+
+        let mut visit = Visit::new("then = \"pay\"\nretries = 3");
+        assert_eq!(visit.hears(Action::Purchase, Outcome::SoldOut, "", ""), Reaction::default());
+    }
+
+    #[test]
+    fn only_refusals_that_may_pass_are_tried_again_and_only_so_often() {
+        let mut visit = Visit::new("retries = 2");
+        for _ in 0..2 {
+            let next = visit.hears(Action::Purchase, Outcome::Overloaded, "", "").next;
+            assert_eq!(next, Some((Action::Purchase, 0)));
+        }
+        assert_eq!(visit.hears(Action::Purchase, Outcome::Overloaded, "", "").next, None);
+    }
+
+    #[test]
+    fn a_pending_order_is_looked_up_until_it_is_known() {
+        let mut visit = Visit::new("then = \"cancel\"");
+        let pending = visit.hears(Action::Purchase, Outcome::Pending, "o", "pending");
+        assert_eq!((pending.told, pending.next.unwrap().0), (Some(Told::Pending), Action::Lookup));
+        assert_eq!(visit.journey.unresolved(), Some((Path::Order, Outcome::Pending, 5)));
+        let still = visit.hears(Action::Lookup, Outcome::Found, "o", "pending");
+        assert_eq!(still.next.unwrap().0, Action::Lookup);
+        let durable = visit.hears(Action::Lookup, Outcome::Found, "o", "pre_pay");
+        assert_eq!(durable.concluded, Some((Path::Order, Outcome::WonLater, 5)));
+        assert_eq!(durable.next.unwrap().0, Action::Cancel);
+        assert_eq!(&*visit.journey.order, "o");
+    }
+
+    #[test]
+    fn a_payment_under_way_counts_from_its_first_request() {
+        let mut visit = Visit::new("then = \"pay\"\npayment_retries = 1");
+        visit.hears(Action::Purchase, Outcome::Won, "o", "pre_pay");
+        assert_eq!(visit.hears(Action::Checkout, Outcome::Paying, "o", "paying").concluded, None);
+        let declined = visit.hears(Action::Lookup, Outcome::Found, "o", "pre_pay");
+        assert_eq!(declined.concluded, Some((Path::Checkout, Outcome::PaymentDeclined, 5)));
+        assert_eq!(declined.next.unwrap().0, Action::Checkout);
+        visit.hears(Action::Checkout, Outcome::Paying, "o", "paying");
+        let paid = visit.hears(Action::Lookup, Outcome::Found, "o", "paid");
+        assert_eq!((paid.told, paid.next), (Some(Told::Paid), None));
+    }
+
+    #[test]
+    fn an_order_denied_to_its_holder_is_noticed() {
+        let mut visit = Visit::new("clicks = 3");
+        assert!(!visit.hears(Action::Purchase, Outcome::SoldOut, "", "").untruthful, "holds nothing yet");
+        visit.hears(Action::Purchase, Outcome::Won, "o", "pre_pay");
+        assert!(!visit.hears(Action::Purchase, Outcome::AlreadyPurchased, "o", "").untruthful);
+        assert!(visit.hears(Action::Purchase, Outcome::AlreadyPurchased, "other", "").untruthful);
+        assert!(visit.hears(Action::Purchase, Outcome::SoldOut, "", "").untruthful);
+    }
+
+    #[test]
+    fn an_unanswered_purchase_that_worked_is_taken_up() {
+        let mut visit = Visit::new("retries = 1\nthen = \"pay\"");
+        let lost = visit.hears(Action::Purchase, Outcome::ConnectionLost, "", "");
+        assert_eq!((lost.told, lost.next), (Some(Told::NothingOnPurchase), Some((Action::Purchase, 0))));
+        let again = visit.hears(Action::Purchase, Outcome::AlreadyPurchased, "o", "");
+        assert_eq!(again.next.unwrap().0, Action::Checkout);
+        assert_eq!(&*visit.journey.order, "o");
+    }
+
+    #[test]
+    fn pages_come_before_clicks() {
+        let mut visit = Visit::new("pages = 2\nclicks = 2\npage_gap_ms = 30\nclick_gap_ms = 9");
+        assert_eq!(visit.journey.opening(&visit.shopper), vec![(Action::Page, 0)]);
+        assert_eq!(visit.hears(Action::Page, Outcome::Found, "", "").next, Some((Action::Page, 30)));
+        assert_eq!(visit.hears(Action::Page, Outcome::Found, "", "").next, Some((Action::Purchase, 0)));
+        let more: Vec<_> = Journey::clicks_after_pages(&visit.shopper).collect();
+        assert_eq!(more, vec![(Action::Purchase, 9)]);
+    }
+}

@@ -1,0 +1,14 @@
+//! The load itself: when visitors are due, what they do, and the workers that do it over sockets.
+
+pub mod answer_log;
+mod connection;
+mod crowd;
+pub mod dice;
+pub mod journey;
+pub mod plan;
+pub mod recorder;
+pub mod schedule;
+mod usage;
+mod visits;
+mod wake_timer;
+pub mod worker;

@@ -1,0 +1,5 @@
+//! HTTP/1.1 as the tester speaks it: prepared requests out, an incremental parser in.
+
+pub mod call;
+pub mod request;
+pub mod response;

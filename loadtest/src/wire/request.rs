@@ -1,0 +1,191 @@
+//! Request bytes, prepared once: sending a request is two copies and a number.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use crate::outcome::Action;
+
+/// An engine's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// The `Host` header.
+    pub host: String,
+}
+
+/// An address that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{url}: {why}")]
+pub struct BadTarget {
+    url: String,
+    why: String,
+}
+
+impl Target {
+    /// Reads `http://host:port` and resolves the host.
+    ///
+    /// # Errors
+    /// When it is not such an address, or the host has none.
+    pub fn parse(url: &str) -> Result<Self, BadTarget> {
+        let bad = |why: &str| BadTarget { url: url.to_owned(), why: why.to_owned() };
+        let rest = url
+            .strip_prefix("http://")
+            .ok_or_else(|| bad("must start with http:// (TLS ends before the engine)"))?;
+        let host = rest.strip_suffix('/').unwrap_or(rest);
+        if host.is_empty() || host.contains(['/', '?', '#', '@', ' ', '\r', '\n']) {
+            return Err(bad("must be http://host:port without a path"));
+        }
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
+        let mut addresses = with_port.to_socket_addrs().map_err(|error| bad(&error.to_string()))?;
+        let address = addresses.next().ok_or_else(|| bad("the host has no address"))?;
+        Ok(Self { address, host: host.to_owned() })
+    }
+}
+
+/// One request to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// Which request.
+    pub action: Action,
+    /// Campaign by index.
+    pub campaign: usize,
+    /// Buyer's number.
+    pub buyer: u64,
+    /// Units of a purchase.
+    pub quantity: u64,
+    /// The order, for the requests about one.
+    pub order: &'a str,
+    /// Sends an `Idempotency-Key`.
+    pub idempotency_key: bool,
+    /// Asks the server to close the connection after the answer.
+    pub close: bool,
+}
+
+/// The prepared bytes for one target.
+#[derive(Debug)]
+pub struct RequestKit {
+    sale_paths: Vec<String>,
+    common: String,
+}
+
+impl RequestKit {
+    /// Prepares for campaigns given as `campaign/sku`; `headers` are whole lines without their end.
+    pub fn new(target: &Target, sales: &[String], headers: &[String]) -> Self {
+        let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        let common = format!(" HTTP/1.1\r\nHost: {}\r\n{lines}X-User-ID: ", target.host);
+        Self { sale_paths: sales.iter().map(|sale| format!("/seckill/{sale}")).collect(), common }
+    }
+
+    /// Appends the request's bytes to `out`.
+    pub fn write(&self, ask: Ask<'_>, out: &mut Vec<u8>) {
+        let sale = self.sale_paths[ask.campaign].as_str();
+        let (method, path, tail) = match ask.action {
+            Action::Page => ("GET ", sale, ""),
+            Action::Purchase => ("POST ", sale, ""),
+            Action::Lookup => ("GET /orders/", ask.order, ""),
+            Action::Checkout => ("POST /orders/", ask.order, "/checkout"),
+            Action::Cancel => ("DELETE /orders/", ask.order, ""),
+        };
+        for part in [method, path, tail, &self.common] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        write_buyer(ask.buyer, out);
+        if ask.idempotency_key && ask.action == Action::Purchase {
+            out.extend_from_slice(b"\r\nIdempotency-Key: visit-");
+            write_buyer(ask.buyer, out);
+        }
+        if ask.close {
+            out.extend_from_slice(b"\r\nConnection: close");
+        }
+        let mut number = itoa::Buffer::new();
+        match ask.action {
+            Action::Purchase if ask.quantity > 1 => {
+                let quantity = number.format(ask.quantity);
+                let length = r#"{"quantity":}"#.len() + quantity.len();
+                write_body_head(length, out);
+                out.extend_from_slice(b"{\"quantity\":");
+                out.extend_from_slice(quantity.as_bytes());
+                out.push(b'}');
+            }
+            Action::Purchase => out.extend_from_slice(b"\r\nContent-Length: 0\r\n\r\n"),
+            Action::Checkout => {
+                const BODY: &str = r#"{"payment_method":"card"}"#;
+                write_body_head(BODY.len(), out);
+                out.extend_from_slice(BODY.as_bytes());
+            }
+            Action::Page | Action::Lookup | Action::Cancel => out.extend_from_slice(b"\r\n\r\n"),
+        }
+    }
+}
+
+/// A buyer as the engine and its exports name it.
+fn write_buyer(buyer: u64, out: &mut Vec<u8>) {
+    out.push(b'b');
+    out.extend_from_slice(itoa::Buffer::new().format(buyer).as_bytes());
+}
+
+/// The number of a buyer named by this tester; `None` for anybody else.
+pub fn buyer_number(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix('b')?;
+    digits.parse().ok().filter(|number| format!("{number}") == digits)
+}
+
+fn write_body_head(length: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\r\nContent-Type: application/json\r\nContent-Length: ");
+    out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(action: Action, quantity: u64, idempotency_key: bool, close: bool) -> String {
+        let target = Target::parse("http://127.0.0.1:8080/").unwrap();
+        let kit = RequestKit::new(&target, &["c/unit".into()], &["X-Tenant-ID: t".into()]);
+        let mut out = Vec::new();
+        let order = "o-1";
+        kit.write(Ask { action, campaign: 0, buyer: 42, quantity, order, idempotency_key, close }, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn requests_are_written_as_the_contract_wants_them() {
+        let common = " HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX-Tenant-ID: t\r\nX-User-ID: b42";
+        assert_eq!(
+            written(Action::Purchase, 1, false, false),
+            format!("POST /seckill/c/unit{common}\r\nContent-Length: 0\r\n\r\n")
+        );
+        assert_eq!(
+            written(Action::Purchase, 12, true, true),
+            format!(
+                "POST /seckill/c/unit{common}\r\nIdempotency-Key: visit-b42\r\nConnection: close\r\n\
+                 Content-Type: application/json\r\nContent-Length: 15\r\n\r\n{{\"quantity\":12}}"
+            )
+        );
+        assert_eq!(written(Action::Page, 1, true, false), format!("GET /seckill/c/unit{common}\r\n\r\n"));
+        assert_eq!(written(Action::Cancel, 1, false, false), format!("DELETE /orders/o-1{common}\r\n\r\n"));
+        let checkout = written(Action::Checkout, 1, false, false);
+        let (head, body) = checkout.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("POST /orders/o-1/checkout HTTP/1.1\r\n"));
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())));
+    }
+
+    #[test]
+    fn only_plain_http_addresses_are_targets() {
+        assert_eq!(Target::parse("http://127.0.0.1:81").unwrap().address.port(), 81);
+        assert_eq!(Target::parse("http://127.0.0.1").unwrap().address.port(), 80);
+        for url in ["https://127.0.0.1", "127.0.0.1:80", "http://", "http://h/path", "http://a b"] {
+            assert!(Target::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn buyers_are_recognised_by_their_name() {
+        assert_eq!(buyer_number("b42"), Some(42));
+        for stranger in ["42", "b", "b042", "b-1", "b4x", "bob"] {
+            assert_eq!(buyer_number(stranger), None, "{stranger}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The tester judged: against shops with known faults, by its own binary.
+
+mod honesty;
+mod peers;
+mod promises;
+mod shop;
+mod tester;
+mod verdicts;

@@ -1,0 +1,74 @@
+//! Which order store there is, and the threads that write to it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{ServeError, start_error};
+use crate::config::Settings;
+use crate::domain::NodeId;
+use crate::orders::{
+    Fault, OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, postgres, sqlite,
+};
+
+/// The order store of the configuration: the writing halves, one a thread, and the reading half.
+type Halves = (Vec<Box<dyn StoreWriter>>, Arc<dyn StoreReader>);
+
+/// Opens PostgreSQL when its address is set, and the embedded store otherwise. Blocks.
+pub(super) fn open(settings: &Settings, node: NodeId) -> Result<Halves, StoreError> {
+    if settings.postgres.url.is_empty() {
+        let (writer, reader) = sqlite::open(&settings.data_dir, &settings.sqlite)?;
+        return Ok((vec![Box::new(writer)], Arc::new(reader)));
+    }
+    let store = postgres::open(&settings.postgres, node, settings.store.writers)?;
+    let boxed = store.writers.into_iter().map(|writer| Box::new(writer) as Box<dyn StoreWriter>);
+    Ok((boxed.collect(), Arc::new(store.reader)))
+}
+
+/// The writers, each on a thread of its own.
+pub(super) struct WriterThreads {
+    outcomes: mpsc::UnboundedReceiver<Result<(), StoreError>>,
+    /// How the one ended that ended by itself.
+    ended: Option<Result<(), StoreError>>,
+}
+
+impl WriterThreads {
+    /// Starts a thread for each writer.
+    pub fn start<W: WriterWatch + 'static>(
+        writers: impl IntoIterator<Item = OrderWriter<W>>,
+    ) -> Result<Self, ServeError> {
+        let (ends, outcomes) = mpsc::unbounded_channel();
+        for writer in writers {
+            let ends = ends.clone();
+            let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
+                let outcome = catch_unwind(AssertUnwindSafe(|| writer.run()));
+                // Nobody listens any more when the engine has ended without waiting.
+                let _ = ends.send(outcome.unwrap_or_else(|_| Err(panicked())));
+            });
+            thread.map_err(start_error("a writer thread"))?;
+        }
+        Ok(Self { outcomes, ended: None })
+    }
+
+    /// Waits until one of them ends by itself.
+    pub async fn one_ended(&mut self) {
+        if let Some(outcome) = self.outcomes.recv().await {
+            self.ended = Some(outcome);
+        }
+    }
+
+    /// How they ended: at once when one has failed by itself, otherwise when all have, as they were told to.
+    pub fn join(mut self) -> Result<(), StoreError> {
+        let mut outcome = self.ended.take().unwrap_or(Ok(()));
+        while outcome.is_ok() {
+            let Some(next) = self.outcomes.blocking_recv() else { break };
+            outcome = next;
+        }
+        outcome
+    }
+}
+
+fn panicked() -> StoreError {
+    StoreError { kind: Fault::Fatal, message: "an order writer panicked; see the log above".into() }
+}

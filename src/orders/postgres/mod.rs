@@ -1,0 +1,111 @@
+//! The order store of several nodes: PostgreSQL.
+//!
+//! One [`PgWriter`] is one connection that commits batches, each in one call of a stored function; a node has several.
+//! [`PgReader`] reads through a pool. [`PgRegistry`] keeps what the ledger's protocol needs of the store: the lives of
+//! the nodes, the epochs of the sales, and the units ever settled and returned.
+//!
+//! A server that is away makes every call fail with a transient error within its time limit. A commit whose connection
+//! broke is in doubt: the writer first makes sure, on a new connection, whether it came about or never will.
+
+mod dialer;
+mod plan;
+mod pool;
+mod reader;
+mod registry;
+mod rows;
+mod schema;
+mod session;
+mod trouble;
+mod writer;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use pool::PoolFigures;
+pub use reader::PgReader;
+pub use registry::{LedgerView, PgRegistry};
+pub use writer::PgWriter;
+
+use self::dialer::Dialer;
+use self::pool::Pool;
+use super::store::StoreError;
+use crate::domain::{FieldError, NodeId};
+use crate::settings::{Secret, within};
+
+/// Settings of the PostgreSQL store.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct PostgresSettings {
+    /// Where the database is, as `postgres://user:password@host:port/database`; several hosts, separated by commas, are
+    /// tried in turn. Empty: the embedded store is used.
+    pub url: Secret,
+    /// Connections for reading.
+    pub readers: u32,
+    /// How long a read waits for a connection while all are in use, in ms.
+    pub acquire_wait_ms: u32,
+    /// How long the server may take to accept a connection, in ms.
+    pub connect_wait_ms: u32,
+    /// How long a statement waits for a lock, in ms.
+    pub lock_wait_ms: u32,
+    /// How long a statement may take, in ms. A batch and an audit of a large sale must fit.
+    pub statement_wait_ms: u32,
+}
+
+impl Default for PostgresSettings {
+    fn default() -> Self {
+        Self {
+            url: Secret::default(),
+            readers: 8,
+            acquire_wait_ms: 1_000,
+            connect_wait_ms: 2_000,
+            lock_wait_ms: 2_000,
+            statement_wait_ms: 10_000,
+        }
+    }
+}
+
+impl PostgresSettings {
+    /// Checks the range of each value.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn check(&self) -> Result<(), FieldError> {
+        if !self.url.is_empty() {
+            Dialer::config_of(&self.url).map_err(|problem| FieldError { field: "url", problem })?;
+        }
+        within("readers", self.readers, 1..=1_000)?;
+        within("acquire_wait_ms", self.acquire_wait_ms, 1..=600_000)?;
+        within("connect_wait_ms", self.connect_wait_ms, 1..=600_000)?;
+        within("lock_wait_ms", self.lock_wait_ms, 1..=600_000)?;
+        within("statement_wait_ms", self.statement_wait_ms, 1..=600_000)
+    }
+}
+
+/// An open store.
+#[derive(Debug)]
+pub struct PgStore {
+    /// The writing halves, one for each writer thread.
+    pub writers: Vec<PgWriter>,
+    /// The reading half.
+    pub reader: PgReader,
+    /// What the ledger needs of the store.
+    pub registry: PgRegistry,
+}
+
+/// Opens the store for a new life of `node`, with `writers` writing halves, and brings its tables to the version of this
+/// engine. An engine that still runs under the same number can commit nothing from then on. Blocks.
+///
+/// # Errors
+/// The address is wrong, the server refuses this user, a newer engine wrote the data (all fatal), or the server does not
+/// answer (transient).
+pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result<PgStore, StoreError> {
+    let dialer = Arc::new(Dialer::new(settings, node)?);
+    let pool = Arc::new(Pool::new(Arc::clone(&dialer))?);
+    pool.run(schema::migrate)?;
+    let registry = PgRegistry::new(Arc::clone(&pool), node)?;
+    let writers = (0..writers.max(1))
+        .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(registry.life()), place))
+        .collect::<Result<_, _>>()?;
+    Ok(PgStore { writers, reader: PgReader::new(pool), registry })
+}

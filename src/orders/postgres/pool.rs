@@ -1,0 +1,172 @@
+//! Connections for reading, shared by all who read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+
+use super::super::store::{Fault, StoreError};
+use super::dialer::Dialer;
+use super::session::Session;
+use super::trouble::Trouble;
+
+/// What the pool has done since the start, and what it holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolFigures {
+    /// Connections made.
+    pub opened: u64,
+    /// Reads that found a connection ready.
+    pub reused: u64,
+    /// Reads that had to wait because all connections were in use.
+    pub waited: u64,
+    /// Reads that were refused after waiting for `acquire_wait_ms`.
+    pub timed_out: u64,
+    /// Connections in use now.
+    pub in_use: usize,
+    /// Connections that wait for use now.
+    pub idle: usize,
+}
+
+/// A bounded pool of sessions and the runtime that drives them.
+#[derive(Debug)]
+pub struct Pool {
+    dialer: Arc<Dialer>,
+    /// `None` only while the pool is dropped.
+    runtime: Option<Runtime>,
+    places: Semaphore,
+    places_max: usize,
+    idle: Mutex<Vec<Session>>,
+    opened: AtomicU64,
+    reused: AtomicU64,
+    waited: AtomicU64,
+    timed_out: AtomicU64,
+}
+
+impl Pool {
+    /// A pool of as many connections as the settings allow. None is made yet.
+    pub fn new(dialer: Arc<Dialer>) -> Result<Self, StoreError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("seckill-pg-read")
+            .enable_all()
+            .build()
+            .map_err(|error| StoreError {
+                kind: Fault::Fatal,
+                message: format!("the thread that reads from PostgreSQL cannot be started: {error}"),
+            })?;
+        let places_max = dialer.settings().readers.max(1) as usize;
+        Ok(Self {
+            dialer,
+            runtime: Some(runtime),
+            places: Semaphore::new(places_max),
+            places_max,
+            idle: Mutex::new(Vec::with_capacity(places_max)),
+            opened: AtomicU64::new(0),
+            reused: AtomicU64::new(0),
+            waited: AtomicU64::new(0),
+            timed_out: AtomicU64::new(0),
+        })
+    }
+
+    /// Runs `work` on a connection of the pool. Blocks: not to be called on a thread that drives an async runtime.
+    ///
+    /// Work whose connection turns out to be dead is done once more on a new one: it must be such that doing it twice
+    /// is doing it once.
+    pub fn run<T>(
+        &self,
+        mut work: impl AsyncFnMut(&mut Session) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
+        self.runtime().block_on(async {
+            let _place = self.place().await?;
+            let ready = std::iter::from_fn(|| self.idle.lock().pop()).find(Session::is_open);
+            if let Some(mut session) = ready {
+                self.reused.fetch_add(1, Ordering::Relaxed);
+                match work(&mut session).await {
+                    Err(trouble) if trouble.is_lost() => {}
+                    outcome => return self.put_back(session, outcome),
+                }
+            }
+            let mut session = self.open().await?;
+            let outcome = work(&mut session).await;
+            self.put_back(session, outcome)
+        })
+    }
+
+    /// As [`Pool::run`], for work that cannot be done twice: on a new connection.
+    pub fn run_once<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
+        self.runtime().block_on(async {
+            let _place = self.place().await?;
+            let mut session = self.open().await?;
+            let outcome = work(&mut session).await;
+            self.put_back(session, outcome)
+        })
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("the runtime lives as long as the pool")
+    }
+
+    async fn open(&self) -> Result<Session, StoreError> {
+        let session = self.dialer.connect().await?;
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        Ok(session)
+    }
+
+    fn put_back<T>(&self, session: Session, outcome: Result<T, Trouble>) -> Result<T, StoreError> {
+        // A session whose work failed may be in the middle of something.
+        if outcome.is_ok() && session.is_open() {
+            let mut idle = self.idle.lock();
+            if idle.len() < self.places_max {
+                idle.push(session);
+            }
+        }
+        Ok(outcome?)
+    }
+
+    async fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, StoreError> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Ok(place);
+        }
+        self.waited.fetch_add(1, Ordering::Relaxed);
+        let wait_ms = self.dialer.settings().acquire_wait_ms;
+        let wait = Duration::from_millis(wait_ms.into());
+        if let Ok(Ok(place)) = tokio::time::timeout(wait, self.places.acquire()).await {
+            return Ok(place);
+        }
+        self.timed_out.fetch_add(1, Ordering::Relaxed);
+        Err(StoreError {
+            kind: Fault::Transient,
+            message: format!(
+                "all {} connections for reading were in use for {wait_ms} ms; raise postgres.readers",
+                self.places_max
+            ),
+        })
+    }
+
+    /// What the pool has done and holds.
+    pub fn figures(&self) -> PoolFigures {
+        PoolFigures {
+            opened: self.opened.load(Ordering::Relaxed),
+            reused: self.reused.load(Ordering::Relaxed),
+            waited: self.waited.load(Ordering::Relaxed),
+            timed_out: self.timed_out.load(Ordering::Relaxed),
+            in_use: self.places_max - self.places.available_permits(),
+            idle: self.idle.lock().len(),
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // A runtime that is dropped on a thread of another one panics when it waits for its own threads.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

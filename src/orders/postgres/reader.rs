@@ -1,0 +1,195 @@
+//! The reading half.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::super::events::{Event, EventKind};
+use super::super::store::{Audit, Record, StoreError, StoreReader};
+use super::pool::{Pool, PoolFigures};
+use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
+use super::session::Session;
+use super::trouble::Trouble;
+use crate::domain::{EpochMs, NodeId, Order, OrderId, OrderStatus, Sale, SaleId};
+
+/// Blocks of events that are read at once.
+const EVENT_BLOCKS_READ: i64 = 16;
+/// Rows that are fetched at once while everything is read.
+const ROWS_FETCHED: usize = 10_000;
+
+/// Reads the store through a pool of connections.
+#[derive(Debug)]
+pub struct PgReader {
+    pool: Arc<Pool>,
+}
+
+impl PgReader {
+    pub(super) fn new(pool: Arc<Pool>) -> Self {
+        Self { pool }
+    }
+
+    /// What the pool of connections has done and holds.
+    pub fn pool_figures(&self) -> PoolFigures {
+        self.pool.figures()
+    }
+}
+
+impl StoreReader for PgReader {
+    fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        let select = format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = $1");
+        let id: i64 = rows::column(id.number());
+        self.pool
+            .run(async |session| session.row(&select, &[&id]).await?.as_ref().map(rows::order).transpose())
+    }
+
+    fn orders_after(
+        &self,
+        sale: Option<SaleId>,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        let select = format!(
+            "SELECT {ORDER_COLUMNS} FROM orders WHERE order_id > $1 AND ($2::integer IS NULL OR sale_id = $2) \
+             ORDER BY order_id LIMIT $3"
+        );
+        let after: i64 = after.map_or(-1, |id| rows::column(id.number()));
+        let sale = sale.map(|id| rows::column::<_, i32>(id.0));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.pool.run(async |session| {
+            session.rows(&select, &[&after, &sale, &limit]).await?.iter().map(rows::order).collect()
+        })
+    }
+
+    fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        self.pool.run(async |session| {
+            session.snapshot(async |session| events_after(session, after, limit).await).await
+        })
+    }
+
+    fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError> {
+        let sale: i32 = rows::column(sale.0);
+        self.pool.run(async |session| session.snapshot(async |session| audit(session, sale).await).await)
+    }
+
+    fn sales(&self) -> Result<Vec<Sale>, StoreError> {
+        self.pool.run(sales)
+    }
+
+    fn read_all(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        // Once: what was shown cannot be taken back.
+        self.pool
+            .run_once(async |session| session.snapshot(async |session| read_all(session, visit).await).await)
+    }
+}
+
+async fn sales(session: &mut Session) -> Result<Vec<Sale>, Trouble> {
+    let select = format!("SELECT {SALE_COLUMNS} FROM sales ORDER BY sale_id");
+    session.rows(&select, &[]).await?.iter().map(rows::sale).collect()
+}
+
+/// The orders with these numbers, in no order.
+pub(super) async fn orders_by_id(session: &mut Session, ids: &[i64]) -> Result<Vec<Order>, Trouble> {
+    let select = format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ANY ($1)");
+    session.rows(&select, &[&ids]).await?.iter().map(rows::order).collect()
+}
+
+async fn events_after(session: &mut Session, after: i64, limit: usize) -> Result<Vec<Event>, Trouble> {
+    let mut found: Vec<(u64, EventKind, EpochMs, OrderId)> = Vec::new();
+    let mut last_read = after;
+    loop {
+        let blocks = session
+            .rows(
+                "SELECT last_seq, kind, at_ms, order_ids FROM event_blocks WHERE last_seq > $1 ORDER BY last_seq LIMIT $2",
+                &[&last_read, &EVENT_BLOCKS_READ],
+            )
+            .await?;
+        for block in &blocks {
+            last_read = block.try_get(0)?;
+            let kind = u8::try_from(block.try_get::<_, i16>(1)?).ok().and_then(EventKind::from_code);
+            let kind = kind.ok_or_else(|| damaged("an unknown event kind"))?;
+            let numbers: Vec<i64> = block.try_get(3)?;
+            let first = last_read + 1 - numbers.len() as i64;
+            for (seq, number) in (first..).zip(numbers).filter(|(seq, _)| *seq > after) {
+                found.push((seq as u64, kind, EpochMs(block.try_get(2)?), rows::order_id(number)?));
+            }
+        }
+        if found.len() >= limit || blocks.len() < EVENT_BLOCKS_READ as usize {
+            break;
+        }
+    }
+    found.truncate(limit);
+    let mut ids: Vec<i64> = found.iter().map(|(.., id)| rows::column(id.number())).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let orders: HashMap<OrderId, Order> =
+        orders_by_id(session, &ids).await?.into_iter().map(|order| (order.placed.id, order)).collect();
+    let events = found.into_iter().map(|(seq, kind, block_at, id)| {
+        let order = orders.get(&id).cloned().ok_or_else(|| damaged("an event without its order"))?;
+        let at = if kind == EventKind::Created { order.placed.created_at } else { block_at };
+        Ok(Event { seq, kind, at, order })
+    });
+    events.collect()
+}
+
+async fn audit(session: &mut Session, sale: i32) -> Result<Option<Audit>, Trouble> {
+    let terms = "SELECT total, sold, per_buyer_limit FROM sales WHERE sale_id = $1";
+    let Some(terms) = session.row(terms, &[&sale]).await? else { return Ok(None) };
+    let limit: i32 = terms.try_get(2)?;
+    let mut audit = Audit {
+        total: rows::whole(terms.try_get(0)?)?,
+        sold_by_guard: rows::whole(terms.try_get(1)?)?,
+        ..Audit::default()
+    };
+    let sums = session
+        .rows(
+            "SELECT status, count(*), sum(quantity)::bigint FROM orders WHERE sale_id = $1 GROUP BY status",
+            &[&sale],
+        )
+        .await?;
+    for row in &sums {
+        let (orders, units) = (row.try_get::<_, i64>(1)? as u64, row.try_get::<_, i64>(2)? as u64);
+        audit.durable_orders += orders;
+        match rows::status(row.try_get(0)?)? {
+            OrderStatus::PrePay | OrderStatus::Paying => audit.held += units,
+            OrderStatus::Paid => audit.paid += units,
+            _ => {}
+        }
+    }
+    let holding: Vec<i16> = OrderStatus::ALL
+        .iter()
+        .filter(|status| status.holds_units())
+        .map(|status| status.code().into())
+        .collect();
+    let over = session
+        .row(
+            "SELECT count(*) FROM (SELECT FROM orders WHERE sale_id = $1 AND status = ANY ($2) GROUP BY buyer \
+             HAVING sum(quantity) > $3::bigint) AS over_limit",
+            &[&sale, &holding, &i64::from(limit)],
+        )
+        .await?;
+    audit.buyers_over_limit = over.map_or(Ok(0), |row| row.try_get::<_, i64>(0))? as u64;
+    Ok(Some(audit))
+}
+
+async fn read_all(session: &mut Session, visit: &mut dyn FnMut(Record)) -> Result<(), Trouble> {
+    let last_event = session.row("SELECT last_seq FROM event_log", &[]).await?;
+    let last_event = last_event.ok_or_else(|| damaged("no event log"))?.try_get::<_, i64>(0)? as u64;
+    visit(Record::LastEvent(last_event));
+    sales(session).await?.into_iter().for_each(|sale| visit(Record::Sale(sale)));
+    session
+        .run(&format!(
+            "DECLARE everything NO SCROLL CURSOR FOR SELECT {ORDER_COLUMNS}, step_node FROM orders ORDER BY order_id"
+        ))
+        .await?;
+    let fetch = format!("FETCH {ROWS_FETCHED} FROM everything");
+    loop {
+        let fetched = session.rows(&fetch, &[]).await?;
+        for row in &fetched {
+            let node = u16::try_from(row.try_get::<_, i16>(12)?).ok().and_then(NodeId::new);
+            visit(Record::Order(rows::order(row)?, Some(node.ok_or_else(|| damaged("no node"))?)));
+        }
+        if fetched.len() < ROWS_FETCHED {
+            return session.run("CLOSE everything").await;
+        }
+    }
+}

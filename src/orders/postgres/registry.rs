@@ -1,0 +1,223 @@
+//! What the ledger's protocol needs of the store: lives of nodes, epochs of sales, units settled and returned.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::super::store::StoreError;
+use super::pool::Pool;
+use super::rows::{self, damaged};
+use crate::domain::{NodeId, SaleId, Units};
+
+/// Waits for the batches of the node's present life, and keeps new ones waiting until the transaction ends.
+const FENCE: &str = "SELECT pg_advisory_xact_lock(1936024428, $1)";
+
+/// Which life of which node this engine is. The writers name it in every batch.
+///
+/// # Protocol of the atomic
+///
+/// `incarnation` is read once a batch. A batch that reads the old one is refused by the store: relaxed.
+#[derive(Debug)]
+pub struct Life {
+    node: NodeId,
+    incarnation: AtomicI64,
+}
+
+impl Life {
+    /// The node's number in its column.
+    pub fn node(&self) -> i16 {
+        rows::column(self.node.number())
+    }
+
+    /// The life that is current as far as this engine knows.
+    pub fn incarnation(&self) -> i64 {
+        self.incarnation.load(Ordering::Relaxed)
+    }
+}
+
+/// A sale's units as the ledger's protocol sees them, of one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerView {
+    /// Which life of the ledger lends the stock.
+    pub epoch: u64,
+    /// All units ever put on sale.
+    pub total: Units,
+    /// Units of orders that hold some.
+    pub sold: Units,
+    /// Units of orders that were cancelled or have expired. Only grows.
+    pub returned: u64,
+    /// Units of each node's orders that were ever durable. Only grow. A node without any is left out.
+    pub settled: Vec<(NodeId, u64)>,
+}
+
+/// The store's side of the ledger's protocol. All methods block, and may be repeated by anyone.
+#[derive(Debug)]
+pub struct PgRegistry {
+    pool: Arc<Pool>,
+    life: Arc<Life>,
+}
+
+impl PgRegistry {
+    pub(super) fn new(pool: Arc<Pool>, node: NodeId) -> Result<Self, StoreError> {
+        let registry = Self { pool, life: Arc::new(Life { node, incarnation: AtomicI64::new(0) }) };
+        registry.begin_life()?;
+        Ok(registry)
+    }
+
+    pub(super) fn life(&self) -> &Arc<Life> {
+        &self.life
+    }
+
+    /// This engine's own life.
+    pub fn incarnation(&self) -> u64 {
+        self.life.incarnation() as u64
+    }
+
+    /// Begins a new life of this engine's own node: the writers name it from now on. Call it only while no order of the
+    /// last life is in flight, and when none of its stock is on sale.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn begin_life(&self) -> Result<u64, StoreError> {
+        let incarnation = self.raise_incarnation(self.life.node)?;
+        self.life.incarnation.store(rows::column(incarnation), Ordering::Relaxed);
+        Ok(incarnation)
+    }
+
+    /// Ends the present life of `node`, whichever it is, and answers with the next: when this returns, no batch of an
+    /// earlier life can commit any more.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn raise_incarnation(&self, node: NodeId) -> Result<u64, StoreError> {
+        let node: i16 = rows::column(node.number());
+        self.fence(
+            node,
+            "INSERT INTO nodes AS n (node, incarnation) VALUES ($1, 1) \
+             ON CONFLICT (node) DO UPDATE SET incarnation = n.incarnation + 1 RETURNING incarnation",
+            &[&node],
+        )
+    }
+
+    /// Ends the life `seen` of `node`, unless it has ended already, and answers with the present one. So that several
+    /// who suspect the same node end one life together.
+    ///
+    /// # Errors
+    /// What the database says; a node that never lived is damage.
+    pub fn end_life(&self, node: NodeId, seen: u64) -> Result<u64, StoreError> {
+        let (node, seen): (i16, i64) = (rows::column(node.number()), rows::column(seen));
+        self.fence(
+            node,
+            "UPDATE nodes SET incarnation = greatest(incarnation, $2 + 1) WHERE node = $1 RETURNING incarnation",
+            &[&node, &seen],
+        )
+    }
+
+    fn fence(
+        &self,
+        node: i16,
+        raise: &str,
+        parameters: &[super::session::Parameter<'_>],
+    ) -> Result<u64, StoreError> {
+        self.pool.run(async |session| {
+            session.run("BEGIN").await?;
+            session.rows(FENCE, &[&i32::from(node)]).await?;
+            let raised = session.row(raise, parameters).await?;
+            session.run("COMMIT").await?;
+            let raised = raised.ok_or_else(|| damaged("a node that never lived"))?;
+            Ok(raised.try_get::<_, i64>(0)? as u64)
+        })
+    }
+
+    /// All nodes that ever lived, and their present lives.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn incarnations(&self) -> Result<Vec<(NodeId, u64)>, StoreError> {
+        self.pool.run(async |session| {
+            let nodes = session.rows("SELECT node, incarnation FROM nodes ORDER BY node", &[]).await?;
+            nodes
+                .iter()
+                .map(|row| Ok((node_of(row.try_get(0)?)?, row.try_get::<_, i64>(1)? as u64)))
+                .collect()
+        })
+    }
+
+    /// Ends the epoch `seen` of the sale's ledger, unless it has ended already, and answers with the present one.
+    /// `None` when there is no such sale.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn end_epoch(&self, sale: SaleId, seen: u64) -> Result<Option<u64>, StoreError> {
+        let (sale, seen): (i32, i64) = (rows::column(sale.0), rows::column(seen));
+        self.pool.run(async |session| {
+            let raised = session
+                .row(
+                    "UPDATE sales SET epoch = greatest(epoch, $2 + 1) WHERE sale_id = $1 RETURNING epoch",
+                    &[&sale, &seen],
+                )
+                .await?;
+            Ok(raised.map(|row| row.try_get::<_, i64>(0)).transpose()?.map(|epoch| epoch as u64))
+        })
+    }
+
+    /// The sale's units as the ledger sees them. `None` when there is no such sale.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn ledger_view(&self, sale: SaleId) -> Result<Option<LedgerView>, StoreError> {
+        let sale: i32 = rows::column(sale.0);
+        // One statement, one snapshot.
+        let select = "SELECT epoch, total, sold, returned, \
+                      ARRAY(SELECT node FROM settled WHERE sale_id = $1 ORDER BY node), \
+                      ARRAY(SELECT units FROM settled WHERE sale_id = $1 ORDER BY node) \
+                      FROM sales WHERE sale_id = $1";
+        self.pool.run(async |session| {
+            let Some(row) = session.row(select, &[&sale]).await? else { return Ok(None) };
+            let nodes: Vec<i16> = row.try_get(4)?;
+            let units: Vec<i64> = row.try_get(5)?;
+            let settled = nodes.into_iter().zip(units);
+            Ok(Some(LedgerView {
+                epoch: row.try_get::<_, i64>(0)? as u64,
+                total: rows::whole(row.try_get(1)?)?,
+                sold: rows::whole(row.try_get(2)?)?,
+                returned: row.try_get::<_, i64>(3)? as u64,
+                settled: settled.map(|(node, units)| Ok((node_of(node)?, units as u64))).collect::<Result<
+                    _,
+                    super::trouble::Trouble,
+                >>(
+                )?,
+            }))
+        })
+    }
+
+    /// Units of the node's orders of this sale that were ever durable, whatever became of them. Only grows, and not at
+    /// all once the node's life has been ended.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn durable_units_of(&self, sale: SaleId, node: NodeId) -> Result<u64, StoreError> {
+        let (sale, node): (i32, i16) = (rows::column(sale.0), rows::column(node.number()));
+        let select = "SELECT coalesce((SELECT units FROM settled WHERE sale_id = $1 AND node = $2), 0)";
+        self.count(select, &[&sale, &node])
+    }
+
+    /// Units of the sale's orders that were cancelled or have expired. Only grows.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn returned_units(&self, sale: SaleId) -> Result<u64, StoreError> {
+        let sale: i32 = rows::column(sale.0);
+        self.count("SELECT coalesce((SELECT returned FROM sales WHERE sale_id = $1), 0)", &[&sale])
+    }
+
+    fn count(&self, select: &str, parameters: &[super::session::Parameter<'_>]) -> Result<u64, StoreError> {
+        self.pool.run(async |session| {
+            let row = session.row(select, parameters).await?;
+            Ok(row.map_or(Ok(0), |row| row.try_get::<_, i64>(0))? as u64)
+        })
+    }
+}
+
+fn node_of(number: i16) -> Result<NodeId, super::trouble::Trouble> {
+    u16::try_from(number).ok().and_then(NodeId::new).ok_or_else(|| damaged("no node"))
+}

@@ -1,0 +1,97 @@
+//! How sales and orders stand in rows.
+
+use tokio_postgres::Row;
+
+use super::trouble::Trouble;
+use crate::domain::{
+    BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Rate, Sale,
+    SaleId, SaleKey, SaleTerms,
+};
+
+/// The columns that [`order`] reads, in its order.
+pub const ORDER_COLUMNS: &str = "order_id, sale_id, buyer, quantity, amount_cents, status, created_at_ms, pay_before_ms, \
+     idempotency_key, paid_at_ms, payment_attempt, payment_method";
+
+/// The columns that [`sale`] reads, in its order.
+pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
+     ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold";
+
+/// Reads an order from [`ORDER_COLUMNS`].
+pub fn order(row: &Row) -> Result<Order, Trouble> {
+    let key = row.try_get::<_, Option<&str>>(8)?.map(IdempotencyKey::new).transpose();
+    Ok(Order {
+        placed: NewOrder {
+            id: order_id(row.try_get(0)?)?,
+            sale: SaleId(whole(row.try_get(1)?)?),
+            buyer: BuyerId::new(row.try_get(2)?).map_err(damaged)?,
+            quantity: whole(row.try_get(3)?)?,
+            amount: Cents(row.try_get::<_, i64>(4)?.try_into().map_err(damaged)?),
+            created_at: EpochMs(row.try_get(6)?),
+            pay_before: EpochMs(row.try_get(7)?),
+            idempotency_key: key.map_err(damaged)?,
+        },
+        status: status(row.try_get(5)?)?,
+        paid_at: row.try_get::<_, Option<i64>>(9)?.map(EpochMs),
+        payment_attempt: whole(row.try_get(10)?)?,
+        payment_method: row.try_get(11)?,
+    })
+}
+
+/// Reads a sale from [`SALE_COLUMNS`].
+pub fn sale(row: &Row) -> Result<Sale, Trouble> {
+    let rate = match (row.try_get::<_, Option<i32>>(11)?, row.try_get::<_, Option<i32>>(12)?) {
+        (Some(per_s), Some(burst)) => Some(Rate { per_s: whole(per_s)?, burst: whole(burst)? }),
+        _ => None,
+    };
+    Ok(Sale {
+        id: SaleId(whole(row.try_get(0)?)?),
+        key: SaleKey::new(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?).map_err(damaged)?,
+        terms: SaleTerms {
+            title: row.try_get(4)?,
+            price: Cents(row.try_get::<_, i64>(5)?.try_into().map_err(damaged)?),
+            currency: Currency::parse(row.try_get(6)?).ok_or_else(|| damaged("no currency"))?,
+            per_buyer_limit: whole(row.try_get(7)?)?,
+            starts_at: EpochMs(row.try_get(8)?),
+            ends_at: EpochMs(row.try_get(9)?),
+            pay_within_s: whole(row.try_get(10)?)?,
+            rate,
+            paused: row.try_get(13)?,
+        },
+        total: whole(row.try_get(14)?)?,
+        sold: whole(row.try_get(15)?)?,
+    })
+}
+
+/// An order number from its column.
+pub fn order_id(number: i64) -> Result<OrderId, Trouble> {
+    u64::try_from(number).ok().and_then(OrderId::from_number).ok_or_else(|| damaged("no order number"))
+}
+
+/// An order status from its column.
+pub fn status(code: i16) -> Result<OrderStatus, Trouble> {
+    u8::try_from(code).ok().and_then(OrderStatus::from_code).ok_or_else(|| damaged("no order status"))
+}
+
+/// A count from its column.
+pub fn whole(number: i32) -> Result<u32, Trouble> {
+    u32::try_from(number).map_err(damaged)
+}
+
+/// A number for its column. All counts and order numbers fit: [`SaleLimits`](crate::domain::SaleLimits) and the 63 bits
+/// of an order number see to it.
+pub fn column<N, C: TryFrom<N>>(number: N) -> C
+where
+    C::Error: std::fmt::Debug,
+{
+    C::try_from(number).expect("the domain's limits fit the columns")
+}
+
+/// Text for its column: PostgreSQL keeps every character but one.
+pub fn text(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// Says that a row is not one of ours.
+pub fn damaged(what: impl std::fmt::Display) -> Trouble {
+    Trouble::Damaged(what.to_string())
+}

@@ -1,0 +1,90 @@
+//! One connection: statements are prepared once, and nothing is waited for without a limit.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row, Statement};
+
+use super::trouble::Trouble;
+
+/// A parameter of a statement.
+pub type Parameter<'a> = &'a (dyn ToSql + Sync);
+
+/// A connection to the server.
+pub struct Session {
+    client: Client,
+    prepared: HashMap<String, Statement>,
+    limit: Duration,
+    /// Whether an answer is outstanding that nobody waits for any more.
+    given_up: bool,
+}
+
+impl Session {
+    /// A session that waits at most `limit` for each answer.
+    pub fn new(client: Client, limit: Duration) -> Self {
+        Self { client, prepared: HashMap::new(), limit, given_up: false }
+    }
+
+    /// Whether the connection can be used.
+    pub fn is_open(&self) -> bool {
+        !self.given_up && !self.client.is_closed()
+    }
+
+    /// The rows that a statement answers with.
+    pub async fn rows(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Trouble> {
+        let statement = match self.prepared.get(sql) {
+            Some(statement) => statement.clone(),
+            None => {
+                let statement = limited(self.limit, &mut self.given_up, self.client.prepare(sql)).await?;
+                self.prepared.insert(sql.to_owned(), statement.clone());
+                statement
+            }
+        };
+        limited(self.limit, &mut self.given_up, self.client.query(&statement, parameters)).await
+    }
+
+    /// The one row that a statement answers with, if it does.
+    pub async fn row(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Option<Row>, Trouble> {
+        Ok(self.rows(sql, parameters).await?.into_iter().next())
+    }
+
+    /// Runs statements that have no parameters and no answer.
+    pub async fn run(&mut self, script: &str) -> Result<(), Trouble> {
+        limited(self.limit, &mut self.given_up, self.client.batch_execute(script)).await
+    }
+
+    /// Runs `work` in one read-only snapshot.
+    pub async fn snapshot<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Self) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        self.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        let outcome = work(self).await;
+        self.run("COMMIT").await?;
+        outcome
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("open", &self.is_open()).finish_non_exhaustive()
+    }
+}
+
+async fn limited<T>(
+    limit: Duration,
+    given_up: &mut bool,
+    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Trouble> {
+    // Set before the wait: a caller that stops waiting half-way leaves an answer that belongs to no one.
+    *given_up = true;
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => {
+            *given_up = false;
+            Ok(answer?)
+        }
+        Err(_) => Err(Trouble::Lost(format!("no answer within {} ms", limit.as_millis()))),
+    }
+}

@@ -1,0 +1,421 @@
+//! The writing half: one connection, one call a batch, and the truth about a call whose answer was lost.
+//!
+//! Every batch has a number of its own, and the commit records it. When an answer is lost, the writer *burns* the
+//! number on a new connection: if that succeeds, the batch was not committed and never will be, however late it
+//! arrives; if it fails, the batch is committed, and its receipt stands beside the number.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+use tokio_postgres::Row;
+
+use super::super::store::{
+    Batch, Fault, Receipt, RefusalReason, RefusedOrder, SaleChange, StoreError, StoreWriter,
+};
+use super::super::transition::Applied;
+use super::dialer::Dialer;
+use super::plan::{NewOrders, Steps};
+use super::reader::orders_by_id;
+use super::registry::Life;
+use super::rows::{self, SALE_COLUMNS, column, damaged};
+use super::session::{Parameter, Session};
+use super::trouble::Trouble;
+use crate::domain::{OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
+
+/// How often orders are read again within one attempt because they took a step meanwhile.
+const STALE_READS_MAX: usize = 16;
+
+const COMMIT_BATCH: &str = "SELECT refused, by_key, standing FROM commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
+     $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)";
+
+/// A writing half of the store.
+#[derive(Debug)]
+pub struct PgWriter {
+    /// Drives this writer's connection while the writer waits for it.
+    runtime: Runtime,
+    line: Line,
+}
+
+/// The writer's connection and what it knows of its own batches.
+#[derive(Debug)]
+struct Line {
+    dialer: Arc<Dialer>,
+    life: Arc<Life>,
+    /// The writer's number on its node.
+    place: i16,
+    session: Option<Session>,
+    /// The number of the last batch.
+    last_batch: i64,
+    in_doubt: Option<InDoubt>,
+    /// Whether the answer to a `create_sale` was lost.
+    sale_in_doubt: bool,
+}
+
+/// A batch that may or may not be committed.
+#[derive(Debug)]
+struct InDoubt {
+    number: i64,
+    /// What tells this batch from another one.
+    print: Print,
+    /// What its steps have done, if it is committed.
+    applied: Vec<Applied>,
+}
+
+/// Numbers of the first and the last order, and how many there are of each kind.
+type Print = (Option<OrderId>, Option<OrderId>, usize, usize, usize);
+
+fn print_of(batch: &Batch) -> Print {
+    let Batch { placed, rejected, transitions } = batch;
+    let id = |order: &crate::domain::NewOrder| order.id;
+    (placed.first().map(id), placed.last().map(id), placed.len(), rejected.len(), transitions.len())
+}
+
+impl PgWriter {
+    /// Writer number `place` of this life. Burns what an earlier life may still have under way.
+    pub(super) fn open(dialer: Arc<Dialer>, life: Arc<Life>, place: usize) -> Result<Self, StoreError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| StoreError {
+            kind: Fault::Fatal,
+            message: format!("a PostgreSQL writer cannot be started: {error}"),
+        })?;
+        let mut line = Line {
+            dialer,
+            life,
+            place: column(place),
+            session: None,
+            last_batch: 0,
+            in_doubt: None,
+            sale_in_doubt: false,
+        };
+        line.last_batch = runtime.block_on(async {
+            line.session = Some(line.dialer.connect().await?);
+            let (node, place) = (line.life.node(), line.place);
+            let begun = line
+                .rows(
+                    "INSERT INTO writers AS w (node, writer, last_batch, burned) VALUES ($1, $2, 0, true) \
+                     ON CONFLICT (node, writer) DO UPDATE SET last_batch = w.last_batch + 1, burned = true \
+                     RETURNING last_batch",
+                    &[&node, &place],
+                )
+                .await?;
+            let begun = begun.first().map_or(Ok(0), |row| row.try_get(0));
+            begun.map_err(|error| StoreError::from(Trouble::from(error)))
+        })?;
+        Ok(Self { runtime, line })
+    }
+}
+
+impl StoreWriter for PgWriter {
+    fn commit(&mut self, batch: &Batch) -> Result<Receipt, StoreError> {
+        self.runtime.block_on(self.line.commit(batch))
+    }
+
+    fn create_sale(
+        &mut self,
+        key: &SaleKey,
+        terms: &SaleTerms,
+        total: Units,
+    ) -> Result<Option<Sale>, StoreError> {
+        self.runtime.block_on(self.line.create_sale(key, terms, total))
+    }
+
+    fn change_sale(&mut self, change: &SaleChange) -> Result<Option<Sale>, StoreError> {
+        self.runtime.block_on(self.line.change_sale(change))
+    }
+
+    fn units_of(&mut self, sale: SaleId) -> Result<(Units, Units), StoreError> {
+        let sale: i32 = column(sale.0);
+        self.runtime.block_on(async {
+            let select = "SELECT total, sold FROM sales WHERE sale_id = $1";
+            let found = self.line.rows(select, &[&sale]).await?;
+            let row = found.first().ok_or_else(|| damaged("an order of no sale"))?;
+            let units = |place| rows::whole(row.try_get(place)?);
+            Ok((units(0)?, units(1)?))
+        })
+    }
+
+    fn close(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl Line {
+    /// The connection, made anew if there is none. A server that once took this writer and now refuses it may change its
+    /// mind again.
+    async fn session(&mut self) -> Result<&mut Session, StoreError> {
+        let open = self.session.take().filter(Session::is_open);
+        let session = match open {
+            Some(session) => session,
+            None => {
+                let connected = self.dialer.connect().await;
+                connected.map_err(|error| StoreError { kind: Fault::Transient, ..error })?
+            }
+        };
+        Ok(self.session.insert(session))
+    }
+
+    async fn rows(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StoreError> {
+        Ok(self.session().await?.rows(sql, parameters).await?)
+    }
+
+    async fn commit(&mut self, batch: &Batch) -> Result<Receipt, StoreError> {
+        if let Some(receipt) = self.settle_doubt(batch).await? {
+            return Ok(receipt);
+        }
+        let new_orders = NewOrders::of(batch);
+        for _ in 0..STALE_READS_MAX {
+            let session = self.session().await?;
+            let read = if batch.transitions.is_empty() {
+                Vec::new()
+            } else {
+                let ids: Vec<i64> =
+                    batch.transitions.iter().map(|step| column(step.order.number())).collect();
+                orders_by_id(session, &ids).await?
+            };
+            let (steps, applied) = Steps::decide(batch, read);
+            match self.call(&new_orders, &steps).await {
+                Ok(row) => return self.receipt(batch, applied, &row).await,
+                Err(trouble) if trouble.is_lost() => {
+                    let number = self.last_batch;
+                    self.in_doubt = Some(InDoubt { number, print: print_of(batch), applied });
+                    return Err(trouble.into());
+                }
+                Err(trouble) if trouble.has_code("SK001") => {}
+                Err(trouble) if trouble.has_code("SK002") => return oversold(trouble),
+                Err(trouble) if trouble.has_code("SK003") => return Ok(Receipt::Fenced),
+                Err(trouble) => return Err(trouble.into()),
+            }
+        }
+        Err(StoreError {
+            kind: Fault::Transient,
+            message: "orders of this batch took other steps again and again".into(),
+        })
+    }
+
+    /// Commits under a new number.
+    async fn call(&mut self, new_orders: &NewOrders<'_>, steps: &Steps) -> Result<Row, Trouble> {
+        self.last_batch += 1;
+        let (node, incarnation) = (self.life.node(), self.life.incarnation());
+        let mut parameters: Vec<Parameter<'_>> = vec![&node, &incarnation, &self.place, &self.last_batch];
+        parameters.extend(new_orders.parameters());
+        parameters.extend(steps.parameters());
+        let Some(session) = &mut self.session else { return Err(Trouble::Lost("no connection".into())) };
+        let row = session.row(COMMIT_BATCH, &parameters).await?;
+        row.ok_or_else(|| damaged("commit_batch has no answer"))
+    }
+
+    /// Finds out what became of a batch whose answer was lost. `None` when there is none, or when it certainly was not
+    /// and will not be committed.
+    async fn settle_doubt(&mut self, batch: &Batch) -> Result<Option<Receipt>, StoreError> {
+        let Some(InDoubt { number, print, .. }) = self.in_doubt else { return Ok(None) };
+        if print != print_of(batch) {
+            return Err(StoreError {
+                kind: Fault::Fatal,
+                message: "another batch was offered while one was in doubt".into(),
+            });
+        }
+        let (node, place) = (self.life.node(), self.place);
+        // Waits for a commit that is still under way. Repeated, it finds its own mark.
+        self.rows(
+            "UPDATE writers SET last_batch = $3, burned = true WHERE node = $1 AND writer = $2 AND last_batch < $3",
+            &[&node, &place, &number],
+        )
+        .await?;
+        let found = self
+            .rows(
+                "SELECT refused, by_key, standing, last_batch, burned FROM writers WHERE node = $1 AND writer = $2",
+                &[&node, &place],
+            )
+            .await?;
+        let row = found.first().ok_or_else(|| damaged("a writer without its row"))?;
+        let (last, burned): (i64, bool) =
+            (row.try_get(3).map_err(Trouble::from)?, row.try_get(4).map_err(Trouble::from)?);
+        if last != number {
+            return Err(StoreError {
+                kind: Fault::Fatal,
+                message: "a later life of this node writes while a batch of this one is in doubt".into(),
+            });
+        }
+        if burned {
+            tracing::warn!(
+                number,
+                "a batch whose answer was lost had not been committed; it is offered again"
+            );
+            self.in_doubt = None;
+            return Ok(None);
+        }
+        tracing::warn!(number, "a batch whose answer was lost had been committed");
+        let applied = self.in_doubt.take().map_or_else(Vec::new, |doubt| doubt.applied);
+        self.receipt(batch, applied, row).await.map(Some)
+    }
+
+    /// The receipt of the last batch, which is committed. In doubt again if the orders that it names cannot be read.
+    async fn receipt(
+        &mut self,
+        batch: &Batch,
+        applied: Vec<Applied>,
+        row: &Row,
+    ) -> Result<Receipt, StoreError> {
+        let refusals = (|| {
+            let refused: Vec<i64> = row.try_get(0)?;
+            let by_key: Vec<bool> = row.try_get(1)?;
+            let standing: Vec<Option<i64>> = row.try_get(2)?;
+            Ok::<_, Trouble>((refused, by_key, standing))
+        })();
+        let (refused, by_key, standing) = refusals?;
+        if refused.is_empty() {
+            return Ok(Receipt::Committed { applied, refused: Vec::new() });
+        }
+        let ids: Vec<i64> = standing.iter().flatten().copied().collect();
+        let session = self.session().await;
+        let orders = match session {
+            Ok(session) => orders_by_id(session, &ids).await.map_err(StoreError::from),
+            Err(error) => Err(error),
+        };
+        let orders: HashMap<OrderId, _> = match orders {
+            Ok(orders) => orders.into_iter().map(|order| (order.placed.id, order)).collect(),
+            Err(error) => {
+                let number = self.last_batch;
+                self.in_doubt = Some(InDoubt { number, print: print_of(batch), applied });
+                return Err(error);
+            }
+        };
+        let mut applied = applied;
+        for (transition, applied) in batch.transitions.iter().zip(&mut applied) {
+            if refused.contains(&column(transition.order.number())) {
+                *applied = Applied::UnknownOrder;
+            }
+        }
+        let mut refusals = Vec::with_capacity(refused.len());
+        for ((order, by_key), standing) in refused.into_iter().zip(by_key).zip(standing) {
+            let order = rows::order_id(order)?;
+            let standing = match standing {
+                Some(number) => {
+                    let standing = orders.get(&rows::order_id(number)?).cloned();
+                    Some(Box::new(standing.ok_or_else(|| damaged("a buyer without the order"))?))
+                }
+                None => None,
+            };
+            let reason = match (by_key, standing) {
+                (true, Some(first)) => RefusalReason::KeyUsed(first),
+                (true, None) => return Err(damaged("a key without its order").into()),
+                (false, standing) => RefusalReason::BuyerLimit(standing),
+            };
+            refusals.push(RefusedOrder { order, reason });
+        }
+        Ok(Receipt::Committed { applied, refused: refusals })
+    }
+
+    async fn create_sale(
+        &mut self,
+        key: &SaleKey,
+        terms: &SaleTerms,
+        total: Units,
+    ) -> Result<Option<Sale>, StoreError> {
+        let insert = format!(
+            "INSERT INTO sales (tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
+             ends_at_ms, pay_within_s, rate_per_s, burst, paused, total) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+             ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
+        );
+        let columns = TermColumns::of(terms, total);
+        let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(14);
+        let (tenant, campaign, sku) = (key.tenant(), key.campaign(), key.sku());
+        parameters.extend([&tenant as Parameter<'_>, &campaign, &sku]);
+        parameters.extend(columns.parameters());
+        let session = self.session().await?;
+        let created = session.row(&insert, &parameters).await;
+        if created.as_ref().is_err_and(Trouble::is_lost) {
+            self.sale_in_doubt = true;
+        }
+        let in_doubt = created.is_ok() && std::mem::take(&mut self.sale_in_doubt);
+        if let Some(row) = created? {
+            return Ok(Some(rows::sale(&row)?));
+        }
+        if !in_doubt {
+            return Ok(None);
+        }
+        // The lost answer may have been about this very sale.
+        let select =
+            format!("SELECT {SALE_COLUMNS} FROM sales WHERE tenant = $1 AND campaign = $2 AND sku = $3");
+        let found = self.rows(&select, &[&tenant, &campaign, &sku]).await?;
+        let found = found.first().map(rows::sale).transpose()?;
+        let ours = TermColumns::of(terms, total);
+        Ok(found.filter(|sale| TermColumns::of(&sale.terms, sale.total) == ours))
+    }
+
+    async fn change_sale(&mut self, change: &SaleChange) -> Result<Option<Sale>, StoreError> {
+        let update = format!(
+            "UPDATE sales SET title = $2, price_cents = $3, currency = $4, per_buyer_limit = $5, starts_at_ms = $6, \
+             ends_at_ms = $7, pay_within_s = $8, rate_per_s = $9, burst = $10, paused = $11, total = $12 \
+             WHERE sale_id = $1 AND sold <= $12 RETURNING {SALE_COLUMNS}"
+        );
+        let sale: i32 = column(change.sale.0);
+        let columns = TermColumns::of(&change.terms, change.total);
+        let mut parameters: Vec<Parameter<'_>> = vec![&sale];
+        parameters.extend(columns.parameters());
+        let changed = self.rows(&update, &parameters).await?;
+        Ok(changed.first().map(rows::sale).transpose()?)
+    }
+}
+
+/// The sales that the guard names.
+fn oversold(trouble: Trouble) -> Result<Receipt, StoreError> {
+    let named = match &trouble {
+        Trouble::Refused(answer) => answer.detail().unwrap_or_default(),
+        Trouble::Lost(_) | Trouble::Damaged(_) => "",
+    };
+    let sales: Result<Vec<_>, _> = named.split(',').map(|number| number.parse().map(SaleId)).collect();
+    sales.map(Receipt::Oversold).map_err(|_| trouble.into())
+}
+
+/// Terms and total as columns.
+#[derive(PartialEq)]
+struct TermColumns<'a> {
+    title: String,
+    price: i64,
+    currency: &'a str,
+    per_buyer_limit: i32,
+    starts_at: i64,
+    ends_at: i64,
+    pay_within_s: i32,
+    rate_per_s: Option<i32>,
+    burst: Option<i32>,
+    paused: bool,
+    total: i32,
+}
+
+impl<'a> TermColumns<'a> {
+    fn of(terms: &'a SaleTerms, total: Units) -> Self {
+        Self {
+            title: rows::text(&terms.title),
+            price: column(terms.price.0),
+            currency: terms.currency.as_str(),
+            per_buyer_limit: column(terms.per_buyer_limit),
+            starts_at: terms.starts_at.0,
+            ends_at: terms.ends_at.0,
+            pay_within_s: column(terms.pay_within_s),
+            rate_per_s: terms.rate.map(|rate| column(rate.per_s)),
+            burst: terms.rate.map(|rate| column(rate.burst)),
+            paused: terms.paused,
+            total: column(total),
+        }
+    }
+
+    fn parameters(&self) -> [Parameter<'_>; 11] {
+        [
+            &self.title,
+            &self.price,
+            &self.currency,
+            &self.per_buyer_limit,
+            &self.starts_at,
+            &self.ends_at,
+            &self.pay_within_s,
+            &self.rate_per_s,
+            &self.burst,
+            &self.paused,
+            &self.total,
+        ]
+    }
+}

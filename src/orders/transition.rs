@@ -1,0 +1,54 @@
+//! The steps that a durable order takes, and whether it may: the rule that all stores share.
+
+use crate::domain::{EpochMs, Order, OrderAction, OrderId};
+
+/// A step in the life of a durable order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The order.
+    pub order: OrderId,
+    /// The step, as in [`OrderStatus::after`](crate::domain::OrderStatus::after). `Persist` and `Reject` are the
+    /// writers' own and refused here.
+    pub action: OrderAction,
+    /// When it happens. `BeginPayment` is refused from `pay_before` on, `Expire` before it.
+    pub at: EpochMs,
+    /// The payment method, for `BeginPayment`.
+    pub payment_method: Option<String>,
+}
+
+/// What became of a [`Transition`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Durable; the order as it is now.
+    Done(Order),
+    /// The order's status (or its deadline) does not allow it; the order as it is.
+    Refused(Order),
+    /// There is no such durable order.
+    UnknownOrder,
+}
+
+impl Transition {
+    /// Moves the order on if its status and its deadline allow it. `false` leaves it as it is.
+    pub fn advance(&self, order: &mut Order) -> bool {
+        let in_time = match self.action {
+            OrderAction::BeginPayment => self.at < order.placed.pay_before,
+            OrderAction::Expire => self.at >= order.placed.pay_before,
+            OrderAction::Persist | OrderAction::Reject => false,
+            OrderAction::AbortPayment | OrderAction::ConfirmPayment | OrderAction::Cancel => true,
+        };
+        let Ok(status) = order.status.after(self.action) else { return false };
+        if !in_time {
+            return false;
+        }
+        order.status = status;
+        match self.action {
+            OrderAction::BeginPayment => {
+                order.payment_attempt += 1;
+                order.payment_method.clone_from(&self.payment_method);
+            }
+            OrderAction::ConfirmPayment => order.paid_at = Some(self.at),
+            _ => {}
+        }
+        true
+    }
+}

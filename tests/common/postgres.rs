@@ -1,0 +1,222 @@
+//! A PostgreSQL server of the test's own: a temporary folder, a free port, ended with the value.
+//!
+//! The server refuses to run as root; then it runs as the user that its Debian package makes.
+
+#![allow(dead_code, reason = "each test uses its own part of this module")]
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// How long the server may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server with trust authentication and the superuser `postgres`.
+pub struct Postgres {
+    folder: tempfile::TempDir,
+    programs: PathBuf,
+    port: u16,
+    owner: Option<(u32, u32)>,
+    server: Option<Child>,
+    databases: AtomicU32,
+}
+
+impl Postgres {
+    /// Makes a cluster and starts its server. `settings` are lines of `postgresql.conf`.
+    pub fn start(settings: &str) -> Self {
+        let programs = programs().expect("PostgreSQL is installed: cargo xtask test installs it");
+        let folder = tempfile::Builder::new().prefix("seckill-pg-").tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let owner = owner_when_root();
+        if let Some((user, group)) = owner {
+            std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+            chown(folder.path(), Some(user), Some(group)).unwrap();
+        }
+        let mut postgres = Self { folder, programs, port, owner, server: None, databases: AtomicU32::new(0) };
+        let made = postgres
+            .program("initdb")
+            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
+            .arg(postgres.data())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(made.success(), "initdb failed");
+        std::fs::write(
+            postgres.data().join("postgresql.auto.conf"),
+            format!(
+                "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n{settings}\n"
+            ),
+        )
+        .unwrap();
+        postgres.restart();
+        postgres
+    }
+
+    /// The server that the tests of one program share while any of them runs.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let started = Arc::new(Self::start(""));
+            *shared = Arc::downgrade(&started);
+            started
+        })
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// The address of a database through `at`, which is the server or something in front of it.
+    pub fn url_at(&self, at: SocketAddr, database: &str) -> String {
+        format!("postgres://postgres@{at}/{database}")
+    }
+
+    /// A new database and its address.
+    pub fn new_database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.query("postgres", &format!("CREATE DATABASE {name}"));
+        self.url_at(self.address(), &name)
+    }
+
+    /// What `psql` prints for a statement, without decoration.
+    pub fn query(&self, database: &str, sql: &str) -> String {
+        let output = self
+            .program("psql")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", "-X", "-A", "-t", "-q"])
+            .args(["-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Kills the server as a power cut would: nothing is flushed, nobody is told.
+    pub fn crash(&mut self) {
+        let pids = self.backend_pids();
+        if let Some(mut server) = self.server.take() {
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
+        // The backends notice that their parent is gone; the next server cannot start before.
+        let deadline = Instant::now() + PATIENCE;
+        while pids.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
+            assert!(Instant::now() < deadline, "the backends of a killed server go on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Starts the server again after [`Postgres::crash`] or [`Postgres::stop`], and waits until it answers.
+    pub fn restart(&mut self) {
+        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        let mut command = self.program("postgres");
+        command.arg("-D").arg(self.data()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.server = Some(command.spawn().unwrap());
+        let deadline = Instant::now() + PATIENCE;
+        while !self.answers() {
+            let ended = self.server.as_mut().is_some_and(|server| server.try_wait().unwrap().is_some());
+            assert!(!ended && Instant::now() < deadline, "{}", std::fs::read_to_string(self.log()).unwrap());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Stops the server: open sessions are ended, everything is flushed.
+    pub fn stop(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        // "Fast" shutdown is the server's answer to this signal.
+        signal("INT", server.id());
+        let deadline = Instant::now() + PATIENCE;
+        while server.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "PostgreSQL does not stop");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Freezes the server and all of its sessions, or lets them go on.
+    pub fn freeze(&self, frozen: bool) {
+        let mut pids = self.backend_pids();
+        pids.extend(self.server.as_ref().map(Child::id));
+        for pid in pids {
+            signal(if frozen { "STOP" } else { "CONT" }, pid);
+        }
+    }
+
+    fn answers(&self) -> bool {
+        let ready = self
+            .program("pg_isready")
+            .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .status()
+            .unwrap();
+        ready.success()
+    }
+
+    fn backend_pids(&self) -> Vec<u32> {
+        let Some(server) = &self.server else { return Vec::new() };
+        let children = format!("/proc/{0}/task/{0}/children", server.id());
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command.current_dir(self.folder.path()).env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C");
+        if let Some((user, group)) = self.owner {
+            command.uid(user).gid(group);
+        }
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+            let tail: Vec<_> = log.lines().rev().take(20).collect();
+            eprintln!("PostgreSQL, last lines first:\n{}", tail.join("\n"));
+        }
+        self.crash();
+    }
+}
+
+/// The folder of the newest installed server.
+fn programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let newest = versions
+        .flatten()
+        .filter_map(|version| version.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|version| Path::new(&format!("/usr/lib/postgresql/{version}/bin/postgres")).exists())
+        .max()?;
+    Some(format!("/usr/lib/postgresql/{newest}/bin").into())
+}
+
+/// User and group that run the server when this process is root.
+fn owner_when_root() -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return None;
+    }
+    let users = std::fs::read_to_string("/etc/passwd").unwrap();
+    let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let postgres = fields.into_iter().find(|fields| fields[0] == "postgres");
+    let postgres = postgres.expect("the package of PostgreSQL makes the user postgres");
+    Some((postgres[2].parse().unwrap(), postgres[3].parse().unwrap()))
+}
+
+fn signal(name: &str, pid: u32) {
+    // A session that has just ended is as good as one that was told.
+    let _ = Command::new("sh").args(["-c", &format!("kill -s {name} {pid}")]).stderr(Stdio::null()).status();
+}

@@ -1,0 +1,128 @@
+//! A TCP proxy that loses what passes through it, on command.
+
+#![allow(dead_code, reason = "each test uses its own part of this module")]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What the proxy does with what it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mode {
+    /// Everything passes.
+    Pass,
+    /// What clients send passes; no answer does, and the connection it was on ends.
+    LoseAnswers,
+    /// What clients send is lost, and the connection it was on ends.
+    LoseRequests,
+    /// What clients send on connections that exist is kept until the mode is another one. New connections pass.
+    HoldRequests,
+    /// Nothing passes, and nobody is told.
+    Silence,
+}
+
+struct Shared {
+    mode: AtomicU8,
+    /// Connections from this number on were made after the mode was set.
+    fresh_from: AtomicUsize,
+    accepted: AtomicUsize,
+    lost: AtomicUsize,
+    stopped: AtomicU8,
+}
+
+/// A running proxy in front of one server.
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    listener: Option<JoinHandle<()>>,
+}
+
+const TICK: Duration = Duration::from_millis(5);
+
+impl Proxy {
+    /// A proxy in front of `target`.
+    pub fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            mode: AtomicU8::new(Mode::Pass as u8),
+            fresh_from: AtomicUsize::new(0),
+            accepted: AtomicUsize::new(0),
+            lost: AtomicUsize::new(0),
+            stopped: AtomicU8::new(0),
+        });
+        let carried = Arc::clone(&shared);
+        let listener = std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if carried.stopped.load(Ordering::SeqCst) == 1 {
+                    return;
+                }
+                let Ok(server) = TcpStream::connect(target) else { continue };
+                let number = carried.accepted.fetch_add(1, Ordering::SeqCst);
+                for (from, to, is_request) in [
+                    (client.try_clone().unwrap(), server.try_clone().unwrap(), true),
+                    (server, client, false),
+                ] {
+                    let shared = Arc::clone(&carried);
+                    std::thread::spawn(move || carry(&shared, number, from, to, is_request));
+                }
+            }
+        });
+        Self { address, shared, listener: Some(listener) }
+    }
+
+    /// Where clients find it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on, do this.
+    pub fn set(&self, mode: Mode) {
+        self.shared.fresh_from.store(self.shared.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.shared.mode.store(mode as u8, Ordering::SeqCst);
+    }
+
+    /// How many pieces were lost so far.
+    pub fn lost(&self) -> usize {
+        self.shared.lost.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.stopped.store(1, Ordering::SeqCst);
+        // Wakes the listener so that it sees that it is over.
+        let _ = TcpStream::connect(self.address);
+        if let Some(listener) = self.listener.take() {
+            let _ = listener.join();
+        }
+    }
+}
+
+fn carry(shared: &Shared, number: usize, mut from: TcpStream, mut to: TcpStream, is_request: bool) {
+    let mut piece = [0; 64 << 10];
+    while let Ok(length) = from.read(&mut piece) {
+        if length == 0 {
+            break;
+        }
+        let is = |mode: Mode| shared.mode.load(Ordering::SeqCst) == mode as u8;
+        let is_old = || number < shared.fresh_from.load(Ordering::SeqCst);
+        let is_over = || shared.stopped.load(Ordering::SeqCst) == 1;
+        while !is_over() && (is(Mode::Silence) || (is_request && is(Mode::HoldRequests) && is_old())) {
+            std::thread::sleep(TICK);
+        }
+        if (is(Mode::LoseAnswers) && !is_request) || (is(Mode::LoseRequests) && is_request) {
+            shared.lost.fetch_add(1, Ordering::SeqCst);
+            break;
+        }
+        if to.write_all(&piece[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}

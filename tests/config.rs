@@ -1,0 +1,170 @@
+//! The configuration as an operator meets it: `check-config`, `healthcheck`, a running engine that reloads.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+
+fn seckill(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seckill"));
+    command.current_dir(folder).env_clear();
+    command
+}
+
+fn run(folder: &Path, args: &[&str], vars: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } =
+        seckill(folder).args(args).envs(vars.iter().copied()).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// An engine of its own process, ended when this is dropped.
+struct Engine {
+    process: Child,
+    edge: String,
+    admin: String,
+}
+
+impl Engine {
+    /// Starts an engine on free ports and waits until it says where it listens.
+    fn start(folder: &Path, file: &str) -> Self {
+        let mut process = seckill(folder)
+            .args(["--config", file, "--edge-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut welcome = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut welcome).unwrap();
+        let mut addresses = welcome.split("http://").skip(1).map(|rest| {
+            let end = rest.find([',', ' ']).unwrap_or(rest.len());
+            format!("http://{}", rest[..end].trim_end())
+        });
+        let (edge, admin) = (addresses.next().expect("an edge"), addresses.next().expect("an admin plane"));
+        Self { process, edge, admin }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn check_config_shows_values_with_their_origins() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("engine.toml"), "[node]\nid = 4\n[admin]\ntoken = \"t0ken\"\n")
+        .unwrap();
+    let args = ["check-config", "--config", "engine.toml", "--data-dir", "elsewhere"];
+    let (code, shown, _) = run(folder.path(), &args, &[("SECKILL__STORE__STEPS_MAX", "77")]);
+    assert_eq!(code, Some(0));
+    let line = |start: &str| {
+        let line = shown.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start}"));
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("id ="), "id = 4 # file engine.toml");
+    assert_eq!(line("data_dir ="), "data_dir = \"elsewhere\" # flag --data-dir");
+    assert_eq!(line("steps_max ="), "steps_max = 77 # env SECKILL__STORE__STEPS_MAX");
+    assert_eq!(line("front_end ="), "front_end = \"hyper\" # default");
+    assert_eq!(line("token ="), "token = \"********\" # file engine.toml");
+    assert!(!shown.contains("t0ken"));
+
+    let (code, shown_again, _) = run(folder.path(), &["check-config"], &[("SECKILL_CONFIG", "engine.toml")]);
+    assert_eq!(code, Some(0));
+    assert!(shown_again.contains("id = 4"), "{shown_again}");
+}
+
+#[test]
+fn a_wrong_configuration_ends_every_command_and_names_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = [
+        (("SECKILL__EDGE__LISTN", "127.0.0.1:1"), "edge.listn"),
+        (("SECKILL__EDGE__LISTEN", "0.0.0.0:8080"), "edge.auth.origin_secret"),
+        (("SECKILL__ADMIN__LISTEN", "0.0.0.0:9090"), "admin.token"),
+        (("SECKILL__NODE__ID", "5000"), "node.id"),
+    ];
+    for (var, key) in cases {
+        for command in ["serve", "check-config", "healthcheck"] {
+            let (code, shown, problem) = run(folder.path(), &[command], &[var]);
+            assert_eq!(code, Some(78), "{command} {var:?}: {problem}");
+            assert!(problem.contains(key), "{problem}");
+            assert_eq!(shown, "");
+        }
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn healthcheck_without_an_engine_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (code, _, problem) = run(folder.path(), &["healthcheck", "--admin-listen", &free], &[]);
+    assert_eq!(code, Some(1));
+    assert!(problem.contains(&free), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_engine_takes_over_what_may_change_live() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("engine.toml");
+    std::fs::write(&file, "").unwrap();
+    let engine = Engine::start(folder.path(), "engine.toml");
+    let http = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+    let admin = engine.admin.strip_prefix("http://").unwrap();
+    assert_eq!(run(folder.path(), &["healthcheck", "--admin-listen", admin], &[]).0, Some(0));
+
+    let sale = json!({"campaign": "c", "sku": "s", "price_cents": 1, "stock": 100, "per_buyer_limit": 50});
+    let created = http.post(format!("{}/api/v1/campaigns", engine.admin)).body(sale.to_string());
+    assert_eq!(created.send().await.unwrap().status(), StatusCode::CREATED);
+    let buy = async || {
+        let click = http.post(format!("{}/seckill/c/s", engine.edge)).header("x-user-id", "ada");
+        click.send().await.unwrap().status()
+    };
+    let sale_state = async || {
+        let page = http.get(format!("{}/seckill/c/s", engine.edge)).header("x-platform", "watch");
+        page.send().await.unwrap().json::<Value>().await.unwrap()
+    };
+    let reload = async |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let answer = http.post(format!("{}/api/v1/config/reload", engine.admin)).send().await.unwrap();
+        (answer.status(), answer.json::<Value>().await.unwrap())
+    };
+
+    for _ in 0..3 {
+        assert_eq!(buy().await, StatusCode::CREATED);
+    }
+    assert!(sale_state().await["title"].is_string());
+
+    let (status, problem) = reload("node.id = 9\nadmission.buyer_rate_per_s = 1").await;
+    assert_eq!(
+        (status, &problem["keys"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!(["node.id"])),
+        "{problem}"
+    );
+    let (status, problem) = reload("admission.buyer_rate = 1").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(problem["keys"], json!(["admission.buyer_rate"]), "{problem}");
+    assert_eq!(buy().await, StatusCode::CREATED, "the old configuration stayed");
+
+    let changed = "[admission]\nbuyer_rate_per_s = 1\nbuyer_burst = 1\n\
+                   [edge]\nack_wait_ms = 1500\nsale_state.platforms = { watch = [\"state\"] }\n[log]\nlevel = \"warn\"\n";
+    let (status, answer) = reload(changed).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(answer["status"], "reloaded");
+    let keys = answer["changed"].as_array().unwrap();
+    for key in ["admission.buyer_burst", "edge.ack_wait_ms", "edge.sale_state.platforms.watch", "log.level"] {
+        assert!(keys.contains(&json!(key)), "{answer}");
+    }
+    // One click a second: a machine that needed a second for each of twenty would fail elsewhere before.
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        answers.push(buy().await);
+    }
+    assert_eq!(answers[0], StatusCode::CREATED);
+    assert!(answers.contains(&StatusCode::TOO_MANY_REQUESTS), "{answers:?}");
+    assert_eq!(sale_state().await, json!({"state": "open"}));
+}

@@ -1,0 +1,112 @@
+//! Many buyers at once, each told something.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::common::client::{Answer, Client};
+
+/// A connection on which buyers ask, opened anew when the engine has closed it.
+pub struct Booth {
+    edge: SocketAddr,
+    client: Option<Client>,
+}
+
+/// What a buyer was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The HTTP status.
+    pub status: u16,
+    /// The code of a refusal; empty otherwise.
+    pub code: String,
+    /// The order it speaks of; empty if none.
+    pub order_id: String,
+    /// The status of the order; empty if none.
+    pub order_status: String,
+}
+
+impl From<&Answer> for Told {
+    fn from(answer: &Answer) -> Self {
+        let body = answer.json();
+        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        // A refusal's own `status` is a number.
+        Self {
+            status: answer.status,
+            code: text("code"),
+            order_id: text("order_id"),
+            order_status: text("status"),
+        }
+    }
+}
+
+impl Booth {
+    /// A booth at this address; connects when it is first used.
+    pub fn at(edge: SocketAddr) -> Self {
+        Self { edge, client: None }
+    }
+
+    /// Asks and waits. `None` when the engine ended before it answered.
+    pub fn ask(&mut self, method: &str, path: &str, buyer: &str, lines: &str, body: &str) -> Option<Told> {
+        if self.client.is_none() {
+            self.client = Client::try_connect(self.edge).ok();
+        }
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: h\r\nX-User-ID: {buyer}\r\n{lines}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = self.client.as_mut()?.send(request).answer();
+        if answer.as_ref().is_none_or(|answer| answer.field("connection") == Some("close")) {
+            self.client = None;
+        }
+        answer.as_ref().map(Told::from)
+    }
+
+    /// Buys units of `test/{sku}`.
+    pub fn buy(&mut self, sku: &str, buyer: &str, quantity: u32, key: Option<&str>) -> Option<Told> {
+        let lines = key.map_or(String::new(), |key| format!("Idempotency-Key: {key}\r\n"));
+        let body = format!(r#"{{"quantity":{quantity}}}"#);
+        self.ask("POST", &format!("/seckill/test/{sku}"), buyer, &lines, &body)
+    }
+
+    /// Pays for an order.
+    pub fn pay(&mut self, buyer: &str, order_id: &str) -> Option<Told> {
+        let path = format!("/orders/{order_id}/checkout");
+        self.ask("POST", &path, buyer, "", r#"{"payment_method":"card"}"#)
+    }
+
+    /// Looks an order up.
+    pub fn look_up(&mut self, buyer: &str, order_id: &str) -> Option<Told> {
+        self.ask("GET", &format!("/orders/{order_id}"), buyer, "", "")
+    }
+
+    /// Gives an order up.
+    pub fn cancel(&mut self, buyer: &str, order_id: &str) -> Option<Told> {
+        self.ask("DELETE", &format!("/orders/{order_id}"), buyer, "", "")
+    }
+}
+
+/// Does all `jobs` over this many connections: each takes the next job when it has done one, so that jobs that stand
+/// side by side are done at the same time. Returns the results in no order.
+pub fn crowd<J: Sync, T: Send>(
+    edge: SocketAddr,
+    connections: usize,
+    jobs: &[J],
+    work: impl Fn(&mut Booth, &J) -> T + Sync,
+) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let at_a_booth = || {
+        let mut booth = Booth::at(edge);
+        let mut done = Vec::new();
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done.push(work(&mut booth, job));
+        }
+        done
+    };
+    std::thread::scope(|scope| {
+        let spawn = |_| {
+            let thread = std::thread::Builder::new().stack_size(512 * 1024);
+            thread.spawn_scoped(scope, at_a_booth).expect("a thread for each connection")
+        };
+        let booths: Vec<_> = (0..connections).map(spawn).collect();
+        booths.into_iter().flat_map(|booth| booth.join().expect("no buyer panics")).collect()
+    })
+}

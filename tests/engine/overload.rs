@@ -1,0 +1,123 @@
+//! A queue of one place, and a store that somebody else holds: every 2xx has its durable order, every refusal leaves its
+//! unit on sale.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use crate::common::engine::{Engine, Launch};
+use crate::crowd::{Told, crowd};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const STOCK: usize = 300;
+
+/// Everybody in `buyers` clicks once.
+fn click(engine: &Engine, buyers: &[String]) -> Vec<(String, Told)> {
+    crowd(engine.edge(), 64, buyers, |booth, buyer| {
+        (buyer.clone(), booth.buy("phone", buyer, 1, None).expect("every click is answered"))
+    })
+}
+
+fn buyers(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("buyer-{number}")).collect()
+}
+
+/// The numbers of all orders in the store.
+fn stored(engine: &Engine) -> HashSet<String> {
+    engine.orders("phone", "").iter().map(|order| order["order_id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Those who were told of an order have it in the store, and there is no other; what was refused is on sale.
+fn compare(engine: &Engine, told: &[(String, Told)]) {
+    let accepted: HashSet<String> = told
+        .iter()
+        .filter(|(_, told)| (200..300).contains(&told.status))
+        .map(|(_, told)| told.order_id.clone())
+        .collect();
+    assert_eq!(accepted, stored(engine));
+    let audit = engine.audit("phone");
+    assert_eq!(audit.held, accepted.len() as u64);
+    assert_eq!(engine.sale_state("phone")["remaining"], audit.available);
+}
+
+/// The refused click again, as they are told to, until all is sold.
+fn sell_the_rest(engine: &Engine, told: &mut Vec<(String, Told)>) {
+    let started = Instant::now();
+    loop {
+        let refused = |(_, told): &&(String, Told)| told.status == 503;
+        let again: Vec<String> = told.iter().filter(refused).map(|(buyer, _)| buyer.clone()).collect();
+        if again.is_empty() {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "{} are refused again and again", again.len());
+        told.retain(|(_, told)| told.status != 503);
+        told.extend(click(engine, &again));
+        compare(engine, told);
+    }
+    let audit = engine.audit("phone");
+    assert_eq!((audit.available, audit.held), (0, STOCK as u64));
+}
+
+fn count(told: &[(String, Told)], status: u16) -> usize {
+    told.iter().filter(|(_, told)| told.status == status).count()
+}
+
+#[test]
+fn a_queue_of_one_place_sells_all_and_loses_nothing() {
+    let keys =
+        [("STORE__QUEUE_ORDERS_MAX", "1"), ("STORE__BATCH_ORDERS_MAX", "1"), ("EDGE__ACK_WAIT_MS", "60000")];
+    let engine = Engine::start(&keys);
+    engine.sale("phone", STOCK as u32, "");
+    let mut told = click(&engine, &buyers(2 * STOCK));
+    println!(
+        "first clicks: {} bought, {} overloaded, {} sold out",
+        count(&told, 201),
+        count(&told, 503),
+        count(&told, 409)
+    );
+    assert!(told.iter().all(|(_, told)| matches!(told.status, 201 | 503 | 409)));
+    compare(&engine, &told);
+    sell_the_rest(&engine, &mut told);
+    assert_eq!(count(&told, 201), STOCK);
+}
+
+#[test]
+fn a_store_that_somebody_holds_costs_nobody_an_order() {
+    let launch = Launch::new(&[("EDGE__ACK_WAIT_MS", "100"), ("LOG__LEVEL", "warn")]);
+    let engine = launch.start();
+    engine.sale("phone", STOCK as u32, "");
+    let mut told = click(&engine, &buyers(20));
+    assert!(told.iter().all(|(_, told)| matches!(told.status, 201 | 202)));
+
+    let stranger = Connection::open(launch.folder().join("orders.sqlite")).unwrap();
+    stranger.busy_timeout(PATIENCE).unwrap();
+    stranger.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let late: Vec<String> = (0..3 * STOCK).map(|number| format!("late-{number}")).collect();
+    let meanwhile = click(&engine, &late);
+    println!("while it is held: {} pending, {} overloaded", count(&meanwhile, 202), count(&meanwhile, 503));
+    assert!(
+        meanwhile.iter().all(|(_, told)| matches!(told.status, 202 | 503)),
+        "nothing is acknowledged as durable"
+    );
+    assert!(count(&meanwhile, 202) > 0 && count(&meanwhile, 503) > 0);
+    for (buyer, told) in meanwhile.iter().filter(|(_, told)| told.status == 202) {
+        let own = engine.ask("GET", &format!("/orders/{}", told.order_id), buyer, "", "");
+        assert_eq!((own.status, own.member("status").as_str()), (200, "pending"));
+    }
+    stranger.execute_batch("COMMIT").unwrap();
+
+    let started = Instant::now();
+    for (buyer, told) in meanwhile.iter().filter(|(_, told)| told.status == 202) {
+        let status =
+            || engine.ask("GET", &format!("/orders/{}", told.order_id), buyer, "", "").member("status");
+        while status() != "pre_pay" {
+            assert!(started.elapsed() < PATIENCE, "{buyer} was told of an order that does not come");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    told.extend(meanwhile);
+    compare(&engine, &told);
+    sell_the_rest(&engine, &mut told);
+    assert_eq!(count(&told, 201) + count(&told, 202), STOCK);
+}

@@ -1,0 +1,193 @@
+//! The embedded store under the contract, and what is its own: its lock, its schema, its damage report.
+
+use proptest::prelude::*;
+use rusqlite::Connection;
+use seckill::domain::{
+    BuyerId, Cents, Currency, EpochMs, NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms,
+    Units,
+};
+use seckill::orders::sqlite::{self, SqliteReader, SqliteSettings, SqliteWriter};
+use seckill::orders::{
+    Audit, Batch, Deadlines, Event, Fault, Receipt, Recovered, SaleChange, StoreReader, StoreWriter,
+};
+use tempfile::TempDir;
+
+use crate::contract::{self, Answer, End, StoreUnderTest};
+
+struct Embedded {
+    folder: TempDir,
+    writer: SqliteWriter,
+    reader: SqliteReader,
+}
+
+impl Embedded {
+    fn open(folder: TempDir) -> Self {
+        let settings = SqliteSettings { lock_wait_ms: 1, ..SqliteSettings::default() };
+        let (writer, reader) = sqlite::open(folder.path(), &settings).expect("the store opens");
+        Self { folder, writer, reader }
+    }
+
+    fn empty() -> Self {
+        Self::open(TempDir::new().unwrap())
+    }
+
+    fn with_sale(total: Units) -> (Self, SaleId) {
+        let mut store = Self::empty();
+        let sale = store.create_sale(&key(), &terms(), total).unwrap().id;
+        (store, sale)
+    }
+
+    /// Another process's connection to the same file.
+    fn stranger(&self) -> Connection {
+        Connection::open(self.folder.path().join("orders.sqlite")).unwrap()
+    }
+}
+
+impl StoreUnderTest for Embedded {
+    fn create_sale(&mut self, key: &SaleKey, terms: &SaleTerms, total: Units) -> Option<Sale> {
+        self.writer.create_sale(key, terms, total).unwrap()
+    }
+
+    fn change_sale(&mut self, change: &SaleChange) -> Option<Sale> {
+        self.writer.change_sale(change).unwrap()
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Answer {
+        match self.writer.commit(batch).unwrap() {
+            Receipt::Committed { applied, refused } => {
+                assert_eq!(refused, [], "an engine alone knows its buyers");
+                Answer::Committed(applied)
+            }
+            Receipt::Oversold(sales) => Answer::Oversold(sales),
+            Receipt::Fenced => panic!("an engine alone has one life"),
+        }
+    }
+
+    fn sales(&self) -> Vec<Sale> {
+        self.reader.sales().unwrap()
+    }
+
+    fn order(&self, id: OrderId) -> Option<Order> {
+        self.reader.order(id).unwrap()
+    }
+
+    fn orders_after(&self, sale: Option<SaleId>, after: Option<OrderId>, limit: usize) -> Vec<Order> {
+        self.reader.orders_after(sale, after, limit).unwrap()
+    }
+
+    fn events_after(&self, after: u64, limit: usize) -> Vec<Event> {
+        self.reader.events_after(after, limit).unwrap()
+    }
+
+    fn audit(&self, sale: SaleId) -> Option<Audit> {
+        self.reader.audit(sale).unwrap()
+    }
+
+    fn reopen(self, end: End) -> Self {
+        match end {
+            End::Clean => {
+                Box::new(self.writer).close().unwrap();
+                // Readers may still have the file open; the log is folded in all the same.
+                let log = std::fs::metadata(self.folder.path().join("orders.sqlite-wal"));
+                assert_eq!(log.map_or(0, |log| log.len()), 0, "a clean stop leaves all of it in one file");
+                Self::open(self.folder)
+            }
+            // What a kill leaves is what the files hold while the store is still open.
+            End::Killed => {
+                let copy = TempDir::new().unwrap();
+                for name in ["orders.sqlite", "orders.sqlite-wal"] {
+                    let from = self.folder.path().join(name);
+                    if from.exists() {
+                        std::fs::copy(from, copy.path().join(name)).unwrap();
+                    }
+                }
+                Self::open(copy)
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_histories_are_kept_as_the_contract_says(history in contract::history(24)) {
+        contract::play(Embedded::empty(), &history);
+    }
+}
+
+fn key() -> SaleKey {
+    SaleKey::new("default", "c", "s").unwrap()
+}
+
+fn terms() -> SaleTerms {
+    SaleTerms {
+        title: String::new(),
+        price: Cents(5),
+        currency: Currency::USD,
+        per_buyer_limit: 1,
+        starts_at: EpochMs(0),
+        ends_at: EpochMs(1),
+        pay_within_s: 1,
+        rate: None,
+        paused: false,
+    }
+}
+
+fn one_order(sale: SaleId) -> Batch {
+    let order = NewOrder {
+        id: OrderId::from_number(1).unwrap(),
+        sale,
+        buyer: BuyerId::new("ann").unwrap(),
+        quantity: 1,
+        amount: Cents(5),
+        created_at: EpochMs(10),
+        pay_before: EpochMs(20),
+        idempotency_key: None,
+    };
+    Batch { placed: vec![order], ..Batch::default() }
+}
+
+#[test]
+fn a_batch_that_meets_a_locked_store_leaves_nothing_and_passes_later() {
+    let (mut store, sale) = Embedded::with_sale(1);
+    let stranger = store.stranger();
+    stranger.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let error = store.writer.commit(&one_order(sale)).unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert_eq!(store.audit(sale).unwrap().durable_orders, 0, "readers go on while the store is locked");
+    stranger.execute_batch("ROLLBACK").unwrap();
+    assert!(matches!(store.commit(&one_order(sale)), Answer::Committed(_)));
+    assert_eq!(store.audit(sale).unwrap().held, 1);
+}
+
+#[test]
+fn a_second_engine_on_the_same_folder_is_told_so() {
+    let store = Embedded::empty();
+    let error = sqlite::open(store.folder.path(), &SqliteSettings::default()).unwrap_err();
+    assert_eq!(error.kind, Fault::Fatal);
+    assert!(error.message.contains("another engine runs") && error.message.contains("--data-dir"), "{error}");
+    store.reopen(End::Clean);
+}
+
+#[test]
+fn data_of_a_newer_engine_are_left_alone() {
+    let store = Embedded::empty();
+    store.stranger().pragma_update(None, "user_version", 999).unwrap();
+    let Embedded { folder, writer, .. } = store;
+    drop(writer);
+    let error = sqlite::open(folder.path(), &SqliteSettings::default()).unwrap_err();
+    assert_eq!(error.kind, Fault::Fatal);
+    assert!(error.message.contains("newer engine") && error.message.contains("999"), "{error}");
+}
+
+#[test]
+fn a_count_that_is_not_the_sum_of_its_orders_is_reported_and_not_sold_from() {
+    let (mut store, sale) = Embedded::with_sale(3);
+    store.commit(&one_order(sale));
+    store.stranger().execute("UPDATE sales SET sold = 0", []).unwrap();
+    let error =
+        Recovered::read(&store.reader, NodeId::new(0).unwrap(), 2, &Deadlines::default()).unwrap_err();
+    assert_eq!(error.kind, Fault::Fatal);
+    assert!(error.message.contains("damaged") && error.message.contains("c/s"), "{error}");
+}

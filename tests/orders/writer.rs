@@ -1,0 +1,463 @@
+//! Admission, writer and store together, as the engine wires them, without HTTP: what becomes of a purchase when the
+//! queue is full, the store is held by somebody else, or memory and store disagree.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use seckill::admission::{
+    Accepted, Admission, Intake, LiveSale, Moment, OrderIds, Purchase, Queue, Settlement, Ticket,
+};
+use seckill::domain::{
+    BuyerName, Cents, Currency, EpochMs, KeyName, Nanos, NodeId, OrderAction, OrderId, OrderStatus,
+    Rejection, SaleKey, SaleLimits, SaleTerms, Units,
+};
+use seckill::orders::sqlite::{self, SqliteSettings};
+use seckill::orders::{
+    Applied, Audit, Deadlines, OrderDesk, OrderWriter, Recovered, StoreError, Transition, WriterSettings,
+    WriterWatch,
+};
+use tempfile::TempDir;
+
+/// Nothing takes this long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+const SHARDS: usize = 2;
+const NOW: EpochMs = EpochMs(1_800_000_000_000);
+
+struct Unwatched;
+
+impl WriterWatch for Unwatched {
+    fn committed(&self, _orders: usize, _steps: usize, _took: Duration) {}
+    fn stalled(&self) {}
+}
+
+#[derive(Clone)]
+struct Options {
+    writer: WriterSettings,
+    /// Longer than [`PATIENCE`] makes a held store look slow; 1 makes it look busy.
+    lock_wait_ms: u32,
+    per_buyer_limit: Units,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { writer: WriterSettings::default(), lock_wait_ms: 1, per_buyer_limit: 1 }
+    }
+}
+
+/// An engine without edge, checkout and admin, and one sale.
+struct House {
+    runtime: tokio::runtime::Runtime,
+    admission: Arc<Admission>,
+    desk: OrderDesk,
+    recovered: Recovered,
+    writer: JoinHandle<Result<(), StoreError>>,
+    folder: TempDir,
+}
+
+impl House {
+    fn with_sale(stock: Units, options: &Options) -> Self {
+        let house = Self::open(TempDir::new().unwrap(), options);
+        let key = SaleKey::new("default", "c", "s").unwrap();
+        let terms = SaleTerms {
+            title: String::new(),
+            price: Cents(5),
+            currency: Currency::USD,
+            per_buyer_limit: options.per_buyer_limit,
+            starts_at: EpochMs(0),
+            ends_at: EpochMs(i64::MAX),
+            pay_within_s: 60,
+            rate: None,
+            paused: false,
+        };
+        let sale = house.wait(house.desk.create_sale(key, terms, stock)).unwrap().unwrap();
+        house.admission.board().publish(LiveSale::open(sale, SHARDS));
+        house
+    }
+
+    fn open(folder: TempDir, options: &Options) -> Self {
+        let settings = SqliteSettings { lock_wait_ms: options.lock_wait_ms, ..SqliteSettings::default() };
+        let (store, reader) = sqlite::open(folder.path(), &settings).unwrap();
+        let deadlines = Arc::new(Deadlines::default());
+        let mut recovered = Recovered::read(&reader, NodeId::new(0).unwrap(), SHARDS, &deadlines).unwrap();
+        let (queue, arrivals) = Queue::bounded(options.writer.queue_orders_max);
+        let ids = OrderIds::after(NodeId::new(0).unwrap(), recovered.newest);
+        let admission = Arc::new(Admission::new(queue, ids, None, None));
+        admission.board().publish_all(std::mem::take(&mut recovered.sales));
+        let (step_sender, steps) = flume::bounded(options.writer.steps_max);
+        let desk =
+            OrderDesk::new(Arc::clone(&admission), step_sender, Arc::new(reader), Arc::clone(&deadlines), 1);
+        let writer = OrderWriter {
+            store: Box::new(store),
+            admission: Arc::clone(&admission),
+            arrivals,
+            steps,
+            deadlines,
+            lender: None,
+            counting: Arc::default(),
+            settings: options.writer.clone(),
+            watch: Unwatched,
+        };
+        let writer = std::thread::spawn(move || writer.run());
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Self { runtime, admission, desk, recovered, writer, folder }
+    }
+
+    /// Ends the writer; the folder stays.
+    fn stop(self) -> TempDir {
+        assert!(self.desk.stop(PATIENCE), "the writer stops");
+        self.writer.join().unwrap().unwrap();
+        self.folder
+    }
+
+    fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await }).expect("nothing hangs")
+    }
+
+    fn sale(&self) -> Arc<LiveSale> {
+        Arc::clone(self.admission.board().sales().iter().next().expect("there is a sale"))
+    }
+
+    fn buy(&self, buyer: &str, quantity: Units, key: Option<&str>) -> Result<Accepted, Rejection> {
+        let idempotency_key = key.map(|key| KeyName::new(key).unwrap());
+        let purchase = Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity, idempotency_key };
+        let now = Moment { wall: NOW, mono: Nanos(1) };
+        self.admission.purchase(&self.sale(), &purchase, buyer.len(), now)
+    }
+
+    /// Buys one and does not wait for the store.
+    fn place(&self, buyer: &str) -> (OrderId, Arc<Ticket>) {
+        match self.buy(buyer, 1, None) {
+            Ok(Accepted::Placed(placed)) => (placed.order_id, placed.ticket),
+            other => panic!("{buyer} is admitted, not {other:?}"),
+        }
+    }
+
+    /// Buys one and waits until it is durable.
+    fn own(&self, buyer: &str) -> OrderId {
+        let (order, ticket) = self.place(buyer);
+        assert_eq!(self.wait(ticket.settled()), Settlement::Durable);
+        order
+    }
+
+    fn step(&self, order: OrderId, action: OrderAction) -> Transition {
+        Transition { order, action, at: NOW.plus_ms(1), payment_method: None }
+    }
+
+    fn apply(&self, order: OrderId, action: OrderAction) -> Result<Applied, StoreError> {
+        self.wait(self.desk.apply(self.step(order, action)))
+    }
+
+    fn audit(&self) -> Audit {
+        let audit = self.wait(self.desk.audit(self.sale().id)).unwrap().unwrap();
+        assert!(audit.conserved(0) && audit.buyers_over_limit == 0, "{audit:?}");
+        audit
+    }
+
+    /// At rest every unit is either sold in the store or on sale in memory.
+    fn assert_no_unit_stranded(&self) {
+        let audit = self.audit();
+        assert_eq!(self.sale().state.units_in_flight(), 0);
+        assert_eq!(u64::from(self.sale().remaining()) + audit.sold(), u64::from(audit.total), "{audit:?}");
+    }
+
+    fn status(&self, order: OrderId) -> Option<OrderStatus> {
+        self.wait(self.desk.order(order)).unwrap().map(|order| order.status)
+    }
+}
+
+/// Waits until `condition` holds.
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < PATIENCE, "still waiting until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Another process that holds the store.
+struct Held(Connection);
+
+impl Held {
+    fn by_a_stranger(folder: &Path) -> Self {
+        let stranger = Connection::open(folder.join("orders.sqlite")).unwrap();
+        stranger.busy_timeout(PATIENCE).unwrap();
+        stranger.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        Self(stranger)
+    }
+
+    fn let_go(self) {
+        self.0.execute_batch("COMMIT").unwrap();
+    }
+}
+
+#[test]
+fn a_repeated_key_hears_of_its_order_whatever_became_of_it() {
+    let house = House::with_sale(5, &Options { per_buyer_limit: 2, ..Options::default() });
+    let Ok(Accepted::Placed(first)) = house.buy("ann", 1, Some("k1")) else {
+        panic!("the first click is placed")
+    };
+    assert_eq!(house.wait(first.ticket.settled()), Settlement::Durable);
+    let hears_of_the_first = |house: &House| {
+        assert!(
+            matches!(house.buy("ann", 1, Some("k1")), Ok(Accepted::Replay { order_id }) if order_id == first.order_id)
+        );
+        assert_eq!(house.buy("ann", 2, Some("k1")).unwrap_err(), Rejection::IdempotencyKeyReused);
+    };
+    hears_of_the_first(&house);
+    let order_id = house.own("ann");
+    assert_eq!(house.buy("ann", 1, Some("k2")).unwrap_err(), Rejection::AlreadyPurchased { order_id });
+    hears_of_the_first(&house);
+    assert!(matches!(house.apply(first.order_id, OrderAction::Cancel), Ok(Applied::Done(_))));
+    hears_of_the_first(&house);
+    let house = House::open(house.stop(), &Options::default());
+    hears_of_the_first(&house);
+    house.assert_no_unit_stranded();
+}
+
+#[test]
+fn clicks_that_come_while_the_order_is_on_its_way_wait_for_it() {
+    let house = House::with_sale(5, &Options::default());
+    let held = Held::by_a_stranger(house.folder.path());
+    let Ok(Accepted::Placed(first)) = house.buy("ann", 1, Some("k")) else {
+        panic!("the first click is placed")
+    };
+    let mut tickets = vec![first.ticket];
+    for (key, same_request) in [(Some("k"), true), (None, false), (Some("other"), false)] {
+        match house.buy("ann", 1, key) {
+            Ok(Accepted::InFlight { order_id, replay, ticket }) => {
+                assert_eq!((order_id, replay), (first.order_id, same_request));
+                tickets.push(ticket);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(tickets.iter().all(|ticket| ticket.settlement().is_none()));
+    let pending = house.wait(house.desk.order_of("default", "ann", first.order_id)).unwrap().unwrap();
+    assert_eq!((pending.status, pending.placed.quantity), (OrderStatus::Pending, 1));
+    held.let_go();
+    for ticket in tickets {
+        assert_eq!(house.wait(ticket.settled()), Settlement::Durable);
+    }
+    assert_eq!(house.audit().durable_orders, 1);
+    house.assert_no_unit_stranded();
+}
+
+#[test]
+fn a_queue_of_one_place_refuses_and_keeps_the_unit_on_sale() {
+    // A held store looks slow, not busy: the intake stays open and the queue fills.
+    let writer = WriterSettings { queue_orders_max: 1, ..WriterSettings::default() };
+    let options = Options { writer, lock_wait_ms: 120_000, ..Options::default() };
+    let house = House::with_sale(10, &options);
+    let queue = house.admission.queue();
+    let held = Held::by_a_stranger(house.folder.path());
+    let in_the_writers_hand = house.place("ann");
+    until("the writer has taken the first", || queue.depth() == 0);
+    let waiting = house.place("bob");
+    for n in 0..50 {
+        assert_eq!(house.buy(&format!("late-{n}"), 1, None).unwrap_err(), Rejection::Overloaded);
+    }
+    assert_eq!((queue.depth(), house.sale().remaining()), (1, 8));
+    held.let_go();
+    for (order, ticket) in [in_the_writers_hand, waiting] {
+        assert_eq!(house.wait(ticket.settled()), Settlement::Durable);
+        assert_eq!(house.status(order), Some(OrderStatus::PrePay));
+    }
+    house.own("late-7");
+    house.assert_no_unit_stranded();
+}
+
+#[test]
+fn a_store_that_somebody_holds_stalls_the_intake_and_loses_nothing() {
+    let house = House::with_sale(30, &Options::default());
+    let queue = house.admission.queue();
+    let mut admitted = Vec::new();
+    for round in 0..3 {
+        let held = Held::by_a_stranger(house.folder.path());
+        for n in 0..5 {
+            match house.buy(&format!("buyer-{round}-{n}"), 1, None) {
+                Ok(Accepted::Placed(placed)) => admitted.push((placed.order_id, placed.ticket)),
+                Err(Rejection::Overloaded) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        until("the intake is stalled", || queue.intake() == Intake::Stalled);
+        assert_eq!(house.buy("late", 1, None).unwrap_err(), Rejection::Overloaded);
+        held.let_go();
+        until("the intake is open again", || queue.intake() == Intake::Open);
+    }
+    assert!(admitted.len() >= 3, "each round admits somebody before the store is found busy");
+    for (order, ticket) in &admitted {
+        assert_eq!(house.wait(ticket.settled()), Settlement::Durable);
+        assert_eq!(house.status(*order), Some(OrderStatus::PrePay));
+    }
+    assert_eq!(house.audit().durable_orders, admitted.len() as u64);
+    house.assert_no_unit_stranded();
+}
+
+#[test]
+fn units_in_memory_that_the_store_does_not_have_are_refused_and_counted_anew() {
+    let house = House::with_sale(10, &Options::default());
+    house.sale().state.stock().add(1, 5);
+    let mut sold = 0;
+    for n in 0..60 {
+        match house.buy(&format!("buyer-{n}"), 1, None) {
+            Ok(Accepted::Placed(placed)) => match house.wait(placed.ticket.settled()) {
+                Settlement::Durable => sold += 1,
+                Settlement::Refused => {
+                    assert_eq!(house.status(placed.order_id), Some(OrderStatus::Rejected));
+                }
+                Settlement::Unknown => panic!("the store has not failed"),
+            },
+            Err(Rejection::SoldOut) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(sold, 10);
+    house.assert_no_unit_stranded();
+}
+
+#[test]
+fn units_given_back_in_the_batch_that_is_refused_are_counted_once() {
+    let house = House::with_sale(3, &Options { lock_wait_ms: 120_000, ..Options::default() });
+    let own = house.own("ann");
+    let held = Held::by_a_stranger(house.folder.path());
+    let alone = house.place("bob");
+    until("the writer has taken bob's order", || house.admission.queue().depth() == 0);
+    // What comes now is one batch: two orders above the total, and ann's unit back.
+    house.sale().state.stock().add(0, 2);
+    let over: Vec<_> = ["c", "d", "e"].map(|buyer| house.place(buyer)).into();
+    let cancel = house.runtime.spawn({
+        let (desk, step) = (house.desk.clone(), house.step(own, OrderAction::Cancel));
+        async move { desk.apply(step).await }
+    });
+    until("the cancel waits, too", || house.desk.steps_waiting() == 1);
+    held.let_go();
+    assert!(matches!(house.wait(cancel).unwrap(), Ok(Applied::Done(_))));
+    assert_eq!(house.wait(alone.1.settled()), Settlement::Durable);
+    let settled: Vec<_> = over.iter().map(|(_, ticket)| house.wait(ticket.settled())).collect();
+    assert_eq!(settled, [Settlement::Refused; 3], "the store takes all of a sale's orders or none");
+    house.assert_no_unit_stranded();
+    assert_eq!(house.audit().sold(), 1);
+}
+
+#[test]
+fn an_engine_whose_store_breaks_leaves_nobody_waiting() {
+    let writer = WriterSettings { batch_orders_max: 1, ..WriterSettings::default() };
+    let house = House::with_sale(10, &Options { writer, lock_wait_ms: 120_000, ..Options::default() });
+    let own = house.own("zoe");
+    let held = Held::by_a_stranger(house.folder.path());
+    let placed: Vec<_> = ["ann", "bob", "cid"].map(|buyer| house.place(buyer)).into();
+    until("the writer has taken the first", || house.admission.queue().depth() == 2);
+    let steps: Vec<_> = [OrderAction::Cancel, OrderAction::Expire]
+        .map(|action| {
+            let (desk, step) = (house.desk.clone(), house.step(own, action));
+            house.runtime.spawn(async move { desk.apply(step).await })
+        })
+        .into();
+    until("both steps wait", || house.desk.steps_waiting() == 2);
+    held.0.execute_batch("ALTER TABLE orders RENAME TO lost").unwrap();
+    held.let_go();
+    for (_, ticket) in &placed {
+        assert_eq!(house.wait(ticket.settled()), Settlement::Unknown);
+    }
+    for step in steps {
+        assert!(!house.wait(step).unwrap().unwrap_err().is_transient());
+    }
+    assert!(house.writer.join().unwrap().is_err(), "the process must end");
+    assert_eq!(house.admission.queue().intake(), Intake::Closed);
+}
+
+#[test]
+fn a_count_that_would_fall_below_zero_ends_the_engine_instead_of_looping() {
+    let house = House::with_sale(10, &Options::default());
+    let own = house.own("ann");
+    let stranger = Connection::open(house.folder.path().join("orders.sqlite")).unwrap();
+    stranger.execute("UPDATE sales SET sold = 0", []).unwrap();
+    let error = house.apply(own, OrderAction::Cancel).unwrap_err();
+    assert!(!error.is_transient(), "{error}");
+    assert!(house.writer.join().unwrap().unwrap_err().message.contains("damaged"));
+}
+
+#[test]
+fn a_restart_finds_what_was_there() {
+    let options = Options { per_buyer_limit: 3, ..Options::default() };
+    let house = House::with_sale(40, &options);
+    let mut orders = Vec::new();
+    for n in 0..30 {
+        let key = format!("key-{n}");
+        let Ok(Accepted::Placed(placed)) =
+            house.buy(&format!("buyer-{}", n % 15), 1, (n % 2 == 0).then_some(&key))
+        else {
+            panic!("two a buyer are allowed")
+        };
+        assert_eq!(house.wait(placed.ticket.settled()), Settlement::Durable);
+        for action in match n % 5 {
+            0 => &[OrderAction::Cancel][..],
+            1 => &[OrderAction::BeginPayment],
+            2 => &[OrderAction::BeginPayment, OrderAction::ConfirmPayment],
+            3 => &[OrderAction::BeginPayment, OrderAction::AbortPayment],
+            _ => &[],
+        } {
+            assert!(matches!(house.apply(placed.order_id, *action), Ok(Applied::Done(_))));
+        }
+        orders.push(house.wait(house.desk.order(placed.order_id)).unwrap().unwrap());
+    }
+    let (audit, remaining, buyers) =
+        (house.audit(), house.sale().remaining(), house.sale().state.claims().buyers());
+    let terms = house.sale().terms.clone();
+
+    let house = House::open(house.stop(), &options);
+    assert_eq!((house.audit(), house.sale().remaining()), (audit, remaining));
+    assert_eq!(house.sale().state.claims().buyers(), buyers);
+    assert_eq!(house.sale().terms, terms);
+    assert_eq!(house.recovered.newest, orders.last().map(|order| order.placed.id));
+    assert_eq!(house.recovered.orders, orders.len() as u64);
+    let with_status = |status| orders.iter().filter(move |order| order.status == status);
+    assert!(house.recovered.unfinished.iter().eq(with_status(OrderStatus::Paying)));
+    assert_eq!(house.desk.deadlines().len(), with_status(OrderStatus::PrePay).count());
+    assert_eq!(house.wait(house.desk.orders_after(None, None, 1_000)).unwrap(), orders);
+    for order in &orders {
+        let buyer = order.placed.buyer.as_str();
+        let active = orders.iter().filter(|other| other.placed.buyer == order.placed.buyer);
+        let holds = active.filter(|other| other.status.holds_units()).count() as Units;
+        let refused = house.buy(buyer, 3 - holds + 1, None);
+        assert!(
+            matches!(
+                refused,
+                Err(Rejection::AlreadyPurchased { .. } | Rejection::QuantityNotAllowed { per_buyer_limit: 3 })
+            ),
+            "{refused:?}"
+        );
+    }
+    let (next, ticket) = house.place("new");
+    assert!(Some(next) > house.recovered.newest, "numbers go on");
+    assert_eq!(house.wait(ticket.settled()), Settlement::Durable);
+    house.assert_no_unit_stranded();
+}
+
+/// A sale whose dearest order would not fit the column is refused where it is made, so that no buyer can break the store.
+#[test]
+fn the_dearest_order_that_terms_allow_fits_the_store() {
+    let limits = SaleLimits::default();
+    let mut terms = SaleTerms {
+        title: String::new(),
+        price: Cents::PRICE_MAX,
+        currency: Currency::USD,
+        per_buyer_limit: limits.stock_max,
+        starts_at: EpochMs(0),
+        ends_at: EpochMs(1),
+        pay_within_s: 1,
+        rate: None,
+        paused: false,
+    };
+    assert_eq!(terms.check(1, &limits).unwrap_err().field, "per_buyer_limit");
+    terms.per_buyer_limit = 90_071;
+    assert_eq!(terms.check(1, &limits), Ok(()));
+    let amount = terms.price.times(terms.per_buyer_limit).0;
+    assert!(amount <= 1 << 53, "a double holds it exactly");
+}

@@ -1,0 +1,215 @@
+//! The writers' threads in front of the store: what buyers hear while the server comes and goes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use seckill::admission::{
+    Accepted, Admission, Intake, LiveSale, Moment, OrderIds, Purchase, Queue, Settlement, Ticket,
+};
+use seckill::domain::{BuyerName, EpochMs, Nanos, NodeId, OrderId, Rejection, SaleId, Units};
+use seckill::orders::postgres::{self, PgReader, PgRegistry, PostgresSettings};
+use seckill::orders::{
+    Deadlines, OrderDesk, OrderWriter, StockNotice, StoreReader, StoreWriter, WriterSettings, WriterWatch,
+};
+
+use crate::node::{NOW, key, settings, terms};
+use crate::server::Postgres;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const WRITERS: usize = 3;
+
+struct Unwatched;
+
+impl WriterWatch for Unwatched {
+    fn committed(&self, _orders: usize, _steps: usize, _took: Duration) {}
+    fn stalled(&self) {}
+}
+
+/// Admission, queue and several writers over one sale.
+struct Engine {
+    admission: Arc<Admission>,
+    desk: OrderDesk,
+    reader: Arc<PgReader>,
+    registry: PgRegistry,
+    notices: flume::Receiver<StockNotice>,
+    writers: Vec<std::thread::JoinHandle<Result<(), seckill::orders::StoreError>>>,
+    sale: SaleId,
+}
+
+impl Engine {
+    fn open(node: u16, url: &str, stock: Units, is_lent: bool) -> Self {
+        let node = NodeId::new(node).unwrap();
+        let settings = PostgresSettings { statement_wait_ms: 5_000, lock_wait_ms: 4_000, ..settings(url) };
+        let mut store = postgres::open(&settings, node, WRITERS).unwrap();
+        let made = store.writers[0].create_sale(&key("a"), &terms(1), stock).unwrap();
+        let sale = made.unwrap_or_else(|| store.reader.sales().unwrap().remove(0));
+        let (queue, arrivals) = Queue::bounded(10_000);
+        let admission = Arc::new(Admission::new(queue, OrderIds::after(node, None), None, None));
+        let id = sale.id;
+        admission.board().publish(LiveSale::open(sale, 2));
+        let (steps_in, steps) = flume::bounded(100);
+        let reader = Arc::new(store.reader);
+        let deadlines = Arc::new(Deadlines::default());
+        let desk = OrderDesk::new(
+            Arc::clone(&admission),
+            steps_in,
+            Arc::clone(&reader) as Arc<dyn StoreReader>,
+            Arc::clone(&deadlines),
+            WRITERS,
+        );
+        let (lender, notices) = flume::unbounded();
+        let counting = Arc::default();
+        let writers = store.writers.into_iter().map(|store| {
+            let writer = OrderWriter {
+                store: Box::new(store),
+                admission: Arc::clone(&admission),
+                arrivals: arrivals.clone(),
+                steps: steps.clone(),
+                deadlines: Arc::clone(&deadlines),
+                lender: is_lent.then(|| lender.clone()),
+                counting: Arc::clone(&counting),
+                settings: WriterSettings {
+                    batch_orders_max: 20,
+                    retry_pause_ms_max: 20,
+                    ..WriterSettings::default()
+                },
+                watch: Unwatched,
+            };
+            std::thread::spawn(move || writer.run())
+        });
+        let writers = writers.collect();
+        Self { admission, desk, reader, registry: store.registry, notices, writers, sale: id }
+    }
+
+    fn buy(&self, buyer: &str) -> Result<(OrderId, Arc<Ticket>), Rejection> {
+        let sale = self.admission.board().sales().by_id(self.sale).cloned().unwrap();
+        let request = Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity: 1, idempotency_key: None };
+        let moment = Moment { wall: EpochMs(NOW.0), mono: Nanos(0) };
+        match self.admission.purchase(&sale, &request, 0, moment)? {
+            Accepted::Placed(placed) => Ok((placed.order_id, placed.ticket)),
+            Accepted::InFlight { order_id, ticket, .. } => Ok((order_id, ticket)),
+            Accepted::Replay { order_id } => panic!("{order_id} was made without a key"),
+        }
+    }
+
+    fn stop(self) {
+        assert!(self.desk.stop(PATIENCE), "all writers stop");
+        self.writers.into_iter().for_each(|writer| writer.join().unwrap().unwrap());
+    }
+}
+
+fn settled(ticket: &Ticket) -> Settlement {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(settlement) = ticket.settlement() {
+            return settlement;
+        }
+        assert!(Instant::now() < deadline, "an order is never settled");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_again_and_again_under_load_costs_no_acknowledged_order_and_no_unit() {
+    let mut postgres = Postgres::start("");
+    let url = postgres.new_database();
+    let engine = Engine::open(1, &url, 100_000, false);
+    let over = AtomicBool::new(false);
+    let durable = std::thread::scope(|scope| {
+        let buying = scope.spawn(|| {
+            let mut tickets = Vec::new();
+            let mut refused = 0;
+            for number in 0.. {
+                if over.load(Ordering::SeqCst) {
+                    break;
+                }
+                match engine.buy(&format!("buyer-{number}")) {
+                    Ok(placed) => tickets.push(placed),
+                    Err(Rejection::Overloaded) => refused += 1,
+                    Err(other) => panic!("{other:?}"),
+                }
+                std::thread::sleep(Duration::from_micros(300));
+            }
+            assert!(refused > 0, "while the server is away, buyers hear 503");
+            let durable = tickets.iter().filter(|(_, ticket)| settled(ticket) == Settlement::Durable);
+            durable.map(|(id, _)| *id).collect::<HashSet<_>>()
+        });
+        for round in 0..3 {
+            std::thread::sleep(Duration::from_millis(400));
+            if round == 1 {
+                postgres.stop()
+            } else {
+                postgres.crash()
+            }
+            let deadline = Instant::now() + PATIENCE;
+            while engine.admission.queue().intake() != Intake::Stalled {
+                assert!(Instant::now() < deadline, "the intake goes on without a store");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            postgres.restart();
+            while engine.admission.queue().intake() != Intake::Open {
+                assert!(Instant::now() < deadline, "the intake stays closed with the store back");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        over.store(true, Ordering::SeqCst);
+        buying.join().unwrap()
+    });
+    let stored: HashSet<_> = engine
+        .reader
+        .orders_after(None, None, 1_000_000)
+        .unwrap()
+        .into_iter()
+        .map(|order| order.placed.id)
+        .collect();
+    assert!(durable.len() > 100);
+    assert_eq!(stored, durable, "what was acknowledged is there, and nothing else");
+    let audit = engine.reader.audit(engine.sale).unwrap().unwrap();
+    assert!(audit.conserved(0));
+    let sale = engine.admission.board().sales().by_id(engine.sale).cloned().unwrap();
+    assert_eq!(u64::from(sale.remaining()), audit.available(), "no unit is stranded");
+    engine.stop();
+}
+
+#[test]
+fn a_buyer_of_another_node_hears_of_the_order_made_there() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let (one, two) = (Engine::open(1, &url, 10, false), Engine::open(2, &url, 10, false));
+    let (first, ticket) = one.buy("ann").unwrap();
+    assert_eq!(settled(&ticket), Settlement::Durable);
+    let (_, ticket) = two.buy("ann").unwrap();
+    let already = Rejection::AlreadyPurchased { order_id: first };
+    assert_eq!(settled(&ticket), Settlement::Rejected(already));
+    let sale = two.admission.board().sales().by_id(two.sale).cloned().unwrap();
+    assert_eq!(sale.remaining(), 10, "the unit is on sale again");
+    assert_eq!(two.buy("ann").unwrap_err(), already, "and the next click is answered from memory");
+    one.stop();
+    two.stop();
+}
+
+#[test]
+fn a_node_that_was_fenced_drops_its_stock_and_tells_its_lender() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let engine = Engine::open(1, &url, 10, true);
+    let (_, ticket) = engine.buy("ann").unwrap();
+    assert_eq!(settled(&ticket), Settlement::Durable);
+    engine.registry.end_life(NodeId::new(1).unwrap(), engine.registry.incarnation()).unwrap();
+    let (lost, ticket) = engine.buy("bob").unwrap();
+    assert_eq!(settled(&ticket), Settlement::Refused);
+    assert_eq!(engine.notices.recv_timeout(PATIENCE), Ok(StockNotice::Fenced));
+    assert_eq!(engine.admission.queue().intake(), Intake::Stalled);
+    assert_eq!(engine.reader.order(lost).unwrap(), None);
+    let sale = engine.admission.board().sales().by_id(engine.sale).cloned().unwrap();
+    assert_eq!(sale.remaining(), 0);
+    // As the lender does it.
+    engine.registry.begin_life().unwrap();
+    sale.state.stock().add_spread(9);
+    engine.admission.queue().set_intake(Intake::Open);
+    let (_, ticket) = engine.buy("bob").unwrap();
+    assert_eq!(settled(&ticket), Settlement::Durable);
+    engine.stop();
+}

@@ -1,0 +1,93 @@
+//! Lives of nodes and epochs of sales.
+
+use seckill::domain::NodeId;
+use seckill::orders::{Batch, Receipt, StoreReader, StoreWriter};
+
+use crate::node::{Node, stored};
+use crate::server::Postgres;
+
+#[test]
+fn a_node_whose_life_was_ended_commits_nothing_until_it_begins_another() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let (mut one, two) = (Node::open(1, &url), Node::open(2, &url));
+    let sale = one.sale("a", 10, 1);
+    one.buy(sale, "ann", None).unwrap();
+    let seen = one.registry.incarnation();
+    let ended = two.registry.end_life(one.id, seen).unwrap();
+    assert_eq!(two.registry.end_life(one.id, seen).unwrap(), ended, "several who suspect end one life");
+    let batch = Batch { placed: vec![one.order(sale, "bob", 1, None)], ..Batch::default() };
+    assert_eq!(one.writer.commit(&batch).unwrap(), Receipt::Fenced);
+    assert_eq!(one.reader.order(batch.placed[0].id).unwrap(), None);
+    assert_eq!(two.registry.durable_units_of(sale, one.id).unwrap(), 1);
+    assert!(one.registry.begin_life().unwrap() > ended);
+    one.buy(sale, "bob", None).unwrap();
+    assert_eq!(two.registry.durable_units_of(sale, one.id).unwrap(), 2);
+    let lives = two.registry.incarnations().unwrap();
+    assert_eq!(lives, [(one.id, one.registry.incarnation()), (two.id, two.registry.incarnation())]);
+}
+
+#[test]
+fn a_second_engine_with_the_same_number_shuts_the_first_one_out() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let mut first = Node::open(7, &url);
+    let sale = first.sale("a", 10, 1);
+    let mut second = Node::open(7, &url);
+    let batch = Batch { placed: vec![first.order(sale, "ann", 1, None)], ..Batch::default() };
+    assert_eq!(first.writer.commit(&batch).unwrap(), Receipt::Fenced);
+    second.buy(sale, "ann", None).unwrap();
+}
+
+#[test]
+fn ending_a_life_waits_for_the_batch_that_is_being_committed() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let (mut one, two) = (Node::open(1, &url), Node::open(2, &url));
+    let sale = one.sale("a", 10, 1);
+    let database = url.rsplit('/').next().unwrap();
+    std::thread::scope(|scope| {
+        // Somebody holds the sale's row; the batch is in the middle of its transaction.
+        let holder = scope.spawn(|| {
+            let hold = format!("BEGIN; UPDATE seckill.sales SET sold = sold WHERE sale_id = {}; SELECT pg_sleep(0.4); COMMIT", sale.0);
+            postgres.query(database, &hold)
+        });
+        until_waiting(&postgres, "PgSleep");
+        let batch = scope.spawn(|| one.buy(sale, "ann", None));
+        until_waiting(&postgres, "transactionid");
+        let seen = two.registry.incarnations().unwrap()[0].1;
+        two.registry.end_life(NodeId::new(1).unwrap(), seen).unwrap();
+        // What counts is that the number does not grow after the life has ended.
+        let counted = two.registry.durable_units_of(sale, NodeId::new(1).unwrap()).unwrap();
+        assert!(batch.join().unwrap().is_ok());
+        holder.join().unwrap();
+        assert_eq!(counted, 1);
+    });
+}
+
+fn until_waiting(postgres: &Postgres, event: &str) {
+    let select = format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event = '{event}'");
+    for _ in 0..500 {
+        if postgres.query("postgres", &select) != "0" {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("nobody waits for {event}");
+}
+
+#[test]
+fn an_epoch_ends_once_however_many_end_it() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let (mut one, two) = (Node::open(1, &url), Node::open(2, &url));
+    let sale = one.sale("a", 10, 1);
+    let epoch = one.registry.ledger_view(sale).unwrap().unwrap().epoch;
+    let next = one.registry.end_epoch(sale, epoch).unwrap().unwrap();
+    assert_eq!(two.registry.end_epoch(sale, epoch).unwrap(), Some(next));
+    assert!(next > epoch);
+    assert_eq!(two.registry.ledger_view(sale).unwrap().unwrap().epoch, next);
+    let unknown = seckill::domain::SaleId(stored(&one, sale).id.0 + 1);
+    assert_eq!(two.registry.end_epoch(unknown, 1).unwrap(), None);
+    assert_eq!(two.registry.ledger_view(unknown).unwrap(), None);
+}

@@ -1,0 +1,138 @@
+//! One node's store, and batches for it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use seckill::domain::{
+    BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, NodeId, OrderAction, OrderId, Sale, SaleId,
+    SaleKey, SaleTerms, Units,
+};
+use seckill::orders::postgres::{self, PgReader, PgRegistry, PgWriter, PostgresSettings};
+use seckill::orders::{
+    Applied, Batch, Receipt, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter, Transition,
+};
+
+/// The moment at which everything in these tests happens.
+pub const NOW: EpochMs = EpochMs(1_800_000_000_000);
+/// Until when orders may be paid.
+pub const PAY_BEFORE: EpochMs = EpochMs(NOW.0 + 60_000);
+
+/// Limits that fit a test.
+pub fn settings(url: &str) -> PostgresSettings {
+    PostgresSettings {
+        url: url.into(),
+        readers: 2,
+        acquire_wait_ms: 300,
+        connect_wait_ms: 1_000,
+        lock_wait_ms: 500,
+        statement_wait_ms: 1_500,
+    }
+}
+
+/// A node with one writer.
+pub struct Node {
+    pub id: NodeId,
+    pub writer: Box<PgWriter>,
+    pub reader: PgReader,
+    pub registry: PgRegistry,
+    ticks: AtomicU64,
+}
+
+impl Node {
+    pub fn open(number: u16, url: &str) -> Self {
+        Self::try_open(number, url).expect("the store opens")
+    }
+
+    pub fn try_open(number: u16, url: &str) -> Result<Self, StoreError> {
+        let id = NodeId::new(number).unwrap();
+        let store = postgres::open(&settings(url), id, 1)?;
+        let writer =
+            store.writers.into_iter().next().map(Box::new).expect("as many writers as were asked for");
+        let ticks = AtomicU64::new(OrderId::tick_at(NOW));
+        Ok(Self { id, writer, reader: store.reader, registry: store.registry, ticks })
+    }
+
+    /// A sale of `total` units, `limit` a buyer.
+    pub fn sale(&mut self, name: &str, total: Units, limit: Units) -> SaleId {
+        self.writer.create_sale(&key(name), &terms(limit), total).unwrap().expect("the name is free").id
+    }
+
+    pub fn order(&self, sale: SaleId, buyer: &str, quantity: Units, key: Option<&str>) -> NewOrder {
+        NewOrder {
+            id: OrderId::from_tick(self.ticks.fetch_add(1, Ordering::Relaxed), self.id),
+            sale,
+            buyer: BuyerId::new(buyer).unwrap(),
+            quantity,
+            amount: Cents(u64::from(quantity) * 500),
+            created_at: NOW,
+            pay_before: PAY_BEFORE,
+            idempotency_key: key.map(|key| IdempotencyKey::new(key).unwrap()),
+        }
+    }
+
+    /// Commits purchases; answers with those that were refused.
+    pub fn place(&mut self, placed: Vec<NewOrder>) -> Vec<RefusedOrder> {
+        match self.writer.commit(&Batch { placed, ..Batch::default() }).unwrap() {
+            Receipt::Committed { refused, .. } => refused,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Buys one unit. `Err` is why not.
+    pub fn buy(&mut self, sale: SaleId, buyer: &str, key: Option<&str>) -> Result<OrderId, RefusalReason> {
+        let order = self.order(sale, buyer, 1, key);
+        let id = order.id;
+        match self.place(vec![order]).pop() {
+            None => Ok(id),
+            Some(refused) => {
+                assert_eq!(refused.order, id);
+                Err(refused.reason)
+            }
+        }
+    }
+
+    /// Takes one step.
+    pub fn step(&mut self, order: OrderId, action: OrderAction) -> Applied {
+        let at = if action == OrderAction::Expire { PAY_BEFORE } else { NOW };
+        let transition = Transition { order, action, at, payment_method: None };
+        let batch = Batch { transitions: vec![transition], ..Batch::default() };
+        match self.writer.commit(&batch).unwrap() {
+            Receipt::Committed { mut applied, .. } => applied.pop().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Units that the guard counts as sold; checks that the orders and the ledger's counts say the same.
+    pub fn sold(&self, sale: SaleId) -> u64 {
+        let audit = self.reader.audit(sale).unwrap().unwrap();
+        assert!(audit.conserved(0), "{audit:?}");
+        assert_eq!(audit.buyers_over_limit, 0);
+        let view = self.registry.ledger_view(sale).unwrap().unwrap();
+        let settled: u64 = view.settled.iter().map(|(_, units)| units).sum();
+        assert_eq!(settled - view.returned, audit.sold(), "{view:?}");
+        assert_eq!(u64::from(view.sold), audit.sold());
+        audit.sold()
+    }
+}
+
+pub fn key(name: &str) -> SaleKey {
+    SaleKey::new("default", "drop", name).unwrap()
+}
+
+pub fn terms(per_buyer_limit: Units) -> SaleTerms {
+    SaleTerms {
+        title: "A thing".into(),
+        price: Cents(500),
+        currency: Currency::USD,
+        per_buyer_limit,
+        starts_at: EpochMs(0),
+        ends_at: EpochMs(i64::MAX),
+        pay_within_s: 60,
+        rate: None,
+        paused: false,
+    }
+}
+
+/// A sale as the store has it.
+pub fn stored(node: &Node, id: SaleId) -> Sale {
+    node.reader.sales().unwrap().into_iter().find(|sale| sale.id == id).expect("the sale exists")
+}

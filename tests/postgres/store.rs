@@ -1,0 +1,202 @@
+//! What is the adapter's own: schema, settings, pool, text.
+
+use seckill::domain::{NodeId, OrderAction, OrderStatus, Rate};
+use seckill::orders::postgres;
+use seckill::orders::{
+    Applied, Batch, Deadlines, Fault, Receipt, Recovered, SaleChange, StoreReader, StoreWriter, Transition,
+};
+
+use crate::node::{NOW, Node, PAY_BEFORE, key, settings, stored, terms};
+use crate::server::Postgres;
+
+#[test]
+fn engines_that_start_at_once_on_an_empty_database_all_start() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    std::thread::scope(|scope| {
+        let starts: Vec<_> = (1..=4)
+            .map(|node| {
+                scope.spawn({
+                    let url = &url;
+                    move || Node::open(node, url)
+                })
+            })
+            .collect();
+        starts.into_iter().for_each(|start| drop(start.join().unwrap()));
+    });
+}
+
+#[test]
+fn data_of_a_newer_engine_are_left_alone() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    drop(Node::open(1, &url));
+    let database = url.rsplit('/').next().unwrap();
+    postgres.query(database, "INSERT INTO seckill.version VALUES (1000)");
+    let error = Node::try_open(1, &url).err().expect("a newer engine's data");
+    assert!(error.kind == Fault::Fatal && error.message.contains("newer engine"), "{error}");
+}
+
+#[test]
+fn a_wrong_address_is_told_apart_from_a_server_that_is_away() {
+    let postgres = Postgres::shared();
+    let open = |url: String| postgres::open(&settings(&url), NodeId::new(1).unwrap(), 1).unwrap_err();
+    let wrong = open("postgre//nowhere".into());
+    assert!(wrong.kind == Fault::Fatal && wrong.message.contains("postgres.url"), "{wrong}");
+    let no_database = open(postgres.url_at(postgres.address(), "nowhere"));
+    assert!(no_database.kind == Fault::Fatal && no_database.message.contains("nowhere"), "{no_database}");
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert_eq!(open(postgres.url_at(closed, "postgres")).kind, Fault::Transient);
+}
+
+#[test]
+fn an_order_above_the_total_leaves_nothing_of_its_batch_and_is_kept_as_rejected() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let mut node = Node::open(1, &url);
+    let (scarce, plenty) = (node.sale("a", 2, 9), node.sale("b", 9, 9));
+    let placed = vec![node.order(scarce, "ann", 3, Some("k")), node.order(plenty, "ann", 1, None)];
+    let batch = Batch { placed, ..Batch::default() };
+    assert_eq!(node.writer.commit(&batch).unwrap(), Receipt::Oversold(vec![scarce]));
+    assert_eq!(node.reader.orders_after(None, None, 10).unwrap(), []);
+    let [over, kept] = <[_; 2]>::try_from(batch.placed).unwrap();
+    let batch = Batch { placed: vec![kept], rejected: vec![over.clone()], ..Batch::default() };
+    assert!(matches!(node.writer.commit(&batch).unwrap(), Receipt::Committed { .. }));
+    assert_eq!(node.reader.order(over.id).unwrap().unwrap().status, OrderStatus::Rejected);
+    assert_eq!((node.sold(scarce), node.sold(plenty)), (0, 1));
+    // Neither the limit nor the key remembers what was never made.
+    node.buy(scarce, "ann", Some("k")).unwrap();
+    assert_eq!(node.reader.events_after(0, 10).unwrap().len(), 2);
+}
+
+#[test]
+fn text_that_the_database_cannot_keep_is_made_keepable() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let mut node = Node::open(1, &url);
+    let sale = node.sale("a", 10, 1);
+    let mut odd = terms(1);
+    odd.title = "a\0b\u{10ffff}'\"\\".into();
+    odd.rate = Some(Rate { per_s: 5, burst: 7 });
+    let change = SaleChange { sale, terms: odd, total: 12 };
+    let changed = node.writer.change_sale(&change).unwrap().unwrap();
+    assert_eq!(changed.terms.title, "a\u{fffd}b\u{10ffff}'\"\\");
+    assert_eq!((changed.total, changed.terms.rate), (12, change.terms.rate));
+    assert_eq!(stored(&node, sale), changed);
+    let order = node.buy(sale, "a'\"\\b", Some("'\"\\")).unwrap();
+    let payment_method = Some("card\0".to_owned());
+    let begin = Transition { order, action: OrderAction::BeginPayment, at: NOW, payment_method };
+    let batch = Batch { transitions: vec![begin], ..Batch::default() };
+    assert!(matches!(node.writer.commit(&batch).unwrap(), Receipt::Committed { .. }));
+    let stored = node.reader.order(order).unwrap().unwrap();
+    assert_eq!(stored.payment_method.as_deref(), Some("card\u{fffd}"));
+    assert_eq!(stored.placed.buyer.as_str(), "a'\"\\b");
+}
+
+#[test]
+fn sales_have_names_of_their_own_and_keep_what_they_sold() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let mut node = Node::open(1, &url);
+    let sale = node.sale("a", 10, 5);
+    assert_eq!(node.writer.create_sale(&key("a"), &terms(5), 10).unwrap(), None);
+    for buyer in ["ann", "bob", "cid"] {
+        node.buy(sale, buyer, None).unwrap();
+    }
+    let change = |total| SaleChange { sale, terms: terms(5), total };
+    assert_eq!(node.writer.change_sale(&change(2)).unwrap(), None);
+    assert_eq!(
+        node.writer.change_sale(&change(3)).unwrap().map(|sale| (sale.total, sale.sold)),
+        Some((3, 3))
+    );
+    assert_eq!(node.writer.units_of(sale).unwrap(), (3, 3));
+    let nowhere = SaleChange { sale: seckill::domain::SaleId(sale.0 + 1), ..change(9) };
+    assert_eq!(node.writer.change_sale(&nowhere).unwrap(), None);
+}
+
+#[test]
+fn an_order_goes_its_way_over_several_nodes() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let (mut one, mut two) = (Node::open(1, &url), Node::open(2, &url));
+    let sale = one.sale("a", 10, 1);
+    let order = one.buy(sale, "ann", None).unwrap();
+    let done = |applied: Applied| match applied {
+        Applied::Done(order) => (order.status, order.payment_attempt),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(done(two.step(order, OrderAction::BeginPayment)), (OrderStatus::Paying, 1));
+    assert!(matches!(one.step(order, OrderAction::Cancel), Applied::Refused(_)));
+    assert_eq!(done(two.step(order, OrderAction::AbortPayment)), (OrderStatus::PrePay, 1));
+    assert_eq!(done(one.step(order, OrderAction::BeginPayment)), (OrderStatus::Paying, 2));
+    assert_eq!(done(one.step(order, OrderAction::ConfirmPayment)), (OrderStatus::Paid, 2));
+    assert!(matches!(two.step(order, OrderAction::Expire), Applied::Refused(_)));
+    assert_eq!(one.reader.order(order).unwrap().unwrap().paid_at, Some(NOW));
+    let unknown = one.order(sale, "nobody", 1, None).id;
+    assert_eq!(one.step(unknown, OrderAction::Cancel), Applied::UnknownOrder);
+    let audit = one.reader.audit(sale).unwrap().unwrap();
+    assert_eq!((audit.paid, audit.held, audit.durable_orders), (1, 0, 1));
+}
+
+#[test]
+fn a_start_finds_everything_and_looks_after_what_is_its_own() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let (mut one, mut two) = (Node::open(1, &url), Node::open(2, &url));
+    let sale = one.sale("a", 10, 1);
+    let waiting = one.buy(sale, "ann", None).unwrap();
+    let paying = one.buy(sale, "bob", None).unwrap();
+    two.buy(sale, "cid", None).unwrap();
+    two.step(paying, OrderAction::BeginPayment);
+    let read = |node: &Node| {
+        let deadlines = Deadlines::default();
+        let recovered = Recovered::read(&node.reader, node.id, 2, &deadlines).unwrap();
+        let unfinished: Vec<_> = recovered.unfinished.iter().map(|order| order.placed.id).collect();
+        assert_eq!((recovered.orders, recovered.last_event), (3, 3));
+        assert_eq!(recovered.sales[0].state.claims().buyers(), 3);
+        assert_eq!(recovered.sales[0].remaining(), 7);
+        (deadlines.take_due(PAY_BEFORE, 10), unfinished)
+    };
+    assert_eq!(read(&one), (vec![waiting], vec![]));
+    let (due, unfinished) = read(&two);
+    assert_eq!((due.len(), unfinished), (1, vec![paying]));
+}
+
+#[test]
+fn reads_share_few_connections_and_are_refused_rather_than_kept_waiting() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let mut node = Node::open(1, &url);
+    let sale = node.sale("a", 10, 1);
+    let before = node.reader.pool_figures();
+    for _ in 0..20 {
+        node.reader.audit(sale).unwrap();
+    }
+    let after = node.reader.pool_figures();
+    assert_eq!((after.opened - before.opened, after.reused - before.reused), (0, 20));
+    let database = url.rsplit('/').next().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let hold =
+                "BEGIN; LOCK TABLE seckill.sales IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(1.2); COMMIT";
+            postgres.query(database, hold)
+        });
+        let reads: Vec<_> = (0..6)
+            .map(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(60));
+                scope.spawn(|| node.reader.sales())
+            })
+            .collect();
+        let refused = reads.into_iter().map(|read| read.join().unwrap()).filter(|read| match read {
+            Ok(_) => false,
+            Err(error) => {
+                assert!(error.is_transient(), "{error}");
+                true
+            }
+        });
+        assert!(refused.count() > 0);
+    });
+    let figures = node.reader.pool_figures();
+    assert!(figures.waited > 0 && figures.timed_out > 0, "{figures:?}");
+    assert_eq!(node.reader.sales().unwrap().len(), 1, "and then they are answered again");
+}
