@@ -1,7 +1,7 @@
 -- Lends units to a node.
 --
 -- KEYS[1]  the sale's book
--- ARGV     node, incarnation, epoch, seen, divisor, chunk_min, chunk_max
+-- ARGV     node, incarnation, epoch, seen, divisor, chunk_min, chunk_max, starves (1 when it has no unit on sale)
 --          seen: the node's `granted` as it knows it. More in the book means that an answer was lost: the difference is
 --          the answer, and nothing is granted twice. Less means that the book is older than its own grants.
 --          divisor: the chunk is available / divisor, within chunk_min and chunk_max, and never more than available.
@@ -28,7 +28,7 @@ if granted == seen then
   if chunk > 0 then
     put('g:' .. node, granted + chunk)
     drop('d:' .. node)
-  else
+  elseif ARGV[8] == '1' then
     put('d:' .. node, now_ms())
   end
 end

@@ -3,6 +3,7 @@
 //! # Protocol of the atomics
 //!
 //! `in_flight` counts units for those who watch a sale; it decides nothing and publishes nothing: relaxed.
+//! `more_may_come` only chooses between two refusals of a buyer who gets nothing either way: relaxed.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use hashbrown::{Equivalent, HashMap};
 use super::bucket::TokenBucket;
 use super::claims::Claims;
 use super::stock::Stock;
-use super::sync::{AtomicU64, Ordering};
+use super::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::domain::{
     BuyerId, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey,
     SaleTerms, Units,
@@ -24,12 +25,18 @@ pub struct SaleState {
     stock: Stock,
     claims: Claims,
     in_flight: AtomicU64,
+    more_may_come: AtomicBool,
 }
 
 impl SaleState {
     /// A sale with `units` on sale, spread over `shards` counters.
     pub fn new(shards: usize, units: Units) -> Self {
-        Self { stock: Stock::new(shards, units), claims: Claims::default(), in_flight: AtomicU64::new(0) }
+        Self {
+            stock: Stock::new(shards, units),
+            claims: Claims::default(),
+            in_flight: AtomicU64::new(0),
+            more_may_come: AtomicBool::new(false),
+        }
     }
 
     /// The units on sale.
@@ -45,6 +52,16 @@ impl SaleState {
     /// Units of orders on their way to the store.
     pub fn units_in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether units that this node does not have may still come to it: an empty stock is not the end of the sale then.
+    pub fn more_may_come(&self) -> bool {
+        self.more_may_come.load(Ordering::Relaxed)
+    }
+
+    /// Says whether units may still come. Only who lends the stock knows.
+    pub fn set_more_may_come(&self, more: bool) {
+        self.more_may_come.store(more, Ordering::Relaxed);
     }
 
     pub(super) fn enter_flight(&self, quantity: Units) {

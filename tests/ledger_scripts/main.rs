@@ -43,6 +43,7 @@ fn movement(call: Call<NODES>) -> Option<Movement> {
         Call::Lease { seen, divisor, chunk_min, chunk_max } => Movement::Lease {
             seen: seen.into(),
             chunk: Chunk { divisor: divisor.into(), min: chunk_min.into(), max: chunk_max.into() },
+            starves: true,
         },
         Call::HandBack { handed_back } => Movement::HandBack { handed_back: handed_back.into() },
         Call::Settle { durable } => Movement::Settle { durable: durable.into() },
@@ -308,7 +309,7 @@ async fn a_lease_that_was_not_answered_is_granted_once() {
     };
     let hasty = RedisBooks::new(RedisLink::new(&hasty).unwrap());
     // Connected before the server stops, so that the call waits in its socket and is carried out late.
-    let lease = Movement::Lease { seen: 0, chunk: Chunk { divisor: 1, min: 1, max: 4 } };
+    let lease = Movement::Lease { seen: 0, chunk: Chunk { divisor: 1, min: 1, max: 4 }, starves: true };
     while hasty.snapshot(&sale).await.is_err() {}
     server.pause();
     assert!(matches!(hasty.run(&sale, from, &lease).await, Err(ledger::RedisFault::Away(_))));

@@ -1,9 +1,23 @@
 //! The ledger of engines that sell one stock together: the books are in Redis, written by the scripts of `lua/` alone.
+//!
+//! [`Lender`] is where to start reading; [`Holding`] is what it counts, [`compare`] what it checks itself by.
 
+mod holding;
+mod lender;
 mod link;
 mod movements;
+mod reconcile;
+mod settings;
+mod store;
+mod watch;
 
+pub use holding::{Holding, Outcome, Standing};
+pub use lender::Lender;
 pub use link::{RedisFault, RedisLink, RedisSettings};
 pub use movements::{
     Caller, Chunk, Life, Line, Movement, Rebuild, RedisBooks, Reply, Snapshot, Verdict, book_key,
 };
+pub use reconcile::{Drift, MemoryView, compare};
+pub use settings::LenderSettings;
+pub use store::{LedgerStore, StoreView};
+pub use watch::LenderWatch;

@@ -47,6 +47,8 @@ pub enum Movement {
         seen: u64,
         /// How many units.
         chunk: Chunk,
+        /// Whether the caller has no unit on sale: others may hand some back for it.
+        starves: bool,
     },
     /// Unsold units back; the sum of all that the caller handed back in this epoch.
     HandBack {
@@ -231,8 +233,8 @@ impl RedisBooks {
     pub async fn run(&self, sale: &SaleKey, from: Caller, movement: &Movement) -> Result<Reply, RedisFault> {
         let (script, rest): (&Script, Vec<u64>) = match *movement {
             Movement::Register => (&REGISTER, vec![]),
-            Movement::Lease { seen, chunk } => {
-                (&LEASE, vec![seen, chunk.divisor.max(1), chunk.min, chunk.max])
+            Movement::Lease { seen, chunk, starves } => {
+                (&LEASE, vec![seen, chunk.divisor.max(1), chunk.min, chunk.max, starves.into()])
             }
             Movement::HandBack { handed_back } => (&HAND_BACK, vec![handed_back]),
             Movement::Settle { durable } => (&SETTLE, vec![durable]),
