@@ -7,6 +7,7 @@ mod lender;
 mod link;
 mod movements;
 mod reconcile;
+mod relay;
 mod settings;
 mod store;
 mod watch;
@@ -18,6 +19,7 @@ pub use movements::{
     Caller, Chunk, Life, Line, Movement, Rebuild, RedisBooks, Reply, Snapshot, Verdict, book_key,
 };
 pub use reconcile::{Drift, MemoryView, compare};
+pub use relay::{EventRelay, RelayError, RelaySettings, RelayedEvent};
 pub use settings::LenderSettings;
 pub use store::{LedgerStore, StoreView};
 pub use watch::LenderWatch;

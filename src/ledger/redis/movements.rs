@@ -193,6 +193,7 @@ const RECLAIM: Script = script!("reclaim.lua");
 const ANNOUNCE: Script = script!("announce.lua");
 const REBUILD: Script = script!("rebuild.lua");
 const SNAPSHOT: Script = script!("snapshot.lua");
+const RELAY: Script = Script { text: include_str!("../../../lua/relay.lua") };
 const BEAT: Script = Script { text: include_str!("../../../lua/beat.lua") };
 
 /// The hash of all nodes' beats.
@@ -287,6 +288,25 @@ impl RedisBooks {
         let beats = Vec::<(u16, i64)>::from_redis_value(value).map_err(|error| strange(&error))?;
         let known = |(node, ms): (u16, i64)| Some((NodeId::new(node)?, u64::try_from(ms).unwrap_or(0)));
         Ok(beats.into_iter().filter_map(known).collect())
+    }
+
+    /// Appends numbered events to a stream, if `after` is the last number in it. Returns the last number that is there now.
+    ///
+    /// # Errors
+    /// Redis does not answer: the events may be there, or come later.
+    pub async fn append(
+        &self,
+        stream: &str,
+        after: u64,
+        length_max: u64,
+        events: impl Iterator<Item = (u64, &str)>,
+    ) -> Result<u64, RedisFault> {
+        let mut arguments = vec![after.to_string(), length_max.max(1).to_string()];
+        for (seq, json) in events {
+            arguments.extend([seq.to_string(), json.to_owned()]);
+        }
+        let value = self.evaluate(&RELAY, stream, &arguments).await?;
+        u64::from_redis_value(value).map_err(|error| strange(&error))
     }
 
     /// By hash first; the text only when the server does not know it (a new one, or its cache was flushed).

@@ -1,19 +1,13 @@
 //! The scripts on a real server, held against the book of the protocol's model: random histories with repeats, late
 //! calls, a flushed script cache, lost data and restarts.
 
-#[path = "../ledger_model/book.rs"]
-mod book;
-#[path = "../ledger_model/breaks.rs"]
-mod breaks;
-mod server;
-
-use book::{Call, Caller, Count, Server, Verdict};
+use crate::book::{Call, Caller, Count, Server, Verdict};
+use crate::server::RedisServer;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use seckill::domain::{NodeId, SaleKey};
 use seckill::ledger::redis as ledger;
 use seckill::ledger::redis::{Chunk, Life, Movement, Rebuild, RedisBooks, RedisLink, RedisSettings, Reply};
-use server::RedisServer;
 
 const NODES: usize = 3;
 const TOTAL: Count = 40;

@@ -1,19 +1,14 @@
 //! The ledger's protocol, checked exhaustively in small instances: every order of every step, with every pair of faults.
 //!
-//! What is checked is the protocol of `lua/` and of the nodes around it, as plain Rust; `ledger_scripts` holds the
-//! scripts themselves against the same book. `SECKILL_MODEL=long cargo test --release --test ledger_model` looks at
-//! larger instances.
-
-mod book;
-mod breaks;
-mod explore;
-mod world;
+//! What is checked is the protocol of `lua/` and of the nodes around it, as plain Rust; `scripts` holds the scripts
+//! themselves against the same book. `SECKILL_MODEL=long cargo test --release --test ledger protocol` looks at larger
+//! instances.
 
 use std::time::Instant;
 
-use breaks::Break;
-use explore::explore;
-use world::{Faults, Instance, Property};
+use crate::breaks::Break;
+use crate::explore::explore;
+use crate::world::{Faults, Instance, Property};
 
 /// Each fault alone, by name.
 const FAULTS: [(&str, Faults); 7] = {
