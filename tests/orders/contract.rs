@@ -14,6 +14,9 @@ use seckill::orders::{Applied, Audit, Batch, Event, EventKind, SaleChange, Trans
 
 /// The functions of a store that the suite uses. An error of the store is a failed test: adapters unwrap.
 pub trait StoreUnderTest: Sized {
+    /// Whether the store is one of several nodes, and so keeps the limit of each buyer itself.
+    const IS_SHARED: bool;
+
     /// Makes a sale; `None` when the name is taken.
     fn create_sale(&mut self, key: &SaleKey, terms: &SaleTerms, total: Units) -> Option<Sale>;
     /// Changes a sale; `None` when more is sold than the new total.
@@ -37,8 +40,8 @@ pub trait StoreUnderTest: Sized {
 /// What a store says to a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// All of it is durable.
-    Committed(Vec<Applied>),
+    /// All of it is durable but these purchases, which their buyers' limits refuse.
+    Committed(Vec<Applied>, Vec<OrderId>),
     /// None of it is: these sales would be oversold.
     Oversold(Vec<SaleId>),
 }
@@ -91,7 +94,7 @@ pub fn history(acts_max: usize) -> impl Strategy<Value = Vec<Act>> {
 
 /// Plays the history on an empty store and on the model; they must agree after each act.
 pub fn play<S: StoreUnderTest>(mut store: S, history: &[Act]) {
-    let mut model = Model::default();
+    let mut model = Model { is_shared: S::IS_SHARED, ..Model::default() };
     for (number, total) in [(1, 12), (2, 30)] {
         let key = SaleKey::new("default", "c", &format!("sku-{number}")).unwrap();
         let sale = store.create_sale(&key, &terms(number), total).expect("the name is free");
@@ -104,8 +107,9 @@ pub fn play<S: StoreUnderTest>(mut store: S, history: &[Act]) {
             Act::Commit { placed, rejected, steps } => {
                 let batch = model.batch(placed, rejected, steps);
                 let mut answer = store.commit(&batch);
-                if let Answer::Oversold(sales) = &mut answer {
-                    sales.sort_unstable();
+                match &mut answer {
+                    Answer::Oversold(sales) => sales.sort_unstable(),
+                    Answer::Committed(_, refused) => refused.sort_unstable(),
                 }
                 assert_eq!(answer, model.commit(&batch));
             }
@@ -127,7 +131,7 @@ fn terms(seed: u32) -> SaleTerms {
         title: format!("title {seed}"),
         price: Cents(u64::from(seed)),
         currency: Currency::USD,
-        per_buyer_limit: seed,
+        per_buyer_limit: seed * 2,
         starts_at: EpochMs(i64::from(seed)),
         ends_at: EpochMs(i64::from(seed) * 1_000),
         pay_within_s: seed,
@@ -139,6 +143,7 @@ fn terms(seed: u32) -> SaleTerms {
 /// What the contract says about orders, without a database.
 #[derive(Default)]
 struct Model {
+    is_shared: bool,
     sales: Vec<Sale>,
     orders: BTreeMap<OrderId, Order>,
     /// What each committed batch tells, in no order within the batch.
@@ -195,12 +200,23 @@ impl Model {
 
     fn commit(&mut self, batch: &Batch) -> Answer {
         let mut orders = self.orders.clone();
-        let mut told: Vec<_> = batch.placed.iter().map(|order| (order.id, EventKind::Created)).collect();
-        for placed in &batch.placed {
+        let (mut told, mut refused) = (Vec::new(), Vec::new());
+        let mut placed: Vec<_> = batch.placed.iter().collect();
+        placed.sort_unstable_by_key(|order| order.id);
+        for placed in placed {
+            if self.is_shared && self.passes_limit(&orders, placed) {
+                refused.push(placed.id);
+                continue;
+            }
+            told.push((placed.id, EventKind::Created));
             orders.insert(placed.id, Order::persisted(placed.clone()));
         }
         for placed in &batch.rejected {
-            let order = Order { status: OrderStatus::Rejected, ..Order::persisted(placed.clone()) };
+            let mut order = Order { status: OrderStatus::Rejected, ..Order::persisted(placed.clone()) };
+            if self.is_shared {
+                // The key of an order that was never made is free for another node.
+                order.placed.idempotency_key = None;
+            }
             orders.insert(placed.id, order);
         }
         let mut applied = Vec::new();
@@ -238,7 +254,17 @@ impl Model {
         }
         self.orders = orders;
         self.told.push(told);
-        Answer::Committed(applied)
+        Answer::Committed(applied, refused)
+    }
+
+    /// Whether the purchase is one too many for its buyer.
+    fn passes_limit(&self, orders: &BTreeMap<OrderId, Order>, placed: &NewOrder) -> bool {
+        let of_buyer = orders.values().filter(|order| {
+            holds(order.status) && order.placed.sale == placed.sale && order.placed.buyer == placed.buyer
+        });
+        let held: Units = of_buyer.map(|order| order.placed.quantity).sum();
+        let sale = self.sales.iter().find(|sale| sale.id == placed.sale).expect("orders are of known sales");
+        held + placed.quantity > sale.terms.per_buyer_limit
     }
 
     fn change_sale(&mut self, change: &SaleChange) -> Option<Sale> {

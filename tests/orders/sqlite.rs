@@ -44,6 +44,8 @@ impl Embedded {
 }
 
 impl StoreUnderTest for Embedded {
+    const IS_SHARED: bool = false;
+
     fn create_sale(&mut self, key: &SaleKey, terms: &SaleTerms, total: Units) -> Option<Sale> {
         self.writer.create_sale(key, terms, total).unwrap()
     }
@@ -56,7 +58,7 @@ impl StoreUnderTest for Embedded {
         match self.writer.commit(batch).unwrap() {
             Receipt::Committed { applied, refused } => {
                 assert_eq!(refused, [], "an engine alone knows its buyers");
-                Answer::Committed(applied)
+                Answer::Committed(applied, Vec::new())
             }
             Receipt::Oversold(sales) => Answer::Oversold(sales),
             Receipt::Fenced => panic!("an engine alone has one life"),
@@ -157,7 +159,7 @@ fn a_batch_that_meets_a_locked_store_leaves_nothing_and_passes_later() {
     assert!(error.is_transient(), "{error}");
     assert_eq!(store.audit(sale).unwrap().durable_orders, 0, "readers go on while the store is locked");
     stranger.execute_batch("ROLLBACK").unwrap();
-    assert!(matches!(store.commit(&one_order(sale)), Answer::Committed(_)));
+    assert!(matches!(store.commit(&one_order(sale)), Answer::Committed(..)));
     assert_eq!(store.audit(sale).unwrap().held, 1);
 }
 

@@ -311,7 +311,7 @@ fn units_in_memory_that_the_store_does_not_have_are_refused_and_counted_anew() {
                 Settlement::Refused => {
                     assert_eq!(house.status(placed.order_id), Some(OrderStatus::Rejected));
                 }
-                Settlement::Unknown => panic!("the store has not failed"),
+                other => panic!("{other:?}"),
             },
             Err(Rejection::SoldOut) => {}
             other => panic!("{other:?}"),

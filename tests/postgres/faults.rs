@@ -16,6 +16,7 @@ const BOUND: Duration = Duration::from_secs(30);
 /// A node behind a proxy, with a sale, its two connections made, and a witness past the proxy.
 struct Scene {
     postgres: std::sync::Arc<Postgres>,
+    database: String,
     proxy: Proxy,
     node: Node,
     witness: Node,
@@ -32,7 +33,7 @@ impl Scene {
         let witness = Node::open(2, &url);
         let sale = node.sale("a", 100, 2);
         node.buy(sale, "first", None).unwrap();
-        Self { postgres, proxy, node, witness, sale }
+        Self { postgres, database, proxy, node, witness, sale }
     }
 
     fn batch(&self, buyers: &[&str]) -> Batch {
@@ -155,16 +156,13 @@ fn a_store_that_falls_silent_is_given_up_in_time_and_loses_nothing() {
 fn a_row_that_somebody_holds_delays_the_batch_and_nothing_else() {
     let mut scene = Scene::new();
     let batch = scene.batch(&["ann"]);
-    let url = scene.postgres.url_at(scene.postgres.address(), "");
-    assert!(url.ends_with('/'));
-    let database = scene.postgres.query("postgres", "SELECT datname FROM pg_stat_activity WHERE application_name = 'seckill node 2' ORDER BY backend_start DESC LIMIT 1");
     std::thread::scope(|scope| {
-        let postgres = &scene.postgres;
+        let (postgres, database) = (&scene.postgres, &scene.database);
         let hold = format!(
             "BEGIN; UPDATE seckill.sales SET paused = paused WHERE sale_id = {}; SELECT pg_sleep(2); COMMIT",
             scene.sale.0
         );
-        let held = scope.spawn(move || postgres.query(&database, &hold));
+        let held = scope.spawn(move || postgres.query(database, &hold));
         let deadline = Instant::now() + BOUND;
         while postgres.query("postgres", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
             == "0"

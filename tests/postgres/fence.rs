@@ -1,9 +1,10 @@
 //! Lives of nodes and epochs of sales.
 
 use seckill::domain::NodeId;
+use seckill::orders::postgres::PostgresSettings;
 use seckill::orders::{Batch, Receipt, StoreReader, StoreWriter};
 
-use crate::node::{Node, stored};
+use crate::node::{Node, settings, stored};
 use crate::server::Postgres;
 
 #[test]
@@ -43,13 +44,18 @@ fn a_second_engine_with_the_same_number_shuts_the_first_one_out() {
 fn ending_a_life_waits_for_the_batch_that_is_being_committed() {
     let postgres = Postgres::shared();
     let url = postgres.new_database();
-    let (mut one, two) = (Node::open(1, &url), Node::open(2, &url));
+    let patient = PostgresSettings { lock_wait_ms: 60_000, statement_wait_ms: 60_000, ..settings(&url) };
+    let open = |number| Node::open_with(number, &patient).unwrap();
+    let (mut one, two) = (open(1), open(2));
     let sale = one.sale("a", 10, 1);
     let database = url.rsplit('/').next().unwrap();
     std::thread::scope(|scope| {
         // Somebody holds the sale's row; the batch is in the middle of its transaction.
         let holder = scope.spawn(|| {
-            let hold = format!("BEGIN; UPDATE seckill.sales SET sold = sold WHERE sale_id = {}; SELECT pg_sleep(0.4); COMMIT", sale.0);
+            let hold = format!(
+                "BEGIN; UPDATE seckill.sales SET sold = sold WHERE sale_id = {}; SELECT pg_sleep(4); COMMIT",
+                sale.0
+            );
             postgres.query(database, &hold)
         });
         until_waiting(&postgres, "PgSleep");

@@ -43,8 +43,12 @@ impl Node {
     }
 
     pub fn try_open(number: u16, url: &str) -> Result<Self, StoreError> {
+        Self::open_with(number, &settings(url))
+    }
+
+    pub fn open_with(number: u16, settings: &PostgresSettings) -> Result<Self, StoreError> {
         let id = NodeId::new(number).unwrap();
-        let store = postgres::open(&settings(url), id, 1)?;
+        let store = postgres::open(settings, id, 1)?;
         let writer =
             store.writers.into_iter().next().map(Box::new).expect("as many writers as were asked for");
         let ticks = AtomicU64::new(OrderId::tick_at(NOW));

@@ -1,6 +1,5 @@
 //! What the tests need and the machine lacks: packages of the distribution.
 
-use std::path::Path;
 use std::process::Command;
 
 /// A program that tests start, where distributions put it, and the package that has it.
@@ -9,7 +8,11 @@ struct Needed {
     package: &'static str,
 }
 
-const NEEDED: [Needed; 1] = [Needed { program: "redis-server", package: "redis-server" }];
+const NEEDED: [Needed; 2] = [
+    Needed { program: "redis-server", package: "redis-server" },
+    // Its programs are kept by version, and not on the path.
+    Needed { program: "initdb", package: "postgresql" },
+];
 
 /// Installs what is missing. `false` when something is missing afterwards.
 pub fn install_missing() -> bool {
@@ -34,7 +37,9 @@ pub fn install_missing() -> bool {
 
 fn present(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
-        .any(|folder: std::path::PathBuf| Path::new(&folder).join(program).is_file())
+        .chain(versions.map(|version| version.path().join("bin")))
+        .any(|folder| folder.join(program).is_file())
 }

@@ -107,7 +107,7 @@ impl PgRegistry {
         let (node, seen): (i16, i64) = (rows::column(node.number()), rows::column(seen));
         self.fence(
             node,
-            "UPDATE nodes SET incarnation = greatest(incarnation, $2 + 1) WHERE node = $1 RETURNING incarnation",
+            "UPDATE nodes SET incarnation = greatest(incarnation, $2::bigint + 1) WHERE node = $1 RETURNING incarnation",
             &[&node, &seen],
         )
     }
@@ -152,7 +152,7 @@ impl PgRegistry {
         self.pool.run(async |session| {
             let raised = session
                 .row(
-                    "UPDATE sales SET epoch = greatest(epoch, $2 + 1) WHERE sale_id = $1 RETURNING epoch",
+                    "UPDATE sales SET epoch = greatest(epoch, $2::bigint + 1) WHERE sale_id = $1 RETURNING epoch",
                     &[&sale, &seen],
                 )
                 .await?;

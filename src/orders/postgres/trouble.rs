@@ -1,6 +1,7 @@
 //! What can go wrong between here and the server, and what it says about the statement.
 
 use tokio_postgres::error::{DbError, Severity, SqlState};
+use tokio_postgres::types::WrongType;
 
 use super::super::store::{Fault, StoreError};
 
@@ -11,7 +12,7 @@ pub enum Trouble {
     Refused(Box<DbError>),
     /// There was no answer: the statement may have been carried out, or may still be.
     Lost(String),
-    /// A row that this engine cannot have written.
+    /// A row or a column that this engine cannot have made.
     Damaged(String),
 }
 
@@ -35,6 +36,9 @@ impl From<tokio_postgres::Error> for Trouble {
                 Self::Refused(Box::new(answer.clone()))
             }
             Some(last_words) => Self::Lost(last_words.to_string()),
+            None if std::error::Error::source(&error).is_some_and(|cause| cause.is::<WrongType>()) => {
+                Self::Damaged(error.to_string())
+            }
             None => {
                 let cause =
                     std::error::Error::source(&error).map_or_else(String::new, |it| format!(": {it}"));
