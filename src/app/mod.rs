@@ -4,6 +4,7 @@
 //! Stop: not ready → edge drained → payments finished → writer finished, store closed → admin.
 
 mod demo;
+mod ledger_store;
 mod store;
 
 use std::fmt;

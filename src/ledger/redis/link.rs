@@ -209,5 +209,5 @@ fn sentinel(addresses: Vec<ConnectionInfo>, master: &str) -> Result<SentinelClie
     if tls {
         node = node.set_tls_mode(TlsMode::Secure);
     }
-    SentinelClient::build(addresses, master.to_owned(), Some(node), SentinelServerType::Master)
+    SentinelClient::build(addresses, master, Some(node), SentinelServerType::Master)
 }

@@ -41,6 +41,8 @@ pub struct LedgerView {
     pub epoch: u64,
     /// All units ever put on sale.
     pub total: Units,
+    /// Grows with every change of `total`.
+    pub revision: u64,
     /// Units of orders that hold some.
     pub sold: Units,
     /// Units of orders that were cancelled or have expired. Only grows.
@@ -169,7 +171,8 @@ impl PgRegistry {
         // One statement, one snapshot.
         let select = "SELECT epoch, total, sold, returned, \
                       ARRAY(SELECT node FROM settled WHERE sale_id = $1 ORDER BY node), \
-                      ARRAY(SELECT units FROM settled WHERE sale_id = $1 ORDER BY node) \
+                      ARRAY(SELECT units FROM settled WHERE sale_id = $1 ORDER BY node), \
+                      revision \
                       FROM sales WHERE sale_id = $1";
         self.pool.run(async |session| {
             let Some(row) = session.row(select, &[&sale]).await? else { return Ok(None) };
@@ -179,6 +182,7 @@ impl PgRegistry {
             Ok(Some(LedgerView {
                 epoch: row.try_get::<_, i64>(0)? as u64,
                 total: rows::whole(row.try_get(1)?)?,
+                revision: row.try_get::<_, i64>(6)? as u64,
                 sold: rows::whole(row.try_get(2)?)?,
                 returned: row.try_get::<_, i64>(3)? as u64,
                 settled: settled.map(|(node, units)| Ok((node_of(node)?, units as u64))).collect::<Result<
