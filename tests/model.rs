@@ -74,16 +74,18 @@ mod stock {
 
     #[test]
     fn nobody_hears_sold_out_while_a_unit_moves_between_shards() {
-        explore(|| {
-            // At every moment until the taker has its unit, one or two are on sale.
-            let stock = Arc::new(Stock::new(2, 0));
-            stock.add(1, 1);
+        explore_preempting(4, || {
+            // At every moment until the buyer has its unit, one or two are on sale. It looks into shard 1, then 0, and
+            // then gathers from 0 and 1: the unit moves there and back.
+            let stock = Arc::new(Stock::new(2, 1));
             let mover = on_thread(&stock, |stock| {
+                stock.add(1, 1);
+                let there = taken(stock, 0, 1);
                 stock.add(0, 1);
-                taken(stock, 1, 1)
+                there + taken(stock, 1, 1)
             });
-            assert_eq!(taken(&stock, 0, 1), 1);
-            assert_eq!((mover.join().unwrap(), stock.remaining()), (1, 0));
+            assert_eq!(taken(&stock, 1, 1), 1);
+            assert_eq!((mover.join().unwrap(), stock.remaining()), (2, 0));
         });
     }
 

@@ -27,6 +27,8 @@ pub struct Collector {
     cpu_ns: u64,
     starved_ns: u64,
     oddities: BTreeMap<String, u64>,
+    /// The last second in which a phase's requests of a path were answered.
+    last_ticks: BTreeMap<(u16, Path), u64>,
     series: Vec<Second>,
     open: BTreeMap<u64, (usize, Merged)>,
     workers: usize,
@@ -60,6 +62,7 @@ impl Collector {
             cpu_ns: 0,
             starved_ns: 0,
             oddities: BTreeMap::new(),
+            last_ticks: BTreeMap::new(),
             series: Vec::new(),
             open: BTreeMap::new(),
             workers: scenario.client.workers as usize,
@@ -120,6 +123,7 @@ impl Collector {
         self.progress.show(&second);
         self.series.push(second);
         for (key, cell) in &merged.cells {
+            self.last_ticks.insert((key.phase, key.path), tick);
             if self.measured[usize::from(key.phase)] {
                 self.logs.append(key.path, key.outcome, tick, &cell.response)?;
             }
@@ -165,26 +169,25 @@ impl Collector {
         phases: &[PhaseSummary],
     ) -> (BTreeMap<Path, PathSummary>, BTreeMap<String, BTreeMap<Path, PathSummary>>) {
         let all = phases.iter().enumerate().filter(|(_, phase)| phase.measured);
-        let together =
-            self.paths(&all.clone().map(|(index, phase)| (index, phase.duration_s)).collect::<Vec<_>>());
+        let together = self.paths(&all.clone().collect::<Vec<_>>());
         let alone = all
-            .map(|(index, phase)| (phase.name.clone(), self.paths(&[(index, phase.duration_s)])))
+            .map(|(index, phase)| (phase.name.clone(), self.paths(&[(index, phase)])))
             .filter(|(_, paths)| !paths.is_empty())
             .collect();
         (together, alone)
     }
 
-    fn paths(&self, phases: &[(usize, f64)]) -> BTreeMap<Path, PathSummary> {
+    fn paths(&self, phases: &[(usize, &PhaseSummary)]) -> BTreeMap<Path, PathSummary> {
         let mut summaries = BTreeMap::new();
         for path in Path::ALL {
             let mut all = Cell::default();
             let mut outcomes: BTreeMap<Outcome, Cell> = BTreeMap::new();
             let mut seconds = 0.0;
-            for (phase, duration_s) in phases {
+            for (index, phase) in phases {
                 let cells = self.totals.iter();
                 let mut used = false;
                 for (key, cell) in
-                    cells.filter(|(key, _)| key.path == *path && usize::from(key.phase) == *phase)
+                    cells.filter(|(key, _)| key.path == *path && usize::from(key.phase) == *index)
                 {
                     used = true;
                     let outcome = outcomes.entry(key.outcome).or_default();
@@ -193,7 +196,7 @@ impl Collector {
                         add(&mut into.service, &cell.service);
                     }
                 }
-                seconds += if used { *duration_s } else { 0.0 };
+                seconds += if used { self.seconds_taken(*index, phase, *path) } else { 0.0 };
             }
             if all.response.is_empty() {
                 continue;
@@ -208,6 +211,14 @@ impl Collector {
                 .insert(*path, PathSummary { all: latencies(&all, seconds), outcomes, errors, error_rate });
         }
         summaries
+    }
+
+    /// How long a phase's requests of a path took to be answered: its length, or longer if the engine fell behind.
+    fn seconds_taken(&self, index: usize, phase: &PhaseSummary, path: Path) -> f64 {
+        let last_tick = self.last_ticks.get(&(index as u16, path)).copied().unwrap_or(0);
+        let taken_s = last_tick as f64 - phase.start_s;
+        // The second of the last answer is known, not its fraction; a quick last answer is no overrun.
+        if taken_s > phase.duration_s + 1.0 { taken_s } else { phase.duration_s }
     }
 
     /// Judges the client itself.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::usl::Usl;
 
 /// Confirming runs before the search gives up on the rates that it found.
-const CONFIRMATIONS_MAX: usize = 4;
+const CONFIRMATIONS_MAX: usize = 6;
 
 /// What a step found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ pub fn search<E>(bounds: Bounds, mut probe: impl FnMut(f64, bool) -> Result<Step
             confirmed = Some(rate);
             break;
         }
-        good = Some(rate * (1.0 - bounds.precision.max(0.02)));
+        good = Some(rate * (1.0 - bounds.precision.clamp(0.02, 0.1)));
     }
     let above_missed = match confirmed {
         Some(rate) if rate * 1.1 <= bounds.to_per_s || bad.is_some() => {

@@ -104,7 +104,7 @@ pub struct PathSummary {
 pub struct Latencies {
     /// Requests.
     pub count: u64,
-    /// Per second of the phases that had any.
+    /// Per second of the phases that had any, or of the longer time that their answers took.
     pub rate_per_s: f64,
     /// From the due time.
     pub response: Percentiles,

@@ -28,13 +28,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 pub use health::{Lifecycle, Readiness};
 pub use probe::probe;
 pub use reload::{Reload, ReloadRefused};
-pub use sales::NO_END;
 pub use server::AdminServer;
 pub use settings::AdminSettings;
 
 use crate::admission::Admission;
 use crate::checkout::Checkout;
-use crate::domain::{EpochMs, NodeId};
+use crate::domain::{EpochMs, NodeId, SaleTerms};
 use crate::ledger::EmbeddedLedger;
 use crate::orders::OrderDesk;
 use crate::telemetry::{IntervalLog, Telemetry};
@@ -139,6 +138,6 @@ fn now() -> EpochMs {
 
 /// The time as text: UTC, with milliseconds. What RFC 3339 cannot write is shown as the nearest time that it can.
 fn rfc3339(time: EpochMs) -> String {
-    let (first, last) = (jiff::Timestamp::MIN.as_millisecond(), NO_END.0);
+    let (first, last) = (jiff::Timestamp::MIN.as_millisecond(), SaleTerms::NO_END.0);
     format!("{:.3}", jiff::Timestamp::from_millisecond(time.0.clamp(first, last)).unwrap_or_default())
 }

@@ -18,8 +18,6 @@ use crate::admission::LiveSale;
 use crate::domain::{Cents, Currency, EpochMs, FieldError, Rate, Sale, SaleKey, SalePhase, SaleTerms, Units};
 use crate::ledger::NewSale;
 
-/// The end of a sale that has none: the last whole second of the calendar that RFC 3339 can write in any time zone.
-pub const NO_END: EpochMs = EpochMs(253_402_207_200_000);
 /// Seconds to pay when the body does not say.
 const PAY_WITHIN_S: u32 = 900;
 
@@ -160,7 +158,7 @@ fn parse_new(tenant: &str, mut fields: Fields) -> Result<NewSale, Problem> {
         currency,
         per_buyer_limit: fields.number("per_buyer_limit")?.unwrap_or(1),
         starts_at: fields.time("starts_at")?.unwrap_or(now()),
-        ends_at: fields.time("ends_at")?.unwrap_or(NO_END),
+        ends_at: fields.time("ends_at")?.unwrap_or(SaleTerms::NO_END),
         pay_within_s: fields.number("pay_within_s")?.unwrap_or(PAY_WITHIN_S),
         rate: None,
         paused: fields.flag("paused")?.unwrap_or(false),
@@ -244,7 +242,7 @@ impl Change {
         set("stock", self.stock, total)?;
         set("starts_at", self.starts_at, &mut terms.starts_at)?;
         match self.ends_at {
-            Given::Null => terms.ends_at = NO_END,
+            Given::Null => terms.ends_at = SaleTerms::NO_END,
             given => set("ends_at", given, &mut terms.ends_at)?,
         }
         terms.rate = changed_rate(terms.rate, self.rate_per_s, self.burst)?;
@@ -303,7 +301,7 @@ impl ControlPlane {
             "stock": sale.total,
             "per_buyer_limit": per_buyer_limit,
             "starts_at": rfc3339(*starts_at),
-            "ends_at": (*ends_at < NO_END).then(|| rfc3339(*ends_at)),
+            "ends_at": (*ends_at < SaleTerms::NO_END).then(|| rfc3339(*ends_at)),
             "pay_within_s": sale.terms.pay_within_s,
             "rate_per_s": sale.terms.rate.map(|rate| rate.per_s),
             "burst": sale.terms.rate.map(|rate| rate.burst),
@@ -338,7 +336,7 @@ mod tests {
     fn a_new_sale_needs_four_fields() {
         let parse = |text: &str| parse_new("default", Fields::parse(text.as_bytes()).unwrap());
         let new = parse(r#"{"campaign":"c","sku":"s","price_cents":5,"stock":7}"#).unwrap();
-        assert_eq!((new.stock, new.terms.price, new.terms.ends_at), (7, Cents(5), NO_END));
+        assert_eq!((new.stock, new.terms.price, new.terms.ends_at), (7, Cents(5), SaleTerms::NO_END));
         assert_eq!((new.terms.title.as_str(), new.terms.per_buyer_limit, new.terms.rate), ("s", 1, None));
         for missing in ["campaign", "sku", "price_cents", "stock"] {
             let mut body = json!({"campaign": "c", "sku": "s", "price_cents": 5, "stock": 7});
@@ -350,6 +348,6 @@ mod tests {
 
     #[test]
     fn no_end_can_be_written() {
-        assert_eq!(rfc3339(NO_END), "9999-12-30T22:00:00.000Z");
+        assert_eq!(rfc3339(SaleTerms::NO_END), "9999-12-30T22:00:00.000Z");
     }
 }

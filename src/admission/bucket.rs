@@ -21,7 +21,14 @@ pub struct Pace {
 impl Pace {
     /// The pace of `rate`; a rate of zero counts as one a second.
     pub fn of(rate: Rate) -> Self {
+        Self::in_steps(rate, 1)
+    }
+
+    /// The pace of `rate` for a clock that counts in steps of `step_ns`: the time from one admission to the next is
+    /// rounded down to whole steps, at least one.
+    pub fn in_steps(rate: Rate, step_ns: u64) -> Self {
         let interval_ns = Nanos::SECOND.0 / u64::from(rate.per_s.max(1));
+        let interval_ns = (interval_ns / step_ns).max(1) * step_ns;
         Self { interval_ns, tolerance_ns: interval_ns * u64::from(rate.burst.max(1)) }
     }
 

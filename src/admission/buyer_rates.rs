@@ -1,12 +1,13 @@
 //! How fast each buyer may click, in a table of fixed size.
 //!
-//! The table is an array of 64-byte rows of eight words; a buyer's hash names the row, and a 24-bit tag in the word
-//! tells the buyers of a row apart. The word's other 40 bits are the buyer's token bucket: the moment, in milliseconds,
-//! at which it is full again (see [`Pace`]). A bucket that is full is no bucket: its word is free for anyone.
+//! The table is an array of 64-byte rows of eight words; a buyer's hash names the row, and a 20-bit tag in the word
+//! tells the buyers of a row apart. The word's other 44 bits are the buyer's token bucket: the moment, in ticks of
+//! 16.4 µs, at which it is full again (see [`Pace`]). A bucket that is full is no bucket: its word is free for anyone.
+//! Time and pace are rounded down to whole ticks, so that no rounding takes a click from a buyer.
 //!
 //! A flood of invented buyers cannot grow the table. When all eight words of a row are in use, the bucket that is
 //! nearest to full is forgotten: a flood can forgive some clicks of a buyer in the same row, and can never refuse one.
-//! Two buyers share a bucket when row and tag are equal, about once in 2 million pairs of active buyers a row.
+//! Two buyers share a bucket when row and tag are equal, about once in a million pairs of active buyers a row.
 //!
 //! # Protocol of the atomics
 //!
@@ -20,9 +21,9 @@ use super::sync::{AtomicU64, Ordering};
 use crate::domain::{Nanos, Rate};
 
 const WAYS: usize = 8;
-const TIME_BITS: u32 = 40;
+const TIME_BITS: u32 = 44;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
-const NANOS_A_MS: u64 = 1_000_000;
+const TICK_NS: u64 = 1 << 14;
 
 /// The click rates of all buyers on this node.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl BuyerRates {
         let row = |_| CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0)));
         Self {
             rate,
-            pace: Pace::of(rate),
+            pace: Pace::in_steps(rate, TICK_NS),
             rows: (0..rows).map(row).collect(),
             hasher: ahash::RandomState::new(),
         }
@@ -66,11 +67,12 @@ impl BuyerRates {
         let row = &self.rows[hash as usize & (self.rows.len() - 1)];
         // A tag of zero would make an empty word look like a buyer's.
         let tag = (hash >> TIME_BITS).max(1) << TIME_BITS;
+        let now = Nanos(now.0 / TICK_NS * TICK_NS);
         loop {
             let (slot, word) = Self::slot_of(row, tag, now);
             let full_at = if word & !TIME_MASK == tag { word & TIME_MASK } else { 0 };
-            let next = self.pace.admit(Nanos(full_at * NANOS_A_MS), now)?;
-            let next_word = tag | (next.ceil_ms() & TIME_MASK);
+            let next = self.pace.admit(Nanos(full_at * TICK_NS), now)?;
+            let next_word = tag | ((next.0 / TICK_NS) & TIME_MASK);
             if slot.compare_exchange(word, next_word, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 return Ok(());
             }
@@ -89,13 +91,15 @@ impl BuyerRates {
                 victim = (slot, word);
             }
         }
-        debug_assert!(now.0 / NANOS_A_MS <= TIME_MASK, "a process lives less than 34 years");
+        debug_assert!(now.0 / TICK_NS <= TIME_MASK, "a process lives less than 9 years");
         victim
     }
 }
 
 #[cfg(all(test, not(feature = "model")))]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const RATE: Rate = Rate { per_s: 10, burst: 2 };
@@ -103,13 +107,15 @@ mod tests {
     #[test]
     fn each_buyer_has_a_bucket_of_its_own() {
         let rates = BuyerRates::new(RATE, 1024);
-        let now = Nanos(5 * NANOS_A_MS);
+        let at = |ms: u64| Nanos(ms * 1_000_000);
+        let now = at(5);
         for buyer in ["ann", "bob"] {
             assert_eq!(rates.take(buyer, now), Ok(()));
             assert_eq!(rates.take(buyer, now), Ok(()));
-            assert_eq!(rates.take(buyer, now), Err(Nanos(100 * NANOS_A_MS)));
+            let wait = rates.take(buyer, now).unwrap_err();
+            assert!(wait > at(99) && wait <= at(100), "{wait:?}");
         }
-        assert_eq!(rates.take("ann", Nanos(105 * NANOS_A_MS)), Ok(()));
+        assert_eq!(rates.take("ann", at(105)), Ok(()));
     }
 
     #[test]
@@ -121,6 +127,17 @@ mod tests {
         }
         assert_eq!(rates.take("honest", Nanos(100_000)), Ok(()));
         assert_eq!(rates.memory_bytes(), before);
+    }
+
+    proptest! {
+        #[test]
+        fn a_quiet_buyer_has_the_whole_burst_at_once_and_no_more(
+            per_s in 1u32..1_000_000, burst in 1u32..500, now in 0u64..1 << 50,
+        ) {
+            let rates = BuyerRates::new(Rate { per_s, burst }, 64);
+            let admitted = (0..burst + 1).filter(|_| rates.take("ann", Nanos(now)).is_ok()).count();
+            prop_assert_eq!(admitted, burst as usize);
+        }
     }
 
     #[test]

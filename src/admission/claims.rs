@@ -69,11 +69,25 @@ struct Claim {
 #[derive(Debug, Default)]
 struct BuyerClaims(SmallVec<[Claim; 1]>);
 
+/// Parts of the map with a lock each, a power of two. A part that grows holds its lock while it moves its buyers: with
+/// many parts each moves few, and those who wait for it are few. 128 bytes each.
+const MAP_PARTS: usize = 64;
+
 /// All claims of one sale.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Claims {
     buyers: DashMap<Box<str>, BuyerClaims, ahash::RandomState>,
     looks: SchedulePoint,
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        let hasher = ahash::RandomState::new();
+        Self {
+            buyers: DashMap::with_hasher_and_shard_amount(hasher, MAP_PARTS),
+            looks: SchedulePoint::default(),
+        }
+    }
 }
 
 impl Claims {

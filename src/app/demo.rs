@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::admin::NO_END;
 use crate::domain::{Cents, Currency, EpochMs, SaleKey, SaleTerms};
 use crate::ledger::{EmbeddedLedger, NewSale, SaleError};
 
@@ -22,7 +21,7 @@ pub async fn open(ledger: &EmbeddedLedger) -> Result<(), SaleError> {
             currency: Currency::USD,
             per_buyer_limit: 1,
             starts_at: EpochMs(since_epoch.as_millis() as i64),
-            ends_at: NO_END,
+            ends_at: SaleTerms::NO_END,
             pay_within_s: 900,
             rate: None,
             paused: false,

@@ -32,7 +32,7 @@ use crate::config::{AdmissionSettings, Config, ConfigSource, ReloadError, Reload
 use crate::domain::{NodeId, OrderId};
 use crate::edge::{Clock, DataPlane, Edge};
 use crate::ledger::EmbeddedLedger;
-use crate::orders::{Deadlines, OrderDesk, OrderWriter, Recovered, StoreError, WriterWatch};
+use crate::orders::{Deadlines, Follower, OrderDesk, OrderWriter, Recovered, StoreError, WriterWatch};
 use crate::telemetry::{IntervalLog, LogControl, Telemetry};
 
 /// Threads of the control plane: admin, checkout, expiry, recovery.
@@ -132,8 +132,13 @@ impl Engine {
         admission.board().publish_all(recovered.sales);
 
         let (step_sender, steps) = flume::bounded(settings.store.steps_max);
-        let desk =
-            OrderDesk::new(Arc::clone(&admission), step_sender, reader, Arc::clone(&deadlines), stores.len());
+        let desk = OrderDesk::new(
+            Arc::clone(&admission),
+            step_sender,
+            Arc::clone(&reader),
+            Arc::clone(&deadlines),
+            stores.len(),
+        );
         let counting = Arc::default();
         let writers = WriterThreads::start(stores.into_iter().map(|store| OrderWriter {
             store,
@@ -146,6 +151,9 @@ impl Engine {
             settings: settings.store.clone(),
             watch: WriterFigures(Arc::clone(&telemetry)),
         }))?;
+        if !settings.postgres.url.is_empty() {
+            store::follow(control, Follower::new(Arc::clone(&admission), reader, node, recovered.last_event));
+        }
         // The writers' own ends are the last ones: when they are gone, nobody takes work any more.
         drop((arrivals, steps));
         let ledger = Arc::new(EmbeddedLedger::new(

@@ -2,14 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::{ServeError, start_error};
 use crate::config::Settings;
 use crate::domain::NodeId;
 use crate::orders::{
-    Fault, OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, postgres, sqlite,
+    Fault, Follower, OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, postgres, sqlite,
 };
 
 /// The order store of the configuration: the writing halves, one a thread, and the reading half.
@@ -24,6 +26,34 @@ pub(super) fn open(settings: &Settings, node: NodeId) -> Result<Halves, StoreErr
     let store = postgres::open(&settings.postgres, node, settings.store.writers)?;
     let boxed = store.writers.into_iter().map(|writer| Box::new(writer) as Box<dyn StoreWriter>);
     Ok((boxed.collect(), Arc::new(store.reader)))
+}
+
+/// How often this node looks for what other nodes did.
+const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+
+/// Keeps this node's memory up with what other nodes do in a shared store, as long as the runtime lives.
+pub(super) fn follow(control: &Runtime, mut follower: Follower) {
+    control.spawn(async move {
+        loop {
+            let looked = tokio::task::spawn_blocking(move || {
+                // Page after page, until nothing is new.
+                let outcome = loop {
+                    match follower.catch_up() {
+                        Ok(0) => break Ok(()),
+                        Ok(_) => {}
+                        Err(error) => break Err(error),
+                    }
+                };
+                (follower, outcome)
+            });
+            let Ok((looked, outcome)) = looked.await else { return };
+            follower = looked;
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "what other nodes do is not known at the moment");
+            }
+            tokio::time::sleep(FOLLOW_EVERY).await;
+        }
+    });
 }
 
 /// The writers, each on a thread of its own.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::time::EpochMs;
 
@@ -122,9 +123,9 @@ impl<'a> BuyerName<'a> {
     }
 }
 
-/// A buyer, as the gateway or the token names it.
+/// A buyer, as the gateway or the token names it. Shared text: an order on its way to the store is cloned once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BuyerId(Box<str>);
+pub struct BuyerId(Arc<str>);
 
 impl BuyerId {
     /// Takes the name if it keeps the rule of [`BuyerName`].
@@ -177,7 +178,7 @@ impl<'a> KeyName<'a> {
 
 /// What a client calls one attempt to buy, so that a repeat is not a second purchase.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct IdempotencyKey(Box<str>);
+pub struct IdempotencyKey(Arc<str>);
 
 impl IdempotencyKey {
     /// Takes the key if it keeps the rule of [`KeyName`].

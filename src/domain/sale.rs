@@ -101,6 +101,9 @@ impl Default for SaleLimits {
 }
 
 impl SaleTerms {
+    /// The end of a sale that has none: the last moment that RFC 3339 can write in every time zone.
+    pub const NO_END: EpochMs = EpochMs(253_402_207_200_000);
+
     /// The phase at `now`. The window is looked at before the pause: an ended sale is ended, paused or not.
     pub fn phase(&self, now: EpochMs) -> SalePhase {
         if now >= self.ends_at {

@@ -22,10 +22,10 @@ use crate::telemetry::{Outcome, Path};
 pub struct PurchaseBody {
     /// Units asked for. No body, or none in it, asks for one.
     #[serde(default = "one")]
-    quantity: u64,
+    quantity: i128,
 }
 
-fn one() -> u64 {
+fn one() -> i128 {
     1
 }
 
@@ -41,9 +41,9 @@ impl PurchaseBody {
         json_object(body).map_err(|error| format!("The body must be empty or {{\"quantity\":n}}: {error}."))
     }
 
-    /// Units asked for. A number that no stock has is as good as the largest.
+    /// Units asked for. A number that no stock has is as good as the largest, and less than none is as bad as none.
     fn quantity(&self) -> Units {
-        Units::try_from(self.quantity).unwrap_or(Units::MAX)
+        self.quantity.clamp(0, Units::MAX.into()) as Units
     }
 }
 
@@ -258,13 +258,13 @@ mod tests {
             (r#"{"quantity":3}"#, 3),
             (" {\"quantity\" : 0}\n", 0),
             (r#"{"quantity":18446744073709551615}"#, Units::MAX),
+            (r#"{"quantity":-1}"#, 0),
         ] {
             assert_eq!(PurchaseBody::parse(body.as_bytes()).unwrap().quantity(), quantity, "{body}");
         }
         let bad = [
             "x",
             "[1]",
-            r#"{"quantity":-1}"#,
             r#"{"quantity":1.5}"#,
             r#"{"quantity":"1"}"#,
             r#"{"qty":1}"#,

@@ -11,7 +11,7 @@ use super::reply::{Field, Reply};
 use super::request::Request;
 use super::settings::SaleStateSettings;
 use crate::admission::LiveSale;
-use crate::domain::{EpochMs, FieldError, SalePhase};
+use crate::domain::{EpochMs, FieldError, SalePhase, SaleTerms};
 use crate::telemetry::Outcome;
 
 /// The fields that a sale's state may have, in the order in which they are written.
@@ -112,6 +112,7 @@ fn state_object(sale: &LiveSale, now: EpochMs, shown: Shown) -> Vec<u8> {
             "price_cents" => object.number(name, terms.price.0),
             "currency" => object.text(name, terms.currency.as_str()),
             "starts_at" => object.time(name, terms.starts_at),
+            "ends_at" if terms.ends_at >= SaleTerms::NO_END => object.null(name),
             "ends_at" => object.time(name, terms.ends_at),
             "server_time" => object.time(name, now),
             _ => object.number(name, remaining),

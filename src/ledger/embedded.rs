@@ -121,9 +121,11 @@ impl EmbeddedLedger {
         let shrink_by = audit.total.saturating_sub(total);
         let withdrawn = match shrink_by {
             0 => None,
-            units => {
-                Some(stock.take(0, units).ok_or(SaleError::StockInUse(audit.total - stock.remaining()))?)
-            }
+            units => Some(
+                stock
+                    .take(0, units)
+                    .ok_or(SaleError::StockInUse(audit.total.saturating_sub(stock.remaining())))?,
+            ),
         };
         let changed = self.desk.change_sale(SaleChange { sale: live.id, terms, total }).await?;
         let sale = changed.ok_or(SaleError::StockInUse(audit.sold_by_guard))?;

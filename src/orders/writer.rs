@@ -41,7 +41,7 @@ impl Default for WriterSettings {
         Self {
             queue_orders_max: 65_536,
             writers: 2,
-            batch_orders_max: 4_096,
+            batch_orders_max: 8_192,
             steps_max: 16_384,
             retry_pause_ms_max: 250,
         }
@@ -200,6 +200,7 @@ impl<W: WriterWatch> OrderWriter<W> {
     fn gather(&self, first: Option<Arrival>) -> Round {
         let mut round = Round::default();
         let limit = self.settings.batch_orders_max.max(1);
+        round.purchases.reserve(self.arrivals.len().min(limit));
         for arrival in first.into_iter().chain(self.arrivals.try_iter()) {
             if let Arrival::Purchase(order) = arrival {
                 round.purchases.push(order);

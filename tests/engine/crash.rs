@@ -230,7 +230,8 @@ fn a_full_disk_acknowledges_no_sale_that_it_did_not_keep() {
     let launch = Launch::new(&[]);
     let mut engine = launch.clone().with_file_kib_max(FULL_DISK_KIB).start();
     let mut made = Vec::new();
-    for number in 0.. {
+    // Far more than fit.
+    for number in 0..5_000 {
         let sku = format!("sku-{number}");
         match engine.try_sale(&sku, 1, "") {
             Some(answer) if answer.status == 201 => made.push(sku),

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use seckill::admission::{
     Accepted, Admission, Intake, LiveSale, Moment, OrderIds, Purchase, Queue, Settlement, Ticket,
 };
-use seckill::domain::{BuyerName, EpochMs, Nanos, NodeId, OrderId, Rejection, SaleId, Units};
+use seckill::domain::{BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, Rejection, SaleId, Units};
 use seckill::orders::postgres::{self, PgReader, PgRegistry, PostgresSettings};
 use seckill::orders::{
-    Deadlines, OrderDesk, OrderWriter, StockNotice, StoreReader, StoreWriter, WriterSettings, WriterWatch,
+    Applied, Deadlines, Follower, OrderDesk, OrderWriter, StockNotice, StoreReader, StoreWriter, Transition,
+    WriterSettings, WriterWatch,
 };
 
 use crate::node::{NOW, key, settings, terms};
@@ -186,6 +187,34 @@ fn a_buyer_of_another_node_hears_of_the_order_made_there() {
     let sale = two.admission.board().sales().by_id(two.sale).cloned().unwrap();
     assert_eq!(sale.remaining(), 10, "the unit is on sale again");
     assert_eq!(two.buy("ann").unwrap_err(), already, "and the next click is answered from memory");
+    one.stop();
+    two.stop();
+}
+
+#[test]
+fn a_node_that_follows_the_others_knows_their_buyers_and_when_they_are_free_again() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let (one, two) = (Engine::open(1, &url, 10, false), Engine::open(2, &url, 10, false));
+    let reader = Arc::clone(&two.reader) as Arc<dyn StoreReader>;
+    let mut follower = Follower::new(Arc::clone(&two.admission), reader, NodeId::new(2).unwrap(), 0);
+    let (first, ticket) = one.buy("ann").unwrap();
+    assert_eq!(settled(&ticket), Settlement::Durable);
+    let (own, ticket) = two.buy("bob").unwrap();
+    assert_eq!(settled(&ticket), Settlement::Durable);
+    assert_eq!(follower.catch_up().unwrap(), 2);
+    assert_eq!(two.buy("ann").unwrap_err(), Rejection::AlreadyPurchased { order_id: first });
+    // Both are given up at the other node.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for order in [first, own] {
+        let cancel = Transition { order, action: OrderAction::Cancel, at: NOW, payment_method: None };
+        assert!(matches!(runtime.block_on(one.desk.apply(cancel)).unwrap(), Applied::Done(_)));
+    }
+    assert!(matches!(two.buy("bob"), Err(Rejection::AlreadyPurchased { .. })), "not known yet");
+    assert_eq!(follower.catch_up().unwrap(), 2);
+    for buyer in ["ann", "bob"] {
+        assert_eq!(settled(&two.buy(buyer).unwrap().1), Settlement::Durable);
+    }
     one.stop();
     two.stop();
 }

@@ -22,9 +22,9 @@ pub fn settings(url: &str) -> PostgresSettings {
         url: url.into(),
         readers: 2,
         acquire_wait_ms: 300,
-        connect_wait_ms: 1_000,
-        lock_wait_ms: 500,
-        statement_wait_ms: 1_500,
+        connect_wait_ms: 3_000,
+        lock_wait_ms: 800,
+        statement_wait_ms: 3_000,
     }
 }
 

@@ -8,17 +8,23 @@ struct Needed {
     package: &'static str,
 }
 
-const NEEDED: [Needed; 2] = [
+const NEEDED: [Needed; 4] = [
     Needed { program: "redis-server", package: "redis-server" },
     // Its programs are kept by version, and not on the path.
     Needed { program: "initdb", package: "postgresql" },
+    // The load tester's files are read back by other people's implementations.
+    Needed { program: "python3", package: "python3" },
+    Needed { program: "pip3", package: "python3-pip" },
 ];
 
-/// Installs what is missing. `false` when something is missing afterwards.
-pub fn install_missing() -> bool {
+/// Installs what is missing.
+///
+/// # Errors
+/// Something is missing afterwards.
+pub fn install_missing() -> Result<(), String> {
     let missing: Vec<_> = NEEDED.iter().filter(|needed| !present(needed.program)).collect();
     if missing.is_empty() {
-        return true;
+        return Ok(());
     }
     let packages: Vec<_> = missing.iter().map(|needed| needed.package).collect();
     eprintln!("xtask: installing {}", packages.join(" "));
@@ -29,10 +35,9 @@ pub fn install_missing() -> bool {
     install.extend(&packages);
     let installed = apt(&["update", "-qq"]).and_then(|_| apt(&install)).is_ok_and(|status| status.success());
     if !installed || missing.iter().any(|needed| !present(needed.program)) {
-        eprintln!("xtask: could not install {}; install them and try again", packages.join(" "));
-        return false;
+        return Err(format!("could not install {}; install them and try again", packages.join(" ")));
     }
-    true
+    Ok(())
 }
 
 fn present(program: &str) -> bool {

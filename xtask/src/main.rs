@@ -1,39 +1,37 @@
-//! The project's own commands. `cargo xtask test` runs every test of the workspace.
+//! The project's own commands, one file each.
 
+mod cargo;
+mod crash;
+mod flamegraph;
 mod install;
+mod perf;
+mod test;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask test";
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  test                        run every test of the workspace
+  crash [--cycles N]          kill the engine N times under load (default 100) and compare it with what clients were
+        [--seed S]            told; the seed of a run repeats its moments
+  perf [NAME]                 run the side-by-side comparisons, or one of them
+  flamegraph NAME             draw where the time of a path goes";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.first().map(String::as_str) {
-        Some("test") if !install::install_missing() => ExitCode::FAILURE,
-        Some("test") => run_all(&[&["test", "--workspace", "--locked"]]),
-        _ => {
-            eprintln!("{USAGE}");
-            ExitCode::from(2)
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["test"] => test::run(),
+        ["crash", options @ ..] => crash::run(options),
+        ["perf", ..] => return perf::main(&args[1..]),
+        ["flamegraph", ..] => return flamegraph::main(&args[1..]),
+        _ => Err(USAGE.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::FAILURE
         }
     }
-}
-
-/// Runs cargo once per argument list; stops at the first that fails.
-fn run_all(steps: &[&[&str]]) -> ExitCode {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    for step in steps {
-        eprintln!("xtask: cargo {}", step.join(" "));
-        match Command::new(&cargo).args(*step).status() {
-            Ok(status) if status.success() => {}
-            Ok(status) => {
-                eprintln!("xtask: cargo {} failed: {status}", step.join(" "));
-                return ExitCode::FAILURE;
-            }
-            Err(error) => {
-                eprintln!("xtask: cargo could not be started: {error}");
-                return ExitCode::FAILURE;
-            }
-        }
-    }
-    ExitCode::SUCCESS
 }

@@ -69,7 +69,7 @@ const TIP = el('div', { class: 'tip' });
 document.body.append(TIP);
 
 // series: {name, points: [[x, y]], colour, dash?, area?, hidden?}. options: x, y (axis kinds), xLabel, yLabel, xText, yText,
-// height, bands: [{from, to, name}], rules: [{y, name}], stacked.
+// height, gap (in x), bands: [{from, to, name}], rules: [{y, name}], stacked.
 function chart(series, options) {
   const card = el('div', { class: 'card' });
   const legend = el('div', { class: 'legend' });
@@ -131,8 +131,12 @@ function chart(series, options) {
         root.append(svg('polygon', { points: [...over, ...under].join(' '), fill: line.colour, 'fill-opacity': .82 }));
         return;
       }
-      const path = line.points.map(([at, v]) => `${px(at).toFixed(1)},${py(v).toFixed(1)}`).join(' ');
-      if (!line.dots) root.append(svg('polyline', { points: path, fill: 'none', stroke: line.colour, 'stroke-width': line.dash ? 1.6 : 2.1,
+      // Across a gap nothing is known, so nothing is drawn.
+      const path = line.points.map(([at, v], i) => {
+        const starts = i === 0 || (options.gap && at - line.points[i - 1][0] > options.gap);
+        return `${starts ? 'M' : 'L'}${px(at).toFixed(1)},${py(v).toFixed(1)}`;
+      }).join('');
+      if (!line.dots) root.append(svg('path', { d: path, fill: 'none', stroke: line.colour, 'stroke-width': line.dash ? 1.6 : 2.1,
         'stroke-dasharray': line.dash ? '5 4' : 'none', 'stroke-linejoin': 'round' }));
       if (line.dots || line.points.length === 1) for (const [at, v] of line.points)
         root.append(svg('circle', { cx: px(at), cy: py(v), r: 4.5, fill: line.colour }));
@@ -176,7 +180,7 @@ function environmentCard(environment) {
     ['command', environment.command], ['machine', `${environment.cpu}, ${environment.cores} cores, ${count(environment.memory_mib)} MiB`],
     ['system', environment.kernel], ['load average at start', environment.load_average], ['commit', environment.commit || '–'],
     ['targets', environment.targets.join(', ')],
-    ['clock skew', environment.clock_skew_ms == null ? 'not known' : environment.clock_skew_ms + ' ms'], ['tester', environment.tester],
+    ['tester', environment.tester], ...environment.clock_skew_ms == null ? [] : [['server clock ahead by', environment.clock_skew_ms + ' ms']],
   ];
   const width = Math.max(...lines.map(([name]) => name.length));
   return el('div', { class: 'card' }, el('pre', {}, lines.map(([name, value]) => name.padEnd(width + 3) + value).join('\n')));

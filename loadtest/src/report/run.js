@@ -58,7 +58,7 @@ if (S.published.length) section('Beside the published run', 'Published figures a
 
 const BANDS = S.phases.map(p => ({ from: p.start_s, to: p.start_s + p.duration_s, name: p.measured || p.model === 'rest' ? p.name : p.name + ' (not counted)' }));
 const second = t => `${t} s`;
-const time = { x: 'span', xLabel: 'seconds', bands: BANDS, xTip: second };
+const time = { x: 'span', xLabel: 'seconds', bands: BANDS, xTip: second, gap: 1.5 };
 const middle = s => s.t - 0.5;
 // The last second may be a fraction of one: its rates would look like a fall.
 const SERIES = S.series.filter(s => middle(s) <= S.duration_s);
@@ -69,11 +69,12 @@ section('Rate', 'Requests written and answers read in each second, phases as ban
   { name: 'in flight at the end of the second', points: SERIES.map(s => [middle(s), s.in_flight]), colour: colour(5), dash: true },
 ], { ...time, y: 'linear', yLabel: 'per second' }));
 
-section('Latency over time', 'By the second in which the answer came; logarithmic.', chart(PATHS.flatMap((path, i) => {
+section('Latency over time', 'By the second in which the answer came; logarithmic.', chart(PATHS.flatMap(path => {
+  const quiet = path === 'cancel' || path === 'lookup';
   const of = key => SERIES.filter(s => s.paths[path]).map(s => [middle(s), s.paths[path][key] / 1000]);
   return [
-    { name: `${path} P99`, points: of('p99_us'), colour: pathColour(path), hidden: i > 2 },
-    { name: `${path} P50`, points: of('p50_us'), colour: pathColour(path), dash: true, hidden: i > 2 },
+    { name: `${path} P99`, points: of('p99_us'), colour: pathColour(path), hidden: quiet },
+    { name: `${path} P50`, points: of('p50_us'), colour: pathColour(path), dash: true, hidden: quiet },
     { name: `${path} max`, points: of('max_us'), colour: colour(5), hidden: true },
   ];
 }), { ...time, y: 'log', yLabel: 'ms', yTip: v => ms(v) + ' ms' }));

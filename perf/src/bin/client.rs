@@ -51,6 +51,9 @@ struct Args {
     /// Send one request, write its answer to this file, and end.
     #[arg(long)]
     capture: Option<PathBuf>,
+    /// Pay for every unit that is won, on the same connection.
+    #[arg(long)]
+    pay: bool,
     /// Open the connections, send one request on each, show the server's memory a connection, and end.
     #[arg(long)]
     idle: bool,
@@ -72,6 +75,17 @@ impl RequestText {
         Self { bytes, buyer_at: head.len() }
     }
 
+    /// Asks to pay for the order.
+    fn checkout(buyer: u64, order_id: &str) -> Vec<u8> {
+        let body = "{\"payment_method\":\"card\"}";
+        format!(
+            "POST /orders/{order_id}/checkout HTTP/1.1\r\nHost: perf\r\nX-User-ID: buyer-{buyer:0BUYER_DIGITS$}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    }
+
     fn of_buyer(&mut self, mut number: u64) -> &[u8] {
         let digits = &mut self.bytes[self.buyer_at..self.buyer_at + BUYER_DIGITS];
         for digit in digits.iter_mut().rev() {
@@ -88,6 +102,7 @@ struct Connection {
     read: Vec<u8>,
     sent_at: Instant,
     answers: u64,
+    buyer: u64,
 }
 
 /// The status and the whole length of an answer, once its head is there.
@@ -101,6 +116,19 @@ fn frame(bytes: &[u8]) -> Option<(u16, usize)> {
         memmem::find(head, b"content-length: ").or_else(|| memmem::find(head, b"Content-Length: "));
     let length = length_at.map_or(0, |at| number(&head[at + 16..]));
     Some((number(head.get(9..12)?) as u16, head_end + length))
+}
+
+/// The order's number in an answer.
+fn order_id(answer: &[u8]) -> Option<String> {
+    const FIELD: &[u8] = b"\"order_id\":\"";
+    let rest = &answer[memmem::find(answer, FIELD)? + FIELD.len()..];
+    let id = &rest[..memmem::find(rest, b"\"")?];
+    String::from_utf8(id.to_vec()).ok()
+}
+
+/// From a microsecond to a minute, in nanoseconds.
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("the bounds are in order")
 }
 
 struct Client {
@@ -177,6 +205,11 @@ impl Client {
         if self.reconnects > 0 {
             print("client.new_connections", self.reconnects as f64 / took, "1/s");
         }
+        let mut all = histogram();
+        for latency in self.latency_ns.values() {
+            all.add(latency).expect("both have the same bounds");
+        }
+        print("client.p99", all.value_at_quantile(0.99) as f64 / 1e3, "us");
         for (status, count) in &self.counted {
             print(format!("client.status_{status}"), *count as f64, "answers");
             print(format!("client.rate_{status}"), *count as f64 / took, "1/s");
@@ -197,7 +230,13 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         epoll::add(&self.epoll, &stream, epoll::EventData::new_u64(key as u64), epoll::EventFlags::IN)?;
-        Ok(Connection { stream, read: Vec::with_capacity(4096), sent_at: Instant::now(), answers: 0 })
+        Ok(Connection {
+            stream,
+            read: Vec::with_capacity(4096),
+            sent_at: Instant::now(),
+            answers: 0,
+            buyer: 0,
+        })
     }
 
     fn send(&mut self, key: usize) -> io::Result<()> {
@@ -205,6 +244,7 @@ impl Client {
         self.next_buyer += 1;
         let connection = &mut self.connections[key];
         connection.sent_at = Instant::now();
+        connection.buyer = buyer;
         // A request is far smaller than an empty socket buffer.
         connection.stream.write_all(self.request.of_buyer(buyer))
     }
@@ -239,14 +279,19 @@ impl Client {
         }
         let framed = frame(&connection.read).filter(|(_, length)| connection.read.len() >= *length);
         let Some((status, length)) = framed else { return Ok(false) };
+        let won = (self.args.pay && status == 201).then(|| order_id(&connection.read)).flatten();
         connection.read.drain(..length);
         connection.answers += 1;
         *self.counted.entry(status).or_default() += 1;
         let latency = connection.sent_at.elapsed().as_nanos() as u64;
-        self.latency_ns
-            .entry(status)
-            .or_insert_with(|| Histogram::new(3).expect("three digits are allowed"))
-            .saturating_record(latency);
+        self.latency_ns.entry(status).or_insert_with(histogram).saturating_record(latency);
+        if let Some(order_id) = won {
+            let connection = &mut self.connections[key];
+            let checkout = RequestText::checkout(connection.buyer, &order_id);
+            connection.sent_at = Instant::now();
+            connection.stream.write_all(&checkout)?;
+            return Ok(true);
+        }
         let limit = self.args.requests_a_connection;
         if limit > 0 && self.connections[key].answers >= limit {
             self.reconnect(key)?;

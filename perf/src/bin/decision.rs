@@ -67,7 +67,10 @@ fn crowd(stock_left: u32, rate: Option<Rate>, buyer_rate: Option<Rate>) -> Bench
     throttled
 }
 
-const ONE_A_DAY: Rate = Rate { per_s: 1, burst: 1 };
+/// One token, and the next one a second later: all decisions are made at one moment.
+const ONE_TOKEN: Rate = Rate { per_s: 1, burst: 1 };
+/// A buyer who is in no case.
+const STRANGER: u64 = 900_000_000;
 
 const CASES: [Case; 5] = [
     Case {
@@ -80,8 +83,8 @@ const CASES: [Case; 5] = [
     Case {
         name: "throttled_by_sale",
         setup: |_| {
-            let bench = crowd(10, Some(ONE_A_DAY), None);
-            use_up(&bench, BUYERS_STANDING - 1);
+            let bench = crowd(10, Some(ONE_TOKEN), None);
+            use_up(&bench, STRANGER);
             bench
         },
         first_buyer: BUYERS_STANDING,
@@ -91,9 +94,10 @@ const CASES: [Case; 5] = [
     Case {
         name: "throttled_by_buyer",
         setup: |_| {
-            let bench = crowd(10, Some(ONE_A_DAY), Some(ONE_A_DAY));
-            // The sale's own rate refuses what the buyers' first clicks would win.
-            for number in BUYERS_STANDING - 1..BUYERS_STANDING + 2 * NAMES {
+            let bench = crowd(10, Some(ONE_TOKEN), Some(ONE_TOKEN));
+            // The stranger has the sale's token; the buyers lose their own on the way to hear so.
+            use_up(&bench, STRANGER);
+            for number in BUYERS_STANDING..BUYERS_STANDING + 2 * NAMES {
                 use_up(&bench, number);
             }
             bench

@@ -1,5 +1,7 @@
 //! The tables, and how those of an older engine become current ones.
 
+use std::time::Duration;
+
 use super::session::Session;
 use super::trouble::Trouble;
 
@@ -8,14 +10,20 @@ use super::trouble::Trouble;
 const MIGRATIONS: &[&[&str]] =
     &[&[include_str!("schema/1_tables.sql"), include_str!("schema/1_commit_batch.sql")]];
 
-/// Engines that start at once wait for each other here.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(1936024427)";
+/// Engines that start at once wait for each other here; changing a large table may take longer than any batch.
+const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; \
+                     SELECT pg_advisory_xact_lock(1936024427)";
+
+/// How long one step of a migration may take, waiting for other engines included.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Brings the tables to the version of this engine, in one transaction.
 pub async fn migrate(session: &mut Session) -> Result<(), Trouble> {
-    session.run(&format!("BEGIN; {LOCK}")).await?;
+    let limit = session.limit_to(PATIENCE);
+    session.run(BEGIN).await?;
     let migrated = migrate_alone(session).await;
     session.run(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    session.limit_to(limit);
     migrated
 }
 

@@ -32,6 +32,11 @@ impl Session {
         !self.given_up && !self.client.is_closed()
     }
 
+    /// Waits at most `limit` for each answer from now on. Returns the limit before.
+    pub fn limit_to(&mut self, limit: Duration) -> Duration {
+        std::mem::replace(&mut self.limit, limit)
+    }
+
     /// The rows that a statement answers with.
     pub async fn rows(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Trouble> {
         let statement = match self.prepared.get(sql) {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use rusqlite::{Connection, Params, Transaction as SqlTransaction, TransactionBehavior, params};
+use rusqlite::{Connection, Params, Statement, Transaction as SqlTransaction, TransactionBehavior, params};
 
 use super::super::events::EventKind;
 use super::super::store::{Batch, Receipt, SaleChange, StoreError, StoreWriter};
@@ -144,32 +144,64 @@ impl StoreWriter for SqliteWriter {
     }
 }
 
+/// Rows of one INSERT statement: what the database does around a row, it does once for so many.
+const ROWS_A_STATEMENT: usize = 32;
+const COLUMNS_A_ROW: usize = 9;
+
+/// Inserts `ROWS` rows in one statement.
+fn insert_sql<const ROWS: usize>() -> String {
+    let row = "(?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    format!(
+        "INSERT INTO orders (order_id, sale_id, buyer, quantity, amount_cents, status, created_at_ms, pay_before_ms, \
+         idempotency_key) VALUES {}",
+        [row; ROWS].join(", ")
+    )
+}
+
 fn insert(
     transaction: &SqlTransaction<'_>,
     orders: &[NewOrder],
     status: OrderStatus,
 ) -> Result<(), StoreError> {
-    if orders.is_empty() {
+    let (full, rest) = orders.as_chunks::<ROWS_A_STATEMENT>();
+    insert_rows::<ROWS_A_STATEMENT>(transaction, full, status)?;
+    insert_rows::<1>(transaction, rest.as_chunks().0, status)
+}
+
+fn insert_rows<const ROWS: usize>(
+    transaction: &SqlTransaction<'_>,
+    chunks: &[[NewOrder; ROWS]],
+    status: OrderStatus,
+) -> Result<(), StoreError> {
+    if chunks.is_empty() {
         return Ok(());
     }
-    let mut statement = transaction.prepare_cached(
-        "INSERT INTO orders (order_id, sale_id, buyer, quantity, amount_cents, status, created_at_ms, pay_before_ms, \
-         idempotency_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )?;
-    for order in orders {
-        statement.execute(params![
-            order.id.number(),
-            order.sale.0,
-            order.buyer.as_str(),
-            order.quantity,
-            order.amount.0,
-            status.code(),
-            order.created_at.0,
-            order.pay_before.0,
-            order.idempotency_key.as_ref().map(|key| key.as_str()),
-        ])?;
+    let mut statement = transaction.prepare_cached(&insert_sql::<ROWS>())?;
+    for orders in chunks {
+        for (row, order) in orders.iter().enumerate() {
+            bind(&mut statement, row * COLUMNS_A_ROW, order, status)?;
+        }
+        statement.raw_execute()?;
     }
     Ok(())
+}
+
+/// Binds one row; `before` parameters stand before its own.
+fn bind(
+    statement: &mut Statement<'_>,
+    before: usize,
+    order: &NewOrder,
+    status: OrderStatus,
+) -> rusqlite::Result<()> {
+    statement.raw_bind_parameter(before + 1, order.id.number())?;
+    statement.raw_bind_parameter(before + 2, order.sale.0)?;
+    statement.raw_bind_parameter(before + 3, order.buyer.as_str())?;
+    statement.raw_bind_parameter(before + 4, order.quantity)?;
+    statement.raw_bind_parameter(before + 5, order.amount.0)?;
+    statement.raw_bind_parameter(before + 6, status.code())?;
+    statement.raw_bind_parameter(before + 7, order.created_at.0)?;
+    statement.raw_bind_parameter(before + 8, order.pay_before.0)?;
+    statement.raw_bind_parameter(before + 9, order.idempotency_key.as_ref().map(|key| key.as_str()))
 }
 
 fn apply(transaction: &SqlTransaction<'_>, transition: &Transition) -> Result<Applied, StoreError> {

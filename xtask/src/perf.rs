@@ -1,0 +1,307 @@
+//! `cargo xtask perf [NAME]`: the engine beside what a user would put in its place.
+//!
+//! The server runs on core 0 and the client on core 1. Contenders take turns, round by round, and the order of their
+//! turns moves on with each round; medians are shown, and ratios are those of turns in the same round. The tables are
+//! printed, and with `--append` also put at the end of `perf/RESULTS.md`.
+
+mod chart;
+mod comparison;
+mod machine;
+pub mod server;
+
+use std::fs;
+use std::process::{Command, ExitCode};
+
+use comparison::{Column, Comparison, Contender};
+use server::{FrontEnd, Server};
+
+/// What went wrong, for a person.
+pub type Failure = Box<dyn std::error::Error>;
+
+const USAGE: &str = "usage: cargo xtask perf [sold-out|decision|wins|durable|front-ends|memory|peers|all] \
+                     [--rounds N] [--seconds S] [--append] [--no-build]";
+/// Where the data of a run lives; a real disk, or the durable figures mean nothing.
+pub const WORK_FOLDER: &str = "target/perf";
+const RESULTS: &str = "perf/RESULTS.md";
+const CHART: &str = "perf/chart.svg";
+/// More than any run sells.
+const PLENTY: u32 = 100_000_000;
+
+struct Options {
+    name: String,
+    rounds: usize,
+    seconds: f64,
+    append: bool,
+    build: bool,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Option<Self> {
+        let mut options = Self { name: "all".into(), rounds: 5, seconds: 4.0, append: false, build: true };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--rounds" => options.rounds = args.next()?.parse().ok().filter(|rounds| *rounds > 0)?,
+                "--seconds" => options.seconds = args.next()?.parse().ok().filter(|s| *s > 0.0)?,
+                "--append" => options.append = true,
+                "--no-build" => options.build = false,
+                name if !name.starts_with('-') => options.name = name.into(),
+                _ => return None,
+            }
+        }
+        Some(options)
+    }
+}
+
+type Run = fn(&Options) -> Result<String, Failure>;
+
+const RUNS: [(&str, Run); 7] = [
+    ("sold-out", sold_out),
+    ("decision", decision),
+    ("wins", wins),
+    ("durable", durable),
+    ("front-ends", front_ends),
+    ("memory", memory),
+    ("peers", peers),
+];
+
+/// Runs the comparison of this name, or all.
+pub fn main(args: &[String]) -> ExitCode {
+    let Some(options) = Options::parse(args) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let chosen: Vec<_> =
+        RUNS.iter().filter(|(name, _)| options.name == "all" || options.name == *name).collect();
+    if chosen.is_empty() {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    }
+    match run_all(&chosen, &options, args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask perf: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_all(chosen: &[&(&str, Run)], options: &Options, args: &[String]) -> Result<(), Failure> {
+    if options.build {
+        build()?;
+    }
+    fs::create_dir_all(WORK_FOLDER)?;
+    let mut report = machine::heading(args);
+    println!("{report}");
+    for (name, run) in chosen {
+        eprintln!("xtask perf: {name}");
+        let table = run(options)?;
+        println!("{table}");
+        report.push_str(&table);
+    }
+    if options.append {
+        let mut results = fs::read_to_string(RESULTS)?;
+        results.push_str(&report);
+        fs::write(RESULTS, results)?;
+    }
+    Ok(())
+}
+
+/// Builds what is measured.
+pub fn build() -> Result<(), Failure> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--release", "--locked", "-p", "seckill", "-p", "perf"])
+        .status()?;
+    if built.success() { Ok(()) } else { Err("the release build failed".into()) }
+}
+
+/// A binary of this workspace.
+pub fn binary(name: &str) -> String {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    format!("{target}/release/{name}")
+}
+
+const CPU: Column = Column { figure: "client.server_cpu", heading: "server CPU, µs/request", decimals: 2 };
+const RATE: Column = Column { figure: "client.rate", heading: "requests/s", decimals: 0 };
+
+/// A refusal through HTTP against a server that does nothing but answer.
+fn sold_out(options: &Options) -> Result<String, Failure> {
+    let hyper = Server::engine("hyper", FrontEnd::Hyper, 0)?;
+    let may = Server::engine("may", FrontEnd::May, 0)?;
+    let reply = format!("{WORK_FOLDER}/sold-out.http");
+    hyper.client(&["--capture", &reply])?;
+    let floor = Server::floor(&reply)?;
+    let contenders = vec![
+        Contender::client("raw epoll, fixed reply (the floor)", &floor, options),
+        Contender::client("engine, hyper", &hyper, options),
+        Contender::client("engine, may", &may, options),
+    ];
+    Comparison {
+        title: "A sold-out POST, 64 keep-alive connections",
+        columns: vec![CPU, RATE],
+        ratio: Some((CPU.figure, "CPU against the floor")),
+        contenders,
+    }
+    .run(options.rounds)
+    .map(|outcome| outcome.table())
+}
+
+fn decision(options: &Options) -> Result<String, Failure> {
+    let printed = comparison::figures(
+        Command::new(binary("decision")).args(["--rounds", &options.rounds.to_string()]),
+    )?;
+    let mut table = String::from(
+        "### The decision in process\n\n\
+         Anchor: throttlecrab publishes 12.5 M/s a thread and a P99 of 75 ns for its rate decision. `P99` is over \
+         batches of 64 decisions; `one by one` times each decision and includes a reading of the clock",
+    );
+    let figure = |name: &str| printed.get(name).copied().unwrap_or(f64::NAN);
+    table.push_str(&format!(" ({:.0} ns).\n\n", figure("clock")));
+    table.push_str(
+        "| decision | threads | ns | P99, ns | one by one P99, ns | M/s |\n|---|---:|---:|---:|---:|---:|\n",
+    );
+    for case in ["sold_out", "throttled_by_sale", "throttled_by_buyer", "repeat_click", "win"] {
+        for threads in [1, 2] {
+            let of = |what: &str| figure(&format!("{case}.{threads}_threads.{what}"));
+            table.push_str(&format!(
+                "| {} | {threads} | {:.1} | {:.1} | {:.0} | {:.2} |\n",
+                case.replace('_', " "),
+                of("mean"),
+                of("p99"),
+                of("single_p99"),
+                of("rate"),
+            ));
+        }
+    }
+    table.push('\n');
+    Ok(table)
+}
+
+/// Winners through HTTP: each request is answered 201 after its commit.
+fn wins(options: &Options) -> Result<String, Failure> {
+    let hyper = Server::engine("hyper", FrontEnd::Hyper, PLENTY)?;
+    let with = |connections: &str| {
+        Contender::client(&format!("engine, hyper, {connections} connections"), &hyper, options)
+            .with(&["--connections", connections])
+    };
+    Comparison {
+        title: "Durable wins through HTTP on one SKU (anchor: 31,000/s)",
+        columns: vec![
+            Column { figure: "client.rate_201", heading: "durable wins/s", decimals: 0 },
+            Column { figure: "client.p50_201", heading: "P50, µs", decimals: 0 },
+            Column { figure: "client.p99_201", heading: "P99, µs", decimals: 0 },
+            CPU,
+        ],
+        ratio: None,
+        contenders: vec![with("16"), with("64"), with("256"), with("1024")],
+    }
+    .run(options.rounds)
+    .map(|outcome| outcome.table())
+}
+
+/// Winners in process: admission, queue, writer, store.
+fn durable(options: &Options) -> Result<String, Failure> {
+    let with = |producers: &str| {
+        Contender::command(
+            &format!("{producers} buying thread(s)"),
+            &[&binary("durable"), "--folder", WORK_FOLDER, "--producers", producers],
+        )
+    };
+    let outcome = Comparison {
+        title: "Durable wins in process, 1,000,000 orders (anchor: 606,000/s)",
+        columns: vec![
+            Column { figure: "durable.wins", heading: "durable wins/s", decimals: 0 },
+            Column { figure: "durable.orders_a_commit", heading: "orders a commit", decimals: 0 },
+            Column { figure: "durable.commit", heading: "µs a commit", decimals: 0 },
+            Column { figure: "durable.writer_in_commit", heading: "writer's share in commits", decimals: 2 },
+        ],
+        ratio: None,
+        contenders: vec![with("1"), with("2")],
+    }
+    .run(options.rounds)?;
+    let recovery = Comparison {
+        title: "Recovery of 1,000,000 orders",
+        columns: vec![
+            Column { figure: "recovery.time", heading: "s", decimals: 2 },
+            Column { figure: "recovery.rate", heading: "orders/s", decimals: 0 },
+            Column { figure: "recovery.memory", heading: "bytes an order in memory", decimals: 0 },
+        ],
+        ratio: None,
+        contenders: vec![Contender::command(
+            "claims, stock and deadlines",
+            &[&binary("recovery"), "--folder", WORK_FOLDER],
+        )],
+    }
+    .run(options.rounds)?;
+    Ok(outcome.table() + &recovery.table())
+}
+
+fn front_ends(options: &Options) -> Result<String, Failure> {
+    let hyper = Server::engine("hyper", FrontEnd::Hyper, 0)?;
+    let may = Server::engine("may", FrontEnd::May, 0)?;
+    let ten = ["--requests-a-connection", "10"];
+    let contenders = vec![
+        Contender::client("hyper, keep-alive", &hyper, options),
+        Contender::client("may, keep-alive", &may, options),
+        Contender::client("hyper, 10 requests a connection", &hyper, options).with(&ten),
+        Contender::client("may, 10 requests a connection", &may, options).with(&ten),
+    ];
+    Comparison {
+        title: "The two front ends, sold-out POST, 64 connections",
+        columns: vec![CPU, RATE],
+        ratio: Some((RATE.figure, "rate against hyper, keep-alive")),
+        contenders,
+    }
+    .run(options.rounds)
+    .map(|outcome| outcome.table())
+}
+
+/// Memory of a connection that has sent one request and now says nothing.
+fn memory(options: &Options) -> Result<String, Failure> {
+    let mut rounds = [Vec::new(), Vec::new()];
+    for _ in 0..options.rounds {
+        for (place, front_end) in [FrontEnd::Hyper, FrontEnd::May].into_iter().enumerate() {
+            // A fresh engine each time: memory that was once used is not given back.
+            let server = Server::engine("idle", front_end, 0)?;
+            let printed = server.client(&["--idle", "--connections", "4000", "--pid", &server.pids()])?;
+            rounds[place].push(printed.get("client.memory_a_connection").copied().unwrap_or(f64::NAN));
+        }
+    }
+    Ok(format!(
+        "### Memory of an idle connection (4,000 open, each has had one answer)\n\n\
+         | front end | bytes a connection |\n|---|---:|\n| hyper | {:.0} |\n| may | {:.0} |\n\n",
+        comparison::median(&rounds[0]),
+        comparison::median(&rounds[1]),
+    ))
+}
+
+/// What users run today. Theirs is not durable; ours is.
+fn peers(options: &Options) -> Result<String, Failure> {
+    let mut report = String::new();
+    let mut charted = Vec::new();
+    for (phase, title, stock) in [
+        ("selling", "Selling: every request wins, 64 keep-alive connections", PLENTY),
+        ("sold out", "Sold out: every request is refused, 64 keep-alive connections", 0),
+    ] {
+        let engine = Server::engine("hyper", FrontEnd::Hyper, stock)?;
+        let nginx = Server::nginx(stock)?;
+        let gin = Server::gin(stock)?;
+        let contenders = vec![
+            Contender::client("engine (durable: every win synced to disk)", &engine, options),
+            Contender::client("nginx + Lua shared dictionary (memory only)", &nginx, options),
+            Contender::client("Gin + a Redis script a request (memory only)", &gin, options),
+        ];
+        let outcome = Comparison {
+            title,
+            columns: vec![RATE, CPU, Column { figure: "client.p99", heading: "P99, µs", decimals: 0 }],
+            ratio: Some((RATE.figure, "rate against the engine")),
+            contenders,
+        }
+        .run(options.rounds)?;
+        report.push_str(&outcome.table());
+        charted.push((phase, outcome.medians(RATE.figure)));
+    }
+    fs::write(CHART, chart::bars("Purchases a second, server on one core", &charted))?;
+    Ok(report)
+}
