@@ -10,7 +10,17 @@ pub fn run(args: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let shown = args.join(" ");
     eprintln!("xtask: cargo {shown}");
-    let status = Command::new(cargo)
+    // What cargo told this program about its own package would reach the build scripts of others, and some start anew
+    // when it changes.
+    let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+        name.to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    });
+    let mut command = Command::new(cargo);
+    ours.for_each(|name| {
+        command.env_remove(name);
+    });
+    let status = command
         .args(args)
         .envs(env.iter().copied())
         .status()
