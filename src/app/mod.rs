@@ -25,14 +25,15 @@ use crate::admission::{Admission, BuyerRates, OrderIds, Queue, TokenBucket};
 use crate::checkout::http_gateway::HttpGateway;
 use crate::checkout::http_risk::HttpRisk;
 use crate::checkout::{
-    self, CallError, Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, RiskService, ServiceKind,
+    self, CallError, Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, PaymentKey, RiskService, ServiceKind,
     SimulatedGateway, SimulatedRisk,
 };
 use crate::config::{AdmissionSettings, Config, ConfigSource, ReloadError, Reloader, Settings};
-use crate::domain::{NodeId, OrderId};
+use crate::domain::NodeId;
 use crate::edge::{Clock, DataPlane, Edge};
 use crate::ledger::EmbeddedLedger;
-use crate::orders::{Deadlines, Follower, OrderDesk, OrderWriter, Recovered, StoreError, WriterWatch};
+use crate::orders::postgres::{Follower, FollowerParts};
+use crate::orders::{Deadlines, OrderDesk, OrderWriter, Recovered, StoreError, WriterWatch};
 use crate::telemetry::{IntervalLog, LogControl, Telemetry};
 
 /// Threads of the control plane: admin, checkout, expiry, recovery.
@@ -117,7 +118,7 @@ impl Engine {
         let shards = settings.edge.serving_threads();
         let telemetry = Arc::new(Telemetry::new(shards));
 
-        let (stores, reader) = store::open(&settings, node).map_err(start_error("the order store"))?;
+        let (stores, reader, news) = store::open(&settings, node).map_err(start_error("the order store"))?;
         let deadlines = Arc::new(Deadlines::default());
         let recovered =
             Recovered::read(&*reader, node, shards, &deadlines).map_err(start_error("the order store"))?;
@@ -151,9 +152,6 @@ impl Engine {
             settings: settings.store.clone(),
             watch: WriterFigures(Arc::clone(&telemetry)),
         }))?;
-        if !settings.postgres.url.is_empty() {
-            store::follow(control, Follower::new(Arc::clone(&admission), reader, node, recovered.last_event));
-        }
         // The writers' own ends are the last ones: when they are gone, nobody takes work any more.
         drop((arrivals, steps));
         let ledger = Arc::new(EmbeddedLedger::new(
@@ -163,8 +161,19 @@ impl Engine {
             settings.ledger.sales_max,
             settings.ledger.sale_limits(),
         ));
-        let unfinished = recovered.unfinished.iter().map(|order| order.placed.id);
+        let unfinished = recovered.unfinished.iter().map(PaymentKey::of);
         let checkout = start_checkout(control, &settings.checkout, &desk, &admission, unfinished)?;
+        if let Some(news) = news {
+            let follower = Follower::new(FollowerParts {
+                news,
+                admission: Arc::clone(&admission),
+                deadlines,
+                after_event: recovered.last_event,
+                shards,
+                sales_max: settings.ledger.sales_max,
+            });
+            store::follow(control, follower, checkout.clone());
+        }
 
         let readiness = Arc::new(Readiness::default());
         let intervals =
@@ -285,7 +294,7 @@ fn start_checkout(
     settings: &CheckoutSettings,
     desk: &OrderDesk,
     admission: &Arc<Admission>,
-    unfinished: impl Iterator<Item = OrderId>,
+    unfinished: impl Iterator<Item = PaymentKey>,
 ) -> Result<Checkout, ServeError> {
     let gateway = gateway(settings).map_err(start_error("checkout.gateway"))?;
     let risk = risk(settings).map_err(start_error("checkout.risk"))?;

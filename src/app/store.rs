@@ -2,56 +2,56 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::{ServeError, start_error};
+use crate::checkout::{Checkout, PaymentKey};
 use crate::config::Settings;
 use crate::domain::NodeId;
-use crate::orders::{
-    Fault, Follower, OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, postgres, sqlite,
-};
+use crate::orders::postgres::{self, Follower, PgNews};
+use crate::orders::{Fault, OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, sqlite};
 
-/// The order store of the configuration: the writing halves, one a thread, and the reading half.
-type Halves = (Vec<Box<dyn StoreWriter>>, Arc<dyn StoreReader>);
+/// The order store of the configuration: the writing halves, one a thread, the reading half, and, if other nodes share
+/// it, what they do.
+type Parts = (Vec<Box<dyn StoreWriter>>, Arc<dyn StoreReader>, Option<PgNews>);
 
 /// Opens PostgreSQL when its address is set, and the embedded store otherwise. Blocks.
-pub(super) fn open(settings: &Settings, node: NodeId) -> Result<Halves, StoreError> {
+pub(super) fn open(settings: &Settings, node: NodeId) -> Result<Parts, StoreError> {
     if settings.postgres.url.is_empty() {
         let (writer, reader) = sqlite::open(&settings.data_dir, &settings.sqlite)?;
-        return Ok((vec![Box::new(writer)], Arc::new(reader)));
+        return Ok((vec![Box::new(writer)], Arc::new(reader), None));
     }
     let store = postgres::open(&settings.postgres, node, settings.store.writers)?;
     let boxed = store.writers.into_iter().map(|writer| Box::new(writer) as Box<dyn StoreWriter>);
-    Ok((boxed.collect(), Arc::new(store.reader)))
+    Ok((boxed.collect(), Arc::new(store.reader), Some(store.news)))
 }
 
-/// How often this node looks for what other nodes did.
-const FOLLOW_EVERY: Duration = Duration::from_millis(200);
-
-/// Keeps this node's memory up with what other nodes do in a shared store, as long as the runtime lives.
-pub(super) fn follow(control: &Runtime, mut follower: Follower) {
+/// Keeps this node up with what other nodes do in a shared store, as long as the runtime lives.
+pub(super) fn follow(control: &Runtime, mut follower: Follower, checkout: Checkout) {
     control.spawn(async move {
+        let mut has_news = true;
         loop {
             let looked = tokio::task::spawn_blocking(move || {
-                // Page after page, until nothing is new.
-                let outcome = loop {
-                    match follower.catch_up() {
-                        Ok(0) => break Ok(()),
-                        Ok(_) => {}
-                        Err(error) => break Err(error),
-                    }
-                };
-                (follower, outcome)
+                let left_behind = follower.look();
+                (follower, left_behind)
             });
-            let Ok((looked, outcome)) = looked.await else { return };
+            let Ok((looked, left_behind)) = looked.await else { return };
             follower = looked;
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "what other nodes do is not known at the moment");
+            match left_behind {
+                Ok(payments) => {
+                    checkout.adopt(payments.into_iter().map(|(order, attempt)| PaymentKey { order, attempt }));
+                    has_news = true;
+                }
+                Err(error) => {
+                    // Once an outage: the writers say when the store answers again.
+                    if std::mem::take(&mut has_news) {
+                        tracing::warn!(%error, "what other nodes do is not known at the moment");
+                    }
+                }
             }
-            tokio::time::sleep(FOLLOW_EVERY).await;
+            tokio::time::sleep(follower.pause()).await;
         }
     });
 }

@@ -85,7 +85,7 @@ fn text_that_the_database_cannot_keep_is_made_keepable() {
     assert_eq!(stored(&node, sale), changed);
     let order = node.buy(sale, "a'\"\\b", Some("'\"\\")).unwrap();
     let payment_method = Some("card\0".to_owned());
-    let begin = Transition { order, action: OrderAction::BeginPayment, at: NOW, payment_method };
+    let begin = Transition { payment_method, ..Transition::plain(order, OrderAction::BeginPayment, NOW) };
     let batch = Batch { transitions: vec![begin], ..Batch::default() };
     assert!(matches!(node.writer.commit(&batch).unwrap(), Receipt::Committed { .. }));
     let stored = node.reader.order(order).unwrap().unwrap();
