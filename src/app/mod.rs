@@ -25,8 +25,8 @@ use crate::admission::{Admission, BuyerRates, OrderIds, Queue, TokenBucket};
 use crate::checkout::http_gateway::HttpGateway;
 use crate::checkout::http_risk::HttpRisk;
 use crate::checkout::{
-    self, CallError, Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, PaymentKey, RiskService, ServiceKind,
-    SimulatedGateway, SimulatedRisk,
+    self, CallError, Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, PaymentKey, RiskService,
+    ServiceKind, SimulatedGateway, SimulatedRisk,
 };
 use crate::config::{AdmissionSettings, Config, ConfigSource, ReloadError, Reloader, Settings};
 use crate::domain::NodeId;

@@ -41,7 +41,8 @@ pub(super) fn follow(control: &Runtime, mut follower: Follower, checkout: Checko
             follower = looked;
             match left_behind {
                 Ok(payments) => {
-                    checkout.adopt(payments.into_iter().map(|(order, attempt)| PaymentKey { order, attempt }));
+                    checkout
+                        .adopt(payments.into_iter().map(|(order, attempt)| PaymentKey { order, attempt }));
                     has_news = true;
                 }
                 Err(error) => {

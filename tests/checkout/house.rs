@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use seckill::admission::{Accepted, Admission, LiveSale, Moment, OrderIds, Purchase, Queue, Settlement};
 use seckill::checkout::{
-    Checkout, CheckoutParts, CheckoutSettings, LatencySettings, PaymentGateway, PaymentKey,
-    RecoverySettings, RetrySettings, RiskService, expire, recover,
+    Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, PaymentKey, RecoverySettings, RetrySettings,
+    RiskService, expire, recover,
 };
 use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Order, OrderId, OrderStatus, SaleId, SaleKey,
@@ -186,5 +186,3 @@ pub fn impatient() -> CheckoutSettings {
     settings.risk.breaker.calls_min = 1_000_000;
     settings
 }
-
-pub const QUICK: LatencySettings = LatencySettings { median_ms: 0.1, p99_ms: 0.2 };

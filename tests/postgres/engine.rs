@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use seckill::admission::{
     Accepted, Admission, Intake, LiveSale, Moment, OrderIds, Purchase, Queue, Settlement, Ticket,
 };
-use seckill::domain::{BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, Rejection, SaleId, Units};
+use seckill::domain::{
+    BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, Rejection, Sale, SaleId, Units,
+};
 use seckill::orders::postgres::{self, Follower, FollowerParts, PgReader, PgRegistry, PostgresSettings};
 use seckill::orders::{
     Applied, Deadlines, OrderDesk, OrderWriter, StockNotice, StoreReader, StoreWriter, Transition,
@@ -105,9 +107,13 @@ impl Engine {
     }
 
     fn buy(&self, buyer: &str) -> Result<(OrderId, Arc<Ticket>), Rejection> {
+        self.buy_at(buyer, NOW)
+    }
+
+    fn buy_at(&self, buyer: &str, wall: EpochMs) -> Result<(OrderId, Arc<Ticket>), Rejection> {
         let sale = self.live();
         let request = Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity: 1, idempotency_key: None };
-        let moment = Moment { wall: EpochMs(NOW.0), mono: Nanos(0) };
+        let moment = Moment { wall, mono: Nanos(0) };
         match self.admission.purchase(&sale, &request, 0, moment)? {
             Accepted::Placed(placed) => Ok((placed.order_id, placed.ticket)),
             Accepted::InFlight { order_id, ticket, .. } => Ok((order_id, ticket)),
@@ -115,9 +121,23 @@ impl Engine {
         }
     }
 
+    /// Why nothing can be bought.
+    pub fn refusal(&self, buyer: &str) -> Rejection {
+        self.buy(buyer).unwrap_err()
+    }
+
+    pub fn stored_sales(&self) -> Vec<Sale> {
+        self.reader.sales().unwrap()
+    }
+
     /// Buys one and waits until it is durable.
     pub fn own(&self, buyer: &str) -> OrderId {
-        let (order, ticket) = self.buy(buyer).unwrap();
+        self.own_since(buyer, NOW)
+    }
+
+    /// Buys one at that moment and waits until it is durable.
+    pub fn own_since(&self, buyer: &str, wall: EpochMs) -> OrderId {
+        let (order, ticket) = self.buy_at(buyer, wall).unwrap();
         assert_eq!(settled(&ticket), Settlement::Durable);
         order
     }

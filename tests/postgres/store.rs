@@ -129,6 +129,12 @@ fn an_order_goes_its_way_over_several_nodes() {
     assert!(matches!(one.step(order, OrderAction::Cancel), Applied::Refused(_)));
     assert_eq!(done(two.step(order, OrderAction::AbortPayment)), (OrderStatus::PrePay, 1));
     assert_eq!(done(one.step(order, OrderAction::BeginPayment)), (OrderStatus::Paying, 2));
+    // What the other node hears late of its own payment does not end this one.
+    for late in [OrderAction::AbortPayment, OrderAction::ConfirmPayment] {
+        for attempt in [Some(1), Some(3), None] {
+            assert!(matches!(two.step_of(order, late, attempt), Applied::Refused(_)));
+        }
+    }
     assert_eq!(done(one.step(order, OrderAction::ConfirmPayment)), (OrderStatus::Paid, 2));
     assert!(matches!(two.step(order, OrderAction::Expire), Applied::Refused(_)));
     assert_eq!(one.reader.order(order).unwrap().unwrap().paid_at, Some(NOW));

@@ -168,7 +168,11 @@ impl Follower {
         let open = news.open_orders_of(&nodes)?;
         left.into_iter().for_each(|sign| self.neighbours.inherited(sign));
         if !open.is_empty() {
-            tracing::warn!(?nodes, orders = open.len(), "the open orders of silent nodes are looked after here");
+            tracing::warn!(
+                ?nodes,
+                orders = open.len(),
+                "the open orders of silent nodes are looked after here"
+            );
         }
         let waiting = open.iter().filter(|order| order.payment.is_none());
         self.parts.deadlines.enter_all(waiting.map(|order| (order.pay_before, order.id)));
