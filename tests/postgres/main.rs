@@ -7,10 +7,16 @@ mod server;
 #[path = "../common/proxy.rs"]
 mod proxy;
 
+#[path = "../checkout/scripted.rs"]
+#[allow(dead_code, reason = "the tests of checkout use the rest")]
+mod scripted;
+
 mod buyers;
+mod checkout;
 mod engine;
 mod events;
 mod faults;
 mod fence;
 mod node;
+mod sharing;
 mod store;
