@@ -10,5 +10,6 @@ mod postgres;
 mod redis_server;
 
 mod house;
+mod operating;
 mod seats;
 mod selling;
