@@ -495,6 +495,9 @@ async fn figures_are_told_in_every_format() {
     assert_eq!(stats["checkout"]["gateway"]["breaker"], "closed");
     assert!(stats["writer"]["commit"]["count"].as_u64().unwrap() >= 1);
 
+    let store = &stats["store"];
+    let uses = store["opened"].as_u64().unwrap() + store["reused"].as_u64().unwrap();
+    assert!(uses > 0 && store["reuse_rate"].is_number() && store["broken"] == 0, "{store}");
     let metrics = engine.get("/metrics").await;
     assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let metrics = metrics.text().await.unwrap();

@@ -17,6 +17,7 @@ mod server;
 mod settings;
 mod stats;
 mod status_page;
+mod store_figures;
 
 use std::fmt;
 use std::sync::Arc;

@@ -326,7 +326,7 @@ pub(super) fn answer(settled: Settled, paying: Order) -> PayAnswer {
         Settled::Paid(order) => PayAnswer::Paid(order),
         Settled::Unknown(_) => PayAnswer::Paying(paying),
         // Another node may have begun the next payment, or ended the order.
-        Settled::Back(order, why) => standing(&order).unwrap_or_else(|| match why {
+        Settled::Back(order, why) => standing(&order).unwrap_or(match why {
             Why::Declined { reason } => PayAnswer::Declined { reason },
             Why::RiskRejected { reason } => PayAnswer::RiskRejected { reason },
             Why::RiskAway | Why::GatewayAway => PayAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS },
