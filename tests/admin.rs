@@ -355,7 +355,7 @@ async fn audit_orders_and_events_tell_what_the_store_has() {
         engine.get_json("/api/v1/campaigns/c/s/audit").await,
         json!({
             "total": 10, "available": 8, "leased": 0, "held": 1, "paid": 1, "sold": 2, "durable_orders": 3,
-            "buyers_over_limit": 0, "conserved": true,
+            "buyers_over_limit": 0, "ledger": "embedded", "conserved": true,
         })
     );
     assert_eq!(engine.get("/api/v1/campaigns/c/none/audit").await.status(), StatusCode::NOT_FOUND);
@@ -496,6 +496,9 @@ async fn figures_are_told_in_every_format() {
     assert_eq!(stats["checkout"]["gateway"]["breaker"], "closed");
     assert!(stats["writer"]["commit"]["count"].as_u64().unwrap() >= 1);
 
+    let store = &stats["store"];
+    let uses = store["opened"].as_u64().unwrap() + store["reused"].as_u64().unwrap();
+    assert!(uses > 0 && store["reuse_rate"].is_number() && store["broken"] == 0, "{store}");
     let metrics = engine.get("/metrics").await;
     assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let metrics = metrics.text().await.unwrap();

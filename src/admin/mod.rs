@@ -19,6 +19,7 @@ mod server;
 mod settings;
 mod stats;
 mod status_page;
+mod store_figures;
 
 use std::fmt;
 use std::sync::Arc;

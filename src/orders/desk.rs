@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::deadlines::Deadlines;
 use super::events::Event;
-use super::store::{Audit, Fault, SaleChange, StoreError, StoreReader};
+use super::store::{Audit, Fault, PoolFigures, SaleChange, StoreError, StoreReader};
 use super::transition::{Applied, Transition};
 use super::writer::{Reply, Step, StopRelay};
 use crate::admission::Admission;
@@ -146,6 +146,11 @@ impl OrderDesk {
     /// As [`OrderDesk::apply`].
     pub async fn change_sale(&self, change: SaleChange) -> Result<Option<Sale>, StoreError> {
         self.ask(|reply| Step::ChangeSale(Box::new(change), reply)).await
+    }
+
+    /// The store's connections.
+    pub fn pool_figures(&self) -> PoolFigures {
+        self.reader.pool_figures()
     }
 
     /// Steps that wait for the writer.

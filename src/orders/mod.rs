@@ -17,8 +17,8 @@ pub use desk::OrderDesk;
 pub use events::{Event, EventKind};
 pub use recovery::Recovered;
 pub use store::{
-    Audit, Batch, Fault, Receipt, Record, RefusalReason, RefusedOrder, SaleChange, StoreError, StoreReader,
-    StoreWriter,
+    Audit, Batch, Fault, PoolFigures, Receipt, Record, RefusalReason, RefusedOrder, SaleChange, StoreError,
+    StoreReader, StoreWriter,
 };
 pub use transition::{Applied, Transition};
 pub use writer::{OrderWriter, Step, StockNotice, StopRelay, WriterSettings, WriterWatch};

@@ -29,6 +29,11 @@ pub struct Postgres {
 impl Postgres {
     /// Makes a cluster and starts its server. `settings` are lines of `postgresql.conf`.
     pub fn start(settings: &str) -> Self {
+        Self::start_with(settings, &[])
+    }
+
+    /// As [`Postgres::start`], with these files (name and text) in the server's folder, which only the server may read.
+    pub fn start_with(settings: &str, files: &[(&str, &str)]) -> Self {
         let programs = programs().expect("PostgreSQL is installed: cargo xtask test installs it");
         let folder = tempfile::Builder::new().prefix("seckill-pg-").tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -53,6 +58,14 @@ impl Postgres {
             ),
         )
         .unwrap();
+        for (name, text) in files {
+            let path = postgres.data().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+            if let Some((user, group)) = owner {
+                chown(&path, Some(user), Some(group)).unwrap();
+            }
+        }
         postgres.restart();
         postgres
     }

@@ -1,6 +1,7 @@
 //! The writers' threads in front of the store: what buyers hear while the server comes and goes.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -121,6 +122,57 @@ impl Engine {
         }
     }
 
+    /// Sells, one buyer after the other, while `things_break`. Answers with the orders that were acknowledged.
+    pub fn sell_while(&self, things_break: impl FnOnce()) -> HashSet<OrderId> {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let selling = scope.spawn(|| self.sell_until(&over));
+            let broken = catch_unwind(AssertUnwindSafe(things_break));
+            over.store(true, Ordering::SeqCst);
+            let acknowledged = selling.join().unwrap();
+            broken.map_or_else(|panic| resume_unwind(panic), |()| acknowledged)
+        })
+    }
+
+    fn sell_until(&self, over: &AtomicBool) -> HashSet<OrderId> {
+        let mut tickets = Vec::new();
+        let mut refused = 0;
+        for number in 0.. {
+            if over.load(Ordering::SeqCst) {
+                break;
+            }
+            match self.buy(&format!("buyer-{number}")) {
+                Ok(placed) => tickets.push(placed),
+                Err(Rejection::Overloaded) => refused += 1,
+                Err(other) => panic!("{other:?}"),
+            }
+            std::thread::sleep(Duration::from_micros(300));
+        }
+        assert!(refused > 0, "while the server is away, buyers hear 503");
+        let durable = tickets.iter().filter(|(_, ticket)| settled(ticket) == Settlement::Durable);
+        durable.map(|(id, _)| *id).collect()
+    }
+
+    /// Waits until the intake stalls, or opens again.
+    pub fn until_intake_is(&self, wanted: Intake) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.admission.queue().intake() != wanted {
+            assert!(Instant::now() < deadline, "the intake does not become {wanted:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// What was acknowledged is there and nothing else, and no unit is stranded.
+    pub fn check_sold(&self, acknowledged: &HashSet<OrderId>) {
+        let stored = self.reader.orders_after(None, None, 1_000_000).unwrap();
+        let stored: HashSet<_> = stored.into_iter().map(|order| order.placed.id).collect();
+        assert!(acknowledged.len() > 100, "{}", acknowledged.len());
+        assert_eq!(&stored, acknowledged);
+        let audit = self.reader.audit(self.sale).unwrap().unwrap();
+        assert!(audit.conserved(0));
+        assert_eq!(u64::from(self.live().remaining()), audit.available(), "no unit is stranded");
+    }
+
     /// Why nothing can be bought.
     pub fn refusal(&self, buyer: &str) -> Rejection {
         self.buy(buyer).unwrap_err()
@@ -164,26 +216,7 @@ fn a_server_that_is_killed_again_and_again_under_load_costs_no_acknowledged_orde
     let mut postgres = Postgres::start("");
     let url = postgres.new_database();
     let engine = Engine::open(1, &url, 100_000, false);
-    let over = AtomicBool::new(false);
-    let durable = std::thread::scope(|scope| {
-        let buying = scope.spawn(|| {
-            let mut tickets = Vec::new();
-            let mut refused = 0;
-            for number in 0.. {
-                if over.load(Ordering::SeqCst) {
-                    break;
-                }
-                match engine.buy(&format!("buyer-{number}")) {
-                    Ok(placed) => tickets.push(placed),
-                    Err(Rejection::Overloaded) => refused += 1,
-                    Err(other) => panic!("{other:?}"),
-                }
-                std::thread::sleep(Duration::from_micros(300));
-            }
-            assert!(refused > 0, "while the server is away, buyers hear 503");
-            let durable = tickets.iter().filter(|(_, ticket)| settled(ticket) == Settlement::Durable);
-            durable.map(|(id, _)| *id).collect::<HashSet<_>>()
-        });
+    let acknowledged = engine.sell_while(|| {
         for round in 0..3 {
             std::thread::sleep(Duration::from_millis(400));
             if round == 1 {
@@ -191,33 +224,12 @@ fn a_server_that_is_killed_again_and_again_under_load_costs_no_acknowledged_orde
             } else {
                 postgres.crash()
             }
-            let deadline = Instant::now() + PATIENCE;
-            while engine.admission.queue().intake() != Intake::Stalled {
-                assert!(Instant::now() < deadline, "the intake goes on without a store");
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            engine.until_intake_is(Intake::Stalled);
             postgres.restart();
-            while engine.admission.queue().intake() != Intake::Open {
-                assert!(Instant::now() < deadline, "the intake stays closed with the store back");
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            engine.until_intake_is(Intake::Open);
         }
-        over.store(true, Ordering::SeqCst);
-        buying.join().unwrap()
     });
-    let stored: HashSet<_> = engine
-        .reader
-        .orders_after(None, None, 1_000_000)
-        .unwrap()
-        .into_iter()
-        .map(|order| order.placed.id)
-        .collect();
-    assert!(durable.len() > 100);
-    assert_eq!(stored, durable, "what was acknowledged is there, and nothing else");
-    let audit = engine.reader.audit(engine.sale).unwrap().unwrap();
-    assert!(audit.conserved(0));
-    let sale = engine.live();
-    assert_eq!(u64::from(sale.remaining()), audit.available(), "no unit is stranded");
+    engine.check_sold(&acknowledged);
     engine.stop();
 }
 

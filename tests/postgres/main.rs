@@ -18,5 +18,7 @@ mod events;
 mod faults;
 mod fence;
 mod node;
+mod outage;
 mod sharing;
 mod store;
+mod tls;

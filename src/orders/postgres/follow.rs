@@ -18,6 +18,8 @@ use crate::domain::{NodeId, OrderId, Sale};
 
 /// Events that are read at once.
 const PAGE: usize = 1_000;
+/// Pages of one look: who is far behind must still give signs of life.
+const PAGES_A_LOOK: usize = 32;
 
 /// What a [`Follower`] is made of.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub struct Follower {
     parts: FollowerParts,
     /// The number of the last change of a sale that memory knows.
     after_change: u64,
+    /// Whether there was more to read than one look takes.
+    is_behind: bool,
     neighbours: Neighbours,
     beat_at: Instant,
 }
@@ -52,15 +56,16 @@ impl Follower {
         let silent_after = Duration::from_millis(parts.news.settings().silent_ms_max.into());
         let neighbours = Neighbours::new(parts.news.node(), silent_after);
         // From the first change on: what the start has read already is looked at again, and is as it was.
-        Self { parts, after_change: 0, neighbours, beat_at: Instant::now() }
+        Self { parts, after_change: 0, is_behind: false, neighbours, beat_at: Instant::now() }
     }
 
     /// How long to wait between two looks.
     pub fn pause(&self) -> Duration {
-        Duration::from_millis(self.parts.news.settings().follow_ms.into())
+        let pause_ms = if self.is_behind { 0 } else { self.parts.news.settings().follow_ms };
+        Duration::from_millis(pause_ms.into())
     }
 
-    /// Takes over everything that is new, gives a sign of life when it is time for one, and answers with the payments
+    /// Takes over what is new, gives a sign of life when it is time for one, and answers with the payments
     /// (order and number) of silent nodes that are this node's to finish from now on. Blocks.
     ///
     /// # Errors
@@ -84,13 +89,13 @@ impl Follower {
         if ends.last_change > self.after_change {
             taken += self.take_changes()?;
         }
-        while ends.last_event > self.parts.after_event {
-            let events = self.take_events()?;
-            taken += events;
-            if events == 0 {
+        for _ in 0..PAGES_A_LOOK {
+            if ends.last_event <= self.parts.after_event {
                 break;
             }
+            taken += self.take_events()?;
         }
+        self.is_behind = ends.last_event > self.parts.after_event;
         Ok(taken)
     }
 

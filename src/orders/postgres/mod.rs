@@ -20,16 +20,17 @@ mod rows;
 mod schema;
 mod seat;
 mod session;
+mod tls;
 mod trouble;
 mod writer;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use follow::{Follower, FollowerParts};
 pub use news::PgNews;
-pub use pool::PoolFigures;
 pub use reader::PgReader;
 pub use registry::{LedgerView, PgRegistry};
 pub use seat::{Seat, Tenancy};
@@ -37,6 +38,7 @@ pub use writer::PgWriter;
 
 use self::dialer::Dialer;
 use self::pool::Pool;
+use self::tls::Address;
 use super::store::StoreError;
 use crate::domain::{FieldError, NodeId};
 use crate::settings::{Secret, within};
@@ -47,7 +49,12 @@ use crate::settings::{Secret, within};
 pub struct PostgresSettings {
     /// Where the database is, as `postgres://user:password@host:port/database`; several hosts, separated by commas, are
     /// tried in turn. Empty: the embedded store is used.
+    ///
+    /// `?sslmode=` says how the connection is protected: `disable` not at all, `prefer` (as if nothing is said) encrypts it
+    /// if the server can, `require` always, and `verify-full` only to a server that proves to be the host named here.
     pub url: Secret,
+    /// The certificates, in PEM form, of whom `verify-full` believes. Empty: those that the system trusts.
+    pub ca_file: PathBuf,
     /// Connections for reading.
     pub readers: u32,
     /// How long a read waits for a connection while all are in use, in ms.
@@ -74,6 +81,7 @@ impl Default for PostgresSettings {
     fn default() -> Self {
         Self {
             url: Secret::default(),
+            ca_file: PathBuf::new(),
             readers: 8,
             acquire_wait_ms: 1_000,
             connect_wait_ms: 2_000,
@@ -94,7 +102,12 @@ impl PostgresSettings {
     /// The first field that breaks its rule.
     pub fn check(&self) -> Result<(), FieldError> {
         if !self.url.is_empty() {
-            Dialer::config_of(&self.url).map_err(|problem| FieldError { field: "url", problem })?;
+            let address = Address::parse(self.url.expose());
+            let address = address.map_err(|problem| FieldError { field: "url", problem })?;
+            if !address.is_verified && !self.ca_file.as_os_str().is_empty() {
+                let problem = "is of no use without sslmode=verify-full in postgres.url".into();
+                return Err(FieldError { field: "ca_file", problem });
+            }
         }
         within("readers", self.readers, 1..=1_000)?;
         within("acquire_wait_ms", self.acquire_wait_ms, 1..=600_000)?;

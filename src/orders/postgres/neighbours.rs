@@ -57,7 +57,8 @@ impl Neighbours {
             node == self.me
                 || self.known.get(&node).is_some_and(|known| now - known.heard_at < self.silent_after)
         };
-        let living: Vec<NodeId> = signs.iter().map(|sign| sign.node).filter(|node| lives(*node)).collect();
+        let others = signs.iter().map(|sign| sign.node).filter(|node| lives(*node));
+        let living: Vec<NodeId> = others.chain([self.me]).collect();
         let heir_of = |node: NodeId| {
             let after = living.iter().filter(|other| **other > node).min();
             after.or(living.iter().min()).copied()

@@ -8,28 +8,11 @@ use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
-use super::super::store::{Fault, StoreError};
+use super::super::store::{Fault, PoolFigures, StoreError};
 use super::PostgresSettings;
 use super::dialer::Dialer;
-use super::session::Session;
+use super::session::{Session, Traffic};
 use super::trouble::Trouble;
-
-/// What the pool has done since the start, and what it holds now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PoolFigures {
-    /// Connections made.
-    pub opened: u64,
-    /// Reads that found a connection ready.
-    pub reused: u64,
-    /// Reads that had to wait because all connections were in use.
-    pub waited: u64,
-    /// Reads that were refused after waiting for `acquire_wait_ms`.
-    pub timed_out: u64,
-    /// Connections in use now.
-    pub in_use: usize,
-    /// Connections that wait for use now.
-    pub idle: usize,
-}
 
 /// A bounded pool of sessions and the runtime that drives them.
 #[derive(Debug)]
@@ -40,7 +23,6 @@ pub struct Pool {
     places: Semaphore,
     places_max: usize,
     idle: Mutex<Vec<Session>>,
-    opened: AtomicU64,
     reused: AtomicU64,
     waited: AtomicU64,
     timed_out: AtomicU64,
@@ -65,7 +47,6 @@ impl Pool {
             places: Semaphore::new(places_max),
             places_max,
             idle: Mutex::new(Vec::with_capacity(places_max)),
-            opened: AtomicU64::new(0),
             reused: AtomicU64::new(0),
             waited: AtomicU64::new(0),
             timed_out: AtomicU64::new(0),
@@ -95,7 +76,7 @@ impl Pool {
                     outcome => return self.put_back(session, outcome),
                 }
             }
-            let mut session = self.open().await?;
+            let mut session = self.dialer.connect().await?;
             let outcome = work(&mut session).await;
             self.put_back(session, outcome)
         })
@@ -108,7 +89,7 @@ impl Pool {
     ) -> Result<T, StoreError> {
         self.runtime().block_on(async {
             let _place = self.place().await?;
-            let mut session = self.open().await?;
+            let mut session = self.dialer.connect().await?;
             let outcome = work(&mut session).await;
             self.put_back(session, outcome)
         })
@@ -116,12 +97,6 @@ impl Pool {
 
     fn runtime(&self) -> &Runtime {
         self.runtime.as_ref().expect("the runtime lives as long as the pool")
-    }
-
-    async fn open(&self) -> Result<Session, StoreError> {
-        let session = self.dialer.connect().await?;
-        self.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(session)
     }
 
     fn put_back<T>(&self, session: Session, outcome: Result<T, Trouble>) -> Result<T, StoreError> {
@@ -155,10 +130,14 @@ impl Pool {
         })
     }
 
-    /// What the pool has done and holds.
+    /// What the pool has done and holds. Connections made, failed and broken are those of the whole store.
     pub fn figures(&self) -> PoolFigures {
+        let Traffic { opened, failed, broken } = self.dialer.traffic();
         PoolFigures {
-            opened: self.opened.load(Ordering::Relaxed),
+            capacity: self.places_max,
+            opened: opened.load(Ordering::Relaxed),
+            failed: failed.load(Ordering::Relaxed),
+            broken: broken.load(Ordering::Relaxed),
             reused: self.reused.load(Ordering::Relaxed),
             waited: self.waited.load(Ordering::Relaxed),
             timed_out: self.timed_out.load(Ordering::Relaxed),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::events::{Event, EventKind};
-use super::super::store::{Audit, Record, StoreError, StoreReader};
-use super::pool::{Pool, PoolFigures};
+use super::super::store::{Audit, PoolFigures, Record, StoreError, StoreReader};
+use super::pool::Pool;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
 use super::session::Session;
 use super::trouble::Trouble;
@@ -25,11 +25,6 @@ pub struct PgReader {
 impl PgReader {
     pub(super) fn new(pool: Arc<Pool>) -> Self {
         Self { pool }
-    }
-
-    /// What the pool of connections has done and holds.
-    pub fn pool_figures(&self) -> PoolFigures {
-        self.pool.figures()
     }
 }
 
@@ -79,6 +74,10 @@ impl StoreReader for PgReader {
         // Once: what was shown cannot be taken back.
         self.pool
             .run_once(async |session| session.snapshot(async |session| read_all(session, visit).await).await)
+    }
+
+    fn pool_figures(&self) -> PoolFigures {
+        self.pool.figures()
     }
 }
 
