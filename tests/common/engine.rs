@@ -1,20 +1,15 @@
 //! The real engine, as its users start it: the binary, with a store of its own.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use xtask::servers::engine::EngineProcess;
 
 use super::client::{Answer, Client};
-
-/// No engine takes this long to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How an engine is started.
 #[derive(Clone)]
@@ -54,43 +49,18 @@ impl Launch {
                 shell
             }
         };
-        let log = File::options().create(true).append(true).open(self.folder().join("log")).unwrap();
-        let mut process = command
-            .args(["--edge-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"])
-            .arg(self.folder())
-            .envs(self.keys.iter().map(|(key, value)| (format!("SECKILL__{key}"), value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        // Log lines may come first.
-        let welcome = lines.by_ref().map(Result::unwrap).find(|line| line.contains("sells on http://"));
-        let welcome =
-            welcome.unwrap_or_else(|| panic!("the engine does not start: {}", log_end(self.folder())));
-        // The rest is read to its end, so that the engine never waits for somebody to read it.
-        std::thread::spawn(move || lines.for_each(drop));
-        let address = |part: &str| part.split([',', ' ']).next().unwrap().parse().unwrap();
-        let mut parts = welcome.split("http://").skip(1).map(address);
-        let (edge, admin) = (parts.next().unwrap(), parts.next().unwrap());
-        let engine = Engine { process, edge, admin, launch: self.clone() };
+        command.envs(self.keys.iter().map(|(key, value)| (format!("SECKILL__{key}"), value)));
+        let free = ([127, 0, 0, 1], 0).into();
+        let process = EngineProcess::start(command, self.folder(), free, free);
+        let engine = Engine { process, launch: self.clone() };
         assert_eq!(engine.admin("GET", "/readyz", "").status, 200);
         engine
     }
 }
 
-fn log_end(folder: &Path) -> String {
-    let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-    let lines: Vec<_> = log.lines().collect();
-    lines[lines.len().saturating_sub(30)..].join("\n")
-}
-
 /// A running `seckill serve`; killed when dropped.
 pub struct Engine {
-    process: Child,
-    edge: SocketAddr,
-    admin: SocketAddr,
+    process: EngineProcess,
     launch: Launch,
 }
 
@@ -107,37 +77,24 @@ impl Engine {
 
     /// Ends it by `kill -9` and waits until it is gone.
     pub fn kill(mut self) -> Launch {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        self.process.kill();
         self.launch.clone()
     }
 
     /// Ends it by SIGTERM and waits until it has stopped.
     pub fn terminate(mut self) -> (ExitStatus, Launch) {
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.process.ask_to_stop();
         (self.wait_for_end(), self.launch.clone())
     }
 
     /// Waits until it has ended by itself.
     pub fn wait_for_end(&mut self) -> ExitStatus {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.process.try_wait().unwrap() {
-                return status;
-            }
-            assert!(
-                started.elapsed() < PATIENCE,
-                "the engine does not end: {}",
-                log_end(self.launch.folder())
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.process.wait_for_end()
     }
 
     /// Where buyers ask.
     pub fn edge(&self) -> SocketAddr {
-        self.edge
+        self.process.edge()
     }
 
     /// Makes a sale; `terms` are members of the JSON body beside those that must be there.
@@ -151,12 +108,18 @@ impl Engine {
         let body = format!(
             r#"{{"campaign":"test","sku":"{sku}","price_cents":1999,"stock":{stock},"title":"A test"{terms}}}"#
         );
-        try_request(self.admin, "POST", "/api/v1/campaigns", "Content-Type: application/json\r\n", &body)
+        try_request(
+            self.process.admin(),
+            "POST",
+            "/api/v1/campaigns",
+            "Content-Type: application/json\r\n",
+            &body,
+        )
     }
 
     /// Asks the admin plane.
     pub fn admin(&self, method: &str, path: &str, body: &str) -> Answer {
-        request(self.admin, method, path, "Content-Type: application/json\r\n", body)
+        request(self.process.admin(), method, path, "Content-Type: application/json\r\n", body)
     }
 
     /// The sale's units, counted in the store; they must add up, and no buyer may be over the limit.
@@ -193,12 +156,12 @@ impl Engine {
 
     /// The public state of a sale.
     pub fn sale_state(&self, sku: &str) -> Value {
-        request(self.edge, "GET", &format!("/seckill/test/{sku}"), "", "").json()
+        request(self.process.edge(), "GET", &format!("/seckill/test/{sku}"), "", "").json()
     }
 
     /// Asks the edge in the name of a buyer, with more header lines.
     pub fn ask(&self, method: &str, path: &str, buyer: &str, lines: &str, body: &str) -> Answer {
-        request(self.edge, method, path, &format!("X-User-ID: {buyer}\r\n{lines}"), body)
+        request(self.process.edge(), method, path, &format!("X-User-ID: {buyer}\r\n{lines}"), body)
     }
 
     /// Buys one.
@@ -215,16 +178,6 @@ pub struct Audit {
     pub held: u64,
     pub paid: u64,
     pub durable_orders: u64,
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the engine's log ends with:\n{}", log_end(self.launch.folder()));
-        }
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 /// One request on a connection of its own.

@@ -9,6 +9,7 @@ mod node;
 mod protocol;
 mod relay;
 mod scripts;
-mod server;
 mod store;
 mod world;
+
+use xtask::servers::redis as server;

@@ -1,12 +1,6 @@
 //! The PostgreSQL order store against a real server: several nodes on one database, and everything that can break between
 //! a node and its store.
 
-#[path = "../common/postgres.rs"]
-mod server;
-
-#[path = "../common/proxy.rs"]
-mod proxy;
-
 mod buyers;
 mod engine;
 mod events;
@@ -14,3 +8,5 @@ mod faults;
 mod fence;
 mod node;
 mod store;
+
+use xtask::servers::{postgres as server, proxy};
