@@ -141,17 +141,7 @@ impl Engine {
 
     /// All orders of the sale above `after`, oldest first.
     pub fn orders(&self, sku: &str, after: &str) -> Vec<Value> {
-        let (mut orders, mut after) = (Vec::new(), after.to_owned());
-        loop {
-            let path = format!("/api/v1/orders?campaign=test&sku={sku}&after={after}&limit=10000");
-            let answer = self.admin("GET", &path, "");
-            assert_eq!(answer.status, 200, "{}", answer.body);
-            let page: Vec<Value> =
-                answer.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-            let Some(last) = page.last() else { return orders };
-            after = last["order_id"].as_str().unwrap().to_owned();
-            orders.extend(page);
-        }
+        orders(self.process.admin(), sku, after)
     }
 
     /// The public state of a sale.
@@ -178,6 +168,20 @@ pub struct Audit {
     pub held: u64,
     pub paid: u64,
     pub durable_orders: u64,
+}
+
+/// All orders of the sale `test/{sku}` above `after`, oldest first, as an engine exports them.
+pub fn orders(admin: SocketAddr, sku: &str, after: &str) -> Vec<Value> {
+    let (mut orders, mut after) = (Vec::new(), after.to_owned());
+    loop {
+        let path = format!("/api/v1/orders?campaign=test&sku={sku}&after={after}&limit=10000");
+        let answer = request(admin, "GET", &path, "", "");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let page: Vec<Value> = answer.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let Some(last) = page.last() else { return orders };
+        after = last["order_id"].as_str().unwrap().to_owned();
+        orders.extend(page);
+    }
 }
 
 /// One request on a connection of its own.
