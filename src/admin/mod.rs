@@ -25,6 +25,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use axum::http::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub use feeds::event_json;
 pub use health::{Lifecycle, Readiness};
 pub use probe::probe;
 pub use reload::{Reload, ReloadRefused};
@@ -34,7 +35,7 @@ pub use settings::AdminSettings;
 use crate::admission::Admission;
 use crate::checkout::Checkout;
 use crate::domain::{EpochMs, NodeId, SaleTerms};
-use crate::ledger::EmbeddedLedger;
+use crate::ledger::SaleDesk;
 use crate::orders::OrderDesk;
 use crate::telemetry::{IntervalLog, Telemetry};
 use problem::Problem;
@@ -46,7 +47,7 @@ pub struct ControlPlane {
     started: Instant,
     admission: Arc<Admission>,
     desk: OrderDesk,
-    ledger: Arc<EmbeddedLedger>,
+    sales: Arc<SaleDesk>,
     checkout: Checkout,
     telemetry: Arc<Telemetry>,
     intervals: Arc<IntervalLog>,
@@ -66,7 +67,7 @@ pub struct ControlPlaneParts {
     /// Orders, events, audits.
     pub desk: OrderDesk,
     /// Makes and changes sales.
-    pub ledger: Arc<EmbeddedLedger>,
+    pub sales: Arc<SaleDesk>,
     /// Tells how paying goes.
     pub checkout: Checkout,
     /// The figures.
@@ -87,7 +88,7 @@ impl ControlPlane {
             settings,
             admission,
             desk,
-            ledger,
+            sales,
             checkout,
             telemetry,
             intervals,
@@ -102,7 +103,7 @@ impl ControlPlane {
             started,
             admission,
             desk,
-            ledger,
+            sales,
             checkout,
             telemetry,
             intervals,

@@ -28,9 +28,9 @@ pub(super) async fn create(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let new = parse_new(&tenant, Fields::parse(&whole(body)?)?)?;
-    let ledger = Arc::clone(&plane.ledger);
+    let desk = Arc::clone(&plane.sales);
     // A task of its own: a client that goes away must not stop it half-way.
-    let created = tokio::spawn(async move { ledger.create(new).await }).await.map_err(cut_short)??;
+    let created = tokio::spawn(async move { desk.create(new).await }).await.map_err(cut_short)??;
     tracing::info!(sale = %created.key, stock = created.total, "a campaign was created");
     let location = format!("/api/v1/campaigns/{}/{}", created.key.campaign(), created.key.sku());
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(plane.describe(&created))).into_response())
@@ -76,10 +76,10 @@ pub(super) async fn change(
 ) -> Result<Json<Value>, Problem> {
     let key = plane.live_sale(&tenant, &campaign, &sku)?.key.clone();
     let change = Change::parse(Fields::parse(&whole(body)?)?)?;
-    let ledger = Arc::clone(&plane.ledger);
+    let desk = Arc::clone(&plane.sales);
     // A task of its own: a client that goes away must not stop it half-way.
     let changing =
-        tokio::spawn(async move { ledger.change(&key, |terms, total| change.apply(terms, total)).await });
+        tokio::spawn(async move { desk.change(&key, |terms, total| change.apply(terms, total)).await });
     let changed = changing.await.map_err(cut_short)??;
     tracing::info!(sale = %changed.key, stock = changed.total, terms = ?changed.terms, "a campaign was changed");
     Ok(Json(plane.describe(&changed)))

@@ -10,22 +10,44 @@ use tokio::sync::mpsc;
 use super::{ServeError, start_error};
 use crate::config::Settings;
 use crate::domain::NodeId;
+use crate::orders::postgres::{PgRegistry, Seat, Tenancy};
 use crate::orders::{
     Fault, Follower, OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, postgres, sqlite,
 };
 
-/// The order store of the configuration: the writing halves, one a thread, and the reading half.
-type Halves = (Vec<Box<dyn StoreWriter>>, Arc<dyn StoreReader>);
+/// The order store of the configuration.
+pub(super) struct OpenStore {
+    /// The writing halves, one a thread.
+    pub writers: Vec<Box<dyn StoreWriter>>,
+    /// The reading half.
+    pub reader: Arc<dyn StoreReader>,
+    /// What a store of several nodes knows of them.
+    pub registry: Option<PgRegistry>,
+    /// The right to sell from it.
+    pub seat: Option<Seat>,
+}
 
 /// Opens PostgreSQL when its address is set, and the embedded store otherwise. Blocks.
-pub(super) fn open(settings: &Settings, node: NodeId) -> Result<Halves, StoreError> {
+pub(super) fn open(control: &Runtime, settings: &Settings, node: NodeId) -> Result<OpenStore, StoreError> {
     if settings.postgres.url.is_empty() {
         let (writer, reader) = sqlite::open(&settings.data_dir, &settings.sqlite)?;
-        return Ok((vec![Box::new(writer)], Arc::new(reader)));
+        let writers: Vec<Box<dyn StoreWriter>> = vec![Box::new(writer)];
+        return Ok(OpenStore { writers, reader: Arc::new(reader), registry: None, seat: None });
     }
+    let tenancy = if settings.is_shared() { Tenancy::Shared } else { Tenancy::Alone };
+    // Before anything else: opening the store ends the life of whoever runs under this number.
+    let seat = control.block_on(Seat::take(&settings.postgres, node, tenancy))?;
     let store = postgres::open(&settings.postgres, node, settings.store.writers)?;
+    if tenancy == Tenancy::Alone {
+        store.registry.end_all_epochs()?;
+    }
     let boxed = store.writers.into_iter().map(|writer| Box::new(writer) as Box<dyn StoreWriter>);
-    Ok((boxed.collect(), Arc::new(store.reader)))
+    Ok(OpenStore {
+        writers: boxed.collect(),
+        reader: Arc::new(store.reader),
+        registry: Some(store.registry),
+        seat: Some(seat),
+    })
 }
 
 /// How often this node looks for what other nodes did.

@@ -47,6 +47,9 @@ struct Flags {
     /// PostgreSQL database of the orders, instead of the folder [default: none]
     #[arg(long, value_name = "URL", global = true)]
     database_url: Option<String>,
+    /// Redis that lends the stock to several engines on one database [default: none, this engine sells alone]
+    #[arg(long, value_name = "URL", global = true)]
+    redis_url: Option<String>,
     /// Number of this engine among those that sell the same stock [default: 0]
     #[arg(long, value_name = "NUMBER", global = true)]
     node_id: Option<String>,
@@ -56,11 +59,12 @@ struct Flags {
 const FILE_VARIABLE: &str = "SECKILL_CONFIG";
 
 /// Flags that set a key.
-const KEY_FLAGS: [(&str, &str); 5] = [
+const KEY_FLAGS: [(&str, &str); 6] = [
     ("--edge-listen", "edge.listen"),
     ("--admin-listen", "admin.listen"),
     ("--data-dir", "data_dir"),
     ("--database-url", "postgres.url"),
+    ("--redis-url", "redis.url"),
     ("--node-id", "node.id"),
 ];
 
@@ -80,10 +84,11 @@ impl Cli {
     /// # Errors
     /// A variable is not UTF-8.
     pub fn source(self) -> Result<ConfigSource, ConfigError> {
-        let Flags { config, edge_listen, admin_listen, data_dir, database_url, node_id } = self.flags;
+        let Flags { config, edge_listen, admin_listen, data_dir, database_url, redis_url, node_id } =
+            self.flags;
         let file = config.or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
         let mut source = ConfigSource::new(file).with_env(std::env::vars_os())?;
-        let texts = [edge_listen, admin_listen, data_dir, database_url, node_id];
+        let texts = [edge_listen, admin_listen, data_dir, database_url, redis_url, node_id];
         for ((flag, key), text) in KEY_FLAGS.into_iter().zip(texts) {
             if let Some(text) = text {
                 source = source.with_flag(flag, key, text);

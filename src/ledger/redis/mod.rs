@@ -6,20 +6,23 @@ mod holding;
 mod lender;
 mod link;
 mod movements;
+mod pulse;
 mod reconcile;
 mod relay;
 mod settings;
 mod store;
 mod watch;
+mod withholding;
 
 pub use holding::{Holding, Outcome, Standing};
 pub use lender::Lender;
-pub use link::{RedisFault, RedisLink, RedisSettings};
+pub use link::{RedisFault, RedisLink};
 pub use movements::{
     Caller, Chunk, Life, Line, Movement, Rebuild, RedisBooks, Reply, Snapshot, Verdict, book_key,
 };
 pub use reconcile::{Drift, MemoryView, compare};
 pub use relay::{EventRelay, RelayError, RelaySettings, RelayedEvent};
-pub use settings::LenderSettings;
+pub use settings::RedisSettings;
 pub use store::{LedgerStore, StoreView};
 pub use watch::LenderWatch;
+pub use withholding::LenderDoor;

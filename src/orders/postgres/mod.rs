@@ -14,6 +14,7 @@ mod reader;
 mod registry;
 mod rows;
 mod schema;
+mod seat;
 mod session;
 mod trouble;
 mod writer;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use pool::PoolFigures;
 pub use reader::PgReader;
 pub use registry::{LedgerView, PgRegistry};
+pub use seat::{Seat, Tenancy};
 pub use writer::PgWriter;
 
 use self::dialer::Dialer;
@@ -48,6 +50,9 @@ pub struct PostgresSettings {
     pub connect_wait_ms: u32,
     /// How long a statement waits for a lock, in ms.
     pub lock_wait_ms: u32,
+    /// How long a start waits for another engine that has its place in the database, in ms: a former life of the node
+    /// whose end the server has not noticed yet.
+    pub seat_wait_ms: u32,
     /// How long a statement may take, in ms. A batch and an audit of a large sale must fit.
     pub statement_wait_ms: u32,
 }
@@ -60,6 +65,7 @@ impl Default for PostgresSettings {
             acquire_wait_ms: 1_000,
             connect_wait_ms: 2_000,
             lock_wait_ms: 2_000,
+            seat_wait_ms: 10_000,
             statement_wait_ms: 10_000,
         }
     }
@@ -78,6 +84,7 @@ impl PostgresSettings {
         within("acquire_wait_ms", self.acquire_wait_ms, 1..=600_000)?;
         within("connect_wait_ms", self.connect_wait_ms, 1..=600_000)?;
         within("lock_wait_ms", self.lock_wait_ms, 1..=600_000)?;
+        within("seat_wait_ms", self.seat_wait_ms, 0..=600_000)?;
         within("statement_wait_ms", self.statement_wait_ms, 1..=600_000)
     }
 }

@@ -162,6 +162,15 @@ impl PgRegistry {
         })
     }
 
+    /// Ends the epochs of all sales: whoever is lent their stock later counts it anew. Of an engine that sells alone, which
+    /// tells no ledger what it sells.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn end_all_epochs(&self) -> Result<(), StoreError> {
+        self.pool.run(async |session| session.run("UPDATE sales SET epoch = epoch + 1").await)
+    }
+
     /// The sale's units as the ledger sees them. `None` when there is no such sale.
     ///
     /// # Errors

@@ -1,0 +1,10 @@
+//! Several real engines on one stock, with a real redis-server and a real PostgreSQL.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod house;
+mod seats;
+mod selling;
+
+use xtask::servers::{postgres, redis as redis_server};
