@@ -180,7 +180,11 @@ impl Engine {
     }
 
     async fn step(&self, order: OrderId, action: OrderAction) {
-        let transition = Transition { order, action, at: wall_now(), payment_method: Some("card".into()) };
+        let transition = Transition {
+            payment_method: Some("card".into()),
+            payment_attempt: Some(1),
+            ..Transition::plain(order, action, wall_now())
+        };
         let applied = self.desk.apply(transition).await.unwrap();
         assert!(matches!(applied, Applied::Done(_)), "{applied:?}");
     }

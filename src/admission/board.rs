@@ -130,6 +130,13 @@ impl LiveSale {
         Self::new(sale.id, sale.key, sale.terms, state)
     }
 
+    /// A sale whose units are lent by somebody else: none is on sale, and more may come.
+    pub fn lent(sale: Sale, shards: usize) -> Self {
+        let state = Arc::new(SaleState::new(shards, 0));
+        state.set_more_may_come(true);
+        Self::new(sale.id, sale.key, sale.terms, state)
+    }
+
     /// The same sale under other terms. Its token bucket goes on unless the rate changes.
     pub fn with_terms(&self, terms: SaleTerms) -> Self {
         let mut changed = Self::new(self.id, self.key.clone(), terms, Arc::clone(&self.state));
@@ -259,6 +266,33 @@ impl Board {
             let mut sales = Sales::clone(sales);
             sales.by_name.insert(sale.key.clone(), Arc::clone(&sale));
             sales.by_id.insert(sale.id, Arc::clone(&sale));
+            sales
+        });
+    }
+
+    /// Puts a sale on the board, unless one with its number is there: what that one has in stock and who bought of it
+    /// stays as it is.
+    pub fn publish_new(&self, sale: LiveSale) {
+        let sale = Arc::new(sale);
+        self.0.rcu(|sales| {
+            let mut sales = Sales::clone(sales);
+            if !sales.by_id.contains_key(&sale.id) {
+                sales.by_name.insert(sale.key.clone(), Arc::clone(&sale));
+                sales.by_id.insert(sale.id, Arc::clone(&sale));
+            }
+            sales
+        });
+    }
+
+    /// Replaces the terms of a sale that is on the board.
+    pub fn change_terms(&self, id: SaleId, terms: &SaleTerms) {
+        self.0.rcu(|sales| {
+            let mut sales = Sales::clone(sales);
+            if let Some(live) = sales.by_id.get(&id) {
+                let changed = Arc::new(live.with_terms(terms.clone()));
+                sales.by_name.insert(changed.key.clone(), Arc::clone(&changed));
+                sales.by_id.insert(id, changed);
+            }
             sales
         });
     }

@@ -27,15 +27,15 @@ use crate::admission::{Admission, BuyerRates, LiveSale, OrderIds, Queue, TokenBu
 use crate::checkout::http_gateway::HttpGateway;
 use crate::checkout::http_risk::HttpRisk;
 use crate::checkout::{
-    self, CallError, Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, RiskService, ServiceKind,
-    SimulatedGateway, SimulatedRisk,
+    self, CallError, Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, PaymentKey, RiskService,
+    ServiceKind, SimulatedGateway, SimulatedRisk,
 };
 use crate::config::{AdmissionSettings, Config, ConfigSource, ReloadError, Reloader, Settings};
-use crate::domain::{NodeId, OrderId};
+use crate::domain::NodeId;
 use crate::edge::{Clock, DataPlane, Edge};
 use crate::ledger::{EmbeddedLedger, Ledger, SaleDesk, SharedLedger};
-use crate::orders::postgres::Seat;
-use crate::orders::{Deadlines, Follower, OrderDesk, OrderWriter, Recovered, StoreError, WriterWatch};
+use crate::orders::postgres::{Follower, FollowerParts, Seat};
+use crate::orders::{Deadlines, OrderDesk, OrderWriter, Recovered, StoreError, WriterWatch};
 use crate::telemetry::{IntervalLog, LogControl, Telemetry};
 
 /// Threads of the control plane: admin, checkout, expiry, recovery.
@@ -122,7 +122,7 @@ impl Engine {
         let shards = settings.edge.serving_threads();
         let telemetry = Arc::new(Telemetry::new(shards));
 
-        let OpenStore { writers: stores, reader, registry, seat } =
+        let OpenStore { writers: stores, reader, registry, seat, news } =
             store::open(control, &settings, node).map_err(start_error("the order store"))?;
         let shared = registry.filter(|_| settings.is_shared());
         let shared = shared.map(|registry| SharedStock::new(&settings, registry)).transpose();
@@ -161,9 +161,6 @@ impl Engine {
             settings: settings.store.clone(),
             watch: WriterFigures(Arc::clone(&telemetry)),
         }))?;
-        if !settings.postgres.url.is_empty() {
-            store::follow(control, Follower::new(Arc::clone(&admission), reader, node, recovered.last_event));
-        }
         // The writers' own ends are the last ones: when they are gone, nobody takes work any more.
         drop((arrivals, steps));
         let lending = shared.map(|shared| shared.start(control, &settings, node, &admission, &telemetry));
@@ -187,8 +184,19 @@ impl Engine {
             settings.ledger.sales_max,
             settings.ledger.sale_limits(),
         ));
-        let unfinished = recovered.unfinished.iter().map(|order| order.placed.id);
+        let unfinished = recovered.unfinished.iter().map(PaymentKey::of);
         let checkout = start_checkout(control, &settings.checkout, &desk, &admission, unfinished)?;
+        if let Some(news) = news {
+            let follower = Follower::new(FollowerParts {
+                news,
+                admission: Arc::clone(&admission),
+                deadlines,
+                after_event: recovered.last_event,
+                shards,
+                sales_max: settings.ledger.sales_max,
+            });
+            store::follow(control, follower, checkout.clone());
+        }
 
         let readiness = Arc::new(Readiness::default());
         let intervals =
@@ -352,7 +360,7 @@ fn start_checkout(
     settings: &CheckoutSettings,
     desk: &OrderDesk,
     admission: &Arc<Admission>,
-    unfinished: impl Iterator<Item = OrderId>,
+    unfinished: impl Iterator<Item = PaymentKey>,
 ) -> Result<Checkout, ServeError> {
     let gateway = gateway(settings).map_err(start_error("checkout.gateway"))?;
     let risk = risk(settings).map_err(start_error("checkout.risk"))?;

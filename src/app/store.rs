@@ -2,18 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::{ServeError, start_error};
+use crate::checkout::{Checkout, PaymentKey};
 use crate::config::Settings;
 use crate::domain::NodeId;
-use crate::orders::postgres::{PgRegistry, Seat, Tenancy};
-use crate::orders::{
-    Fault, Follower, OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, postgres, sqlite,
-};
+use crate::orders::postgres::{self, Follower, PgNews, PgRegistry, Seat, Tenancy};
+use crate::orders::{Fault, OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, sqlite};
 
 /// The order store of the configuration.
 pub(super) struct OpenStore {
@@ -25,6 +23,8 @@ pub(super) struct OpenStore {
     pub registry: Option<PgRegistry>,
     /// The right to sell from it.
     pub seat: Option<Seat>,
+    /// What other nodes do.
+    pub news: Option<PgNews>,
 }
 
 /// Opens PostgreSQL when its address is set, and the embedded store otherwise. Blocks.
@@ -32,7 +32,7 @@ pub(super) fn open(control: &Runtime, settings: &Settings, node: NodeId) -> Resu
     if settings.postgres.url.is_empty() {
         let (writer, reader) = sqlite::open(&settings.data_dir, &settings.sqlite)?;
         let writers: Vec<Box<dyn StoreWriter>> = vec![Box::new(writer)];
-        return Ok(OpenStore { writers, reader: Arc::new(reader), registry: None, seat: None });
+        return Ok(OpenStore { writers, reader: Arc::new(reader), registry: None, seat: None, news: None });
     }
     let tenancy = if settings.is_shared() { Tenancy::Shared } else { Tenancy::Alone };
     // Before anything else: opening the store ends the life of whoever runs under this number.
@@ -47,33 +47,35 @@ pub(super) fn open(control: &Runtime, settings: &Settings, node: NodeId) -> Resu
         reader: Arc::new(store.reader),
         registry: Some(store.registry),
         seat: Some(seat),
+        news: Some(store.news),
     })
 }
 
-/// How often this node looks for what other nodes did.
-const FOLLOW_EVERY: Duration = Duration::from_millis(200);
-
-/// Keeps this node's memory up with what other nodes do in a shared store, as long as the runtime lives.
-pub(super) fn follow(control: &Runtime, mut follower: Follower) {
+/// Keeps this node up with what other nodes do in a shared store, as long as the runtime lives.
+pub(super) fn follow(control: &Runtime, mut follower: Follower, checkout: Checkout) {
     control.spawn(async move {
+        let mut has_news = true;
         loop {
             let looked = tokio::task::spawn_blocking(move || {
-                // Page after page, until nothing is new.
-                let outcome = loop {
-                    match follower.catch_up() {
-                        Ok(0) => break Ok(()),
-                        Ok(_) => {}
-                        Err(error) => break Err(error),
-                    }
-                };
-                (follower, outcome)
+                let left_behind = follower.look();
+                (follower, left_behind)
             });
-            let Ok((looked, outcome)) = looked.await else { return };
+            let Ok((looked, left_behind)) = looked.await else { return };
             follower = looked;
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "what other nodes do is not known at the moment");
+            match left_behind {
+                Ok(payments) => {
+                    checkout
+                        .adopt(payments.into_iter().map(|(order, attempt)| PaymentKey { order, attempt }));
+                    has_news = true;
+                }
+                Err(error) => {
+                    // Once an outage: the writers say when the store answers again.
+                    if std::mem::take(&mut has_news) {
+                        tracing::warn!(%error, "what other nodes do is not known at the moment");
+                    }
+                }
             }
-            tokio::time::sleep(FOLLOW_EVERY).await;
+            tokio::time::sleep(follower.pause()).await;
         }
     });
 }

@@ -81,10 +81,7 @@ impl SaleDesk {
         }
         let created = self.orders.create_sale(new.key, new.terms, new.stock).await?;
         let sale = created.ok_or(SaleError::Exists)?;
-        // A node that follows the others may have found it in the store before its maker comes here.
-        if self.admission.board().sales().by_id(sale.id).is_none() {
-            self.admission.board().publish(self.ledger.open(sale.clone()));
-        }
+        self.ledger.open(self.admission.board(), sale.clone());
         Ok(sale)
     }
 
@@ -134,7 +131,7 @@ impl SaleDesk {
             withdrawal.give_up();
         }
         self.ledger.grow(&live, total.saturating_sub(audit.total));
-        self.admission.board().publish(live.with_terms(sale.terms.clone()));
+        self.admission.board().change_terms(live.id, &sale.terms);
         Ok(sale)
     }
 }

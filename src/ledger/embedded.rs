@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Awaited, Ledger, Withdrawal};
-use crate::admission::{LiveSale, TakenUnits};
+use crate::admission::{Board, LiveSale, TakenUnits};
 use crate::domain::{Sale, Units};
 
 /// All stock is this engine's.
@@ -20,8 +20,8 @@ impl EmbeddedLedger {
 }
 
 impl Ledger for EmbeddedLedger {
-    fn open(&self, sale: Sale) -> LiveSale {
-        LiveSale::open(sale, self.shards)
+    fn open(&self, board: &Board, sale: Sale) {
+        board.publish(LiveSale::open(sale, self.shards));
     }
 
     fn withdraw<'a>(&'a self, sale: &'a LiveSale, units: Units) -> Awaited<'a, Option<Withdrawal>> {

@@ -20,7 +20,7 @@ pub use settings::LedgerSettings;
 pub use shared::SharedLedger;
 pub use withdrawal::Withdrawal;
 
-use crate::admission::LiveSale;
+use crate::admission::{Board, LiveSale};
 use crate::domain::{Sale, Units};
 
 /// An answer that a ledger may have to wait for.
@@ -28,8 +28,8 @@ pub type Awaited<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Who holds the units that are not sold.
 pub trait Ledger: Debug + Send + Sync {
-    /// A sale that the store has just made, as it goes on the board.
-    fn open(&self, sale: Sale) -> LiveSale;
+    /// Puts a sale that the store has just made on the board.
+    fn open(&self, board: &Board, sale: Sale);
 
     /// Takes `units` of the sale off sale, wherever they are. `None` when there are not as many unsold.
     fn withdraw<'a>(&'a self, sale: &'a LiveSale, units: Units) -> Awaited<'a, Option<Withdrawal>>;

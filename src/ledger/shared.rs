@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::redis::LenderDoor;
 use super::{Awaited, Ledger, Withdrawal};
-use crate::admission::LiveSale;
+use crate::admission::{Board, LiveSale};
 use crate::domain::{Sale, Units};
 
 /// All stock is lent.
@@ -24,8 +24,9 @@ impl SharedLedger {
 }
 
 impl Ledger for SharedLedger {
-    fn open(&self, sale: Sale) -> LiveSale {
-        LiveSale::open(sale, self.shards).without_stock()
+    /// Unless this node, which follows the others, has found it in the store already.
+    fn open(&self, board: &Board, sale: Sale) {
+        board.publish_new(LiveSale::lent(sale, self.shards));
     }
 
     fn withdraw<'a>(&'a self, sale: &'a LiveSale, units: Units) -> Awaited<'a, Option<Withdrawal>> {

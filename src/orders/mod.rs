@@ -5,7 +5,6 @@
 mod deadlines;
 mod desk;
 mod events;
-mod follow;
 pub mod postgres;
 mod recovery;
 pub mod sqlite;
@@ -16,7 +15,6 @@ mod writer;
 pub use deadlines::Deadlines;
 pub use desk::OrderDesk;
 pub use events::{Event, EventKind};
-pub use follow::Follower;
 pub use recovery::Recovered;
 pub use store::{
     Audit, Batch, Fault, Receipt, Record, RefusalReason, RefusedOrder, SaleChange, StoreError, StoreReader,

@@ -2,12 +2,16 @@
 //!
 //! One [`PgWriter`] is one connection that commits batches, each in one call of a stored function; a node has several.
 //! [`PgReader`] reads through a pool. [`PgRegistry`] keeps what the ledger's protocol needs of the store: the lives of
-//! the nodes, the epochs of the sales, and the units ever settled and returned.
+//! the nodes, the epochs of the sales, and the units ever settled and returned. [`PgNews`] tells what the other nodes do,
+//! and [`Follower`] takes it over into this node's memory.
 //!
 //! A server that is away makes every call fail with a transient error within its time limit. A commit whose connection
 //! broke is in doubt: the writer first makes sure, on a new connection, whether it came about or never will.
 
 mod dialer;
+mod follow;
+mod neighbours;
+mod news;
 mod plan;
 mod pool;
 mod reader;
@@ -23,6 +27,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use follow::{Follower, FollowerParts};
+pub use news::PgNews;
 pub use pool::PoolFigures;
 pub use reader::PgReader;
 pub use registry::{LedgerView, PgRegistry};
@@ -55,6 +61,13 @@ pub struct PostgresSettings {
     pub seat_wait_ms: u32,
     /// How long a statement may take, in ms. A batch and an audit of a large sale must fit.
     pub statement_wait_ms: u32,
+    /// How often this node looks for what other nodes did, in ms: so long, and a little more, a change of a sale takes to
+    /// be in force on all nodes.
+    pub follow_ms: u32,
+    /// How often this node gives a sign of life, in ms.
+    pub beat_ms: u32,
+    /// For how long a node may give no sign of life until another one looks after its unpaid orders, in ms.
+    pub silent_ms_max: u32,
 }
 
 impl Default for PostgresSettings {
@@ -67,6 +80,9 @@ impl Default for PostgresSettings {
             lock_wait_ms: 2_000,
             seat_wait_ms: 10_000,
             statement_wait_ms: 10_000,
+            follow_ms: 200,
+            beat_ms: 1_000,
+            silent_ms_max: 10_000,
         }
     }
 }
@@ -85,9 +101,20 @@ impl PostgresSettings {
         within("connect_wait_ms", self.connect_wait_ms, 1..=600_000)?;
         within("lock_wait_ms", self.lock_wait_ms, 1..=600_000)?;
         within("seat_wait_ms", self.seat_wait_ms, 0..=600_000)?;
-        within("statement_wait_ms", self.statement_wait_ms, 1..=600_000)
+        within("statement_wait_ms", self.statement_wait_ms, 1..=600_000)?;
+        within("follow_ms", self.follow_ms, 1..=60_000)?;
+        within("beat_ms", self.beat_ms, 1..=60_000)?;
+        within("silent_ms_max", self.silent_ms_max, 1..=3_600_000)?;
+        if self.silent_ms_max <= self.beat_ms {
+            let problem = format!("must be above beat_ms, which is {}", self.beat_ms);
+            return Err(FieldError { field: "silent_ms_max", problem });
+        }
+        Ok(())
     }
 }
+
+/// Connections for the registry and the news.
+const HOUSE_CONNECTIONS: usize = 2;
 
 /// An open store.
 #[derive(Debug)]
@@ -98,6 +125,8 @@ pub struct PgStore {
     pub reader: PgReader,
     /// What the ledger needs of the store.
     pub registry: PgRegistry,
+    /// What the other nodes do.
+    pub news: PgNews,
 }
 
 /// Opens the store for a new life of `node`, with `writers` writing halves, and brings its tables to the version of this
@@ -108,11 +137,13 @@ pub struct PgStore {
 /// answer (transient).
 pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result<PgStore, StoreError> {
     let dialer = Arc::new(Dialer::new(settings, node)?);
-    let pool = Arc::new(Pool::new(Arc::clone(&dialer))?);
+    let pool = Arc::new(Pool::new(Arc::clone(&dialer), settings.readers as usize)?);
     pool.run(schema::migrate)?;
-    let registry = PgRegistry::new(Arc::clone(&pool), node)?;
+    // Connections of their own: a crowd that looks its orders up must not make this node fall silent.
+    let house = Arc::new(Pool::new(Arc::clone(&dialer), HOUSE_CONNECTIONS)?);
+    let registry = PgRegistry::new(Arc::clone(&house), node)?;
     let writers = (0..writers.max(1))
         .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(registry.life()), place))
         .collect::<Result<_, _>>()?;
-    Ok(PgStore { writers, reader: PgReader::new(pool), registry })
+    Ok(PgStore { writers, reader: PgReader::new(pool), registry, news: PgNews::new(house, node) })
 }

@@ -1,4 +1,4 @@
-//! Connections for reading, shared by all who read.
+//! Connections that are shared by all who ask.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 use super::super::store::{Fault, StoreError};
+use super::PostgresSettings;
 use super::dialer::Dialer;
 use super::session::Session;
 use super::trouble::Trouble;
@@ -46,18 +47,18 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool of as many connections as the settings allow. None is made yet.
-    pub fn new(dialer: Arc<Dialer>) -> Result<Self, StoreError> {
+    /// A pool of at most `places_max` connections (at least one). None is made yet.
+    pub fn new(dialer: Arc<Dialer>, places_max: usize) -> Result<Self, StoreError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
-            .thread_name("seckill-pg-read")
+            .thread_name("postgres")
             .enable_all()
             .build()
             .map_err(|error| StoreError {
                 kind: Fault::Fatal,
                 message: format!("the thread that reads from PostgreSQL cannot be started: {error}"),
             })?;
-        let places_max = dialer.settings().readers.max(1) as usize;
+        let places_max = places_max.max(1);
         Ok(Self {
             dialer,
             runtime: Some(runtime),
@@ -69,6 +70,11 @@ impl Pool {
             waited: AtomicU64::new(0),
             timed_out: AtomicU64::new(0),
         })
+    }
+
+    /// The settings of the store.
+    pub fn settings(&self) -> &PostgresSettings {
+        self.dialer.settings()
     }
 
     /// Runs `work` on a connection of the pool. Blocks: not to be called on a thread that drives an async runtime.
@@ -143,7 +149,7 @@ impl Pool {
         Err(StoreError {
             kind: Fault::Transient,
             message: format!(
-                "all {} connections for reading were in use for {wait_ms} ms; raise postgres.readers",
+                "all {} connections were in use for {wait_ms} ms; raise postgres.readers",
                 self.places_max
             ),
         })

@@ -93,7 +93,11 @@ pub(super) async fn orders_by_id(session: &mut Session, ids: &[i64]) -> Result<V
     session.rows(&select, &[&ids]).await?.iter().map(rows::order).collect()
 }
 
-async fn events_after(session: &mut Session, after: i64, limit: usize) -> Result<Vec<Event>, Trouble> {
+pub(super) async fn events_after(
+    session: &mut Session,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<Event>, Trouble> {
     let mut found: Vec<(u64, EventKind, EpochMs, OrderId)> = Vec::new();
     let mut last_read = after;
     loop {

@@ -231,6 +231,7 @@ impl PgRegistry {
     }
 }
 
-fn node_of(number: i16) -> Result<NodeId, super::trouble::Trouble> {
+/// A node from its column.
+pub(super) fn node_of(number: i16) -> Result<NodeId, super::trouble::Trouble> {
     u16::try_from(number).ok().and_then(NodeId::new).ok_or_else(|| damaged("no node"))
 }
