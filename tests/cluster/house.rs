@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use xtask::servers::cluster::{Cluster, ClusterPlan};
+use xtask::servers::cluster::{Cluster, ClusterPlan, Node};
+use xtask::servers::proxy::Proxy;
+use xtask::servers::redis::RedisServer;
 
 use crate::common::crowd::Booth;
 use crate::common::engine::{orders, request, try_request};
@@ -31,6 +33,9 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 pub struct House {
     pub cluster: Cluster,
     pub doors: Doors,
+    /// A replica of Redis and the line on which it follows, if there is one.
+    pub replica: Option<(Proxy, RedisServer)>,
+    wants_replica: bool,
     sales: AtomicU32,
     _turn: MutexGuard<'static, ()>,
 }
@@ -69,9 +74,52 @@ impl House {
         };
         let cluster = Cluster::start(&plan);
         let doors = cluster.nodes.iter().map(|_| Mutex::new(None)).collect();
-        let house = Self { cluster, doors: Arc::new(doors), sales: AtomicU32::new(0), _turn: turn };
+        let (doors, sales) = (Arc::new(doors), AtomicU32::new(0));
+        let house = Self { cluster, doors, replica: None, wants_replica: false, sales, _turn: turn };
         house.open_doors();
         house
+    }
+
+    /// The same with a replica of Redis.
+    pub fn with_replica(mut self) -> Self {
+        self.wants_replica = true;
+        self.mend();
+        self
+    }
+
+    /// Starts whatever should run and does not.
+    pub fn mend(&mut self) {
+        self.cluster.nodes.iter_mut().filter(|node| node.engine.is_none()).for_each(Node::start);
+        self.open_doors();
+        if self.wants_replica && self.replica.is_none() {
+            let line = Proxy::to(self.cluster.redis.address());
+            let replica = RedisServer::start_replica(line.address());
+            self.replica = Some((line, replica));
+        }
+    }
+
+    /// What the database answers.
+    pub fn query(&self, sql: &str) -> String {
+        self.cluster.postgres.query(&self.cluster.database, sql)
+    }
+
+    /// How many lives a node has had: it grows when the node starts, and when somebody fences it.
+    pub fn lives(&self, node: usize) -> u64 {
+        let lives = self.query(&format!("SELECT incarnation FROM seckill.nodes WHERE node = {node}"));
+        lives.parse().expect("a number")
+    }
+
+    /// How many books were opened for all sales together.
+    pub fn epochs(&self) -> u64 {
+        self.query("SELECT sum(epoch) FROM seckill.sales").parse().expect("a number")
+    }
+
+    /// How many scripts Redis has run since it started.
+    pub fn scripts_run(&self) -> u64 {
+        let stats = self.cluster.redis.command("INFO commandstats");
+        let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+        let calls = calls.and_then(|rest| rest.split(',').next());
+        calls.map_or(0, |calls| calls.parse().expect("a number"))
     }
 
     /// Tells buyers where each running node is.

@@ -8,5 +8,6 @@ mod common;
 mod exactness;
 mod faults;
 mod house;
+mod round;
 mod shoppers;
 mod witness;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use xtask::servers::cluster::{Cluster, ClusterPlan};
+use xtask::servers::process::keep_servers_from_the_terminal;
 
 use crate::{cargo, install};
 
@@ -61,7 +62,8 @@ pub fn run(words: &[&str]) -> Result<(), String> {
             cargo::built("seckill")
         }
     };
-    // Before anything runs: from here on Ctrl-C ends this program in order.
+    // From here on Ctrl-C ends this program in order, and nothing else.
+    keep_servers_from_the_terminal();
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| error.to_string())?;
     let address = |above: u16| -> Option<SocketAddr> {
         options.first_port.map(|port| ([127, 0, 0, 1], port + above).into())

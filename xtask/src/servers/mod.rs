@@ -3,6 +3,6 @@
 pub mod cluster;
 pub mod engine;
 pub mod postgres;
-mod process;
+pub mod process;
 pub mod proxy;
 pub mod redis;

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,9 +12,22 @@ use rustix::process::{Pid, Signal, kill_process};
 /// No server takes this long to start or to stop.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts a server that does not hear the terminal's Ctrl-C: who started it ends it, in order.
+static APART: AtomicBool = AtomicBool::new(false);
+
+/// From now on, servers do not hear the terminal's Ctrl-C: who started them hears it, and ends them in order.
+pub fn keep_servers_from_the_terminal() {
+    APART.store(true, Ordering::Relaxed);
+}
+
+/// Starts a server.
+///
+/// # Panics
+/// There is no such program.
 pub fn spawn(command: &mut Command) -> Child {
-    command.process_group(0).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    if APART.load(Ordering::Relaxed) {
+        command.process_group(0);
+    }
+    command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
 /// Sends a signal. A process that has just ended is as good as one that was told.

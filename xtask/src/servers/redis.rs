@@ -38,7 +38,7 @@ impl RedisServer {
     pub fn start_replica(master: SocketAddr) -> Self {
         let (host, port) = (master.ip().to_string(), master.port().to_string());
         let mut settings = DURABLE.to_vec();
-        settings.extend(["--replicaof", &host, &port, "--repl-diskless-sync-delay", "0"]);
+        settings.extend(["--replicaof", &host, &port]);
         let replica = Self::start_with(&settings);
         let give_up = Instant::now() + PATIENCE;
         while !replica.command("INFO replication").contains("master_link_status:up") {
@@ -142,7 +142,9 @@ impl Drop for RedisServer {
 fn run(address: SocketAddr, folder: &TempDir, settings: &[String]) -> Child {
     let mut command = Command::new("redis-server");
     command
-        .args(["--port", &address.port().to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
+        .args(["--port", &address.port().to_string(), "--bind", "127.0.0.1", "--save", ""])
+        // A replica that asks for everything gets it at once.
+        .args(["--repl-diskless-sync-delay", "0", "--dir"])
         .arg(folder.path())
         .args(settings)
         .stdin(Stdio::null())
