@@ -80,7 +80,7 @@ impl Engine {
             settings: WriterSettings::default(),
             watch: Figures(Arc::clone(&telemetry)),
         };
-        let ledger = Arc::new(EmbeddedLedger::new(2));
+        let ledger = Arc::new(EmbeddedLedger::new(desk.clone(), 2));
         let sales = SaleDesk::new(Arc::clone(&admission), desk.clone(), ledger, 3, SaleLimits::default());
         let checkout = Checkout::new(
             CheckoutParts {

@@ -5,6 +5,7 @@
 
 mod demo;
 mod ledger_store;
+pub mod reconcile;
 mod shared;
 mod store;
 
@@ -33,7 +34,7 @@ use crate::checkout::{
 use crate::config::{AdmissionSettings, Config, ConfigSource, ReloadError, Reloader, Settings};
 use crate::domain::NodeId;
 use crate::edge::{Clock, DataPlane, Edge};
-use crate::ledger::{EmbeddedLedger, Ledger, SaleDesk, SharedLedger};
+use crate::ledger::{EmbeddedLedger, Ledger, SaleDesk};
 use crate::orders::postgres::{Follower, FollowerParts, Seat};
 use crate::orders::{Deadlines, OrderDesk, OrderWriter, Recovered, StoreError, WriterWatch};
 use crate::telemetry::{IntervalLog, LogControl, Telemetry};
@@ -170,12 +171,8 @@ impl Engine {
         }
         let seat = seat.map(|seat| control.spawn(seat.keep()));
         let ledger: Arc<dyn Ledger> = match &lending {
-            None => Arc::new(EmbeddedLedger::new(shards)),
-            Some(lending) => Arc::new(SharedLedger::new(
-                shards,
-                lending.door(),
-                Duration::from_millis(settings.ledger.withdraw_ms_max),
-            )),
+            None => Arc::new(EmbeddedLedger::new(desk.clone(), shards)),
+            Some(lending) => Arc::new(lending.ledger(&settings, shards)),
         };
         let sale_desk = Arc::new(SaleDesk::new(
             Arc::clone(&admission),
@@ -268,7 +265,8 @@ impl Engine {
             _ = terminate.recv() => Ending::Told,
             _ = interrupt.recv() => Ending::Told,
             () = self.writers.one_ended() => Ending::Writer,
-            error = unseated(&mut self.seat) => Ending::Unseated(error),
+            error = unseated(&mut self.seat) => Ending::Failed(error),
+            error = without_clerk(&mut self.lending) => Ending::Failed(error),
         }
     }
 
@@ -295,12 +293,12 @@ impl Engine {
         let outcome = if finished { writers.join() } else { Ok(()) };
         // With orders in flight nobody knows what is unsold: the others find out from the store.
         if let Some(lending) = lending.filter(|_| finished && outcome.is_ok()) {
-            control.block_on(lending.leave(drain));
+            control.block_on(lending.leave());
         }
         stop_admin.send_replace(true);
         let _ = control.block_on(admin);
         outcome.map_err(ServeError::Store)?;
-        if let Ending::Unseated(error) = ending {
+        if let Ending::Failed(error) = ending {
             return Err(ServeError::Store(error));
         }
         if !finished {
@@ -323,8 +321,8 @@ enum Ending {
     Told,
     /// A writer ended by itself.
     Writer,
-    /// Another engine has this one's place in the database.
-    Unseated(StoreError),
+    /// Another engine has this one's place in the database, or nobody borrows its stock any more.
+    Failed(StoreError),
 }
 
 /// Ends when another engine has the seat; never, without one.
@@ -334,6 +332,14 @@ async fn unseated(seat: &mut Option<tokio::task::JoinHandle<StoreError>>) -> Sto
             Ok(error) => error,
             Err(_) => std::future::pending().await,
         },
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends when the clerk does; never, in an engine that sells alone.
+async fn without_clerk(lending: &mut Option<Lending>) -> StoreError {
+    match lending {
+        Some(lending) => lending.ended().await,
         None => std::future::pending().await,
     }
 }

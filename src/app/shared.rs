@@ -11,15 +11,19 @@ use crate::admin;
 use crate::admission::Admission;
 use crate::config::Settings;
 use crate::domain::{NodeId, SaleId};
+use crate::ledger::SharedLedger;
 use crate::ledger::redis::{
     Drift, EventRelay, Lender, LenderDoor, LenderWatch, RedisBooks, RedisFault, RedisLink, RelayedEvent,
 };
 use crate::orders::postgres::PgRegistry;
-use crate::orders::{OrderDesk, StockNotice};
-use crate::telemetry::{DriftRecord, Telemetry};
+use crate::orders::{Fault, OrderDesk, StockNotice, StoreError};
+use crate::telemetry::Telemetry;
 
 /// Notices of the order writers that may wait for the clerk. Most are hints; those that are not wait for their place.
 const NOTICES_MAX: usize = 4_096;
+
+/// How long a stop waits for the clerk to hand everything back. What it does not manage the others take back later.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// The way to the ledger, before anything is lent.
 pub(super) struct SharedStock {
@@ -55,7 +59,7 @@ impl SharedStock {
         let life = (node, registry.incarnation());
         let lender = Lender::new(
             Arc::clone(&books),
-            registry,
+            Arc::clone(&registry),
             Arc::clone(admission),
             life,
             settings.ledger.clone(),
@@ -68,22 +72,29 @@ impl SharedStock {
             // A word that never comes is an engine that has died.
             lender.run_until(async { drop(told.await) }).await;
         });
-        Lending { books, door, leave, clerk }
+        Lending { books, registry, door, leave, clerk }
     }
 }
 
 /// The clerk at work.
 pub(super) struct Lending {
     books: Arc<RedisBooks>,
+    registry: Arc<PgRegistry>,
     door: LenderDoor,
     leave: oneshot::Sender<()>,
     clerk: JoinHandle<()>,
 }
 
 impl Lending {
-    /// Where the rest of the engine asks the clerk.
-    pub fn door(&self) -> LenderDoor {
-        self.door.clone()
+    /// The ledger for the rest of the engine, whose sales keep their units in `shards` counters.
+    pub fn ledger(&self, settings: &Settings, shards: usize) -> SharedLedger<PgRegistry> {
+        SharedLedger::new(
+            Arc::clone(&self.books),
+            Arc::clone(&self.registry),
+            self.door.clone(),
+            shards,
+            Duration::from_millis(settings.ledger.withdraw_ms_max),
+        )
     }
 
     /// Sends the events of the store to their stream, whenever this engine is the one that does.
@@ -114,11 +125,16 @@ impl Lending {
         control.spawn(relay.run(elected));
     }
 
+    /// Waits until the clerk has ended by itself, which it does only by a panic.
+    pub async fn ended(&mut self) -> StoreError {
+        let _ = (&mut self.clerk).await;
+        StoreError { kind: Fault::Fatal, message: "the lender's clerk panicked; see the log above".into() }
+    }
+
     /// Hands back what is not sold. Call it when no order is in flight any more.
-    pub async fn leave(self, wait: Duration) {
+    pub async fn leave(self) {
         // A clerk that has ended has nothing to hand back.
-        let _ = self.leave.send(());
-        if tokio::time::timeout(wait, self.clerk).await.is_err() {
+        if self.leave.send(()).is_ok() && tokio::time::timeout(LEAVE_MAX, self.clerk).await.is_err() {
             tracing::warn!(
                 "unsold units could not be handed back in time; the other nodes take them back later"
             );
@@ -139,9 +155,7 @@ impl LenderWatch for LenderFigures {
     }
 
     fn compared(&self, sale: SaleId, drift: &Drift) {
-        let Drift { memory, unsettled, unreturned, unresized, above_lease, lost } = *drift;
-        let record = DriftRecord { memory, unsettled, unreturned, unresized, above_lease, lost };
-        self.0.lender.compared(sale, record);
+        self.0.lender.compared(sale, drift.kinds());
     }
 
     fn repaired(&self, movements: u64) {

@@ -68,6 +68,11 @@ impl SaleDesk {
         Self { admission, orders, ledger, sales_max, limits, changing: tokio::sync::Mutex::new(()) }
     }
 
+    /// Who holds the stock.
+    pub fn ledger(&self) -> &dyn Ledger {
+        &*self.ledger
+    }
+
     /// Makes a sale and puts its stock on sale.
     ///
     /// # Errors

@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
-use super::{Awaited, Ledger, Withdrawal};
+use super::redis::StoreView;
+use super::{Awaited, Ledger, StockAudit, ThreeBooks, Withdrawal};
 use crate::admission::{Board, LiveSale, TakenUnits};
 use crate::domain::{Sale, Units};
+use crate::orders::{OrderDesk, StoreError};
 
 /// All stock is this engine's.
 #[derive(Debug)]
 pub struct EmbeddedLedger {
+    orders: OrderDesk,
     shards: usize,
 }
 
 impl EmbeddedLedger {
     /// A ledger whose sales keep their units in `shards` counters.
-    pub fn new(shards: usize) -> Self {
-        Self { shards }
+    pub fn new(orders: OrderDesk, shards: usize) -> Self {
+        Self { orders, shards }
     }
 }
 
@@ -39,5 +42,27 @@ impl Ledger for EmbeddedLedger {
 
     fn grow(&self, sale: &LiveSale, units: Units) {
         sale.state.stock().add_spread(units);
+    }
+
+    fn audit<'a>(&'a self, sale: &'a LiveSale) -> Awaited<'a, Result<Option<StockAudit>, StoreError>> {
+        Box::pin(async { Ok(self.orders.audit(sale.id).await?.map(StockAudit::embedded)) })
+    }
+
+    fn books<'a>(&'a self, sale: &'a LiveSale) -> Awaited<'a, Result<Option<ThreeBooks>, StoreError>> {
+        Box::pin(async {
+            // Memory first: what becomes durable meanwhile shows in two places, never as missing.
+            let (on_sale, in_flight) = (u64::from(sale.remaining()), sale.state.units_in_flight());
+            let Some(audit) = self.orders.audit(sale.id).await? else { return Ok(None) };
+            let store = StoreView { total: audit.total.into(), sold: audit.sold(), ..StoreView::default() };
+            Ok(Some(ThreeBooks::embedded(on_sale, in_flight, store)))
+        })
+    }
+
+    fn redis_answers(&self) -> Awaited<'_, Option<bool>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    fn redis_commands(&self) -> Option<u64> {
+        None
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! Never knows HTTP or SQL.
 
+mod audit;
+mod books;
 mod desk;
 mod embedded;
 pub mod redis;
@@ -14,6 +16,8 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use audit::{LedgerState, StockAudit};
+pub use books::{LedgerBook, ThreeBooks};
 pub use desk::{NewSale, SaleDesk, SaleError};
 pub use embedded::EmbeddedLedger;
 pub use settings::LedgerSettings;
@@ -22,6 +26,7 @@ pub use withdrawal::Withdrawal;
 
 use crate::admission::{Board, LiveSale};
 use crate::domain::{Sale, Units};
+use crate::orders::StoreError;
 
 /// An answer that a ledger may have to wait for.
 pub type Awaited<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -36,4 +41,16 @@ pub trait Ledger: Debug + Send + Sync {
 
     /// The store has `units` more of the sale than before.
     fn grow(&self, sale: &LiveSale, units: Units);
+
+    /// Where the units of the sale are, counted in the store and in the ledger. `None` when there is no such sale.
+    fn audit<'a>(&'a self, sale: &'a LiveSale) -> Awaited<'a, Result<Option<StockAudit>, StoreError>>;
+
+    /// The three books of the sale as they are now. `None` when there is no such sale.
+    fn books<'a>(&'a self, sale: &'a LiveSale) -> Awaited<'a, Result<Option<ThreeBooks>, StoreError>>;
+
+    /// Whether the Redis that others lend from answers. `None` when there is no Redis.
+    fn redis_answers(&self) -> Awaited<'_, Option<bool>>;
+
+    /// Commands sent to Redis since the start. `None` when there is no Redis.
+    fn redis_commands(&self) -> Option<u64>;
 }

@@ -18,7 +18,7 @@ mod settings;
 pub use hgrm::percentile_file;
 pub use histogram::{AtomicHistogram, Layout, SIGNIFICANT_DIGITS, Snapshot};
 pub use interval_log::{IntervalLog, Recent};
-pub use lender::{DriftRecord, LenderRecords};
+pub use lender::{DriftKinds, LenderRecords};
 pub use logs::{LogControl, LogFormat, LogSettings};
 pub use outcome::{Outcome, Path};
 pub use process::ProcessUsage;

@@ -4,6 +4,7 @@
 mod common;
 
 mod house;
+mod operating;
 mod seats;
 mod selling;
 

@@ -1,52 +1,9 @@
 //! One stock sold by three engines.
 
-use std::collections::HashSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::common::engine::Engine;
-use crate::house::{House, until};
-
-/// All nodes have the sale on their boards.
-fn known_to_all(engines: &[&Engine], sku: &str) {
-    until("every node knows the sale", || engines.iter().all(|engine| engine.sale_state(sku)["sku"] == sku));
-}
-
-/// New buyers click on random nodes until every node says that the sale is sold out. Returns buyers and their orders.
-fn sell_out(engines: &[&Engine], sku: &str) -> Vec<(String, String)> {
-    static BUYERS: AtomicUsize = AtomicUsize::new(0);
-    let won = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for first in 0..engines.len() {
-            let won = &won;
-            scope.spawn(move || {
-                let mut over = HashSet::new();
-                let mut turn = first;
-                until("sold out on every node", || {
-                    for _ in 0..10 {
-                        turn += 1;
-                        let node = turn % engines.len();
-                        let buyer = format!("buyer-{}", BUYERS.fetch_add(1, Ordering::Relaxed));
-                        let answer = engines[node].buy(sku, &buyer);
-                        match (answer.status, answer.member("code").as_str()) {
-                            (201 | 202, _) => {
-                                let order = answer.member("order_id");
-                                won.lock().unwrap().push((buyer, order));
-                            }
-                            (409, "sold-out") => drop(over.insert(node)),
-                            (503, "overloaded") => {
-                                assert!(answer.field("retry-after").is_some(), "{:?}", answer.fields);
-                            }
-                            _ => panic!("{} {}", answer.status, answer.body),
-                        }
-                    }
-                    over.len() == engines.len()
-                });
-            });
-        }
-    });
-    won.into_inner().unwrap()
-}
+use crate::house::{House, known_to_all, sell_out, until};
 
 #[test]
 fn three_nodes_sell_one_stock_exactly() {

@@ -10,9 +10,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
+use super::super::books::{LedgerBook, ThreeBooks};
 use super::super::settings::LedgerSettings;
+use super::door::{LenderDoor, Request};
 use super::holding::{Holding, Outcome, Standing};
 use super::link::RedisFault;
 use super::movements::{Caller, Chunk, Movement, Rebuild, RedisBooks, Reply, Snapshot, Verdict};
@@ -20,7 +23,7 @@ use super::pulse::Pulse;
 use super::reconcile::{Drift, MemoryView, compare};
 use super::store::{LedgerStore, StoreView};
 use super::watch::LenderWatch;
-use super::withholding::{LenderDoor, Next, Withhold, Withholding};
+use super::withholding::{Next, Withhold, Withholding};
 use crate::admission::{Admission, Intake, LiveSale};
 use crate::domain::{NodeId, SaleId, Units};
 use crate::orders::{StockNotice, StoreError};
@@ -51,6 +54,8 @@ struct Account {
     asked_in_vain: bool,
     /// Units that are kept off sale for an operator who lowers the stock.
     withholding: Option<Withholding>,
+    /// Who wants to see the books when they are compared next.
+    onlookers: Vec<oneshot::Sender<ThreeBooks>>,
 }
 
 impl Account {
@@ -66,6 +71,7 @@ impl Account {
             surrender: false,
             asked_in_vain: false,
             withholding: None,
+            onlookers: Vec::new(),
         }
     }
 
@@ -88,7 +94,7 @@ pub struct Lender<S, W> {
     settings: LedgerSettings,
     notices: flume::Receiver<StockNotice>,
     door: LenderDoor,
-    requests: flume::Receiver<Withhold>,
+    requests: flume::Receiver<Request>,
     watch: W,
     incarnation: u64,
     /// This node must drop everything and begin another life.
@@ -217,6 +223,7 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
             let attended = self.attend(sale, &mut account).await;
             if attended.is_err() {
                 account.ask_at = self.later(self.settings.tail_pause_ms);
+                account.onlookers.clear();
             }
             self.accounts.insert(sale.id, account);
             if let Err(trouble) = attended {
@@ -243,8 +250,7 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
                 StockNotice::Fenced => self.rejoin = true,
                 StockNotice::Refused(sale) => {
                     self.rejoin = true;
-                    self.accounts.entry(sale).or_insert_with(|| Account::new(Instant::now())).surrender =
-                        true;
+                    self.account(sale).surrender = true;
                 }
                 StockNotice::Returned(sale) => {
                     if let Some(live) = self.admission.board().sales().by_id(sale) {
@@ -255,13 +261,25 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
                 StockNotice::Resized(sale) => self.reconcile_soon(sale),
             }
         }
-        for Withhold { sale, units, give_up_at, answer } in self.requests.try_iter() {
-            let account = self.accounts.entry(sale).or_insert_with(|| Account::new(Instant::now()));
-            // One change of a sale at a time: whoever asked before has gone.
-            if account.withholding.is_none() {
-                account.withholding = Some(Withholding::new(units, give_up_at, answer));
+        while let Ok(request) = self.requests.try_recv() {
+            match request {
+                Request::Withhold(Withhold { sale, units, give_up_at, answer }) => {
+                    let account = self.account(sale);
+                    // One change of a sale at a time: whoever asked before has gone.
+                    if account.withholding.is_none() {
+                        account.withholding = Some(Withholding::new(units, give_up_at, answer));
+                    }
+                }
+                Request::Compare(sale, answer) => {
+                    self.account(sale).onlookers.push(answer);
+                    self.reconcile_soon(sale);
+                }
             }
         }
+    }
+
+    fn account(&mut self, sale: SaleId) -> &mut Account {
+        self.accounts.entry(sale).or_insert_with(|| Account::new(Instant::now()))
     }
 
     fn reconcile_soon(&mut self, sale: SaleId) {
@@ -484,6 +502,15 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
         let book = self.books.snapshot(&sale.key).await?;
         let drift = compare(self.node, memory, &book, &view);
         self.watch.compared(sale.id, &drift);
+        for onlooker in account.onlookers.drain(..) {
+            // Who does not wait any more sees it next time.
+            let _ = onlooker.send(ThreeBooks {
+                memory: Some(memory),
+                ledger: LedgerBook::Read(book.clone()),
+                store: view.clone(),
+                drift: Some(drift),
+            });
+        }
         for movement in self.repairs(&view, &book, &drift) {
             let from = account.holding.caller(self.node, self.incarnation);
             let reply = self.books.run(&sale.key, from, &movement).await?;

@@ -1,16 +1,11 @@
 //! Units that are taken off sale so that an operator can lower the stock: gathered here first, from this node, the ledger
 //! and the other nodes, so that nobody is sold a unit that is about to go.
 
-use std::time::Duration;
-
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::super::withdrawal::Withdrawal;
 use crate::domain::SaleId;
-
-/// Requests that may wait for the lender: one change of a sale at a time.
-const REQUESTS_MAX: usize = 16;
 
 /// A request for units.
 #[derive(Debug)]
@@ -23,28 +18,6 @@ pub struct Withhold {
     pub give_up_at: Instant,
     /// Answered when the units are off sale; dropped when there are not as many.
     pub answer: oneshot::Sender<Withdrawal>,
-}
-
-/// Where the rest of the engine asks the lender; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct LenderDoor(flume::Sender<Withhold>);
-
-impl LenderDoor {
-    /// A door and its other side.
-    pub(super) fn new() -> (Self, flume::Receiver<Withhold>) {
-        let (door, requests) = flume::bounded(REQUESTS_MAX);
-        (Self(door), requests)
-    }
-
-    /// Takes `units` of the sale off sale, from wherever they are. `None` when there are not as many unsold within
-    /// `wait`; then nothing has changed.
-    pub async fn withhold(&self, sale: SaleId, units: u64, wait: Duration) -> Option<Withdrawal> {
-        let (answer, answered) = oneshot::channel();
-        let request = Withhold { sale, units, give_up_at: Instant::now() + wait, answer };
-        self.0.try_send(request).ok()?;
-        // A clerk that waits for Redis does not look at its watch. The answer that nobody takes puts the units back.
-        tokio::time::timeout(2 * wait, answered).await.ok()?.ok()
-    }
 }
 
 /// How far a request has come.
@@ -129,6 +102,8 @@ impl Withholding {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]

@@ -147,3 +147,14 @@ pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result
         .collect::<Result<_, _>>()?;
     Ok(PgStore { writers, reader: PgReader::new(pool), registry, news: PgNews::new(house, node) })
 }
+
+/// The reading half and the registry for who only looks at a store that engines sell from: nothing is brought up to date
+/// and no life begins. Blocks.
+///
+/// # Errors
+/// The address is wrong.
+pub fn look(settings: &PostgresSettings, node: NodeId) -> Result<(PgReader, PgRegistry), StoreError> {
+    let dialer = Arc::new(Dialer::new(settings, node)?);
+    let pool = Arc::new(Pool::new(dialer, HOUSE_CONNECTIONS)?);
+    Ok((PgReader::new(Arc::clone(&pool)), PgRegistry::lifeless(pool, node)))
+}
