@@ -15,7 +15,7 @@ use seckill::checkout::{
     SimulatedRiskSettings,
 };
 use seckill::domain::{BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, SaleLimits, Units};
-use seckill::ledger::EmbeddedLedger;
+use seckill::ledger::{EmbeddedLedger, SaleDesk};
 use seckill::orders::sqlite::{self, SqliteSettings};
 use seckill::orders::{
     Applied, Deadlines, OrderDesk, OrderWriter, StoreError, Transition, WriterSettings, WriterWatch,
@@ -80,7 +80,8 @@ impl Engine {
             settings: WriterSettings::default(),
             watch: Figures(Arc::clone(&telemetry)),
         };
-        let ledger = EmbeddedLedger::new(Arc::clone(&admission), desk.clone(), 2, 3, SaleLimits::default());
+        let ledger = Arc::new(EmbeddedLedger::new(desk.clone(), 2));
+        let sales = SaleDesk::new(Arc::clone(&admission), desk.clone(), ledger, 3, SaleLimits::default());
         let checkout = Checkout::new(
             CheckoutParts {
                 desk: desk.clone(),
@@ -108,7 +109,7 @@ impl Engine {
             settings,
             admission: Arc::clone(&admission),
             desk: desk.clone(),
-            ledger: Arc::new(ledger),
+            sales: Arc::new(sales),
             checkout,
             telemetry: Arc::clone(&telemetry),
             intervals: Arc::clone(&intervals),

@@ -3,7 +3,9 @@
 //! # Protocol of the atomics
 //!
 //! `in_flight` counts units for those who watch a sale; it decides nothing and publishes nothing: relaxed.
-//! `more_may_come` only chooses between two refusals of a buyer who gets nothing either way: relaxed.
+//! `more_may_come` only chooses between two refusals of a buyer who gets nothing either way, and `elsewhere` is only
+//! shown: relaxed. `unmet_demand` is a hint to the lender: relaxed, and written only when it changes, for a crowd is
+//! refused on all cores.
 
 use std::sync::Arc;
 
@@ -26,6 +28,10 @@ pub struct SaleState {
     claims: Claims,
     in_flight: AtomicU64,
     more_may_come: AtomicBool,
+    /// Unsold units that this node does not have, as the lender last heard.
+    elsewhere: AtomicU64,
+    /// Whether a buyer was refused for want of units since the lender last looked.
+    unmet_demand: AtomicBool,
 }
 
 impl SaleState {
@@ -36,6 +42,8 @@ impl SaleState {
             claims: Claims::default(),
             in_flight: AtomicU64::new(0),
             more_may_come: AtomicBool::new(false),
+            elsewhere: AtomicU64::new(0),
+            unmet_demand: AtomicBool::new(false),
         }
     }
 
@@ -62,6 +70,27 @@ impl SaleState {
     /// Says whether units may still come. Only who lends the stock knows.
     pub fn set_more_may_come(&self, more: bool) {
         self.more_may_come.store(more, Ordering::Relaxed);
+    }
+
+    /// Says how many unsold units other nodes and the ledger have. Only who lends the stock knows.
+    pub fn set_units_elsewhere(&self, units: u64) {
+        self.elsewhere.store(units, Ordering::Relaxed);
+    }
+
+    /// Whether a buyer was refused for want of units since [`SaleState::take_unmet_demand`].
+    pub fn has_unmet_demand(&self) -> bool {
+        self.unmet_demand.load(Ordering::Relaxed)
+    }
+
+    /// The same, and begins anew.
+    pub fn take_unmet_demand(&self) -> bool {
+        self.unmet_demand.swap(false, Ordering::Relaxed)
+    }
+
+    pub(super) fn note_unmet_demand(&self) {
+        if !self.has_unmet_demand() {
+            self.unmet_demand.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn enter_flight(&self, quantity: Units) {
@@ -149,6 +178,24 @@ impl LiveSale {
     /// Units on sale on this node.
     pub fn remaining(&self) -> Units {
         self.state.stock.remaining()
+    }
+
+    /// Unsold units of the whole sale: this node's as they are now, those elsewhere as the lender last heard.
+    pub fn remaining_everywhere(&self) -> u64 {
+        u64::from(self.remaining()) + self.state.elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is on sale and nothing will be unless somebody gives units back.
+    pub fn is_sold_out(&self) -> bool {
+        self.remaining_everywhere() == 0 && !self.state.more_may_come()
+    }
+
+    /// The same sale with nothing on sale: its units are lent to this node, and none has been yet.
+    #[must_use]
+    pub fn without_stock(self) -> Self {
+        self.state.stock.drain();
+        self.state.set_more_may_come(true);
+        self
     }
 }
 

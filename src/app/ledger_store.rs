@@ -2,8 +2,8 @@
 
 use crate::domain::{NodeId, SaleId};
 use crate::ledger::redis::{LedgerStore, StoreView};
-use crate::orders::StoreError;
-use crate::orders::postgres::PgRegistry;
+use crate::orders::postgres::{LedgerView, PgRegistry};
+use crate::orders::{Audit, StoreError};
 
 impl LedgerStore for PgRegistry {
     fn begin_life(&self) -> Result<u64, StoreError> {
@@ -23,14 +23,24 @@ impl LedgerStore for PgRegistry {
     }
 
     fn view(&self, sale: SaleId) -> Result<Option<StoreView>, StoreError> {
-        let view = self.ledger_view(sale)?;
-        Ok(view.map(|view| StoreView {
+        Ok(self.ledger_view(sale)?.map(StoreView::from))
+    }
+
+    fn audit(&self, sale: SaleId) -> Result<Option<(Audit, StoreView)>, StoreError> {
+        let audited = self.audit(sale)?;
+        Ok(audited.map(|(audit, view)| (audit, view.into())))
+    }
+}
+
+impl From<LedgerView> for StoreView {
+    fn from(view: LedgerView) -> Self {
+        Self {
             epoch: view.epoch,
             total: view.total.into(),
             revision: view.revision,
             sold: view.sold.into(),
             returned: view.returned,
             settled: view.settled,
-        }))
+        }
     }
 }

@@ -10,22 +10,45 @@ use super::{ServeError, start_error};
 use crate::checkout::{Checkout, PaymentKey};
 use crate::config::Settings;
 use crate::domain::NodeId;
-use crate::orders::postgres::{self, Follower, PgNews};
+use crate::orders::postgres::{self, Follower, PgNews, PgRegistry, Seat, Tenancy};
 use crate::orders::{Fault, OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, sqlite};
 
-/// The order store of the configuration: the writing halves, one a thread, the reading half, and, if other nodes share
-/// it, what they do.
-type Parts = (Vec<Box<dyn StoreWriter>>, Arc<dyn StoreReader>, Option<PgNews>);
+/// The order store of the configuration.
+pub(super) struct OpenStore {
+    /// The writing halves, one a thread.
+    pub writers: Vec<Box<dyn StoreWriter>>,
+    /// The reading half.
+    pub reader: Arc<dyn StoreReader>,
+    /// What a store of several nodes knows of them.
+    pub registry: Option<PgRegistry>,
+    /// The right to sell from it.
+    pub seat: Option<Seat>,
+    /// What other nodes do.
+    pub news: Option<PgNews>,
+}
 
 /// Opens PostgreSQL when its address is set, and the embedded store otherwise. Blocks.
-pub(super) fn open(settings: &Settings, node: NodeId) -> Result<Parts, StoreError> {
+pub(super) fn open(control: &Runtime, settings: &Settings, node: NodeId) -> Result<OpenStore, StoreError> {
     if settings.postgres.url.is_empty() {
         let (writer, reader) = sqlite::open(&settings.data_dir, &settings.sqlite)?;
-        return Ok((vec![Box::new(writer)], Arc::new(reader), None));
+        let writers: Vec<Box<dyn StoreWriter>> = vec![Box::new(writer)];
+        return Ok(OpenStore { writers, reader: Arc::new(reader), registry: None, seat: None, news: None });
     }
+    let tenancy = if settings.is_shared() { Tenancy::Shared } else { Tenancy::Alone };
+    // Before anything else: opening the store ends the life of whoever runs under this number.
+    let seat = control.block_on(Seat::take(&settings.postgres, node, tenancy))?;
     let store = postgres::open(&settings.postgres, node, settings.store.writers)?;
+    if tenancy == Tenancy::Alone {
+        store.registry.end_all_epochs()?;
+    }
     let boxed = store.writers.into_iter().map(|writer| Box::new(writer) as Box<dyn StoreWriter>);
-    Ok((boxed.collect(), Arc::new(store.reader), Some(store.news)))
+    Ok(OpenStore {
+        writers: boxed.collect(),
+        reader: Arc::new(store.reader),
+        registry: Some(store.registry),
+        seat: Some(seat),
+        news: Some(store.news),
+    })
 }
 
 /// Keeps this node up with what other nodes do in a shared store, as long as the runtime lives.

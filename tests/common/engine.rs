@@ -140,6 +140,11 @@ impl Engine {
         self.edge
     }
 
+    /// Where operators ask.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// Makes a sale; `terms` are members of the JSON body beside those that must be there.
     pub fn sale(&self, sku: &str, stock: u32, terms: &str) {
         let answer = self.try_sale(sku, stock, terms).expect("an answer");

@@ -1,6 +1,9 @@
 //! The ledger that several nodes share: its protocol, checked exhaustively; its scripts, on a real server; whole clusters,
 //! with faults; the relay of events.
 
+#[path = "../common/redis.rs"]
+mod server;
+
 mod book;
 mod breaks;
 mod cluster;
@@ -9,6 +12,5 @@ mod node;
 mod protocol;
 mod relay;
 mod scripts;
-mod server;
 mod store;
 mod world;

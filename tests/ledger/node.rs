@@ -9,9 +9,8 @@ use seckill::admission::{
 use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Rejection, SaleId, SaleKey, SaleTerms,
 };
-use seckill::ledger::redis::{
-    Drift, Lender, LenderSettings, LenderWatch, RedisBooks, RedisLink, RedisSettings,
-};
+use seckill::ledger::LedgerSettings;
+use seckill::ledger::redis::{Drift, Lender, LenderWatch, RedisBooks, RedisLink, RedisSettings};
 use seckill::orders::StockNotice;
 use tokio::task::JoinHandle;
 
@@ -99,13 +98,13 @@ impl Node {
             ..RedisSettings::default()
         };
         let books = Arc::new(RedisBooks::new(RedisLink::new(&link).unwrap()));
-        let settings = LenderSettings {
+        let settings = LedgerSettings {
             reconcile_ms: 50,
             tail_pause_ms: 20,
             beat_ms: 50,
             silent_ms_max: 1_000,
             rebuild_patience_ms: 200,
-            ..LenderSettings::default()
+            ..LedgerSettings::default()
         };
         let incarnation = life.load(Ordering::SeqCst);
         let ledger_store = Arc::new(NodeStore { store: Arc::clone(store), node, life });

@@ -17,7 +17,7 @@ async fn read(after: u64, limit: usize) -> Result<Vec<RelayedEvent>, StoreError>
 
 fn books(server: &RedisServer) -> Arc<RedisBooks> {
     let settings = RedisSettings {
-        url: server.url(),
+        url: server.url().as_str().into(),
         answer_ms_max: 5_000,
         reconnect_pause_ms: 0,
         ..RedisSettings::default()

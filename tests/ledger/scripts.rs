@@ -295,7 +295,7 @@ async fn a_lease_that_was_not_answered_is_granted_once() {
     let patient = books_of(&server.url());
     let from = open(&patient, &sale).await;
     let hasty = RedisSettings {
-        url: server.url(),
+        url: server.url().as_str().into(),
         answer_ms_max: 50,
         connect_ms_max: 20_000,
         reconnect_pause_ms: 0,

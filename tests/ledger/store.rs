@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use seckill::domain::{NodeId, SaleId};
 use seckill::ledger::redis::{LedgerStore, StoreView};
-use seckill::orders::StoreError;
+use seckill::orders::{Audit, StoreError};
 
 /// What became of a batch of one order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,5 +124,17 @@ impl LedgerStore for NodeStore {
 
     fn view(&self, _: SaleId) -> Result<Option<StoreView>, StoreError> {
         Ok(Some(self.store.look()))
+    }
+
+    fn audit(&self, _: SaleId) -> Result<Option<(Audit, StoreView)>, StoreError> {
+        let view = self.store.look();
+        let units = |units| u32::try_from(units).unwrap();
+        let audit = Audit {
+            total: units(view.total),
+            sold_by_guard: units(view.sold),
+            held: view.sold,
+            ..Audit::default()
+        };
+        Ok(Some((audit, view)))
     }
 }

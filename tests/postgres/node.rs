@@ -23,6 +23,7 @@ pub fn settings(url: &str) -> PostgresSettings {
         readers: 2,
         acquire_wait_ms: 300,
         connect_wait_ms: 3_000,
+        seat_wait_ms: 0,
         lock_wait_ms: 800,
         statement_wait_ms: 3_000,
         ..PostgresSettings::default()

@@ -5,18 +5,25 @@
 //! checked protocol asks for.
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
+use super::super::books::{LedgerBook, ThreeBooks};
+use super::super::settings::LedgerSettings;
+use super::door::{LenderDoor, Request};
 use super::holding::{Holding, Outcome, Standing};
 use super::link::RedisFault;
 use super::movements::{Caller, Chunk, Movement, Rebuild, RedisBooks, Reply, Snapshot, Verdict};
+use super::pulse::Pulse;
 use super::reconcile::{Drift, MemoryView, compare};
-use super::settings::LenderSettings;
 use super::store::{LedgerStore, StoreView};
 use super::watch::LenderWatch;
+use super::withholding::{Next, Withhold, Withholding};
 use crate::admission::{Admission, Intake, LiveSale};
 use crate::domain::{NodeId, SaleId, Units};
 use crate::orders::{StockNotice, StoreError};
@@ -43,6 +50,12 @@ struct Account {
     behind_since: Option<Instant>,
     /// The store refused to sell what this node held: all of it goes back at the next registration.
     surrender: bool,
+    /// Buyers were refused for want of units, and the ledger had none to lend.
+    asked_in_vain: bool,
+    /// Units that are kept off sale for an operator who lowers the stock.
+    withholding: Option<Withholding>,
+    /// Who wants to see the books when they are compared next.
+    onlookers: Vec<oneshot::Sender<ThreeBooks>>,
 }
 
 impl Account {
@@ -56,7 +69,19 @@ impl Account {
             tail_at: now,
             behind_since: None,
             surrender: false,
+            asked_in_vain: false,
+            withholding: None,
+            onlookers: Vec::new(),
         }
+    }
+
+    /// Units that the ledger may lend, as far as the last answer told.
+    fn available(&self) -> i64 {
+        self.last.as_ref().map_or(0, |reply| reply.available)
+    }
+
+    fn withheld(&self) -> u64 {
+        self.withholding.as_ref().map_or(0, |withholding| withholding.units)
     }
 }
 
@@ -66,16 +91,19 @@ pub struct Lender<S, W> {
     store: Arc<S>,
     admission: Arc<Admission>,
     node: NodeId,
-    settings: LenderSettings,
+    settings: LedgerSettings,
     notices: flume::Receiver<StockNotice>,
+    door: LenderDoor,
+    requests: flume::Receiver<Request>,
     watch: W,
     incarnation: u64,
     /// This node must drop everything and begin another life.
     rejoin: bool,
     accounts: HashMap<SaleId, Account>,
-    /// When each other node was last known to live, by this node's clock.
-    heard: HashMap<NodeId, Instant>,
+    pulse: Pulse,
     beat_at: Instant,
+    /// Where the next look begins: after the sale at which the last one was cut short.
+    turn: usize,
 }
 
 impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
@@ -86,10 +114,15 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
         store: Arc<S>,
         admission: Arc<Admission>,
         (node, incarnation): (NodeId, u64),
-        settings: LenderSettings,
+        settings: LedgerSettings,
         notices: flume::Receiver<StockNotice>,
         watch: W,
     ) -> Self {
+        let (door, requests) = LenderDoor::new();
+        let pulse = Pulse::new(
+            Duration::from_millis(settings.silent_ms_max),
+            Duration::from_millis(3 * settings.beat_ms),
+        );
         Self {
             books,
             store,
@@ -97,21 +130,74 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
             node,
             settings,
             notices,
+            door,
+            requests,
             watch,
             incarnation,
             rejoin: false,
             accounts: HashMap::new(),
-            heard: HashMap::new(),
+            pulse,
             beat_at: Instant::now(),
+            turn: 0,
         }
     }
 
-    /// Works until the future is dropped.
-    pub async fn run(mut self) {
+    /// Where others ask this clerk for units.
+    pub fn door(&self) -> LenderDoor {
+        self.door.clone()
+    }
+
+    /// Works until the future is dropped, which is a crash as far as the ledger goes: others fence this node, or it
+    /// starts again and has its units again.
+    pub async fn run(self) {
+        self.run_until(std::future::pending()).await;
+    }
+
+    /// Works until `told`, which must come when no order is in flight any more; then hands back what is not sold and
+    /// says that this node is gone.
+    pub async fn run_until(mut self, told: impl Future<Output = ()>) {
+        let mut told = pin!(told);
         loop {
             self.look().await;
-            sleep(Duration::from_millis(self.settings.watch_ms.max(1))).await;
+            tokio::select! {
+                () = &mut told => break,
+                () = sleep(Duration::from_millis(self.settings.watch_ms.max(1))) => {}
+            }
         }
+        self.leave().await;
+    }
+
+    /// Hands everything back. What fails here is taken back by the others in their own time.
+    async fn leave(mut self) {
+        self.hear();
+        let sales: Vec<Arc<LiveSale>> = self.admission.board().sales().iter().cloned().collect();
+        for sale in sales {
+            let Some(mut account) = self.accounts.remove(&sale.id) else { continue };
+            if let Err(trouble) = self.close(&sale, &mut account).await {
+                self.watch.troubled(&trouble.to_string());
+            }
+        }
+        match self.books.leave(self.node).await {
+            Ok(()) => tracing::info!("unsold units were handed back; this node has left the others"),
+            Err(fault) => {
+                tracing::warn!(%fault, "the other nodes take this one's units back when it stays silent")
+            }
+        }
+    }
+
+    async fn close(&mut self, sale: &LiveSale, account: &mut Account) -> Result<(), Trouble> {
+        let unsold = u64::from(sale.state.stock().drain()) + account.withheld();
+        account.withholding = None;
+        if self.rejoin || account.holding.standing != Standing::Current {
+            return Ok(());
+        }
+        account.holding.handed_back += unsold;
+        self.watch.handed_back(unsold);
+        self.confirm_hand_back(sale, account).await?;
+        let Some(view) = self.view(sale.id).await? else { return Ok(()) };
+        let from = account.holding.caller(self.node, self.incarnation);
+        self.books.run(&sale.key, from, &Movement::Settle { durable: view.settled_by(self.node) }).await?;
+        Ok(())
     }
 
     /// One look at everything.
@@ -130,15 +216,23 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
             }
         }
         let sales: Vec<Arc<LiveSale>> = self.admission.board().sales().iter().cloned().collect();
-        for sale in sales {
+        let first = self.turn;
+        for place in 0..sales.len() {
+            let sale = &sales[(first + place) % sales.len()];
             let mut account = self.accounts.remove(&sale.id).unwrap_or_else(|| Account::new(Instant::now()));
-            if let Err(trouble) = self.attend(&sale, &mut account).await {
-                self.watch.troubled(&trouble.to_string());
+            let attended = self.attend(sale, &mut account).await;
+            if attended.is_err() {
                 account.ask_at = self.later(self.settings.tail_pause_ms);
-                // Until Redis answers again nobody knows whether this was the last unit.
-                sale.state.set_more_may_come(true);
+                account.onlookers.clear();
             }
             self.accounts.insert(sale.id, account);
+            if let Err(trouble) = attended {
+                self.watch.troubled(&trouble.to_string());
+                // Who does not answer for one sale may not answer for the others: they wait for the next look, which
+                // begins with the one after this, and the beat goes on meanwhile.
+                self.turn = (first + place + 1) % sales.len();
+                return;
+            }
             if self.rejoin {
                 return;
             }
@@ -151,20 +245,46 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
 
     /// What the order writers have to say.
     fn hear(&mut self) {
-        for notice in self.notices.try_iter() {
+        while let Ok(notice) = self.notices.try_recv() {
             match notice {
                 StockNotice::Fenced => self.rejoin = true,
                 StockNotice::Refused(sale) => {
                     self.rejoin = true;
-                    self.accounts.entry(sale).or_insert_with(|| Account::new(Instant::now())).surrender =
-                        true;
+                    self.account(sale).surrender = true;
                 }
-                StockNotice::Returned(sale, _) => {
-                    if let Some(account) = self.accounts.get_mut(&sale) {
-                        account.reconcile_at = Instant::now();
+                StockNotice::Returned(sale) => {
+                    if let Some(live) = self.admission.board().sales().by_id(sale) {
+                        live.state.set_more_may_come(true);
+                    }
+                    self.reconcile_soon(sale);
+                }
+                StockNotice::Resized(sale) => self.reconcile_soon(sale),
+            }
+        }
+        while let Ok(request) = self.requests.try_recv() {
+            match request {
+                Request::Withhold(Withhold { sale, units, give_up_at, answer }) => {
+                    let account = self.account(sale);
+                    // One change of a sale at a time: whoever asked before has gone.
+                    if account.withholding.is_none() {
+                        account.withholding = Some(Withholding::new(units, give_up_at, answer));
                     }
                 }
+                Request::Compare(sale, answer) => {
+                    self.account(sale).onlookers.push(answer);
+                    self.reconcile_soon(sale);
+                }
             }
+        }
+    }
+
+    fn account(&mut self, sale: SaleId) -> &mut Account {
+        self.accounts.entry(sale).or_insert_with(|| Account::new(Instant::now()))
+    }
+
+    fn reconcile_soon(&mut self, sale: SaleId) {
+        if let Some(account) = self.accounts.get_mut(&sale) {
+            account.reconcile_at = Instant::now();
         }
     }
 
@@ -183,8 +303,10 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
         if account.holding.handed_back > account.holding.confirmed_back {
             self.confirm_hand_back(sale, account).await?;
         }
+        self.withhold(sale, account).await?;
         let low_water = account.chunk * self.settings.low_water_percent / 100;
-        if u64::from(sale.remaining()) <= low_water && account.ask_at <= now {
+        let is_low = u64::from(sale.remaining()) <= low_water && account.available() > 0;
+        if (is_low || sale.state.has_unmet_demand()) && account.ask_at <= now {
             self.lease(sale, account).await?;
         }
         if account.reconcile_at <= now {
@@ -193,8 +315,9 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
             return self.reconcile(sale, account).await;
         }
         // Nothing is available, and not everything is sold: who has nothing may need what this node has.
-        let tail =
-            account.last.as_ref().is_some_and(|reply| reply.available <= 0) && sale.state.more_may_come();
+        let somebody_starves =
+            account.last.as_ref().is_some_and(|reply| reply.starving > 0) || sale.state.has_unmet_demand();
+        let tail = account.available() <= 0 && sale.state.more_may_come() && somebody_starves;
         if tail && account.tail_at <= now {
             account.tail_at = self.later(self.settings.tail_pause_ms);
             if let Some(view) = self.view(sale.id).await? {
@@ -278,28 +401,86 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
     }
 
     async fn lease(&mut self, sale: &LiveSale, account: &mut Account) -> Result<(), Trouble> {
-        let alive = self.heard.values().filter(|at| self.is_live(**at)).count() as u64 + 1;
         let chunk = Chunk {
-            divisor: self.settings.lease_divisor.max(1) * alive,
+            divisor: self.settings.lease_divisor.max(1) * (self.pulse.others_alive() + 1),
             min: u64::from(sale.terms.per_buyer_limit).clamp(1, self.settings.lease_units_max),
             max: self.settings.lease_units_max,
         };
-        let starves = !sale.state.stock().may_have(0, 1);
-        let movement = Movement::Lease { seen: account.holding.granted, chunk, starves };
-        let from = account.holding.caller(self.node, self.incarnation);
-        let reply = self.books.run(&sale.key, from, &movement).await?;
-        account.ask_at = self.later(self.settings.tail_pause_ms);
-        if self.follow(sale, account, reply.clone()).await? {
-            let new = account.holding.leased(&reply);
-            put_on_sale(sale, new);
-            if new > 0 {
-                account.chunk = new;
-                account.ask_at = Instant::now();
-                self.watch.leased(new);
-            }
-            tell_finality(sale, &reply);
+        // A node without buyers needs nothing: others keep what they have.
+        let starves = sale.state.take_unmet_demand();
+        let new = self.borrow(sale, account, chunk, starves).await?;
+        account.asked_in_vain = starves && new == 0;
+        put_on_sale(sale, new);
+        if new > 0 {
+            account.chunk = new;
         }
         Ok(())
+    }
+
+    /// Asks for units. Those that it returns are this node's, and off sale.
+    async fn borrow(
+        &mut self,
+        sale: &LiveSale,
+        account: &mut Account,
+        chunk: Chunk,
+        starves: bool,
+    ) -> Result<u64, Trouble> {
+        let movement = Movement::Lease { seen: account.holding.granted, chunk, starves };
+        let from = account.holding.caller(self.node, self.incarnation);
+        account.ask_at = self.later(self.settings.tail_pause_ms);
+        let reply = self.books.run(&sale.key, from, &movement).await?;
+        if !self.follow(sale, account, reply.clone()).await? {
+            return Ok(0);
+        }
+        let new = account.holding.leased(&reply);
+        if new > 0 {
+            account.ask_at = Instant::now();
+            self.watch.leased(new);
+        }
+        self.tell(sale, &reply);
+        Ok(new)
+    }
+
+    /// Gathers the units that an operator wants to take off sale, and does with them what he decides.
+    async fn withhold(&mut self, sale: &LiveSale, account: &mut Account) -> Result<(), Trouble> {
+        let Some(mut withholding) = account.withholding.take() else { return Ok(()) };
+        let missing = withholding.missing();
+        if missing > 0 {
+            let found = sale.remaining().min(Units::try_from(missing).unwrap_or(Units::MAX));
+            withholding.units += sale.state.stock().take(0, found).map_or(0, |units| u64::from(units.keep()));
+        }
+        match withholding.advance(Instant::now()) {
+            Next::Keep => account.withholding = Some(withholding),
+            Next::PutBack => put_on_sale(sale, withholding.units),
+            Next::GiveUp => {
+                // The total first: units that are handed back before it is lower could be lent out again.
+                let resized = self.resize(sale, account).await;
+                if matches!(resized, Ok(true)) {
+                    account.holding.handed_back += withholding.units;
+                    return self.confirm_hand_back(sale, account).await;
+                }
+                account.withholding = Some(withholding);
+                return resized.map(drop);
+            }
+        }
+        let missing = account.withholding.as_ref().map_or(0, Withholding::missing);
+        if missing > 0 && account.ask_at <= Instant::now() {
+            let chunk = Chunk { divisor: 1, min: missing, max: missing };
+            let borrowed = self.borrow(sale, account, chunk, true).await?;
+            if let Some(withholding) = &mut account.withholding {
+                withholding.units += borrowed;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the ledger the total that the store has now. `true` when it knows.
+    async fn resize(&mut self, sale: &LiveSale, account: &mut Account) -> Result<bool, Trouble> {
+        let Some(view) = self.view(sale.id).await? else { return Ok(false) };
+        let movement = Movement::Resize { total: view.total, revision: view.revision };
+        let from = account.holding.caller(self.node, self.incarnation);
+        let reply = self.books.run(&sale.key, from, &movement).await?;
+        self.follow(sale, account, reply).await
     }
 
     async fn confirm_hand_back(&mut self, sale: &LiveSale, account: &mut Account) -> Result<(), Trouble> {
@@ -315,12 +496,21 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
     /// Moves the ledger towards the store, shares what is left with those who have nothing, and shows the drift.
     async fn reconcile(&mut self, sale: &LiveSale, account: &mut Account) -> Result<(), Trouble> {
         // Read first: what becomes durable meanwhile shows as a unit in two places, never as one that is missing.
-        let on_sale = u64::from(sale.remaining());
+        let on_sale = u64::from(sale.remaining()) + account.withheld();
         let memory = MemoryView::new(&account.holding, on_sale, sale.state.units_in_flight());
         let Some(view) = self.view(sale.id).await? else { return Ok(()) };
         let book = self.books.snapshot(&sale.key).await?;
         let drift = compare(self.node, memory, &book, &view);
         self.watch.compared(sale.id, &drift);
+        for onlooker in account.onlookers.drain(..) {
+            // Who does not wait any more sees it next time.
+            let _ = onlooker.send(ThreeBooks {
+                memory: Some(memory),
+                ledger: LedgerBook::Read(book.clone()),
+                store: view.clone(),
+                drift: Some(drift),
+            });
+        }
         for movement in self.repairs(&view, &book, &drift) {
             let from = account.holding.caller(self.node, self.incarnation);
             let reply = self.books.run(&sale.key, from, &movement).await?;
@@ -340,7 +530,7 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
             return Ok(());
         }
         self.share(sale, account, &reply).await?;
-        tell_finality(sale, &reply);
+        self.tell(sale, &reply);
         if reply.available > 0 {
             account.ask_at = Instant::now();
         }
@@ -367,7 +557,10 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
     /// Nothing is available and somebody starves: half of what is on sale here goes back, at least one unit.
     async fn share(&mut self, sale: &LiveSale, account: &mut Account, reply: &Reply) -> Result<(), Trouble> {
         let on_sale = sale.remaining();
-        let short = reply.available < 0 || (reply.available == 0 && reply.starving > 0);
+        // Nodes that want more units than each of them has draw lots, until one of them has enough.
+        let others_starve = reply.starving > u64::from(account.asked_in_vain);
+        let gives = others_starve && (!account.asked_in_vain || rand::random());
+        let short = reply.available < 0 || (reply.available == 0 && gives);
         if reply.verdict != Verdict::Ok || !short || on_sale == 0 {
             return Ok(());
         }
@@ -419,19 +612,8 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
 
     async fn beat(&mut self) -> Result<(), Trouble> {
         let beats = self.books.beat(self.node).await?;
-        let now = Instant::now();
-        for (node, silent_ms) in beats {
-            if node != self.node
-                && let Some(at) = now.checked_sub(Duration::from_millis(silent_ms))
-            {
-                self.heard.insert(node, at);
-            }
-        }
+        self.pulse.hear(beats.into_iter().filter(|(node, _)| *node != self.node));
         Ok(())
-    }
-
-    fn is_live(&self, heard_at: Instant) -> bool {
-        heard_at.elapsed() < Duration::from_millis(self.settings.silent_ms_max)
     }
 
     /// Fences nodes that are silent, and takes back what they did not sell. Silence is only the reason to ask: the
@@ -445,17 +627,14 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
         if book.lost || book.epoch != view.epoch {
             return Ok(());
         }
-        let before_me =
-            self.heard.iter().filter(|(node, at)| **node < self.node && self.is_live(**at)).count();
-        let patience = self.settings.silent_ms_max * (4 + before_me as u64) / 4;
+        let patience_ms = self.settings.silent_ms_max * (4 + self.pulse.alive_before(self.node)) / 4;
         for (&node, line) in &book.lines {
             let sold = view.settled_by(node) as i64;
             let holds = line.awaited || line.granted as i64 - line.handed_back as i64 > sold;
             if node == self.node || !holds {
                 continue;
             }
-            let heard_at = *self.heard.entry(node).or_insert_with(Instant::now);
-            if heard_at.elapsed() < Duration::from_millis(patience) {
+            if self.pulse.silence(node) < Duration::from_millis(patience_ms) {
                 continue;
             }
             tracing::warn!(node = node.number(), sale = %sale.key, "a silent node is fenced and its unsold units are taken back");
@@ -502,6 +681,19 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
         Ok(())
     }
 
+    /// Tells the buyers how the sale stands. "Sold out" is final when nothing is available and nobody holds a unit that
+    /// is not sold.
+    fn tell(&self, sale: &LiveSale, reply: &Reply) {
+        if reply.verdict != Verdict::Ok {
+            return;
+        }
+        let over = reply.available <= 0 && reply.leased <= 0 && reply.awaited == 0;
+        sale.state.set_more_may_come(!over);
+        let unsold_here = reply.granted as i64 - reply.handed_back as i64 - reply.settled as i64;
+        let elsewhere = reply.available + reply.leased - unsold_here;
+        sale.state.set_units_elsewhere(u64::try_from(elsewhere).unwrap_or(0));
+    }
+
     async fn view(&self, sale: SaleId) -> Result<Option<StoreView>, Trouble> {
         self.ask(move |store| store.view(sale)).await
     }
@@ -519,11 +711,4 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
 
 fn put_on_sale(sale: &LiveSale, units: u64) {
     sale.state.stock().add_spread(Units::try_from(units).unwrap_or(Units::MAX));
-}
-
-/// "Sold out" is final when nothing is available and nobody holds a unit that is not sold.
-fn tell_finality(sale: &LiveSale, reply: &Reply) {
-    let over =
-        reply.verdict == Verdict::Ok && reply.available <= 0 && reply.leased <= 0 && reply.awaited == 0;
-    sale.state.set_more_may_come(!over);
 }

@@ -4,6 +4,7 @@
 //! then, so that a late answer is never taken for the answer to another question. Nothing is sent twice by itself.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -11,52 +12,13 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
-    ServerErrorKind, TlsMode, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, RedisError, ServerErrorKind, TlsMode,
+    Value,
 };
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-/// Where Redis is, and how long it may take.
-#[derive(Clone, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(default, deny_unknown_fields)]
-pub struct RedisSettings {
-    /// `redis://[user:password@]host:port[/db]`, or `rediss://` for TLS. Several addresses, separated by commas, are the
-    /// seeds of a Cluster, or the Sentinels if `sentinel_master` is set.
-    pub url: String,
-    /// The name that the Sentinels have for the master. User, password and TLS of the first address hold for the
-    /// master as well as for the Sentinels.
-    pub sentinel_master: Option<String>,
-    /// Whether the addresses are of a Cluster, also when there is only one.
-    pub cluster: bool,
-    /// The longest wait for an answer, in ms; then the outcome is unknown.
-    pub answer_ms_max: u64,
-    /// The longest wait for a connection, in ms.
-    pub connect_ms_max: u64,
-    /// The shortest time between two attempts to connect, in ms.
-    pub reconnect_pause_ms: u64,
-}
-
-impl Default for RedisSettings {
-    fn default() -> Self {
-        Self {
-            url: "redis://127.0.0.1:6379".into(),
-            sentinel_master: None,
-            cluster: false,
-            answer_ms_max: 500,
-            connect_ms_max: 1_000,
-            reconnect_pause_ms: 100,
-        }
-    }
-}
-
-/// Without the password that the address may hold.
-impl fmt::Debug for RedisSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisSettings").field("cluster", &self.cluster).finish_non_exhaustive()
-    }
-}
+use super::settings::RedisSettings;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +55,7 @@ struct State {
 pub struct RedisLink {
     target: Target,
     state: Mutex<State>,
+    commands: AtomicU64,
     answer_max: Duration,
     connect_max: Duration,
     reconnect_pause: Duration,
@@ -111,27 +74,31 @@ impl RedisLink {
     /// [`RedisFault::Address`].
     pub fn new(settings: &RedisSettings) -> Result<Self, RedisFault> {
         let wrong = |error: RedisError| RedisFault::Address(error.to_string());
-        let addresses: Vec<ConnectionInfo> = settings
-            .url
-            .split(',')
-            .map(|address| address.trim().into_connection_info())
-            .collect::<Result<_, _>>()
-            .map_err(wrong)?;
-        let target = if let Some(master) = &settings.sentinel_master {
-            Target::Sentinel(Box::new(Mutex::new(sentinel(addresses, master).map_err(wrong)?)))
+        let addresses = settings.addresses().map_err(RedisFault::Address)?;
+        let target = if !settings.sentinel_master.is_empty() {
+            let client = sentinel(addresses, &settings.sentinel_master).map_err(wrong)?;
+            Target::Sentinel(Box::new(Mutex::new(client)))
         } else if settings.cluster || addresses.len() > 1 {
             // A command that met a broken connection is not sent a second time: it may have been carried out.
             Target::Cluster(Box::new(ClusterClient::builder(addresses).retries(0).build().map_err(wrong)?))
         } else {
-            Target::Single(Box::new(Client::open(settings.url.trim()).map_err(wrong)?))
+            let only = addresses.into_iter().next();
+            let only = only.ok_or_else(|| RedisFault::Address("is empty".into()))?;
+            Target::Single(Box::new(Client::open(only).map_err(wrong)?))
         };
         Ok(Self {
             target,
             state: Mutex::new(State { connection: None, tried_at: None }),
+            commands: AtomicU64::new(0),
             answer_max: Duration::from_millis(settings.answer_ms_max.max(1)),
             connect_max: Duration::from_millis(settings.connect_ms_max.max(1)),
             reconnect_pause: Duration::from_millis(settings.reconnect_pause_ms),
         })
+    }
+
+    /// Commands sent since the start, whatever became of them.
+    pub fn commands(&self) -> u64 {
+        self.commands.load(Ordering::Relaxed)
     }
 
     /// Sends one command and waits for its answer.
@@ -140,6 +107,7 @@ impl RedisLink {
     /// The server's own error, unless it says that the connection leads to the wrong place; or [`RedisFault::Away`].
     pub async fn send(&self, command: &Cmd) -> Result<Result<Value, RedisError>, RedisFault> {
         let mut connection = self.connection().await?;
+        self.commands.fetch_add(1, Ordering::Relaxed);
         let asked = match &mut connection {
             Connection::Single(single) => timeout(self.answer_max, single.req_packed_command(command)).await,
             Connection::Cluster(cluster) => {

@@ -279,15 +279,25 @@ impl RedisBooks {
         Snapshot::of(&words).ok_or_else(|| RedisFault::Strange(words.join(" ")))
     }
 
-    /// Says that `node` lives. Returns every node that ever said so, with the ms since it last did.
+    /// Says that `node` lives. Returns every node that ever said so, with the ms since it last did; `None` for one that
+    /// has left.
     ///
     /// # Errors
     /// Redis does not answer.
-    pub async fn beat(&self, node: NodeId) -> Result<Vec<(NodeId, u64)>, RedisFault> {
+    pub async fn beat(&self, node: NodeId) -> Result<Vec<(NodeId, Option<u64>)>, RedisFault> {
         let value = self.evaluate(&BEAT, BEATS_KEY, &[node.number().to_string()]).await?;
         let beats = Vec::<(u16, i64)>::from_redis_value(value).map_err(|error| strange(&error))?;
-        let known = |(node, ms): (u16, i64)| Some((NodeId::new(node)?, u64::try_from(ms).unwrap_or(0)));
+        let known = |(node, ms): (u16, i64)| Some((NodeId::new(node)?, u64::try_from(ms).ok()));
         Ok(beats.into_iter().filter_map(known).collect())
+    }
+
+    /// Says that `node` leaves: the others need not wait for it.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn leave(&self, node: NodeId) -> Result<(), RedisFault> {
+        let arguments = [node.number().to_string(), "leaves".to_owned()];
+        self.evaluate(&BEAT, BEATS_KEY, &arguments).await.map(drop)
     }
 
     /// Appends numbered events to a stream, if `after` is the last number in it. Returns the last number that is there now.

@@ -47,14 +47,30 @@ impl Drift {
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Each kind with its name in metrics and in the admin API.
+    pub fn kinds(&self) -> [(&'static str, i64); 6] {
+        [
+            ("memory", self.memory),
+            ("unsettled", self.unsettled),
+            ("unreturned", self.unreturned),
+            ("unresized", self.unresized),
+            ("above_lease", self.above_lease),
+            ("lost", self.lost.into()),
+        ]
+    }
 }
 
 /// Compares the books of one sale as node `node` sees them.
 pub fn compare(node: NodeId, memory: MemoryView, ledger: &Snapshot, store: &StoreView) -> Drift {
-    let durable_here = store.settled_by(node);
-    let in_memory = (memory.on_sale + memory.in_flight + durable_here) as i64;
-    let mut drift = Drift { memory: memory.held as i64 - in_memory, lost: ledger.lost, ..Drift::default() };
-    if ledger.lost || ledger.epoch != store.epoch {
+    let in_memory = memory.on_sale + memory.in_flight + store.settled_by(node);
+    Drift { memory: memory.held as i64 - in_memory as i64, ..compare_outside(ledger, store) }
+}
+
+/// Compares the ledger with the store, whatever the nodes have in memory.
+pub fn compare_outside(ledger: &Snapshot, store: &StoreView) -> Drift {
+    let mut drift = Drift { lost: ledger.lost || ledger.epoch != store.epoch, ..Drift::default() };
+    if drift.lost {
         return drift;
     }
     drift.unreturned = store.returned as i64 - ledger.returned as i64;

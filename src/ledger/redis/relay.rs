@@ -8,13 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::link::RedisFault;
 use super::movements::RedisBooks;
+use crate::domain::FieldError;
 use crate::orders::StoreError;
+use crate::settings::within;
 
-/// Settings of the relay.
+/// `[relay]`: the stream of order events.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct RelaySettings {
@@ -33,9 +36,27 @@ impl Default for RelaySettings {
         Self {
             stream: "seckill:events".into(),
             stream_events_max: 100_000,
-            batch_events_max: 200,
+            batch_events_max: 500,
             idle_ms: 200,
         }
+    }
+}
+
+impl RelaySettings {
+    /// Checks the range of each value.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule.
+    pub fn check(&self) -> Result<(), FieldError> {
+        if self.stream.is_empty() {
+            return Err(FieldError {
+                field: "stream",
+                problem: "is empty; set it to the stream's key".into(),
+            });
+        }
+        within("stream_events_max", self.stream_events_max, 1..=1_000_000_000)?;
+        within("batch_events_max", self.batch_events_max, 1..=10_000)?;
+        within("idle_ms", self.idle_ms, 1..=60_000)
     }
 }
 
@@ -79,15 +100,15 @@ where
         Self { books, settings, read, position: None }
     }
 
-    /// Relays until the future is dropped.
-    pub async fn run(mut self) {
+    /// Relays while `elected` says so: one relay is enough, several do the same work. Ends with the sender of the word.
+    pub async fn run(mut self, mut elected: watch::Receiver<bool>) {
         let idle = Duration::from_millis(self.settings.idle_ms.max(1));
-        loop {
+        while elected.wait_for(|is_elected| *is_elected).await.is_ok() {
             match self.step().await {
                 Ok(0) => sleep(idle).await,
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "events wait for their relay");
+                    tracing::debug!(%error, "events wait for their relay");
                     sleep(idle).await;
                 }
             }

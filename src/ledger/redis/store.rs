@@ -1,7 +1,7 @@
 //! What the ledger needs of the order store, which is its fence.
 
 use crate::domain::{NodeId, SaleId};
-use crate::orders::StoreError;
+use crate::orders::{Audit, StoreError};
 
 /// A sale's units as the store counts them, of one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,4 +61,11 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// # Errors
     /// The store does not answer.
     fn view(&self, sale: SaleId) -> Result<Option<StoreView>, StoreError>;
+
+    /// The sale's units as its orders hold them and as [`LedgerStore::view`] counts them, in one snapshot. `None` when
+    /// there is no such sale.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    fn audit(&self, sale: SaleId) -> Result<Option<(Audit, StoreView)>, StoreError>;
 }

@@ -18,6 +18,7 @@ mod reader;
 mod registry;
 mod rows;
 mod schema;
+mod seat;
 mod session;
 mod tls;
 mod trouble;
@@ -32,6 +33,7 @@ pub use follow::{Follower, FollowerParts};
 pub use news::PgNews;
 pub use reader::PgReader;
 pub use registry::{LedgerView, PgRegistry};
+pub use seat::{Seat, Tenancy};
 pub use writer::PgWriter;
 
 use self::dialer::Dialer;
@@ -61,6 +63,9 @@ pub struct PostgresSettings {
     pub connect_wait_ms: u32,
     /// How long a statement waits for a lock, in ms.
     pub lock_wait_ms: u32,
+    /// How long a start waits for another engine that has its place in the database, in ms: a former life of the node
+    /// whose end the server has not noticed yet.
+    pub seat_wait_ms: u32,
     /// How long a statement may take, in ms. A batch and an audit of a large sale must fit.
     pub statement_wait_ms: u32,
     /// How often this node looks for what other nodes did, in ms: so long, and a little more, a change of a sale takes to
@@ -81,6 +86,7 @@ impl Default for PostgresSettings {
             acquire_wait_ms: 1_000,
             connect_wait_ms: 2_000,
             lock_wait_ms: 2_000,
+            seat_wait_ms: 10_000,
             statement_wait_ms: 10_000,
             follow_ms: 200,
             beat_ms: 1_000,
@@ -107,6 +113,7 @@ impl PostgresSettings {
         within("acquire_wait_ms", self.acquire_wait_ms, 1..=600_000)?;
         within("connect_wait_ms", self.connect_wait_ms, 1..=600_000)?;
         within("lock_wait_ms", self.lock_wait_ms, 1..=600_000)?;
+        within("seat_wait_ms", self.seat_wait_ms, 0..=600_000)?;
         within("statement_wait_ms", self.statement_wait_ms, 1..=600_000)?;
         within("follow_ms", self.follow_ms, 1..=60_000)?;
         within("beat_ms", self.beat_ms, 1..=60_000)?;
@@ -152,4 +159,15 @@ pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result
         .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(registry.life()), place))
         .collect::<Result<_, _>>()?;
     Ok(PgStore { writers, reader: PgReader::new(pool), registry, news: PgNews::new(house, node) })
+}
+
+/// The reading half and the registry for who only looks at a store that engines sell from: nothing is brought up to date
+/// and no life begins. Blocks.
+///
+/// # Errors
+/// The address is wrong.
+pub fn look(settings: &PostgresSettings, node: NodeId) -> Result<(PgReader, PgRegistry), StoreError> {
+    let dialer = Arc::new(Dialer::new(settings, node)?);
+    let pool = Arc::new(Pool::new(dialer, HOUSE_CONNECTIONS)?);
+    Ok((PgReader::new(Arc::clone(&pool)), PgRegistry::lifeless(pool, node)))
 }

@@ -134,7 +134,8 @@ pub(super) async fn events_after(
     events.collect()
 }
 
-async fn audit(session: &mut Session, sale: i32) -> Result<Option<Audit>, Trouble> {
+/// The sale's units, as its orders hold them.
+pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Audit>, Trouble> {
     let terms = "SELECT total, sold, per_buyer_limit FROM sales WHERE sale_id = $1";
     let Some(terms) = session.row(terms, &[&sale]).await? else { return Ok(None) };
     let limit: i32 = terms.try_get(2)?;

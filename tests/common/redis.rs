@@ -1,5 +1,7 @@
 //! A redis-server of the test's own, on a free port, that can be paused, killed and started again.
 
+#![allow(dead_code, reason = "each test uses its own part of this module")]
+
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
