@@ -355,7 +355,7 @@ async fn audit_orders_and_events_tell_what_the_store_has() {
         engine.get_json("/api/v1/campaigns/c/s/audit").await,
         json!({
             "total": 10, "available": 8, "leased": 0, "held": 1, "paid": 1, "sold": 2, "durable_orders": 3,
-            "buyers_over_limit": 0, "conserved": true,
+            "buyers_over_limit": 0, "ledger": "embedded", "conserved": true,
         })
     );
     assert_eq!(engine.get("/api/v1/campaigns/c/none/audit").await.status(), StatusCode::NOT_FOUND);

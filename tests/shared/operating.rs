@@ -88,7 +88,7 @@ fn books_that_differ_are_told_from_books_that_agree() {
     let agree = reconcile(&house, &[&one, &two]);
     let text = String::from_utf8(agree.stdout).unwrap();
     assert!(agree.status.success(), "{text} {}", String::from_utf8_lossy(&agree.stderr));
-    for part in ["default/test/phone", "sold 30", "memory  node 1", "memory  node 2", "0 with drift"] {
+    for part in ["default:test/phone", "sold 30", "memory  node 1", "memory  node 2", "0 with drift"] {
         assert!(text.contains(part), "{part} in {text}");
     }
     // Nobody is left to repair what is broken now.
