@@ -111,10 +111,13 @@ impl SaleDesk {
             .cloned()
             .ok_or(SaleError::Unknown)?;
         let audit = self.orders.audit(live.id).await?.ok_or(SaleError::Unknown)?;
-        let (mut terms, mut total) = (live.terms.clone(), audit.total);
+        // Not the terms on the board: another node may have changed them since this one looked.
+        let stored = self.orders.sales().await?.into_iter().find(|sale| sale.id == live.id);
+        let in_force = stored.ok_or(SaleError::Unknown)?.terms;
+        let (mut terms, mut total) = (in_force.clone(), audit.total);
         change(&mut terms, &mut total).map_err(SaleError::Field)?;
         terms.check(total, &self.limits).map_err(SaleError::Field)?;
-        if terms.per_buyer_limit < live.terms.per_buyer_limit && audit.sold() > 0 {
+        if terms.per_buyer_limit < in_force.per_buyer_limit && audit.sold() > 0 {
             return Err(SaleError::Field(FieldError {
                 field: "per_buyer_limit",
                 problem: "may only be raised once units are sold: buyers rely on what they were allowed"

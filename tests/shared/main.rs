@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod buyers;
 mod house;
 mod operating;
 mod seats;

@@ -85,15 +85,16 @@ impl Follower {
     pub fn catch_up(&mut self) -> Result<usize, StoreError> {
         let ends = self.parts.news.log_ends()?;
         let mut taken = 0;
-        // Sales first: an event of a sale that is not on the board is lost on this node.
+        // Sales first, and events only as far as these sales were known: one of a sale that is not on the board is lost.
         if ends.last_change > self.after_change {
             taken += self.take_changes()?;
         }
         for _ in 0..PAGES_A_LOOK {
-            if ends.last_event <= self.parts.after_event {
+            let new = ends.last_event.saturating_sub(self.parts.after_event);
+            if new == 0 {
                 break;
             }
-            taken += self.take_events()?;
+            taken += self.take_events(PAGE.min(new as usize))?;
         }
         self.is_behind = ends.last_event > self.parts.after_event;
         Ok(taken)
@@ -131,8 +132,8 @@ impl Follower {
         }
     }
 
-    fn take_events(&mut self) -> Result<usize, StoreError> {
-        let events = self.parts.news.events_after(self.parts.after_event, PAGE)?;
+    fn take_events(&mut self, limit: usize) -> Result<usize, StoreError> {
+        let events = self.parts.news.events_after(self.parts.after_event, limit)?;
         let sales = self.parts.admission.board().sales();
         for event in &events {
             let placed = &event.order.placed;
