@@ -99,7 +99,7 @@ impl Engine {
 
     /// Where operators ask.
     pub fn admin_addr(&self) -> SocketAddr {
-        self.admin
+        self.process.admin()
     }
 
     /// Makes a sale; `terms` are members of the JSON body beside those that must be there.
