@@ -224,11 +224,8 @@ fn check_stock(sale: &LiveSale, may_have: bool) -> Result<(), Rejection> {
 
 /// "Sold out" is final: while other nodes hold unsold units, the buyer is asked to come back.
 fn nothing_left(sale: &LiveSale) -> Rejection {
-    if !sale.state.more_may_come() {
-        return Rejection::SoldOut;
-    }
     sale.state.note_unmet_demand();
-    Rejection::Overloaded
+    if sale.state.more_may_come() { Rejection::Overloaded } else { Rejection::SoldOut }
 }
 
 impl From<Rejection> for Standing {

@@ -1,9 +1,6 @@
 //! The ledger that several nodes share: its protocol, checked exhaustively; its scripts, on a real server; whole clusters,
 //! with faults; the relay of events.
 
-#[path = "../common/redis.rs"]
-mod server;
-
 mod book;
 mod breaks;
 mod cluster;
@@ -14,3 +11,5 @@ mod relay;
 mod scripts;
 mod store;
 mod world;
+
+use xtask::servers::redis as server;

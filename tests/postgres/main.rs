@@ -1,12 +1,6 @@
 //! The PostgreSQL order store against a real server: several nodes on one database, and everything that can break between
 //! a node and its store.
 
-#[path = "../common/postgres.rs"]
-mod server;
-
-#[path = "../common/proxy.rs"]
-mod proxy;
-
 #[path = "../checkout/scripted.rs"]
 #[allow(dead_code, reason = "the tests of checkout use the rest")]
 mod scripted;
@@ -22,3 +16,5 @@ mod outage;
 mod sharing;
 mod store;
 mod tls;
+
+use xtask::servers::{postgres as server, proxy};

@@ -3,14 +3,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-#[path = "../common/postgres.rs"]
-mod postgres;
-
-#[path = "../common/redis.rs"]
-mod redis_server;
-
 mod buyers;
 mod house;
 mod operating;
 mod seats;
 mod selling;
+
+use xtask::servers::{postgres, redis as redis_server};

@@ -28,6 +28,11 @@ use crate::admission::{Admission, Intake, LiveSale};
 use crate::domain::{NodeId, SaleId, Units};
 use crate::orders::{StockNotice, StoreError};
 
+/// A sale where nothing happens is compared ever more rarely, down to one comparison in as many rounds.
+const QUIET_ROUNDS_MAX: u32 = 10;
+/// Comparisons stop for this look after so long: sales that sell must not wait for those that do not.
+const COMPARING_MAX: Duration = Duration::from_millis(50);
+
 /// Why a round of work was cut short. It is tried again at the next look.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
@@ -52,6 +57,12 @@ struct Account {
     surrender: bool,
     /// Buyers were refused for want of units, and the ledger had none to lend.
     asked_in_vain: bool,
+    /// Comparisons in a row that found everything as it was.
+    quiet: u32,
+    /// Store and ledger at the last comparison.
+    seen: Option<(StoreView, Snapshot)>,
+    /// Units on sale here at the last look.
+    on_sale: Units,
     /// Units that are kept off sale for an operator who lowers the stock.
     withholding: Option<Withholding>,
     /// Who wants to see the books when they are compared next.
@@ -70,6 +81,9 @@ impl Account {
             behind_since: None,
             surrender: false,
             asked_in_vain: false,
+            quiet: 0,
+            seen: None,
+            on_sale: 0,
             withholding: None,
             onlookers: Vec::new(),
         }
@@ -78,6 +92,12 @@ impl Account {
     /// Units that the ledger may lend, as far as the last answer told.
     fn available(&self) -> i64 {
         self.last.as_ref().map_or(0, |reply| reply.available)
+    }
+
+    /// Something happens: it is looked at as often as any other sale.
+    fn wake(&mut self, reconcile_at: Instant) {
+        self.quiet = 0;
+        self.reconcile_at = self.reconcile_at.min(reconcile_at);
     }
 
     fn withheld(&self) -> u64 {
@@ -104,6 +124,7 @@ pub struct Lender<S, W> {
     beat_at: Instant,
     /// Where the next look begins: after the sale at which the last one was cut short.
     turn: usize,
+    look_began: Instant,
 }
 
 impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
@@ -139,6 +160,7 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
             pulse,
             beat_at: Instant::now(),
             turn: 0,
+            look_began: Instant::now(),
         }
     }
 
@@ -202,6 +224,7 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
 
     /// One look at everything.
     async fn look(&mut self) {
+        self.look_began = Instant::now();
         self.hear();
         if self.rejoin {
             if let Err(trouble) = self.begin_again().await {
@@ -284,7 +307,7 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
 
     fn reconcile_soon(&mut self, sale: SaleId) {
         if let Some(account) = self.accounts.get_mut(&sale) {
-            account.reconcile_at = Instant::now();
+            account.wake(Instant::now());
         }
     }
 
@@ -304,20 +327,24 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
             self.confirm_hand_back(sale, account).await?;
         }
         self.withhold(sale, account).await?;
+        let (on_sale, is_wanted) = (sale.remaining(), sale.state.has_unmet_demand());
+        if std::mem::replace(&mut account.on_sale, on_sale) != on_sale || is_wanted {
+            account.wake(self.later(self.settings.reconcile_ms));
+        }
+        let is_wanted = is_wanted && sale.state.more_may_come();
         let low_water = account.chunk * self.settings.low_water_percent / 100;
-        let is_low = u64::from(sale.remaining()) <= low_water && account.available() > 0;
-        if (is_low || sale.state.has_unmet_demand()) && account.ask_at <= now {
+        let is_low = u64::from(on_sale) <= low_water && account.available() > 0;
+        if (is_low || is_wanted) && account.ask_at <= now {
             self.lease(sale, account).await?;
         }
-        if account.reconcile_at <= now {
-            account.reconcile_at = self.later(self.settings.reconcile_ms);
+        if account.reconcile_at <= now && self.look_began.elapsed() < COMPARING_MAX {
+            account.reconcile_at = self.later(self.settings.reconcile_ms * u64::from(account.quiet + 1));
             account.tail_at = self.later(self.settings.tail_pause_ms);
             return self.reconcile(sale, account).await;
         }
         // Nothing is available, and not everything is sold: who has nothing may need what this node has.
-        let somebody_starves =
-            account.last.as_ref().is_some_and(|reply| reply.starving > 0) || sale.state.has_unmet_demand();
-        let tail = account.available() <= 0 && sale.state.more_may_come() && somebody_starves;
+        let others_starve = account.last.as_ref().is_some_and(|reply| reply.starving > 0);
+        let tail = account.available() <= 0 && sale.state.more_may_come() && (is_wanted || others_starve);
         if tail && account.tail_at <= now {
             account.tail_at = self.later(self.settings.tail_pause_ms);
             if let Some(view) = self.view(sale.id).await? {
@@ -511,6 +538,11 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
                 drift: Some(drift),
             });
         }
+        // A node that has units must hear soon when others want them.
+        let is_quiet = on_sale == 0
+            && account.seen.as_ref().is_some_and(|(store, ledger)| *store == view && *ledger == book);
+        account.quiet = if is_quiet { (account.quiet + 1).min(QUIET_ROUNDS_MAX - 1) } else { 0 };
+        account.seen = Some((view.clone(), book.clone()));
         for movement in self.repairs(&view, &book, &drift) {
             let from = account.holding.caller(self.node, self.incarnation);
             let reply = self.books.run(&sale.key, from, &movement).await?;
@@ -689,6 +721,10 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
         }
         let over = reply.available <= 0 && reply.leased <= 0 && reply.awaited == 0;
         sale.state.set_more_may_come(!over);
+        if over {
+            // Whoever comes from now on is refused for good, and wakes the clerk again.
+            sale.state.take_unmet_demand();
+        }
         let unsold_here = reply.granted as i64 - reply.handed_back as i64 - reply.settled as i64;
         let elsewhere = reply.available + reply.leased - unsold_here;
         sale.state.set_units_elsewhere(u64::try_from(elsewhere).unwrap_or(0));
