@@ -478,6 +478,7 @@ async fn figures_are_told_in_every_format() {
     recorder.record(Path::Seckill, Outcome::Won, 5_000_000);
     recorder.record(Path::Order, Outcome::Durable, 7_000_000);
     engine.intervals.append(&engine.telemetry, Duration::from_secs(1));
+    engine.get_json("/api/v1/campaigns/c/s/audit").await;
 
     let stats = engine.get_json("/api/v1/stats").await;
     assert_eq!(stats["node"], 3);
