@@ -500,7 +500,10 @@ async fn figures_are_told_in_every_format() {
     assert!(stats["writer"]["commit"]["count"].as_u64().unwrap() >= 1);
 
     let store = &stats["store"];
-    assert_eq!((&store["opened"], &store["reused"], &store["reuse_rate"]), (&json!(1), &json!(1), &json!(0.5)));
+    assert_eq!(
+        (&store["opened"], &store["reused"], &store["reuse_rate"]),
+        (&json!(1), &json!(1), &json!(0.5))
+    );
     let metrics = engine.get("/metrics").await;
     assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let metrics = metrics.text().await.unwrap();
