@@ -217,13 +217,27 @@ impl House {
     }
 
     fn books_agree(&self, admin: SocketAddr, sku: &str, total: u64, last: &mut String) -> bool {
-        let audit = try_request(admin, "GET", &format!("/api/v1/campaigns/test/{sku}/audit"), "", "");
-        let Some(audit) = audit.filter(|answer| answer.status == 200) else { return false };
-        *last = audit.body.clone();
-        let audit = audit.json();
+        let ask = |path: String| {
+            let answer = try_request(admin, "GET", &path, "", "");
+            answer.filter(|answer| answer.status == 200).map(|answer| answer.json())
+        };
+        let audit = ask(format!("/api/v1/campaigns/test/{sku}/audit"));
+        let compared = ask(format!("/api/v1/reconcile?campaign=test&sku={sku}"));
+        let (Some(audit), Some(compared)) = (audit, compared) else { return false };
+        *last = format!("{audit} {compared}");
         assert_eq!(audit["buyers_over_limit"], 0, "{audit}");
-        (&audit["total"], &audit["sold"], &audit["available"], &audit["leased"])
-            == (&total.into(), &total.into(), &0.into(), &0.into())
-            && audit["conserved"] == true
+        let books = &compared["sales"][0];
+        let all = Value::from(total);
+        let of_audit = ["total", "sold"].iter().all(|units| audit[units] == all);
+        let of_ledger = books["ledger"]["sold"] == all
+            && books["ledger"]["available"] == 0
+            && books["ledger"]["leased"] == 0;
+        let of_memory = books["memory"]["on_sale"] == 0 && books["memory"]["in_flight"] == 0;
+        audit["conserved"] == true
+            && of_audit
+            && of_ledger
+            && of_memory
+            && books["store"]["sold"] == all
+            && books["equal"] == true
     }
 }
