@@ -5,6 +5,7 @@ mod book;
 mod breaks;
 mod cluster;
 mod explore;
+mod mutants;
 mod node;
 mod protocol;
 mod relay;
