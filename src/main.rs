@@ -39,5 +39,11 @@ fn run(cli: Cli) -> Result<(), (u8, String)> {
         Command::Healthcheck => {
             admin::probe(config.settings.admin.listen, HEALTH_CHECK_PATIENCE).map_err(|problem| (1, problem))
         }
+        Command::Reconcile { check: _, admin } => {
+            match app::reconcile::check(&config.settings, &admin).map_err(|problem| (69, problem))? {
+                true => Ok(()),
+                false => Err((1, "the books do not agree".into())),
+            }
+        }
     }
 }

@@ -15,7 +15,7 @@ use seckill::checkout::{
     SimulatedRiskSettings,
 };
 use seckill::domain::{BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, SaleLimits, Units};
-use seckill::ledger::EmbeddedLedger;
+use seckill::ledger::{EmbeddedLedger, SaleDesk};
 use seckill::orders::sqlite::{self, SqliteSettings};
 use seckill::orders::{
     Applied, Deadlines, OrderDesk, OrderWriter, StoreError, Transition, WriterSettings, WriterWatch,
@@ -80,7 +80,8 @@ impl Engine {
             settings: WriterSettings::default(),
             watch: Figures(Arc::clone(&telemetry)),
         };
-        let ledger = EmbeddedLedger::new(Arc::clone(&admission), desk.clone(), 2, 3, SaleLimits::default());
+        let ledger = Arc::new(EmbeddedLedger::new(desk.clone(), 2));
+        let sales = SaleDesk::new(Arc::clone(&admission), desk.clone(), ledger, 3, SaleLimits::default());
         let checkout = Checkout::new(
             CheckoutParts {
                 desk: desk.clone(),
@@ -108,7 +109,7 @@ impl Engine {
             settings,
             admission: Arc::clone(&admission),
             desk: desk.clone(),
-            ledger: Arc::new(ledger),
+            sales: Arc::new(sales),
             checkout,
             telemetry: Arc::clone(&telemetry),
             intervals: Arc::clone(&intervals),
@@ -179,7 +180,11 @@ impl Engine {
     }
 
     async fn step(&self, order: OrderId, action: OrderAction) {
-        let transition = Transition { order, action, at: wall_now(), payment_method: Some("card".into()) };
+        let transition = Transition {
+            payment_method: Some("card".into()),
+            payment_attempt: Some(1),
+            ..Transition::plain(order, action, wall_now())
+        };
         let applied = self.desk.apply(transition).await.unwrap();
         assert!(matches!(applied, Applied::Done(_)), "{applied:?}");
     }
@@ -350,7 +355,7 @@ async fn audit_orders_and_events_tell_what_the_store_has() {
         engine.get_json("/api/v1/campaigns/c/s/audit").await,
         json!({
             "total": 10, "available": 8, "leased": 0, "held": 1, "paid": 1, "sold": 2, "durable_orders": 3,
-            "buyers_over_limit": 0, "conserved": true,
+            "buyers_over_limit": 0, "ledger": "embedded", "conserved": true,
         })
     );
     assert_eq!(engine.get("/api/v1/campaigns/c/none/audit").await.status(), StatusCode::NOT_FOUND);
@@ -473,6 +478,7 @@ async fn figures_are_told_in_every_format() {
     recorder.record(Path::Seckill, Outcome::Won, 5_000_000);
     recorder.record(Path::Order, Outcome::Durable, 7_000_000);
     engine.intervals.append(&engine.telemetry, Duration::from_secs(1));
+    engine.get_json("/api/v1/campaigns/c/s/audit").await;
 
     let stats = engine.get_json("/api/v1/stats").await;
     assert_eq!(stats["node"], 3);
@@ -491,6 +497,9 @@ async fn figures_are_told_in_every_format() {
     assert_eq!(stats["checkout"]["gateway"]["breaker"], "closed");
     assert!(stats["writer"]["commit"]["count"].as_u64().unwrap() >= 1);
 
+    let store = &stats["store"];
+    let uses = store["opened"].as_u64().unwrap() + store["reused"].as_u64().unwrap();
+    assert!(uses > 0 && store["reuse_rate"].is_number() && store["broken"] == 0, "{store}");
     let metrics = engine.get("/metrics").await;
     assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let metrics = metrics.text().await.unwrap();

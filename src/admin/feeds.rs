@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::access::Tenant;
 use super::problem::{Problem, invalid_name};
 use super::{ControlPlane, rfc3339};
+use crate::admission::LiveSale;
 use crate::domain::{Order, OrderId, SaleId};
 use crate::orders::{Event, StoreError};
 
@@ -78,7 +79,7 @@ impl Shown {
         &self,
         plane: &ControlPlane,
         order: &Order,
-        to_json: impl FnOnce(OrderLine<'_>) -> Value,
+        to_json: impl FnOnce(&LiveSale) -> Value,
     ) -> Option<String> {
         let sales = plane.admission.board().sales();
         let sale = sales.by_id(order.placed.sale)?;
@@ -90,59 +91,43 @@ impl Shown {
         {
             return None;
         }
-        let line = OrderLine {
-            order,
-            tenant: key.tenant(),
-            campaign: key.campaign(),
-            sku: key.sku(),
-            currency: sale.terms.currency.as_str(),
-        };
-        Some(format!("{}\n", to_json(line)))
+        Some(format!("{}\n", to_json(sale)))
     }
 }
 
-/// An order and what its sale adds to it.
-struct OrderLine<'a> {
-    order: &'a Order,
-    tenant: &'a str,
-    campaign: &'a str,
-    sku: &'a str,
-    currency: &'a str,
+/// An order of `sale` as the feed shows it.
+fn order_json(sale: &LiveSale, order: &Order) -> Value {
+    let Order { placed, status, paid_at, .. } = order;
+    json!({
+        "order_id": placed.id.to_string(),
+        "tenant": sale.key.tenant(),
+        "campaign": sale.key.campaign(),
+        "sku": sale.key.sku(),
+        "buyer": placed.buyer.as_str(),
+        "quantity": placed.quantity,
+        "amount_cents": placed.amount.0,
+        "currency": sale.terms.currency.as_str(),
+        "status": status.as_str(),
+        "created_at": rfc3339(placed.created_at),
+        "pay_before": rfc3339(placed.pay_before),
+        "paid_at": paid_at.map(rfc3339),
+    })
 }
 
-impl OrderLine<'_> {
-    fn order(self) -> Value {
-        let Order { placed, status, paid_at, .. } = self.order;
-        json!({
-            "order_id": placed.id.to_string(),
-            "tenant": self.tenant,
-            "campaign": self.campaign,
-            "sku": self.sku,
-            "buyer": placed.buyer.as_str(),
-            "quantity": placed.quantity,
-            "amount_cents": placed.amount.0,
-            "currency": self.currency,
-            "status": status.as_str(),
-            "created_at": rfc3339(placed.created_at),
-            "pay_before": rfc3339(placed.pay_before),
-            "paid_at": paid_at.map(rfc3339),
-        })
-    }
-
-    fn event(self, event: &Event) -> Value {
-        let placed = &self.order.placed;
-        json!({
-            "seq": event.seq,
-            "type": event.kind.as_str(),
-            "order_id": placed.id.to_string(),
-            "campaign": self.campaign,
-            "sku": self.sku,
-            "tenant": self.tenant,
-            "buyer": placed.buyer.as_str(),
-            "quantity": placed.quantity,
-            "at": rfc3339(event.at),
-        })
-    }
+/// An event of `sale` as the feed shows it and as it is relayed.
+pub fn event_json(sale: &LiveSale, event: &Event) -> Value {
+    let placed = &event.order.placed;
+    json!({
+        "seq": event.seq,
+        "type": event.kind.as_str(),
+        "order_id": placed.id.to_string(),
+        "campaign": sale.key.campaign(),
+        "sku": sale.key.sku(),
+        "tenant": sale.key.tenant(),
+        "buyer": placed.buyer.as_str(),
+        "quantity": placed.quantity,
+        "at": rfc3339(event.at),
+    })
 }
 
 /// Which rows, and how far they have been read.
@@ -185,14 +170,15 @@ impl Feed {
                 *after = orders.last().map(|order| order.placed.id).or(*after);
                 let lines = orders
                     .iter()
-                    .filter_map(|order| self.shown.line(&self.plane, order, |line| line.order()));
+                    .filter_map(|order| self.shown.line(&self.plane, order, |sale| order_json(sale, order)));
                 Ok((lines.take(self.left).collect(), orders.len()))
             }
             Rows::Events { after } => {
                 let events = self.plane.desk.events_after(*after, PAGE_ROWS).await?;
                 *after = events.last().map_or(*after, |event| event.seq);
-                let line =
-                    |event: &Event| self.shown.line(&self.plane, &event.order, |line| line.event(event));
+                let line = |event: &Event| {
+                    self.shown.line(&self.plane, &event.order, |sale| event_json(sale, event))
+                };
                 Ok((events.iter().filter_map(line).take(self.left).collect(), events.len()))
             }
         }

@@ -17,6 +17,8 @@ use crate::domain::{NodeId, OrderId};
 
 /// A store that takes longer to find one order is not ready.
 const STORE_PROBE_MAX: Duration = Duration::from_secs(1);
+/// A Redis that takes longer to answer a PING is away.
+const LEDGER_PROBE_MAX: Duration = Duration::from_millis(500);
 
 /// Where the engine is between its start and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,8 @@ struct Checks {
     lifecycle: &'static str,
     writer: &'static str,
     store: &'static str,
+    /// The Redis that lends the stock, if there is one.
+    ledger: Option<&'static str>,
 }
 
 impl Checks {
@@ -82,15 +86,23 @@ impl Checks {
             Ok(Err(_)) => "failed",
             Err(_) => "slow",
         };
-        Self { lifecycle, writer, store }
+        let answers = tokio::time::timeout(LEDGER_PROBE_MAX, plane.sales.ledger().redis_answers()).await;
+        let ledger = answers.unwrap_or(Some(false)).map(|answers| if answers { "ok" } else { "away" });
+        Self { lifecycle, writer, store, ledger }
     }
 
+    /// Without the ledger: a node whose Redis is away sells what it holds, shows orders and takes payments, and all nodes
+    /// would be unready at once.
     fn all_ok(&self) -> bool {
         [self.lifecycle, self.writer, self.store].iter().all(|&check| check == "ok")
     }
 
     fn json(&self) -> Value {
-        json!({ "lifecycle": self.lifecycle, "writer": self.writer, "store": self.store })
+        let mut checks = json!({ "lifecycle": self.lifecycle, "writer": self.writer, "store": self.store });
+        if let Some(ledger) = self.ledger {
+            checks["ledger"] = ledger.into();
+        }
+        checks
     }
 }
 
@@ -111,6 +123,8 @@ pub(super) async fn readyz(State(plane): State<Arc<ControlPlane>>) -> Response {
 pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response {
     let checks = Checks::of(&plane).await;
     let (status, word) = verdict(checks.all_ok(), "ok", "failing");
+    let is_degraded = checks.all_ok() && checks.ledger == Some("away");
+    let word = if is_degraded { "degraded" } else { word };
     let queue = plane.admission.queue();
     let body = json!({
         "status": word,

@@ -8,8 +8,10 @@ mod checkout_figures;
 mod feeds;
 mod fields;
 mod health;
+mod lender_figures;
 mod probe;
 mod problem;
+mod reconcile;
 mod reload;
 mod request_id;
 mod sales;
@@ -17,6 +19,7 @@ mod server;
 mod settings;
 mod stats;
 mod status_page;
+mod store_figures;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use axum::http::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub use feeds::event_json;
 pub use health::{Lifecycle, Readiness};
 pub use probe::probe;
 pub use reload::{Reload, ReloadRefused};
@@ -34,7 +38,7 @@ pub use settings::AdminSettings;
 use crate::admission::Admission;
 use crate::checkout::Checkout;
 use crate::domain::{EpochMs, NodeId, SaleTerms};
-use crate::ledger::EmbeddedLedger;
+use crate::ledger::SaleDesk;
 use crate::orders::OrderDesk;
 use crate::telemetry::{IntervalLog, Telemetry};
 use problem::Problem;
@@ -46,7 +50,7 @@ pub struct ControlPlane {
     started: Instant,
     admission: Arc<Admission>,
     desk: OrderDesk,
-    ledger: Arc<EmbeddedLedger>,
+    sales: Arc<SaleDesk>,
     checkout: Checkout,
     telemetry: Arc<Telemetry>,
     intervals: Arc<IntervalLog>,
@@ -66,7 +70,7 @@ pub struct ControlPlaneParts {
     /// Orders, events, audits.
     pub desk: OrderDesk,
     /// Makes and changes sales.
-    pub ledger: Arc<EmbeddedLedger>,
+    pub sales: Arc<SaleDesk>,
     /// Tells how paying goes.
     pub checkout: Checkout,
     /// The figures.
@@ -87,7 +91,7 @@ impl ControlPlane {
             settings,
             admission,
             desk,
-            ledger,
+            sales,
             checkout,
             telemetry,
             intervals,
@@ -102,7 +106,7 @@ impl ControlPlane {
             started,
             admission,
             desk,
-            ledger,
+            sales,
             checkout,
             telemetry,
             intervals,

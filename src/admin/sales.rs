@@ -16,7 +16,7 @@ use super::problem::{Problem, invalid_name};
 use super::{ControlPlane, now, rfc3339};
 use crate::admission::LiveSale;
 use crate::domain::{Cents, Currency, EpochMs, FieldError, Rate, Sale, SaleKey, SalePhase, SaleTerms, Units};
-use crate::ledger::NewSale;
+use crate::ledger::{NewSale, StockAudit};
 
 /// Seconds to pay when the body does not say.
 const PAY_WITHIN_S: u32 = 900;
@@ -28,9 +28,9 @@ pub(super) async fn create(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let new = parse_new(&tenant, Fields::parse(&whole(body)?)?)?;
-    let ledger = Arc::clone(&plane.ledger);
+    let desk = Arc::clone(&plane.sales);
     // A task of its own: a client that goes away must not stop it half-way.
-    let created = tokio::spawn(async move { ledger.create(new).await }).await.map_err(cut_short)??;
+    let created = tokio::spawn(async move { desk.create(new).await }).await.map_err(cut_short)??;
     tracing::info!(sale = %created.key, stock = created.total, "a campaign was created");
     let location = format!("/api/v1/campaigns/{}/{}", created.key.campaign(), created.key.sku());
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(plane.describe(&created))).into_response())
@@ -76,10 +76,10 @@ pub(super) async fn change(
 ) -> Result<Json<Value>, Problem> {
     let key = plane.live_sale(&tenant, &campaign, &sku)?.key.clone();
     let change = Change::parse(Fields::parse(&whole(body)?)?)?;
-    let ledger = Arc::clone(&plane.ledger);
+    let desk = Arc::clone(&plane.sales);
     // A task of its own: a client that goes away must not stop it half-way.
     let changing =
-        tokio::spawn(async move { ledger.change(&key, |terms, total| change.apply(terms, total)).await });
+        tokio::spawn(async move { desk.change(&key, |terms, total| change.apply(terms, total)).await });
     let changed = changing.await.map_err(cut_short)??;
     tracing::info!(sale = %changed.key, stock = changed.total, terms = ?changed.terms, "a campaign was changed");
     Ok(Json(plane.describe(&changed)))
@@ -91,21 +91,21 @@ pub(super) async fn audit(
     Tenant(tenant): Tenant,
     Path((campaign, sku)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    /// All stock is this engine's: nothing is leased to another.
-    const LEASED: u64 = 0;
-    let id = plane.live_sale(&tenant, &campaign, &sku)?.id;
+    let sale = plane.live_sale(&tenant, &campaign, &sku)?;
     let _permit = plane.store_permit().await;
-    let audit = plane.desk.audit(id).await?.ok_or_else(Problem::unknown_sale)?;
+    let audit = plane.sales.ledger().audit(&sale).await?.ok_or_else(Problem::unknown_sale)?;
+    let StockAudit { orders, available, leased, ledger, conserved } = audit;
     Ok(Json(json!({
-        "total": audit.total,
-        "available": audit.available(),
-        "leased": LEASED,
-        "held": audit.held,
-        "paid": audit.paid,
-        "sold": audit.sold(),
-        "durable_orders": audit.durable_orders,
-        "buyers_over_limit": audit.buyers_over_limit,
-        "conserved": audit.conserved(LEASED),
+        "total": orders.total,
+        "available": available,
+        "leased": leased,
+        "held": orders.held,
+        "paid": orders.paid,
+        "sold": orders.sold(),
+        "durable_orders": orders.durable_orders,
+        "buyers_over_limit": orders.buyers_over_limit,
+        "ledger": ledger.as_str(),
+        "conserved": conserved,
     })))
 }
 
@@ -265,13 +265,13 @@ fn set<T>(field: &'static str, given: Given<T>, place: &mut T) -> Result<(), Fie
     }
 }
 
-/// The word for a sale at `now` with `remaining` units on sale.
-pub(super) fn state_word(terms: &SaleTerms, remaining: Units, now: EpochMs) -> &'static str {
+/// The word for a sale at `now`.
+pub(super) fn state_word(terms: &SaleTerms, is_sold_out: bool, now: EpochMs) -> &'static str {
     match terms.phase(now) {
         SalePhase::Upcoming => "upcoming",
         SalePhase::Paused => "paused",
         SalePhase::Ended => "ended",
-        SalePhase::Open if remaining == 0 => "sold_out",
+        SalePhase::Open if is_sold_out => "sold_out",
         SalePhase::Open => "open",
     }
 }
@@ -289,7 +289,10 @@ impl ControlPlane {
 
     /// A sale as the API shows it.
     fn describe(&self, sale: &Sale) -> Value {
-        let remaining = self.admission.board().sales().by_id(sale.id).map_or(0, |live| live.remaining());
+        let sales = self.admission.board().sales();
+        let live = sales.by_id(sale.id);
+        let remaining = live.map_or(0, |live| live.remaining_everywhere());
+        let is_sold_out = live.is_none_or(|live| live.is_sold_out());
         let SaleTerms { title, price, currency, per_buyer_limit, starts_at, ends_at, .. } = &sale.terms;
         json!({
             "tenant": sale.key.tenant(),
@@ -306,7 +309,7 @@ impl ControlPlane {
             "rate_per_s": sale.terms.rate.map(|rate| rate.per_s),
             "burst": sale.terms.rate.map(|rate| rate.burst),
             "paused": sale.terms.paused,
-            "state": state_word(&sale.terms, remaining, now()),
+            "state": state_word(&sale.terms, is_sold_out, now()),
             "sold": sale.sold,
             "remaining": remaining,
         })

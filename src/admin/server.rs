@@ -20,7 +20,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::problem::Problem;
-use super::{ControlPlane, access, feeds, health, not_found, reload, request_id, sales, stats, status_page};
+use super::{
+    ControlPlane, access, feeds, health, not_found, reconcile, reload, request_id, sales, stats, status_page,
+};
 
 /// How long accepting pauses after the system refused a connection: it is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -42,6 +44,7 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .route("/api/v1/campaigns/{campaign}/{sku}/audit", get(sales::audit))
         .route("/api/v1/orders", get(feeds::orders))
         .route("/api/v1/events", get(feeds::events))
+        .route("/api/v1/reconcile", get(reconcile::reconcile))
         .route("/api/v1/config/reload", post(reload::reload))
         .fallback(async || not_found())
         .layer(middleware::from_fn_with_state(Arc::clone(&plane), access::check));

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
-use super::{ControlPlane, checkout_figures};
+use super::{ControlPlane, checkout_figures, lender_figures, store_figures};
 use crate::admission::Intake;
 use crate::domain::FieldError;
 use crate::telemetry::{
@@ -55,7 +55,9 @@ pub(super) async fn stats(State(plane): State<Arc<ControlPlane>>) -> Json<Value>
             "connections": telemetry.edge_connections.value(),
             "connections_refused": telemetry.edge_connections_refused.value(),
         },
+        "store": store_figures::json(&plane.desk.pool_figures()),
         "checkout": checkout_figures::json(&plane.checkout),
+        "ledger": lender_figures::json(&plane),
         "campaigns": sales.len(),
         "process": ProcessUsage::read().map(|usage| json!({
             "cpu_s": usage.cpu_s,
@@ -135,7 +137,9 @@ pub(super) async fn metrics(State(plane): State<Arc<ControlPlane>>) -> Response 
     page.requests(&plane.telemetry);
     page.writers(&plane.telemetry);
     page.admission(&plane);
+    page.store(&plane.desk.pool_figures());
     page.checkout(&plane.checkout);
+    page.lender(&plane);
     page.process();
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], page.into_text()).into_response()
 }

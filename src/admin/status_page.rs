@@ -68,7 +68,7 @@ fn write_body(page: &mut String, plane: &ControlPlane) -> fmt::Result {
     let mut sales: Vec<_> = board.iter().collect();
     sales.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     page.push_str(
-        "<table><tr><th>Tenant<th>Campaign<th>SKU<th>Title<th>State<th class=n>On sale<th class=n>On the way<th>Opens</tr>\n",
+        "<table><tr><th>Tenant<th>Campaign<th>SKU<th>Title<th>State<th class=n>On sale here<th class=n>On the way<th>Opens</tr>\n",
     );
     for sale in sales.iter().take(SALES_SHOWN) {
         let (key, remaining) = (&sale.key, sale.remaining());
@@ -79,7 +79,7 @@ fn write_body(page: &mut String, plane: &ControlPlane) -> fmt::Result {
             Text(key.campaign()),
             Text(key.sku()),
             Text(&sale.terms.title),
-            state_word(&sale.terms, remaining, now()),
+            state_word(&sale.terms, sale.is_sold_out(), now()),
             sale.state.units_in_flight(),
             rfc3339(sale.terms.starts_at),
         )?;

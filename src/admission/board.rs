@@ -3,6 +3,9 @@
 //! # Protocol of the atomics
 //!
 //! `in_flight` counts units for those who watch a sale; it decides nothing and publishes nothing: relaxed.
+//! `more_may_come` only chooses between two refusals of a buyer who gets nothing either way, and `elsewhere` is only
+//! shown: relaxed. `unmet_demand` is a hint to the lender: relaxed, and written only when it changes, for a crowd is
+//! refused on all cores.
 
 use std::sync::Arc;
 
@@ -12,7 +15,7 @@ use hashbrown::{Equivalent, HashMap};
 use super::bucket::TokenBucket;
 use super::claims::Claims;
 use super::stock::Stock;
-use super::sync::{AtomicU64, Ordering};
+use super::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::domain::{
     BuyerId, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey,
     SaleTerms, Units,
@@ -24,12 +27,24 @@ pub struct SaleState {
     stock: Stock,
     claims: Claims,
     in_flight: AtomicU64,
+    more_may_come: AtomicBool,
+    /// Unsold units that this node does not have, as the lender last heard.
+    elsewhere: AtomicU64,
+    /// Whether a buyer was refused for want of units since the lender last looked.
+    unmet_demand: AtomicBool,
 }
 
 impl SaleState {
     /// A sale with `units` on sale, spread over `shards` counters.
     pub fn new(shards: usize, units: Units) -> Self {
-        Self { stock: Stock::new(shards, units), claims: Claims::default(), in_flight: AtomicU64::new(0) }
+        Self {
+            stock: Stock::new(shards, units),
+            claims: Claims::default(),
+            in_flight: AtomicU64::new(0),
+            more_may_come: AtomicBool::new(false),
+            elsewhere: AtomicU64::new(0),
+            unmet_demand: AtomicBool::new(false),
+        }
     }
 
     /// The units on sale.
@@ -45,6 +60,37 @@ impl SaleState {
     /// Units of orders on their way to the store.
     pub fn units_in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether units that this node does not have may still come to it: an empty stock is not the end of the sale then.
+    pub fn more_may_come(&self) -> bool {
+        self.more_may_come.load(Ordering::Relaxed)
+    }
+
+    /// Says whether units may still come. Only who lends the stock knows.
+    pub fn set_more_may_come(&self, more: bool) {
+        self.more_may_come.store(more, Ordering::Relaxed);
+    }
+
+    /// Says how many unsold units other nodes and the ledger have. Only who lends the stock knows.
+    pub fn set_units_elsewhere(&self, units: u64) {
+        self.elsewhere.store(units, Ordering::Relaxed);
+    }
+
+    /// Whether a buyer was refused for want of units since [`SaleState::take_unmet_demand`].
+    pub fn has_unmet_demand(&self) -> bool {
+        self.unmet_demand.load(Ordering::Relaxed)
+    }
+
+    /// The same, and begins anew.
+    pub fn take_unmet_demand(&self) -> bool {
+        self.unmet_demand.swap(false, Ordering::Relaxed)
+    }
+
+    pub(super) fn note_unmet_demand(&self) {
+        if !self.has_unmet_demand() {
+            self.unmet_demand.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn enter_flight(&self, quantity: Units) {
@@ -81,6 +127,13 @@ impl LiveSale {
     /// A sale of the order store with all its unsold units on sale, in `shards` counters, and nobody's claim.
     pub fn open(sale: Sale, shards: usize) -> Self {
         let state = Arc::new(SaleState::new(shards, sale.total.saturating_sub(sale.sold)));
+        Self::new(sale.id, sale.key, sale.terms, state)
+    }
+
+    /// A sale whose units are lent by somebody else: none is on sale, and more may come.
+    pub fn lent(sale: Sale, shards: usize) -> Self {
+        let state = Arc::new(SaleState::new(shards, 0));
+        state.set_more_may_come(true);
         Self::new(sale.id, sale.key, sale.terms, state)
     }
 
@@ -125,6 +178,24 @@ impl LiveSale {
     /// Units on sale on this node.
     pub fn remaining(&self) -> Units {
         self.state.stock.remaining()
+    }
+
+    /// Unsold units of the whole sale: this node's as they are now, those elsewhere as the lender last heard.
+    pub fn remaining_everywhere(&self) -> u64 {
+        u64::from(self.remaining()) + self.state.elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is on sale and nothing will be unless somebody gives units back.
+    pub fn is_sold_out(&self) -> bool {
+        self.remaining_everywhere() == 0 && !self.state.more_may_come()
+    }
+
+    /// The same sale with nothing on sale: its units are lent to this node, and none has been yet.
+    #[must_use]
+    pub fn without_stock(self) -> Self {
+        self.state.stock.drain();
+        self.state.set_more_may_come(true);
+        self
     }
 }
 
@@ -195,6 +266,33 @@ impl Board {
             let mut sales = Sales::clone(sales);
             sales.by_name.insert(sale.key.clone(), Arc::clone(&sale));
             sales.by_id.insert(sale.id, Arc::clone(&sale));
+            sales
+        });
+    }
+
+    /// Puts a sale on the board, unless one with its number is there: what that one has in stock and who bought of it
+    /// stays as it is.
+    pub fn publish_new(&self, sale: LiveSale) {
+        let sale = Arc::new(sale);
+        self.0.rcu(|sales| {
+            let mut sales = Sales::clone(sales);
+            if !sales.by_id.contains_key(&sale.id) {
+                sales.by_name.insert(sale.key.clone(), Arc::clone(&sale));
+                sales.by_id.insert(sale.id, Arc::clone(&sale));
+            }
+            sales
+        });
+    }
+
+    /// Replaces the terms of a sale that is on the board.
+    pub fn change_terms(&self, id: SaleId, terms: &SaleTerms) {
+        self.0.rcu(|sales| {
+            let mut sales = Sales::clone(sales);
+            if let Some(live) = sales.by_id.get(&id) {
+                let changed = Arc::new(live.with_terms(terms.clone()));
+                sales.by_name.insert(changed.key.clone(), Arc::clone(&changed));
+                sales.by_id.insert(id, changed);
+            }
             sales
         });
     }

@@ -160,12 +160,12 @@ impl Admission {
 
         claims.standing(&wanted)?; // Replay, InFlight, KeyReused, QuantityNotAllowed, AlreadyPurchased
         check_open(sale, now.wall)?; // NotStarted, Paused, Ended
-        check_stock(stock.may_have(home, request.quantity))?; // SoldOut
+        check_stock(sale, stock.may_have(home, request.quantity))?; // SoldOut, Overloaded
         self.check_rates(sale, request.buyer, now.mono)?; // RateLimited
         let order_id = self.ids.next(now.wall);
         let claim = claims.claim(&wanted, order_id)?; // as standing, against a simultaneous click
         let place = self.queue.place()?; // Overloaded
-        let units = stock.take(home, request.quantity).ok_or(Rejection::SoldOut)?;
+        let units = stock.take(home, request.quantity).ok_or_else(|| nothing_left(sale))?;
         let buyer = BuyerId::from(request.buyer);
         let idempotency_key = request.idempotency_key.map(IdempotencyKey::from);
         let order = sale.new_order(order_id, buyer, request.quantity, idempotency_key, now.wall);
@@ -218,8 +218,14 @@ fn check_open(sale: &LiveSale, now: EpochMs) -> Result<(), Rejection> {
     }
 }
 
-fn check_stock(may_have: bool) -> Result<(), Rejection> {
-    if may_have { Ok(()) } else { Err(Rejection::SoldOut) }
+fn check_stock(sale: &LiveSale, may_have: bool) -> Result<(), Rejection> {
+    if may_have { Ok(()) } else { Err(nothing_left(sale)) }
+}
+
+/// "Sold out" is final: while other nodes hold unsold units, the buyer is asked to come back.
+fn nothing_left(sale: &LiveSale) -> Rejection {
+    sale.state.note_unmet_demand();
+    if sale.state.more_may_come() { Rejection::Overloaded } else { Rejection::SoldOut }
 }
 
 impl From<Rejection> for Standing {

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::domain::{Cents, Currency, EpochMs, SaleKey, SaleTerms};
-use crate::ledger::{EmbeddedLedger, NewSale, SaleError};
+use crate::ledger::{NewSale, SaleDesk, SaleError};
 
 const CAMPAIGN: &str = "demo";
 const SKU: &str = "widget";
 const UNITS: u32 = 100;
 
-/// Opens `demo/widget`: 100 units, one a buyer.
-pub async fn open(ledger: &EmbeddedLedger) -> Result<(), SaleError> {
+/// Opens `demo/widget`: 100 units, one a buyer; unless another engine on the same store has just done so.
+pub async fn open(desk: &SaleDesk) -> Result<(), SaleError> {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let sale = NewSale {
         key: SaleKey::new(SaleKey::DEFAULT_TENANT, CAMPAIGN, SKU).expect("the demo's names keep their rules"),
@@ -28,7 +28,10 @@ pub async fn open(ledger: &EmbeddedLedger) -> Result<(), SaleError> {
         },
         stock: UNITS,
     };
-    ledger.create(sale).await.map(drop)
+    match desk.create(sale).await {
+        Ok(_) | Err(SaleError::Exists) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The lines that buy, look up and pay for one, ready to be pasted.

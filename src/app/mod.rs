@@ -1,9 +1,12 @@
 //! Puts the engine together, runs it, and takes it apart: the only place that names adapters.
 //!
-//! Start: log → store (locked, rebuilt into memory) → writer → checkout → admin → edge → ready.
-//! Stop: not ready → edge drained → payments finished → writer finished, store closed → admin.
+//! Start: log → store (locked, rebuilt into memory) → writer → lender → checkout → admin → edge → ready.
+//! Stop: not ready → edge drained → payments finished → writer finished, store closed → unsold units handed back → admin.
 
 mod demo;
+mod ledger_store;
+pub mod reconcile;
+mod shared;
 mod store;
 
 use std::fmt;
@@ -16,22 +19,24 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use self::store::WriterThreads;
+use self::shared::{Lending, SharedStock};
+use self::store::{OpenStore, WriterThreads};
 use crate::admin::{
     AdminServer, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, Reload, ReloadRefused,
 };
-use crate::admission::{Admission, BuyerRates, OrderIds, Queue, TokenBucket};
+use crate::admission::{Admission, BuyerRates, LiveSale, OrderIds, Queue, TokenBucket};
 use crate::checkout::http_gateway::HttpGateway;
 use crate::checkout::http_risk::HttpRisk;
 use crate::checkout::{
-    self, CallError, Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, RiskService, ServiceKind,
-    SimulatedGateway, SimulatedRisk,
+    self, CallError, Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, PaymentKey, RiskService,
+    ServiceKind, SimulatedGateway, SimulatedRisk,
 };
 use crate::config::{AdmissionSettings, Config, ConfigSource, ReloadError, Reloader, Settings};
-use crate::domain::{NodeId, OrderId};
+use crate::domain::NodeId;
 use crate::edge::{Clock, DataPlane, Edge};
-use crate::ledger::EmbeddedLedger;
-use crate::orders::{Deadlines, Follower, OrderDesk, OrderWriter, Recovered, StoreError, WriterWatch};
+use crate::ledger::{EmbeddedLedger, Ledger, SaleDesk};
+use crate::orders::postgres::{Follower, FollowerParts, Seat};
+use crate::orders::{Deadlines, OrderDesk, OrderWriter, Recovered, StoreError, WriterWatch};
 use crate::telemetry::{IntervalLog, LogControl, Telemetry};
 
 /// Threads of the control plane: admin, checkout, expiry, recovery.
@@ -82,8 +87,8 @@ pub fn serve(source: ConfigSource, config: Config) -> Result<(), ServeError> {
         .build()
         .map_err(start_error("the control threads"))?;
     let mut engine = Engine::start(&control, source, config, log)?;
-    let ended_by_store = control.block_on(engine.until_told_to_stop());
-    let drained = engine.stop(ended_by_store);
+    let ending = control.block_on(engine.until_told_to_stop());
+    let drained = engine.stop(ending);
     // Reads that still run on the blocking pool have nobody who waits for them.
     control.shutdown_background();
     drained
@@ -97,6 +102,8 @@ struct Engine {
     checkout: Checkout,
     desk: OrderDesk,
     writers: WriterThreads,
+    lending: Option<Lending>,
+    seat: Option<tokio::task::JoinHandle<StoreError>>,
     stop_admin: watch::Sender<bool>,
     admin: tokio::task::JoinHandle<()>,
     drain: Duration,
@@ -116,7 +123,11 @@ impl Engine {
         let shards = settings.edge.serving_threads();
         let telemetry = Arc::new(Telemetry::new(shards));
 
-        let (stores, reader) = store::open(&settings, node).map_err(start_error("the order store"))?;
+        let OpenStore { writers: stores, reader, registry, seat, news } =
+            store::open(control, &settings, node).map_err(start_error("the order store"))?;
+        let shared = registry.filter(|_| settings.is_shared());
+        let shared = shared.map(|registry| SharedStock::new(&settings, registry)).transpose();
+        let shared = shared.map_err(start_error("the shared ledger"))?;
         let deadlines = Arc::new(Deadlines::default());
         let recovered =
             Recovered::read(&*reader, node, shards, &deadlines).map_err(start_error("the order store"))?;
@@ -128,7 +139,8 @@ impl Engine {
             buyer_rates(&settings.admission),
             node_bucket(&settings.admission),
         ));
-        admission.board().publish_all(recovered.sales);
+        let on_board = if shared.is_some() { LiveSale::without_stock } else { std::convert::identity };
+        admission.board().publish_all(recovered.sales.into_iter().map(on_board).collect());
 
         let (step_sender, steps) = flume::bounded(settings.store.steps_max);
         let desk = OrderDesk::new(
@@ -145,25 +157,43 @@ impl Engine {
             arrivals: arrivals.clone(),
             steps: steps.clone(),
             deadlines: Arc::clone(&deadlines),
-            lender: None,
+            lender: shared.as_ref().map(SharedStock::notify),
             counting: Arc::clone(&counting),
             settings: settings.store.clone(),
             watch: WriterFigures(Arc::clone(&telemetry)),
         }))?;
-        if !settings.postgres.url.is_empty() {
-            store::follow(control, Follower::new(Arc::clone(&admission), reader, node, recovered.last_event));
-        }
         // The writers' own ends are the last ones: when they are gone, nobody takes work any more.
         drop((arrivals, steps));
-        let ledger = Arc::new(EmbeddedLedger::new(
+        let lending = shared.map(|shared| shared.start(control, &settings, node, &admission, &telemetry));
+        let relays = seat.as_ref().map(Seat::relays);
+        if let (Some(lending), Some(elected)) = (&lending, relays) {
+            lending.relay(control, &settings, &desk, &admission, elected);
+        }
+        let seat = seat.map(|seat| control.spawn(seat.keep()));
+        let ledger: Arc<dyn Ledger> = match &lending {
+            None => Arc::new(EmbeddedLedger::new(desk.clone(), shards)),
+            Some(lending) => Arc::new(lending.ledger(&settings, shards)),
+        };
+        let sale_desk = Arc::new(SaleDesk::new(
             Arc::clone(&admission),
             desk.clone(),
-            shards,
+            ledger,
             settings.ledger.sales_max,
             settings.ledger.sale_limits(),
         ));
-        let unfinished = recovered.unfinished.iter().map(|order| order.placed.id);
+        let unfinished = recovered.unfinished.iter().map(PaymentKey::of);
         let checkout = start_checkout(control, &settings.checkout, &desk, &admission, unfinished)?;
+        if let Some(news) = news {
+            let follower = Follower::new(FollowerParts {
+                news,
+                admission: Arc::clone(&admission),
+                deadlines,
+                after_event: recovered.last_event,
+                shards,
+                sales_max: settings.ledger.sales_max,
+            });
+            store::follow(control, follower, checkout.clone());
+        }
 
         let readiness = Arc::new(Readiness::default());
         let intervals =
@@ -187,7 +217,7 @@ impl Engine {
             settings: settings.admin.clone(),
             admission: Arc::clone(&admission),
             desk: desk.clone(),
-            ledger: Arc::clone(&ledger),
+            sales: Arc::clone(&sale_desk),
             checkout: checkout.clone(),
             telemetry: Arc::clone(&telemetry),
             intervals,
@@ -201,7 +231,7 @@ impl Engine {
 
         let is_first_start = sales == 0;
         if is_first_start {
-            control.block_on(demo::open(&ledger)).map_err(start_error("the demo sale"))?;
+            control.block_on(demo::open(&sale_desk)).map_err(start_error("the demo sale"))?;
         }
         let edge = Edge::start(&settings.edge, clock, telemetry, data_plane, control.handle().clone())
             .map_err(start_error("the edge"))?;
@@ -218,36 +248,59 @@ impl Engine {
             checkout,
             desk,
             writers,
+            lending,
+            seat,
             stop_admin,
             admin,
             drain: Duration::from_millis(settings.edge.drain_ms),
         })
     }
 
-    /// Waits for a signal, or for the writer to end by itself. Returns whether it was the writer.
-    async fn until_told_to_stop(&mut self) -> bool {
+    /// Waits for a signal, or for the end of what it cannot go on without.
+    async fn until_told_to_stop(&mut self) -> Ending {
         let listen = |kind| signal(kind).expect("signals can be listened to");
         let (mut terminate, mut interrupt) =
             (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
         tokio::select! {
-            _ = terminate.recv() => false,
-            _ = interrupt.recv() => false,
-            () = self.writers.one_ended() => true,
+            _ = terminate.recv() => Ending::Told,
+            _ = interrupt.recv() => Ending::Told,
+            () = self.writers.one_ended() => Ending::Writer,
+            error = unseated(&mut self.seat) => Ending::Failed(error),
+            error = without_clerk(&mut self.lending) => Ending::Failed(error),
         }
     }
 
     /// Finishes what is in flight, from the outside in.
-    fn stop(self, ended_by_store: bool) -> Result<(), ServeError> {
-        let Self { control, readiness, edge, checkout, desk, writers, stop_admin, admin, drain } = self;
+    fn stop(self, ending: Ending) -> Result<(), ServeError> {
+        let Self {
+            control,
+            readiness,
+            edge,
+            checkout,
+            desk,
+            writers,
+            lending,
+            seat: _,
+            stop_admin,
+            admin,
+            drain,
+        } = self;
         tracing::info!("stopping: finishing what is in flight");
         readiness.set(Lifecycle::Draining);
         let cut = edge.drain();
         let paid_out = control.block_on(async { tokio::time::timeout(drain, checkout.drain()).await });
-        let finished = ended_by_store || desk.stop(drain);
+        let finished = matches!(ending, Ending::Writer) || desk.stop(drain);
         let outcome = if finished { writers.join() } else { Ok(()) };
+        // With orders in flight nobody knows what is unsold: the others find out from the store.
+        if let Some(lending) = lending.filter(|_| finished && outcome.is_ok()) {
+            control.block_on(lending.leave());
+        }
         stop_admin.send_replace(true);
         let _ = control.block_on(admin);
         outcome.map_err(ServeError::Store)?;
+        if let Ending::Failed(error) = ending {
+            return Err(ServeError::Store(error));
+        }
         if !finished {
             return Err(ServeError::Drain("the order store did not take what was queued".into()));
         }
@@ -259,6 +312,35 @@ impl Engine {
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Why the engine stops.
+enum Ending {
+    /// A signal.
+    Told,
+    /// A writer ended by itself.
+    Writer,
+    /// Another engine has this one's place in the database, or nobody borrows its stock any more.
+    Failed(StoreError),
+}
+
+/// Ends when another engine has the seat; never, without one.
+async fn unseated(seat: &mut Option<tokio::task::JoinHandle<StoreError>>) -> StoreError {
+    match seat {
+        Some(keeping) => match keeping.await {
+            Ok(error) => error,
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends when the clerk does; never, in an engine that sells alone.
+async fn without_clerk(lending: &mut Option<Lending>) -> StoreError {
+    match lending {
+        Some(lending) => lending.ended().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -284,7 +366,7 @@ fn start_checkout(
     settings: &CheckoutSettings,
     desk: &OrderDesk,
     admission: &Arc<Admission>,
-    unfinished: impl Iterator<Item = OrderId>,
+    unfinished: impl Iterator<Item = PaymentKey>,
 ) -> Result<Checkout, ServeError> {
     let gateway = gateway(settings).map_err(start_error("checkout.gateway"))?;
     let risk = risk(settings).map_err(start_error("checkout.risk"))?;

@@ -2,56 +2,80 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::{ServeError, start_error};
+use crate::checkout::{Checkout, PaymentKey};
 use crate::config::Settings;
 use crate::domain::NodeId;
-use crate::orders::{
-    Fault, Follower, OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, postgres, sqlite,
-};
+use crate::orders::postgres::{self, Follower, PgNews, PgRegistry, Seat, Tenancy};
+use crate::orders::{Fault, OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, sqlite};
 
-/// The order store of the configuration: the writing halves, one a thread, and the reading half.
-type Halves = (Vec<Box<dyn StoreWriter>>, Arc<dyn StoreReader>);
-
-/// Opens PostgreSQL when its address is set, and the embedded store otherwise. Blocks.
-pub(super) fn open(settings: &Settings, node: NodeId) -> Result<Halves, StoreError> {
-    if settings.postgres.url.is_empty() {
-        let (writer, reader) = sqlite::open(&settings.data_dir, &settings.sqlite)?;
-        return Ok((vec![Box::new(writer)], Arc::new(reader)));
-    }
-    let store = postgres::open(&settings.postgres, node, settings.store.writers)?;
-    let boxed = store.writers.into_iter().map(|writer| Box::new(writer) as Box<dyn StoreWriter>);
-    Ok((boxed.collect(), Arc::new(store.reader)))
+/// The order store of the configuration.
+pub(super) struct OpenStore {
+    /// The writing halves, one a thread.
+    pub writers: Vec<Box<dyn StoreWriter>>,
+    /// The reading half.
+    pub reader: Arc<dyn StoreReader>,
+    /// What a store of several nodes knows of them.
+    pub registry: Option<PgRegistry>,
+    /// The right to sell from it.
+    pub seat: Option<Seat>,
+    /// What other nodes do.
+    pub news: Option<PgNews>,
 }
 
-/// How often this node looks for what other nodes did.
-const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+/// Opens PostgreSQL when its address is set, and the embedded store otherwise. Blocks.
+pub(super) fn open(control: &Runtime, settings: &Settings, node: NodeId) -> Result<OpenStore, StoreError> {
+    if settings.postgres.url.is_empty() {
+        let (writer, reader) = sqlite::open(&settings.data_dir, &settings.sqlite)?;
+        let writers: Vec<Box<dyn StoreWriter>> = vec![Box::new(writer)];
+        return Ok(OpenStore { writers, reader: Arc::new(reader), registry: None, seat: None, news: None });
+    }
+    let tenancy = if settings.is_shared() { Tenancy::Shared } else { Tenancy::Alone };
+    // Before anything else: opening the store ends the life of whoever runs under this number.
+    let seat = control.block_on(Seat::take(&settings.postgres, node, tenancy))?;
+    let store = postgres::open(&settings.postgres, node, settings.store.writers)?;
+    if tenancy == Tenancy::Alone {
+        store.registry.end_all_epochs()?;
+    }
+    let boxed = store.writers.into_iter().map(|writer| Box::new(writer) as Box<dyn StoreWriter>);
+    Ok(OpenStore {
+        writers: boxed.collect(),
+        reader: Arc::new(store.reader),
+        registry: Some(store.registry),
+        seat: Some(seat),
+        news: Some(store.news),
+    })
+}
 
-/// Keeps this node's memory up with what other nodes do in a shared store, as long as the runtime lives.
-pub(super) fn follow(control: &Runtime, mut follower: Follower) {
+/// Keeps this node up with what other nodes do in a shared store, as long as the runtime lives.
+pub(super) fn follow(control: &Runtime, mut follower: Follower, checkout: Checkout) {
     control.spawn(async move {
+        let mut has_news = true;
         loop {
             let looked = tokio::task::spawn_blocking(move || {
-                // Page after page, until nothing is new.
-                let outcome = loop {
-                    match follower.catch_up() {
-                        Ok(0) => break Ok(()),
-                        Ok(_) => {}
-                        Err(error) => break Err(error),
-                    }
-                };
-                (follower, outcome)
+                let left_behind = follower.look();
+                (follower, left_behind)
             });
-            let Ok((looked, outcome)) = looked.await else { return };
+            let Ok((looked, left_behind)) = looked.await else { return };
             follower = looked;
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "what other nodes do is not known at the moment");
+            match left_behind {
+                Ok(payments) => {
+                    checkout
+                        .adopt(payments.into_iter().map(|(order, attempt)| PaymentKey { order, attempt }));
+                    has_news = true;
+                }
+                Err(error) => {
+                    // Once an outage: the writers say when the store answers again.
+                    if std::mem::take(&mut has_news) {
+                        tracing::warn!(%error, "what other nodes do is not known at the moment");
+                    }
+                }
             }
-            tokio::time::sleep(FOLLOW_EVERY).await;
+            tokio::time::sleep(follower.pause()).await;
         }
     });
 }

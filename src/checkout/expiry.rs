@@ -45,8 +45,7 @@ async fn expire_batch(checkout: &Checkout, due: Vec<OrderId>) -> bool {
 /// `false` if the store did not take the step; the order is tried again at the next tick.
 async fn expire_one(checkout: &Checkout, order: OrderId) -> bool {
     let till = &checkout.0.till;
-    let step = Transition { order, action: OrderAction::Expire, at: now(), payment_method: None };
-    match till.desk.apply(step).await {
+    match till.desk.apply(Transition::plain(order, OrderAction::Expire, now())).await {
         Ok(Applied::Done(_)) => till.metrics.expired.add_one(),
         // The calendar was set back.
         Ok(Applied::Refused(order)) if order.status == OrderStatus::PrePay => {

@@ -7,7 +7,7 @@ use crate::domain::{BuyerId, Cents, Currency, Order, OrderId, Units};
 
 /// Names one payment at the gateway: the order and the number of the attempt to pay it. Every call about this payment
 /// carries the same key, so that a repeat is no second payment. Written `<order id>-<attempt>`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PaymentKey {
     /// The order that is paid.
     pub order: OrderId,

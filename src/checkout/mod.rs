@@ -15,8 +15,9 @@
 //! then taken back. So units go back on sale only when no money is held for them and none can be taken any more.
 //! [`expire`] lets go of orders that nobody paid.
 //!
-//! At most one attempt runs for an order ([`Checkout::pay`] joins it, recovery stays away from it); that is what makes
-//! the attempt number in the store stand still while it is used.
+//! At most one attempt runs for an order at a node ([`Checkout::pay`] joins it, recovery stays away from it), and at most
+//! one over all nodes: only one of them takes the step `pre_pay → paying`. Confirm and Cancel name the attempt that they
+//! end, so that what a node hears late of its own attempt cannot end the next one, which may be another node's.
 
 mod breaker;
 mod call;

@@ -13,16 +13,18 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::call::backoff;
+use super::gateway::PaymentKey;
 use super::live::Entry;
 use super::service::{Checkout, answer};
 use super::settings::RecoverySettings;
 use super::till::Settled;
-use crate::domain::{OrderId, OrderStatus};
+use crate::domain::{Order, OrderStatus};
+use crate::orders::StoreError;
 
-/// The orders to ask about, soonest first: 32 bytes each.
+/// The payments to ask about, soonest first: 40 bytes each.
 #[derive(Debug)]
 pub(super) struct RecoveryQueue {
-    due: Mutex<BinaryHeap<Reverse<(Instant, OrderId, u32)>>>,
+    due: Mutex<BinaryHeap<Reverse<(Instant, PaymentKey, u32)>>>,
     added: Notify,
     settings: RecoverySettings,
 }
@@ -32,16 +34,16 @@ impl RecoveryQueue {
         Arc::new(Self { due: Mutex::default(), added: Notify::new(), settings })
     }
 
-    /// Enters orders that an earlier life of the engine left `paying`, to be asked about at once.
-    pub(super) fn adopt(&self, orders: impl IntoIterator<Item = OrderId>) {
+    /// Enters payments that an earlier life of the engine, or another node, left unfinished, to be asked about at once.
+    pub(super) fn adopt(&self, payments: impl IntoIterator<Item = PaymentKey>) {
         let now = Instant::now();
-        self.due.lock().extend(orders.into_iter().map(|order| Reverse((now, order, 0))));
+        self.due.lock().extend(payments.into_iter().map(|payment| Reverse((now, payment, 0))));
         self.added.notify_one();
     }
 
-    /// Stands by while an order is being paid: it is entered unless it is said to be settled.
-    pub(super) fn watch(self: &Arc<Self>, order: OrderId) -> Unsettled {
-        Unsettled { order, failures: 0, is_settled: false, queue: Arc::clone(self) }
+    /// Stands by while an order is being paid: the payment is entered unless it is said to be settled.
+    pub(super) fn watch(self: &Arc<Self>, payment: PaymentKey) -> Unsettled {
+        Unsettled { payment, failures: 0, is_settled: false, queue: Arc::clone(self) }
     }
 
     /// Whether more outcomes are unknown than the settings allow.
@@ -53,7 +55,7 @@ impl RecoveryQueue {
         self.due.lock().len()
     }
 
-    /// The next order whose turn has come.
+    /// The next payment whose turn has come.
     async fn next(self: &Arc<Self>) -> Unsettled {
         loop {
             let added = self.added.notified();
@@ -61,9 +63,9 @@ impl RecoveryQueue {
                 let mut due = self.due.lock();
                 let soonest = due.peek().map(|Reverse((at, ..))| *at);
                 if soonest.is_some_and(|at| at <= Instant::now())
-                    && let Some(Reverse((_, order, failures))) = due.pop()
+                    && let Some(Reverse((_, payment, failures))) = due.pop()
                 {
-                    return Unsettled { order, failures, is_settled: false, queue: Arc::clone(self) };
+                    return Unsettled { payment, failures, is_settled: false, queue: Arc::clone(self) };
                 }
                 soonest
             };
@@ -75,10 +77,10 @@ impl RecoveryQueue {
     }
 }
 
-/// An order whose payment may end without an outcome: back in the queue when dropped, unless it was settled.
+/// A payment that may end without an outcome: back in the queue when dropped, unless it was settled.
 #[derive(Debug)]
 pub(super) struct Unsettled {
-    order: OrderId,
+    pub(super) payment: PaymentKey,
     failures: u32,
     is_settled: bool,
     queue: Arc<RecoveryQueue>,
@@ -99,7 +101,7 @@ impl Drop for Unsettled {
         let failures = self.failures.saturating_add(1);
         let RecoverySettings { backoff_ms, backoff_ms_max, .. } = self.queue.settings;
         let at = Instant::now() + backoff(backoff_ms, backoff_ms_max, failures);
-        self.queue.due.lock().push(Reverse((at, self.order, failures)));
+        self.queue.due.lock().push(Reverse((at, self.payment, failures)));
         self.queue.added.notify_one();
     }
 }
@@ -129,18 +131,15 @@ pub async fn recover(checkout: Checkout) {
 
 async fn recover_one(checkout: &Checkout, unsettled: Unsettled) {
     let till = &checkout.0.till;
-    let order = match till.desk.order(unsettled.order).await {
-        Ok(Some(order)) if order.status == OrderStatus::Paying => order,
-        Ok(_) => return unsettled.settled(),
+    let order = match unfinished(checkout, unsettled.payment).await {
+        Ok(Some(order)) => order,
+        Ok(None) => return unsettled.settled(),
         Err(_) => return,
     };
     let method = order.payment_method.as_deref().unwrap_or_default();
     let Entry::First(attempt) = checkout.0.live.enter(order.placed.id, method) else { return };
-    // Read again: now that nobody else pays it, the order stays as it is.
-    let order = match till.desk.order(unsettled.order).await {
-        Ok(Some(order)) if order.status == OrderStatus::Paying => order,
-        _ => return,
-    };
+    // Read again: now that nobody else here pays it, the order stays as it is, or another node has ended the payment.
+    let Ok(Some(order)) = unfinished(checkout, unsettled.payment).await else { return };
     let settled = till.resume(&order).await;
     let metrics = &till.metrics;
     match &settled {
@@ -155,15 +154,21 @@ async fn recover_one(checkout: &Checkout, unsettled: Unsettled) {
     attempt.end(answer(settled, order));
 }
 
+/// The order, if it still waits for this very payment. A later one has somebody else who follows it.
+async fn unfinished(checkout: &Checkout, payment: PaymentKey) -> Result<Option<Order>, StoreError> {
+    let order = checkout.0.till.desk.order(payment.order).await?;
+    Ok(order.filter(|order| order.status == OrderStatus::Paying && PaymentKey::of(order) == payment))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::NodeId;
+    use crate::domain::{NodeId, OrderId};
     use std::time::Duration;
     use tokio::time::timeout;
 
-    fn order(serial: u64) -> OrderId {
-        OrderId::from_tick(serial, NodeId::new(0).unwrap())
+    fn payment(serial: u64) -> PaymentKey {
+        PaymentKey { order: OrderId::from_tick(serial, NodeId::new(0).unwrap()), attempt: 1 }
     }
 
     #[tokio::test(start_paused = true)]
@@ -173,7 +178,7 @@ mod tests {
             backoff_ms_max: 400,
             ..RecoverySettings::default()
         });
-        queue.adopt([order(1)]);
+        queue.adopt([payment(1)]);
         let mut unsettled = queue.next().await;
         for ms_max in [100, 200, 400, 400] {
             drop(unsettled);
@@ -192,13 +197,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_waits_hears_of_an_order_that_comes_sooner() {
         let queue = RecoveryQueue::new(RecoverySettings::default());
-        drop(queue.watch(order(1)));
+        drop(queue.watch(payment(1)));
         let waiting = tokio::spawn({
             let queue = Arc::clone(&queue);
-            async move { queue.next().await.order }
+            async move { queue.next().await.payment }
         });
         tokio::task::yield_now().await;
-        queue.adopt([order(2)]);
-        assert_eq!(waiting.await.unwrap(), order(2));
+        queue.adopt([payment(2)]);
+        assert_eq!(waiting.await.unwrap(), payment(2));
     }
 }

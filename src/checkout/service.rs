@@ -13,10 +13,10 @@ use super::metrics::CheckoutMetrics;
 use super::recovery::RecoveryQueue;
 use super::risk::{Outlook, RiskCheck, RiskService, RiskVerdict};
 use super::settings::CheckoutSettings;
-use super::till::{Settled, Till, Why};
+use super::till::{Settled, Till, Why, now};
 use crate::admission::Admission;
-use crate::domain::{Order, OrderAction, OrderId, OrderStatus};
-use crate::orders::{Applied, OrderDesk};
+use crate::domain::{Order, OrderAction, OrderStatus};
+use crate::orders::{Applied, OrderDesk, Transition};
 
 /// When to come back if nothing better is known, in ms.
 const RETRY_AFTER_MS: u64 = 1_000;
@@ -110,7 +110,7 @@ pub(super) struct Shared {
 
 impl Checkout {
     /// Checkout over a store whose `unfinished` payments, left `paying` by an earlier life of the engine, it finishes.
-    pub fn new(parts: CheckoutParts, unfinished: impl IntoIterator<Item = OrderId>) -> Self {
+    pub fn new(parts: CheckoutParts, unfinished: impl IntoIterator<Item = PaymentKey>) -> Self {
         let CheckoutParts { desk, admission, gateway, risk, settings, runtime } = parts;
         let recovery = RecoveryQueue::new(settings.recovery.clone());
         recovery.adopt(unfinished);
@@ -174,7 +174,7 @@ impl Checkout {
         let Shared { till, .. } = &*self.0;
         let order = match order.status {
             OrderStatus::PrePay | OrderStatus::Paying => {
-                match till.step(&order, OrderAction::Cancel, None).await {
+                match till.desk.apply(Transition::plain(order.placed.id, OrderAction::Cancel, now())).await {
                     Ok(Applied::Done(order)) => {
                         till.metrics.cancelled.add_one();
                         order
@@ -195,6 +195,12 @@ impl Checkout {
             OrderStatus::Pending => CancelAnswer::Pending,
             OrderStatus::PrePay => CancelAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS },
         }
+    }
+
+    /// Finishes payments that somebody else began and does not look after any more. One that has ended meanwhile, or is
+    /// followed by another, is left alone.
+    pub fn adopt(&self, payments: impl IntoIterator<Item = PaymentKey>) {
+        self.0.recovery.adopt(payments);
     }
 
     /// Waits until no payment is under way. Call it when nobody begins one any more, and before the order writer is
@@ -258,9 +264,10 @@ impl Checkout {
     /// The one attempt to pay the order. If it breaks off anywhere, recovery takes over.
     async fn run(self, order: Order, mut charge: Charge, pass: Pass, attempt: Attempt) {
         let Shared { till, recovery, .. } = &*self.0;
-        let unsettled = recovery.watch(order.placed.id);
-        let method = Some(charge.method.clone());
-        let paying = match till.step(&order, OrderAction::BeginPayment, method).await {
+        // The store decides the number of the payment. If its answer gets lost, it is most likely this one.
+        let expected = PaymentKey { order: order.placed.id, attempt: order.payment_attempt + 1 };
+        let mut unsettled = recovery.watch(expected);
+        let paying = match till.begin(order.placed.id, &charge.method).await {
             Ok(Applied::Done(paying)) => paying,
             Ok(Applied::Refused(order)) => {
                 unsettled.settled();
@@ -279,6 +286,7 @@ impl Checkout {
             }
         };
         charge.key = PaymentKey::of(&paying);
+        unsettled.payment = charge.key;
         let settled = till.pay(&paying, &charge).await;
         pass.conclude(settled.gateway_verdict());
         let metrics = &till.metrics;
@@ -315,11 +323,12 @@ pub(super) fn answer(settled: Settled, paying: Order) -> PayAnswer {
     match settled {
         Settled::Paid(order) => PayAnswer::Paid(order),
         Settled::Unknown(_) => PayAnswer::Paying(paying),
-        Settled::Back(_, Why::Declined { reason }) => PayAnswer::Declined { reason },
-        Settled::Back(_, Why::RiskRejected { reason }) => PayAnswer::RiskRejected { reason },
-        Settled::Back(_, Why::RiskAway | Why::GatewayAway) => {
-            PayAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS }
-        }
+        // Another node may have begun the next payment, or ended the order.
+        Settled::Back(order, why) => standing(&order).unwrap_or(match why {
+            Why::Declined { reason } => PayAnswer::Declined { reason },
+            Why::RiskRejected { reason } => PayAnswer::RiskRejected { reason },
+            Why::RiskAway | Why::GatewayAway => PayAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS },
+        }),
     }
 }
 

@@ -13,7 +13,7 @@ use super::metrics::CheckoutMetrics;
 use super::risk::{RiskCheck, RiskVerdict};
 use super::settings::CheckoutSettings;
 use crate::admission::Admission;
-use crate::domain::{EpochMs, Order, OrderAction, OrderStatus};
+use crate::domain::{EpochMs, Order, OrderAction, OrderId, OrderStatus};
 use crate::orders::{Applied, OrderDesk, StoreError, Transition};
 
 /// Everything a payment needs.
@@ -100,14 +100,16 @@ impl Till {
         })
     }
 
-    /// Takes a step in the order's life, now.
-    pub(super) async fn step(
-        &self,
-        order: &Order,
-        action: OrderAction,
-        payment_method: Option<String>,
-    ) -> Result<Applied, StoreError> {
-        self.desk.apply(Transition { order: order.placed.id, action, at: now(), payment_method }).await
+    /// Begins a payment: `pre_pay → paying`.
+    pub(super) async fn begin(&self, order: OrderId, method: &str) -> Result<Applied, StoreError> {
+        let step = Transition::plain(order, OrderAction::BeginPayment, now());
+        self.desk.apply(Transition { payment_method: Some(method.to_owned()), ..step }).await
+    }
+
+    /// Ends this payment of the order, and no other: `action` is `ConfirmPayment` or `AbortPayment`.
+    async fn end(&self, payment: PaymentKey, action: OrderAction) -> Result<Applied, StoreError> {
+        let step = Transition::plain(payment.order, action, now());
+        self.desk.apply(Transition { payment_attempt: Some(payment.attempt), ..step }).await
     }
 
     /// Makes the payment of an order that is durably `paying`.
@@ -177,16 +179,19 @@ impl Till {
     }
 
     async fn mark_paid(&self, order: &Order) -> Settled {
-        match self.step(order, OrderAction::ConfirmPayment, None).await {
+        match self.end(PaymentKey::of(order), OrderAction::ConfirmPayment).await {
             Ok(Applied::Done(order)) => Settled::Paid(order),
+            // Another node has heard it first.
             Ok(Applied::Refused(order)) if order.status == OrderStatus::Paid => Settled::Paid(order),
             refused => self.in_doubt(order, "captured, but the order could not be marked paid", &refused),
         }
     }
 
     async fn go_back(&self, order: &Order, why: Why) -> Settled {
-        match self.step(order, OrderAction::AbortPayment, None).await {
+        match self.end(PaymentKey::of(order), OrderAction::AbortPayment).await {
             Ok(Applied::Done(order)) => Settled::Back(order, why),
+            // Another node has heard it first. Whatever happened to the order since is not this payment's.
+            Ok(Applied::Refused(now)) if has_ended(PaymentKey::of(order), &now) => Settled::Back(now, why),
             refused => self.in_doubt(order, "not made, but the order could not be told so", &refused),
         }
     }
@@ -224,6 +229,11 @@ impl Till {
     fn settle_deadline(&self) -> Instant {
         Instant::now() + Duration::from_millis(self.settings.settle_within_ms)
     }
+}
+
+/// Whether the order, as it is `now`, does not wait for this payment any more.
+fn has_ended(payment: PaymentKey, now: &Order) -> bool {
+    now.status != OrderStatus::Paying || now.payment_attempt != payment.attempt
 }
 
 /// The calendar's time.

@@ -18,7 +18,7 @@ pub struct Cli {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the engine (also without a command)
     #[default]
@@ -27,6 +27,15 @@ pub enum Command {
     CheckConfig,
     /// Ask the engine on the configured admin address whether it is ready; exit code 0 means yes
     Healthcheck,
+    /// Print the books of every sale that several engines share; exit code 0 means that they agree, 1 that they do not
+    Reconcile {
+        /// Only look, and write nothing (engines repair by themselves; there is no other way)
+        #[arg(long, required = true)]
+        check: bool,
+        /// Admin address of a running node, such as http://127.0.0.1:9090, for what it has in memory; may be repeated
+        #[arg(long, value_name = "URL")]
+        admin: Vec<String>,
+    },
 }
 
 /// Every key can be set in the file, by SECKILL__SECTION__KEY in the environment, and the common ones by a flag.
@@ -47,6 +56,9 @@ struct Flags {
     /// PostgreSQL database of the orders, instead of the folder [default: none]
     #[arg(long, value_name = "URL", global = true)]
     database_url: Option<String>,
+    /// Redis that lends the stock to several engines on one database [default: none, this engine sells alone]
+    #[arg(long, value_name = "URL", global = true)]
+    redis_url: Option<String>,
     /// Number of this engine among those that sell the same stock [default: 0]
     #[arg(long, value_name = "NUMBER", global = true)]
     node_id: Option<String>,
@@ -56,11 +68,12 @@ struct Flags {
 const FILE_VARIABLE: &str = "SECKILL_CONFIG";
 
 /// Flags that set a key.
-const KEY_FLAGS: [(&str, &str); 5] = [
+const KEY_FLAGS: [(&str, &str); 6] = [
     ("--edge-listen", "edge.listen"),
     ("--admin-listen", "admin.listen"),
     ("--data-dir", "data_dir"),
     ("--database-url", "postgres.url"),
+    ("--redis-url", "redis.url"),
     ("--node-id", "node.id"),
 ];
 
@@ -72,7 +85,7 @@ pub(super) fn flag_named(name: &str) -> Option<&'static str> {
 impl Cli {
     /// What to do.
     pub fn command(&self) -> Command {
-        self.command.unwrap_or_default()
+        self.command.clone().unwrap_or_default()
     }
 
     /// Where the configuration comes from: the file and the flags given here, and this process's environment.
@@ -80,10 +93,11 @@ impl Cli {
     /// # Errors
     /// A variable is not UTF-8.
     pub fn source(self) -> Result<ConfigSource, ConfigError> {
-        let Flags { config, edge_listen, admin_listen, data_dir, database_url, node_id } = self.flags;
+        let Flags { config, edge_listen, admin_listen, data_dir, database_url, redis_url, node_id } =
+            self.flags;
         let file = config.or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
         let mut source = ConfigSource::new(file).with_env(std::env::vars_os())?;
-        let texts = [edge_listen, admin_listen, data_dir, database_url, node_id];
+        let texts = [edge_listen, admin_listen, data_dir, database_url, redis_url, node_id];
         for ((flag, key), text) in KEY_FLAGS.into_iter().zip(texts) {
             if let Some(text) = text {
                 source = source.with_flag(flag, key, text);
@@ -109,6 +123,10 @@ mod tests {
         assert_eq!(parse(&["check-config"]).unwrap().command(), Command::CheckConfig);
         assert_eq!(parse(&["healthcheck"]).unwrap().command(), Command::Healthcheck);
         assert!(parse(&["sell"]).is_err());
+        let admin = vec!["http://a".to_owned(), "http://b".to_owned()];
+        let args = ["reconcile", "--check", "--admin", "http://a", "--admin", "http://b"];
+        assert_eq!(parse(&args).unwrap().command(), Command::Reconcile { check: true, admin });
+        assert!(parse(&["reconcile"]).is_err());
     }
 
     #[test]

@@ -14,6 +14,6 @@ mod source;
 pub use cli::{Cli, Command};
 pub use error::{ConfigError, Problem};
 pub use reload::{ReloadError, Reloader};
-pub use sections::{AdmissionSettings, LedgerSettings, NodeSettings};
+pub use sections::{AdmissionSettings, NodeSettings};
 pub use settings::Settings;
 pub use source::{Config, ConfigSource, ENV_PREFIX, Origin};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{FieldError, NodeId, Rate, SaleLimits};
+use crate::domain::{FieldError, NodeId, Rate};
 use crate::orders::WriterSettings;
 use crate::orders::sqlite::SqliteSettings;
 use crate::settings::within;
@@ -76,49 +76,6 @@ impl AdmissionSettings {
     /// The rate of the node, if there is a limit.
     pub fn node_rate(&self) -> Option<Rate> {
         (self.node_rate_per_s > 0).then_some(Rate { per_s: self.node_rate_per_s, burst: self.node_burst })
-    }
-}
-
-/// `[ledger]`: how many sales there may be, and the largest terms that one may have.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LedgerSettings {
-    /// Sales of all tenants, ended ones included: each takes memory. Default 10,000.
-    pub sales_max: usize,
-    /// Bytes of a title. Default 200.
-    pub title_bytes_max: usize,
-    /// Units of one sale. Default 100,000,000.
-    pub stock_max: u32,
-    /// Seconds to pay. Default a week.
-    pub pay_within_s_max: u32,
-    /// Admissions a second of one sale, and its burst. Default 10,000,000.
-    pub rate_max: u32,
-}
-
-impl Default for LedgerSettings {
-    fn default() -> Self {
-        let SaleLimits { title_bytes_max, stock_max, pay_within_s_max, rate_max } = SaleLimits::default();
-        Self { sales_max: 10_000, title_bytes_max, stock_max, pay_within_s_max, rate_max }
-    }
-}
-
-impl LedgerSettings {
-    /// The largest terms, as the domain checks them.
-    pub fn sale_limits(&self) -> SaleLimits {
-        let Self { title_bytes_max, stock_max, pay_within_s_max, rate_max, .. } = *self;
-        SaleLimits { title_bytes_max, stock_max, pay_within_s_max, rate_max }
-    }
-
-    /// Checks each value's range.
-    ///
-    /// # Errors
-    /// The first field that breaks its rule.
-    pub fn check(&self) -> Result<(), FieldError> {
-        within("sales_max", self.sales_max, 1..=1_000_000)?;
-        within("title_bytes_max", self.title_bytes_max, 1..=4_096)?;
-        within("stock_max", self.stock_max, 1..=2_000_000_000)?;
-        within("pay_within_s_max", self.pay_within_s_max, 1..=366 * 24 * 3600)?;
-        within("rate_max", self.rate_max, 1..=1_000_000_000)
     }
 }
 

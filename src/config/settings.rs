@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
-use super::sections::{AdmissionSettings, LedgerSettings, NodeSettings, check_sqlite, check_store};
+use super::sections::{AdmissionSettings, NodeSettings, check_sqlite, check_store};
 use crate::admin::AdminSettings;
 use crate::checkout::{CheckoutSettings, WrongKey};
 use crate::domain::FieldError;
 use crate::edge::EdgeSettings;
+use crate::ledger::LedgerSettings;
+use crate::ledger::redis::{RedisSettings, RelaySettings};
 use crate::orders::WriterSettings;
 use crate::orders::postgres::PostgresSettings;
 use crate::orders::sqlite::SqliteSettings;
@@ -27,8 +29,12 @@ pub struct Settings {
     pub edge: EdgeSettings,
     /// The node's own limits.
     pub admission: AdmissionSettings,
-    /// The sales.
+    /// The sales, and how several engines share their stock.
     pub ledger: LedgerSettings,
+    /// The ledger that several engines share.
+    pub redis: RedisSettings,
+    /// The stream of order events.
+    pub relay: RelaySettings,
     /// The way from admission to the order store.
     pub store: WriterSettings,
     /// The embedded order store.
@@ -53,6 +59,8 @@ impl Default for Settings {
             edge: EdgeSettings::default(),
             admission: AdmissionSettings::default(),
             ledger: LedgerSettings::default(),
+            redis: RedisSettings::default(),
+            relay: RelaySettings::default(),
             store: WriterSettings::default(),
             sqlite: SqliteSettings::default(),
             postgres: PostgresSettings::default(),
@@ -75,13 +83,20 @@ impl Settings {
             .any(|live| key.strip_prefix(live).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
     }
 
+    /// Whether this engine shares the stock with others.
+    pub fn is_shared(&self) -> bool {
+        !self.redis.url.is_empty()
+    }
+
     /// Everything that is wrong with the values, at most one problem a section. Origins are left empty.
     pub fn check(&self) -> Vec<Problem> {
-        let sections: [(&str, Result<(), FieldError>); 10] = [
+        let sections: [(&str, Result<(), FieldError>); 12] = [
             ("node", self.node.check()),
             ("edge", self.edge.check()),
             ("admission", self.admission.check()),
             ("ledger", self.ledger.check()),
+            ("redis", self.redis.check()),
+            ("relay", self.relay.check()),
             ("store", check_store(&self.store)),
             ("sqlite", check_sqlite(&self.sqlite)),
             ("postgres", self.postgres.check()),
@@ -93,6 +108,12 @@ impl Settings {
         if self.data_dir.as_os_str().is_empty() {
             let text = "is empty; set it to the folder that shall hold the orders".into();
             problems.push(Problem { key: "data_dir".into(), origin: String::new(), text });
+        }
+        if self.is_shared() && self.postgres.url.is_empty() {
+            let text = "is set, but the orders would be in the embedded store, which is one machine's; set postgres.url \
+                        (--database-url) to the database that the engines share, or leave redis.url empty"
+                .into();
+            problems.push(Problem { key: "redis.url".into(), origin: String::new(), text });
         }
         problems.extend(sections.into_iter().filter_map(|(section, checked)| {
             let FieldError { field, problem } = checked.err()?;

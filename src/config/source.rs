@@ -355,6 +355,8 @@ mod tests {
             ("SECKILL__CHECKOUT__WAIT_MS", "0"),
             ("SECKILL__LEDGER__SALES_MAX", "0"),
             ("SECKILL__SQLITE__READERS", "0"),
+            ("SECKILL__REDIS__URL", "memcached://host"),
+            ("SECKILL__RELAY__IDLE_MS", "0"),
         ]);
         let problems = source.load().unwrap_err().problems;
         let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
@@ -362,10 +364,13 @@ mod tests {
             keys,
             [
                 "data_dir",
+                "redis.url",
                 "node.id",
                 "edge.auth.origin_secret",
                 "admission.buyer_burst",
                 "ledger.sales_max",
+                "redis.url",
+                "relay.idle_ms",
                 "store.queue_orders_max",
                 "sqlite.readers",
                 "admin.token",
@@ -374,8 +379,9 @@ mod tests {
                 "checkout.wait_ms"
             ]
         );
-        assert_eq!(problems[1].origin, "env SECKILL__NODE__ID");
-        assert_eq!(problems[7].origin, "default");
+        assert_eq!(problems[2].origin, "env SECKILL__NODE__ID");
+        assert_eq!(problems[10].origin, "default");
+        assert!(problems[1].text.contains("postgres.url") && problems[6].text.contains("redis://"));
     }
 
     #[test]

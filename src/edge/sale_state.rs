@@ -94,10 +94,10 @@ impl DataPlane {
 
 fn state_object(sale: &LiveSale, now: EpochMs, shown: Shown) -> Vec<u8> {
     let terms = &sale.terms;
-    let remaining = sale.remaining();
+    let remaining = sale.remaining_everywhere();
     let state = match terms.phase(now) {
         SalePhase::Upcoming => "upcoming",
-        SalePhase::Open if remaining == 0 => "sold_out",
+        SalePhase::Open if sale.is_sold_out() => "sold_out",
         SalePhase::Open => "open",
         SalePhase::Paused => "paused",
         SalePhase::Ended => "ended",
@@ -159,6 +159,18 @@ mod tests {
         assert_eq!(state_at(&sale, 1_500)["state"], "paused");
         assert_eq!(state_at(&super::tests::sale(0), 1_500)["state"], "sold_out");
         assert_eq!(state_at(&super::tests::sale(0), 999)["state"], "upcoming");
+    }
+
+    #[test]
+    fn units_elsewhere_count_and_an_empty_node_is_not_the_end_of_the_sale() {
+        let sale = sale(2);
+        sale.state.set_units_elsewhere(40);
+        assert_eq!(state_at(&sale, 1_500)["remaining"], 42);
+        let sale = super::tests::sale(0);
+        sale.state.set_more_may_come(true);
+        assert_eq!(state_at(&sale, 1_500)["state"], "open");
+        sale.state.set_more_may_come(false);
+        assert_eq!(state_at(&sale, 1_500)["state"], "sold_out");
     }
 
     #[test]

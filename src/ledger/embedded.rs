@@ -1,139 +1,68 @@
-//! The ledger of an engine that sells alone: opens sales from the store, and moves units on and off sale when the
-//! operator changes the stock.
-//!
-//! Memory never has more units on sale than the store allows: stock that grows is durable before it is on sale, stock
-//! that shrinks is off sale before that is durable.
+//! The ledger of an engine that sells alone: all stock is its own, in its memory.
 
 use std::sync::Arc;
 
-use crate::admission::{Admission, LiveSale};
-use crate::domain::{FieldError, Sale, SaleKey, SaleLimits, SaleTerms, Units};
-use crate::orders::{OrderDesk, SaleChange, StoreError};
-
-/// A sale to be made.
-#[derive(Clone, Debug)]
-pub struct NewSale {
-    /// Its name.
-    pub key: SaleKey,
-    /// Its terms.
-    pub terms: SaleTerms,
-    /// Its stock.
-    pub stock: Units,
-}
-
-/// Why a sale was not made or changed. Nothing has changed then.
-#[derive(Debug, thiserror::Error)]
-pub enum SaleError {
-    /// A field breaks its rule.
-    #[error("{} {}", .0.field, .0.problem)]
-    Field(FieldError),
-    /// The tenant has a sale of that name.
-    #[error("a sale of that name exists")]
-    Exists,
-    /// There is no such sale.
-    #[error("there is no such sale")]
-    Unknown,
-    /// The table of sales is full.
-    #[error("there are {0} sales already; raise ledger.sales_max")]
-    TooMany(usize),
-    /// The stock cannot fall that far: these units are sold, held or just being bought.
-    #[error("{0} units are sold, held or just being bought; the stock cannot be lower")]
-    StockInUse(Units),
-    /// The store did not take it.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+use super::redis::StoreView;
+use super::{Awaited, Ledger, StockAudit, ThreeBooks, Withdrawal};
+use crate::admission::{Board, LiveSale, TakenUnits};
+use crate::domain::{Sale, Units};
+use crate::orders::{OrderDesk, StoreError};
 
 /// All stock is this engine's.
 #[derive(Debug)]
 pub struct EmbeddedLedger {
-    admission: Arc<Admission>,
-    desk: OrderDesk,
+    orders: OrderDesk,
     shards: usize,
-    sales_max: usize,
-    limits: SaleLimits,
-    /// One change at a time; the lock is held across the store's answer, on the control plane only.
-    changing: tokio::sync::Mutex<()>,
 }
 
 impl EmbeddedLedger {
     /// A ledger whose sales keep their units in `shards` counters.
-    pub fn new(
-        admission: Arc<Admission>,
-        desk: OrderDesk,
-        shards: usize,
-        sales_max: usize,
-        limits: SaleLimits,
-    ) -> Self {
-        Self { admission, desk, shards, sales_max, limits, changing: tokio::sync::Mutex::new(()) }
+    pub fn new(orders: OrderDesk, shards: usize) -> Self {
+        Self { orders, shards }
+    }
+}
+
+impl Ledger for EmbeddedLedger {
+    fn open(&self, board: &Board, sale: Sale) {
+        board.publish(LiveSale::open(sale, self.shards));
     }
 
-    /// Makes a sale and puts its stock on sale.
-    ///
-    /// # Errors
-    /// [`SaleError`]; nothing has changed then.
-    pub async fn create(&self, new: NewSale) -> Result<Sale, SaleError> {
-        new.terms.check(new.stock, &self.limits).map_err(SaleError::Field)?;
-        let _alone = self.changing.lock().await;
-        let sales = self.admission.board().sales().len();
-        if sales >= self.sales_max {
-            return Err(SaleError::TooMany(sales));
-        }
-        let created = self.desk.create_sale(new.key, new.terms, new.stock).await?;
-        let sale = created.ok_or(SaleError::Exists)?;
-        self.admission.board().publish(LiveSale::open(sale.clone(), self.shards));
-        Ok(sale)
+    fn withdraw<'a>(&'a self, sale: &'a LiveSale, units: Units) -> Awaited<'a, Option<Withdrawal>> {
+        let taken = sale.state.stock().take(0, units).map(TakenUnits::keep);
+        let state = Arc::clone(&sale.state);
+        let withdrawal = taken.map(|units| {
+            Withdrawal::new(move |given_up| {
+                if !given_up {
+                    state.stock().add_spread(units);
+                }
+            })
+        });
+        Box::pin(std::future::ready(withdrawal))
     }
 
-    /// Changes a sale, which may be running: `change` edits a copy of the terms in force and of the total.
-    ///
-    /// Drive it to its end: dropped half-way, units that were to be withdrawn are on sale in memory although the store
-    /// no longer counts them, and the next order above the total costs a counting anew.
-    ///
-    /// # Errors
-    /// [`SaleError`]; nothing has changed then.
-    pub async fn change(
-        &self,
-        key: &SaleKey,
-        change: impl FnOnce(&mut SaleTerms, &mut Units) -> Result<(), FieldError> + Send,
-    ) -> Result<Sale, SaleError> {
-        let _alone = self.changing.lock().await;
-        let live = self
-            .admission
-            .board()
-            .sales()
-            .by_name(key.tenant(), key.campaign(), key.sku())
-            .cloned()
-            .ok_or(SaleError::Unknown)?;
-        let audit = self.desk.audit(live.id).await?.ok_or(SaleError::Unknown)?;
-        let (mut terms, mut total) = (live.terms.clone(), audit.total);
-        change(&mut terms, &mut total).map_err(SaleError::Field)?;
-        terms.check(total, &self.limits).map_err(SaleError::Field)?;
-        if terms.per_buyer_limit < live.terms.per_buyer_limit && audit.sold() > 0 {
-            return Err(SaleError::Field(FieldError {
-                field: "per_buyer_limit",
-                problem: "may only be raised once units are sold: buyers rely on what they were allowed"
-                    .into(),
-            }));
-        }
+    fn grow(&self, sale: &LiveSale, units: Units) {
+        sale.state.stock().add_spread(units);
+    }
 
-        let stock = live.state.stock();
-        let shrink_by = audit.total.saturating_sub(total);
-        let withdrawn = match shrink_by {
-            0 => None,
-            units => Some(
-                stock
-                    .take(0, units)
-                    .ok_or(SaleError::StockInUse(audit.total.saturating_sub(stock.remaining())))?,
-            ),
-        };
-        let changed = self.desk.change_sale(SaleChange { sale: live.id, terms, total }).await?;
-        let sale = changed.ok_or(SaleError::StockInUse(audit.sold_by_guard))?;
-        if let Some(withdrawn) = withdrawn {
-            withdrawn.keep();
-        }
-        stock.add_spread(total.saturating_sub(audit.total));
-        self.admission.board().publish(live.with_terms(sale.terms.clone()));
-        Ok(sale)
+    fn audit<'a>(&'a self, sale: &'a LiveSale) -> Awaited<'a, Result<Option<StockAudit>, StoreError>> {
+        Box::pin(async { Ok(self.orders.audit(sale.id).await?.map(StockAudit::embedded)) })
+    }
+
+    fn books<'a>(&'a self, sale: &'a LiveSale) -> Awaited<'a, Result<Option<ThreeBooks>, StoreError>> {
+        Box::pin(async {
+            // Memory first: what becomes durable meanwhile shows in two places, never as missing.
+            let (on_sale, in_flight) = (u64::from(sale.remaining()), sale.state.units_in_flight());
+            let Some(audit) = self.orders.audit(sale.id).await? else { return Ok(None) };
+            let store = StoreView { total: audit.total.into(), sold: audit.sold(), ..StoreView::default() };
+            Ok(Some(ThreeBooks::embedded(on_sale, in_flight, store)))
+        })
+    }
+
+    fn redis_answers(&self) -> Awaited<'_, Option<bool>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    fn redis_commands(&self) -> Option<u64> {
+        None
     }
 }

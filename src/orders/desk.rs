@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::deadlines::Deadlines;
 use super::events::Event;
 use super::lookup::{Lookups, cut_short};
-use super::store::{Audit, Fault, SaleChange, StoreError, StoreReader};
+use super::store::{Audit, Fault, PoolFigures, SaleChange, StoreError, StoreReader};
 use super::transition::{Applied, Transition};
 use super::writer::{Reply, Step, StopRelay};
 use crate::admission::Admission;
@@ -55,7 +55,7 @@ impl OrderDesk {
     /// exist.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The store does not answer, or the order is of a sale that another node has just made (transient).
     pub async fn order_of(
         &self,
         tenant: &str,
@@ -64,13 +64,17 @@ impl OrderDesk {
     ) -> Result<Option<Order>, StoreError> {
         let pending = self.pending(tenant, buyer, id);
         let durable = self.order(id).await?;
-        let owned = durable.filter(|order| {
-            let sales = self.admission.board().sales();
-            let sale = sales.by_id(order.placed.sale);
-            order.placed.buyer.as_str() == buyer && sale.is_some_and(|sale| sale.key.tenant() == tenant)
-        });
         // Looked for in memory first: an order that became durable in between is found in the store.
-        Ok(owned.or(pending))
+        let Some(owned) = durable.filter(|order| order.placed.buyer.as_str() == buyer) else {
+            return Ok(pending);
+        };
+        match self.admission.board().sales().by_id(owned.placed.sale) {
+            Some(sale) => Ok(Some(owned).filter(|_| sale.key.tenant() == tenant)),
+            None => Err(StoreError {
+                kind: Fault::Transient,
+                message: "the order's sale was made at another node and is not known here yet".into(),
+            }),
+        }
     }
 
     /// The buyer's order that waits for the writer, from its claim.
@@ -144,6 +148,11 @@ impl OrderDesk {
     /// As [`OrderDesk::apply`].
     pub async fn change_sale(&self, change: SaleChange) -> Result<Option<Sale>, StoreError> {
         self.ask(|reply| Step::ChangeSale(Box::new(change), reply)).await
+    }
+
+    /// The store's connections.
+    pub fn pool_figures(&self) -> PoolFigures {
+        self.reader.pool_figures()
     }
 
     /// Steps that wait for the writer.

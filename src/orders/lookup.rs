@@ -103,7 +103,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::super::events::Event;
-    use super::super::store::{Audit, Record};
+    use super::super::store::{Audit, PoolFigures, Record};
     use super::*;
     use crate::domain::{Sale, SaleId};
 
@@ -144,6 +144,10 @@ mod tests {
 
         fn read_all(&self, _: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
             Ok(())
+        }
+
+        fn pool_figures(&self) -> PoolFigures {
+            PoolFigures::default()
         }
     }
 

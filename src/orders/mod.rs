@@ -5,7 +5,6 @@
 mod deadlines;
 mod desk;
 mod events;
-mod follow;
 mod lookup;
 pub mod postgres;
 mod recovery;
@@ -17,11 +16,10 @@ mod writer;
 pub use deadlines::Deadlines;
 pub use desk::OrderDesk;
 pub use events::{Event, EventKind};
-pub use follow::Follower;
 pub use recovery::Recovered;
 pub use store::{
-    Audit, Batch, Fault, Receipt, Record, RefusalReason, RefusedOrder, SaleChange, StoreError, StoreReader,
-    StoreWriter,
+    Audit, Batch, Fault, PoolFigures, Receipt, Record, RefusalReason, RefusedOrder, SaleChange, StoreError,
+    StoreReader, StoreWriter,
 };
 pub use transition::{Applied, Transition};
 pub use writer::{OrderWriter, Step, StockNotice, StopRelay, WriterSettings, WriterWatch};

@@ -103,6 +103,32 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What the database says.
     fn read_all(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
+
+    /// What the connections have done since the start, and are now.
+    fn pool_figures(&self) -> PoolFigures;
+}
+
+/// The connections of a store: since the start, and now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolFigures {
+    /// Connections for reading that are kept at most.
+    pub capacity: usize,
+    /// Of these, connections that are in use now.
+    pub in_use: usize,
+    /// Of these, connections that wait for use now.
+    pub idle: usize,
+    /// Connections made.
+    pub opened: u64,
+    /// Connections that could not be made.
+    pub failed: u64,
+    /// Connections that were lost, or given up because an answer did not come in time.
+    pub broken: u64,
+    /// Reads that found a connection ready.
+    pub reused: u64,
+    /// Reads that had to wait because all connections were in use.
+    pub waited: u64,
+    /// Of these, reads that were refused because it took too long.
+    pub timed_out: u64,
 }
 
 /// What [`StoreReader::read_all`] shows.

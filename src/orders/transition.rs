@@ -14,6 +14,9 @@ pub struct Transition {
     pub at: EpochMs,
     /// The payment method, for `BeginPayment`.
     pub payment_method: Option<String>,
+    /// Which payment ends ([`Order::payment_attempt`]), for `ConfirmPayment` and `AbortPayment`: refused when the order
+    /// is at another. What one node heard late of its own payment must not end another node's.
+    pub payment_attempt: Option<u32>,
 }
 
 /// What became of a [`Transition`].
@@ -21,23 +24,31 @@ pub struct Transition {
 pub enum Applied {
     /// Durable; the order as it is now.
     Done(Order),
-    /// The order's status (or its deadline) does not allow it; the order as it is.
+    /// The order's status (its deadline, its latest payment) does not allow it; the order as it is.
     Refused(Order),
     /// There is no such durable order.
     UnknownOrder,
 }
 
 impl Transition {
-    /// Moves the order on if its status and its deadline allow it. `false` leaves it as it is.
+    /// A step that is about no payment: `Cancel` or `Expire`.
+    pub const fn plain(order: OrderId, action: OrderAction, at: EpochMs) -> Self {
+        Self { order, action, at, payment_method: None, payment_attempt: None }
+    }
+
+    /// Moves the order on if its status, its deadline and its payment allow it. `false` leaves it as it is.
     pub fn advance(&self, order: &mut Order) -> bool {
-        let in_time = match self.action {
+        let fits = match self.action {
             OrderAction::BeginPayment => self.at < order.placed.pay_before,
             OrderAction::Expire => self.at >= order.placed.pay_before,
+            OrderAction::AbortPayment | OrderAction::ConfirmPayment => {
+                self.payment_attempt == Some(order.payment_attempt)
+            }
+            OrderAction::Cancel => true,
             OrderAction::Persist | OrderAction::Reject => false,
-            OrderAction::AbortPayment | OrderAction::ConfirmPayment | OrderAction::Cancel => true,
         };
         let Ok(status) = order.status.after(self.action) else { return false };
-        if !in_time {
+        if !fits {
             return false;
         }
         order.status = status;

@@ -97,8 +97,11 @@ impl StopRelay {
 /// What the lender of this node's stock has to know of the store's answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StockNotice {
-    /// Units of a cancelled or expired order are free again. They are the lender's, not this node's.
-    Returned(SaleId, Units),
+    /// Units of a cancelled or expired order are free again. They are the lender's, not this node's. A hint: it is not
+    /// sent when many wait already.
+    Returned(SaleId),
+    /// The sale has another total. A hint, as above.
+    Resized(SaleId),
     /// The store refused orders above the sale's total. This node's stock of it was dropped.
     Refused(SaleId),
     /// The store knows a later life of this node. All of its stock was dropped and its intake is stalled. The lender
@@ -412,8 +415,8 @@ impl<W: WriterWatch> OrderWriter<W> {
             sale.state.claims().release(placed.buyer.as_str(), placed.id);
             match &self.lender {
                 None => sale.state.stock().add(placed.id.tick() as usize, placed.quantity),
-                // A lender that is gone counts what is free when it comes back.
-                Some(lender) => drop(lender.send(StockNotice::Returned(placed.sale, placed.quantity))),
+                // It counts what is free in the store, sooner or later.
+                Some(lender) => drop(lender.try_send(StockNotice::Returned(placed.sale))),
             }
         }
     }
@@ -451,6 +454,9 @@ impl<W: WriterWatch> OrderWriter<W> {
             }
             Step::ChangeSale(change, reply) => {
                 let changed = self.until_not_busy(|store| store.change_sale(&change))?;
+                if let (Some(lender), Some(_)) = (&self.lender, &changed) {
+                    let _ = lender.try_send(StockNotice::Resized(change.sale));
+                }
                 let _ = reply.send(Ok(changed));
             }
             Step::Transition(..) | Step::Stop(_) => {}

@@ -7,6 +7,7 @@
 mod hgrm;
 mod histogram;
 mod interval_log;
+mod lender;
 mod logs;
 mod outcome;
 mod process;
@@ -17,6 +18,7 @@ mod settings;
 pub use hgrm::percentile_file;
 pub use histogram::{AtomicHistogram, Layout, SIGNIFICANT_DIGITS, Snapshot};
 pub use interval_log::{IntervalLog, Recent};
+pub use lender::{DriftKinds, LenderRecords};
 pub use logs::{LogControl, LogFormat, LogSettings};
 pub use outcome::{Outcome, Path};
 pub use process::ProcessUsage;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crossbeam::utils::CachePadded;
 
 use super::histogram::{AtomicHistogram, Layout, Snapshot};
+use super::lender::LenderRecords;
 use super::outcome::{Outcome, Path};
 
 const PATHS: usize = Path::ALL.len();
@@ -115,7 +116,12 @@ pub struct Counter(CachePadded<AtomicU64>);
 impl Counter {
     /// One more.
     pub fn increment(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.add(1);
+    }
+
+    /// `more` more.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Relaxed);
     }
 
     /// The number now.
@@ -165,6 +171,8 @@ pub struct Telemetry {
     cores: Box<[Recorder]>,
     /// The order writers' figures.
     pub writers: WriterRecords,
+    /// What the lender of this node's stock did.
+    pub lender: LenderRecords,
     /// Connections that the edge has open.
     pub edge_connections: Gauge,
     /// Connections that the edge closed at once, because it had as many as it may have.
@@ -177,6 +185,7 @@ impl Telemetry {
         Self {
             cores: (0..cores.max(1)).map(|_| Recorder::new()).collect(),
             writers: WriterRecords::new(),
+            lender: LenderRecords::default(),
             edge_connections: Gauge::default(),
             edge_connections_refused: Counter::default(),
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use seckill::admission::{Accepted, Admission, LiveSale, Moment, OrderIds, Purchase, Queue, Settlement};
 use seckill::checkout::{
-    Checkout, CheckoutParts, CheckoutSettings, LatencySettings, PaymentGateway, RecoverySettings,
-    RetrySettings, RiskService, expire, recover,
+    Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, PaymentKey, RecoverySettings, RetrySettings,
+    RiskService, expire, recover,
 };
 use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Order, OrderId, OrderStatus, SaleId, SaleKey,
@@ -130,9 +130,9 @@ impl House {
         settings: CheckoutSettings,
     ) -> Life {
         settings.check().unwrap();
-        let unfinished: Vec<OrderId> = (self.orders().await.iter())
+        let unfinished: Vec<PaymentKey> = (self.orders().await.iter())
             .filter(|order| order.status == OrderStatus::Paying)
-            .map(|order| order.placed.id)
+            .map(PaymentKey::of)
             .collect();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let parts = CheckoutParts {
@@ -186,5 +186,3 @@ pub fn impatient() -> CheckoutSettings {
     settings.risk.breaker.calls_min = 1_000_000;
     settings
 }
-
-pub const QUICK: LatencySettings = LatencySettings { median_ms: 0.1, p99_ms: 0.2 };

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use seckill::checkout::{
-    Answer, CallError, Charge, PaymentGateway, PaymentKey, PaymentState, RiskPolicy, RiskService,
-    RiskVerdict, SimulatedGateway, SimulatedGatewaySettings,
+    Answer, CallError, Charge, LatencySettings, PaymentGateway, PaymentKey, PaymentState, RiskPolicy,
+    RiskService, RiskVerdict, SimulatedGateway, SimulatedGatewaySettings,
 };
 use seckill::domain::Cents;
 use tokio::sync::Notify;
 
-use super::house::QUICK;
+pub const QUICK: LatencySettings = LatencySettings { median_ms: 0.1, p99_ms: 0.2 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {

@@ -12,8 +12,8 @@ use seckill::domain::{EpochMs, Order, OrderStatus};
 use seckill::orders::EventKind;
 use tokio::time::{sleep, timeout};
 
-use super::house::{House, Life, PATIENCE, QUICK, impatient, now};
-use super::scripted::{Call, FOR_EVER, Fault, Mood, ScriptedGateway, ScriptedRisk};
+use super::house::{House, Life, PATIENCE, impatient, now};
+use super::scripted::{Call, FOR_EVER, Fault, Mood, QUICK, ScriptedGateway, ScriptedRisk};
 use Call::{Capture, Hold, Status, Void};
 use Fault::{Busy, Delayed, HangAfter, HangBefore, Invalid, LostAfter, LostBefore};
 use OrderStatus::{Cancelled, Expired, Paid, Paying, PrePay};

@@ -11,62 +11,13 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use serde_json::Value;
 
+use crate::common::crowd::{Booth, Told};
 use crate::common::engine::{Engine, Launch};
-use crate::crowd::{Booth, Told};
+use crate::common::promises::{Log, Word};
 
 const CLIENTS: usize = 8;
 const STOCK: u32 = 50_000_000;
-
-/// The last word that a client heard of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
-    Bought,
-    Paid,
-    Cancelled,
-}
-
-/// What clients were told between a start and an end of the engine.
-#[derive(Default)]
-struct Log {
-    /// Orders that were acknowledged, their buyers, and the last word.
-    told: HashMap<String, (String, Word)>,
-    /// Buyers whose purchase was not answered, or answered with "perhaps".
-    unanswered: Vec<String>,
-}
-
-impl Log {
-    fn merge(&mut self, other: Self) {
-        self.told.extend(other.told);
-        self.unanswered.extend(other.unanswered);
-    }
-
-    /// Compares with what the engine exports.
-    fn check(&self, orders: &[Value]) {
-        let orders: HashMap<&str, &Value> =
-            orders.iter().map(|order| (order["order_id"].as_str().unwrap(), order)).collect();
-        for (order_id, (buyer, word)) in &self.told {
-            let order = orders.get(order_id.as_str()).unwrap_or_else(|| panic!("order {order_id} is lost"));
-            assert_eq!(order["buyer"], *buyer);
-            let status = order["status"].as_str().unwrap();
-            let allowed: &[&str] = match word {
-                // The answer to a payment or a cancel may have been lost with the engine.
-                Word::Bought => &["pre_pay", "paying", "paid", "cancelled"],
-                Word::Paid => &["paid"],
-                Word::Cancelled => &["cancelled"],
-            };
-            assert!(
-                allowed.contains(&status),
-                "{buyer} was told {word:?} of order {order_id}, which is {status}"
-            );
-        }
-    }
-
-    fn count(&self, word: Word) -> usize {
-        self.told.values().filter(|(_, last)| *last == word).count()
-    }
-}
 
 /// Numbers of buyers, so that each buys once.
 static NEXT_BUYER: AtomicU64 = AtomicU64::new(0);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::common::crowd::{Booth, Told, crowd};
 use crate::common::engine::{Engine, Launch};
-use crate::crowd::{Booth, Told, crowd};
 
 /// Longer than everything that is waited for here.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -41,11 +41,16 @@ fn a_crowd_of_20_000_buys_exactly_1_000_units() {
         .flat_map(|buyer| std::iter::repeat_n(buyer, if clicks_impatiently(buyer) { 3 } else { 1 }))
         .collect();
     let started = Instant::now();
-    let told: Vec<(String, Told)> = crowd(engine.edge(), CONNECTIONS, &clicks, |booth, buyer| {
-        let buyer = format!("buyer-{buyer}");
-        let told = booth.buy("phone", &buyer, 1, None).expect("every click is answered");
-        (buyer, told)
-    });
+    let told: Vec<(String, Told)> = crowd(
+        CONNECTIONS,
+        || Booth::at(engine.edge()),
+        &clicks,
+        |booth, buyer| {
+            let buyer = format!("buyer-{buyer}");
+            let told = booth.buy("phone", &buyer, 1, None).expect("every click is answered");
+            (buyer, told)
+        },
+    );
     let took = started.elapsed();
 
     let orders = engine.orders("phone", "");
@@ -126,10 +131,11 @@ fn declined_and_unpaid_units_come_back_until_every_one_is_paid() {
     ]);
     engine.sale("phone", STOCK as u32, r#","per_buyer_limit":3,"pay_within_s":3"#);
     let buyers: Vec<usize> = (0..3_000).collect();
-    let told: Vec<Told> = crowd(engine.edge(), 200, &buyers, |booth, &number| shop(booth, number))
-        .into_iter()
-        .flatten()
-        .collect();
+    let told: Vec<Told> =
+        crowd(200, || Booth::at(engine.edge()), &buyers, |booth, &number| shop(booth, number))
+            .into_iter()
+            .flatten()
+            .collect();
     println!("the crowd heard {:?}", counted(&told));
     let known = ["", "sold-out", "payment-declined", "order-expired"];
     let unknown: Vec<_> = told.iter().filter(|told| !known.contains(&told.code.as_str())).collect();
@@ -150,15 +156,20 @@ fn declined_and_unpaid_units_come_back_until_every_one_is_paid() {
     assert_eq!(longer.status, 200, "{}", longer.body);
     // A few more than are left, one unit each.
     let late: Vec<usize> = (0..audit.available as usize + 25).collect();
-    let outcomes = crowd(engine.edge(), 50, &late, |booth, number| {
-        let buyer = format!("late-{number}");
-        let bought = booth.buy("phone", &buyer, 1, None).expect("every click is answered");
-        if bought.status == 201 {
-            let paid = pay(booth, &buyer, &bought.order_id, 100).pop().unwrap();
-            assert_eq!(paid.order_status, "paid", "{paid:?}");
-        }
-        bought
-    });
+    let outcomes = crowd(
+        50,
+        || Booth::at(engine.edge()),
+        &late,
+        |booth, number| {
+            let buyer = format!("late-{number}");
+            let bought = booth.buy("phone", &buyer, 1, None).expect("every click is answered");
+            if bought.status == 201 {
+                let paid = pay(booth, &buyer, &bought.order_id, 100).pop().unwrap();
+                assert_eq!(paid.order_status, "paid", "{paid:?}");
+            }
+            bought
+        },
+    );
     println!("the late heard {:?}", counted(&outcomes));
     let sold = outcomes.iter().filter(|told| told.status == 201).count() as u64;
     assert_eq!(sold, audit.available, "each unit that was left could be bought");

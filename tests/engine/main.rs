@@ -4,6 +4,5 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod crash;
-mod crowd;
 mod exactness;
 mod overload;

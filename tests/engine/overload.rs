@@ -6,17 +6,20 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use crate::common::crowd::{Booth, Told, crowd};
 use crate::common::engine::{Engine, Launch};
-use crate::crowd::{Told, crowd};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const STOCK: usize = 300;
 
 /// Everybody in `buyers` clicks once.
 fn click(engine: &Engine, buyers: &[String]) -> Vec<(String, Told)> {
-    crowd(engine.edge(), 64, buyers, |booth, buyer| {
-        (buyer.clone(), booth.buy("phone", buyer, 1, None).expect("every click is answered"))
-    })
+    crowd(
+        64,
+        || Booth::at(engine.edge()),
+        buyers,
+        |booth, buyer| (buyer.clone(), booth.buy("phone", buyer, 1, None).expect("every click is answered")),
+    )
 }
 
 fn buyers(count: usize) -> Vec<String> {

@@ -144,8 +144,9 @@ impl House {
         order
     }
 
+    /// A step; a payment that ends is the first one.
     fn step(&self, order: OrderId, action: OrderAction) -> Transition {
-        Transition { order, action, at: NOW.plus_ms(1), payment_method: None }
+        Transition { payment_attempt: Some(1), ..Transition::plain(order, action, NOW.plus_ms(1)) }
     }
 
     fn apply(&self, order: OrderId, action: OrderAction) -> Result<Applied, StoreError> {

@@ -112,7 +112,7 @@ fn a_step_of_a_purchase_that_is_refused_in_the_same_batch_comes_to_nothing() {
     let sale = node.sale("a", 10, 1);
     node.buy(sale, "ann", None).unwrap();
     let orders = ["ann", "bob"].map(|buyer| node.order(sale, buyer, 1, None));
-    let cancel = |order| Transition { order, action: OrderAction::Cancel, at: NOW, payment_method: None };
+    let cancel = |order| Transition::plain(order, OrderAction::Cancel, NOW);
     let transitions = orders.iter().map(|order| cancel(order.id)).collect();
     let batch = Batch { placed: orders.to_vec(), transitions, ..Batch::default() };
     match node.writer.commit(&batch).unwrap() {

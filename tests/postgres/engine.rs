@@ -1,6 +1,7 @@
 //! The writers' threads in front of the store: what buyers hear while the server comes and goes.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,20 +9,24 @@ use std::time::{Duration, Instant};
 use seckill::admission::{
     Accepted, Admission, Intake, LiveSale, Moment, OrderIds, Purchase, Queue, Settlement, Ticket,
 };
-use seckill::domain::{BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, Rejection, SaleId, Units};
-use seckill::orders::postgres::{self, PgReader, PgRegistry, PostgresSettings};
+use seckill::domain::{
+    BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, Rejection, Sale, SaleId, Units,
+};
+use seckill::orders::postgres::{self, Follower, FollowerParts, PgReader, PgRegistry, PostgresSettings};
 use seckill::orders::{
-    Applied, Deadlines, Follower, OrderDesk, OrderWriter, StockNotice, StoreReader, StoreWriter, Transition,
+    Applied, Deadlines, OrderDesk, OrderWriter, StockNotice, StoreReader, StoreWriter, Transition,
     WriterSettings, WriterWatch,
 };
 
 use crate::node::{NOW, key, settings, terms};
 use crate::server::Postgres;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const WRITERS: usize = 3;
+/// Sales that a node may sell.
+pub const SALES_MAX: usize = 3;
 
-struct Unwatched;
+pub struct Unwatched;
 
 impl WriterWatch for Unwatched {
     fn committed(&self, _orders: usize, _steps: usize, _took: Duration) {}
@@ -29,21 +34,26 @@ impl WriterWatch for Unwatched {
 }
 
 /// Admission, queue and several writers over one sale.
-struct Engine {
-    admission: Arc<Admission>,
-    desk: OrderDesk,
-    reader: Arc<PgReader>,
+pub struct Engine {
+    pub admission: Arc<Admission>,
+    pub desk: OrderDesk,
+    pub reader: Arc<PgReader>,
     registry: PgRegistry,
+    pub follower: Follower,
     notices: flume::Receiver<StockNotice>,
     writers: Vec<std::thread::JoinHandle<Result<(), seckill::orders::StoreError>>>,
-    sale: SaleId,
+    pub sale: SaleId,
 }
 
 impl Engine {
-    fn open(node: u16, url: &str, stock: Units, is_lent: bool) -> Self {
-        let node = NodeId::new(node).unwrap();
+    pub fn open(node: u16, url: &str, stock: Units, is_lent: bool) -> Self {
         let settings = PostgresSettings { statement_wait_ms: 5_000, lock_wait_ms: 4_000, ..settings(url) };
-        let mut store = postgres::open(&settings, node, WRITERS).unwrap();
+        Self::open_with(node, &settings, stock, is_lent)
+    }
+
+    pub fn open_with(node: u16, settings: &PostgresSettings, stock: Units, is_lent: bool) -> Self {
+        let node = NodeId::new(node).unwrap();
+        let mut store = postgres::open(settings, node, WRITERS).unwrap();
         let made = store.writers[0].create_sale(&key("a"), &terms(1), stock).unwrap();
         let sale = made.unwrap_or_else(|| store.reader.sales().unwrap().remove(0));
         let (queue, arrivals) = Queue::bounded(10_000);
@@ -60,6 +70,14 @@ impl Engine {
             Arc::clone(&deadlines),
             WRITERS,
         );
+        let follower = Follower::new(FollowerParts {
+            news: store.news,
+            admission: Arc::clone(&admission),
+            deadlines: Arc::clone(&deadlines),
+            after_event: 0,
+            shards: 2,
+            sales_max: SALES_MAX,
+        });
         let (lender, notices) = flume::unbounded();
         let counting = Arc::default();
         let writers = store.writers.into_iter().map(|store| {
@@ -81,13 +99,22 @@ impl Engine {
             std::thread::spawn(move || writer.run())
         });
         let writers = writers.collect();
-        Self { admission, desk, reader, registry: store.registry, notices, writers, sale: id }
+        let registry = store.registry;
+        Self { admission, desk, reader, registry, follower, notices, writers, sale: id }
+    }
+
+    pub fn live(&self) -> Arc<LiveSale> {
+        self.admission.board().sales().by_id(self.sale).cloned().unwrap()
     }
 
     fn buy(&self, buyer: &str) -> Result<(OrderId, Arc<Ticket>), Rejection> {
-        let sale = self.admission.board().sales().by_id(self.sale).cloned().unwrap();
+        self.buy_at(buyer, NOW)
+    }
+
+    fn buy_at(&self, buyer: &str, wall: EpochMs) -> Result<(OrderId, Arc<Ticket>), Rejection> {
+        let sale = self.live();
         let request = Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity: 1, idempotency_key: None };
-        let moment = Moment { wall: EpochMs(NOW.0), mono: Nanos(0) };
+        let moment = Moment { wall, mono: Nanos(0) };
         match self.admission.purchase(&sale, &request, 0, moment)? {
             Accepted::Placed(placed) => Ok((placed.order_id, placed.ticket)),
             Accepted::InFlight { order_id, ticket, .. } => Ok((order_id, ticket)),
@@ -95,7 +122,79 @@ impl Engine {
         }
     }
 
-    fn stop(self) {
+    /// Sells, one buyer after the other, while `things_break`. Answers with the orders that were acknowledged.
+    pub fn sell_while(&self, things_break: impl FnOnce()) -> HashSet<OrderId> {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let selling = scope.spawn(|| self.sell_until(&over));
+            let broken = catch_unwind(AssertUnwindSafe(things_break));
+            over.store(true, Ordering::SeqCst);
+            let acknowledged = selling.join().unwrap();
+            broken.map_or_else(|panic| resume_unwind(panic), |()| acknowledged)
+        })
+    }
+
+    fn sell_until(&self, over: &AtomicBool) -> HashSet<OrderId> {
+        let mut tickets = Vec::new();
+        let mut refused = 0;
+        for number in 0.. {
+            if over.load(Ordering::SeqCst) {
+                break;
+            }
+            match self.buy(&format!("buyer-{number}")) {
+                Ok(placed) => tickets.push(placed),
+                Err(Rejection::Overloaded) => refused += 1,
+                Err(other) => panic!("{other:?}"),
+            }
+            std::thread::sleep(Duration::from_micros(300));
+        }
+        assert!(refused > 0, "while the server is away, buyers hear 503");
+        let durable = tickets.iter().filter(|(_, ticket)| settled(ticket) == Settlement::Durable);
+        durable.map(|(id, _)| *id).collect()
+    }
+
+    /// Waits until the intake stalls, or opens again.
+    pub fn until_intake_is(&self, wanted: Intake) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.admission.queue().intake() != wanted {
+            assert!(Instant::now() < deadline, "the intake does not become {wanted:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// What was acknowledged is there and nothing else, and no unit is stranded.
+    pub fn check_sold(&self, acknowledged: &HashSet<OrderId>) {
+        let stored = self.reader.orders_after(None, None, 1_000_000).unwrap();
+        let stored: HashSet<_> = stored.into_iter().map(|order| order.placed.id).collect();
+        assert!(acknowledged.len() > 100, "{}", acknowledged.len());
+        assert_eq!(&stored, acknowledged);
+        let audit = self.reader.audit(self.sale).unwrap().unwrap();
+        assert!(audit.conserved(0));
+        assert_eq!(u64::from(self.live().remaining()), audit.available(), "no unit is stranded");
+    }
+
+    /// Why nothing can be bought.
+    pub fn refusal(&self, buyer: &str) -> Rejection {
+        self.buy(buyer).unwrap_err()
+    }
+
+    pub fn stored_sales(&self) -> Vec<Sale> {
+        self.reader.sales().unwrap()
+    }
+
+    /// Buys one and waits until it is durable.
+    pub fn own(&self, buyer: &str) -> OrderId {
+        self.own_since(buyer, NOW)
+    }
+
+    /// Buys one at that moment and waits until it is durable.
+    pub fn own_since(&self, buyer: &str, wall: EpochMs) -> OrderId {
+        let (order, ticket) = self.buy_at(buyer, wall).unwrap();
+        assert_eq!(settled(&ticket), Settlement::Durable);
+        order
+    }
+
+    pub fn stop(self) {
         assert!(self.desk.stop(PATIENCE), "all writers stop");
         self.writers.into_iter().for_each(|writer| writer.join().unwrap().unwrap());
     }
@@ -117,26 +216,7 @@ fn a_server_that_is_killed_again_and_again_under_load_costs_no_acknowledged_orde
     let mut postgres = Postgres::start("");
     let url = postgres.new_database();
     let engine = Engine::open(1, &url, 100_000, false);
-    let over = AtomicBool::new(false);
-    let durable = std::thread::scope(|scope| {
-        let buying = scope.spawn(|| {
-            let mut tickets = Vec::new();
-            let mut refused = 0;
-            for number in 0.. {
-                if over.load(Ordering::SeqCst) {
-                    break;
-                }
-                match engine.buy(&format!("buyer-{number}")) {
-                    Ok(placed) => tickets.push(placed),
-                    Err(Rejection::Overloaded) => refused += 1,
-                    Err(other) => panic!("{other:?}"),
-                }
-                std::thread::sleep(Duration::from_micros(300));
-            }
-            assert!(refused > 0, "while the server is away, buyers hear 503");
-            let durable = tickets.iter().filter(|(_, ticket)| settled(ticket) == Settlement::Durable);
-            durable.map(|(id, _)| *id).collect::<HashSet<_>>()
-        });
+    let acknowledged = engine.sell_while(|| {
         for round in 0..3 {
             std::thread::sleep(Duration::from_millis(400));
             if round == 1 {
@@ -144,33 +224,12 @@ fn a_server_that_is_killed_again_and_again_under_load_costs_no_acknowledged_orde
             } else {
                 postgres.crash()
             }
-            let deadline = Instant::now() + PATIENCE;
-            while engine.admission.queue().intake() != Intake::Stalled {
-                assert!(Instant::now() < deadline, "the intake goes on without a store");
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            engine.until_intake_is(Intake::Stalled);
             postgres.restart();
-            while engine.admission.queue().intake() != Intake::Open {
-                assert!(Instant::now() < deadline, "the intake stays closed with the store back");
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            engine.until_intake_is(Intake::Open);
         }
-        over.store(true, Ordering::SeqCst);
-        buying.join().unwrap()
     });
-    let stored: HashSet<_> = engine
-        .reader
-        .orders_after(None, None, 1_000_000)
-        .unwrap()
-        .into_iter()
-        .map(|order| order.placed.id)
-        .collect();
-    assert!(durable.len() > 100);
-    assert_eq!(stored, durable, "what was acknowledged is there, and nothing else");
-    let audit = engine.reader.audit(engine.sale).unwrap().unwrap();
-    assert!(audit.conserved(0));
-    let sale = engine.admission.board().sales().by_id(engine.sale).cloned().unwrap();
-    assert_eq!(u64::from(sale.remaining()), audit.available(), "no unit is stranded");
+    engine.check_sold(&acknowledged);
     engine.stop();
 }
 
@@ -184,7 +243,7 @@ fn a_buyer_of_another_node_hears_of_the_order_made_there() {
     let (_, ticket) = two.buy("ann").unwrap();
     let already = Rejection::AlreadyPurchased { order_id: first };
     assert_eq!(settled(&ticket), Settlement::Rejected(already));
-    let sale = two.admission.board().sales().by_id(two.sale).cloned().unwrap();
+    let sale = two.live();
     assert_eq!(sale.remaining(), 10, "the unit is on sale again");
     assert_eq!(two.buy("ann").unwrap_err(), already, "and the next click is answered from memory");
     one.stop();
@@ -195,23 +254,22 @@ fn a_buyer_of_another_node_hears_of_the_order_made_there() {
 fn a_node_that_follows_the_others_knows_their_buyers_and_when_they_are_free_again() {
     let postgres = Postgres::shared();
     let url = postgres.new_database();
-    let (one, two) = (Engine::open(1, &url, 10, false), Engine::open(2, &url, 10, false));
-    let reader = Arc::clone(&two.reader) as Arc<dyn StoreReader>;
-    let mut follower = Follower::new(Arc::clone(&two.admission), reader, NodeId::new(2).unwrap(), 0);
+    let (one, mut two) = (Engine::open(1, &url, 10, false), Engine::open(2, &url, 10, false));
+    two.follower.catch_up().unwrap();
     let (first, ticket) = one.buy("ann").unwrap();
     assert_eq!(settled(&ticket), Settlement::Durable);
     let (own, ticket) = two.buy("bob").unwrap();
     assert_eq!(settled(&ticket), Settlement::Durable);
-    assert_eq!(follower.catch_up().unwrap(), 2);
+    assert_eq!(two.follower.catch_up().unwrap(), 2);
     assert_eq!(two.buy("ann").unwrap_err(), Rejection::AlreadyPurchased { order_id: first });
     // Both are given up at the other node.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for order in [first, own] {
-        let cancel = Transition { order, action: OrderAction::Cancel, at: NOW, payment_method: None };
+        let cancel = Transition::plain(order, OrderAction::Cancel, NOW);
         assert!(matches!(runtime.block_on(one.desk.apply(cancel)).unwrap(), Applied::Done(_)));
     }
     assert!(matches!(two.buy("bob"), Err(Rejection::AlreadyPurchased { .. })), "not known yet");
-    assert_eq!(follower.catch_up().unwrap(), 2);
+    assert_eq!(two.follower.catch_up().unwrap(), 2);
     for buyer in ["ann", "bob"] {
         assert_eq!(settled(&two.buy(buyer).unwrap().1), Settlement::Durable);
     }
@@ -232,7 +290,7 @@ fn a_node_that_was_fenced_drops_its_stock_and_tells_its_lender() {
     assert_eq!(engine.notices.recv_timeout(PATIENCE), Ok(StockNotice::Fenced));
     assert_eq!(engine.admission.queue().intake(), Intake::Stalled);
     assert_eq!(engine.reader.order(lost).unwrap(), None);
-    let sale = engine.admission.board().sales().by_id(engine.sale).cloned().unwrap();
+    let sale = engine.live();
     assert_eq!(sale.remaining(), 0);
     // As the lender does it.
     engine.registry.begin_life().unwrap();

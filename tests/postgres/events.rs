@@ -43,12 +43,7 @@ fn a_reader_that_follows_while_several_nodes_commit_sees_every_event_once_and_in
                                 node.order(sales[(round + n) % sales.len()], &buyer, 1, None)
                             })
                             .collect();
-                        let cancel = |order| Transition {
-                            order,
-                            action: OrderAction::Cancel,
-                            at: NOW,
-                            payment_method: None,
-                        };
+                        let cancel = |order| Transition::plain(order, OrderAction::Cancel, NOW);
                         let transitions = last.drain(..).map(cancel).collect();
                         last.extend(placed.iter().map(|order| order.id));
                         node.writer.commit(&Batch { placed, transitions, ..Batch::default() }).unwrap();

@@ -220,4 +220,6 @@ fn a_server_that_crashes_and_comes_back_has_everything_that_was_acknowledged() {
     postgres.stop();
     postgres.restart();
     assert_eq!(node.sold(sale), 6);
+    let figures = node.reader.pool_figures();
+    assert!(figures.broken >= 3 && figures.failed >= 3 && figures.opened > figures.broken, "{figures:?}");
 }

@@ -1,16 +1,20 @@
 //! The PostgreSQL order store against a real server: several nodes on one database, and everything that can break between
 //! a node and its store.
 
-#[path = "../common/postgres.rs"]
-mod server;
-
-#[path = "../common/proxy.rs"]
-mod proxy;
+#[path = "../checkout/scripted.rs"]
+#[allow(dead_code, reason = "the tests of checkout use the rest")]
+mod scripted;
 
 mod buyers;
+mod checkout;
 mod engine;
 mod events;
 mod faults;
 mod fence;
 mod node;
+mod outage;
+mod sharing;
 mod store;
+mod tls;
+
+use xtask::servers::{postgres as server, proxy};

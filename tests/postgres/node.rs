@@ -23,8 +23,10 @@ pub fn settings(url: &str) -> PostgresSettings {
         readers: 2,
         acquire_wait_ms: 300,
         connect_wait_ms: 3_000,
+        seat_wait_ms: 0,
         lock_wait_ms: 800,
         statement_wait_ms: 3_000,
+        ..PostgresSettings::default()
     }
 }
 
@@ -94,10 +96,16 @@ impl Node {
         }
     }
 
-    /// Takes one step.
+    /// Takes one step; a payment that ends is the latest one.
     pub fn step(&mut self, order: OrderId, action: OrderAction) -> Applied {
+        let latest = self.reader.order(order).unwrap().map(|order| order.payment_attempt);
+        self.step_of(order, action, latest)
+    }
+
+    /// Takes one step; a payment that ends is this one.
+    pub fn step_of(&mut self, order: OrderId, action: OrderAction, payment_attempt: Option<u32>) -> Applied {
         let at = if action == OrderAction::Expire { PAY_BEFORE } else { NOW };
-        let transition = Transition { order, action, at, payment_method: None };
+        let transition = Transition { payment_attempt, ..Transition::plain(order, action, at) };
         let batch = Batch { transitions: vec![transition], ..Batch::default() };
         match self.writer.commit(&batch).unwrap() {
             Receipt::Committed { mut applied, .. } => applied.pop().unwrap(),

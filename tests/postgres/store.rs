@@ -85,7 +85,7 @@ fn text_that_the_database_cannot_keep_is_made_keepable() {
     assert_eq!(stored(&node, sale), changed);
     let order = node.buy(sale, "a'\"\\b", Some("'\"\\")).unwrap();
     let payment_method = Some("card\0".to_owned());
-    let begin = Transition { order, action: OrderAction::BeginPayment, at: NOW, payment_method };
+    let begin = Transition { payment_method, ..Transition::plain(order, OrderAction::BeginPayment, NOW) };
     let batch = Batch { transitions: vec![begin], ..Batch::default() };
     assert!(matches!(node.writer.commit(&batch).unwrap(), Receipt::Committed { .. }));
     let stored = node.reader.order(order).unwrap().unwrap();
@@ -129,6 +129,12 @@ fn an_order_goes_its_way_over_several_nodes() {
     assert!(matches!(one.step(order, OrderAction::Cancel), Applied::Refused(_)));
     assert_eq!(done(two.step(order, OrderAction::AbortPayment)), (OrderStatus::PrePay, 1));
     assert_eq!(done(one.step(order, OrderAction::BeginPayment)), (OrderStatus::Paying, 2));
+    // What the other node hears late of its own payment does not end this one.
+    for late in [OrderAction::AbortPayment, OrderAction::ConfirmPayment] {
+        for attempt in [Some(1), Some(3), None] {
+            assert!(matches!(two.step_of(order, late, attempt), Applied::Refused(_)));
+        }
+    }
     assert_eq!(done(one.step(order, OrderAction::ConfirmPayment)), (OrderStatus::Paid, 2));
     assert!(matches!(two.step(order, OrderAction::Expire), Applied::Refused(_)));
     assert_eq!(one.reader.order(order).unwrap().unwrap().paid_at, Some(NOW));

@@ -1,5 +1,6 @@
 //! Cargo as the commands start it.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Runs `cargo` with these arguments and waits for it.
@@ -26,4 +27,10 @@ pub fn run(args: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
         .status()
         .map_err(|error| format!("cargo could not be started: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("cargo {shown} failed: {status}")) }
+}
+
+/// Where `cargo build --release` puts a program.
+pub fn built(name: &str) -> PathBuf {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    [&target, "release", name].iter().collect()
 }

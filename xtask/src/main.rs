@@ -1,7 +1,9 @@
 //! The project's own commands, one file each.
 
 mod cargo;
+mod cluster;
 mod crash;
+mod faults;
 mod flamegraph;
 mod install;
 mod perf;
@@ -14,6 +16,11 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test                        run every test of the workspace
   crash [--cycles N]          kill the engine N times under load (default 100) and compare it with what clients were
         [--seed S]            told; the seed of a run repeats its moments
+  cluster [--nodes N]         run N engines (default 3) with their Redis and PostgreSQL until Ctrl-C; free ports, or
+        [--port P]            edges from port P on and admin addresses 1,000 above; --engine FILE takes a binary
+        [--engine FILE]       instead of building one
+  faults [--rounds N]         let every fault strike a cluster under load N times (default 20), or only those with NAME
+        [--fault NAME]        in the name of their test
   perf [NAME]                 run the side-by-side comparisons, or one of them
   flamegraph NAME             draw where the time of a path goes";
 
@@ -23,6 +30,8 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["test"] => test::run(),
         ["crash", options @ ..] => crash::run(options),
+        ["cluster", options @ ..] => cluster::run(options),
+        ["faults", options @ ..] => faults::run(options),
         ["perf", ..] => return perf::main(&args[1..]),
         ["flamegraph", ..] => return flamegraph::main(&args[1..]),
         _ => Err(USAGE.into()),

@@ -12,6 +12,7 @@ pub mod server;
 use std::fs;
 use std::process::{Command, ExitCode};
 
+use crate::cargo;
 use comparison::{Column, Comparison, Contender};
 use server::{FrontEnd, Server};
 
@@ -118,8 +119,7 @@ pub fn build() -> Result<(), Failure> {
 
 /// A binary of this workspace.
 pub fn binary(name: &str) -> String {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    format!("{target}/release/{name}")
+    cargo::built(name).display().to_string()
 }
 
 const CPU: Column = Column { figure: "client.server_cpu", heading: "server CPU, µs/request", decimals: 2 };

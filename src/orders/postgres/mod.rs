@@ -2,33 +2,43 @@
 //!
 //! One [`PgWriter`] is one connection that commits batches, each in one call of a stored function; a node has several.
 //! [`PgReader`] reads through a pool. [`PgRegistry`] keeps what the ledger's protocol needs of the store: the lives of
-//! the nodes, the epochs of the sales, and the units ever settled and returned.
+//! the nodes, the epochs of the sales, and the units ever settled and returned. [`PgNews`] tells what the other nodes do,
+//! and [`Follower`] takes it over into this node's memory.
 //!
 //! A server that is away makes every call fail with a transient error within its time limit. A commit whose connection
 //! broke is in doubt: the writer first makes sure, on a new connection, whether it came about or never will.
 
 mod dialer;
+mod follow;
+mod neighbours;
+mod news;
 mod plan;
 mod pool;
 mod reader;
 mod registry;
 mod rows;
 mod schema;
+mod seat;
 mod session;
+mod tls;
 mod trouble;
 mod writer;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use pool::PoolFigures;
+pub use follow::{Follower, FollowerParts};
+pub use news::PgNews;
 pub use reader::PgReader;
 pub use registry::{LedgerView, PgRegistry};
+pub use seat::{Seat, Tenancy};
 pub use writer::PgWriter;
 
 use self::dialer::Dialer;
 use self::pool::Pool;
+use self::tls::Address;
 use super::store::StoreError;
 use crate::domain::{FieldError, NodeId};
 use crate::settings::{Secret, within};
@@ -39,7 +49,12 @@ use crate::settings::{Secret, within};
 pub struct PostgresSettings {
     /// Where the database is, as `postgres://user:password@host:port/database`; several hosts, separated by commas, are
     /// tried in turn. Empty: the embedded store is used.
+    ///
+    /// `?sslmode=` says how the connection is protected: `disable` not at all, `prefer` (as if nothing is said) encrypts it
+    /// if the server can, `require` always, and `verify-full` only to a server that proves to be the host named here.
     pub url: Secret,
+    /// The certificates, in PEM form, of whom `verify-full` believes. Empty: those that the system trusts.
+    pub ca_file: PathBuf,
     /// Connections for reading.
     pub readers: u32,
     /// How long a read waits for a connection while all are in use, in ms.
@@ -48,19 +63,34 @@ pub struct PostgresSettings {
     pub connect_wait_ms: u32,
     /// How long a statement waits for a lock, in ms.
     pub lock_wait_ms: u32,
+    /// How long a start waits for another engine that has its place in the database, in ms: a former life of the node
+    /// whose end the server has not noticed yet.
+    pub seat_wait_ms: u32,
     /// How long a statement may take, in ms. A batch and an audit of a large sale must fit.
     pub statement_wait_ms: u32,
+    /// How often this node looks for what other nodes did, in ms: so long, and a little more, a change of a sale takes to
+    /// be in force on all nodes.
+    pub follow_ms: u32,
+    /// How often this node gives a sign of life, in ms.
+    pub beat_ms: u32,
+    /// For how long a node may give no sign of life until another one looks after its unpaid orders, in ms.
+    pub silent_ms_max: u32,
 }
 
 impl Default for PostgresSettings {
     fn default() -> Self {
         Self {
             url: Secret::default(),
+            ca_file: PathBuf::new(),
             readers: 8,
             acquire_wait_ms: 1_000,
             connect_wait_ms: 2_000,
             lock_wait_ms: 2_000,
+            seat_wait_ms: 10_000,
             statement_wait_ms: 10_000,
+            follow_ms: 200,
+            beat_ms: 1_000,
+            silent_ms_max: 10_000,
         }
     }
 }
@@ -72,15 +102,32 @@ impl PostgresSettings {
     /// The first field that breaks its rule.
     pub fn check(&self) -> Result<(), FieldError> {
         if !self.url.is_empty() {
-            Dialer::config_of(&self.url).map_err(|problem| FieldError { field: "url", problem })?;
+            let address = Address::parse(self.url.expose());
+            let address = address.map_err(|problem| FieldError { field: "url", problem })?;
+            if !address.is_verified && !self.ca_file.as_os_str().is_empty() {
+                let problem = "is of no use without sslmode=verify-full in postgres.url".into();
+                return Err(FieldError { field: "ca_file", problem });
+            }
         }
         within("readers", self.readers, 1..=1_000)?;
         within("acquire_wait_ms", self.acquire_wait_ms, 1..=600_000)?;
         within("connect_wait_ms", self.connect_wait_ms, 1..=600_000)?;
         within("lock_wait_ms", self.lock_wait_ms, 1..=600_000)?;
-        within("statement_wait_ms", self.statement_wait_ms, 1..=600_000)
+        within("seat_wait_ms", self.seat_wait_ms, 0..=600_000)?;
+        within("statement_wait_ms", self.statement_wait_ms, 1..=600_000)?;
+        within("follow_ms", self.follow_ms, 1..=60_000)?;
+        within("beat_ms", self.beat_ms, 1..=60_000)?;
+        within("silent_ms_max", self.silent_ms_max, 1..=3_600_000)?;
+        if self.silent_ms_max <= self.beat_ms {
+            let problem = format!("must be above beat_ms, which is {}", self.beat_ms);
+            return Err(FieldError { field: "silent_ms_max", problem });
+        }
+        Ok(())
     }
 }
+
+/// Connections for the registry and the news.
+const HOUSE_CONNECTIONS: usize = 2;
 
 /// An open store.
 #[derive(Debug)]
@@ -91,6 +138,8 @@ pub struct PgStore {
     pub reader: PgReader,
     /// What the ledger needs of the store.
     pub registry: PgRegistry,
+    /// What the other nodes do.
+    pub news: PgNews,
 }
 
 /// Opens the store for a new life of `node`, with `writers` writing halves, and brings its tables to the version of this
@@ -101,11 +150,24 @@ pub struct PgStore {
 /// answer (transient).
 pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result<PgStore, StoreError> {
     let dialer = Arc::new(Dialer::new(settings, node)?);
-    let pool = Arc::new(Pool::new(Arc::clone(&dialer))?);
+    let pool = Arc::new(Pool::new(Arc::clone(&dialer), settings.readers as usize)?);
     pool.run(schema::migrate)?;
-    let registry = PgRegistry::new(Arc::clone(&pool), node)?;
+    // Connections of their own: a crowd that looks its orders up must not make this node fall silent.
+    let house = Arc::new(Pool::new(Arc::clone(&dialer), HOUSE_CONNECTIONS)?);
+    let registry = PgRegistry::new(Arc::clone(&house), node)?;
     let writers = (0..writers.max(1))
         .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(registry.life()), place))
         .collect::<Result<_, _>>()?;
-    Ok(PgStore { writers, reader: PgReader::new(pool), registry })
+    Ok(PgStore { writers, reader: PgReader::new(pool), registry, news: PgNews::new(house, node) })
+}
+
+/// The reading half and the registry for who only looks at a store that engines sell from: nothing is brought up to date
+/// and no life begins. Blocks.
+///
+/// # Errors
+/// The address is wrong.
+pub fn look(settings: &PostgresSettings, node: NodeId) -> Result<(PgReader, PgRegistry), StoreError> {
+    let dialer = Arc::new(Dialer::new(settings, node)?);
+    let pool = Arc::new(Pool::new(dialer, HOUSE_CONNECTIONS)?);
+    Ok((PgReader::new(Arc::clone(&pool)), PgRegistry::lifeless(pool, node)))
 }

@@ -1,4 +1,4 @@
-//! Connections for reading, shared by all who read.
+//! Connections that are shared by all who ask.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,27 +8,11 @@ use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
-use super::super::store::{Fault, StoreError};
+use super::super::store::{Fault, PoolFigures, StoreError};
+use super::PostgresSettings;
 use super::dialer::Dialer;
-use super::session::Session;
+use super::session::{Session, Traffic};
 use super::trouble::Trouble;
-
-/// What the pool has done since the start, and what it holds now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PoolFigures {
-    /// Connections made.
-    pub opened: u64,
-    /// Reads that found a connection ready.
-    pub reused: u64,
-    /// Reads that had to wait because all connections were in use.
-    pub waited: u64,
-    /// Reads that were refused after waiting for `acquire_wait_ms`.
-    pub timed_out: u64,
-    /// Connections in use now.
-    pub in_use: usize,
-    /// Connections that wait for use now.
-    pub idle: usize,
-}
 
 /// A bounded pool of sessions and the runtime that drives them.
 #[derive(Debug)]
@@ -39,36 +23,39 @@ pub struct Pool {
     places: Semaphore,
     places_max: usize,
     idle: Mutex<Vec<Session>>,
-    opened: AtomicU64,
     reused: AtomicU64,
     waited: AtomicU64,
     timed_out: AtomicU64,
 }
 
 impl Pool {
-    /// A pool of as many connections as the settings allow. None is made yet.
-    pub fn new(dialer: Arc<Dialer>) -> Result<Self, StoreError> {
+    /// A pool of at most `places_max` connections (at least one). None is made yet.
+    pub fn new(dialer: Arc<Dialer>, places_max: usize) -> Result<Self, StoreError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
-            .thread_name("seckill-pg-read")
+            .thread_name("postgres")
             .enable_all()
             .build()
             .map_err(|error| StoreError {
                 kind: Fault::Fatal,
                 message: format!("the thread that reads from PostgreSQL cannot be started: {error}"),
             })?;
-        let places_max = dialer.settings().readers.max(1) as usize;
+        let places_max = places_max.max(1);
         Ok(Self {
             dialer,
             runtime: Some(runtime),
             places: Semaphore::new(places_max),
             places_max,
             idle: Mutex::new(Vec::with_capacity(places_max)),
-            opened: AtomicU64::new(0),
             reused: AtomicU64::new(0),
             waited: AtomicU64::new(0),
             timed_out: AtomicU64::new(0),
         })
+    }
+
+    /// The settings of the store.
+    pub fn settings(&self) -> &PostgresSettings {
+        self.dialer.settings()
     }
 
     /// Runs `work` on a connection of the pool. Blocks: not to be called on a thread that drives an async runtime.
@@ -89,7 +76,7 @@ impl Pool {
                     outcome => return self.put_back(session, outcome),
                 }
             }
-            let mut session = self.open().await?;
+            let mut session = self.dialer.connect().await?;
             let outcome = work(&mut session).await;
             self.put_back(session, outcome)
         })
@@ -102,7 +89,7 @@ impl Pool {
     ) -> Result<T, StoreError> {
         self.runtime().block_on(async {
             let _place = self.place().await?;
-            let mut session = self.open().await?;
+            let mut session = self.dialer.connect().await?;
             let outcome = work(&mut session).await;
             self.put_back(session, outcome)
         })
@@ -110,12 +97,6 @@ impl Pool {
 
     fn runtime(&self) -> &Runtime {
         self.runtime.as_ref().expect("the runtime lives as long as the pool")
-    }
-
-    async fn open(&self) -> Result<Session, StoreError> {
-        let session = self.dialer.connect().await?;
-        self.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(session)
     }
 
     fn put_back<T>(&self, session: Session, outcome: Result<T, Trouble>) -> Result<T, StoreError> {
@@ -143,16 +124,20 @@ impl Pool {
         Err(StoreError {
             kind: Fault::Transient,
             message: format!(
-                "all {} connections for reading were in use for {wait_ms} ms; raise postgres.readers",
+                "all {} connections were in use for {wait_ms} ms; raise postgres.readers",
                 self.places_max
             ),
         })
     }
 
-    /// What the pool has done and holds.
+    /// What the pool has done and holds. Connections made, failed and broken are those of the whole store.
     pub fn figures(&self) -> PoolFigures {
+        let Traffic { opened, failed, broken } = self.dialer.traffic();
         PoolFigures {
-            opened: self.opened.load(Ordering::Relaxed),
+            capacity: self.places_max,
+            opened: opened.load(Ordering::Relaxed),
+            failed: failed.load(Ordering::Relaxed),
+            broken: broken.load(Ordering::Relaxed),
             reused: self.reused.load(Ordering::Relaxed),
             waited: self.waited.load(Ordering::Relaxed),
             timed_out: self.timed_out.load(Ordering::Relaxed),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::events::{Event, EventKind};
-use super::super::store::{Audit, Record, StoreError, StoreReader};
-use super::pool::{Pool, PoolFigures};
+use super::super::store::{Audit, PoolFigures, Record, StoreError, StoreReader};
+use super::pool::Pool;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
 use super::session::Session;
 use super::trouble::Trouble;
@@ -25,11 +25,6 @@ pub struct PgReader {
 impl PgReader {
     pub(super) fn new(pool: Arc<Pool>) -> Self {
         Self { pool }
-    }
-
-    /// What the pool of connections has done and holds.
-    pub fn pool_figures(&self) -> PoolFigures {
-        self.pool.figures()
     }
 }
 
@@ -86,6 +81,10 @@ impl StoreReader for PgReader {
         self.pool
             .run_once(async |session| session.snapshot(async |session| read_all(session, visit).await).await)
     }
+
+    fn pool_figures(&self) -> PoolFigures {
+        self.pool.figures()
+    }
 }
 
 async fn sales(session: &mut Session) -> Result<Vec<Sale>, Trouble> {
@@ -99,7 +98,11 @@ pub(super) async fn orders_by_id(session: &mut Session, ids: &[i64]) -> Result<V
     session.rows(&select, &[&ids]).await?.iter().map(rows::order).collect()
 }
 
-async fn events_after(session: &mut Session, after: i64, limit: usize) -> Result<Vec<Event>, Trouble> {
+pub(super) async fn events_after(
+    session: &mut Session,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<Event>, Trouble> {
     let mut found: Vec<(u64, EventKind, EpochMs, OrderId)> = Vec::new();
     let mut last_read = after;
     loop {
@@ -137,7 +140,8 @@ async fn events_after(session: &mut Session, after: i64, limit: usize) -> Result
     events.collect()
 }
 
-async fn audit(session: &mut Session, sale: i32) -> Result<Option<Audit>, Trouble> {
+/// The sale's units, as its orders hold them.
+pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Audit>, Trouble> {
     let terms = "SELECT total, sold, per_buyer_limit FROM sales WHERE sale_id = $1";
     let Some(terms) = session.row(terms, &[&sale]).await? else { return Ok(None) };
     let limit: i32 = terms.try_get(2)?;

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::super::store::StoreError;
+use super::super::store::{Audit, StoreError};
 use super::pool::Pool;
+use super::reader;
 use super::rows::{self, damaged};
+use super::session::Session;
+use super::trouble::Trouble;
 use crate::domain::{NodeId, SaleId, Units};
 
 /// Waits for the batches of the node's present life, and keeps new ones waiting until the transaction ends.
@@ -41,6 +44,8 @@ pub struct LedgerView {
     pub epoch: u64,
     /// All units ever put on sale.
     pub total: Units,
+    /// Grows with every change of `total`.
+    pub revision: u64,
     /// Units of orders that hold some.
     pub sold: Units,
     /// Units of orders that were cancelled or have expired. Only grows.
@@ -58,9 +63,14 @@ pub struct PgRegistry {
 
 impl PgRegistry {
     pub(super) fn new(pool: Arc<Pool>, node: NodeId) -> Result<Self, StoreError> {
-        let registry = Self { pool, life: Arc::new(Life { node, incarnation: AtomicI64::new(0) }) };
+        let registry = Self::lifeless(pool, node);
         registry.begin_life()?;
         Ok(registry)
+    }
+
+    /// For who only looks: nothing lives, so nothing can be written.
+    pub(super) fn lifeless(pool: Arc<Pool>, node: NodeId) -> Self {
+        Self { pool, life: Arc::new(Life { node, incarnation: AtomicI64::new(0) }) }
     }
 
     pub(super) fn life(&self) -> &Arc<Life> {
@@ -160,33 +170,36 @@ impl PgRegistry {
         })
     }
 
+    /// Ends the epochs of all sales: whoever is lent their stock later counts it anew. Of an engine that sells alone, which
+    /// tells no ledger what it sells.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn end_all_epochs(&self) -> Result<(), StoreError> {
+        self.pool.run(async |session| session.run("UPDATE sales SET epoch = epoch + 1").await)
+    }
+
     /// The sale's units as the ledger sees them. `None` when there is no such sale.
     ///
     /// # Errors
     /// What the database says.
     pub fn ledger_view(&self, sale: SaleId) -> Result<Option<LedgerView>, StoreError> {
-        let sale: i32 = rows::column(sale.0);
-        // One statement, one snapshot.
-        let select = "SELECT epoch, total, sold, returned, \
-                      ARRAY(SELECT node FROM settled WHERE sale_id = $1 ORDER BY node), \
-                      ARRAY(SELECT units FROM settled WHERE sale_id = $1 ORDER BY node) \
-                      FROM sales WHERE sale_id = $1";
+        self.pool.run(async |session| ledger_view(session, sale).await)
+    }
+
+    /// The sale's units as its orders hold them and as the ledger sees them, in one snapshot. `None` when there is no
+    /// such sale.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn audit(&self, sale: SaleId) -> Result<Option<(Audit, LedgerView)>, StoreError> {
         self.pool.run(async |session| {
-            let Some(row) = session.row(select, &[&sale]).await? else { return Ok(None) };
-            let nodes: Vec<i16> = row.try_get(4)?;
-            let units: Vec<i64> = row.try_get(5)?;
-            let settled = nodes.into_iter().zip(units);
-            Ok(Some(LedgerView {
-                epoch: row.try_get::<_, i64>(0)? as u64,
-                total: rows::whole(row.try_get(1)?)?,
-                sold: rows::whole(row.try_get(2)?)?,
-                returned: row.try_get::<_, i64>(3)? as u64,
-                settled: settled.map(|(node, units)| Ok((node_of(node)?, units as u64))).collect::<Result<
-                    _,
-                    super::trouble::Trouble,
-                >>(
-                )?,
-            }))
+            session
+                .snapshot(async |session| {
+                    let audit = reader::audit(session, rows::column(sale.0)).await?;
+                    Ok(audit.zip(ledger_view(session, sale).await?))
+                })
+                .await
         })
     }
 
@@ -218,6 +231,29 @@ impl PgRegistry {
     }
 }
 
-fn node_of(number: i16) -> Result<NodeId, super::trouble::Trouble> {
+async fn ledger_view(session: &mut Session, sale: SaleId) -> Result<Option<LedgerView>, Trouble> {
+    let sale: i32 = rows::column(sale.0);
+    // One statement, one snapshot.
+    let select = "SELECT epoch, total, sold, returned, \
+                  ARRAY(SELECT node FROM settled WHERE sale_id = $1 ORDER BY node), \
+                  ARRAY(SELECT units FROM settled WHERE sale_id = $1 ORDER BY node), \
+                  revision \
+                  FROM sales WHERE sale_id = $1";
+    let Some(row) = session.row(select, &[&sale]).await? else { return Ok(None) };
+    let nodes: Vec<i16> = row.try_get(4)?;
+    let units: Vec<i64> = row.try_get(5)?;
+    let settled = nodes.into_iter().zip(units).map(|(node, units)| Ok((node_of(node)?, units as u64)));
+    Ok(Some(LedgerView {
+        epoch: row.try_get::<_, i64>(0)? as u64,
+        total: rows::whole(row.try_get(1)?)?,
+        revision: row.try_get::<_, i64>(6)? as u64,
+        sold: rows::whole(row.try_get(2)?)?,
+        returned: row.try_get::<_, i64>(3)? as u64,
+        settled: settled.collect::<Result<_, Trouble>>()?,
+    }))
+}
+
+/// A node from its column.
+pub(super) fn node_of(number: i16) -> Result<NodeId, Trouble> {
     u16::try_from(number).ok().and_then(NodeId::new).ok_or_else(|| damaged("no node"))
 }

@@ -7,8 +7,10 @@ use super::trouble::Trouble;
 
 /// The scripts of each version, applied in order; the table `version` counts those that have been. Never change a
 /// released one.
-const MIGRATIONS: &[&[&str]] =
-    &[&[include_str!("schema/1_tables.sql"), include_str!("schema/1_commit_batch.sql")]];
+const MIGRATIONS: &[&[&str]] = &[
+    &[include_str!("schema/1_tables.sql"), include_str!("schema/1_commit_batch.sql")],
+    &[include_str!("schema/2_sharing.sql")],
+];
 
 /// Engines that start at once wait for each other here; changing a large table may take longer than any batch.
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; \

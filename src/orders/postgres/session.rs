@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio_postgres::types::ToSql;
@@ -12,6 +14,17 @@ use super::trouble::Trouble;
 /// A parameter of a statement.
 pub type Parameter<'a> = &'a (dyn ToSql + Sync);
 
+/// What became of all connections of a store, counted.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Made.
+    pub opened: AtomicU64,
+    /// Asked for and not made.
+    pub failed: AtomicU64,
+    /// Lost, or given up because an answer did not come.
+    pub broken: AtomicU64,
+}
+
 /// A connection to the server.
 pub struct Session {
     client: Client,
@@ -19,12 +32,14 @@ pub struct Session {
     limit: Duration,
     /// Whether an answer is outstanding that nobody waits for any more.
     given_up: bool,
+    traffic: Arc<Traffic>,
 }
 
 impl Session {
     /// A session that waits at most `limit` for each answer.
-    pub fn new(client: Client, limit: Duration) -> Self {
-        Self { client, prepared: HashMap::new(), limit, given_up: false }
+    pub fn new(client: Client, limit: Duration, traffic: Arc<Traffic>) -> Self {
+        traffic.opened.fetch_add(1, Ordering::Relaxed);
+        Self { client, prepared: HashMap::new(), limit, given_up: false, traffic }
     }
 
     /// Whether the connection can be used.
@@ -69,6 +84,14 @@ impl Session {
         let outcome = work(self).await;
         self.run("COMMIT").await?;
         outcome
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.is_open() {
+            self.traffic.broken.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

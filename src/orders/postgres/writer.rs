@@ -348,7 +348,8 @@ impl Line {
     async fn change_sale(&mut self, change: &SaleChange) -> Result<Option<Sale>, StoreError> {
         let update = format!(
             "UPDATE sales SET title = $2, price_cents = $3, currency = $4, per_buyer_limit = $5, starts_at_ms = $6, \
-             ends_at_ms = $7, pay_within_s = $8, rate_per_s = $9, burst = $10, paused = $11, total = $12 \
+             ends_at_ms = $7, pay_within_s = $8, rate_per_s = $9, burst = $10, paused = $11, total = $12, \
+             revision = revision + (total <> $12)::int \
              WHERE sale_id = $1 AND sold <= $12 RETURNING {SALE_COLUMNS}"
         );
         let sale: i32 = column(change.sale.0);

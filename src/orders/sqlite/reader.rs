@@ -1,12 +1,13 @@
 //! The reading half: connections that see the last commit.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::super::events::{Event, EventKind};
-use super::super::store::{Audit, Fault, Record, StoreError, StoreReader};
+use super::super::store::{Audit, Fault, PoolFigures, Record, StoreError, StoreReader};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use super::{SqliteSettings, connect};
 use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId};
@@ -17,24 +18,43 @@ pub struct SqliteReader {
     path: std::path::PathBuf,
     settings: SqliteSettings,
     idle: ArrayQueue<Connection>,
+    opened: AtomicU64,
+    failed: AtomicU64,
+    reused: AtomicU64,
+    in_use: AtomicUsize,
 }
 
 impl SqliteReader {
     pub(super) fn open(path: &Path, settings: &SqliteSettings) -> Result<Self, StoreError> {
         let idle = ArrayQueue::new(settings.readers.max(1) as usize);
-        Ok(Self { path: path.to_owned(), settings: settings.clone(), idle })
+        Ok(Self {
+            path: path.to_owned(),
+            settings: settings.clone(),
+            idle,
+            opened: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            reused: AtomicU64::new(0),
+            in_use: AtomicUsize::new(0),
+        })
+    }
+
+    fn connection(&self) -> Result<Connection, StoreError> {
+        if let Some(ready) = self.idle.pop() {
+            self.reused.fetch_add(1, Ordering::Relaxed);
+            return Ok(ready);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = connect(&self.path, flags, &self.settings);
+        let count = if opened.is_ok() { &self.opened } else { &self.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        opened
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let connection = match self.idle.pop() {
-            Some(connection) => connection,
-            None => connect(
-                &self.path,
-                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-                &self.settings,
-            )?,
-        };
+        let connection = self.connection()?;
+        self.in_use.fetch_add(1, Ordering::Relaxed);
         let answer = query(&connection);
+        self.in_use.fetch_sub(1, Ordering::Relaxed);
         // More connections than the pool holds are closed again.
         let _ = self.idle.push(connection);
         answer
@@ -174,6 +194,19 @@ impl StoreReader for SqliteReader {
             }
             Ok(())
         })
+    }
+
+    /// Nobody waits here: who finds no connection makes one. A file does not break off.
+    fn pool_figures(&self) -> PoolFigures {
+        PoolFigures {
+            capacity: self.idle.capacity(),
+            in_use: self.in_use.load(Ordering::Relaxed),
+            idle: self.idle.len(),
+            opened: self.opened.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            reused: self.reused.load(Ordering::Relaxed),
+            ..PoolFigures::default()
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use rusqlite::{Connection, Params, Statement, Transaction as SqlTransaction, TransactionBehavior, params};
+use rusqlite::{Connection, Statement, ToSql, Transaction as SqlTransaction, TransactionBehavior, params};
 
 use super::super::events::EventKind;
 use super::super::store::{Batch, Receipt, SaleChange, StoreError, StoreWriter};
@@ -26,11 +26,34 @@ impl SqliteWriter {
         Ok(Self { connection, last_event_seq, _lock: lock })
     }
 
-    /// Runs a statement that returns the sale it wrote, if it wrote one. In a transaction of its own: a statement that
-    /// commits by itself commits when it is put away, where nobody hears of an error.
-    fn in_transaction(&mut self, sql: &str, values: impl Params) -> Result<Option<Sale>, StoreError> {
+    /// Runs a statement that returns the sale it wrote, if it wrote one. Its parameters are the terms, the total, and
+    /// `others`. In a transaction of its own: a statement that commits by itself commits when it is put away, where nobody
+    /// hears of an error.
+    fn write_sale(
+        &mut self,
+        sql: &str,
+        terms: &SaleTerms,
+        total: Units,
+        others: &[&dyn ToSql],
+    ) -> Result<Option<Sale>, StoreError> {
+        let (per_s, burst) = (terms.rate.map(|rate| rate.per_s), terms.rate.map(|rate| rate.burst));
+        let currency = terms.currency.as_str();
+        let mut values: Vec<&dyn ToSql> = vec![
+            &terms.title,
+            &terms.price.0,
+            &currency,
+            &terms.per_buyer_limit,
+            &terms.starts_at.0,
+            &terms.ends_at.0,
+            &terms.pay_within_s,
+            &per_s,
+            &burst,
+            &terms.paused,
+            &total,
+        ];
+        values.extend(others);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let written = match transaction.prepare_cached(sql)?.query_row(values, rows::sale) {
+        let written = match transaction.prepare_cached(sql)?.query_row(values.as_slice(), rows::sale) {
             Err(rusqlite::Error::QueryReturnedNoRows) => None,
             other => Some(other?),
         };
@@ -81,54 +104,22 @@ impl StoreWriter for SqliteWriter {
         total: Units,
     ) -> Result<Option<Sale>, StoreError> {
         let insert = format!(
-            "INSERT INTO sales ({SALE_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) \
+            "INSERT INTO sales (title, price_cents, currency, per_buyer_limit, starts_at_ms, ends_at_ms, pay_within_s, \
+             rate_per_s, burst, paused, total, tenant, campaign, sku) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
              ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
         );
-        self.in_transaction(
-            &insert,
-            params![
-                key.tenant(),
-                key.campaign(),
-                key.sku(),
-                terms.title,
-                terms.price.0,
-                terms.currency.as_str(),
-                terms.per_buyer_limit,
-                terms.starts_at.0,
-                terms.ends_at.0,
-                terms.pay_within_s,
-                terms.rate.map(|rate| rate.per_s),
-                terms.rate.map(|rate| rate.burst),
-                terms.paused,
-                total,
-            ],
-        )
+        let name: [&dyn ToSql; 3] = [&key.tenant(), &key.campaign(), &key.sku()];
+        self.write_sale(&insert, terms, total, &name)
     }
 
     fn change_sale(&mut self, change: &SaleChange) -> Result<Option<Sale>, StoreError> {
         let update = format!(
-            "UPDATE sales SET title = ?2, price_cents = ?3, currency = ?4, per_buyer_limit = ?5, starts_at_ms = ?6, \
-             ends_at_ms = ?7, pay_within_s = ?8, rate_per_s = ?9, burst = ?10, paused = ?11, total = ?12 \
-             WHERE sale_id = ?1 AND sold <= ?12 RETURNING {SALE_COLUMNS}"
+            "UPDATE sales SET title = ?1, price_cents = ?2, currency = ?3, per_buyer_limit = ?4, starts_at_ms = ?5, \
+             ends_at_ms = ?6, pay_within_s = ?7, rate_per_s = ?8, burst = ?9, paused = ?10, total = ?11 \
+             WHERE sale_id = ?12 AND sold <= ?11 RETURNING {SALE_COLUMNS}"
         );
-        let terms = &change.terms;
-        self.in_transaction(
-            &update,
-            params![
-                change.sale.0,
-                terms.title,
-                terms.price.0,
-                terms.currency.as_str(),
-                terms.per_buyer_limit,
-                terms.starts_at.0,
-                terms.ends_at.0,
-                terms.pay_within_s,
-                terms.rate.map(|rate| rate.per_s),
-                terms.rate.map(|rate| rate.burst),
-                terms.paused,
-                change.total,
-            ],
-        )
+        self.write_sale(&update, &change.terms, change.total, &[&change.sale.0])
     }
 
     fn units_of(&mut self, sale: SaleId) -> Result<(Units, Units), StoreError> {

@@ -40,6 +40,8 @@ CREATE TABLE sales (
     returned        bigint NOT NULL DEFAULT 0,
     -- Which life of the ledger lends this sale's stock. Only grows.
     epoch           bigint NOT NULL DEFAULT 1,
+    -- Counts the changes of `total`, so that the ledger takes the newest.
+    revision        bigint NOT NULL DEFAULT 1,
     UNIQUE (tenant, campaign, sku),
     CHECK (sold BETWEEN 0 AND total)
 ) WITH (fillfactor = 50);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::common::client::{Answer, Client};
+use super::client::{Answer, Client};
 
 /// A connection on which buyers ask, opened anew when the engine has closed it.
 pub struct Booth {
@@ -22,6 +22,8 @@ pub struct Told {
     pub order_id: String,
     /// The status of the order; empty if none.
     pub order_status: String,
+    /// Seconds to wait before asking again, if it may help.
+    pub retry_after_s: Option<u64>,
 }
 
 impl From<&Answer> for Told {
@@ -34,6 +36,7 @@ impl From<&Answer> for Told {
             code: text("code"),
             order_id: text("order_id"),
             order_status: text("status"),
+            retry_after_s: answer.field("retry-after").and_then(|seconds| seconds.parse().ok()),
         }
     }
 }
@@ -84,17 +87,17 @@ impl Booth {
     }
 }
 
-/// Does all `jobs` over this many connections: each takes the next job when it has done one, so that jobs that stand
-/// side by side are done at the same time. Returns the results in no order.
-pub fn crowd<J: Sync, T: Send>(
-    edge: SocketAddr,
-    connections: usize,
+/// Does all `jobs` at this many booths, or whatever `open` opens: each takes the next job when it has done one, so that
+/// jobs that stand side by side are done at the same time. Returns the results in no order.
+pub fn crowd<B, J: Sync, T: Send>(
+    booths: usize,
+    open: impl Fn() -> B + Sync,
     jobs: &[J],
-    work: impl Fn(&mut Booth, &J) -> T + Sync,
+    work: impl Fn(&mut B, &J) -> T + Sync,
 ) -> Vec<T> {
     let next = AtomicUsize::new(0);
     let at_a_booth = || {
-        let mut booth = Booth::at(edge);
+        let mut booth = open();
         let mut done = Vec::new();
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             done.push(work(&mut booth, job));
@@ -106,7 +109,7 @@ pub fn crowd<J: Sync, T: Send>(
             let thread = std::thread::Builder::new().stack_size(512 * 1024);
             thread.spawn_scoped(scope, at_a_booth).expect("a thread for each connection")
         };
-        let booths: Vec<_> = (0..connections).map(spawn).collect();
+        let booths: Vec<_> = (0..booths).map(spawn).collect();
         booths.into_iter().flat_map(|booth| booth.join().expect("no buyer panics")).collect()
     })
 }

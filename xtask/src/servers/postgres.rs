@@ -1,10 +1,8 @@
-//! A PostgreSQL server of the test's own: a temporary folder, a free port, ended with the value.
+//! A PostgreSQL server of one's own: a temporary folder, a free port, ended with the value.
 //!
 //! The server refuses to run as root; then it runs as the user that its Debian package makes.
 
-#![allow(dead_code, reason = "each test uses its own part of this module")]
-
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -13,14 +11,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// How long the server may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+use rustix::process::Signal;
+
+use super::process::{PATIENCE, free_address, kill, signal, spawn, wait_for_end};
 
 /// A running server with trust authentication and the superuser `postgres`.
+#[derive(Debug)]
 pub struct Postgres {
     folder: tempfile::TempDir,
     programs: PathBuf,
-    port: u16,
+    address: SocketAddr,
     owner: Option<(u32, u32)>,
     server: Option<Child>,
     databases: AtomicU32,
@@ -28,16 +28,25 @@ pub struct Postgres {
 
 impl Postgres {
     /// Makes a cluster and starts its server. `settings` are lines of `postgresql.conf`.
+    ///
+    /// # Panics
+    /// It is not installed, or does not start.
     pub fn start(settings: &str) -> Self {
+        Self::start_with(settings, &[])
+    }
+
+    /// As [`Postgres::start`], with these files (name and text) in the server's folder, which only the server may read.
+    pub fn start_with(settings: &str, files: &[(&str, &str)]) -> Self {
         let programs = programs().expect("PostgreSQL is installed: cargo xtask test installs it");
         let folder = tempfile::Builder::new().prefix("seckill-pg-").tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = free_address();
         let owner = owner_when_root();
         if let Some((user, group)) = owner {
             std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
             chown(folder.path(), Some(user), Some(group)).unwrap();
         }
-        let mut postgres = Self { folder, programs, port, owner, server: None, databases: AtomicU32::new(0) };
+        let mut postgres =
+            Self { folder, programs, address, owner, server: None, databases: AtomicU32::new(0) };
         let made = postgres
             .program("initdb")
             .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
@@ -49,10 +58,19 @@ impl Postgres {
         std::fs::write(
             postgres.data().join("postgresql.auto.conf"),
             format!(
-                "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n{settings}\n"
+                "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\n{settings}\n",
+                address.port()
             ),
         )
         .unwrap();
+        for (name, text) in files {
+            let path = postgres.data().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+            if let Some((user, group)) = owner {
+                chown(&path, Some(user), Some(group)).unwrap();
+            }
+        }
         postgres.restart();
         postgres
     }
@@ -70,7 +88,7 @@ impl Postgres {
 
     /// Where the server listens.
     pub fn address(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.port).into()
+        self.address
     }
 
     /// The address of a database through `at`, which is the server or something in front of it.
@@ -86,10 +104,24 @@ impl Postgres {
     }
 
     /// What `psql` prints for a statement, without decoration.
+    ///
+    /// # Panics
+    /// The statement fails.
     pub fn query(&self, database: &str, sql: &str) -> String {
         let output = self
             .program("psql")
-            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", "-X", "-A", "-t", "-q"])
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &self.address.port().to_string(),
+                "-U",
+                "postgres",
+                "-X",
+                "-A",
+                "-t",
+                "-q",
+            ])
             .args(["-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql])
             .output()
             .unwrap();
@@ -97,12 +129,19 @@ impl Postgres {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// Its number among the machine's processes, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
+    }
+
     /// Kills the server as a power cut would: nothing is flushed, nobody is told.
+    ///
+    /// # Panics
+    /// Its sessions do not end with it.
     pub fn crash(&mut self) {
         let pids = self.backend_pids();
         if let Some(mut server) = self.server.take() {
-            server.kill().unwrap();
-            server.wait().unwrap();
+            kill(&mut server);
         }
         // The backends notice that their parent is gone; the next server cannot start before.
         let deadline = Instant::now() + PATIENCE;
@@ -113,11 +152,14 @@ impl Postgres {
     }
 
     /// Starts the server again after [`Postgres::crash`] or [`Postgres::stop`], and waits until it answers.
+    ///
+    /// # Panics
+    /// It does not.
     pub fn restart(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
         let mut command = self.program("postgres");
         command.arg("-D").arg(self.data()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.server = Some(command.spawn().unwrap());
+        self.server = Some(spawn(&mut command));
         let deadline = Instant::now() + PATIENCE;
         while !self.answers() {
             let ended = self.server.as_mut().is_some_and(|server| server.try_wait().unwrap().is_some());
@@ -127,15 +169,14 @@ impl Postgres {
     }
 
     /// Stops the server: open sessions are ended, everything is flushed.
+    ///
+    /// # Panics
+    /// It does not stop.
     pub fn stop(&mut self) {
         let Some(mut server) = self.server.take() else { return };
         // "Fast" shutdown is the server's answer to this signal.
-        signal("INT", server.id());
-        let deadline = Instant::now() + PATIENCE;
-        while server.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < deadline, "PostgreSQL does not stop");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        signal(server.id(), Signal::INT);
+        wait_for_end(&mut server).expect("PostgreSQL stops");
     }
 
     /// Freezes the server and all of its sessions, or lets them go on.
@@ -143,14 +184,14 @@ impl Postgres {
         let mut pids = self.backend_pids();
         pids.extend(self.server.as_ref().map(Child::id));
         for pid in pids {
-            signal(if frozen { "STOP" } else { "CONT" }, pid);
+            signal(pid, if frozen { Signal::STOP } else { Signal::CONT });
         }
     }
 
     fn answers(&self) -> bool {
         let ready = self
             .program("pg_isready")
-            .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-q", "-h", "127.0.0.1", "-p", &self.address.port().to_string()])
             .status()
             .unwrap();
         ready.success()
@@ -214,9 +255,4 @@ fn owner_when_root() -> Option<(u32, u32)> {
     let postgres = fields.into_iter().find(|fields| fields[0] == "postgres");
     let postgres = postgres.expect("the package of PostgreSQL makes the user postgres");
     Some((postgres[2].parse().unwrap(), postgres[3].parse().unwrap()))
-}
-
-fn signal(name: &str, pid: u32) {
-    // A session that has just ended is as good as one that was told.
-    let _ = Command::new("sh").args(["-c", &format!("kill -s {name} {pid}")]).stderr(Stdio::null()).status();
 }

@@ -1,11 +1,9 @@
 //! A TCP proxy that loses what passes through it, on command.
 
-#![allow(dead_code, reason = "each test uses its own part of this module")]
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,16 +23,21 @@ pub enum Mode {
     Silence,
 }
 
+#[derive(Debug)]
 struct Shared {
+    target: Mutex<SocketAddr>,
     mode: AtomicU8,
     /// Connections from this number on were made after the mode was set.
     fresh_from: AtomicUsize,
     accepted: AtomicUsize,
+    /// Connections below this number lead to a server that is no longer the right one.
+    ended_below: AtomicUsize,
     lost: AtomicUsize,
     stopped: AtomicU8,
 }
 
 /// A running proxy in front of one server.
+#[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -45,13 +48,18 @@ const TICK: Duration = Duration::from_millis(5);
 
 impl Proxy {
     /// A proxy in front of `target`.
+    ///
+    /// # Panics
+    /// It finds no free port.
     pub fn to(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("its number");
         let shared = Arc::new(Shared {
+            target: Mutex::new(target),
             mode: AtomicU8::new(Mode::Pass as u8),
             fresh_from: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
+            ended_below: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
             stopped: AtomicU8::new(0),
         });
@@ -61,12 +69,13 @@ impl Proxy {
                 if carried.stopped.load(Ordering::SeqCst) == 1 {
                     return;
                 }
+                let target = *carried.target.lock().unwrap_or_else(PoisonError::into_inner);
                 let Ok(server) = TcpStream::connect(target) else { continue };
+                let (Ok(client_too), Ok(server_too)) = (client.try_clone(), server.try_clone()) else {
+                    continue;
+                };
                 let number = carried.accepted.fetch_add(1, Ordering::SeqCst);
-                for (from, to, is_request) in [
-                    (client.try_clone().unwrap(), server.try_clone().unwrap(), true),
-                    (server, client, false),
-                ] {
+                for (from, to, is_request) in [(client_too, server_too, true), (server, client, false)] {
                     let shared = Arc::clone(&carried);
                     std::thread::spawn(move || carry(&shared, number, from, to, is_request));
                 }
@@ -78,6 +87,12 @@ impl Proxy {
     /// Where clients find it.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Connections from now on lead to `target`; those that exist end with what they carry next.
+    pub fn lead_to(&self, target: SocketAddr) {
+        *self.shared.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
+        self.shared.ended_below.store(self.shared.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
     /// From now on, do this.
@@ -114,6 +129,9 @@ fn carry(shared: &Shared, number: usize, mut from: TcpStream, mut to: TcpStream,
         let is_over = || shared.stopped.load(Ordering::SeqCst) == 1;
         while !is_over() && (is(Mode::Silence) || (is_request && is(Mode::HoldRequests) && is_old())) {
             std::thread::sleep(TICK);
+        }
+        if number < shared.ended_below.load(Ordering::SeqCst) {
+            break;
         }
         if (is(Mode::LoseAnswers) && !is_request) || (is(Mode::LoseRequests) && is_request) {
             shared.lost.fetch_add(1, Ordering::SeqCst);

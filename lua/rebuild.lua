@@ -1,0 +1,32 @@
+-- Opens the book anew: the first time a sale is lent out, after this server lost or rolled back data, or to count again.
+--
+-- KEYS[1]  the sale's book
+-- ARGV     epoch (raised in the store for this very call and never used for a second one), run, repl (the life that
+--          the caller saw), total, revision, returned, then node and incarnation of every node that the store knows,
+--          read after the epoch was raised
+-- Returns  the reply of book.lua: 'lost' when the server has changed its life once more since the caller looked,
+--          'old-epoch' when somebody opened a newer book.
+-- Invariant: nothing is lent until each named node has announced what it holds or was reclaimed. Nothing of the old
+--          book is believed. The incarnations are the store's: somebody who set out to reclaim a node before it came
+--          back must not find the book without memory of that.
+
+local epoch = tonumber(ARGV[1])
+if run ~= ARGV[2] or repl ~= ARGV[3] then
+  return reply('lost', '')
+end
+if not lost() and epoch <= number('epoch') then
+  return reply('old-epoch', '')
+end
+redis.call('DEL', KEYS[1])
+book = {}
+put('epoch', epoch)
+put('run', run)
+put('repl', repl)
+put('total', tonumber(ARGV[4]))
+put('revision', tonumber(ARGV[5]))
+put('returned', tonumber(ARGV[6]))
+for at = 7, #ARGV, 2 do
+  put('i:' .. ARGV[at], tonumber(ARGV[at + 1]))
+  put('w:' .. ARGV[at], 1)
+end
+return reply('ok', '')

@@ -1,0 +1,72 @@
+//! What the lender of this node's stock did, as JSON and as Prometheus text.
+
+use serde_json::{Value, json};
+
+use super::ControlPlane;
+use crate::telemetry::{Counter, Exposition, Kind, LenderRecords};
+
+/// Each counter with its name in both formats and what it counts.
+fn counters(records: &LenderRecords) -> [(&'static str, &'static str, &Counter); 8] {
+    [
+        ("leased_units", "Units that this node was lent.", &records.leased_units),
+        ("handed_back_units", "Units that this node handed back unsold.", &records.handed_back_units),
+        ("comparisons", "Comparisons of memory, ledger and store.", &records.comparisons),
+        ("repairs", "Movements that brought the ledger towards the store.", &records.repairs),
+        ("rebuilds", "Books of a sale that this node opened anew.", &records.rebuilds),
+        ("reclaims", "Times that units of a silent node were taken back.", &records.reclaims),
+        ("rejoins", "Times that this node was fenced and began another life.", &records.rejoins),
+        ("troubles", "Rounds cut short because Redis or the store did not answer.", &records.troubles),
+    ]
+}
+
+/// The member `ledger` of the statistics; `null` for an engine that sells alone.
+pub(super) fn json(plane: &ControlPlane) -> Value {
+    let Some(commands) = plane.sales.ledger().redis_commands() else { return Value::Null };
+    let records = &plane.telemetry.lender;
+    let mut figures = json!({ "redis_commands": commands });
+    for (name, _, counter) in counters(records) {
+        figures[name] = counter.value().into();
+    }
+    let apart = records.drift().values().filter(|kinds| kinds.iter().any(|(_, units)| *units != 0)).count();
+    figures["sales_with_drift"] = apart.into();
+    figures
+}
+
+impl Exposition {
+    /// The lender; nothing for an engine that sells alone.
+    pub(super) fn lender(&mut self, plane: &ControlPlane) {
+        let Some(commands) = plane.sales.ledger().redis_commands() else { return };
+        const COMMANDS: &str = "seckill_redis_commands_total";
+        self.family(COMMANDS, Kind::Counter, "Commands sent to Redis.");
+        self.sample(COMMANDS, &[], commands as f64);
+        let records = &plane.telemetry.lender;
+        for (name, help, counter) in counters(records) {
+            let name = format!("seckill_ledger_{name}_total");
+            self.family(&name, Kind::Counter, help);
+            self.sample(&name, &[], counter.value() as f64);
+        }
+        const DRIFT: &str = "seckill_ledger_drift_units";
+        self.family(DRIFT, Kind::Gauge, "How far memory, ledger and store are apart, by kind.");
+        let sales = plane.admission.board().sales();
+        for (id, kinds) in records.drift() {
+            let Some(sale) = sales.by_id(id) else { continue };
+            let key = &sale.key;
+            for (kind, units) in kinds {
+                let labels = [
+                    ("tenant", key.tenant()),
+                    ("campaign", key.campaign()),
+                    ("sku", key.sku()),
+                    ("kind", kind),
+                ];
+                self.sample(DRIFT, &labels, units as f64);
+            }
+        }
+        const EVERYWHERE: &str = "seckill_sale_remaining_everywhere_units";
+        self.family(EVERYWHERE, Kind::Gauge, "Unsold units of the whole sale, as this node last heard.");
+        for sale in sales.iter() {
+            let key = &sale.key;
+            let labels = [("tenant", key.tenant()), ("campaign", key.campaign()), ("sku", key.sku())];
+            self.sample(EVERYWHERE, &labels, sale.remaining_everywhere() as f64);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What an engine has beside the others' when it sells one stock with them: the lender's clerk and the relay of events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::admin;
+use crate::admission::Admission;
+use crate::config::Settings;
+use crate::domain::{NodeId, SaleId};
+use crate::ledger::SharedLedger;
+use crate::ledger::redis::{
+    Drift, EventRelay, Lender, LenderDoor, LenderWatch, RedisBooks, RedisFault, RedisLink, RelayedEvent,
+};
+use crate::orders::postgres::PgRegistry;
+use crate::orders::{Fault, OrderDesk, StockNotice, StoreError};
+use crate::telemetry::Telemetry;
+
+/// Notices of the order writers that may wait for the clerk. Most are hints; those that are not wait for their place.
+const NOTICES_MAX: usize = 4_096;
+
+/// How long a stop waits for the clerk to hand everything back. What it does not manage the others take back later.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
+
+/// The way to the ledger, before anything is lent.
+pub(super) struct SharedStock {
+    books: Arc<RedisBooks>,
+    registry: Arc<PgRegistry>,
+    notify: flume::Sender<StockNotice>,
+    notices: flume::Receiver<StockNotice>,
+}
+
+impl SharedStock {
+    /// The ledger of the settings, fenced by the store of `registry`. Nothing is connected yet.
+    pub fn new(settings: &Settings, registry: PgRegistry) -> Result<Self, RedisFault> {
+        let books = Arc::new(RedisBooks::new(RedisLink::new(&settings.redis)?));
+        let (notify, notices) = flume::bounded(NOTICES_MAX);
+        Ok(Self { books, registry: Arc::new(registry), notify, notices })
+    }
+
+    /// Where the order writers tell the clerk.
+    pub fn notify(&self) -> flume::Sender<StockNotice> {
+        self.notify.clone()
+    }
+
+    /// Starts to lend. Every sale on the board must have an empty stock.
+    pub fn start(
+        self,
+        control: &Runtime,
+        settings: &Settings,
+        node: NodeId,
+        admission: &Arc<Admission>,
+        telemetry: &Arc<Telemetry>,
+    ) -> Lending {
+        let Self { books, registry, notices, .. } = self;
+        let life = (node, registry.incarnation());
+        let lender = Lender::new(
+            Arc::clone(&books),
+            Arc::clone(&registry),
+            Arc::clone(admission),
+            life,
+            settings.ledger.clone(),
+            notices,
+            LenderFigures(Arc::clone(telemetry)),
+        );
+        let door = lender.door();
+        let (leave, told) = oneshot::channel();
+        let clerk = control.spawn(async move {
+            // A word that never comes is an engine that has died.
+            lender.run_until(async { drop(told.await) }).await;
+        });
+        Lending { books, registry, door, leave, clerk }
+    }
+}
+
+/// The clerk at work.
+pub(super) struct Lending {
+    books: Arc<RedisBooks>,
+    registry: Arc<PgRegistry>,
+    door: LenderDoor,
+    leave: oneshot::Sender<()>,
+    clerk: JoinHandle<()>,
+}
+
+impl Lending {
+    /// The ledger for the rest of the engine, whose sales keep their units in `shards` counters.
+    pub fn ledger(&self, settings: &Settings, shards: usize) -> SharedLedger<PgRegistry> {
+        SharedLedger::new(
+            Arc::clone(&self.books),
+            Arc::clone(&self.registry),
+            self.door.clone(),
+            shards,
+            Duration::from_millis(settings.ledger.withdraw_ms_max),
+        )
+    }
+
+    /// Sends the events of the store to their stream, whenever this engine is the one that does.
+    pub fn relay(
+        &self,
+        control: &Runtime,
+        settings: &Settings,
+        desk: &OrderDesk,
+        admission: &Arc<Admission>,
+        elected: watch::Receiver<bool>,
+    ) {
+        let (desk, admission) = (desk.clone(), Arc::clone(admission));
+        let read = move |after, limit| {
+            let (desk, admission) = (desk.clone(), Arc::clone(&admission));
+            async move {
+                let events = desk.events_after(after, limit).await?;
+                let sales = admission.board().sales();
+                // An event of a sale that has not come to this node's board yet waits for it, and the later ones wait too.
+                let known = events.iter().map_while(|event| {
+                    let sale = sales.by_id(event.order.placed.sale)?;
+                    let json = admin::event_json(sale, event).to_string();
+                    Some(RelayedEvent { seq: event.seq, json })
+                });
+                Ok(known.collect())
+            }
+        };
+        let relay = EventRelay::new(Arc::clone(&self.books), settings.relay.clone(), read);
+        control.spawn(relay.run(elected));
+    }
+
+    /// Waits until the clerk has ended by itself, which it does only by a panic.
+    pub async fn ended(&mut self) -> StoreError {
+        let _ = (&mut self.clerk).await;
+        StoreError { kind: Fault::Fatal, message: "the lender's clerk panicked; see the log above".into() }
+    }
+
+    /// Hands back what is not sold. Call it when no order is in flight any more.
+    pub async fn leave(self) {
+        // A clerk that has ended has nothing to hand back.
+        if self.leave.send(()).is_ok() && tokio::time::timeout(LEAVE_MAX, self.clerk).await.is_err() {
+            tracing::warn!(
+                "unsold units could not be handed back in time; the other nodes take them back later"
+            );
+        }
+    }
+}
+
+/// What the clerk tells goes into the telemetry.
+struct LenderFigures(Arc<Telemetry>);
+
+impl LenderWatch for LenderFigures {
+    fn leased(&self, units: u64) {
+        self.0.lender.leased_units.add(units);
+    }
+
+    fn handed_back(&self, units: u64) {
+        self.0.lender.handed_back_units.add(units);
+    }
+
+    fn compared(&self, sale: SaleId, drift: &Drift) {
+        self.0.lender.compared(sale, drift.kinds());
+    }
+
+    fn repaired(&self, movements: u64) {
+        self.0.lender.repairs.add(movements);
+    }
+
+    fn rebuilt(&self, _: SaleId) {
+        self.0.lender.rebuilds.increment();
+    }
+
+    fn reclaimed(&self, _: NodeId) {
+        self.0.lender.reclaims.increment();
+    }
+
+    fn rejoined(&self) {
+        self.0.lender.rejoins.increment();
+    }
+
+    fn troubled(&self, why: &str) {
+        self.0.lender.troubles.increment();
+        tracing::debug!(why, "the lender was cut short");
+    }
+}

@@ -1,0 +1,24 @@
+//! What the lender tells of its work, for the metrics.
+
+use super::reconcile::Drift;
+use crate::domain::{NodeId, SaleId};
+
+/// Hears of the lender's work. All methods are called on the control plane.
+pub trait LenderWatch: Send + 'static {
+    /// This node was lent `units`.
+    fn leased(&self, units: u64);
+    /// This node handed `units` back.
+    fn handed_back(&self, units: u64);
+    /// The three books of a sale were compared.
+    fn compared(&self, sale: SaleId, drift: &Drift);
+    /// The ledger was moved towards the store by this many movements.
+    fn repaired(&self, movements: u64);
+    /// A sale's book was opened anew.
+    fn rebuilt(&self, sale: SaleId);
+    /// The units of a silent node were taken back.
+    fn reclaimed(&self, node: NodeId);
+    /// This node was fenced and began another life.
+    fn rejoined(&self);
+    /// Redis or the store does not answer.
+    fn troubled(&self, why: &str);
+}

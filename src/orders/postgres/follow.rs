@@ -1,0 +1,187 @@
+//! What the other nodes did, taken over into this node's memory.
+//!
+//! Buyers: nothing depends on it being quick, for the store refuses what memory does not know yet; it makes the refusals
+//! cheap, and it frees a claim here when the order was given up there. Sales: one that was made elsewhere is on the board
+//! with an empty stock, which its lender fills; terms that changed elsewhere replace those on the board. Orders of a node
+//! that fell silent: they get their deadlines here, and their payments are somebody's to finish.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::deadlines::Deadlines;
+use super::super::events::EventKind;
+use super::super::store::StoreError;
+use super::neighbours::Neighbours;
+use super::news::PgNews;
+use crate::admission::{Admission, LiveSale};
+use crate::domain::{NodeId, OrderId, Sale};
+
+/// Events that are read at once.
+const PAGE: usize = 1_000;
+/// Pages of one look: who is far behind must still give signs of life.
+const PAGES_A_LOOK: usize = 32;
+
+/// What a [`Follower`] is made of.
+#[derive(Debug)]
+pub struct FollowerParts {
+    /// The store.
+    pub news: PgNews,
+    /// This node's memory.
+    pub admission: Arc<Admission>,
+    /// When orders that nobody else looks after run out of time.
+    pub deadlines: Arc<Deadlines>,
+    /// The last event that a start has read ([`Recovered::last_event`](crate::orders::Recovered::last_event)).
+    pub after_event: u64,
+    /// Counters of a sale's stock.
+    pub shards: usize,
+    /// Sales that may be on the board.
+    pub sales_max: usize,
+}
+
+/// Follows a store that several nodes share.
+#[derive(Debug)]
+pub struct Follower {
+    parts: FollowerParts,
+    /// The number of the last change of a sale that memory knows.
+    after_change: u64,
+    /// Whether there was more to read than one look takes.
+    is_behind: bool,
+    neighbours: Neighbours,
+    beat_at: Instant,
+}
+
+impl Follower {
+    /// A follower that has seen nothing but what the start has read.
+    pub fn new(parts: FollowerParts) -> Self {
+        let silent_after = Duration::from_millis(parts.news.settings().silent_ms_max.into());
+        let neighbours = Neighbours::new(parts.news.node(), silent_after);
+        // From the first change on: what the start has read already is looked at again, and is as it was.
+        Self { parts, after_change: 0, is_behind: false, neighbours, beat_at: Instant::now() }
+    }
+
+    /// How long to wait between two looks.
+    pub fn pause(&self) -> Duration {
+        let pause_ms = if self.is_behind { 0 } else { self.parts.news.settings().follow_ms };
+        Duration::from_millis(pause_ms.into())
+    }
+
+    /// Takes over what is new, gives a sign of life when it is time for one, and answers with the payments
+    /// (order and number) of silent nodes that are this node's to finish from now on. Blocks.
+    ///
+    /// # Errors
+    /// The store does not answer; the next look goes on from the same place.
+    pub fn look(&mut self) -> Result<Vec<(OrderId, u32)>, StoreError> {
+        let looked = self.catch_up().and_then(|_| self.look_around());
+        if looked.is_err() {
+            self.neighbours.lost_sight(Instant::now());
+        }
+        looked
+    }
+
+    /// Takes over what has happened to orders and sales. Says how many events and changes that were. Blocks.
+    ///
+    /// # Errors
+    /// As [`Follower::look`].
+    pub fn catch_up(&mut self) -> Result<usize, StoreError> {
+        let ends = self.parts.news.log_ends()?;
+        let mut taken = 0;
+        // Sales first, and events only as far as these sales were known: one of a sale that is not on the board is lost.
+        if ends.last_change > self.after_change {
+            taken += self.take_changes()?;
+        }
+        for _ in 0..PAGES_A_LOOK {
+            let new = ends.last_event.saturating_sub(self.parts.after_event);
+            if new == 0 {
+                break;
+            }
+            taken += self.take_events(PAGE.min(new as usize))?;
+        }
+        self.is_behind = ends.last_event > self.parts.after_event;
+        Ok(taken)
+    }
+
+    fn take_changes(&mut self) -> Result<usize, StoreError> {
+        let changed = self.parts.news.sales_changed_after(self.after_change)?;
+        let taken = changed.len();
+        for (change, sale) in changed {
+            self.take_sale(sale);
+            self.after_change = change;
+        }
+        Ok(taken)
+    }
+
+    fn take_sale(&self, sale: Sale) {
+        let board = self.parts.admission.board();
+        let sales = board.sales();
+        match sales.by_id(sale.id) {
+            Some(live) if live.terms == sale.terms => {}
+            Some(_) => {
+                tracing::info!(sale = %sale.key, "the terms of a sale were changed at another node");
+                board.change_terms(sale.id, &sale.terms);
+            }
+            None if sales.len() >= self.parts.sales_max => {
+                tracing::error!(
+                    sale = %sale.key, sales = sales.len(),
+                    "a sale of another node is not sold here: the board is full; raise ledger.sales_max and restart"
+                );
+            }
+            None => {
+                tracing::info!(sale = %sale.key, "a sale was made at another node");
+                board.publish_new(LiveSale::lent(sale, self.parts.shards));
+            }
+        }
+    }
+
+    fn take_events(&mut self, limit: usize) -> Result<usize, StoreError> {
+        let events = self.parts.news.events_after(self.parts.after_event, limit)?;
+        let sales = self.parts.admission.board().sales();
+        for event in &events {
+            let placed = &event.order.placed;
+            self.parts.after_event = event.seq;
+            // A sale that this node does not sell has no claims here.
+            let Some(sale) = sales.by_id(placed.sale) else { continue };
+            let claims = sale.state.claims();
+            match event.kind {
+                // This node's own orders have their claims since before they were durable.
+                EventKind::Created if placed.id.node() != self.parts.news.node() => {
+                    claims.restore(&event.order);
+                }
+                EventKind::Created | EventKind::Paid => {}
+                EventKind::Cancelled | EventKind::Expired => claims.release(placed.buyer.as_str(), placed.id),
+            }
+        }
+        Ok(events.len())
+    }
+
+    /// Gives a sign of life when it is time for one, and takes over the open orders of silent nodes whose heir this one
+    /// is: those that wait for their payment get their deadlines, the payments under way are the answer. Blocks.
+    ///
+    /// # Errors
+    /// As [`Follower::look`].
+    pub fn look_around(&mut self) -> Result<Vec<(OrderId, u32)>, StoreError> {
+        let now = Instant::now();
+        if now < self.beat_at {
+            return Ok(Vec::new());
+        }
+        let news = &self.parts.news;
+        let signs = news.beat()?;
+        self.beat_at = now + Duration::from_millis(news.settings().beat_ms.into());
+        let left = self.neighbours.hear(&signs, now);
+        if left.is_empty() {
+            return Ok(Vec::new());
+        }
+        let nodes: Vec<NodeId> = left.iter().map(|sign| sign.node).collect();
+        let open = news.open_orders_of(&nodes)?;
+        left.into_iter().for_each(|sign| self.neighbours.inherited(sign));
+        if !open.is_empty() {
+            tracing::warn!(
+                ?nodes,
+                orders = open.len(),
+                "the open orders of silent nodes are looked after here"
+            );
+        }
+        let waiting = open.iter().filter(|order| order.payment.is_none());
+        self.parts.deadlines.enter_all(waiting.map(|order| (order.pay_before, order.id)));
+        Ok(open.iter().filter_map(|order| Some((order.id, order.payment?))).collect())
+    }
+}

@@ -1,0 +1,125 @@
+//! What the other nodes do, as the store tells it.
+
+use std::sync::Arc;
+
+use super::super::events::Event;
+use super::super::store::StoreError;
+use super::PostgresSettings;
+use super::neighbours::Sign;
+use super::pool::Pool;
+use super::reader::events_after;
+use super::registry::node_of;
+use super::rows::{self, SALE_COLUMNS, column, damaged};
+use crate::domain::{EpochMs, NodeId, OrderId, OrderStatus, Sale};
+
+/// The ends of the two logs: whoever is behind one of them has something to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogEnds {
+    /// The number of the last event of an order.
+    pub last_event: u64,
+    /// The number of the last change of a sale.
+    pub last_change: u64,
+}
+
+/// An order that waits for its payment or for the end of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenOrder {
+    /// The order.
+    pub id: OrderId,
+    /// Until when it may be paid.
+    pub pay_before: EpochMs,
+    /// The number of the payment whose end it waits for.
+    pub payment: Option<u32>,
+}
+
+/// Reads what other nodes do, and tells them that this one lives. All methods block.
+#[derive(Debug)]
+pub struct PgNews {
+    pool: Arc<Pool>,
+    node: NodeId,
+}
+
+impl PgNews {
+    pub(super) fn new(pool: Arc<Pool>, node: NodeId) -> Self {
+        Self { pool, node }
+    }
+
+    /// This node.
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    pub(super) fn settings(&self) -> &PostgresSettings {
+        self.pool.settings()
+    }
+
+    /// Where the logs end.
+    pub(super) fn log_ends(&self) -> Result<LogEnds, StoreError> {
+        let select = "SELECT (SELECT last_seq FROM event_log), (SELECT last_change FROM sale_log)";
+        self.pool.run(async |session| {
+            let row = session.row(select, &[]).await?.ok_or_else(|| damaged("no logs"))?;
+            let end = |place| Ok::<_, super::trouble::Trouble>(row.try_get::<_, i64>(place)? as u64);
+            Ok(LogEnds { last_event: end(0)?, last_change: end(1)? })
+        })
+    }
+
+    /// Events above `after`, in order, at most `limit`.
+    pub(super) fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        self.pool.run(async |session| {
+            session.snapshot(async |session| events_after(session, after, limit).await).await
+        })
+    }
+
+    /// Sales that were made or changed after the change numbered `after`, as they are now, each with the number of its
+    /// last change, in the order of these.
+    pub(super) fn sales_changed_after(&self, after: u64) -> Result<Vec<(u64, Sale)>, StoreError> {
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let select = format!("SELECT {SALE_COLUMNS}, change FROM sales WHERE change > $1 ORDER BY change");
+        self.pool.run(async |session| {
+            let changed = session.rows(&select, &[&after]).await?;
+            changed.iter().map(|row| Ok((row.try_get::<_, i64>(16)? as u64, rows::sale(row)?))).collect()
+        })
+    }
+
+    /// Gives a sign of life, and answers with those of all nodes that ever lived.
+    pub(super) fn beat(&self) -> Result<Vec<Sign>, StoreError> {
+        let node: i16 = column(self.node.number());
+        self.pool.run(async |session| {
+            session.rows("UPDATE nodes SET beats = beats + 1 WHERE node = $1", &[&node]).await?;
+            let signs = session
+                .rows(
+                    "SELECT node, beats, \
+                     (SELECT coalesce(sum(last_batch), 0)::bigint FROM writers w WHERE w.node = n.node) \
+                     FROM nodes n ORDER BY node",
+                    &[],
+                )
+                .await?;
+            let sign = |row: &tokio_postgres::Row| {
+                Ok(Sign { node: node_of(row.try_get(0)?)?, beats: row.try_get(1)?, batches: row.try_get(2)? })
+            };
+            signs.iter().map(sign).collect()
+        })
+    }
+
+    /// The open orders whose last step one of these nodes took. Reads all orders: seconds for tens of millions.
+    pub(super) fn open_orders_of(&self, nodes: &[NodeId]) -> Result<Vec<OpenOrder>, StoreError> {
+        let nodes: Vec<i16> = nodes.iter().map(|node| column(node.number())).collect();
+        let open = [OrderStatus::PrePay, OrderStatus::Paying].map(|status| i16::from(status.code()));
+        let select = "SELECT order_id, pay_before_ms, status, payment_attempt FROM orders \
+                      WHERE step_node = ANY ($1) AND status = ANY ($2)";
+        self.pool.run(async |session| {
+            let found = session.rows(select, &[&nodes, &open.as_slice()]).await?;
+            let order = |row: &tokio_postgres::Row| {
+                let is_paying = rows::status(row.try_get(2)?)? == OrderStatus::Paying;
+                let payment = rows::whole(row.try_get(3)?)?;
+                Ok(OpenOrder {
+                    id: rows::order_id(row.try_get(0)?)?,
+                    pay_before: EpochMs(row.try_get(1)?),
+                    payment: is_paying.then_some(payment),
+                })
+            };
+            found.iter().map(order).collect()
+        })
+    }
+}

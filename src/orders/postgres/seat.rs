@@ -1,0 +1,198 @@
+//! The right of this engine to sell from the database: locks that PostgreSQL holds for it while it lives, and lets go
+//! when its connection ends.
+//!
+//! The seat prevents mistakes early, with words. What makes them harmless is elsewhere: the incarnation of a node, and
+//! the guards of a batch.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::super::store::{Fault, StoreError};
+use super::PostgresSettings;
+use super::dialer::Dialer;
+use super::session::Session;
+use super::trouble::Trouble;
+use crate::domain::NodeId;
+
+/// Locks of the first kind: the whole database. Shared by engines that share a ledger, held alone by one that does not.
+const DATABASE_LOCK: i32 = 1_936_024_429;
+/// Locks of the second kind: a node's number.
+const NODE_LOCK: i32 = 1_936_024_430;
+/// The lock of the one engine that relays the events.
+const RELAY_LOCK: i32 = 1_936_024_431;
+
+/// How often the seat is looked after.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a seat that is taken is asked for again.
+const RETRY_EVERY: Duration = Duration::from_millis(50);
+
+/// A server that lost its client without a word must notice soon, or the next life of the node waits for it.
+const NOTICE_A_DEAD_CLIENT: &str =
+    "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3";
+
+/// With whom an engine sells from its database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenancy {
+    /// With nobody: all stock is its own.
+    Alone,
+    /// With others that are lent their stock by the same ledger.
+    Shared,
+}
+
+/// A seat at the database.
+#[derive(Debug)]
+pub struct Seat {
+    dialer: Arc<Dialer>,
+    node: NodeId,
+    tenancy: Tenancy,
+    patience: Duration,
+    session: Option<Session>,
+    relays: watch::Sender<bool>,
+}
+
+impl Seat {
+    /// Takes the seat of `node`, waiting up to `postgres.seat_wait_ms` for a former life of it to be noticed dead. Call
+    /// it on the runtime that will keep it, before the store is opened.
+    ///
+    /// # Errors
+    /// The database does not answer, or another engine sits there (fatal): the message says what to set.
+    pub async fn take(
+        settings: &PostgresSettings,
+        node: NodeId,
+        tenancy: Tenancy,
+    ) -> Result<Self, StoreError> {
+        let mut seat = Self {
+            dialer: Arc::new(Dialer::new(settings, node)?),
+            node,
+            tenancy,
+            patience: Duration::from_millis(settings.seat_wait_ms.into()),
+            session: None,
+            relays: watch::Sender::new(false),
+        };
+        seat.sit_down().await?;
+        Ok(seat)
+    }
+
+    /// Whether this engine is the one that relays the events.
+    pub fn relays(&self) -> watch::Receiver<bool> {
+        self.relays.subscribe()
+    }
+
+    /// Keeps the seat, also over a restart of the server. Ends only when another engine has it.
+    pub async fn keep(mut self) -> StoreError {
+        loop {
+            match self.look().await {
+                Ok(()) => {}
+                Err(error) if error.is_transient() => {
+                    tracing::debug!(%error, "the seat at the database is looked for again");
+                }
+                Err(error) => return error,
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), StoreError> {
+        let Some(session) = self.session.as_mut().filter(|session| session.is_open()) else {
+            return self.sit_down().await;
+        };
+        let holds = *self.relays.borrow();
+        let looked = match (holds, self.tenancy) {
+            (false, Tenancy::Shared) => lock(session, "pg_try_advisory_lock", RELAY_LOCK, 0).await,
+            _ => session.run("SELECT 1").await.map(|()| holds),
+        };
+        match looked {
+            Ok(relays) => {
+                self.relays.send_if_modified(|was| std::mem::replace(was, relays) != relays);
+                Ok(())
+            }
+            Err(trouble) => {
+                self.stand_up();
+                Err(trouble.into())
+            }
+        }
+    }
+
+    fn stand_up(&mut self) {
+        self.session = None;
+        self.relays.send_replace(false);
+    }
+
+    async fn sit_down(&mut self) -> Result<(), StoreError> {
+        self.stand_up();
+        let give_up_at = Instant::now() + self.patience;
+        let mut session = self.dialer.connect().await?;
+        session.run(NOTICE_A_DEAD_CLIENT).await?;
+        loop {
+            let Some(taken) = self.first_taken(&mut session).await? else {
+                self.session = Some(session);
+                return Ok(());
+            };
+            if Instant::now() >= give_up_at {
+                let holder = holder_of(&mut session, taken).await?;
+                return Err(StoreError { kind: Fault::Fatal, message: self.refusal(taken, &holder) });
+            }
+            tokio::time::sleep(RETRY_EVERY).await;
+        }
+    }
+
+    /// Takes the locks; or names the first that another engine holds, and holds none itself.
+    async fn first_taken(&self, session: &mut Session) -> Result<Option<Place>, Trouble> {
+        let node = i32::from(self.node.number());
+        let wanted: &[(&str, Place)] = match self.tenancy {
+            Tenancy::Alone => &[("pg_try_advisory_lock", (DATABASE_LOCK, 0))],
+            Tenancy::Shared => &[
+                ("pg_try_advisory_lock_shared", (DATABASE_LOCK, 0)),
+                ("pg_try_advisory_lock", (NODE_LOCK, node)),
+            ],
+        };
+        for &(function, place) in wanted {
+            if !lock(session, function, place.0, place.1).await? {
+                session.run("SELECT pg_advisory_unlock_all()").await?;
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
+    fn refusal(&self, (kind, _): Place, holder: &str) -> String {
+        match (kind, self.tenancy) {
+            (NODE_LOCK, _) => format!(
+                "another engine runs as node {} on this database ({holder}); give each engine a node.id (--node-id) of \
+                 its own, or stop that one",
+                self.node.number()
+            ),
+            (_, Tenancy::Alone) => format!(
+                "another engine sells from this database ({holder}); without redis.url only one engine may: set \
+                 redis.url (--redis-url), the same for all engines, and a node.id for each, or stop the other one"
+            ),
+            (_, Tenancy::Shared) => format!(
+                "an engine without redis.url sells from this database alone ({holder}); stop it, or start it with the \
+                 same redis.url (--redis-url)"
+            ),
+        }
+    }
+}
+
+/// Kind and number of a lock.
+type Place = (i32, i32);
+
+async fn lock(session: &mut Session, function: &str, kind: i32, number: i32) -> Result<bool, Trouble> {
+    let row = session.row(&format!("SELECT {function}($1, $2)"), &[&kind, &number]).await?;
+    Ok(row.map_or(Ok(false), |row| row.try_get(0))?)
+}
+
+/// Who holds a lock, in words.
+async fn holder_of(session: &mut Session, (kind, number): Place) -> Result<String, Trouble> {
+    let select = "SELECT a.application_name || ' at ' || coalesce(host(a.client_addr), 'this host') || ', since ' || \
+                  to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') \
+                  FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+                  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.pid <> pg_backend_pid() \
+                  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+                  AND l.classid::bigint = $1 AND l.objid::bigint = $2 ORDER BY a.backend_start LIMIT 1";
+    let row = session.row(select, &[&i64::from(kind), &i64::from(number)]).await?;
+    let named: Option<String> = row.map_or(Ok(None), |row| row.try_get(0))?;
+    Ok(named.unwrap_or_else(|| "it has just ended".into()))
+}

@@ -1,0 +1,46 @@
+//! What the lender of this node's stock did, and how far the books of each sale are apart.
+
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+
+use super::recorder::Counter;
+use crate::domain::SaleId;
+
+/// How far the three books of a sale were apart when they were last compared: each kind of drift with its units.
+pub type DriftKinds = [(&'static str, i64); 6];
+
+/// What the lender of this node's stock did; all zero when this engine sells alone.
+#[derive(Debug, Default)]
+pub struct LenderRecords {
+    /// Units that this node was lent.
+    pub leased_units: Counter,
+    /// Units that it handed back unsold.
+    pub handed_back_units: Counter,
+    /// Comparisons of the three books.
+    pub comparisons: Counter,
+    /// Movements that brought the ledger towards the store.
+    pub repairs: Counter,
+    /// Books that were opened anew.
+    pub rebuilds: Counter,
+    /// Silent nodes whose units of a sale were taken back.
+    pub reclaims: Counter,
+    /// How often this node was fenced and began another life.
+    pub rejoins: Counter,
+    /// Rounds of work that were cut short because Redis or the store did not answer.
+    pub troubles: Counter,
+    drift: Mutex<BTreeMap<SaleId, DriftKinds>>,
+}
+
+impl LenderRecords {
+    /// Records a comparison.
+    pub fn compared(&self, sale: SaleId, drift: DriftKinds) {
+        self.comparisons.increment();
+        self.drift.lock().insert(sale, drift);
+    }
+
+    /// The last comparison of each sale.
+    pub fn drift(&self) -> BTreeMap<SaleId, DriftKinds> {
+        self.drift.lock().clone()
+    }
+}

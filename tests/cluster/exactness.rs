@@ -1,0 +1,124 @@
+//! A crowd that clicks everywhere at once: three nodes sell one stock exactly.
+//!
+//! `SECKILL_CROWD_BUYERS` sets the number of buyers; there is a unit for every sixth.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::common::crowd::{Booth, Told, crowd};
+use crate::house::{House, PATIENCE};
+use crate::witness::Witness;
+
+const BUYERS: usize = 60_000;
+const BUYERS_A_UNIT: usize = 6;
+const BOOTHS: usize = 96;
+/// Waited after a refusal that says that it may pass: less than a client is told, for the sake of the test's time.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A buyer and the node at which he clicks.
+type Click = (usize, usize);
+
+/// Everybody clicks at a node; each third buyer clicks at two others at the same time.
+fn clicks(buyers: usize) -> Vec<Click> {
+    // A multiplicative walk over the nodes, so that neighbours in the list go to different ones.
+    let node = |buyer: usize, click: usize| (buyer.wrapping_mul(2_654_435_761) >> 7).wrapping_add(click) % 3;
+    let of_buyer = |buyer: usize| {
+        let count = if buyer.is_multiple_of(3) { 3 } else { 1 };
+        (0..count).map(move |click| (buyer, node(buyer, click)))
+    };
+    (0..buyers).flat_map(of_buyer).collect()
+}
+
+/// Clicks, and again as long as it is told that this may help. Returns all that it was told, the last word last.
+fn click(booth: &mut Booth, sku: &str, buyer: &str) -> Vec<Told> {
+    let began = Instant::now();
+    let mut heard = Vec::new();
+    loop {
+        let told = booth.buy(sku, buyer, 1, None).expect("every click is answered");
+        let may_pass = told.status == 503;
+        assert!(!may_pass || told.retry_after_s.is_some(), "{told:?}");
+        heard.push(told);
+        if !may_pass {
+            return heard;
+        }
+        assert!(began.elapsed() < PATIENCE, "{buyer} is asked to come back for ever");
+        std::thread::sleep(PAUSE);
+    }
+}
+
+#[test]
+fn a_crowd_at_three_nodes_buys_exactly_the_stock() {
+    let set = std::env::var("SECKILL_CROWD_BUYERS").ok();
+    let buyers = set.map_or(BUYERS, |buyers| buyers.parse().expect("SECKILL_CROWD_BUYERS is a number"));
+    let stock = (buyers / BUYERS_A_UNIT) as u64;
+    // Retries are many and quick here; the buyers' own rate is not what this is about.
+    let house = House::open(&[("EDGE__ACK_WAIT_MS", "60000"), ("ADMISSION__BUYER_RATE_PER_S", "0")]);
+    let sku = house.sale(stock);
+    let witness = Witness::of(&house, &sku);
+    let edges: Vec<_> = house.cluster.running().map(|engine| engine.edge()).collect();
+    let last_unit = Mutex::new(None);
+    let first_refusal = [const { Mutex::new(None) }; 3];
+    let clicks = clicks(buyers);
+    let began = Instant::now();
+    let open = || edges.iter().map(|&edge| Booth::at(edge)).collect::<Vec<_>>();
+    let told = crowd(BOOTHS, open, &clicks, |booths, &(buyer, node)| {
+        let heard = click(&mut booths[node], &sku, &format!("buyer-{buyer}"));
+        match heard.last() {
+            Some(told) if told.status == 201 => *last_unit.lock().unwrap() = Some(Instant::now()),
+            Some(told) if told.code == "sold-out" => {
+                first_refusal[node].lock().unwrap().get_or_insert_with(Instant::now);
+            }
+            _ => {}
+        }
+        (buyer, node, heard)
+    });
+    let took = began.elapsed();
+    let last_unit = last_unit.into_inner().unwrap().expect("somebody bought");
+    house.until_all_say_sold_out(&sku, last_unit);
+    house.until_books_agree(&sku, stock);
+
+    let orders = house.orders(&sku);
+    let order_of: HashMap<&str, &str> = orders
+        .iter()
+        .map(|order| (order["buyer"].as_str().unwrap(), order["order_id"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        (orders.len() as u64, order_of.len() as u64),
+        (stock, stock),
+        "one order a buyer, one unit an order"
+    );
+
+    let mut counts: BTreeMap<(u16, &str), usize> = BTreeMap::new();
+    let mut winners = 0;
+    let mut at_node = [0; 3];
+    for (buyer, node, heard) in &told {
+        let own = order_of.get(format!("buyer-{buyer}").as_str()).copied();
+        for told in heard {
+            *counts.entry((told.status, told.code.as_str())).or_default() += 1;
+            match (told.status, told.code.as_str()) {
+                (201, "") => {
+                    assert_eq!(
+                        Some(told.order_id.as_str()),
+                        own,
+                        "buyer-{buyer} was told of a durable order"
+                    );
+                    winners += 1;
+                    at_node[*node] += 1;
+                }
+                (409, "already-purchased") => assert_eq!(Some(told.order_id.as_str()), own, "buyer-{buyer}"),
+                (409, "sold-out") | (503, "overloaded") => {}
+                _ => panic!("buyer-{buyer} was told {told:?}"),
+            }
+        }
+    }
+    assert_eq!(winners, stock, "every order is known to its buyer");
+    println!(
+        "{} clicks of {buyers} buyers in {took:.1?}, {stock} units sold ({at_node:?} by node), {} looks at the store; \
+         each node first said sold out {:?} after the last unit was acknowledged; {counts:?}",
+        told.len(),
+        witness.end(),
+        first_refusal
+            .map(|at| at.into_inner().unwrap().map(|at: Instant| at.saturating_duration_since(last_unit))),
+    );
+}

@@ -1,0 +1,231 @@
+//! What can happen to a cluster, one fault a test.
+
+use std::time::{Duration, Instant};
+
+use xtask::servers::proxy::{Mode, Proxy};
+
+use crate::house::{House, SILENT_MS_MAX};
+use crate::round::under_load;
+
+/// A line that is cut for so long has its node fenced.
+const LONG_CUT: Duration = Duration::from_millis(2 * SILENT_MS_MAX);
+const SHORT_CUT: Duration = Duration::from_millis(SILENT_MS_MAX / 2);
+/// From the death of a server to its next start.
+const DEAD: Duration = Duration::from_millis(300);
+
+/// The node that is struck in this round.
+fn victim(house: &House, round: usize) -> usize {
+    round % house.cluster.nodes.len()
+}
+
+/// Short in one round, long in the next.
+fn cut_time(round: usize) -> Duration {
+    if round.is_multiple_of(2) { SHORT_CUT } else { LONG_CUT }
+}
+
+fn wait(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
+#[test]
+fn a_node_is_killed_and_stays_away() {
+    under_load("node-killed", House::open(&[]), |house, round| {
+        house.kill(victim(house, round));
+        Instant::now()
+    });
+}
+
+#[test]
+fn a_node_is_killed_and_comes_back() {
+    under_load("node-killed-and-back", House::open(&[]), |house, round| {
+        let node = victim(house, round);
+        house.kill(node);
+        let killed = Instant::now();
+        house.start(node);
+        killed
+    });
+}
+
+#[test]
+fn a_node_is_frozen_until_it_is_fenced_and_goes_on() {
+    under_load("node-frozen", House::open(&[]), |house, round| {
+        let node = victim(house, round);
+        let engine = || house.cluster.nodes[node].engine.as_ref().expect("it runs");
+        let lives = house.lives(node);
+        engine().pause();
+        house.eventually("the frozen node is fenced", || house.lives(node) > lives);
+        engine().go_on();
+        Instant::now()
+    });
+}
+
+#[test]
+fn a_node_is_cut_off_from_everything_until_it_is_fenced() {
+    under_load("node-cut-off", House::open(&[]), |house, round| {
+        let node = victim(house, round);
+        let lines = [&house.cluster.nodes[node].to_postgres, &house.cluster.nodes[node].to_redis];
+        let set = |mode| lines.into_iter().flatten().for_each(|line| line.set(mode));
+        let lives = house.lives(node);
+        set(Mode::Silence);
+        house.eventually("the node that is cut off is fenced", || house.lives(node) > lives);
+        set(Mode::Pass);
+        Instant::now()
+    });
+}
+
+/// A Redis that lost something is noticed: the store ends the epoch of the sale's book.
+fn until_a_new_book_is_opened(house: &House, epochs: u64) {
+    house.eventually("a new book is opened", || house.epochs() > epochs);
+}
+
+/// Kills redis-server for a moment.
+fn redis_is_killed(house: &mut House, keep_data: bool) -> Instant {
+    let epochs = house.epochs();
+    house.cluster.redis.kill();
+    wait(DEAD);
+    house.cluster.redis.start_again(keep_data);
+    let over = Instant::now();
+    until_a_new_book_is_opened(house, epochs);
+    over
+}
+
+#[test]
+fn redis_is_killed_and_comes_back_with_its_data() {
+    under_load("redis-killed", House::open(&[]), |house, _| redis_is_killed(house, true));
+}
+
+#[test]
+fn redis_is_killed_and_comes_back_without_its_data() {
+    under_load("redis-emptied", House::open(&[]), |house, _| redis_is_killed(house, false));
+}
+
+#[test]
+fn redis_is_flushed() {
+    under_load("redis-flushed", House::open(&[]), |house, _| {
+        let epochs = house.epochs();
+        assert_eq!(house.cluster.redis.command("FLUSHALL").trim(), "OK");
+        let over = Instant::now();
+        until_a_new_book_is_opened(house, epochs);
+        over
+    });
+}
+
+#[test]
+fn redis_is_frozen() {
+    under_load("redis-frozen", House::open(&[]), |house, round| {
+        house.cluster.redis.pause();
+        wait(cut_time(round));
+        house.cluster.redis.go_on();
+        Instant::now()
+    });
+}
+
+#[test]
+fn a_replica_that_misses_the_last_writes_takes_over() {
+    under_load("redis-failover", House::open(&[]).with_replica(), |house, _| {
+        let (line, replica) = house.replica.take().expect("it stands by");
+        let epochs = house.epochs();
+        // What the master is told from now on never reaches the replica.
+        line.set(Mode::Silence);
+        let scripts_run = || house.scripts_run();
+        let before = scripts_run();
+        house.eventually("the master is told more", || scripts_run() > before + 5);
+        house.cluster.redis.kill();
+        replica.promote();
+        for node in &house.cluster.nodes {
+            node.to_redis.as_ref().expect("a proxy").lead_to(replica.address());
+        }
+        house.cluster.redis = replica;
+        let over = Instant::now();
+        until_a_new_book_is_opened(house, epochs);
+        over
+    });
+}
+
+#[test]
+fn redis_forgets_its_scripts() {
+    under_load("redis-scripts-flushed", House::open(&[]), |house, _| {
+        for _ in 0..20 {
+            assert_eq!(house.cluster.redis.command("SCRIPT FLUSH").trim(), "OK");
+            wait(Duration::from_millis(20));
+        }
+        Instant::now()
+    });
+}
+
+/// Answers are lost now and then for a while, on these lines; every request is carried out.
+fn lose_answers<'a>(lines: impl Iterator<Item = &'a Proxy> + Clone) -> Instant {
+    let lost = || lines.clone().map(Proxy::lost).sum::<usize>();
+    let before = lost();
+    for turn in 0..40 {
+        let mode = if turn % 2 == 0 { Mode::LoseAnswers } else { Mode::Pass };
+        lines.clone().for_each(|line| line.set(mode));
+        wait(Duration::from_millis(30));
+    }
+    assert!(lost() > before);
+    Instant::now()
+}
+
+#[test]
+fn answers_of_redis_are_lost() {
+    under_load("redis-answers-lost", House::open(&[]), |house, _| {
+        lose_answers(house.cluster.nodes.iter().filter_map(|node| node.to_redis.as_ref()))
+    });
+}
+
+#[test]
+fn answers_of_postgresql_are_lost() {
+    under_load("postgres-answers-lost", House::open(&[]), |house, _| {
+        lose_answers(house.cluster.nodes.iter().filter_map(|node| node.to_postgres.as_ref()))
+    });
+}
+
+#[test]
+fn postgresql_is_restarted() {
+    under_load("postgres-restarted", House::open(&[]), |house, round| {
+        if round.is_multiple_of(2) {
+            house.cluster.postgres.crash();
+        } else {
+            house.cluster.postgres.stop();
+        }
+        wait(DEAD);
+        house.cluster.postgres.restart();
+        Instant::now()
+    });
+}
+
+#[test]
+fn postgresql_is_held_by_a_lock() {
+    under_load("postgres-locked", House::open(&[]), |house, round| {
+        let hold = if round.is_multiple_of(2) {
+            "UPDATE seckill.sales SET paused = paused"
+        } else {
+            "LOCK TABLE seckill.orders IN EXCLUSIVE MODE"
+        };
+        house.query(&format!("BEGIN; {hold}; SELECT pg_sleep(2); COMMIT"));
+        Instant::now()
+    });
+}
+
+/// Cuts a line of one node; what is on its way then arrives when the line is whole again.
+fn cut(line: Option<&Proxy>, round: usize) -> Instant {
+    let line = line.expect("a proxy");
+    line.set(Mode::Silence);
+    wait(cut_time(round));
+    line.set(Mode::Pass);
+    Instant::now()
+}
+
+#[test]
+fn the_line_between_a_node_and_redis_is_cut() {
+    under_load("line-to-redis-cut", House::open(&[]), |house, round| {
+        cut(house.cluster.nodes[victim(house, round)].to_redis.as_ref(), round)
+    });
+}
+
+#[test]
+fn the_line_between_a_node_and_postgresql_is_cut() {
+    under_load("line-to-postgres-cut", House::open(&[]), |house, round| {
+        cut(house.cluster.nodes[victim(house, round)].to_postgres.as_ref(), round)
+    });
+}

@@ -1,0 +1,230 @@
+//! Buyers who come one after the other, at whatever node: some pay, some change their mind, some click twice. What they
+//! are told is kept.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use crate::common::crowd::{Booth, Told};
+use crate::common::promises::{Log, Word};
+use crate::house::{Doors, House, door};
+
+const THREADS: usize = 12;
+/// A shopper's pause, so that a sale lasts longer than a fault needs to strike.
+const PAUSE_MS: std::ops::Range<u64> = 2..16;
+/// Other nodes hear of an order within this time. Before that, a node without stock may not know its buyer.
+const HEARSAY: Duration = Duration::from_secs(2);
+
+struct Shared {
+    doors: Doors,
+    sku: String,
+    over: AtomicBool,
+    nobody_cancels: AtomicBool,
+    next: AtomicU64,
+    /// When each node last sold a unit, or said that there is none any more.
+    served: Vec<Mutex<Option<Instant>>>,
+}
+
+/// What a crowd was told.
+#[derive(Default)]
+pub struct Heard {
+    /// What was promised to whom.
+    pub log: Log,
+    /// How often each answer was given: status, and code if it is a refusal. Status 0 is no answer.
+    pub answers: BTreeMap<(u16, String), usize>,
+}
+
+impl Heard {
+    fn note(&mut self, told: Option<&Told>) {
+        let answer = told.map_or((0, String::new()), |told| (told.status, told.code.clone()));
+        *self.answers.entry(answer).or_default() += 1;
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.log.merge(other.log);
+        for (answer, count) in other.answers {
+            *self.answers.entry(answer).or_default() += count;
+        }
+    }
+}
+
+/// A running crowd.
+pub struct Shoppers {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<Heard>>,
+}
+
+impl Shoppers {
+    /// Lets them in.
+    pub fn come(house: &House, sku: &str) -> Self {
+        let shared = Arc::new(Shared {
+            doors: Arc::clone(&house.doors),
+            sku: sku.to_owned(),
+            over: AtomicBool::new(false),
+            nobody_cancels: AtomicBool::new(false),
+            next: AtomicU64::new(0),
+            served: house.doors.iter().map(|_| Mutex::new(None)).collect(),
+        });
+        let shop = |_| {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || Shopper::new(&shared).shop_until_over())
+        };
+        let threads = (0..THREADS).map(shop).collect();
+        Self { shared, threads }
+    }
+
+    /// From now on everybody keeps what he has.
+    pub fn keep_everything(&self) {
+        self.shared.nobody_cancels.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the node has sold a unit, or said that none is left, since then.
+    pub fn were_served(&self, node: usize, since: Instant) -> bool {
+        let served = *self.shared.served[node].lock().unwrap_or_else(PoisonError::into_inner);
+        served.is_some_and(|at| at > since)
+    }
+
+    /// Sends them home. Returns what they were told.
+    pub fn go(mut self) -> Heard {
+        self.shared.over.store(true, Ordering::SeqCst);
+        let mut heard = Heard::default();
+        for thread in std::mem::take(&mut self.threads) {
+            heard.merge(thread.join().expect("no buyer is told anything strange"));
+        }
+        heard
+    }
+}
+
+impl Drop for Shoppers {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::SeqCst);
+    }
+}
+
+/// One thread, which is one buyer after the other.
+struct Shopper<'a> {
+    shared: &'a Shared,
+    booths: Vec<(Option<SocketAddr>, Booth)>,
+    dice: SmallRng,
+    heard: Heard,
+}
+
+impl<'a> Shopper<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        let nowhere = || (None, Booth::at(([127, 0, 0, 1], 1).into()));
+        let booths = shared.doors.iter().map(|_| nowhere()).collect();
+        Self { shared, booths, dice: SmallRng::seed_from_u64(rand::random()), heard: Heard::default() }
+    }
+
+    fn shop_until_over(mut self) -> Heard {
+        while !self.shared.over.load(Ordering::SeqCst) {
+            self.visit();
+            std::thread::sleep(Duration::from_millis(self.dice.random_range(PAUSE_MS)));
+        }
+        self.heard
+    }
+
+    /// A random node, as long as one is up.
+    fn any_node(&mut self) -> Option<usize> {
+        let up = |&node: &usize| door(&self.shared.doors, node).is_some();
+        let nodes: Vec<usize> = (0..self.shared.doors.len()).filter(up).collect();
+        (!nodes.is_empty()).then(|| nodes[self.dice.random_range(0..nodes.len())])
+    }
+
+    /// The connection to a node, made anew when the node has moved.
+    fn booth(&mut self, node: usize) -> &mut Booth {
+        let address = door(&self.shared.doors, node);
+        let (at, booth) = &mut self.booths[node];
+        if let Some(address) = address
+            && *at != Some(address)
+        {
+            (*at, *booth) = (Some(address), Booth::at(address));
+        }
+        booth
+    }
+
+    fn click(&mut self, node: usize, buyer: &str) -> Option<Told> {
+        let sku = self.shared.sku.clone();
+        let told = self.booth(node).buy(&sku, buyer, 1, None);
+        self.heard.note(told.as_ref());
+        if told.as_ref().is_some_and(|told| told.status == 201 || told.code == "sold-out") {
+            *self.shared.served[node].lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        told
+    }
+
+    fn visit(&mut self) {
+        let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let buyer = format!("{}-{number}", self.shared.sku);
+        let (Some(node), Some(other)) = (self.any_node(), self.any_node()) else { return };
+        let asked = Instant::now();
+        let first = self.click(node, &buyer);
+        let Some(order_id) = self.remember(&buyer, first.as_ref()) else { return };
+        match number % 8 {
+            0 | 1 => self.pay(other, &buyer, &order_id),
+            2 if !self.shared.nobody_cancels.load(Ordering::SeqCst) => self.give_up(other, &buyer, &order_id),
+            3 => self.click_again(other, &buyer, &order_id, asked),
+            _ => {}
+        }
+    }
+
+    /// Keeps what a buyer was told. Returns the order, if it is durable.
+    fn remember(&mut self, buyer: &str, told: Option<&Told>) -> Option<String> {
+        match told.map(|told| (told.status, told.code.as_str())) {
+            Some((201, _)) => {
+                let order_id = told.map(|told| told.order_id.clone())?;
+                self.heard.log.told.insert(order_id.clone(), (buyer.to_owned(), Word::Bought));
+                Some(order_id)
+            }
+            Some((409, "sold-out")) => None,
+            // Nobody knows, or nobody knows yet.
+            None | Some((202 | 503, _)) => {
+                self.heard.log.unanswered.push(buyer.to_owned());
+                None
+            }
+            Some(_) => panic!("{buyer} was told {told:?}"),
+        }
+    }
+
+    /// A buyer who holds an order hears of that order, wherever he asks.
+    fn click_again(&mut self, node: usize, buyer: &str, order_id: &str, asked: Instant) {
+        let again = self.click(node, buyer);
+        let Some(told) = again else { return };
+        match (told.status, told.code.as_str()) {
+            (409, "already-purchased") => assert_eq!(told.order_id, order_id, "{buyer}"),
+            (409, "sold-out") => assert!(asked.elapsed() < HEARSAY, "{buyer} holds {order_id}"),
+            (202 | 503, _) => {}
+            _ => panic!("{buyer} holds {order_id} and was told {told:?}"),
+        }
+    }
+
+    fn pay(&mut self, node: usize, buyer: &str, order_id: &str) {
+        let told = self.booth(node).pay(buyer, order_id);
+        self.heard.note(told.as_ref());
+        match told.as_ref().map(|told| told.status) {
+            Some(200) => self.change(buyer, order_id, Word::Paid),
+            None | Some(202 | 402 | 503) => {}
+            Some(_) => panic!("{buyer} pays for {order_id} and is told {told:?}"),
+        }
+    }
+
+    fn give_up(&mut self, node: usize, buyer: &str, order_id: &str) {
+        let told = self.booth(node).cancel(buyer, order_id);
+        self.heard.note(told.as_ref());
+        match told.as_ref().map(|told| told.status) {
+            Some(200) => self.change(buyer, order_id, Word::Cancelled),
+            None | Some(202 | 503) => {}
+            Some(_) => panic!("{buyer} gives {order_id} up and is told {told:?}"),
+        }
+    }
+
+    fn change(&mut self, buyer: &str, order_id: &str, word: Word) {
+        self.heard.log.told.insert(order_id.to_owned(), (buyer.to_owned(), word));
+    }
+}

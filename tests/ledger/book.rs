@@ -1,0 +1,215 @@
+//! The scripts of `lua/` as plain Rust: what one Redis server does with the book of one sale, movement by movement.
+//!
+//! The model checker explores it; the script tests hold the real server against it.
+
+use crate::breaks::{Break, trusts_any_life};
+
+/// Every number of the model: units, incarnations, epochs, lives of the server.
+pub type Count = u8;
+
+/// A node's line in the book.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Line {
+    pub incarnation: Count,
+    pub granted: Count,
+    pub handed_back: Count,
+    pub settled: Count,
+    pub awaited: bool,
+}
+
+/// The book of one sale among `N` nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Book<const N: usize> {
+    pub life: Count,
+    pub epoch: Count,
+    pub total: Count,
+    pub revision: Count,
+    pub returned: Count,
+    pub lines: [Line; N],
+}
+
+impl<const N: usize> Book<N> {
+    /// Units that may be lent. Negative when more is lent than there is.
+    pub fn available(&self) -> i16 {
+        let held: i16 = self.lines.iter().map(|l| i16::from(l.granted) - i16::from(l.handed_back)).sum();
+        i16::from(self.total) - held + i16::from(self.returned)
+    }
+
+    /// Nodes that have not said what they hold.
+    pub fn awaited(&self) -> usize {
+        self.lines.iter().filter(|line| line.awaited).count()
+    }
+}
+
+/// Who calls: a node in one of its lives, with the epoch that it counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Caller {
+    pub node: Count,
+    pub incarnation: Count,
+    pub epoch: Count,
+}
+
+/// One movement with its arguments, named as the scripts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Call<const N: usize> {
+    Register,
+    Lease { seen: Count, divisor: Count, chunk_min: Count, chunk_max: Count },
+    HandBack { handed_back: Count },
+    Settle { durable: Count },
+    Return { returned: Count },
+    Resize { total: Count, revision: Count },
+    Reclaim { durable: Count },
+    Rebuild { life: Count, total: Count, revision: Count, returned: Count, incarnations: [Count; N] },
+    Announce { held: Count, durable: Count },
+}
+
+/// How a movement was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    Ok,
+    Lost,
+    Behind,
+    OldEpoch,
+    OldIncarnation,
+    Unregistered,
+    Awaited,
+    Rebuilding,
+}
+
+/// One Redis server: its life (run and replication id as one number) and the sale's book, if it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Server<const N: usize> {
+    pub life: Count,
+    pub book: Option<Book<N>>,
+}
+
+impl<const N: usize> Server<N> {
+    /// The book, unless it is missing or from another life of the server.
+    pub fn valid_book(&self, broken: Option<Break>) -> Option<&Book<N>> {
+        self.book.as_ref().filter(|book| book.life == self.life || trusts_any_life(broken))
+    }
+
+    /// Runs one movement.
+    pub fn run(&mut self, from: Caller, call: Call<N>, broken: Option<Break>) -> Verdict {
+        if let Call::Rebuild { life, total, revision, returned, incarnations } = call {
+            let awaited = broken != Some(Break::OpensWithoutAll);
+            let lines = incarnations.map(|incarnation| Line { incarnation, awaited, ..Line::default() });
+            let book = Book { life, epoch: from.epoch, total, revision, returned, lines };
+            return self.rebuild(book);
+        }
+        if self.valid_book(broken).is_none() {
+            return Verdict::Lost;
+        }
+        let Some(book) = &mut self.book else { return Verdict::Lost };
+        let verdict = judge(book, from, broken);
+        let available = book.available();
+        let awaited = book.awaited();
+        let line = &mut book.lines[usize::from(from.node)];
+        match (call, verdict) {
+            (Call::Register, Verdict::Unregistered) => {
+                line.incarnation = from.incarnation;
+                Verdict::Ok
+            }
+            (Call::Announce { held, durable }, Verdict::Awaited) => {
+                *line = Line {
+                    incarnation: from.incarnation,
+                    granted: held,
+                    handed_back: 0,
+                    settled: durable,
+                    awaited: false,
+                };
+                Verdict::Ok
+            }
+            (Call::Reclaim { durable }, Verdict::Awaited) => {
+                *line = Line {
+                    incarnation: from.incarnation,
+                    granted: durable,
+                    handed_back: 0,
+                    settled: durable,
+                    awaited: false,
+                };
+                Verdict::Ok
+            }
+            (Call::Reclaim { durable }, Verdict::Unregistered | Verdict::Ok) => {
+                line.handed_back = line.handed_back.max(line.granted.saturating_sub(durable));
+                line.incarnation = line.incarnation.max(from.incarnation);
+                line.settled = line.settled.max(durable);
+                Verdict::Ok
+            }
+            (Call::Lease { seen, .. }, Verdict::Ok) if line.granted < seen => Verdict::Lost,
+            (Call::Lease { .. }, Verdict::Ok) if awaited > 0 => Verdict::Rebuilding,
+            (Call::Lease { seen, divisor, chunk_min, chunk_max }, Verdict::Ok) => {
+                if line.granted == seen || broken == Some(Break::ForgetsSeen) {
+                    let share = available.div_euclid(divisor.into());
+                    let chunk = share.max(chunk_min.into()).min(chunk_max.into()).min(available);
+                    line.granted += Count::try_from(chunk.max(0)).unwrap();
+                }
+                Verdict::Ok
+            }
+            (Call::HandBack { handed_back }, Verdict::Ok) if broken == Some(Break::MergesByAdding) => {
+                line.handed_back += handed_back;
+                Verdict::Ok
+            }
+            (Call::HandBack { handed_back }, Verdict::Ok) => {
+                if i16::from(handed_back) > i16::from(line.granted) - i16::from(line.settled) {
+                    return Verdict::Lost;
+                }
+                line.handed_back = line.handed_back.max(handed_back);
+                Verdict::Ok
+            }
+            (Call::Settle { durable }, Verdict::Ok) => {
+                line.settled = line.settled.max(durable);
+                Verdict::Ok
+            }
+            (Call::Return { returned }, Verdict::Ok) if broken == Some(Break::ReturnsByAdding) => {
+                book.returned += returned;
+                Verdict::Ok
+            }
+            (Call::Return { returned }, Verdict::Ok) => {
+                book.returned = book.returned.max(returned);
+                Verdict::Ok
+            }
+            (Call::Resize { total, revision }, Verdict::Ok) => {
+                if revision > book.revision {
+                    (book.revision, book.total) = (revision, total);
+                }
+                Verdict::Ok
+            }
+            (_, refused) => refused,
+        }
+    }
+
+    fn rebuild(&mut self, book: Book<N>) -> Verdict {
+        if book.life != self.life {
+            return Verdict::Lost;
+        }
+        if self.book.is_some_and(|old| old.life == self.life && book.epoch <= old.epoch) {
+            return Verdict::OldEpoch;
+        }
+        self.book = Some(book);
+        Verdict::Ok
+    }
+}
+
+/// `Ok`, or why a call is refused (or needs another movement first).
+fn judge<const N: usize>(book: &Book<N>, from: Caller, broken: Option<Break>) -> Verdict {
+    let line = &book.lines[usize::from(from.node)];
+    if broken != Some(Break::IgnoresEpoch) {
+        if from.epoch < book.epoch {
+            return Verdict::OldEpoch;
+        }
+        if from.epoch > book.epoch {
+            return Verdict::Behind;
+        }
+    }
+    let any_incarnation = broken == Some(Break::IgnoresIncarnation);
+    if from.incarnation < line.incarnation && !any_incarnation {
+        Verdict::OldIncarnation
+    } else if line.awaited {
+        Verdict::Awaited
+    } else if from.incarnation > line.incarnation {
+        Verdict::Unregistered
+    } else {
+        Verdict::Ok
+    }
+}

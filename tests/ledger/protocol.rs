@@ -1,0 +1,121 @@
+//! The ledger's protocol, checked exhaustively in small instances: every order of every step, with every pair of faults.
+//!
+//! What is checked is the protocol of `lua/` and of the nodes around it, as plain Rust; `scripts` holds the scripts
+//! themselves against the same book. `SECKILL_MODEL=long cargo test --release --test ledger protocol` looks at larger
+//! instances.
+
+use std::time::Instant;
+
+use crate::breaks::Break;
+use crate::explore::explore;
+use crate::world::{Faults, Instance, Property};
+
+/// Each fault alone, by name.
+const FAULTS: [(&str, Faults); 7] = {
+    const NONE: Faults =
+        Faults { crash: 0, lost_reply: 0, late: 0, rollback: 0, flush: 0, false_suspicion: 0, expiry: 0 };
+    [
+        ("crash", Faults { crash: 1, ..NONE }),
+        ("lost reply", Faults { lost_reply: 1, ..NONE }),
+        ("late message", Faults { late: 1, ..NONE }),
+        ("rollback", Faults { rollback: 1, ..NONE }),
+        ("flush", Faults { flush: 1, ..NONE }),
+        ("false suspicion", Faults { false_suspicion: 1, ..NONE }),
+        ("expiry", Faults { expiry: 1, ..NONE }),
+    ]
+};
+
+fn both(a: Faults, b: Faults) -> Faults {
+    Faults {
+        crash: a.crash + b.crash,
+        lost_reply: a.lost_reply + b.lost_reply,
+        late: a.late + b.late,
+        rollback: a.rollback + b.rollback,
+        flush: a.flush + b.flush,
+        false_suspicion: a.false_suspicion + b.false_suspicion,
+        expiry: a.expiry + b.expiry,
+    }
+}
+
+/// Explores every pair of faults (a fault twice, too); panics with the history that breaks a property.
+fn every_pair(total: u8, granted_max: u8) -> usize {
+    let mut states = 0;
+    for (i, (first, a)) in FAULTS.into_iter().enumerate() {
+        for (second, b) in FAULTS.into_iter().skip(i) {
+            let started = Instant::now();
+            let instance = Instance { total, granted_max, faults: both(a, b), broken: None };
+            let explored = explore(&instance, None);
+            if let Some((property, history)) = explored.found {
+                panic!("{total} units, {first} and {second}: {property:?} is broken by {history:#?}");
+            }
+            println!(
+                "{total} units, {first} and {second}: {} states, {:?}",
+                explored.states,
+                started.elapsed()
+            );
+            states += explored.states;
+        }
+    }
+    states
+}
+
+fn long() -> bool {
+    std::env::var("SECKILL_MODEL").is_ok_and(|size| size == "long")
+}
+
+#[test]
+fn every_pair_of_faults_leaves_the_stock_whole() {
+    let mut states = every_pair(1, 3);
+    if long() {
+        states += every_pair(2, 4);
+    }
+    println!("{states} states in all");
+    assert!(states > 400_000, "only {states} states: the instance has become too small to tell anything");
+}
+
+/// The faults and the property with which a break is found.
+fn where_found(broken: Break) -> (&'static [&'static str], Property) {
+    use Property::{AlwaysHeals, NeverOverLeased, NeverOversold, NeverUnacknowledged};
+    match broken {
+        Break::IgnoresIncarnation => (&["late message", "crash"], NeverOverLeased),
+        Break::IgnoresEpoch => (&["late message", "flush"], NeverOverLeased),
+        Break::ForgetsSeen => (&["lost reply"], AlwaysHeals),
+        Break::TrustsAnyLife => (&["rollback"], NeverOverLeased),
+        Break::TrustsAnyLifeWithoutGuard => (&["rollback"], NeverOversold),
+        Break::MergesByAdding => (&["late message"], NeverOverLeased),
+        Break::ReturnsByAdding => (&["late message", "expiry"], NeverOverLeased),
+        Break::OpensWithoutAll => (&["flush"], NeverOverLeased),
+        Break::RebuildForgetsIncarnations => (&["rollback", "crash"], NeverOverLeased),
+        Break::NoFence => (&["false suspicion"], NeverOverLeased),
+        Break::ReclaimsByTimeAlone => (&["false suspicion"], NeverOverLeased),
+        Break::CountsBeforeFencing => (&["false suspicion"], NeverOverLeased),
+        Break::KeepsIncarnation => (&["late message", "crash"], NeverOverLeased),
+        Break::ForgetsSold => (&["crash"], NeverOverLeased),
+        Break::HandsBackOnSale => (&["lost reply"], NeverOverLeased),
+        Break::ReturnsTwice => (&["expiry"], NeverOverLeased),
+        Break::AnnouncesGranted => (&["flush"], AlwaysHeals),
+        Break::AnnouncesTwice => (&["flush", "flush", "lost reply", "late message"], NeverOverLeased),
+        Break::KeepsStockWhenFenced => (&["false suspicion"], NeverOverLeased),
+        Break::AcknowledgesFirst => (&["crash"], NeverUnacknowledged),
+        Break::NeverReclaims => (&["crash"], AlwaysHeals),
+    }
+}
+
+#[test]
+fn every_deliberate_break_is_found() {
+    let fault = |wanted: &str| FAULTS.into_iter().find(|(name, _)| *name == wanted).unwrap().1;
+    for broken in Break::ALL {
+        let (names, property) = where_found(broken);
+        let faults = names.iter().fold(Faults::default(), |sum, name| both(sum, fault(name)));
+        // A hand-back above what was announced is refused by itself: this one takes a second unit.
+        let (total, granted_max) = if broken == Break::AnnouncesTwice { (2, 2) } else { (1, 3) };
+        let instance = Instance { total, granted_max, faults, broken: Some(broken) };
+        let explored = explore(&instance, Some(property));
+        let Some((_, history)) = explored.found else {
+            panic!("{broken:?} was not found in {} states with {names:?}", explored.states);
+        };
+        println!("{broken:?}: {property:?} breaks after {} steps", history.len());
+        let sound = explore(&Instance { broken: None, ..instance }, None);
+        assert!(sound.found.is_none(), "{names:?} break the protocol itself");
+    }
+}

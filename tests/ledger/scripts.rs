@@ -1,0 +1,326 @@
+//! The scripts on a real server, held against the book of the protocol's model: random histories with repeats, late
+//! calls, a flushed script cache, lost data and restarts.
+
+use crate::book::{Call, Caller, Count, Server, Verdict};
+use crate::server::RedisServer;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use seckill::domain::{NodeId, SaleKey};
+use seckill::ledger::redis as ledger;
+use seckill::ledger::redis::{Chunk, Life, Movement, Rebuild, RedisBooks, RedisLink, RedisSettings, Reply};
+
+const NODES: usize = 3;
+const TOTAL: Count = 40;
+
+fn books_of(url: &str) -> RedisBooks {
+    let settings = RedisSettings {
+        url: url.into(),
+        answer_ms_max: 5_000,
+        connect_ms_max: 20_000,
+        reconnect_pause_ms: 0,
+        ..RedisSettings::default()
+    };
+    RedisBooks::new(RedisLink::new(&settings).expect("the address is sound"))
+}
+
+fn node(number: Count) -> NodeId {
+    NodeId::new(number.into()).unwrap()
+}
+
+fn caller(from: Caller) -> ledger::Caller {
+    ledger::Caller { node: node(from.node), incarnation: from.incarnation.into(), epoch: from.epoch.into() }
+}
+
+fn movement(call: Call<NODES>) -> Option<Movement> {
+    Some(match call {
+        Call::Register => Movement::Register,
+        Call::Lease { seen, divisor, chunk_min, chunk_max } => Movement::Lease {
+            seen: seen.into(),
+            chunk: Chunk { divisor: divisor.into(), min: chunk_min.into(), max: chunk_max.into() },
+            starves: true,
+        },
+        Call::HandBack { handed_back } => Movement::HandBack { handed_back: handed_back.into() },
+        Call::Settle { durable } => Movement::Settle { durable: durable.into() },
+        Call::Return { returned } => Movement::Return { returned: returned.into() },
+        Call::Resize { total, revision } => {
+            Movement::Resize { total: total.into(), revision: revision.into() }
+        }
+        Call::Reclaim { durable } => Movement::Reclaim { durable: durable.into() },
+        Call::Announce { held, durable } => Movement::Announce { held: held.into(), durable: durable.into() },
+        Call::Rebuild { .. } => return None,
+    })
+}
+
+fn same(model: Verdict) -> ledger::Verdict {
+    match model {
+        Verdict::Ok => ledger::Verdict::Ok,
+        Verdict::Lost => ledger::Verdict::Lost,
+        Verdict::Behind => ledger::Verdict::Behind,
+        Verdict::OldEpoch => ledger::Verdict::OldEpoch,
+        Verdict::OldIncarnation => ledger::Verdict::OldIncarnation,
+        Verdict::Unregistered => ledger::Verdict::Unregistered,
+        Verdict::Awaited => ledger::Verdict::Awaited,
+        Verdict::Rebuilding => ledger::Verdict::Rebuilding,
+    }
+}
+
+/// The real server and the model, side by side.
+struct Pair {
+    server: RedisServer,
+    books: RedisBooks,
+    model: Server<NODES>,
+    /// The real server's lives, by the model's number.
+    lives: Vec<Life>,
+    sale: SaleKey,
+    history: Vec<(Caller, Call<NODES>)>,
+}
+
+impl Pair {
+    async fn new() -> Self {
+        let server = RedisServer::start();
+        let books = books_of(&server.url());
+        let sale = SaleKey::new("default", "launch", "phone").unwrap();
+        let mut pair = Self {
+            server,
+            books,
+            model: Server { life: 0, book: None },
+            lives: Vec::new(),
+            sale,
+            history: Vec::new(),
+        };
+        pair.learn_life().await;
+        pair
+    }
+
+    async fn learn_life(&mut self) {
+        // The first command after a restart meets the old connection.
+        let mut seen = self.books.snapshot(&self.sale).await;
+        for _ in 0..3 {
+            if seen.is_ok() {
+                break;
+            }
+            seen = self.books.snapshot(&self.sale).await;
+        }
+        let life = seen.expect("the server answers").life;
+        assert!(!self.lives.contains(&life), "a server that starts again has another life");
+        self.lives.push(life);
+        self.model.life = Count::try_from(self.lives.len() - 1).unwrap();
+    }
+
+    /// Sends the call to both; they must say the same and be left with the same book.
+    async fn call(&mut self, from: Caller, call: Call<NODES>) {
+        self.history.push((from, call));
+        let expected = self.model.run(from, call, None);
+        let reply = self.send(from, call).await;
+        let context = || format!("{from:?} {call:?} on {:?}", self.model.book);
+        assert_eq!(reply.verdict, same(expected), "{}", context());
+        let real = self.books.snapshot(&self.sale).await.expect("the server answers");
+        let valid = self.model.valid_book(None);
+        assert_eq!(real.lost, valid.is_none(), "{}", context());
+        let Some(book) = self.model.book else {
+            assert!(real.lines.is_empty(), "{}", context());
+            return;
+        };
+        assert_eq!(
+            (real.epoch, real.total, real.revision, real.returned, real.available()),
+            (
+                book.epoch.into(),
+                book.total.into(),
+                book.revision.into(),
+                book.returned.into(),
+                book.available().into()
+            ),
+            "{}",
+            context()
+        );
+        for (n, line) in book.lines.into_iter().enumerate() {
+            let got = real.lines.get(&node(n as Count)).copied().unwrap_or_default();
+            let wanted = ledger::Line {
+                incarnation: line.incarnation.into(),
+                granted: line.granted.into(),
+                handed_back: line.handed_back.into(),
+                settled: line.settled.into(),
+                awaited: line.awaited,
+            };
+            assert_eq!(got, wanted, "node {n}: {}", context());
+        }
+        let line = book.lines[usize::from(from.node)];
+        if movement(call).is_some() {
+            assert_eq!(
+                (reply.granted, reply.handed_back, reply.available, reply.awaited),
+                (
+                    line.granted.into(),
+                    line.handed_back.into(),
+                    book.available().into(),
+                    book.awaited() as u64
+                ),
+                "{}",
+                context()
+            );
+        }
+    }
+
+    async fn send(&self, from: Caller, call: Call<NODES>) -> Reply {
+        let answer = match (movement(call), call) {
+            (Some(movement), _) => self.books.run(&self.sale, caller(from), &movement).await,
+            (None, Call::Rebuild { life, total, revision, returned, incarnations }) => {
+                let rebuild = Rebuild {
+                    epoch: from.epoch.into(),
+                    life: self.lives[usize::from(life)].clone(),
+                    total: total.into(),
+                    revision: revision.into(),
+                    returned: returned.into(),
+                    nodes: (0..).map(node).zip(incarnations.map(u64::from)).collect(),
+                };
+                self.books.rebuild(&self.sale, &rebuild).await
+            }
+            (None, other) => unreachable!("{other:?} is no movement"),
+        };
+        answer.expect("the server answers")
+    }
+
+    async fn command(&self, words: &[&str]) {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        self.books.link().send(&command).await.expect("the server answers").expect("and agrees");
+    }
+
+    /// One step of a random history.
+    async fn step(&mut self, random: &mut SmallRng) {
+        match random.random_range(0..200) {
+            0..2 => {
+                self.server.restart(true);
+                self.learn_life().await;
+            }
+            2 => {
+                self.server.restart(false);
+                self.model.book = None;
+                self.learn_life().await;
+            }
+            3 => {
+                self.command(&["FLUSHALL"]).await;
+                self.model.book = None;
+            }
+            4..10 => self.command(&["SCRIPT", "FLUSH"]).await,
+            // A call of any age once more: lost answers, repeats and late arrivals all look like this.
+            10..80 if !self.history.is_empty() => {
+                let (from, call) = self.history[random.random_range(0..self.history.len())];
+                self.call(from, call).await;
+            }
+            _ => {
+                let (from, call) = self.random_call(random);
+                self.call(from, call).await;
+            }
+        }
+    }
+
+    fn random_call(&self, random: &mut SmallRng) -> (Caller, Call<NODES>) {
+        let sound = self.model.valid_book(None);
+        let (epoch, lines) = self.model.book.map_or((0, Default::default()), |book| (book.epoch, book.lines));
+        let n = random.random_range(0..NODES);
+        let line = lines[n];
+        // Mostly the right one; sometimes one too old or too new.
+        let mut about = |right: Count| match random.random_range(0..8) {
+            0 => right.saturating_sub(1),
+            1 => right + 1,
+            _ => right,
+        };
+        let from =
+            Caller { node: n as Count, incarnation: about(line.incarnation.max(1)), epoch: about(epoch) };
+        let (seen, handed_back) = (about(line.granted), about(line.handed_back));
+        let some = random.random_range(0..5);
+        let kind = random.random_range(0..64);
+        let call = match kind / 4 {
+            _ if sound.is_none() && some > 0 => Call::Rebuild {
+                life: self.model.life - Count::from(some == 4).min(self.model.life),
+                total: TOTAL,
+                revision: 1,
+                returned: some,
+                incarnations: lines.map(|line| line.incarnation),
+            },
+            // What is most likely to be taken, so that histories get far.
+            _ if line.awaited && kind % 4 > 0 => Call::Announce { held: line.settled + some, durable: 0 },
+            0 => Call::Register,
+            1..6 => Call::Lease { seen, divisor: 1 + some, chunk_min: some % 2, chunk_max: 3 },
+            6..8 => Call::HandBack { handed_back: handed_back + some % 3 },
+            8..10 => Call::Settle { durable: line.settled + some % 2 },
+            10 => Call::Return { returned: some },
+            11 => Call::Resize { total: TOTAL - some, revision: some },
+            12 => Call::Reclaim { durable: line.settled + some % 2 },
+            13 if kind % 4 == 0 => Call::Rebuild {
+                life: self.model.life,
+                total: TOTAL,
+                revision: 1,
+                returned: 0,
+                incarnations: lines.map(|line| line.incarnation),
+            },
+            _ => Call::Announce { held: line.settled + some, durable: line.settled },
+        };
+        let epoch = if matches!(call, Call::Rebuild { .. }) { from.epoch.max(epoch) + 1 } else { from.epoch };
+        (Caller { epoch, ..from }, call)
+    }
+}
+
+#[tokio::test]
+async fn random_histories_leave_the_server_and_the_model_with_the_same_book() {
+    let histories: u64 = std::env::var("SECKILL_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
+    for seed in 0..histories {
+        println!("history {seed}");
+        let mut random = SmallRng::seed_from_u64(seed);
+        let mut pair = Pair::new().await;
+        for _ in 0..200 {
+            pair.step(&mut random).await;
+        }
+    }
+}
+
+/// A book of two nodes, opened, with both announced.
+async fn open(books: &RedisBooks, sale: &SaleKey) -> ledger::Caller {
+    let life = books.snapshot(sale).await.unwrap().life;
+    let nodes = vec![(node(0), 1), (node(1), 1)];
+    let rebuild = Rebuild { epoch: 1, life, total: 10, revision: 1, returned: 0, nodes };
+    assert_eq!(books.rebuild(sale, &rebuild).await.unwrap().verdict, ledger::Verdict::Ok);
+    let nothing = Movement::Announce { held: 0, durable: 0 };
+    for number in [1, 0] {
+        let from = ledger::Caller { node: node(number), incarnation: 1, epoch: 1 };
+        assert_eq!(books.run(sale, from, &nothing).await.unwrap().verdict, ledger::Verdict::Ok);
+    }
+    ledger::Caller { node: node(0), incarnation: 1, epoch: 1 }
+}
+
+#[tokio::test]
+async fn a_lease_that_was_not_answered_is_granted_once() {
+    let server = RedisServer::start();
+    let sale = SaleKey::new("default", "launch", "phone").unwrap();
+    let patient = books_of(&server.url());
+    let from = open(&patient, &sale).await;
+    let hasty = RedisSettings {
+        url: server.url().as_str().into(),
+        answer_ms_max: 50,
+        connect_ms_max: 20_000,
+        reconnect_pause_ms: 0,
+        ..RedisSettings::default()
+    };
+    let hasty = RedisBooks::new(RedisLink::new(&hasty).unwrap());
+    // Connected before the server stops, so that the call waits in its socket and is carried out late.
+    let lease = Movement::Lease { seen: 0, chunk: Chunk { divisor: 1, min: 1, max: 4 }, starves: true };
+    while hasty.snapshot(&sale).await.is_err() {}
+    server.pause();
+    assert!(matches!(hasty.run(&sale, from, &lease).await, Err(ledger::RedisFault::Away(_))));
+    server.go_on();
+    let answer = patient.run(&sale, from, &lease).await.unwrap();
+    assert_eq!((answer.verdict, answer.granted), (ledger::Verdict::Ok, 4));
+    let again = patient.run(&sale, from, &lease).await.unwrap();
+    assert_eq!((again.granted, again.available), (4, 6), "the same question has the same answer");
+}
+
+#[tokio::test]
+async fn beats_are_aged_by_the_server() {
+    let server = RedisServer::start();
+    let books = books_of(&server.url());
+    books.beat(node(1)).await.unwrap();
+    let beats = books.beat(node(2)).await.unwrap();
+    let mut nodes: Vec<_> = beats.iter().map(|(node, _)| node.number()).collect();
+    nodes.sort_unstable();
+    assert_eq!(nodes, [1, 2]);
+}

@@ -1,0 +1,140 @@
+//! An order store in memory, with the fence and the guard of a real one.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use seckill::domain::{NodeId, SaleId};
+use seckill::ledger::redis::{LedgerStore, StoreView};
+use seckill::orders::{Audit, StoreError};
+
+/// What became of a batch of one order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    Durable,
+    Fenced,
+    Oversold,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    incarnations: BTreeMap<NodeId, u64>,
+    epoch: u64,
+    total: u64,
+    returned: u64,
+    settled: BTreeMap<NodeId, u64>,
+    refusals: u64,
+}
+
+/// The store that all nodes of a test share. It knows one sale.
+#[derive(Debug)]
+pub struct MemoryStore(Mutex<Inner>);
+
+impl MemoryStore {
+    pub fn new(total: u64) -> Self {
+        Self(Mutex::new(Inner { total, epoch: 1, ..Inner::default() }))
+    }
+
+    /// Commits `units` of a node in one of its lives.
+    pub fn commit(&self, node: NodeId, incarnation: u64, units: u64) -> Committed {
+        let mut inner = self.0.lock().unwrap();
+        if inner.incarnations.get(&node) != Some(&incarnation) {
+            return Committed::Fenced;
+        }
+        let sold = inner.settled.values().sum::<u64>() - inner.returned;
+        if sold + units > inner.total {
+            inner.refusals += 1;
+            return Committed::Oversold;
+        }
+        *inner.settled.entry(node).or_default() += units;
+        Committed::Durable
+    }
+
+    /// Sold orders expire.
+    pub fn expire(&self, units: u64) {
+        self.0.lock().unwrap().returned += units;
+    }
+
+    pub fn sold(&self) -> u64 {
+        let inner = self.0.lock().unwrap();
+        inner.settled.values().sum::<u64>() - inner.returned
+    }
+
+    /// Batches that the guard refused: the protocol never lets it come to that.
+    pub fn refusals(&self) -> u64 {
+        self.0.lock().unwrap().refusals
+    }
+
+    pub fn raise(&self, node: NodeId) -> u64 {
+        let mut inner = self.0.lock().unwrap();
+        let incarnation = inner.incarnations.entry(node).or_default();
+        *incarnation += 1;
+        *incarnation
+    }
+
+    pub fn look(&self) -> StoreView {
+        let inner = self.0.lock().unwrap();
+        StoreView {
+            epoch: inner.epoch,
+            total: inner.total,
+            revision: 1,
+            sold: inner.settled.values().sum::<u64>() - inner.returned,
+            returned: inner.returned,
+            settled: inner.settled.iter().map(|(node, units)| (*node, *units)).collect(),
+        }
+    }
+
+    pub fn incarnations(&self) -> Vec<(NodeId, u64)> {
+        self.0.lock().unwrap().incarnations.iter().map(|(node, life)| (*node, *life)).collect()
+    }
+
+    pub fn end_epoch(&self, seen: u64) -> u64 {
+        let mut inner = self.0.lock().unwrap();
+        inner.epoch = inner.epoch.max(seen + 1);
+        inner.epoch
+    }
+}
+
+/// The store as one node's ledger sees it.
+#[derive(Debug)]
+pub struct NodeStore {
+    pub store: std::sync::Arc<MemoryStore>,
+    pub node: NodeId,
+    /// The life that the node's batches name.
+    pub life: std::sync::Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl LedgerStore for NodeStore {
+    fn begin_life(&self) -> Result<u64, StoreError> {
+        let life = self.store.raise(self.node);
+        self.life.store(life, std::sync::atomic::Ordering::SeqCst);
+        Ok(life)
+    }
+
+    fn raise_incarnation(&self, node: NodeId) -> Result<u64, StoreError> {
+        Ok(self.store.raise(node))
+    }
+
+    fn incarnations(&self) -> Result<Vec<(NodeId, u64)>, StoreError> {
+        Ok(self.store.incarnations())
+    }
+
+    fn end_epoch(&self, _: SaleId, seen: u64) -> Result<Option<u64>, StoreError> {
+        Ok(Some(self.store.end_epoch(seen)))
+    }
+
+    fn view(&self, _: SaleId) -> Result<Option<StoreView>, StoreError> {
+        Ok(Some(self.store.look()))
+    }
+
+    fn audit(&self, _: SaleId) -> Result<Option<(Audit, StoreView)>, StoreError> {
+        let view = self.store.look();
+        let units = |units| u32::try_from(units).unwrap();
+        let audit = Audit {
+            total: units(view.total),
+            sold_by_guard: units(view.sold),
+            held: view.sold,
+            ..Audit::default()
+        };
+        Ok(Some((audit, view)))
+    }
+}

@@ -1,0 +1,132 @@
+//! What one node changes about a sale is in force on the others.
+
+use std::sync::Arc;
+
+use seckill::admission::LiveSale;
+use seckill::domain::{OrderAction, Rejection, Sale, SaleTerms};
+use seckill::orders::{Applied, SaleChange, Transition};
+use tokio::runtime::Runtime;
+
+use crate::engine::{Engine, SALES_MAX};
+use crate::node::{NOW, Node, key, terms};
+use crate::server::Postgres;
+
+/// Two engines on one database; the second knows nothing yet but the sale it was opened with.
+fn two_engines(postgres: &Postgres) -> (Engine, Engine, String) {
+    let url = postgres.new_database();
+    let (one, mut two) = (Engine::open(1, &url, 10, true), Engine::open(2, &url, 10, true));
+    two.follower.catch_up().unwrap();
+    let database = url.rsplit('/').next().unwrap().to_owned();
+    (one, two, database)
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    Runtime::new().unwrap().block_on(work)
+}
+
+fn make(engine: &Engine, name: &str) -> Sale {
+    block_on(engine.desk.create_sale(key(name), terms(1), 5)).unwrap().expect("the name is free")
+}
+
+fn on_board(engine: &Engine, name: &str) -> Option<Arc<LiveSale>> {
+    engine.admission.board().sales().by_name("default", "drop", name).cloned()
+}
+
+#[test]
+fn a_sale_made_at_one_node_is_on_the_board_of_another_with_nothing_in_stock_yet() {
+    let postgres = Postgres::shared();
+    let (one, mut two, _) = two_engines(&postgres);
+    let made = make(&one, "b");
+    assert!(on_board(&two, "b").is_none());
+    assert_eq!(two.follower.catch_up().unwrap(), 1);
+    let live = on_board(&two, "b").expect("it is on the board");
+    assert_eq!((live.id, &live.terms, live.remaining()), (made.id, &made.terms, 0));
+    assert!(live.state.more_may_come(), "its lender has not said that nothing is left");
+    assert_eq!(two.follower.catch_up().unwrap(), 0);
+    one.stop();
+    two.stop();
+}
+
+#[test]
+fn terms_changed_at_one_node_are_in_force_at_another_and_cost_it_nothing_that_it_holds() {
+    let postgres = Postgres::shared();
+    let (one, mut two, database) = two_engines(&postgres);
+    let bought = two.own("ann");
+    two.follower.catch_up().unwrap();
+    let before = two.live();
+    let new = SaleTerms { title: "Now with a bow".into(), paused: true, ..before.terms.clone() };
+    let change = SaleChange { sale: two.sale, terms: new.clone(), total: 12 };
+    block_on(one.desk.change_sale(change)).unwrap().unwrap();
+    assert_eq!(two.follower.catch_up().unwrap(), 1);
+    let after = two.live();
+    assert_eq!(after.terms, new);
+    assert!(Arc::ptr_eq(&before.state, &after.state));
+    assert_eq!(two.refusal("ann"), Rejection::AlreadyPurchased { order_id: bought });
+    assert_eq!(two.refusal("bob"), Rejection::Paused);
+    // An operator at the database's own prompt counts as well.
+    postgres.query(&database, "UPDATE seckill.sales SET paused = false");
+    assert_eq!(two.follower.catch_up().unwrap(), 1);
+    assert!(!two.live().terms.paused);
+    // Selling is no change of the sale.
+    two.own("bob");
+    let cancel = Transition::plain(bought, OrderAction::Cancel, NOW);
+    assert!(matches!(block_on(one.desk.apply(cancel)).unwrap(), Applied::Done(_)));
+    assert_eq!(two.follower.catch_up().unwrap(), 2, "the order and its end, and nothing else");
+    one.stop();
+    two.stop();
+}
+
+#[test]
+fn a_full_board_takes_no_more_sales_of_other_nodes_and_goes_on_with_its_own() {
+    let postgres = Postgres::shared();
+    let (one, mut two, _) = two_engines(&postgres);
+    for n in 0..SALES_MAX {
+        make(&one, &format!("more-{n}"));
+    }
+    assert_eq!(two.follower.catch_up().unwrap(), SALES_MAX);
+    assert_eq!(two.admission.board().sales().len(), SALES_MAX);
+    assert!(on_board(&two, &format!("more-{}", SALES_MAX - 1)).is_none());
+    two.own("ann");
+    one.stop();
+    two.stop();
+}
+
+#[test]
+fn an_order_of_a_sale_that_this_node_does_not_know_yet_is_not_said_to_be_unknown() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let mut witness = Node::open(3, &url);
+    let two = Engine::open(2, &url, 10, true);
+    let sale = witness.sale("b", 10, 1);
+    let order = witness.buy(sale, "ann", None).unwrap();
+    let of = |buyer: &'static str| block_on(two.desk.order_of("default", buyer, order));
+    assert!(of("ann").unwrap_err().is_transient());
+    assert_eq!(of("bob").unwrap(), None, "somebody else's order does not exist");
+    two.stop();
+}
+
+#[test]
+fn tables_of_the_first_version_are_brought_up_to_date_with_what_is_in_them() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let database = url.rsplit('/').next().unwrap();
+    let first_version = format!(
+        "CREATE SCHEMA seckill; SET search_path = seckill; CREATE TABLE version (version integer PRIMARY KEY); \
+         INSERT INTO version VALUES (1); {} {} \
+         INSERT INTO sales (tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
+         ends_at_ms, pay_within_s, paused, total) \
+         VALUES ('default', 'drop', 'old', 'Old', 500, 'EUR', 1, 0, 9000000000000, 60, false, 7)",
+        include_str!("../../src/orders/postgres/schema/1_tables.sql"),
+        include_str!("../../src/orders/postgres/schema/1_commit_batch.sql"),
+    );
+    postgres.query(database, &first_version);
+    let mut two = Engine::open(2, &url, 10, true);
+    let mut names: Vec<_> = two.stored_sales().iter().map(|sale| sale.key.sku().to_owned()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a", "old"]);
+    two.follower.catch_up().unwrap();
+    postgres.query(database, "UPDATE seckill.sales SET title = 'New' WHERE sku = 'old'");
+    assert_eq!(two.follower.catch_up().unwrap(), 1);
+    assert_eq!(on_board(&two, "old").expect("it has changed").terms.title, "New");
+    two.stop();
+}

@@ -1,0 +1,99 @@
+//! A house of several engines.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::common::engine::{Engine, Launch};
+use crate::postgres::Postgres;
+use crate::redis_server::RedisServer;
+
+/// Nothing that these tests wait for takes this long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One database, one Redis, and the way to start engines on them.
+pub struct House {
+    /// Ends with the house.
+    _postgres: std::sync::Arc<Postgres>,
+    pub redis: RedisServer,
+    pub database_url: String,
+}
+
+impl House {
+    pub fn open() -> Self {
+        let postgres = Postgres::shared();
+        let database_url = postgres.new_database();
+        Self { _postgres: postgres, redis: RedisServer::start(), database_url }
+    }
+
+    /// How node `number` is started: quick to notice silence, and with no limit on a buyer's clicks.
+    pub fn launch(&self, number: u16, more: &[(&str, &str)]) -> Launch {
+        let (number, redis_url) = (number.to_string(), self.redis.url());
+        let mut keys = vec![
+            ("NODE__ID", number.as_str()),
+            ("REDIS__URL", redis_url.as_str()),
+            ("POSTGRES__URL", self.database_url.as_str()),
+            ("LEDGER__BEAT_MS", "200"),
+            ("LEDGER__SILENT_MS_MAX", "2000"),
+            ("LEDGER__RECONCILE_MS", "200"),
+            ("ADMISSION__BUYER_RATE_PER_S", "0"),
+        ];
+        keys.extend(more);
+        Launch::new(&keys)
+    }
+
+    pub fn start(&self, number: u16) -> Engine {
+        self.launch(number, &[]).start()
+    }
+}
+
+/// Waits until `holds`.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let give_up_at = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < give_up_at, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// All nodes have the sale on their boards.
+pub fn known_to_all(engines: &[&Engine], sku: &str) {
+    until("every node knows the sale", || engines.iter().all(|engine| engine.sale_state(sku)["sku"] == sku));
+}
+
+/// New buyers click on random nodes until every node says that the sale is sold out. Returns buyers and their orders.
+pub fn sell_out(engines: &[&Engine], sku: &str) -> Vec<(String, String)> {
+    static BUYERS: AtomicUsize = AtomicUsize::new(0);
+    let won = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for first in 0..engines.len() {
+            let won = &won;
+            scope.spawn(move || {
+                let mut over = HashSet::new();
+                let mut turn = first;
+                until("sold out on every node", || {
+                    for _ in 0..10 {
+                        turn += 1;
+                        let node = turn % engines.len();
+                        let buyer = format!("buyer-{}", BUYERS.fetch_add(1, Ordering::Relaxed));
+                        let answer = engines[node].buy(sku, &buyer);
+                        match (answer.status, answer.member("code").as_str()) {
+                            (201 | 202, _) => {
+                                let order = answer.member("order_id");
+                                won.lock().unwrap().push((buyer, order));
+                            }
+                            (409, "sold-out") => drop(over.insert(node)),
+                            (503, "overloaded") => {
+                                assert!(answer.field("retry-after").is_some(), "{:?}", answer.fields);
+                            }
+                            _ => panic!("{} {}", answer.status, answer.body),
+                        }
+                    }
+                    over.len() == engines.len()
+                });
+            });
+        }
+    });
+    won.into_inner().unwrap()
+}

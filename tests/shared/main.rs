@@ -1,0 +1,12 @@
+//! Several real engines on one stock, with a real redis-server and a real PostgreSQL.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod buyers;
+mod house;
+mod operating;
+mod seats;
+mod selling;
+
+use xtask::servers::{postgres, redis as redis_server};

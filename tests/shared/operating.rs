@@ -1,0 +1,140 @@
+//! What an operator does and sees while several engines sell one stock.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::common::engine::Engine;
+use crate::house::{House, known_to_all, sell_out, until};
+
+fn patch(engine: &Engine, sku: &str, body: &str) -> (u16, Value) {
+    let answer = engine.admin("PATCH", &format!("/api/v1/campaigns/test/{sku}"), body);
+    (answer.status, answer.json())
+}
+
+fn audit(engine: &Engine, sku: &str) -> Value {
+    engine.admin("GET", &format!("/api/v1/campaigns/test/{sku}/audit"), "").json()
+}
+
+/// `seckill reconcile --check` on the house.
+fn reconcile(house: &House, admins: &[&Engine]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seckill"));
+    command.args(["reconcile", "--check", "--node-id", "9", "--database-url", &house.database_url]);
+    command.args(["--redis-url", &house.redis.url()]);
+    for admin in admins {
+        command.args(["--admin", &format!("http://{}", admin.admin_addr())]);
+    }
+    command.output().unwrap()
+}
+
+#[test]
+fn the_stock_is_lowered_and_raised_whoever_holds_it() {
+    let house = House::open();
+    let (one, two) = (house.start(1), house.start(2));
+    one.sale("phone", 1_000, "");
+    known_to_all(&[&one, &two], "phone");
+    until("both nodes hold units", || {
+        let nodes = &audit(&two, "phone")["leased"];
+        nodes.as_u64() > Some(300) && audit(&one, "phone")["conserved"] == true
+    });
+    // Below what nobody holds, so that units of both nodes have to be gathered.
+    let (status, sale) = patch(&two, "phone", r#"{"stock":40}"#);
+    assert_eq!((status, &sale["stock"]), (200, &40.into()), "{sale}");
+    assert_eq!(sell_out(&[&one, &two], "phone").len(), 40);
+    let (status, problem) = patch(&one, "phone", r#"{"stock":39}"#);
+    assert_eq!((status, &problem["code"]), (409, &"stock-in-use".into()), "{problem}");
+    let (status, _) = patch(&one, "phone", r#"{"stock":55}"#);
+    assert_eq!(status, 200);
+    until("the new units are on sale", || two.sale_state("phone")["state"] == "open");
+    assert_eq!(sell_out(&[&one, &two], "phone").len(), 15);
+    assert_eq!(audit(&two, "phone")["conserved"], true);
+}
+
+#[test]
+fn every_unit_is_shown_where_it_is() {
+    let house = House::open();
+    let (one, two) = (house.start(1), house.start(2));
+    one.sale("phone", 500, "");
+    known_to_all(&[&one, &two], "phone");
+    until("both nodes hold units", || {
+        ["ann", "bob"].iter().zip([&one, &two]).all(|(buyer, node)| node.buy("phone", buyer).status != 503)
+    });
+    let seen = audit(&one, "phone");
+    let units = |name: &str| seen[name].as_u64().unwrap();
+    assert!(units("leased") > 0, "{seen}");
+    assert_eq!(units("available") + units("leased") + units("sold"), 500, "{seen}");
+    assert_eq!((&seen["conserved"], &seen["ledger"]), (&true.into(), &"shared".into()));
+    for engine in [&one, &two] {
+        until("the public state is of the whole sale", || engine.sale_state("phone")["remaining"] == 498);
+        until("the three books agree", || {
+            let books = engine.admin("GET", "/api/v1/reconcile?campaign=test&sku=phone", "").json();
+            books["sales"][0]["equal"] == true
+        });
+        let stats = engine.admin("GET", "/api/v1/stats", "").json();
+        assert!(stats["ledger"]["redis_commands"].as_u64() > Some(0), "{}", stats["ledger"]);
+        let metrics = engine.admin("GET", "/metrics", "").body;
+        let drift = r#"seckill_ledger_drift_units{tenant="default",campaign="test",sku="phone",kind="above_lease"} 0"#;
+        assert!(metrics.contains(drift), "{metrics}");
+    }
+}
+
+#[test]
+fn books_that_differ_are_told_from_books_that_agree() {
+    let house = House::open();
+    let (one, two) = (house.start(1), house.start(2));
+    one.sale("phone", 30, "");
+    known_to_all(&[&one, &two], "phone");
+    assert_eq!(sell_out(&[&one, &two], "phone").len(), 30);
+    let agree = reconcile(&house, &[&one, &two]);
+    let text = String::from_utf8(agree.stdout).unwrap();
+    assert!(agree.status.success(), "{text} {}", String::from_utf8_lossy(&agree.stderr));
+    for part in ["default:test/phone", "sold 30", "memory  node 1", "memory  node 2", "0 with drift"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    // Nobody is left to repair what is broken now.
+    let (_, _) = (one.kill(), two.kill());
+    let book = "seckill:{default:test:phone}:book";
+    let broken = house.redis.command(&format!("HINCRBY {book} s:1 -1"));
+    let differ = reconcile(&house, &[]);
+    let text = String::from_utf8(differ.stdout).unwrap();
+    assert_eq!(differ.status.code(), Some(1), "{text}");
+    assert!(text.contains("unsettled 1"), "{text}");
+    assert_eq!(house.redis.command(&format!("HGET {book} s:1")), broken, "the check writes nothing");
+    // A node that comes back repairs it.
+    let one = house.start(1);
+    until("it is repaired", || reconcile(&house, &[&one]).status.success());
+}
+
+#[test]
+fn without_redis_nodes_sell_what_they_hold_and_say_so() {
+    let house = House::open();
+    let one = house.start(1);
+    one.sale("phone", 400, "");
+    one.sale("book", 3, "");
+    assert_eq!(sell_out(&[&one], "book").len(), 3);
+    until("it sells", || one.buy("phone", "first").status == 201);
+    house.redis.pause();
+    let mut sold = 1;
+    until("nothing is left here", || {
+        sold += 1;
+        let answer = one.buy("phone", &format!("buyer-{sold}"));
+        assert!([201, 503].contains(&answer.status), "{}", answer.body);
+        answer.status == 503
+    });
+    assert!(sold > 100, "the lease is sold, {sold}");
+    let again = one.buy("phone", "late");
+    assert_eq!((again.status, again.member("code").as_str()), (503, "overloaded"));
+    assert!(again.field("retry-after").is_some());
+    assert_eq!(one.buy("book", "late").member("code"), "sold-out", "what was final is final");
+    let ready = one.admin("GET", "/readyz", "");
+    assert_eq!((ready.status, &ready.json()["checks"]["ledger"]), (200, &"away".into()), "{}", ready.body);
+    assert_eq!(one.admin("GET", "/healthz", "").json()["status"], "degraded");
+    let seen = audit(&one, "phone");
+    assert_eq!((&seen["ledger"], &seen["conserved"]), (&"unavailable".into(), &true.into()), "{seen}");
+    assert_eq!(seen["leased"].as_u64().unwrap() + seen["sold"].as_u64().unwrap(), 400, "{seen}");
+    let books = one.admin("GET", "/api/v1/reconcile?campaign=test&sku=phone", "").json();
+    assert_eq!(books["sales"][0]["ledger"]["state"], "unavailable", "{books}");
+    house.redis.go_on();
+    sell_out(&[&one], "phone");
+    assert_eq!(one.audit("phone").held, 400);
+}

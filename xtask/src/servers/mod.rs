@@ -1,0 +1,8 @@
+//! One kind of server a file, and all of them together.
+
+pub mod cluster;
+pub mod engine;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod redis;

@@ -1,0 +1,69 @@
+//! What all servers have in common as processes.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// No server takes this long to start or to stop.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+static APART: AtomicBool = AtomicBool::new(false);
+
+/// From now on, servers do not hear the terminal's Ctrl-C: who started them hears it, and ends them in order.
+pub fn keep_servers_from_the_terminal() {
+    APART.store(true, Ordering::Relaxed);
+}
+
+/// Starts a server.
+///
+/// # Panics
+/// There is no such program.
+pub fn spawn(command: &mut Command) -> Child {
+    if APART.load(Ordering::Relaxed) {
+        command.process_group(0);
+    }
+    command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Sends a signal. A process that has just ended is as good as one that was told.
+pub fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Ends a process at once and waits until it is gone.
+pub fn kill(process: &mut Child) {
+    let _ = process.kill();
+    let _ = process.wait();
+}
+
+/// Waits until a process has ended by itself. `None` when it has not after [`PATIENCE`].
+pub fn wait_for_end(process: &mut Child) -> Option<ExitStatus> {
+    let give_up = Instant::now() + PATIENCE;
+    while Instant::now() < give_up {
+        if let Some(status) = process.try_wait().expect("a child can be asked for") {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    None
+}
+
+/// An address that nobody listens on at the moment.
+pub fn free_address() -> SocketAddr {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    socket.local_addr().expect("its number")
+}
+
+/// The last lines of a log.
+pub fn log_end(log: &Path) -> String {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}
