@@ -105,8 +105,9 @@ where
         let idle = Duration::from_millis(self.settings.idle_ms.max(1));
         while elected.wait_for(|is_elected| *is_elected).await.is_ok() {
             match self.step().await {
-                Ok(0) => sleep(idle).await,
-                Ok(_) => {}
+                // One call a pause, unless there is more: while a crowd buys, each commit would be a call of its own.
+                Ok(read) if read >= self.settings.batch_events_max => {}
+                Ok(_) => sleep(idle).await,
                 Err(error) => {
                     tracing::debug!(%error, "events wait for their relay");
                     sleep(idle).await;
