@@ -90,8 +90,9 @@ impl Dialer {
         let PostgresSettings { lock_wait_ms, statement_wait_ms, .. } = self.settings;
         // An acknowledged order must survive a crash of the server, whatever its default is.
         format!(
-            "SET search_path = seckill; SET statement_timeout = {statement_wait_ms}; SET lock_timeout = {lock_wait_ms}; \
-             SET idle_in_transaction_session_timeout = {statement_wait_ms}; SET jit = off; \
+            "SET search_path = seckill; SET client_min_messages = warning; SET jit = off; \
+             SET statement_timeout = {statement_wait_ms}; SET lock_timeout = {lock_wait_ms}; \
+             SET idle_in_transaction_session_timeout = {statement_wait_ms}; \
              SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
              SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
         )
