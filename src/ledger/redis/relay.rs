@@ -27,7 +27,7 @@ pub struct RelaySettings {
     pub stream_events_max: u64,
     /// Events of one call at most.
     pub batch_events_max: usize,
-    /// How long the relay waits when there is nothing to send or somebody does not answer, in ms.
+    /// How long the relay waits between two calls, unless a full batch is there to send, in ms.
     pub idle_ms: u64,
 }
 
