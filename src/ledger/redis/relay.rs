@@ -27,7 +27,7 @@ pub struct RelaySettings {
     pub stream_events_max: u64,
     /// Events of one call at most.
     pub batch_events_max: usize,
-    /// How long the relay waits when there is nothing to send or somebody does not answer, in ms.
+    /// How long the relay waits between two calls, unless a full batch is there to send, in ms.
     pub idle_ms: u64,
 }
 
@@ -105,8 +105,9 @@ where
         let idle = Duration::from_millis(self.settings.idle_ms.max(1));
         while elected.wait_for(|is_elected| *is_elected).await.is_ok() {
             match self.step().await {
-                Ok(0) => sleep(idle).await,
-                Ok(_) => {}
+                // One call a pause, unless there is more: while a crowd buys, each commit would be a call of its own.
+                Ok(read) if read >= self.settings.batch_events_max => {}
+                Ok(_) => sleep(idle).await,
                 Err(error) => {
                     tracing::debug!(%error, "events wait for their relay");
                     sleep(idle).await;

@@ -1,7 +1,7 @@
 //! Several engines that sell one stock: their PostgreSQL, their Redis, and the lines between them.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -121,10 +121,5 @@ impl Node {
     /// Ends the engine by `kill -9`.
     pub fn kill(&mut self) {
         self.engine = None;
-    }
-
-    /// Where its log is.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }
