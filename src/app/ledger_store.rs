@@ -1,5 +1,7 @@
 //! The order store in PostgreSQL as the fence of the shared ledger.
 
+use std::time::Instant;
+
 use crate::domain::{NodeId, SaleId};
 use crate::ledger::redis::{LedgerStore, StoreView};
 use crate::orders::postgres::{LedgerView, PgRegistry};
@@ -24,6 +26,10 @@ impl LedgerStore for PgRegistry {
 
     fn view(&self, sale: SaleId) -> Result<Option<StoreView>, StoreError> {
         Ok(self.ledger_view(sale)?.map(StoreView::from))
+    }
+
+    fn has_followed(&self, moment: Instant) -> bool {
+        self.has_followed(moment)
     }
 
     fn audit(&self, sale: SaleId) -> Result<Option<(Audit, StoreView)>, StoreError> {

@@ -97,9 +97,11 @@ impl Attempt {
         self.answer.subscribe()
     }
 
-    /// Tells everybody who waits, and makes room for the next attempt.
+    /// Makes room for the next attempt, then tells everybody who waits: who has heard the answer may pay again at once.
     pub(super) fn end(self, answer: PayAnswer) {
-        self.answer.send_replace(Some(answer));
+        let waiting = self.answer.clone();
+        drop(self);
+        waiting.send_replace(Some(answer));
     }
 }
 

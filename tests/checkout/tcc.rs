@@ -446,7 +446,7 @@ async fn limits_refuse_before_anything_changes() {
     settings.recovery.backoff_ms = 60_000;
     settings.recovery.backoff_ms_max = 60_000;
     settings.methods = vec!["card".into()];
-    let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 1_000), settings).await;
+    let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 500), settings).await;
     let (ann, bob) = (house.buy("ann").await, house.buy("bob").await);
     assert_eq!(word(&life.checkout.pay(ann.clone(), "cheque").await), "method-not-allowed");
 

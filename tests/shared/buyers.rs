@@ -128,3 +128,22 @@ fn orders_of_a_node_that_was_killed_expire_and_their_units_are_sold() {
     });
     until("its unit is sold again", || two.buy("phone", "bob").status == 201);
 }
+
+#[test]
+fn a_buyer_who_holds_the_last_unit_hears_of_it_on_every_node_and_never_of_sold_out() {
+    let house = House::open();
+    let patient = ("POSTGRES__SILENT_MS_MAX", "3600000");
+    let one = house.launch(1, &[patient]).start();
+    one.sale("phone", 1, "");
+    // It looks so rarely that the ledger says that the sale is over long before it knows who bought.
+    let two = house.launch(2, &[patient, ("POSTGRES__FOLLOW_MS", "3000")]).start();
+    let ann = buys(&one, "ann", "");
+    until("the other node knows of ann's order", || {
+        let told = two.ask("POST", "/seckill/test/phone", "ann", "", "");
+        assert_ne!(told.member("code"), "sold-out", "ann holds {ann}");
+        told.member("order_id") == ann
+    });
+    until("the other node knows that it is over", || {
+        two.ask("POST", "/seckill/test/phone", "bob", "", "").member("code") == "sold-out"
+    });
+}

@@ -184,6 +184,7 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
                     if let Some(live) = self.admission.board().sales().by_id(sale) {
                         live.state.set_more_may_come(true);
                     }
+                    self.account(sale).over_since = None;
                     self.reconcile_soon(sale);
                 }
                 StockNotice::Resized(sale) => self.reconcile_soon(sale),
@@ -231,6 +232,7 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
         if account.holding.handed_back > account.holding.confirmed_back {
             self.confirm_hand_back(sale, account).await?;
         }
+        self.conclude(sale, account);
         self.withhold(sale, account).await?;
         let (on_sale, is_wanted) = (sale.remaining(), sale.state.has_unmet_demand());
         if std::mem::replace(&mut account.on_sale, on_sale) != on_sale || is_wanted {

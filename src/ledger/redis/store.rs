@@ -1,5 +1,7 @@
 //! What the ledger needs of the order store, which is its fence.
 
+use std::time::Instant;
+
 use crate::domain::{NodeId, SaleId};
 use crate::orders::{Audit, StoreError};
 
@@ -61,6 +63,10 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// # Errors
     /// The store does not answer.
     fn view(&self, sale: SaleId) -> Result<Option<StoreView>, StoreError>;
+
+    /// Whether this node's memory knows all orders that were durable at `moment`, wherever they were bought. Does not
+    /// block.
+    fn has_followed(&self, moment: Instant) -> bool;
 
     /// The sale's units as its orders hold them and as [`LedgerStore::view`] counts them, in one snapshot. `None` when
     /// there is no such sale.

@@ -83,6 +83,7 @@ impl Follower {
     /// # Errors
     /// As [`Follower::look`].
     pub fn catch_up(&mut self) -> Result<usize, StoreError> {
+        let began = Instant::now();
         let ends = self.parts.news.log_ends()?;
         let mut taken = 0;
         // Sales first, and events only as far as these sales were known: one of a sale that is not on the board is lost.
@@ -97,6 +98,9 @@ impl Follower {
             taken += self.take_events(PAGE.min(new as usize))?;
         }
         self.is_behind = ends.last_event > self.parts.after_event;
+        if !self.is_behind {
+            self.parts.news.sight().reaches(began);
+        }
         Ok(taken)
     }
 

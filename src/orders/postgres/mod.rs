@@ -20,6 +20,7 @@ mod rows;
 mod schema;
 mod seat;
 mod session;
+mod sight;
 mod tls;
 mod trouble;
 mod writer;
@@ -158,7 +159,8 @@ pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result
     let writers = (0..writers.max(1))
         .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(registry.life()), place))
         .collect::<Result<_, _>>()?;
-    Ok(PgStore { writers, reader: PgReader::new(pool), registry, news: PgNews::new(house, node) })
+    let news = PgNews::new(house, node, Arc::clone(registry.sight()));
+    Ok(PgStore { writers, reader: PgReader::new(pool), registry, news })
 }
 
 /// The reading half and the registry for who only looks at a store that engines sell from: nothing is brought up to date

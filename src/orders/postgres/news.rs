@@ -10,6 +10,7 @@ use super::pool::Pool;
 use super::reader::events_after;
 use super::registry::node_of;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
+use super::sight::Sight;
 use crate::domain::{EpochMs, NodeId, OrderId, OrderStatus, Sale};
 
 /// The ends of the two logs: whoever is behind one of them has something to read.
@@ -37,11 +38,17 @@ pub struct OpenOrder {
 pub struct PgNews {
     pool: Arc<Pool>,
     node: NodeId,
+    sight: Arc<Sight>,
 }
 
 impl PgNews {
-    pub(super) fn new(pool: Arc<Pool>, node: NodeId) -> Self {
-        Self { pool, node }
+    pub(super) fn new(pool: Arc<Pool>, node: NodeId, sight: Arc<Sight>) -> Self {
+        Self { pool, node, sight }
+    }
+
+    /// Where to say how far memory has followed.
+    pub(super) fn sight(&self) -> &Sight {
+        &self.sight
     }
 
     /// This node.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
 
 use super::super::store::{Audit, StoreError};
 use super::pool::Pool;
 use super::reader;
 use super::rows::{self, damaged};
 use super::session::Session;
+use super::sight::Sight;
 use super::trouble::Trouble;
 use crate::domain::{NodeId, SaleId, Units};
 
@@ -59,6 +61,7 @@ pub struct LedgerView {
 pub struct PgRegistry {
     pool: Arc<Pool>,
     life: Arc<Life>,
+    sight: Arc<Sight>,
 }
 
 impl PgRegistry {
@@ -70,7 +73,17 @@ impl PgRegistry {
 
     /// For who only looks: nothing lives, so nothing can be written.
     pub(super) fn lifeless(pool: Arc<Pool>, node: NodeId) -> Self {
-        Self { pool, life: Arc::new(Life { node, incarnation: AtomicI64::new(0) }) }
+        let life = Arc::new(Life { node, incarnation: AtomicI64::new(0) });
+        Self { pool, life, sight: Arc::default() }
+    }
+
+    pub(super) fn sight(&self) -> &Arc<Sight> {
+        &self.sight
+    }
+
+    /// Whether the [`Follower`](super::Follower) of this store has taken over everything that was durable at `moment`.
+    pub fn has_followed(&self, moment: Instant) -> bool {
+        self.sight.covers(moment)
     }
 
     pub(super) fn life(&self) -> &Arc<Life> {

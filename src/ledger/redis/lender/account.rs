@@ -23,6 +23,8 @@ pub struct Account {
     pub behind_since: Option<Instant>,
     /// The store refused to sell what this node held: all of it goes back at the next registration.
     pub surrender: bool,
+    /// When the ledger said that the sale is over; until the buyers are told.
+    pub over_since: Option<Instant>,
     /// Buyers were refused for want of units, and the ledger had none to lend.
     pub asked_in_vain: bool,
     /// Comparisons in a row that found everything as it was.
@@ -48,6 +50,7 @@ impl Account {
             tail_at: now,
             behind_since: None,
             surrender: false,
+            over_since: None,
             asked_in_vain: false,
             quiet: 0,
             seen: None,

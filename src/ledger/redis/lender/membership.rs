@@ -19,6 +19,7 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
     /// Joins the sale's book in this life: what a former life was lent and did not sell is this one's stock.
     pub(super) async fn register(&mut self, sale: &LiveSale, account: &mut Account) -> Result<(), Trouble> {
         account.ask_at = self.later(self.settings.tail_pause_ms);
+        account.over_since = None;
         sale.state.set_more_may_come(true);
         let Some(view) = self.view(sale.id).await? else { return Ok(()) };
         let durable = view.settled_by(self.node);
@@ -95,7 +96,11 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
 
     /// Ends the epoch `seen` and opens the sale's book anew. Several nodes may do this together: one book comes of it.
     pub(super) async fn rebuild(&mut self, sale: &LiveSale, seen: u64, reply: &Reply) -> Result<(), Trouble> {
-        tracing::warn!(sale = %sale.key, epoch = seen, "the ledger has no valid book of the sale; opening a new one");
+        if seen == 1 {
+            tracing::info!(sale = %sale.key, "opening the sale's book in the ledger");
+        } else {
+            tracing::warn!(sale = %sale.key, epoch = seen, "the ledger has no valid book of the sale; opening a new one");
+        }
         let id = sale.id;
         let Some(epoch) = self.ask(move |store| store.end_epoch(id, seen)).await? else { return Ok(()) };
         // After the epoch was raised: whoever could hold units of the old book is listed.

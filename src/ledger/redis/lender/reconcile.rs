@@ -62,7 +62,7 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
             return Ok(());
         }
         self.share(sale, account, &reply).await?;
-        self.tell(sale, &reply);
+        self.tell(sale, account, &reply);
         if reply.available > 0 {
             account.ask_at = Instant::now();
         }
@@ -86,20 +86,31 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
         movements
     }
 
-    /// Tells the buyers how the sale stands. "Sold out" is final when nothing is available and nobody holds a unit that
-    /// is not sold.
-    pub(super) fn tell(&self, sale: &LiveSale, reply: &Reply) {
+    /// Takes in how the sale stands. It is over when nothing is available and nobody holds a unit that is not sold.
+    pub(super) fn tell(&self, sale: &LiveSale, account: &mut Account, reply: &Reply) {
         if reply.verdict != Verdict::Ok {
             return;
-        }
-        let over = reply.available <= 0 && reply.leased <= 0 && reply.awaited == 0;
-        sale.state.set_more_may_come(!over);
-        if over {
-            // Whoever comes from now on is refused for good, and wakes the clerk again.
-            sale.state.take_unmet_demand();
         }
         let unsold_here = reply.granted as i64 - reply.handed_back as i64 - reply.settled as i64;
         let elsewhere = reply.available + reply.leased - unsold_here;
         sale.state.set_units_elsewhere(u64::try_from(elsewhere).unwrap_or(0));
+        if reply.available > 0 || reply.leased > 0 || reply.awaited > 0 {
+            account.over_since = None;
+            sale.state.set_more_may_come(true);
+        } else if sale.state.more_may_come() {
+            account.over_since.get_or_insert_with(Instant::now);
+            self.conclude(sale, account);
+        }
+    }
+
+    /// Tells the buyers that a sale is over, once this node knows every order that was durable when it was: who holds one
+    /// hears of it here too, and not "sold out".
+    pub(super) fn conclude(&self, sale: &LiveSale, account: &mut Account) {
+        if account.over_since.is_some_and(|since| self.store.has_followed(since.into_std())) {
+            account.over_since = None;
+            sale.state.set_more_may_come(false);
+            // Whoever comes from now on is refused for good, and wakes the clerk again.
+            sale.state.take_unmet_demand();
+        }
     }
 }

@@ -49,7 +49,7 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
             account.ask_at = Instant::now();
             self.watch.leased(new);
         }
-        self.tell(sale, &reply);
+        self.tell(sale, account, &reply);
         Ok(new)
     }
 
