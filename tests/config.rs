@@ -168,3 +168,27 @@ async fn a_running_engine_takes_over_what_may_change_live() {
     assert!(answers.contains(&StatusCode::TOO_MANY_REQUESTS), "{answers:?}");
     assert_eq!(sale_state().await, json!({"state": "open"}));
 }
+
+#[test]
+fn an_engine_that_nobody_listens_to_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("engine.toml"), "").unwrap();
+    let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut process = seckill(folder.path())
+        .args(["--config", "engine.toml", "--edge-listen", "127.0.0.1:0", "--admin-listen", &admin])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Before it says a word.
+    drop(process.stdout.take());
+    let asked = std::time::Instant::now();
+    while run(folder.path(), &["healthcheck", "--admin-listen", &admin], &[]).0 != Some(0) {
+        assert_eq!(process.try_wait().unwrap(), None, "it has ended");
+        assert!(asked.elapsed() < Duration::from_secs(30), "it never became ready");
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(process.try_wait().unwrap(), None, "it has ended");
+    process.kill().unwrap();
+    process.wait().unwrap();
+}

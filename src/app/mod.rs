@@ -10,6 +10,7 @@ mod shared;
 mod store;
 
 use std::fmt;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -453,13 +454,16 @@ fn reload(
     })
 }
 
-/// What a person at a terminal sees.
+/// What a person at a terminal sees. Nobody may be there: an output that is closed ends no engine.
 fn print_welcome(edge: SocketAddr, admin: SocketAddr, data: &Path, has_demo: bool) {
-    println!(
-        "seckill sells on http://{edge}, admin and status page on http://{admin}, orders in {}",
+    let mut welcome = format!(
+        "seckill sells on http://{edge}, admin and status page on http://{admin}, orders in {}\n",
         data.display()
     );
     if has_demo {
-        println!("{}", demo::invitation(edge));
+        welcome.push_str(&demo::invitation(edge));
+        welcome.push('\n');
     }
+    let mut terminal = io::stdout().lock();
+    let _ = terminal.write_all(welcome.as_bytes()).and_then(|()| terminal.flush());
 }
