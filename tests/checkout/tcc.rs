@@ -465,6 +465,34 @@ async fn limits_refuse_before_anything_changes() {
 }
 
 #[tokio::test]
+async fn who_looks_after_an_earlier_payment_leaves_a_later_one_alone() {
+    let house = House::open(1, 3_600).await;
+    let gateway = ScriptedGateway::new(0.0);
+    let risk = ScriptedRisk::new(Mood::Reject, 300);
+    let payer = house.live(gateway.clone(), risk.clone(), impatient()).await;
+    let heir = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), impatient()).await;
+    let order = house.buy("ann").await;
+    assert_eq!(word(&payer.checkout.pay(order.clone(), "card").await), "risk-rejected");
+    let waiting = house.order(order.placed.id).await;
+    assert_eq!((waiting.status, waiting.payment_attempt), (PrePay, 1));
+
+    risk.change(Mood::Approve);
+    let checkout = payer.checkout.clone();
+    let second = tokio::spawn(async move { checkout.pay(waiting, "card").await });
+    house.until(order.placed.id, Paying).await;
+    heir.checkout.adopt([PaymentKey { order: order.placed.id, attempt: 1 }]);
+    let let_go = async {
+        while heir.checkout.recovery_queue_len() > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, let_go).await.expect("nothing is left to ask");
+    assert_eq!(word(&second.await.unwrap()), "paid");
+    assert_eq!(gateway.calls_of(Status), [], "nobody asked about the second payment");
+    assert_eq!(gateway.calls_of(Capture).len(), 1);
+}
+
+#[tokio::test]
 async fn a_cancelled_order_gives_its_unit_back_once() {
     let house = House::open(1, 3_600).await;
     let gateway = ScriptedGateway::new(0.0);
