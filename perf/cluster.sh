@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One engine against two that share one stock: engines on core 0, clients, PostgreSQL and Redis on core 1, interleaved.
-# Prints for each round the requests a second of core time (what one core of engines can do) for refusals and for durable
-# wins, and the commands that Redis carried out for each win. Needs a release build of the workspace:
+# Each node has 64 connections. Prints for each round the requests for a second of core time (what one core of engines can
+# do) of refusals and of durable wins, and the calls to Redis for each win. Needs a release build of the workspace:
 #   cargo build --release --workspace && perf/cluster.sh [ROUNDS] [SECONDS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,11 +40,14 @@ until_all_say() { # buyer, sku, pattern
     done
   done
 }
-calls() { redis-cli -h "${redis%:*}" -p "${redis#*:}" info stats | tr -d '\r' | sed -n 's/^total_commands_processed://p'; }
+calls() { # those that the engines sent; what a script does inside Redis is not counted
+  redis-cli -h "${redis%:*}" -p "${redis#*:}" info commandstats | tr -d '\r' |
+    sed -n 's/^cmdstat_\(evalsha\|eval\|ping\):calls=\([0-9]*\).*/\2/p' | awk '{n += $1} END {print n + 0}'
+}
 load() { # sku, figure of the rate: sums over the nodes of "rate" and "busy cores"
   local place=0 clients=()
   for edge in "${edges[@]}"; do
-    taskset -c 1 target/release/client --target "$edge" --path "/seckill/c/$1" --connections $((64 / ${#edges[@]})) \
+    taskset -c 1 target/release/client --target "$edge" --path "/seckill/c/$1" --connections 64 \
       --seconds "$seconds" --first-buyer $((place * 100000000)) --pid "${pids[$place]}" > "$scratch/client.$place" &
     clients+=($!)
     place=$((place + 1))
