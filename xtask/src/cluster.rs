@@ -54,7 +54,7 @@ fn options(mut words: &[&str]) -> Result<Options, String> {
 /// An option is wrong, or the engine does not build.
 pub fn run(words: &[&str]) -> Result<(), String> {
     let options = options(words)?;
-    install::install_missing()?;
+    install::install_missing(&install::FOR_TESTS)?;
     let engine = match options.engine {
         Some(engine) => engine,
         None => {

@@ -22,7 +22,7 @@ pub fn run(mut options: &[&str]) -> Result<(), String> {
     if let [option] = options {
         return Err(format!("{option} needs a value"));
     }
-    install::install_missing()?;
+    install::install_missing(&install::FOR_TESTS)?;
     let test = format!("faults::{}", name.replace('-', "_"));
     let cargo = ["test", "--locked", "--test", "cluster", "--", &test, "--nocapture", "--test-threads=1"];
     cargo::run(&cargo, &[("SECKILL_FAULT_ROUNDS", rounds)])

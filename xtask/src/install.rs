@@ -1,14 +1,15 @@
-//! What the tests need and the machine lacks: packages of the distribution.
+//! What the tests and comparisons need and the machine lacks: packages of the distribution.
 
 use std::process::Command;
 
-/// A program that tests start, where distributions put it, and the package that has it.
-struct Needed {
+/// A program that is started, where distributions put it, and the package that has it or is of no use without it.
+pub struct Needed {
     program: &'static str,
     package: &'static str,
 }
 
-const NEEDED: [Needed; 4] = [
+/// What the tests start.
+pub const FOR_TESTS: [Needed; 4] = [
     Needed { program: "redis-server", package: "redis-server" },
     // Its programs are kept by version, and not on the path.
     Needed { program: "initdb", package: "postgresql" },
@@ -17,12 +18,22 @@ const NEEDED: [Needed; 4] = [
     Needed { program: "pip3", package: "python3-pip" },
 ];
 
-/// Installs what is missing.
+/// What the comparisons put beside the engine.
+pub const FOR_PEERS: [Needed; 6] = [
+    Needed { program: "redis-server", package: "redis-server" },
+    Needed { program: "nginx", package: "nginx" },
+    Needed { program: "nginx", package: "libnginx-mod-http-lua" },
+    Needed { program: "go", package: "golang-go" },
+    Needed { program: "go", package: "golang-github-gin-gonic-gin-dev" },
+    Needed { program: "go", package: "golang-github-gomodule-redigo-dev" },
+];
+
+/// Installs those that are missing.
 ///
 /// # Errors
 /// Something is missing afterwards.
-pub fn install_missing() -> Result<(), String> {
-    let missing: Vec<_> = NEEDED.iter().filter(|needed| !present(needed.program)).collect();
+pub fn install_missing(needed: &[Needed]) -> Result<(), String> {
+    let missing: Vec<_> = needed.iter().filter(|needed| !present(needed.program)).collect();
     if missing.is_empty() {
         return Ok(());
     }

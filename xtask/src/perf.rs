@@ -12,7 +12,7 @@ pub mod server;
 use std::fs;
 use std::process::{Command, ExitCode};
 
-use crate::cargo;
+use crate::{cargo, install};
 use comparison::{Column, Comparison, Contender};
 use server::{FrontEnd, Server};
 
@@ -278,6 +278,7 @@ fn memory(options: &Options) -> Result<String, Failure> {
 
 /// What users run today. Theirs is not durable; ours is.
 fn peers(options: &Options) -> Result<String, Failure> {
+    install::install_missing(&install::FOR_PEERS)?;
     let mut report = String::new();
     let mut charted = Vec::new();
     for (phase, title, stock) in [

@@ -7,7 +7,7 @@ use crate::{cargo, install};
 /// # Errors
 /// Which step failed.
 pub fn run() -> Result<(), String> {
-    install::install_missing()?;
+    install::install_missing(&install::FOR_TESTS)?;
     cargo::run(&["test", "--workspace", "--locked"], &[])?;
     // The feature swaps the atomics of admission, so that this is another build of the engine. It shares the target
     // folder: cargo keeps both builds there side by side.
