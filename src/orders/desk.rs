@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::deadlines::Deadlines;
 use super::events::Event;
-use super::lookup::{Lookups, cut_short};
+use super::lookup::Lookups;
 use super::store::{Audit, Fault, PoolFigures, SaleChange, StoreError, StoreReader};
 use super::transition::{Applied, Transition};
 use super::writer::{Reply, Step, StopRelay};
@@ -196,6 +196,8 @@ impl OrderDesk {
         query: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let reader = Arc::clone(&self.reader);
-        tokio::task::spawn_blocking(move || query(&*reader)).await.unwrap_or_else(|_| Err(cut_short()))
+        tokio::task::spawn_blocking(move || query(&*reader))
+            .await
+            .unwrap_or_else(|_| Err(StoreError::cut_short()))
     }
 }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use super::store::{Fault, StoreError, StoreReader};
+use super::store::{StoreError, StoreReader};
 use crate::domain::{Order, OrderId};
 
 /// Orders read at once at most: a read is short, so that nobody waits long for those before him.
@@ -45,13 +45,8 @@ impl Lookups {
             // Nobody waits for the reading itself: each asker waits for its own answer.
             drop(spawn_blocking(move || shift.read(&*reader)));
         }
-        answer.await.unwrap_or_else(|_| Err(cut_short()))
+        answer.await.unwrap_or_else(|_| Err(StoreError::cut_short()))
     }
-}
-
-/// Nobody reads any more: the runtime ends, or the store's reading panicked.
-pub(super) fn cut_short() -> StoreError {
-    StoreError { kind: Fault::Transient, message: "reading was cut short by the shutdown".into() }
 }
 
 /// The duty to read until nobody waits. However it ends, also on a runtime that never runs it, nobody is left waiting.
@@ -101,6 +96,8 @@ impl Drop for Shift {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::task::JoinHandle;
 
     use super::super::events::Event;
     use super::super::store::{Audit, PoolFigures, Record};
@@ -157,6 +154,13 @@ mod tests {
         (Arc::clone(&store), store, go)
     }
 
+    /// Somebody who wants to see the order with this number.
+    fn ask(lookups: &Arc<Lookups>, reader: &Arc<dyn StoreReader>, number: u64) -> JoinHandle<Answer> {
+        let (lookups, reader) = (Arc::clone(lookups), Arc::clone(reader));
+        let id = OrderId::from_number(number).unwrap();
+        tokio::spawn(async move { lookups.order(&reader, id).await })
+    }
+
     /// Lets the tasks run until `done`, or fails.
     async fn until(done: impl Fn() -> bool) {
         for _ in 0..10_000 {
@@ -172,11 +176,7 @@ mod tests {
     async fn who_asks_during_a_read_is_served_by_the_next_one() {
         let (store, reader, go) = slow_store();
         let lookups = Arc::new(Lookups::default());
-        let ask = |n: u64| {
-            let (lookups, reader) = (Arc::clone(&lookups), Arc::clone(&reader));
-            let id = OrderId::from_number(n).unwrap();
-            tokio::spawn(async move { lookups.order(&reader, id).await })
-        };
+        let ask = |number| ask(&lookups, &reader, number);
         let first = ask(1);
         until(|| store.reads.load(Ordering::SeqCst) == 1).await;
         let others: Vec<_> = (2..200).map(ask).collect();
@@ -195,11 +195,7 @@ mod tests {
     async fn a_read_that_breaks_off_leaves_nobody_waiting() {
         let (store, reader, go) = slow_store();
         let lookups = Arc::new(Lookups::default());
-        let ask = |n: u64| {
-            let (lookups, reader) = (Arc::clone(&lookups), Arc::clone(&reader));
-            let id = OrderId::from_number(n).unwrap();
-            tokio::spawn(async move { lookups.order(&reader, id).await })
-        };
+        let ask = |number| ask(&lookups, &reader, number);
         let first = ask(1);
         until(|| store.reads.load(Ordering::SeqCst) == 1).await;
         let second = ask(2);

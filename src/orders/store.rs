@@ -163,6 +163,11 @@ pub enum Fault {
 }
 
 impl StoreError {
+    /// A read that nobody finished: the runtime ends, or the reading panicked.
+    pub fn cut_short() -> Self {
+        Self { kind: Fault::Transient, message: "reading was cut short by the shutdown".into() }
+    }
+
     /// Whether the same work may pass later.
     pub fn is_transient(&self) -> bool {
         self.kind == Fault::Transient
