@@ -1,11 +1,14 @@
 //! The `seckill` binary: reads the command line and the configuration, and does what they say.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use seckill::config::{Cli, Command, ConfigError};
-use seckill::{admin, app};
+use seckill::admin::Question;
+use seckill::config::{Cli, Command, Config, ConfigError};
+use seckill::exit::{Exit, Failure};
+use seckill::{admin, app, terminal};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -14,35 +17,50 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const HEALTH_CHECK_PATIENCE: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((code, problem)) => {
-            eprintln!("seckill: {problem}");
-            ExitCode::from(code)
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            let exit = if answer.use_stderr() { Exit::Usage } else { Exit::Done };
+            // Help that nobody reads is no failure.
+            let _ = answer.print();
+            return exit.into();
+        }
+    };
+    let done = catch_unwind(AssertUnwindSafe(|| run(cli)));
+    let done = done.unwrap_or_else(|_| Err(Failure::new(Exit::Broken, "a fault of the program; see above")));
+    match done {
+        Ok(()) => Exit::Done.into(),
+        Err(Failure { exit, problem }) => {
+            terminal::complain(format!("seckill: {problem}\n"));
+            exit.into()
         }
     }
 }
 
-/// Does what the command line says; the error is an exit code and what went wrong.
-fn run(cli: Cli) -> Result<(), (u8, String)> {
+/// Does what the command line says.
+fn run(cli: Cli) -> Result<(), Failure> {
     let command = cli.command();
-    let wrong_config = |error: ConfigError| (78, error.to_string());
+    let wrong_config = |error: ConfigError| Failure::new(Exit::Config, error);
     let source = cli.source().map_err(wrong_config)?;
-    let config = source.load().map_err(wrong_config)?;
+    let load = || source.load().map_err(wrong_config);
     match command {
-        Command::Serve => app::serve(source, config).map_err(|error| (error.exit_code(), error.to_string())),
+        Command::Serve => app::serve(source),
         Command::CheckConfig => {
-            print!("{}", config.effective());
-            Ok(())
+            let cannot =
+                |error| Failure::new(Exit::Io, format_args!("cannot print the configuration: {error}"));
+            terminal::print(&load()?.effective()).map_err(cannot)
         }
-        Command::Healthcheck => {
-            admin::probe(config.settings.admin.listen, HEALTH_CHECK_PATIENCE).map_err(|problem| (1, problem))
+        Command::Healthcheck { ready } => {
+            let Config { settings, .. } = load()?;
+            let question = if ready { Question::Ready } else { Question::Lives };
+            admin::probe(settings.admin.listen, question, HEALTH_CHECK_PATIENCE)
+                .map_err(|problem| Failure::new(Exit::No, problem))
         }
         Command::Reconcile { check: _, admin } => {
-            match app::reconcile::check(&config.settings, &admin).map_err(|problem| (69, problem))? {
+            let agree = app::reconcile::check(&load()?.settings, &admin);
+            match agree.map_err(|problem| Failure::new(Exit::Unavailable, problem))? {
                 true => Ok(()),
-                false => Err((1, "the books do not agree".into())),
+                false => Err(Failure::new(Exit::No, "the books do not agree")),
             }
         }
     }

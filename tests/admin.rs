@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use seckill::admin::{
-    AdminServer, AdminSettings, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, ReloadRefused, probe,
+    AdminServer, AdminSettings, ControlPlane, ControlPlaneParts, Lifecycle, Question, Readiness,
+    ReloadRefused, probe,
 };
 use seckill::admission::{Accepted, Admission, Intake, Moment, OrderIds, Purchase, Queue, Settlement};
 use seckill::checkout::{
@@ -104,7 +105,8 @@ impl Engine {
                 keys: vec!["node.id".into()],
             }),
         };
-        let plane = ControlPlane::new(ControlPlaneParts {
+        let server = AdminServer::bind(settings.clone(), Arc::clone(&readiness)).await.unwrap();
+        server.opening().open(ControlPlane::new(ControlPlaneParts {
             node: NODE,
             settings,
             admission: Arc::clone(&admission),
@@ -115,8 +117,7 @@ impl Engine {
             intervals: Arc::clone(&intervals),
             readiness: Arc::clone(&readiness),
             reload: Arc::new(reload),
-        });
-        let server = AdminServer::bind(plane).await.unwrap();
+        }));
         let admin = format!("http://{}", server.address().unwrap());
         let (stop, stopped) = watch::channel(false);
         Self {
@@ -536,7 +537,7 @@ async fn figures_are_told_in_every_format() {
 async fn readiness_follows_the_engine() {
     let engine = Engine::start().await;
     let address = engine.admin.strip_prefix("http://").unwrap().parse().unwrap();
-    let probed = || tokio::task::spawn_blocking(move || probe(address, PATIENCE));
+    let probed = || tokio::task::spawn_blocking(move || probe(address, Question::Ready, PATIENCE));
     assert_eq!(engine.get_json("/livez").await, json!({"status": "alive"}));
 
     let starting = engine.get("/readyz").await;

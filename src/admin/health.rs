@@ -1,7 +1,7 @@
 //! Whether the engine lives, whether it is ready, and how it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Json;
@@ -32,29 +32,77 @@ pub enum Lifecycle {
     Draining,
 }
 
-/// The lifecycle as `app` sets it and the probes read it. One word that publishes nothing else: relaxed.
+/// What a start is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum StartPhase {
+    /// The order store is being opened: its lock or seat, its tables.
+    OpeningStore,
+    /// Stock, claims and deadlines are rebuilt from the orders.
+    ReadingOrders,
+    /// Writers, payments and the edge are being started.
+    OpeningEdge,
+}
+
+impl StartPhase {
+    const ALL: [Self; 3] = [Self::OpeningStore, Self::ReadingOrders, Self::OpeningEdge];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::OpeningStore => "opening-store",
+            Self::ReadingOrders => "reading-orders",
+            Self::OpeningEdge => "opening-edge",
+        }
+    }
+}
+
+/// The lifecycle as `app` sets it and the probes read it. Words of their own that publish nothing else: relaxed.
 #[derive(Debug)]
-pub struct Readiness(AtomicU8);
+pub struct Readiness {
+    lifecycle: AtomicU8,
+    phase: AtomicU8,
+    orders_read: AtomicU64,
+}
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self(AtomicU8::new(Lifecycle::Starting as u8))
+        Self {
+            lifecycle: AtomicU8::new(Lifecycle::Starting as u8),
+            phase: AtomicU8::new(StartPhase::OpeningStore as u8),
+            orders_read: AtomicU64::new(0),
+        }
     }
 }
 
 impl Readiness {
     /// Moves on.
     pub fn set(&self, lifecycle: Lifecycle) {
-        self.0.store(lifecycle as u8, Relaxed);
+        self.lifecycle.store(lifecycle as u8, Relaxed);
+    }
+
+    /// Moves on within the start.
+    pub fn enter(&self, phase: StartPhase) {
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    /// Counts the orders that the start has read.
+    pub fn orders_read(&self) -> &AtomicU64 {
+        &self.orders_read
     }
 
     /// Where the engine is.
     pub fn lifecycle(&self) -> Lifecycle {
-        match self.0.load(Relaxed) {
+        match self.lifecycle.load(Relaxed) {
             0 => Lifecycle::Starting,
             1 => Lifecycle::Running,
             _ => Lifecycle::Draining,
         }
+    }
+
+    /// How far the start is.
+    fn progress(&self) -> Value {
+        let phase = StartPhase::ALL[usize::from(self.phase.load(Relaxed))];
+        json!({ "phase": phase.word(), "orders_read": self.orders_read.load(Relaxed) })
     }
 }
 
@@ -109,6 +157,16 @@ impl Checks {
 /// The process answers: nothing else is looked at.
 pub(super) async fn livez() -> Response {
     Json(json!({ "status": "alive" })).into_response()
+}
+
+/// The answer to "is it ready" before there is an engine to look at.
+pub(super) async fn starting(State(readiness): State<Arc<Readiness>>) -> Response {
+    let body = json!({
+        "status": "not_ready",
+        "checks": { "lifecycle": "starting" },
+        "start": readiness.progress(),
+    });
+    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }
 
 /// Whether buyers can be sent here.

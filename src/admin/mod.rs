@@ -29,10 +29,10 @@ use axum::http::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use feeds::event_json;
-pub use health::{Lifecycle, Readiness};
-pub use probe::probe;
+pub use health::{Lifecycle, Readiness, StartPhase};
+pub use probe::{Question, probe};
 pub use reload::{Reload, ReloadRefused};
-pub use server::AdminServer;
+pub use server::{AdminServer, Opening};
 pub use settings::AdminSettings;
 
 use crate::admission::Admission;

@@ -1,4 +1,4 @@
-//! `seckill healthcheck`: asks a running engine whether it is ready, with nothing but a socket.
+//! `seckill healthcheck`: asks a running engine whether it lives or is ready, with nothing but a socket.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -7,17 +7,44 @@ use std::time::Duration;
 /// Bytes of an answer that are looked at.
 const ANSWER_BYTES_MAX: u64 = 16 << 10;
 
-/// Asks `GET /readyz` of the engine that listens on `listen`. Waits at most `patience` for each step.
+/// What a probe asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Whether the process answers: what decides whether it is started anew. An engine that reads its store, or whose
+    /// database is away, lives: a restart would only make it begin again.
+    Lives,
+    /// Whether buyers can be sent there.
+    Ready,
+}
+
+impl Question {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Lives => "/livez",
+            Self::Ready => "/readyz",
+        }
+    }
+
+    const fn no(self) -> &'static str {
+        match self {
+            Self::Lives => "is not well",
+            Self::Ready => "is not ready",
+        }
+    }
+}
+
+/// Asks the engine that listens on `listen`. Waits at most `patience` for each step.
 ///
 /// # Errors
-/// Why the engine is not ready, in one line.
-pub fn probe(listen: SocketAddr, patience: Duration) -> Result<(), String> {
+/// Why the answer is no, in one line.
+pub fn probe(listen: SocketAddr, question: Question, patience: Duration) -> Result<(), String> {
     let address = reachable(listen);
     let failed = |error: std::io::Error| format!("no engine answers on {address}: {error}");
     let mut stream = TcpStream::connect_timeout(&address, patience).map_err(failed)?;
     stream.set_read_timeout(Some(patience)).map_err(failed)?;
     stream.set_write_timeout(Some(patience)).map_err(failed)?;
-    let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let path = question.path();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(failed)?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).map_err(failed)?;
@@ -26,7 +53,7 @@ pub fn probe(listen: SocketAddr, patience: Duration) -> Result<(), String> {
         Some("200") => Ok(()),
         Some(status) => {
             let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-            Err(format!("the engine on {address} is not ready ({status}): {}", body.trim()))
+            Err(format!("the engine on {address} {} ({status}): {}", question.no(), body.trim()))
         }
         None => Err(format!("what answers on {address} does not speak HTTP")),
     }
@@ -52,34 +79,36 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(5);
 
     /// What the probe makes of a server that answers `answer`.
-    fn probed(answer: &'static str) -> Result<(), String> {
+    fn probed(question: Question, answer: &'static str) -> Result<(), String> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = [0; 1024];
             let read = stream.read(&mut request).unwrap();
-            assert!(request[..read].starts_with(b"GET /readyz HTTP/1.1\r\n"));
+            assert!(request[..read].starts_with(format!("GET {} HTTP/1.1\r\n", question.path()).as_bytes()));
             stream.write_all(answer.as_bytes()).unwrap();
         });
-        let verdict = probe(address, PATIENCE);
+        let verdict = probe(address, question, PATIENCE);
         server.join().unwrap();
         verdict
     }
 
     #[test]
-    fn only_200_is_ready() {
-        assert_eq!(probed("HTTP/1.1 200 OK\r\n\r\n{}"), Ok(()));
+    fn only_200_is_yes() {
+        assert_eq!(probed(Question::Ready, "HTTP/1.1 200 OK\r\n\r\n{}"), Ok(()));
+        assert_eq!(probed(Question::Lives, "HTTP/1.1 200 OK\r\n\r\n{}"), Ok(()));
         let not_ready =
-            probed("HTTP/1.1 503 Service Unavailable\r\n\r\n{\"status\":\"not_ready\"}").unwrap_err();
+            probed(Question::Ready, "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"status\":\"not_ready\"}")
+                .unwrap_err();
         assert!(not_ready.contains("503") && not_ready.contains("not_ready"), "{not_ready}");
-        assert!(probed("").unwrap_err().contains("HTTP"));
+        assert!(probed(Question::Lives, "").unwrap_err().contains("HTTP"));
     }
 
     #[test]
-    fn nobody_there_is_not_ready() {
+    fn nobody_there_is_no() {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        assert!(probe(address, PATIENCE).is_err());
+        assert!(probe(address, Question::Ready, PATIENCE).is_err());
     }
 
     #[test]

@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -21,7 +23,8 @@ use tokio::time::{sleep, timeout};
 
 use super::problem::Problem;
 use super::{
-    ControlPlane, access, feeds, health, not_found, reconcile, reload, request_id, sales, stats, status_page,
+    AdminSettings, ControlPlane, Readiness, access, feeds, health, not_found, reconcile, reload, request_id,
+    sales, stats, status_page,
 };
 
 /// How long accepting pauses after the system refused a connection: it is out of descriptors or memory.
@@ -60,6 +63,20 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .with_state(plane)
 }
 
+/// What is answered while the engine starts: the process lives, and how far it is.
+fn starting_routes(readiness: Arc<Readiness>) -> Router {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::starting))
+        .route("/healthz", get(health::starting))
+        .fallback(async || {
+            let detail = "The engine is starting; /readyz says how far it is.";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail).header(header::RETRY_AFTER, "1")
+        })
+        .layer(middleware::from_fn(request_id::attach))
+        .with_state(readiness)
+}
+
 /// Answers 503 when a request takes too long until its answer begins.
 async fn in_time(State(plane): State<Arc<ControlPlane>>, request: Request, next: Next) -> Response {
     let limit = Duration::from_millis(plane.settings.request_timeout_ms);
@@ -73,17 +90,36 @@ async fn in_time(State(plane): State<Arc<ControlPlane>>, request: Request, next:
 #[derive(Debug)]
 pub struct AdminServer {
     listener: TcpListener,
-    plane: Arc<ControlPlane>,
+    settings: AdminSettings,
+    routes: Arc<ArcSwap<Router>>,
+}
+
+/// Opens the control plane behind a server that answers already.
+#[derive(Debug)]
+pub struct Opening(Arc<ArcSwap<Router>>);
+
+impl Opening {
+    /// From now on, also on connections that exist, the control plane answers.
+    pub fn open(self, plane: ControlPlane) {
+        self.0.store(Arc::new(routes(Arc::new(plane))));
+    }
 }
 
 impl AdminServer {
-    /// Binds `admin.listen`. Must be called in a tokio runtime.
+    /// Binds `admin.listen`. Until the control plane is opened, it only tells that the engine starts and how far it
+    /// is. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// The address is in use or not this machine's.
-    pub async fn bind(plane: ControlPlane) -> io::Result<Self> {
-        let listener = TcpListener::bind(plane.settings.listen).await?;
-        Ok(Self { listener, plane: Arc::new(plane) })
+    pub async fn bind(settings: AdminSettings, readiness: Arc<Readiness>) -> io::Result<Self> {
+        let listener = TcpListener::bind(settings.listen).await?;
+        let routes = Arc::new(ArcSwap::from_pointee(starting_routes(readiness)));
+        Ok(Self { listener, settings, routes })
+    }
+
+    /// The right to open the control plane, once there is one.
+    pub fn opening(&self) -> Opening {
+        Opening(Arc::clone(&self.routes))
     }
 
     /// The address, with the port that was taken when port 0 was asked for.
@@ -97,21 +133,21 @@ impl AdminServer {
     /// Serves until `stopped` turns true or its sender is gone; then finishes what is in flight, for at most
     /// `admin.drain_ms`.
     pub async fn serve(self, stopped: watch::Receiver<bool>) {
-        let settings = &self.plane.settings;
+        let settings = &self.settings;
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(Duration::from_millis(settings.header_read_timeout_ms))
             .max_headers(100)
             .max_buf_size(64 << 10);
         let drain = Duration::from_millis(settings.drain_ms);
-        let (places, routes) =
-            (Arc::new(Semaphore::new(settings.connections_max)), routes(Arc::clone(&self.plane)));
+        let places = Arc::new(Semaphore::new(settings.connections_max));
         let mut connections = JoinSet::new();
         let accepting = async {
             loop {
                 let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
                 let Some(stream) = accept(&self.listener).await else { continue };
-                let connection = serve_connection(http.clone(), stream, routes.clone(), stopped.clone());
+                let connection =
+                    serve_connection(http.clone(), stream, Arc::clone(&self.routes), stopped.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(place);
@@ -151,10 +187,11 @@ async fn accept(listener: &TcpListener) -> Option<TcpStream> {
 async fn serve_connection(
     http: http1::Builder,
     stream: TcpStream,
-    routes: Router,
+    routes: Arc<ArcSwap<Router>>,
     stopped: watch::Receiver<bool>,
 ) {
-    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    let service = service_fn(|request| TowerToHyperService::new(Router::clone(&routes.load())).call(request));
+    let connection = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         // How a connection ends is its client's affair.

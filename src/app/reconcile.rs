@@ -11,6 +11,7 @@ use crate::domain::{NodeId, Sale};
 use crate::ledger::redis::{Drift, RedisBooks, RedisLink, Snapshot, StoreView, compare_outside};
 use crate::orders::StoreReader;
 use crate::orders::postgres::{self, PgReader, PgRegistry};
+use crate::terminal;
 
 /// How often the books are read before a difference is believed: what nodes sell takes one round of theirs to be settled.
 const LOOKS_MAX: usize = 4;
@@ -45,7 +46,7 @@ pub fn check(settings: &Settings, admins: &[String]) -> Result<bool, String> {
         std::thread::sleep(Duration::from_millis(settings.ledger.reconcile_ms));
         looked = onlooker.look()?;
     }
-    print!("{}", looked.text);
+    terminal::print(&looked.text).map_err(|error| format!("the books cannot be printed: {error}"))?;
     Ok(looked.is_equal)
 }
 

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
 
 use crate::admin;
 use crate::admission::Admission;
@@ -16,14 +14,12 @@ use crate::ledger::redis::{
     Drift, EventRelay, Lender, LenderDoor, LenderWatch, RedisBooks, RedisFault, RedisLink, RelayedEvent,
 };
 use crate::orders::postgres::PgRegistry;
-use crate::orders::{Fault, OrderDesk, StockNotice, StoreError};
+use crate::orders::{OrderDesk, StockNotice};
+use crate::supervisor::{Part, Supervisor};
 use crate::telemetry::Telemetry;
 
 /// Notices of the order writers that may wait for the clerk. Most are hints; those that are not wait for their place.
 const NOTICES_MAX: usize = 4_096;
-
-/// How long a stop waits for the clerk to hand everything back. What it does not manage the others take back later.
-const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// The way to the ledger, before anything is lent.
 pub(super) struct SharedStock {
@@ -49,7 +45,7 @@ impl SharedStock {
     /// Starts to lend. Every sale on the board must have an empty stock.
     pub fn start(
         self,
-        control: &Runtime,
+        supervisor: &Supervisor,
         settings: &Settings,
         node: NodeId,
         admission: &Arc<Admission>,
@@ -68,9 +64,10 @@ impl SharedStock {
         );
         let door = lender.door();
         let (leave, told) = oneshot::channel();
-        let clerk = control.spawn(async move {
+        let clerk = supervisor.task("lender's clerk", async move {
             // A word that never comes is an engine that has died.
             lender.run_until(async { drop(told.await) }).await;
+            Ok(())
         });
         Lending { books, registry, door, leave, clerk }
     }
@@ -82,7 +79,7 @@ pub(super) struct Lending {
     registry: Arc<PgRegistry>,
     door: LenderDoor,
     leave: oneshot::Sender<()>,
-    clerk: JoinHandle<()>,
+    clerk: Part,
 }
 
 impl Lending {
@@ -100,7 +97,7 @@ impl Lending {
     /// Sends the events of the store to their stream, whenever this engine is the one that does.
     pub fn relay(
         &self,
-        control: &Runtime,
+        supervisor: &Supervisor,
         settings: &Settings,
         desk: &OrderDesk,
         admission: &Arc<Admission>,
@@ -122,22 +119,14 @@ impl Lending {
             }
         };
         let relay = EventRelay::new(Arc::clone(&self.books), settings.relay.clone(), read);
-        control.spawn(relay.run(elected));
-    }
-
-    /// Waits until the clerk has ended by itself, which it does only by a panic.
-    pub async fn ended(&mut self) -> StoreError {
-        let _ = (&mut self.clerk).await;
-        StoreError { kind: Fault::Fatal, message: "the lender's clerk panicked; see the log above".into() }
+        supervisor.task("relay of events", async { Ok(relay.run(elected).await) });
     }
 
     /// Hands back what is not sold. Call it when no order is in flight any more.
-    pub async fn leave(self) {
+    pub async fn leave(mut self) {
         // A clerk that has ended has nothing to hand back.
-        if self.leave.send(()).is_ok() && tokio::time::timeout(LEAVE_MAX, self.clerk).await.is_err() {
-            tracing::warn!(
-                "unsold units could not be handed back in time; the other nodes take them back later"
-            );
+        if self.leave.send(()).is_ok() {
+            self.clerk.ended().await;
         }
     }
 }

@@ -1,17 +1,17 @@
 //! Which order store there is, and the threads that write to it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
 
-use super::{ServeError, start_error};
+use super::stop::reason;
 use crate::checkout::{Checkout, PaymentKey};
 use crate::config::Settings;
 use crate::domain::NodeId;
+use crate::exit::Failure;
 use crate::orders::postgres::{self, Follower, PgNews, PgRegistry, Seat, Tenancy};
-use crate::orders::{Fault, OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, sqlite};
+use crate::orders::{OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, sqlite};
+use crate::supervisor::{Cause, Ended, Part, Supervisor};
 
 /// The order store of the configuration.
 pub(super) struct OpenStore {
@@ -28,7 +28,7 @@ pub(super) struct OpenStore {
 }
 
 /// Opens PostgreSQL when its address is set, and the embedded store otherwise. Blocks.
-pub(super) fn open(control: &Runtime, settings: &Settings, node: NodeId) -> Result<OpenStore, StoreError> {
+pub(super) fn open(control: &Handle, settings: &Settings, node: NodeId) -> Result<OpenStore, StoreError> {
     if settings.postgres.url.is_empty() {
         let (writer, reader) = sqlite::open(&settings.data_dir, &settings.sqlite)?;
         let writers: Vec<Box<dyn StoreWriter>> = vec![Box::new(writer)];
@@ -52,15 +52,15 @@ pub(super) fn open(control: &Runtime, settings: &Settings, node: NodeId) -> Resu
 }
 
 /// Keeps this node up with what other nodes do in a shared store, as long as the runtime lives.
-pub(super) fn follow(control: &Runtime, mut follower: Follower, checkout: Checkout) {
-    control.spawn(async move {
+pub(super) fn follow(supervisor: &Supervisor, mut follower: Follower, checkout: Checkout) {
+    supervisor.task("follower", async move {
         let mut has_news = true;
         loop {
             let looked = tokio::task::spawn_blocking(move || {
                 let left_behind = follower.look();
                 (follower, left_behind)
             });
-            let Ok((looked, left_behind)) = looked.await else { return };
+            let (looked, left_behind) = looked.await.map_err(|error| format!("a look broke off: {error}"))?;
             follower = looked;
             match left_behind {
                 Ok(payments) => {
@@ -81,48 +81,35 @@ pub(super) fn follow(control: &Runtime, mut follower: Follower, checkout: Checko
 }
 
 /// The writers, each on a thread of its own.
-pub(super) struct WriterThreads {
-    outcomes: mpsc::UnboundedReceiver<Result<(), StoreError>>,
-    /// How the one ended that ended by itself.
-    ended: Option<Result<(), StoreError>>,
-}
+pub(super) struct WriterThreads(Vec<Part>);
 
 impl WriterThreads {
     /// Starts a thread for each writer.
     pub fn start<W: WriterWatch + 'static>(
+        supervisor: &Supervisor,
         writers: impl IntoIterator<Item = OrderWriter<W>>,
-    ) -> Result<Self, ServeError> {
-        let (ends, outcomes) = mpsc::unbounded_channel();
-        for writer in writers {
-            let ends = ends.clone();
-            let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
-                let outcome = catch_unwind(AssertUnwindSafe(|| writer.run()));
-                // Nobody listens any more when the engine has ended without waiting.
-                let _ = ends.send(outcome.unwrap_or_else(|_| Err(panicked())));
-            });
-            thread.map_err(start_error("a writer thread"))?;
-        }
-        Ok(Self { outcomes, ended: None })
+    ) -> Result<Self, Failure> {
+        let threads = writers.into_iter().map(|writer| {
+            supervisor
+                .thread("writer", || writer.run().map_err(|error| format!("the order store failed: {error}")))
+        });
+        let threads: Result<_, _> = threads.collect();
+        Ok(Self(threads.map_err(Failure::at_start("a writer thread"))?))
     }
 
-    /// Waits until one of them ends by itself.
-    pub async fn one_ended(&mut self) {
-        if let Some(outcome) = self.outcomes.recv().await {
-            self.ended = Some(outcome);
-        }
+    /// Why one of them has ended by itself, if one has.
+    pub fn failure(&self) -> Option<Failure> {
+        self.0.iter().find_map(|thread| Some(reason(&Ended { part: "writer".into(), cause: thread.end()? })))
     }
 
-    /// How they ended: at once when one has failed by itself, otherwise when all have, as they were told to.
-    pub fn join(mut self) -> Result<(), StoreError> {
-        let mut outcome = self.ended.take().unwrap_or(Ok(()));
-        while outcome.is_ok() {
-            let Some(next) = self.outcomes.blocking_recv() else { break };
-            outcome = next;
+    /// Waits until all have ended, as they were told to; at once when one fails.
+    pub async fn ended(mut self) -> Result<(), Failure> {
+        for thread in &mut self.0 {
+            match thread.ended().await {
+                Cause::Returned => {}
+                cause => return Err(reason(&Ended { part: "writer".into(), cause })),
+            }
         }
-        outcome
+        Ok(())
     }
-}
-
-fn panicked() -> StoreError {
-    StoreError { kind: Fault::Fatal, message: "an order writer panicked; see the log above".into() }
 }

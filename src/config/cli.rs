@@ -25,8 +25,12 @@ pub enum Command {
     Serve,
     /// Check the configuration and print every value in force with its origin
     CheckConfig,
-    /// Ask the engine on the configured admin address whether it is ready; exit code 0 means yes
-    Healthcheck,
+    /// Ask the engine on the configured admin address whether it lives; exit code 0 means yes
+    Healthcheck {
+        /// Ask whether buyers can be sent there, instead: for load balancers, not for what restarts a container
+        #[arg(long)]
+        ready: bool,
+    },
     /// Print the books of every sale that several engines share; exit code 0 means that they agree, 1 that they do not
     Reconcile {
         /// Only look, and write nothing (engines repair by themselves; there is no other way)
@@ -121,7 +125,9 @@ mod tests {
         assert_eq!(parse(&["--node-id", "3"]).unwrap().command(), Command::Serve);
         assert_eq!(parse(&["serve"]).unwrap().command(), Command::Serve);
         assert_eq!(parse(&["check-config"]).unwrap().command(), Command::CheckConfig);
-        assert_eq!(parse(&["healthcheck"]).unwrap().command(), Command::Healthcheck);
+        assert_eq!(parse(&["healthcheck"]).unwrap().command(), Command::Healthcheck { ready: false });
+        let ready = parse(&["healthcheck", "--ready"]).unwrap().command();
+        assert_eq!(ready, Command::Healthcheck { ready: true });
         assert!(parse(&["sell"]).is_err());
         let admin = vec!["http://a".to_owned(), "http://b".to_owned()];
         let args = ["reconcile", "--check", "--admin", "http://a", "--admin", "http://b"];

@@ -23,6 +23,9 @@ use crate::telemetry::{LogSettings, TelemetrySettings};
 pub struct Settings {
     /// The folder of the orders. One engine owns it. Default `data`, in the folder the engine is started in.
     pub data_dir: PathBuf,
+    /// The longest that a stop may take, in milliseconds: the lame-duck time, the drain, payments under way, the order
+    /// store, all together. Default 25,000, below the 30 s after which orchestrators kill.
+    pub stop_ms_max: u64,
     /// Who this engine is.
     pub node: NodeSettings,
     /// Where buyers' requests arrive.
@@ -55,6 +58,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             data_dir: "data".into(),
+            stop_ms_max: 25_000,
             node: NodeSettings::default(),
             edge: EdgeSettings::default(),
             admission: AdmissionSettings::default(),
@@ -108,6 +112,15 @@ impl Settings {
         if self.data_dir.as_os_str().is_empty() {
             let text = "is empty; set it to the folder that shall hold the orders".into();
             problems.push(Problem { key: "data_dir".into(), origin: String::new(), text });
+        }
+        let half_ms = u64::try_from(self.edge.lame_duck().as_millis()).unwrap_or(u64::MAX).saturating_mul(2);
+        if !(1_000..=3_600_000).contains(&self.stop_ms_max) || self.stop_ms_max < half_ms {
+            let text = format!(
+                "is {}; set it to a number from 1000 to 3600000, and to at least twice edge.lame_duck_ms: what follows the \
+                 lame-duck time needs some, too",
+                self.stop_ms_max
+            );
+            problems.push(Problem { key: "stop_ms_max".into(), origin: String::new(), text });
         }
         if self.is_shared() && self.postgres.url.is_empty() {
             let text = "is set, but the orders would be in the embedded store, which is one machine's; set postgres.url \

@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
-
 use super::Application;
 use super::clock::Clock;
 use super::hyper_server::HyperServer;
 use super::may_server::MayServer;
 use super::settings::{EdgeSettings, FrontEnd, StartError};
+use crate::supervisor::Supervisor;
 use crate::telemetry::Telemetry;
 
 /// The running edge. Buyers are served on threads of its own.
@@ -23,8 +22,8 @@ enum Running {
 }
 
 impl Edge {
-    /// Checks the settings, listens, and starts the front end that they name. `control` is the tokio runtime that the
-    /// `may` front end borrows timers and blocking threads from.
+    /// Checks the settings, listens, and starts the front end that they name. Its threads
+    /// are the supervisor's; the `may` front end borrows timers and blocking threads from the supervisor's runtime.
     ///
     /// # Errors
     /// [`StartError`].
@@ -33,13 +32,15 @@ impl Edge {
         clock: Clock,
         telemetry: Arc<Telemetry>,
         application: Arc<A>,
-        control: Handle,
+        supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
         settings.check().map_err(StartError::Setting)?;
         Ok(Self(match settings.front_end {
-            FrontEnd::Hyper => Running::Hyper(HyperServer::start(settings, clock, telemetry, application)?),
+            FrontEnd::Hyper => {
+                Running::Hyper(HyperServer::start(settings, clock, telemetry, application, supervisor)?)
+            }
             FrontEnd::May => {
-                Running::May(MayServer::start(settings, clock, telemetry, application, control)?)
+                Running::May(MayServer::start(settings, clock, telemetry, application, supervisor)?)
             }
         }))
     }
@@ -52,12 +53,21 @@ impl Edge {
         }
     }
 
+    /// Has every answer from now on say `Connection: close`, while new connections are still accepted: whoever balances
+    /// the load learns that this engine goes away before it refuses anybody.
+    pub fn leave(&self) {
+        match &self.0 {
+            Running::Hyper(server) => server.leave(),
+            Running::May(server) => server.leave(),
+        }
+    }
+
     /// Stops accepting, finishes what is in flight, then closes. Returns how many connections had to be cut because
-    /// they took longer than `drain_ms`. Blocks: call it where blocking is allowed.
-    pub fn drain(self) -> usize {
+    /// they took longer than `drain_ms`, or because `hurry` ended.
+    pub async fn drain(self, hurry: impl Future<Output = ()>) -> usize {
         match self.0 {
-            Running::Hyper(server) => server.drain(),
-            Running::May(server) => server.drain(),
+            Running::Hyper(server) => server.drain(hurry).await,
+            Running::May(server) => server.drain(hurry).await,
         }
     }
 }

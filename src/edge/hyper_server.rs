@@ -9,49 +9,61 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::io::{AsyncRead, ReadBuf};
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::Application;
 use super::clock::Clock;
+use super::connection::{Connection, refuse};
+use super::listen::listen;
 use super::problem::{self, ProblemAnswer};
 use super::pulse::{Order, Pulse, Pulses, Wait, WaitLimits};
-use super::reply::{Reply, retry_after_s};
+use super::reply::Reply;
 use super::request::{Head, Request, RequestId, echoable};
 use super::settings::{EdgeSettings, StartError};
-use crate::domain::Nanos;
+use crate::supervisor::{Part, Supervisor};
 use crate::telemetry::Telemetry;
 
-const BACKLOG: i32 = 4096;
 /// Refused connections that a thread keeps open at once so that they can read why.
 const REFUSED_OPEN_MAX: usize = 256;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_B3_TRACEID: HeaderName = HeaderName::from_static("x-b3-traceid");
 
+/// What the serving threads are told, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Serve.
+    Serve,
+    /// Serve, and have every answer end its connection: clients and proxies go elsewhere with their next request.
+    Leave,
+    /// Accept nobody, finish what is in flight.
+    Drain,
+    /// Close whatever is still open.
+    Cut,
+}
+
 /// The running front end.
 #[derive(Debug)]
 pub struct HyperServer {
     addr: SocketAddr,
-    stop: watch::Sender<bool>,
-    threads: Vec<std::thread::JoinHandle<usize>>,
+    stage: watch::Sender<Stage>,
+    threads: Vec<Part>,
+    cut: Arc<Mutex<usize>>,
 }
 
 impl HyperServer {
@@ -64,28 +76,31 @@ impl HyperServer {
         clock: Clock,
         telemetry: Arc<Telemetry>,
         application: Arc<A>,
+        supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
         let listeners = listen(settings.listen, settings.serving_threads())
             .map_err(|source| StartError::Listen { listen: settings.listen, source })?;
         let addr = listeners[0]
             .local_addr()
             .map_err(|source| StartError::Listen { listen: settings.listen, source })?;
-        let (stop, stopped) = watch::channel(false);
+        let (stage, told) = watch::channel(Stage::Serve);
+        let cut = Arc::new(Mutex::new(0));
         let mut threads = Vec::with_capacity(listeners.len());
         for (home, listener) in listeners.into_iter().enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(StartError::Thread)?;
-            let seat = (settings.clone(), Arc::clone(&telemetry), Arc::clone(&application), stopped.clone());
-            let thread = std::thread::Builder::new().name(format!("edge-{home}")).spawn(move || {
-                let (settings, telemetry, application, stopped) = seat;
+            let (settings, telemetry) = (settings.clone(), Arc::clone(&telemetry));
+            let (application, told, cut) = (Arc::clone(&application), told.clone(), Arc::clone(&cut));
+            let thread = supervisor.thread(&format!("edge-{home}"), move || {
                 let core = Rc::new(Core::new(&settings, clock, telemetry, application, home));
-                LocalSet::new().block_on(&runtime, core.run(listener, stopped))
+                *cut.lock() += LocalSet::new().block_on(&runtime, core.run(listener, told))?;
+                Ok(())
             });
             threads.push(thread.map_err(StartError::Thread)?);
         }
-        Ok(Self { addr, stop, threads })
+        Ok(Self { addr, stage, threads, cut })
     }
 
     /// Where it listens.
@@ -93,38 +108,30 @@ impl HyperServer {
         self.addr
     }
 
-    /// Stops accepting, lets requests in flight finish, and closes. Returns how many connections had to be cut because
-    /// they took longer than `drain_ms`. Blocks the calling thread.
-    pub fn drain(self) -> usize {
-        self.stop.send_replace(true);
-        self.threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
+    /// Has every answer from now on end its connection. New connections are still accepted.
+    pub fn leave(&self) {
+        self.stage.send_replace(Stage::Leave);
     }
-}
 
-/// One listener for each thread, all on the same address.
-fn listen(addr: SocketAddr, threads: usize) -> io::Result<Vec<std::net::TcpListener>> {
-    let socket = |addr: SocketAddr| {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        io::Result::Ok(socket)
-    };
-    // Without this look, a second engine of the same user would share the port and take every second buyer.
-    let alone = socket(addr)?;
-    alone.bind(&addr.into())?;
-    let addr = alone.local_addr()?.as_socket().unwrap_or(addr);
-    drop(alone);
-    (0..threads)
-        .map(|_| {
-            let socket = socket(addr)?;
-            socket.set_reuse_port(true)?;
-            // Inherited by the accepted sockets: one call here instead of one a connection.
-            socket.set_tcp_nodelay(true)?;
-            socket.set_nonblocking(true)?;
-            socket.bind(&addr.into())?;
-            socket.listen(BACKLOG)?;
-            Ok(socket.into())
-        })
-        .collect()
+    /// Stops accepting, lets requests in flight finish, and closes. Returns how many connections had to be cut because
+    /// they took longer than `drain_ms`, or because `hurry` ended.
+    pub async fn drain(mut self, hurry: impl Future<Output = ()>) -> usize {
+        self.stage.send_replace(Stage::Drain);
+        let mut threads = std::mem::take(&mut self.threads);
+        let mut all_ended = pin!(async {
+            for thread in &mut threads {
+                thread.ended().await;
+            }
+        });
+        tokio::select! {
+            () = &mut all_ended => {}
+            () = hurry => {
+                self.stage.send_replace(Stage::Cut);
+                all_ended.await;
+            }
+        }
+        *self.cut.lock()
+    }
 }
 
 /// One serving thread.
@@ -136,6 +143,8 @@ struct Core<A> {
     http: http1::Builder,
     pulses: Pulses,
     refused_open: Cell<usize>,
+    /// Every answer ends its connection.
+    is_leaving: Cell<bool>,
     connections_max: u64,
     body_bytes_max: usize,
     body_read_timeout: Duration,
@@ -172,6 +181,7 @@ impl<A: Application> Core<A> {
                 header: Duration::from_millis(settings.header_read_timeout_ms),
             }),
             refused_open: Cell::new(0),
+            is_leaving: Cell::new(false),
             connections_max: settings.connections_max as u64,
             body_bytes_max: settings.body_bytes_max,
             body_read_timeout: Duration::from_millis(settings.body_read_timeout_ms),
@@ -179,28 +189,28 @@ impl<A: Application> Core<A> {
         }
     }
 
-    /// Serves until told to stop, then drains. Returns how many connections were cut.
+    /// Serves until told to drain, and drains. Returns how many connections were cut.
     async fn run(
         self: Rc<Self>,
         listener: std::net::TcpListener,
-        mut stopped: watch::Receiver<bool>,
-    ) -> usize {
-        let listener = match TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!(%error, home = self.home, "the listener cannot be registered");
-                return 0;
-            }
-        };
+        mut told: watch::Receiver<Stage>,
+    ) -> Result<usize, String> {
+        let listener = TcpListener::from_std(listener)
+            .map_err(|error| format!("the listener cannot be registered: {error}"))?;
         let core = Rc::clone(&self);
-        tokio::task::spawn_local(async move { core.pulses.sweep().await });
+        let mut sweep = tokio::task::spawn_local(async move { core.pulses.sweep().await });
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => self.take(stream),
                     Err(error) => Self::wait_out(&error).await,
                 },
-                _ = stopped.wait_for(|stop| *stop) => break,
+                // Without it nobody's time-outs would be kept.
+                swept = &mut sweep => return Err(format!("the sweep of idle connections ended: {swept:?}")),
+                changed = told.changed() => match *told.borrow_and_update() {
+                    Stage::Serve | Stage::Leave if changed.is_ok() => self.is_leaving.set(true),
+                    _ => break,
+                }
             }
         }
         // Connections that the kernel has already accepted for us hold requests that somebody waits for.
@@ -210,7 +220,7 @@ impl<A: Application> Core<A> {
             }
         }
         drop(listener);
-        self.drain().await
+        Ok(self.drain(told).await)
     }
 
     /// Out of descriptors or memory: a pause lets others close theirs. Anything else concerns one connection only.
@@ -221,13 +231,14 @@ impl<A: Application> Core<A> {
         }
     }
 
-    async fn drain(&self) -> usize {
+    async fn drain(&self, told: watch::Receiver<Stage>) -> usize {
         const LOOK_EVERY: Duration = Duration::from_millis(10);
         let give_up = tokio::time::Instant::now() + self.drain;
         // Requests that were sent before we stopped are still being read.
         tokio::time::sleep(LOOK_EVERY).await;
         self.pulses.tell_all(Order::Finish);
-        while self.pulses.open() > 0 && tokio::time::Instant::now() < give_up {
+        let is_hurried = || *told.borrow() == Stage::Cut;
+        while self.pulses.open() > 0 && tokio::time::Instant::now() < give_up && !is_hurried() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         let cut = self.pulses.open();
@@ -257,7 +268,7 @@ impl<A: Application> Core<A> {
 
     async fn serve(&self, stream: TcpStream) {
         let pulse = self.pulses.start();
-        let io = Connection { stream: TokioIo::new(stream), pulse: Rc::clone(&pulse), sent_end: false };
+        let io = Connection::new(stream, Rc::clone(&pulse));
         let service = service_fn(|request| self.answer(request, &pulse));
         let mut connection = pin!(self.http.serve_connection(io, service));
         let mut begun = false;
@@ -308,7 +319,7 @@ impl<A: Application> Core<A> {
         };
         // hyper believes a Transfer-Encoding over a Content-Length and hides the latter. Whoever frames by length
         // would take the rest of the bytes for another request, so nothing is read after such a request.
-        reply.close |= head.transfer_encoding.is_some();
+        reply.close |= head.transfer_encoding.is_some() || self.is_leaving.get();
 
         let echoes = [
             (X_REQUEST_ID, Some(id.as_str())),
@@ -391,85 +402,4 @@ fn written(
     *response.status_mut() = reply.status;
     *response.headers_mut() = headers;
     response
-}
-
-/// Says that there are too many connections, and waits a moment for the other side to read it.
-async fn refuse(stream: TcpStream) {
-    let reply = problem::OVERLOADED
-        .detailed("The engine has as many connections as it may have.")
-        .reply(&RequestId::of(&Head::default()));
-    let mut answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {}\r\nretry-after: {}\r\nconnection: close\r\n\
-         content-length: {}\r\n\r\n",
-        reply.content.media_type(),
-        retry_after_s(Nanos::SECOND),
-        reply.body.len()
-    )
-    .into_bytes();
-    answer.extend_from_slice(&reply.body);
-    // A socket that was just opened takes this much at once.
-    let _ = stream.try_write(&answer);
-    let _ = SockRef::from(&stream).shutdown(std::net::Shutdown::Write);
-    let mut unread = [0; 1024];
-    let read_to_the_end = async {
-        while stream.readable().await.is_ok() {
-            match stream.try_read(&mut unread) {
-                Ok(0) => break,
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => break,
-                _ => {}
-            }
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_millis(500), read_to_the_end).await;
-}
-
-/// A socket that tells the [`Pulse`] when bytes arrive, and closes in the order that loses no answer.
-struct Connection {
-    stream: TokioIo<TcpStream>,
-    pulse: Rc<Pulse>,
-    sent_end: bool,
-}
-
-impl Read for Connection {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let read = ready!(Pin::new(&mut this.stream).poll_read(context, buffer));
-        if this.pulse.wait() == Wait::Request {
-            this.pulse.waits_for(Wait::Header);
-        }
-        Poll::Ready(read)
-    }
-}
-
-impl Write for Connection {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
-    }
-
-    /// Ends our side, then reads what still comes until the other side ends too. Closing a socket that holds unread
-    /// bytes resets it, and a reset can destroy the answer before it is read.
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if !this.sent_end {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
-            this.sent_end = true;
-            this.pulse.waits_for(Wait::Close);
-        }
-        let mut unread = [0; 1024];
-        loop {
-            let mut buffer = ReadBuf::new(&mut unread);
-            let read = ready!(Pin::new(this.stream.inner_mut()).poll_read(context, &mut buffer));
-            if read.is_err() || buffer.filled().is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-        }
-    }
 }

@@ -22,7 +22,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use may::coroutine::{self, Coroutine};
 use may_minihttp::{HttpService, HttpServiceFactory};
@@ -38,6 +38,7 @@ use super::reply::{Content, Field, Reply};
 use super::request::{Head, Request, RequestId};
 use super::settings::{EdgeSettings, StartError};
 use crate::admission::Moment;
+use crate::supervisor::Supervisor;
 use crate::telemetry::Telemetry;
 
 /// Words of a coroutine's stack: 256 KiB, of which only the pages in use take memory. Checking a token needs more than
@@ -57,8 +58,8 @@ pub struct MayServer {
 }
 
 impl MayServer {
-    /// Listens and starts the coroutine scheduler. `control` is the tokio runtime whose timers and blocking threads the
-    /// handlers use.
+    /// Listens and starts the coroutine scheduler. The handlers use the timers and blocking threads of the supervisor's
+    /// runtime.
     ///
     /// The scheduler is one for the process: the number of its threads is that of the first server.
     ///
@@ -69,7 +70,7 @@ impl MayServer {
         clock: Clock,
         telemetry: Arc<Telemetry>,
         application: Arc<A>,
-        control: Handle,
+        supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
         let threads = settings.serving_threads();
         may::config().set_workers(threads).set_stack_size(STACK_WORDS);
@@ -81,13 +82,14 @@ impl MayServer {
             idle_ms: settings.idle_timeout_ms,
             connections_max: settings.connections_max,
             telemetry,
+            leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             open: Mutex::default(),
         });
         let server = Server {
             application,
             clock,
-            control,
+            control: supervisor.control().clone(),
             connections: Arc::clone(&connections),
             homes: threads,
             keep_alive: settings.keep_alive,
@@ -96,16 +98,15 @@ impl MayServer {
         };
         Factory(Arc::new(server)).start(addr).map_err(cannot)?;
         let swept = Arc::downgrade(&connections);
-        std::thread::Builder::new()
-            .name("edge-sweep".into())
-            .spawn(move || {
-                while let Some(connections) = swept.upgrade() {
-                    connections.cut_overdue();
-                    drop(connections);
-                    std::thread::sleep(SWEEP_EVERY);
-                }
-            })
-            .map_err(StartError::Thread)?;
+        let sweep = supervisor.thread("edge-sweep", move || {
+            while let Some(connections) = swept.upgrade() {
+                connections.cut_overdue();
+                drop(connections);
+                std::thread::sleep(SWEEP_EVERY);
+            }
+            Ok(())
+        });
+        sweep.map_err(StartError::Thread)?;
         Ok(Self { addr, connections, drain: Duration::from_millis(settings.drain_ms) })
     }
 
@@ -114,15 +115,25 @@ impl MayServer {
         self.addr
     }
 
+    /// Has every answer from now on end its connection. New connections are still accepted.
+    pub fn leave(&self) {
+        self.connections.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Takes no new connections, lets requests in flight finish, and closes. Returns how many connections had to be cut
-    /// because they took longer than `drain_ms`. Blocks the calling thread.
-    pub fn drain(self) -> usize {
+    /// because they took longer than `drain_ms`, or because `hurry` ended.
+    pub async fn drain(self, hurry: impl Future<Output = ()>) -> usize {
         self.connections.draining.store(true, Ordering::SeqCst);
         // What has arrived can still be read and is still answered; then there is an end to read.
         self.connections.end_all(Shutdown::Read);
-        let give_up = Instant::now() + self.drain;
-        while self.connections.count() > 0 && Instant::now() < give_up {
-            std::thread::sleep(Duration::from_millis(10));
+        let all_closed = async {
+            while self.connections.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(self.drain, all_closed) => {}
+            () = hurry => {}
         }
         self.connections.end_all(Shutdown::Both)
     }
@@ -138,6 +149,8 @@ struct Connections {
     idle_ms: u64,
     connections_max: usize,
     telemetry: Arc<Telemetry>,
+    /// Every answer ends its connection. Alone, so relaxed.
+    leaving: AtomicBool,
     draining: AtomicBool,
     /// For each socket the moment, in milliseconds of the stopwatch, at which it is cut.
     open: Mutex<HashMap<RawFd, Arc<AtomicU64>>>,
@@ -305,8 +318,10 @@ impl<A: Application> Connection<A> {
             Ok(()) => block_on(&self.server.control, self.server.application.answer(&request)),
             Err(answer) => ProblemAnswer::reply(answer, &id).closing(),
         };
-        let draining = self.server.connections.draining.load(Ordering::Relaxed);
-        reply.close |= framing.last || draining || !self.server.keep_alive;
+        let connections = &self.server.connections;
+        let ending =
+            connections.leaving.load(Ordering::Relaxed) || connections.draining.load(Ordering::Relaxed);
+        reply.close |= framing.last || ending || !self.server.keep_alive;
         reply
     }
 }

@@ -5,11 +5,13 @@
 
 mod chance;
 mod clock;
+mod connection;
 mod data_plane;
 mod front_end;
 mod hyper_server;
 mod identity;
 mod json;
+mod listen;
 mod may_framing;
 mod may_server;
 mod orders;

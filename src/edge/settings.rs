@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,11 @@ pub struct EdgeSettings {
     pub idle_timeout_ms: u64,
     /// Whether a connection may carry more than one request. Default true.
     pub keep_alive: bool,
+    /// How long a stop goes on to serve, answering `Connection: close` and not ready, before it stops to accept, in
+    /// milliseconds: time for load balancers to look at `/readyz` and for clients to go elsewhere. Default 5,000, and 0
+    /// on a loopback address, where nobody balances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lame_duck_ms: Option<u64>,
     /// How long requests in flight may take to finish after the order to stop, in milliseconds; then their
     /// connections are cut. Default 10,000.
     pub drain_ms: u64,
@@ -70,6 +76,7 @@ impl Default for EdgeSettings {
             body_read_timeout_ms: 10_000,
             idle_timeout_ms: 60_000,
             keep_alive: true,
+            lame_duck_ms: None,
             drain_ms: 10_000,
             auth: AuthSettings::default(),
             sale_state: SaleStateSettings::default(),
@@ -212,6 +219,12 @@ impl EdgeSettings {
         }
     }
 
+    /// How long a stop goes on to serve: as set, or what suits the address.
+    pub fn lame_duck(&self) -> Duration {
+        let suits = if self.listen.ip().is_loopback() { 0 } else { 5_000 };
+        Duration::from_millis(self.lame_duck_ms.unwrap_or(suits))
+    }
+
     /// Refuses what would be unsafe or cannot work.
     ///
     /// # Errors
@@ -226,6 +239,7 @@ impl EdgeSettings {
         within("header_read_timeout_ms", self.header_read_timeout_ms, 100..=600_000)?;
         within("body_read_timeout_ms", self.body_read_timeout_ms, 100..=600_000)?;
         within("idle_timeout_ms", self.idle_timeout_ms, 100..=3_600_000)?;
+        within("lame_duck_ms", self.lame_duck_ms.unwrap_or_default(), 0..=600_000)?;
         within("drain_ms", self.drain_ms, 0..=600_000)?;
         self.check_exposure()?;
         Identity::new(&self.auth)?;

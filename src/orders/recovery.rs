@@ -1,6 +1,7 @@
 //! What a start rebuilds from the store: stock, claims, payment deadlines, unfinished payments. Nothing is seeded anew.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::deadlines::Deadlines;
 use super::store::{Fault, Record, StoreError, StoreReader};
@@ -24,7 +25,8 @@ pub struct Recovered {
 
 impl Recovered {
     /// Reads the store in one pass, as the memory of `node`. `deadlines` is given every order that waits for its payment
-    /// and that is this node's to look after: the one whose last step this node took.
+    /// and that is this node's to look after: the one whose last step this node took. `read` counts the orders as they
+    /// come; it orders nothing: relaxed.
     ///
     /// # Errors
     /// What the database says, and a fatal error when a sale's count of sold units is not the sum of its orders.
@@ -33,6 +35,7 @@ impl Recovered {
         node: NodeId,
         shards: usize,
         deadlines: &Deadlines,
+        read: &AtomicU64,
     ) -> Result<Self, StoreError> {
         let mut recovered = Self::default();
         let mut place_of = HashMap::<SaleId, usize, ahash::RandomState>::default();
@@ -51,6 +54,7 @@ impl Recovered {
             Record::Order(order, last_step_by) => {
                 recovered.newest = Some(order.placed.id);
                 recovered.orders += 1;
+                read.fetch_add(1, Relaxed);
                 let Some(&place) = place_of.get(&order.placed.sale) else { return };
                 if order.status.holds_units() {
                     sold_by_orders[place] += u64::from(order.placed.quantity);

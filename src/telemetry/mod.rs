@@ -19,7 +19,7 @@ pub use hgrm::percentile_file;
 pub use histogram::{AtomicHistogram, Layout, SIGNIFICANT_DIGITS, Snapshot};
 pub use interval_log::{IntervalLog, Recent};
 pub use lender::{DriftKinds, LenderRecords};
-pub use logs::{LogControl, LogFormat, LogSettings};
+pub use logs::{LogControl, LogFlush, LogFormat, LogSettings, dropped_log_lines};
 pub use outcome::{Outcome, Path};
 pub use process::ProcessUsage;
 pub use prometheus::{CONTENT_TYPE, Exposition, Kind};

@@ -1,5 +1,6 @@
 //! What the operating system says about this process. Linux only; elsewhere there is nothing to tell.
 
+use super::logs::dropped_log_lines;
 use super::prometheus::{Exposition, Kind};
 
 /// Resources that the process uses.
@@ -47,6 +48,9 @@ fn cpu_s(stat: &str) -> Option<f64> {
 impl Exposition {
     /// The process, under the names that Prometheus clients use.
     pub fn process(&mut self) {
+        let dropped = "seckill_log_lines_dropped_total";
+        self.family(dropped, Kind::Counter, "Log lines that standard error did not take in time.");
+        self.sample(dropped, &[], dropped_log_lines() as f64);
         let Some(usage) = ProcessUsage::read() else { return };
         let rows = [
             ("process_cpu_seconds_total", Kind::Counter, "CPU time, user and system.", usage.cpu_s),

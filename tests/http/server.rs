@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use seckill::edge::{Application, Clock, Edge, EdgeSettings, FrontEnd, Reply, Request};
+use seckill::supervisor::Supervisor;
 use seckill::telemetry::{Outcome, Telemetry};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -71,15 +72,15 @@ impl Server {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let witness = Arc::new(Witness::default());
         let telemetry = Arc::new(Telemetry::new(2));
+        let (supervisor, _) = Supervisor::new(control.handle().clone());
         let edge =
-            Edge::start(&settings, Clock::start(), telemetry, Arc::clone(&witness), control.handle().clone())
-                .unwrap();
+            Edge::start(&settings, Clock::start(), telemetry, Arc::clone(&witness), &supervisor).unwrap();
         Self { addr: edge.addr(), witness, edge, control }
     }
 
     /// Drains; how many connections were cut.
     pub fn drain(self) -> usize {
-        let cut = self.edge.drain();
+        let cut = self.control.block_on(self.edge.drain(std::future::pending()));
         self.control.shutdown_background();
         cut
     }

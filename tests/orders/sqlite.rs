@@ -188,8 +188,14 @@ fn a_count_that_is_not_the_sum_of_its_orders_is_reported_and_not_sold_from() {
     let (mut store, sale) = Embedded::with_sale(3);
     store.commit(&one_order(sale));
     store.stranger().execute("UPDATE sales SET sold = 0", []).unwrap();
-    let error =
-        Recovered::read(&store.reader, NodeId::new(0).unwrap(), 2, &Deadlines::default()).unwrap_err();
+    let error = Recovered::read(
+        &store.reader,
+        NodeId::new(0).unwrap(),
+        2,
+        &Deadlines::default(),
+        &Default::default(),
+    )
+    .unwrap_err();
     assert_eq!(error.kind, Fault::Fatal);
     assert!(error.message.contains("damaged") && error.message.contains("c/s"), "{error}");
 }

@@ -82,7 +82,9 @@ impl House {
         let settings = SqliteSettings { lock_wait_ms: options.lock_wait_ms, ..SqliteSettings::default() };
         let (store, reader) = sqlite::open(folder.path(), &settings).unwrap();
         let deadlines = Arc::new(Deadlines::default());
-        let mut recovered = Recovered::read(&reader, NodeId::new(0).unwrap(), SHARDS, &deadlines).unwrap();
+        let mut recovered =
+            Recovered::read(&reader, NodeId::new(0).unwrap(), SHARDS, &deadlines, &Default::default())
+                .unwrap();
         let (queue, arrivals) = Queue::bounded(options.writer.queue_orders_max);
         let ids = OrderIds::after(NodeId::new(0).unwrap(), recovered.newest);
         let admission = Arc::new(Admission::new(queue, ids, None, None));

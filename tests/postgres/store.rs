@@ -156,7 +156,7 @@ fn a_start_finds_everything_and_looks_after_what_is_its_own() {
     two.step(paying, OrderAction::BeginPayment);
     let read = |node: &Node| {
         let deadlines = Deadlines::default();
-        let recovered = Recovered::read(&node.reader, node.id, 2, &deadlines).unwrap();
+        let recovered = Recovered::read(&node.reader, node.id, 2, &deadlines, &Default::default()).unwrap();
         let unfinished: Vec<_> = recovered.unfinished.iter().map(|order| order.placed.id).collect();
         assert_eq!((recovered.orders, recovered.last_event), (3, 3));
         assert_eq!(recovered.sales[0].state.claims().buyers(), 3);

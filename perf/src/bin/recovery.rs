@@ -38,7 +38,8 @@ fn run(args: &Args) -> Result<(), StoreError> {
     let started = Instant::now();
     let (writer, reader) = sqlite::open(&args.folder.join("durable"), &SqliteSettings::default())?;
     let deadlines = Deadlines::default();
-    let recovered = Recovered::read(&reader, NodeId::new(0).expect("0 is a node"), 2, &deadlines)?;
+    let recovered =
+        Recovered::read(&reader, NodeId::new(0).expect("0 is a node"), 2, &deadlines, &Default::default())?;
     let took = started.elapsed();
     // SQLite's page cache is not the orders' memory.
     drop((writer, reader));

@@ -1,0 +1,241 @@
+//! The start, step by step. The admin plane answers from the first step on.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
+
+use super::reload::{buyer_rates, node_bucket, reload};
+use super::shared::SharedStock;
+use super::store::{self, OpenStore, WriterThreads};
+use super::{Engine, demo, payments};
+use crate::admin::{AdminServer, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, StartPhase};
+use crate::admission::{Admission, LiveSale, OrderIds, Queue};
+use crate::checkout::PaymentKey;
+use crate::config::{Config, ConfigSource};
+use crate::domain::NodeId;
+use crate::edge::{Clock, DataPlane, Edge};
+use crate::exit::{Exit, Failure};
+use crate::ledger::{EmbeddedLedger, Ledger, SaleDesk};
+use crate::orders::postgres::{Follower, FollowerParts, Seat};
+use crate::orders::{Deadlines, OrderDesk, OrderWriter, Recovered, WriterWatch};
+use crate::supervisor::Supervisor;
+use crate::telemetry::{IntervalLog, LogControl, Telemetry};
+use crate::terminal;
+
+/// What a start works with.
+pub(super) struct Start {
+    pub source: ConfigSource,
+    pub config: Config,
+    pub log: LogControl,
+    pub supervisor: Supervisor,
+    /// Turns true when the engine is told to stop before it runs.
+    pub abandoned: watch::Receiver<bool>,
+}
+
+impl Start {
+    /// Starts the engine. `None` when the start was abandoned on the way: nobody has been served yet. Blocks.
+    pub fn run(self) -> Result<Option<Engine>, Failure> {
+        let Self { source, config, log, supervisor, abandoned } = self;
+        let is_abandoned = || *abandoned.borrow();
+        let control = supervisor.control().clone();
+        let started = Instant::now();
+        let settings = config.settings.clone();
+        let node =
+            NodeId::new(settings.node.id).ok_or_else(|| Failure::new(Exit::Config, "node.id is too high"))?;
+        let shards = settings.edge.serving_threads();
+        let telemetry = Arc::new(Telemetry::new(shards));
+
+        let readiness = Arc::new(Readiness::default());
+        let listening_for_admin = format!("admin.listen {}", settings.admin.listen);
+        let server = control.block_on(AdminServer::bind(settings.admin.clone(), Arc::clone(&readiness)));
+        let server = server.map_err(Failure::at_start(&listening_for_admin))?;
+        let admin_address = server.address().map_err(Failure::at_start("the admin address"))?;
+        let admin_opening = server.opening();
+        let (stop_admin, stopped) = watch::channel(false);
+        let admin = supervisor.task("admin", async { Ok(server.serve(stopped).await) });
+        tracing::info!(admin = %admin_address, "starting: the admin plane answers");
+
+        let OpenStore { writers: stores, reader, registry, seat, news } =
+            store::open(&control, &settings, node).map_err(Failure::at_start("the order store"))?;
+        let shared = registry.filter(|_| settings.is_shared());
+        let shared = shared.map(|registry| SharedStock::new(&settings, registry)).transpose();
+        let shared = shared.map_err(Failure::at_start("the shared ledger"))?;
+        if is_abandoned() {
+            return Ok(None);
+        }
+        readiness.enter(StartPhase::ReadingOrders);
+        let deadlines = Arc::new(Deadlines::default());
+        let recovered = Recovered::read(&*reader, node, shards, &deadlines, readiness.orders_read())
+            .map_err(Failure::at_start("the order store"))?;
+        if is_abandoned() {
+            return Ok(None);
+        }
+        readiness.enter(StartPhase::OpeningEdge);
+        let (sales, orders) = (recovered.sales.len(), recovered.orders);
+        let (queue, arrivals) = Queue::bounded(settings.store.queue_orders_max);
+        let admission = Arc::new(Admission::new(
+            queue,
+            OrderIds::after(node, recovered.newest),
+            buyer_rates(&settings.admission),
+            node_bucket(&settings.admission),
+        ));
+        let on_board = if shared.is_some() { LiveSale::without_stock } else { std::convert::identity };
+        admission.board().publish_all(recovered.sales.into_iter().map(on_board).collect());
+
+        let (step_sender, steps) = flume::bounded(settings.store.steps_max);
+        let desk = OrderDesk::new(
+            Arc::clone(&admission),
+            step_sender,
+            Arc::clone(&reader),
+            Arc::clone(&deadlines),
+            stores.len(),
+        );
+        let counting = Arc::default();
+        let writers = stores.into_iter().map(|store| OrderWriter {
+            store,
+            admission: Arc::clone(&admission),
+            arrivals: arrivals.clone(),
+            steps: steps.clone(),
+            deadlines: Arc::clone(&deadlines),
+            lender: shared.as_ref().map(SharedStock::notify),
+            counting: Arc::clone(&counting),
+            settings: settings.store.clone(),
+            watch: WriterFigures(Arc::clone(&telemetry)),
+        });
+        let writers = WriterThreads::start(&supervisor, writers)?;
+        // The writers' own ends are the last ones: when they are gone, nobody takes work any more.
+        drop((arrivals, steps));
+        let lending = shared.map(|shared| shared.start(&supervisor, &settings, node, &admission, &telemetry));
+        let relays = seat.as_ref().map(Seat::relays);
+        if let (Some(lending), Some(elected)) = (&lending, relays) {
+            lending.relay(&supervisor, &settings, &desk, &admission, elected);
+        }
+        if let Some(seat) = seat {
+            supervisor.task("database seat", async { Err(seat.keep().await.to_string()) });
+        }
+        let ledger: Arc<dyn Ledger> = match &lending {
+            None => Arc::new(EmbeddedLedger::new(desk.clone(), shards)),
+            Some(lending) => Arc::new(lending.ledger(&settings, shards)),
+        };
+        let sale_desk = Arc::new(SaleDesk::new(
+            Arc::clone(&admission),
+            desk.clone(),
+            ledger,
+            settings.ledger.sales_max,
+            settings.ledger.sale_limits(),
+        ));
+        let unfinished = recovered.unfinished.iter().map(PaymentKey::of);
+        let paying = payments::start(&supervisor, &settings.checkout, &desk, &admission, unfinished)?;
+        let checkout = paying.checkout;
+        if let Some(news) = news {
+            let follower = Follower::new(FollowerParts {
+                news,
+                admission: Arc::clone(&admission),
+                deadlines,
+                after_event: recovered.last_event,
+                shards,
+                sales_max: settings.ledger.sales_max,
+            });
+            store::follow(&supervisor, follower, checkout.clone());
+        }
+
+        let intervals =
+            Arc::new(IntervalLog::new(SystemTime::now(), settings.telemetry.interval_log_bytes_max));
+        keep_intervals(&supervisor, &intervals, &telemetry, settings.telemetry.interval_ms);
+        let clock = Clock::start();
+        let data_plane = Arc::new(
+            DataPlane::new(
+                &settings.edge,
+                clock,
+                &telemetry,
+                Arc::clone(&admission),
+                desk.clone(),
+                checkout.clone(),
+            )
+            .map_err(|wrong| {
+                Failure::new(Exit::Config, format_args!("edge.{} {}", wrong.field, wrong.problem))
+            })?,
+        );
+        let reload = reload(source, config, log, Arc::clone(&admission), Arc::clone(&data_plane));
+        admin_opening.open(ControlPlane::new(ControlPlaneParts {
+            node,
+            settings: settings.admin.clone(),
+            admission: Arc::clone(&admission),
+            desk: desk.clone(),
+            sales: Arc::clone(&sale_desk),
+            checkout: checkout.clone(),
+            telemetry: Arc::clone(&telemetry),
+            intervals,
+            readiness: Arc::clone(&readiness),
+            reload: Arc::clone(&reload),
+        }));
+
+        let is_first_start = sales == 0;
+        if is_first_start {
+            control.block_on(demo::open(&sale_desk)).map_err(Failure::at_start("the demo sale"))?;
+        }
+        let edge = Edge::start(&settings.edge, clock, telemetry, data_plane, &supervisor)
+            .map_err(Failure::at_start("the edge"))?;
+        readiness.set(Lifecycle::Running);
+        tracing::info!(
+            edge = %edge.addr(), admin = %admin_address, data = %settings.data_dir.display(), sales, orders,
+            took_ms = started.elapsed().as_millis() as u64, "ready"
+        );
+        print_welcome(edge.addr(), admin_address, &settings.data_dir, is_first_start);
+        Ok(Some(Engine {
+            readiness,
+            reload,
+            edge,
+            checkout,
+            background: paying.background,
+            desk,
+            writers,
+            lending,
+            stop_admin,
+            admin,
+            lame_duck: settings.edge.lame_duck(),
+            drain: Duration::from_millis(settings.edge.drain_ms),
+            stop_max: Duration::from_millis(settings.stop_ms_max),
+        }))
+    }
+}
+
+/// What the writer tells goes into the telemetry.
+struct WriterFigures(Arc<Telemetry>);
+
+impl WriterWatch for WriterFigures {
+    fn committed(&self, orders: usize, steps: usize, took: Duration) {
+        self.0.writers.record_batch(orders + steps, took.as_nanos() as u64);
+    }
+
+    fn stalled(&self) {
+        self.0.writers.failed_batches.increment();
+    }
+}
+
+fn keep_intervals(
+    supervisor: &Supervisor,
+    intervals: &Arc<IntervalLog>,
+    telemetry: &Arc<Telemetry>,
+    every_ms: u32,
+) {
+    let (intervals, telemetry) = (Arc::clone(intervals), Arc::clone(telemetry));
+    let every = Duration::from_millis(every_ms.into());
+    supervisor.task("interval log", async move { Ok(intervals.keep(&telemetry, every).await) });
+}
+
+/// What a person at a terminal sees. Nobody may be there: an output that is closed ends no engine.
+fn print_welcome(edge: SocketAddr, admin: SocketAddr, data: &Path, has_demo: bool) {
+    let mut welcome = format!(
+        "seckill sells on http://{edge}, admin and status page on http://{admin}, orders in {}\n",
+        data.display()
+    );
+    if has_demo {
+        welcome.push_str(&demo::invitation(edge));
+        welcome.push('\n');
+    }
+    terminal::say(welcome);
+}

@@ -1,0 +1,116 @@
+//! The stop: from the outside in, within one budget of time.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use super::Engine;
+use super::budget::{Budget, Share};
+use super::signals::{Signals, Told};
+use crate::admin::Lifecycle;
+use crate::exit::{Exit, Failure};
+use crate::supervisor::{Cause, Ended};
+
+impl Engine {
+    /// Finishes what is in flight and ends. `ended` is the part that makes it stop, if none of the signals does; a
+    /// further signal hurries.
+    ///
+    /// # Errors
+    /// The reason of a stop that nobody asked for, or what could not be finished.
+    pub async fn stop(self, ended: Option<Ended>, mut signals: Signals) -> Result<(), Failure> {
+        let budget = Budget::starting(self.stop_max);
+        let mut finishing = pin!(Box::pin(self.finish(ended, &budget)));
+        loop {
+            tokio::select! {
+                outcome = &mut finishing => return outcome,
+                told = signals.next() => if told == Told::Stop {
+                    tracing::warn!("told to stop again: what is not finished in a second is left");
+                    budget.hurry();
+                }
+            }
+        }
+    }
+
+    async fn finish(self, ended: Option<Ended>, budget: &Budget) -> Result<(), Failure> {
+        let Self {
+            readiness,
+            reload: _,
+            edge,
+            checkout,
+            background,
+            desk,
+            writers,
+            lending,
+            stop_admin,
+            mut admin,
+            lame_duck,
+            drain,
+            stop_max: _,
+        } = self;
+        readiness.set(Lifecycle::Draining);
+        // What nobody waits for; the next start takes it up again.
+        background.iter().for_each(crate::supervisor::Part::give_up);
+        edge.leave();
+        match &ended {
+            None => {
+                tracing::info!(lame_duck_ms = lame_duck.as_millis() as u64, "stopping: not ready any more");
+                budget.within(Share::Buyers, lame_duck, std::future::pending::<()>()).await;
+            }
+            // What is broken serves nobody any longer than it must.
+            Some(ended) => tracing::error!("stopping: {ended}"),
+        }
+        tracing::info!("stopping: finishing what is in flight");
+        let cut = edge.drain(budget.over(Share::Buyers)).await;
+        let paid_out = budget.within(Share::Buyers, drain, checkout.drain()).await;
+        let written = match writers.failure() {
+            Some(failure) => Some(Err(failure)),
+            None => {
+                let left = budget.left(Share::Store);
+                let stopped = tokio::task::spawn_blocking(move || desk.stop(left));
+                let is_written = budget.within(Share::Store, Duration::MAX, stopped).await;
+                match is_written {
+                    Some(Ok(true)) => Some(writers.ended().await),
+                    // One that failed on the way is the reason.
+                    _ => writers.failure().map(Err),
+                }
+            }
+        };
+        // With orders in flight nobody knows what is unsold: the others find out from the store.
+        if let (Some(lending), Some(Ok(()))) = (lending, &written) {
+            let handed_back = budget.within(Share::Rest, Duration::MAX, lending.leave()).await;
+            if handed_back.is_none() {
+                tracing::warn!(
+                    "unsold units could not be handed back in time; the other nodes take them back later"
+                );
+            }
+        }
+        stop_admin.send_replace(true);
+        budget.within(Share::Rest, Duration::MAX, admin.ended()).await;
+        match (written, ended) {
+            (Some(Err(failure)), _) => return Err(failure),
+            (_, Some(ended)) => return Err(reason(&ended)),
+            (None, None) => {
+                let problem =
+                    "stopped before everything was finished: the order store did not take what was queued";
+                return Err(Failure::new(Exit::Unfinished, problem));
+            }
+            (Some(Ok(())), None) => {}
+        }
+        if paid_out.is_none() {
+            tracing::warn!("payments are still under way; the next start finishes them");
+        }
+        if cut > 0 {
+            tracing::warn!(connections = cut, "connections were cut: they took longer than edge.drain_ms");
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Why an engine stops that was not told to.
+pub(super) fn reason(ended: &Ended) -> Failure {
+    let exit = match ended.cause {
+        Cause::Failed(_) => Exit::Io,
+        Cause::Returned | Cause::Panicked(_) => Exit::Broken,
+    };
+    Failure::new(exit, ended)
+}

@@ -1,0 +1,107 @@
+//! One buyer's socket: how it is read, ended, and refused when there are too many.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::problem;
+use super::pulse::{Pulse, Wait};
+use super::reply::retry_after_s;
+use super::request::{Head, RequestId};
+use crate::domain::Nanos;
+
+/// Says that there are too many connections, and waits a moment for the other side to read it.
+pub(super) async fn refuse(stream: TcpStream) {
+    let reply = problem::OVERLOADED
+        .detailed("The engine has as many connections as it may have.")
+        .reply(&RequestId::of(&Head::default()));
+    let mut answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {}\r\nretry-after: {}\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n",
+        reply.content.media_type(),
+        retry_after_s(Nanos::SECOND),
+        reply.body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&reply.body);
+    // A socket that was just opened takes this much at once.
+    let _ = stream.try_write(&answer);
+    let _ = SockRef::from(&stream).shutdown(std::net::Shutdown::Write);
+    let mut unread = [0; 1024];
+    let read_to_the_end = async {
+        while stream.readable().await.is_ok() {
+            match stream.try_read(&mut unread) {
+                Ok(0) => break,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => break,
+                _ => {}
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(500), read_to_the_end).await;
+}
+
+/// A socket that tells the [`Pulse`] when bytes arrive, and closes in the order that loses no answer.
+pub(super) struct Connection {
+    stream: TokioIo<TcpStream>,
+    pulse: Rc<Pulse>,
+    sent_end: bool,
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    pub(super) fn new(stream: TcpStream, pulse: Rc<Pulse>) -> Self {
+        Self { stream: TokioIo::new(stream), pulse, sent_end: false }
+    }
+}
+
+impl Read for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let read = ready!(Pin::new(&mut this.stream).poll_read(context, buffer));
+        if this.pulse.wait() == Wait::Request {
+            this.pulse.waits_for(Wait::Header);
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl Write for Connection {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    /// Ends our side, then reads what still comes until the other side ends too. Closing a socket that holds unread
+    /// bytes resets it, and a reset can destroy the answer before it is read.
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.sent_end {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            this.sent_end = true;
+            this.pulse.waits_for(Wait::Close);
+        }
+        let mut unread = [0; 1024];
+        loop {
+            let mut buffer = ReadBuf::new(&mut unread);
+            let read = ready!(Pin::new(this.stream.inner_mut()).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
