@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::Instant;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use super::breaker::{Gate, Verdict};
 use super::call::{Answer, CallError, retried};
@@ -88,9 +89,13 @@ pub struct RiskCheck {
     settings: RiskSettings,
     gate: Arc<Gate>,
     cached: ArcSwapOption<CachedPolicy>,
-    /// Whoever holds it fetches; the others go on with the old policy, or wait if there is none.
-    fetching: Arc<Mutex<()>>,
+    /// The fetch that is under way: its end is told to all who wait for it, also when it is a failure.
+    flight: Mutex<Option<watch::Receiver<Landing>>>,
 }
+
+type Fetched = Result<Arc<CachedPolicy>, CallError>;
+/// How a fetch ended; `None` while it is under way.
+type Landing = Option<Fetched>;
 
 impl RiskCheck {
     /// A check without a policy yet.
@@ -100,7 +105,7 @@ impl RiskCheck {
             gate: Arc::new(Gate::new(settings.breaker.clone())),
             settings,
             cached: ArcSwapOption::empty(),
-            fetching: Arc::default(),
+            flight: Mutex::default(),
         }
     }
 
@@ -147,33 +152,49 @@ impl RiskCheck {
         }
     }
 
-    async fn policy(self: &Arc<Self>, deadline: Instant) -> Result<Arc<CachedPolicy>, CallError> {
+    async fn policy(self: &Arc<Self>, deadline: Instant) -> Fetched {
         if let Some(cached) = self.cached.load_full().filter(|cached| self.is_usable(cached)) {
-            if self.is_old(&cached)
-                && let Ok(turn) = Arc::clone(&self.fetching).try_lock_owned()
-            {
-                tokio::spawn(Arc::clone(self).refresh(turn));
+            if self.is_old(&cached) {
+                drop(self.board_flight());
             }
             return Ok(cached);
         }
-        let _turn = self.fetching.lock().await;
-        match self.cached.load_full() {
-            // Whoever was in line before has fetched it.
-            Some(cached) if !self.is_old(&cached) => Ok(cached),
-            _ => self.fetch(deadline).await,
+        let mut flight = self.board_flight();
+        match timeout_at(deadline, flight.wait_for(Option::is_some)).await {
+            Ok(Ok(landed)) => landed.clone().unwrap_or_else(|| Err(cut_short())),
+            Ok(Err(_)) => Err(cut_short()),
+            Err(_) => Err(CallError::Unknown("the risk policy did not come in time".into())),
         }
     }
 
-    async fn refresh(self: Arc<Self>, _turn: OwnedMutexGuard<()>) {
+    /// The fetch that is under way, or one that begins now. It is a task of its own, with a budget of its own: who asks
+    /// first neither ends it by going away, nor limits it for the others by being in a hurry.
+    fn board_flight(self: &Arc<Self>) -> watch::Receiver<Landing> {
+        let mut flight = self.flight.lock();
+        if let Some(under_way) =
+            flight.as_ref().filter(|it| it.borrow().is_none() && it.has_changed().is_ok())
+        {
+            return under_way.clone();
+        }
+        let (land, landing) = watch::channel(None);
+        *flight = Some(landing.clone());
+        let check = Arc::clone(self);
+        tokio::spawn(async move {
+            let fetched = check.fetch().await;
+            if let Err(error) = &fetched
+                && check.cached.load().is_some()
+            {
+                tracing::warn!(%error, "the risk policy could not be renewed; the old one stays in use for now");
+            }
+            land.send_replace(Some(fetched));
+        });
+        landing
+    }
+
+    async fn fetch(&self) -> Fetched {
         let RiskSettings { retry, .. } = &self.settings;
         let budget = Duration::from_millis(retry.try_ms * u64::from(retry.tries_max));
-        if let Err(error) = self.fetch(Instant::now() + budget).await {
-            tracing::warn!(%error, "the risk policy could not be renewed; the old one stays in use for now");
-        }
-    }
-
-    async fn fetch(&self, deadline: Instant) -> Result<Arc<CachedPolicy>, CallError> {
-        let policy = self.call(deadline, || self.service.policy()).await?;
+        let policy = self.call(Instant::now() + budget, || self.service.policy()).await?;
         let cached = Arc::new(CachedPolicy { policy, fetched: Instant::now() });
         self.cached.store(Some(Arc::clone(&cached)));
         Ok(cached)
@@ -204,10 +225,16 @@ impl RiskCheck {
     }
 }
 
+/// A fetch that ended without a word: its runtime is going away.
+fn cut_short() -> CallError {
+    CallError::Busy("the risk policy is not fetched any more".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::checkout::gateway::PaymentKey;
+    use crate::checkout::settings::RetrySettings;
     use crate::domain::{BuyerId, Currency, NodeId, OrderId};
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use tokio::time::{advance, sleep};
@@ -218,6 +245,7 @@ mod tests {
         policies: AtomicUsize,
         assessments: AtomicUsize,
         is_away: AtomicBool,
+        hangs: AtomicBool,
     }
 
     impl Counted {
@@ -234,6 +262,10 @@ mod tests {
     impl RiskService for Counted {
         fn policy(&self) -> Answer<'_, RiskPolicy> {
             Box::pin(async {
+                if self.hangs.load(Ordering::Relaxed) {
+                    self.policies.fetch_add(1, Ordering::Relaxed);
+                    return std::future::pending().await;
+                }
                 sleep(Duration::from_millis(10)).await;
                 self.answer(
                     &self.policies,
@@ -315,6 +347,32 @@ mod tests {
             assert_eq!(verdict, Ok(RiskVerdict::Approve));
         }
         assert_eq!(service.policies.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn d7_a_crowd_before_a_policy_that_hangs_waits_for_one_failure() {
+        let (service, check) = check(WhenAway::Refuse);
+        service.hangs.store(true, Ordering::Relaxed);
+        let RetrySettings { try_ms, tries_max, .. } = RiskSettings::default().retry;
+        let began = Instant::now();
+        let mut crowd = tokio::task::JoinSet::new();
+        for _ in 0..12 {
+            let check = Arc::clone(&check);
+            crowd.spawn(async move { check.judge(&charge(1, "ann", "card"), soon()).await });
+        }
+        // Who is in a hurry leaves, and takes nothing away from the others.
+        let hurried = check.judge(&charge(1, "ann", "card"), began + Duration::from_millis(1)).await;
+        assert!(hurried.is_err());
+        for verdict in crowd.join_all().await {
+            assert!(verdict.is_err());
+        }
+        // The clock is paused: this is exactly the budget of one fetch.
+        let budget = Duration::from_millis(try_ms * u64::from(tries_max));
+        assert!(began.elapsed() <= budget + Duration::from_millis(1), "{:?}", began.elapsed());
+        assert!(service.policies.load(Ordering::Relaxed) <= tries_max as usize);
+
+        service.hangs.store(false, Ordering::Relaxed);
+        assert_eq!(check.judge(&charge(1, "ann", "card"), soon()).await, Ok(RiskVerdict::Approve));
     }
 
     #[tokio::test(start_paused = true)]

@@ -66,13 +66,20 @@ impl Shift {
                         let _ = reply.send(Ok(order));
                     }
                 }
+                // A store that is away takes its time to say so. Who came meanwhile has waited as well, and hears the same:
+                // one failure for all, not one after the other.
                 Err(StoreError { kind, message }) => {
-                    for (_, reply) in askers {
+                    for (_, reply) in askers.into_iter().chain(self.latecomers()) {
                         let _ = reply.send(Err(StoreError { kind, message: message.clone() }));
                     }
                 }
             }
         }
+    }
+
+    /// Those who have come while the read went on.
+    fn latecomers(&self) -> Vec<Asker> {
+        std::mem::take(&mut self.lookups.waiting.lock().askers)
     }
 
     /// Those who are served next. `None` when nobody waits: the next asker begins another shift.
