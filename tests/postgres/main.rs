@@ -9,6 +9,7 @@ mod buyers;
 mod checkout;
 mod engine;
 mod events;
+mod failover;
 mod faults;
 mod fence;
 mod node;

@@ -1,43 +1,61 @@
-//! How a connection is made.
+//! How a connection is made: to whichever host of the address takes writes.
+//!
+//! Hosts are tried beginning with the one that was right last; the next one is asked as well as soon as those before it
+//! have refused or had their share of the time, so that a host that hangs costs a share and not the whole. A standby is
+//! no server for an engine, however well it answers: it is passed over like one that is away.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio_postgres::Config;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_postgres::{Client, Config, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::store::{Fault, StoreError};
 use super::PostgresSettings;
 use super::session::{Session, Traffic};
-use super::tls::{self, Address};
+use super::tls::{self, Address, Host};
 use super::trouble::Trouble;
 use crate::domain::NodeId;
 
 /// Where the server is and how its connections are set up.
 pub struct Dialer {
-    config: Config,
+    hosts: Vec<Host>,
+    /// The host that is asked first. A hint that publishes nothing else: relaxed.
+    first: AtomicUsize,
     tls: MakeRustlsConnect,
     settings: PostgresSettings,
     traffic: Arc<Traffic>,
+}
+
+/// Why one host has no connection for us.
+#[derive(Debug)]
+enum Refusal {
+    /// It follows another server, and takes no writes.
+    Standby,
+    Failed(tokio_postgres::Error),
 }
 
 impl Dialer {
     /// # Errors
     /// The address, or the file of certificates, cannot be read.
     pub fn new(settings: &PostgresSettings, node: NodeId) -> Result<Self, StoreError> {
-        let wrong = |message| StoreError { kind: Fault::Fatal, message };
-        let Address { mut config, is_verified } = Address::parse(settings.url.expose())
-            .map_err(|problem| wrong(format!("postgres.url {problem}")))?;
+        let Address { mut hosts, is_verified } = Address::parse(settings.url.expose())
+            .map_err(|problem| fatal(format!("postgres.url {problem}")))?;
         let tls = tls::connector(is_verified, &settings.ca_file)
-            .map_err(|problem| wrong(format!("postgres.ca_file {problem}")))?;
-        config
-            .application_name(format!("seckill node {}", node.number()))
-            .connect_timeout(Duration::from_millis(settings.connect_wait_ms.into()))
-            .keepalives_idle(Duration::from_secs(5))
-            .keepalives_interval(Duration::from_secs(1))
-            .keepalives_retries(3);
-        Ok(Self { config, tls, settings: settings.clone(), traffic: Arc::default() })
+            .map_err(|problem| fatal(format!("postgres.ca_file {problem}")))?;
+        for Host { config, .. } in &mut hosts {
+            config
+                .application_name(format!("seckill node {}", node.number()))
+                .connect_timeout(Duration::from_millis(settings.connect_wait_ms.into()))
+                .keepalives_idle(Duration::from_secs(5))
+                .keepalives_interval(Duration::from_secs(1))
+                .keepalives_retries(3);
+        }
+        let first = AtomicUsize::new(0);
+        Ok(Self { hosts, first, tls, settings: settings.clone(), traffic: Arc::default() })
     }
 
     /// The settings of the store.
@@ -51,39 +69,115 @@ impl Dialer {
     }
 
     /// Makes a connection, driven by the runtime that this is called on.
+    ///
+    /// # Errors
+    /// Transient, unless no connection was ever made and the reason is not one that passes: a server that once took this
+    /// engine and now refuses it, because its password was changed for instance, may change its mind again.
     pub async fn connect(&self) -> Result<Session, StoreError> {
         let made = self.try_connect().await;
         if made.is_err() {
             self.traffic.failed.fetch_add(1, Ordering::Relaxed);
         }
-        made
+        made.map_err(|error| match self.traffic.opened.load(Ordering::Relaxed) {
+            0 => error,
+            _ => StoreError { kind: Fault::Transient, ..error },
+        })
     }
 
     async fn try_connect(&self) -> Result<Session, StoreError> {
-        let settings = &self.settings;
-        let patience = Duration::from_millis(settings.connect_wait_ms.into());
-        let made = tokio::time::timeout(patience, async {
-            let (client, connection) = self.config.connect(self.tls.clone()).await?;
-            // Ends with the client, or with the server; the client's next statement then says so.
-            tokio::spawn(connection);
-            client.batch_execute(&self.set_up()).await?;
-            Ok::<_, tokio_postgres::Error>(client)
-        });
-        match made.await {
-            Ok(Ok(client)) => {
-                // The server's own limit comes first, and tells more.
-                let limit_ms = u64::from(settings.statement_wait_ms) + 500;
-                Ok(Session::new(client, Duration::from_millis(limit_ms), Arc::clone(&self.traffic)))
+        let password = self.password()?;
+        let patience = Duration::from_millis(self.settings.connect_wait_ms.into());
+        let (count, began) = (self.hosts.len(), Instant::now());
+        let share = patience / u32::try_from(count).unwrap_or(u32::MAX);
+        let first = self.first.load(Ordering::Relaxed);
+        let mut next = 0;
+        let mut next_at = began;
+        let mut attempts = JoinSet::new();
+        let mut refusals = Vec::new();
+        while next < count || !attempts.is_empty() {
+            tokio::select! {
+                Some(attempt) = attempts.join_next() => match attempt {
+                    Ok((host, Ok(client))) => {
+                        self.first.store(host, Ordering::Relaxed);
+                        return Ok(self.session(client));
+                    }
+                    Ok((host, Err(refusal))) => {
+                        refusals.push((host, refusal));
+                        next_at = Instant::now();
+                    }
+                    // Its runtime is going away.
+                    Err(_) => return Err(StoreError::cut_short()),
+                },
+                () = sleep_until(next_at), if next < count => {
+                    let host = (first + next) % count;
+                    let mut config = self.hosts[host].config.clone();
+                    if let Some(password) = &password {
+                        config.password(password);
+                    }
+                    let (tls, set_up) = (self.tls.clone(), self.set_up());
+                    attempts.spawn(async move { (host, attempt(config, tls, &set_up).await) });
+                    next += 1;
+                    next_at = Instant::now() + share;
+                }
+                () = sleep_until(began + patience) => break,
             }
-            Ok(Err(error)) => Err(refused(error)),
-            Err(_) => Err(StoreError {
-                kind: Fault::Transient,
-                message: format!(
-                    "PostgreSQL: no connection within {} ms (postgres.connect_wait_ms)",
-                    settings.connect_wait_ms
-                ),
-            }),
         }
+        // All were asked. Should they all hang, another one is the first next time.
+        self.first.store((first + 1) % count, Ordering::Relaxed);
+        Err(self.nobody(refusals))
+    }
+
+    /// The password of the file, read anew for each attempt: a new one counts from the next attempt on.
+    fn password(&self) -> Result<Option<String>, StoreError> {
+        let file = &self.settings.password_file;
+        if file.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let read = std::fs::read_to_string(file);
+        let read = read.map(|text| Some(text.trim_end_matches(['\r', '\n']).to_owned()));
+        read.map_err(|error| {
+            fatal(format!("postgres.password_file {} cannot be read: {error}", file.display()))
+        })
+    }
+
+    fn session(&self, client: Client) -> Session {
+        // The server's own limit comes first, and tells more.
+        let limit_ms = u64::from(self.settings.statement_wait_ms) + 500;
+        Session::new(client, Duration::from_millis(limit_ms), Arc::clone(&self.traffic))
+    }
+
+    /// What to say when no host had a connection: each host's reason.
+    fn nobody(&self, refusals: Vec<(usize, Refusal)>) -> StoreError {
+        let mut kind = Fault::Transient;
+        let mut silent: Vec<usize> = (0..self.hosts.len()).collect();
+        let mut reasons = Vec::new();
+        for (host, refusal) in refusals {
+            silent.retain(|&other| other != host);
+            let what = match refusal {
+                Refusal::Standby => "is a standby, and takes no orders".to_owned(),
+                Refusal::Failed(error) => {
+                    let lasting = will_not_pass(&error);
+                    let StoreError { message, .. } = Trouble::from(error).into();
+                    if let Some(advice) = lasting {
+                        kind = Fault::Fatal;
+                        format!("{message}; {advice}")
+                    } else {
+                        message
+                    }
+                }
+            };
+            reasons.push((host, what));
+        }
+        let wait_ms = self.settings.connect_wait_ms;
+        reasons.extend(silent.into_iter().map(|host| {
+            (host, format!("PostgreSQL: no connection within {wait_ms} ms (postgres.connect_wait_ms)"))
+        }));
+        reasons.sort_unstable();
+        let said = reasons.into_iter().map(|(host, what)| match self.hosts.len() {
+            1 => what,
+            _ => format!("{}: {what}", self.hosts[host].name),
+        });
+        StoreError { kind, message: said.collect::<Vec<_>>().join("; ") }
     }
 
     fn set_up(&self) -> String {
@@ -94,7 +188,8 @@ impl Dialer {
              SET statement_timeout = {statement_wait_ms}; SET lock_timeout = {lock_wait_ms}; \
              SET idle_in_transaction_session_timeout = {statement_wait_ms}; \
              SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
-             SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+             SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'; \
+             SELECT pg_is_in_recovery()"
         )
     }
 }
@@ -105,10 +200,32 @@ impl std::fmt::Debug for Dialer {
     }
 }
 
-/// A server that is away comes back; one that does not know this user or this database does not change its mind.
-fn refused(error: tokio_postgres::Error) -> StoreError {
-    let lasting =
-        error.code().is_some_and(|code| ["28", "3D"].iter().any(|class| code.code().starts_with(class)));
-    let store_error = StoreError::from(Trouble::from(error));
-    if lasting { StoreError { kind: Fault::Fatal, ..store_error } } else { store_error }
+/// A connection to one host, if it takes writes.
+async fn attempt(config: Config, tls: MakeRustlsConnect, set_up: &str) -> Result<Client, Refusal> {
+    let (client, connection) = config.connect(tls).await.map_err(Refusal::Failed)?;
+    // Ends with the client, or with the server; the client's next statement then says so.
+    tokio::spawn(connection);
+    let answers = client.simple_query(set_up).await.map_err(Refusal::Failed)?;
+    let last_row = answers.iter().rev().find_map(|answer| match answer {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    if last_row == Some("t") { Err(Refusal::Standby) } else { Ok(client) }
+}
+
+fn fatal(message: String) -> StoreError {
+    StoreError { kind: Fault::Fatal, message }
+}
+
+/// A server that is away comes back; one that does not know this user or this database does not change its mind by
+/// itself: what an operator can do about it.
+fn will_not_pass(error: &tokio_postgres::Error) -> Option<&'static str> {
+    match error.code()?.code().get(..2)? {
+        "28" => Some(
+            "give the engine the user's password: postgres.password_file is read at every attempt, a password in \
+             postgres.url at the start",
+        ),
+        "3D" => Some("create the database, or correct postgres.url"),
+        _ => None,
+    }
 }

@@ -49,11 +49,14 @@ use crate::settings::{Secret, within};
 #[serde(default, deny_unknown_fields)]
 pub struct PostgresSettings {
     /// Where the database is, as `postgres://user:password@host:port/database`; several hosts, separated by commas, are
-    /// tried in turn. Empty: the embedded store is used.
+    /// are asked in turn for the one that takes writes. Empty: the embedded store is used.
     ///
     /// `?sslmode=` says how the connection is protected: `disable` not at all, `prefer` (as if nothing is said) encrypts it
     /// if the server can, `require` always, and `verify-full` only to a server that proves to be the host named here.
     pub url: Secret,
+    /// A file with the password, instead of one in the address. It is read for every connection that is made, so that a
+    /// new password needs no restart. Empty: the password of the address.
+    pub password_file: PathBuf,
     /// The certificates, in PEM form, of whom `verify-full` believes. Empty: those that the system trusts.
     pub ca_file: PathBuf,
     /// Connections for reading.
@@ -82,6 +85,7 @@ impl Default for PostgresSettings {
     fn default() -> Self {
         Self {
             url: Secret::default(),
+            password_file: PathBuf::new(),
             ca_file: PathBuf::new(),
             readers: 8,
             acquire_wait_ms: 1_000,

@@ -72,7 +72,8 @@ impl Pool {
             if let Some(mut session) = ready {
                 self.reused.fetch_add(1, Ordering::Relaxed);
                 match work(&mut session).await {
-                    Err(trouble) if trouble.is_lost() => {}
+                    // The others that wait here lead to the same server: nobody shall find that out one by one.
+                    Err(trouble) if trouble.is_lost() => self.idle.lock().clear(),
                     outcome => return self.put_back(session, outcome),
                 }
             }

@@ -26,7 +26,19 @@ pub async fn migrate(session: &mut Session) -> Result<(), Trouble> {
     let migrated = migrate_alone(session).await;
     session.run(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
     session.limit_to(limit);
-    migrated
+    migrated.map_err(lasting)
+}
+
+/// At the start a missing right or a foreign table is the operator's to mend, and said at once.
+fn lasting(trouble: Trouble) -> Trouble {
+    match trouble {
+        Trouble::Refused(error)
+            if ["0A", "3F", "42"].iter().any(|class| error.code().code().starts_with(class)) =>
+        {
+            Trouble::Unfit(format!("the tables cannot be made or brought up to date: {error}"))
+        }
+        other => other,
+    }
 }
 
 async fn migrate_alone(session: &mut Session) -> Result<(), Trouble> {
@@ -39,8 +51,9 @@ async fn migrate_alone(session: &mut Session) -> Result<(), Trouble> {
     let found = session.row("SELECT coalesce(max(version), 0) FROM seckill.version", &[]).await?;
     let found = found.map_or(Ok(0), |row| row.try_get::<_, i32>(0))? as usize;
     if found > MIGRATIONS.len() {
-        return Err(Trouble::Damaged(format!(
-            "a newer engine wrote it: schema {found}, this engine knows {}; start that one",
+        return Err(Trouble::Unfit(format!(
+            "a newer engine has brought the tables to version {found}, and this one knows {}; nothing is damaged: \
+             start an engine of that version or a later one",
             MIGRATIONS.len()
         )));
     }

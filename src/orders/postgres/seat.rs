@@ -71,6 +71,7 @@ impl Seat {
             session: None,
             relays: watch::Sender::new(false),
         };
+        seat.refuse_a_pooler().await?;
         seat.sit_down().await?;
         Ok(seat)
     }
@@ -91,6 +92,19 @@ impl Seat {
                 Err(error) => return error,
             }
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// A pooler in transaction mode hands one server session to many clients: locks, settings and prepared statements of
+    /// this engine would be other clients' too. It gives itself away when two of our sessions meet in one of the
+    /// server's, or one of ours wanders between two. Whichever it lends next, the longest or the shortest idle: one of the
+    /// looks finds it.
+    async fn refuse_a_pooler(&self) -> Result<(), StoreError> {
+        let (mut ours, mut other) = (self.dialer.connect().await?, self.dialer.connect().await?);
+        match is_pooled(&mut ours, &mut other).await {
+            Ok(false) => Ok(()),
+            Err(trouble) if !STRANGERS.iter().any(|code| trouble.has_code(code)) => Err(trouble.into()),
+            Ok(true) | Err(_) => Err(StoreError { kind: Fault::Fatal, message: POOLED.into() }),
         }
     }
 
@@ -174,6 +188,34 @@ impl Seat {
             ),
         }
     }
+}
+
+/// What to say to a pooler that shares sessions.
+const POOLED: &str = "PostgreSQL: postgres.url leads to a connection pooler that shares server sessions between clients \
+                      (PgBouncer with pool_mode = transaction or statement); an engine needs sessions of its own: set \
+                      pool_mode = session for its database, or let postgres.url lead to PostgreSQL itself";
+
+/// SQLSTATEs of statements that were prepared in another session, or by another client in this one.
+const STRANGERS: [&str; 2] = ["26000", "42P05"];
+
+async fn is_pooled(ours: &mut Session, other: &mut Session) -> Result<bool, Trouble> {
+    let at_first = backend(ours).await?;
+    if backend(other).await? == at_first {
+        return Ok(true);
+    }
+    // While the other one keeps a session busy, ours must still be where it was; and so afterwards.
+    other.run("BEGIN").await?;
+    let meets = backend(other).await? == at_first;
+    let meanwhile = backend(ours).await?;
+    other.run("COMMIT").await?;
+    let afterwards = backend(ours).await?;
+    Ok(meets || meanwhile != at_first || afterwards != at_first)
+}
+
+/// The server process behind a session, at this moment.
+async fn backend(session: &mut Session) -> Result<i32, Trouble> {
+    let row = session.row("SELECT pg_backend_pid()", &[]).await?;
+    Ok(row.map_or(Ok(0), |row| row.try_get(0))?)
 }
 
 /// Kind and number of a lock.

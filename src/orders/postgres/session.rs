@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
@@ -30,7 +31,7 @@ pub struct Session {
     client: Client,
     prepared: HashMap<String, Statement>,
     limit: Duration,
-    /// Whether an answer is outstanding that nobody waits for any more.
+    /// Whether an answer is outstanding that nobody waits for any more, or the server takes no writes.
     given_up: bool,
     traffic: Arc<Traffic>,
 }
@@ -110,7 +111,10 @@ async fn limited<T>(
     *given_up = true;
     match tokio::time::timeout(limit, answer).await {
         Ok(answer) => {
-            *given_up = false;
+            // A server that takes no writes any more is the wrong one: this connection is given up, so that the next one
+            // is made to whichever host takes them.
+            let code = answer.as_ref().err().and_then(tokio_postgres::Error::code);
+            *given_up = code == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
             Ok(answer?)
         }
         Err(_) => Err(Trouble::Lost(format!("no answer within {} ms", limit.as_millis()))),

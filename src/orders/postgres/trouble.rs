@@ -14,6 +14,8 @@ pub enum Trouble {
     Lost(String),
     /// A row or a column that this engine cannot have made.
     Damaged(String),
+    /// The database is not one that this engine can work with: what it lacks, or has too much.
+    Unfit(String),
 }
 
 impl Trouble {
@@ -51,19 +53,42 @@ impl From<tokio_postgres::Error> for Trouble {
 impl From<Trouble> for StoreError {
     fn from(trouble: Trouble) -> Self {
         let (kind, what) = match trouble {
-            Trouble::Refused(error) if passes(error.code()) => (Fault::Transient, error.to_string()),
-            Trouble::Refused(error) => (Fault::Fatal, error.to_string()),
-            Trouble::Lost(what) => (Fault::Transient, what),
-            Trouble::Damaged(what) => {
-                (Fault::Fatal, format!("the order store is damaged ({what}); restore it from a backup"))
+            Trouble::Refused(error) if contradicts(error.code()) => (
+                Fault::Fatal,
+                format!(
+                    "{error}; what the store holds is not what this engine believes: it must be read anew"
+                ),
+            ),
+            Trouble::Refused(error) if is_corrupt(error.code()) => {
+                (Fault::Fatal, damaged(&error.to_string()))
             }
+            Trouble::Refused(error) => {
+                (Fault::Transient, format!("{error} (SQLSTATE {})", error.code().code()))
+            }
+            Trouble::Lost(what) => (Fault::Transient, what),
+            Trouble::Damaged(what) => (Fault::Fatal, damaged(&what)),
+            Trouble::Unfit(what) => (Fault::Fatal, what),
         };
         Self { kind, message: format!("PostgreSQL: {what}") }
     }
 }
 
-/// Whether the server's reason is one that passes: locks, conflicts, resources, a server that starts, ends, or follows.
-fn passes(code: &SqlState) -> bool {
-    const CLASSES: [&str; 5] = ["08", "40", "53", "55", "57"];
-    *code == SqlState::READ_ONLY_SQL_TRANSACTION || CLASSES.iter().any(|class| code.code().starts_with(class))
+fn damaged(what: &str) -> String {
+    format!("the order store is damaged ({what}); restore it from a backup")
+}
+
+/// Whether the server refused a batch for what stands in it or beside it (a duplicate, a broken rule, a value that does not
+/// fit): offered again it is refused again. Nothing was done, but memory is wrong about the store, and only a new start
+/// reads the truth.
+///
+/// Every other refusal is one that an operator or time can take back, also one that this engine has never heard of: locks,
+/// resources, rights, a schema in the middle of a change. Nothing was done, so nothing is in doubt: the same work is
+/// offered again, and buyers hear 503 until it is taken.
+fn contradicts(code: &SqlState) -> bool {
+    ["22", "23"].iter().any(|class| code.code().starts_with(class))
+}
+
+/// Whether the server found that what it stored is not there any more.
+fn is_corrupt(code: &SqlState) -> bool {
+    *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED
 }

@@ -141,16 +141,12 @@ impl StoreWriter for PgWriter {
 }
 
 impl Line {
-    /// The connection, made anew if there is none. A server that once took this writer and now refuses it may change its
-    /// mind again.
+    /// The connection, made anew if there is none.
     async fn session(&mut self) -> Result<&mut Session, StoreError> {
         let open = self.session.take().filter(Session::is_open);
         let session = match open {
             Some(session) => session,
-            None => {
-                let connected = self.dialer.connect().await;
-                connected.map_err(|error| StoreError { kind: Fault::Transient, ..error })?
-            }
+            None => self.dialer.connect().await?,
         };
         Ok(self.session.insert(session))
     }
@@ -365,7 +361,7 @@ impl Line {
 fn oversold(trouble: Trouble) -> Result<Receipt, StoreError> {
     let named = match &trouble {
         Trouble::Refused(answer) => answer.detail().unwrap_or_default(),
-        Trouble::Lost(_) | Trouble::Damaged(_) => "",
+        Trouble::Lost(_) | Trouble::Damaged(_) | Trouble::Unfit(_) => "",
     };
     let sales: Result<Vec<_>, _> = named.split(',').map(|number| number.parse().map(SaleId)).collect();
     sales.map(Receipt::Oversold).map_err(|_| trouble.into())

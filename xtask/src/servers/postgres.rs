@@ -2,6 +2,8 @@
 //!
 //! The server refuses to run as root; then it runs as the user that its Debian package makes.
 
+mod standby;
+
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -38,13 +40,9 @@ impl Postgres {
     /// As [`Postgres::start`], with these files (name and text) in the server's folder, which only the server may read.
     pub fn start_with(settings: &str, files: &[(&str, &str)]) -> Self {
         let programs = programs().expect("PostgreSQL is installed: cargo xtask test installs it");
-        let folder = tempfile::Builder::new().prefix("seckill-pg-").tempdir().unwrap();
         let address = free_address();
         let owner = owner_when_root();
-        if let Some((user, group)) = owner {
-            std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-            chown(folder.path(), Some(user), Some(group)).unwrap();
-        }
+        let folder = folder_for_server(owner);
         let mut postgres =
             Self { folder, programs, address, owner, server: None, databases: AtomicU32::new(0) };
         let made = postgres
@@ -231,6 +229,16 @@ impl Drop for Postgres {
         }
         self.crash();
     }
+}
+
+/// A new folder that belongs to who runs the server.
+fn folder_for_server(owner: Option<(u32, u32)>) -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().prefix("seckill-pg-").tempdir().unwrap();
+    if let Some((user, group)) = owner {
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        chown(folder.path(), Some(user), Some(group)).unwrap();
+    }
+    folder
 }
 
 /// The folder of the newest installed server.

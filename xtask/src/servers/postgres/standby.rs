@@ -1,0 +1,58 @@
+//! A server that follows another one, takes its place, and follows in its turn.
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::sync::atomic::AtomicU32;
+
+use super::{Postgres, folder_for_server};
+use crate::servers::process::free_address;
+
+impl Postgres {
+    /// A standby with everything that this server has, which it streams from now on.
+    ///
+    /// # Panics
+    /// It cannot be made, or does not start.
+    pub fn start_standby(&self) -> Self {
+        let (programs, owner, address) = (self.programs.clone(), self.owner, free_address());
+        let folder = folder_for_server(owner);
+        let mut standby =
+            Self { folder, programs, address, owner, server: None, databases: AtomicU32::new(1_000) };
+        let made = standby
+            .program("pg_basebackup")
+            .args(["-h", "127.0.0.1", "-p", &self.address.port().to_string(), "-U", "postgres"])
+            .args(["--checkpoint=fast", "--no-sync", "--wal-method=stream", "-D"])
+            .arg(standby.data())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(made.success(), "pg_basebackup failed");
+        standby.set(&format!("port = {}", address.port()));
+        standby.follow(self);
+        standby
+    }
+
+    /// Makes this server, which is stopped or new, a standby of `master`, and starts it.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn follow(&mut self, master: &Self) {
+        std::fs::write(self.data().join("standby.signal"), "").unwrap();
+        let port = master.address.port();
+        self.set(&format!("primary_conninfo = 'host=127.0.0.1 port={port} user=postgres'"));
+        self.restart();
+    }
+
+    /// Makes a standby a server that takes writes.
+    ///
+    /// # Panics
+    /// It does not become one.
+    pub fn promote(&self) {
+        assert_eq!(self.query("postgres", "SELECT pg_promote()"), "t");
+    }
+
+    /// Adds a line of settings that counts from the next start.
+    fn set(&self, line: &str) {
+        let file = std::fs::File::options().append(true).open(self.data().join("postgresql.auto.conf"));
+        writeln!(file.unwrap(), "{line}").unwrap();
+    }
+}
