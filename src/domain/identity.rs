@@ -18,6 +18,25 @@ impl fmt::Display for InvalidId {
 
 impl std::error::Error for InvalidId {}
 
+/// Tells one order store from every other: 128 random bits, drawn when the store is made and kept in it. What leaves the
+/// engine and must be unique outside (a payment's key) carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StoreIdentity(u128);
+
+impl StoreIdentity {
+    /// The identity of these 16 bytes; `None` for any other number of them.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(|bytes| Self(u128::from_be_bytes(bytes)))
+    }
+}
+
+/// 32 hexadecimal digits.
+impl fmt::Display for StoreIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 /// What a buyer sees as one sale: tenant, campaign and SKU.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SaleKey {

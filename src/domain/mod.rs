@@ -6,15 +6,17 @@
 mod identity;
 mod money;
 mod order;
+mod payment;
 mod rejection;
 mod sale;
 mod time;
 
 pub use identity::{
-    BuyerId, BuyerName, IdempotencyKey, InvalidId, KeyName, NodeId, OrderId, SaleId, SaleKey,
+    BuyerId, BuyerName, IdempotencyKey, InvalidId, KeyName, NodeId, OrderId, SaleId, SaleKey, StoreIdentity,
 };
 pub use money::{Cents, Currency};
 pub use order::{IllegalTransition, NewOrder, Order, OrderAction, OrderStatus};
+pub use payment::{PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote};
 pub use rejection::{RateScope, Rejection};
 pub use sale::{FieldError, Rate, Sale, SaleLimits, SalePhase, SaleTerms, Units};
 pub use time::{EpochMs, Nanos};

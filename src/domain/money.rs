@@ -1,8 +1,9 @@
-//! Money is whole cents of a named currency.
+//! Money is whole minor units of a named currency, as ISO 4217 has them: cents where there are a hundred, yen where there
+//! is nothing smaller. The API has always called them cents.
 
 use std::fmt;
 
-/// An amount in cents (hundredths of the currency's unit). Never negative.
+/// An amount in minor units of its currency (hundredths of a dollar, whole yen, thousandths of a dinar). Never negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cents(pub u64);
 
@@ -20,7 +21,8 @@ impl Cents {
     }
 }
 
-/// An ISO 4217 code: three upper-case letters.
+/// A currency: the three upper-case letters of its code. Who makes a sale checks that ISO 4217 knows the code; here it may be
+/// any, so that what was stored before that was checked can still be read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Currency([u8; 3]);
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::identity::{BuyerId, IdempotencyKey, OrderId, SaleId};
 use super::money::Cents;
+use super::payment::PaymentJournal;
 use super::sale::Units;
 use super::time::EpochMs;
 
@@ -35,6 +36,8 @@ pub enum OrderAction {
     Reject,
     /// A payment starts.
     BeginPayment,
+    /// The journal of the payment under way gets an entry.
+    NotePayment,
     /// The payment is known not to have happened.
     AbortPayment,
     /// The payment is known to have happened.
@@ -86,6 +89,7 @@ impl OrderStatus {
             (S::PrePay, A::BeginPayment) => S::Paying,
             (S::PrePay, A::Cancel) => S::Cancelled,
             (S::PrePay, A::Expire) => S::Expired,
+            (S::Paying, A::NotePayment) => S::Paying,
             (S::Paying, A::AbortPayment) => S::PrePay,
             (S::Paying, A::ConfirmPayment) => S::Paid,
             (from, action) => return Err(IllegalTransition { from, action }),
@@ -134,10 +138,11 @@ impl fmt::Display for OrderStatus {
 
 impl OrderAction {
     /// All actions.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Persist,
         Self::Reject,
         Self::BeginPayment,
+        Self::NotePayment,
         Self::AbortPayment,
         Self::ConfirmPayment,
         Self::Cancel,
@@ -179,12 +184,21 @@ pub struct Order {
     pub payment_attempt: u32,
     /// The payment method of the latest attempt, as the buyer gave it.
     pub payment_method: Option<String>,
+    /// What is known of the latest attempt.
+    pub payment: PaymentJournal,
 }
 
 impl Order {
     /// The order as it is the moment it becomes durable.
     pub fn persisted(placed: NewOrder) -> Self {
-        Self { placed, status: OrderStatus::PrePay, paid_at: None, payment_attempt: 0, payment_method: None }
+        Self {
+            placed,
+            status: OrderStatus::PrePay,
+            paid_at: None,
+            payment_attempt: 0,
+            payment_method: None,
+            payment: PaymentJournal::default(),
+        }
     }
 }
 
@@ -201,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_the_seven_arrows_of_the_contract() {
+    fn the_table_has_the_arrows_of_the_contract_and_the_journals() {
         let arrows: Vec<String> = OrderStatus::ALL
             .iter()
             .flat_map(|&from| {
@@ -218,6 +232,7 @@ mod tests {
                 "pre_pay>paying",
                 "pre_pay>cancelled",
                 "pre_pay>expired",
+                "paying>paying",
                 "paying>pre_pay",
                 "paying>paid"
             ]

@@ -26,7 +26,10 @@ impl EventKind {
             OrderAction::ConfirmPayment => Some(Self::Paid),
             OrderAction::Cancel => Some(Self::Cancelled),
             OrderAction::Expire => Some(Self::Expired),
-            OrderAction::Reject | OrderAction::BeginPayment | OrderAction::AbortPayment => None,
+            OrderAction::Reject
+            | OrderAction::BeginPayment
+            | OrderAction::NotePayment
+            | OrderAction::AbortPayment => None,
         }
     }
 

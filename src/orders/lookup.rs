@@ -109,7 +109,7 @@ mod tests {
     use super::super::events::Event;
     use super::super::store::{Audit, PoolFigures, Record};
     use super::*;
-    use crate::domain::{Sale, SaleId};
+    use crate::domain::{Sale, SaleId, StoreIdentity};
 
     /// A store that has no orders, counts how often it is read, and waits for a word before each answer.
     #[derive(Debug)]
@@ -148,6 +148,10 @@ mod tests {
 
         fn read_all(&self, _: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
             Ok(())
+        }
+
+        fn identity(&self) -> Result<StoreIdentity, StoreError> {
+            unreachable!("look-ups need no identity")
         }
 
         fn pool_figures(&self) -> PoolFigures {

@@ -1,6 +1,6 @@
 //! What a start rebuilds from the store: stock, claims, payment deadlines, unfinished payments. Nothing is seeded anew.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::deadlines::Deadlines;
@@ -17,6 +17,8 @@ pub struct Recovered {
     pub newest: Option<OrderId>,
     /// Orders whose payment was under way: only the gateway knows how it ended.
     pub unfinished: Vec<Order>,
+    /// How many payments are under way at which gateway, by the name in their journals, whichever node looks after them.
+    pub paying_at: BTreeMap<Option<String>, u64>,
     /// How many orders there are.
     pub orders: u64,
     /// The number of the last event that all this includes.
@@ -61,6 +63,9 @@ impl Recovered {
                 }
                 if order.status != OrderStatus::Rejected {
                     recovered.sales[place].state.claims().restore(&order);
+                }
+                if order.status == OrderStatus::Paying {
+                    *recovered.paying_at.entry(order.payment.gateway.clone()).or_default() += 1;
                 }
                 if last_step_by.is_some_and(|by| by != node) {
                     return;

@@ -4,7 +4,9 @@
 
 use super::events::Event;
 use super::transition::{Applied, Transition};
-use crate::domain::{NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
+use crate::domain::{
+    NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, StoreIdentity, Units,
+};
 
 /// The writing half of a store, in the hands of one writer thread. All methods block.
 ///
@@ -103,6 +105,12 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What the database says.
     fn read_all(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
+
+    /// What tells this store from every other. Made with the store and never changed.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn identity(&self) -> Result<StoreIdentity, StoreError>;
 
     /// What the connections have done since the start, and are now.
     fn pool_figures(&self) -> PoolFigures;

@@ -1,6 +1,6 @@
 //! The steps that a durable order takes, and whether it may: the rule that all stores share.
 
-use crate::domain::{EpochMs, Order, OrderAction, OrderId};
+use crate::domain::{EpochMs, Order, OrderAction, OrderId, PaymentJournal, PaymentNote};
 
 /// A step in the life of a durable order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +14,15 @@ pub struct Transition {
     pub at: EpochMs,
     /// The payment method, for `BeginPayment`.
     pub payment_method: Option<String>,
-    /// Which payment ends ([`Order::payment_attempt`]), for `ConfirmPayment` and `AbortPayment`: refused when the order
-    /// is at another. What one node heard late of its own payment must not end another node's.
+    /// The configured name of the gateway, for `BeginPayment`; `None` for an order that costs nothing.
+    pub payment_gateway: Option<String>,
+    /// Which payment ends ([`Order::payment_attempt`]), for `ConfirmPayment`, `AbortPayment` and `NotePayment`: refused
+    /// when the order is at another. What one node heard late of its own payment must not end another node's.
     pub payment_attempt: Option<u32>,
+    /// The entry of `NotePayment`; refused when it does not follow what the journal says.
+    pub payment_note: Option<PaymentNote>,
+    /// Why an operator ended the payment by hand, for `ConfirmPayment` and `AbortPayment`; kept beside the order.
+    pub settled_because: Option<String>,
 }
 
 /// What became of a [`Transition`].
@@ -33,7 +39,16 @@ pub enum Applied {
 impl Transition {
     /// A step that is about no payment: `Cancel` or `Expire`.
     pub const fn plain(order: OrderId, action: OrderAction, at: EpochMs) -> Self {
-        Self { order, action, at, payment_method: None, payment_attempt: None }
+        Self {
+            order,
+            action,
+            at,
+            payment_method: None,
+            payment_gateway: None,
+            payment_attempt: None,
+            payment_note: None,
+            settled_because: None,
+        }
     }
 
     /// Moves the order on if its status, its deadline and its payment allow it. `false` leaves it as it is.
@@ -41,7 +56,7 @@ impl Transition {
         let fits = match self.action {
             OrderAction::BeginPayment => self.at < order.placed.pay_before,
             OrderAction::Expire => self.at >= order.placed.pay_before,
-            OrderAction::AbortPayment | OrderAction::ConfirmPayment => {
+            OrderAction::AbortPayment | OrderAction::ConfirmPayment | OrderAction::NotePayment => {
                 self.payment_attempt == Some(order.payment_attempt)
             }
             OrderAction::Cancel => true,
@@ -51,11 +66,17 @@ impl Transition {
         if !fits {
             return false;
         }
+        if self.action == OrderAction::NotePayment
+            && !self.payment_note.as_ref().is_some_and(|note| order.payment.note(note))
+        {
+            return false;
+        }
         order.status = status;
         match self.action {
             OrderAction::BeginPayment => {
                 order.payment_attempt += 1;
                 order.payment_method.clone_from(&self.payment_method);
+                order.payment = PaymentJournal::begun(self.payment_gateway.clone());
             }
             OrderAction::ConfirmPayment => order.paid_at = Some(self.at),
             _ => {}

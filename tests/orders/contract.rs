@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use seckill::domain::{
     BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderAction, OrderId, OrderStatus,
-    Rate, Sale, SaleId, SaleKey, SaleTerms, Units,
+    PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote, Rate, Sale, SaleId, SaleKey, SaleTerms,
+    Units,
 };
 use seckill::orders::{Applied, Audit, Batch, Event, EventKind, SaleChange, Transition};
 
@@ -175,21 +176,33 @@ impl Model {
             .collect();
         let mut latest: HashMap<_, _> =
             self.orders.values().map(|order| (order.placed.id, order.payment_attempt)).collect();
-        let transitions = steps.iter().map(|&(index, action, at_deadline, of_earlier)| {
-            let &(order, pay_before) = index.get(&known);
-            let at = pay_before.plus_ms(if at_deadline { 0 } else { -1 });
-            let begins = action == OrderAction::BeginPayment;
-            let latest = latest.entry(order).or_default();
-            // Counts payments that the store refuses to begin, too: some steps are about payments yet to come.
-            *latest += u32::from(begins);
-            Transition {
-                order,
-                action,
-                at,
-                payment_method: begins.then(|| format!("card-{}", at.0)),
-                payment_attempt: Some(latest.saturating_sub(u32::from(of_earlier))),
-            }
-        });
+        let transitions =
+            steps.iter().enumerate().map(|(place, &(index, action, at_deadline, of_earlier))| {
+                let &(order, pay_before) = index.get(&known);
+                let at = pay_before.plus_ms(if at_deadline { 0 } else { -1 });
+                let begins = action == OrderAction::BeginPayment;
+                let latest = latest.entry(order).or_default();
+                // Counts payments that the store refuses to begin, too: some steps are about payments yet to come.
+                *latest += u32::from(begins);
+                Transition {
+                    order,
+                    action,
+                    at,
+                    payment_method: begins.then(|| format!("card-{}", at.0)),
+                    payment_gateway: begins.then(|| format!("gateway-{place}")),
+                    payment_attempt: Some(latest.saturating_sub(u32::from(of_earlier))),
+                    payment_note: Some(match place % 4 {
+                        0 => PaymentNote::Gateway("late".into()),
+                        1 => PaymentNote::Direction(PaymentDirection::GoingOn),
+                        2 => PaymentNote::TurnBack { why: format!("turned back at {place}") },
+                        _ => {
+                            let why = format!("let go at {place}");
+                            PaymentNote::Direction(PaymentDirection::LettingGo { why })
+                        }
+                    }),
+                    settled_because: None,
+                }
+            });
         Batch { transitions: transitions.collect(), placed, rejected }
     }
 
@@ -242,6 +255,14 @@ impl Model {
                         if step.action == OrderAction::BeginPayment {
                             order.payment_attempt += 1;
                             order.payment_method.clone_from(&step.payment_method);
+                            order.payment = PaymentJournal {
+                                gateway: step.payment_gateway.clone(),
+                                key_form: PaymentKeyForm::OfStore,
+                                direction: PaymentDirection::Undecided,
+                            };
+                        }
+                        if step.action == OrderAction::NotePayment {
+                            order.payment = noted(order, step).expect("it was allowed");
                         }
                         if status == OrderStatus::Paid {
                             order.paid_at = Some(step.at);
@@ -379,9 +400,28 @@ fn status_after(order: &Order, step: &Transition) -> Option<(OrderStatus, Option
         (OrderStatus::PrePay, OrderAction::Expire) if late => {
             (OrderStatus::Expired, Some(EventKind::Expired))
         }
+        (OrderStatus::Paying, OrderAction::NotePayment) if of_latest && noted(order, step).is_some() => {
+            (OrderStatus::Paying, None)
+        }
         (OrderStatus::Paying, OrderAction::AbortPayment) if of_latest => (OrderStatus::PrePay, None),
         (OrderStatus::Paying, OrderAction::ConfirmPayment) if of_latest => {
             (OrderStatus::Paid, Some(EventKind::Paid))
+        }
+        _ => return None,
+    })
+}
+
+/// The journal after the step's note; `None` when the note does not follow it.
+fn noted(order: &Order, step: &Transition) -> Option<PaymentJournal> {
+    use PaymentDirection::{GoingOn, LettingGo, Undecided};
+    let PaymentJournal { gateway, key_form, direction } = order.payment.clone();
+    Some(match (step.payment_note.clone()?, &direction) {
+        (PaymentNote::Gateway(name), _) if gateway.is_none() => {
+            PaymentJournal { gateway: Some(name), key_form, direction }
+        }
+        (PaymentNote::Direction(direction), Undecided) => PaymentJournal { gateway, key_form, direction },
+        (PaymentNote::TurnBack { why }, Undecided | GoingOn) => {
+            PaymentJournal { gateway, key_form, direction: LettingGo { why } }
         }
         _ => return None,
     })

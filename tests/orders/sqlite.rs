@@ -3,12 +3,13 @@
 use proptest::prelude::*;
 use rusqlite::Connection;
 use seckill::domain::{
-    BuyerId, Cents, Currency, EpochMs, NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms,
-    Units,
+    BuyerId, Cents, Currency, EpochMs, NewOrder, NodeId, Order, OrderAction, OrderId, OrderStatus,
+    PaymentJournal, PaymentKeyForm, Sale, SaleId, SaleKey, SaleTerms, Units,
 };
 use seckill::orders::sqlite::{self, SqliteReader, SqliteSettings, SqliteWriter};
 use seckill::orders::{
     Audit, Batch, Deadlines, Event, Fault, Receipt, Recovered, SaleChange, StoreReader, StoreWriter,
+    Transition,
 };
 use tempfile::TempDir;
 
@@ -198,4 +199,35 @@ fn a_count_that_is_not_the_sum_of_its_orders_is_reported_and_not_sold_from() {
     .unwrap_err();
     assert_eq!(error.kind, Fault::Fatal);
     assert!(error.message.contains("damaged") && error.message.contains("c/s"), "{error}");
+}
+
+#[test]
+fn m1_an_older_store_gets_an_identity_and_its_payments_under_way_keep_the_form_of_their_keys() {
+    let (mut store, sale) = Embedded::with_sale(1);
+    let identity = store.reader.identity().unwrap();
+    assert_ne!(identity, Embedded::empty().reader.identity().unwrap());
+    store.commit(&one_order(sale));
+    let order = OrderId::from_number(1).unwrap();
+    let begin = Transition {
+        payment_method: Some("card".into()),
+        payment_gateway: Some("main".into()),
+        ..Transition::plain(order, OrderAction::BeginPayment, EpochMs(11))
+    };
+    store.commit(&Batch { transitions: vec![begin], ..Batch::default() });
+    let begun = store.order(order).unwrap().payment;
+    assert_eq!((begun.gateway.as_deref(), begun.key_form), (Some("main"), PaymentKeyForm::OfStore));
+    let mut store = store.reopen(End::Clean);
+    assert_eq!(store.reader.identity().unwrap(), identity, "made once");
+
+    let older = "DROP TABLE store_identity; DROP TABLE operator_settlements; \
+                 ALTER TABLE orders DROP COLUMN payment_gateway; ALTER TABLE orders DROP COLUMN payment_key_form; \
+                 ALTER TABLE orders DROP COLUMN payment_direction; ALTER TABLE orders DROP COLUMN payment_why; \
+                 PRAGMA user_version = 1;";
+    store.stranger().execute_batch(older).unwrap();
+    store = store.reopen(End::Clean);
+    assert_ne!(store.reader.identity().unwrap(), identity);
+    let kept = store.order(order).unwrap();
+    assert_eq!((kept.status, kept.payment_attempt), (OrderStatus::Paying, 1));
+    assert_eq!(kept.payment, PaymentJournal::default());
+    assert_eq!(kept.payment.key_form, PaymentKeyForm::Plain);
 }

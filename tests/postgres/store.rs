@@ -1,6 +1,8 @@
 //! What is the adapter's own: schema, settings, pool, text.
 
-use seckill::domain::{NodeId, OrderAction, OrderStatus, Rate};
+use seckill::domain::{
+    NodeId, OrderAction, OrderStatus, PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote, Rate,
+};
 use seckill::orders::postgres;
 use seckill::orders::{
     Applied, Batch, Deadlines, Fault, Receipt, Recovered, SaleChange, StoreReader, StoreWriter, Transition,
@@ -205,4 +207,71 @@ fn reads_share_few_connections_and_are_refused_rather_than_kept_waiting() {
     let figures = node.reader.pool_figures();
     assert!(figures.waited > 0 && figures.timed_out > 0, "{figures:?}");
     assert_eq!(node.reader.sales().unwrap().len(), 1, "and then they are answered again");
+}
+
+#[test]
+fn m1_an_older_database_gets_an_identity_and_payments_without_a_journal_keep_the_form_of_their_keys() {
+    let postgres = Postgres::shared();
+    let (url, other) = (postgres.new_database(), postgres.new_database());
+    let database = url.rsplit('/').next().unwrap().to_owned();
+    let mut node = Node::open(1, &url);
+    let identity = node.reader.identity().unwrap();
+    assert_ne!(identity, Node::open(1, &other).reader.identity().unwrap());
+    let sale = node.sale("a", 10, 5);
+    let order = node.buy(sale, "ann", None).unwrap();
+    let begin = Transition {
+        payment_gateway: Some("main".into()),
+        ..Transition::plain(order, OrderAction::BeginPayment, NOW)
+    };
+    node.writer.commit(&Batch { transitions: vec![begin], ..Batch::default() }).unwrap();
+    let begun = node.reader.order(order).unwrap().unwrap().payment;
+    assert_eq!((begun.gateway.as_deref(), begun.key_form), (Some("main"), PaymentKeyForm::OfStore));
+    assert_eq!(Node::open(1, &url).reader.identity().unwrap(), identity, "made once");
+
+    // An engine of before, beside this one, ends the attempt and begins another: the journal is not its.
+    postgres.query(&database, "UPDATE seckill.orders SET payment_attempt = payment_attempt + 1");
+    let next = node.reader.order(order).unwrap().unwrap();
+    assert_eq!((next.payment_attempt, &next.payment), (2, &PaymentJournal::default()));
+
+    postgres.query(
+        &database,
+        "DO $$ DECLARE newer text; BEGIN \
+         SELECT oid::regprocedure INTO newer FROM pg_proc WHERE proname = 'commit_batch' AND pronargs > 26; \
+         EXECUTE 'DROP FUNCTION ' || newer; END $$; \
+         DROP TABLE seckill.store_identity, seckill.operator_settlements; \
+         ALTER TABLE seckill.orders DROP COLUMN payment_gateway, DROP COLUMN payment_key_form, \
+         DROP COLUMN payment_direction, DROP COLUMN payment_why, DROP COLUMN payment_journal_of; \
+         DELETE FROM seckill.version WHERE version >= 3",
+    );
+    let node = Node::open(1, &url);
+    assert_ne!(node.reader.identity().unwrap(), identity);
+    assert_eq!(node.reader.order(order).unwrap().unwrap().payment, PaymentJournal::default());
+}
+
+#[test]
+fn m3_two_nodes_cannot_decide_one_payment_in_two_directions() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let (mut one, mut two) = (Node::open(1, &url), Node::open(2, &url));
+    let sale = one.sale("a", 10, 5);
+    let order = one.buy(sale, "ann", None).unwrap();
+    one.step(order, OrderAction::BeginPayment);
+    let decide = |direction: PaymentDirection| Batch {
+        transitions: vec![Transition {
+            payment_attempt: Some(1),
+            payment_note: Some(PaymentNote::Direction(direction)),
+            ..Transition::plain(order, OrderAction::NotePayment, NOW)
+        }],
+        ..Batch::default()
+    };
+    let let_go = PaymentDirection::LettingGo { why: "risk".into() };
+    let (batches, nodes) = ([decide(PaymentDirection::GoingOn), decide(let_go)], [&mut one, &mut two]);
+    let receipts: Vec<Receipt> = std::thread::scope(|scope| {
+        let deciding = nodes.into_iter().zip(&batches);
+        let deciding: Vec<_> =
+            deciding.map(|(node, batch)| scope.spawn(|| node.writer.commit(batch).unwrap())).collect();
+        deciding.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let done = |receipt: &&Receipt| matches!(receipt, Receipt::Committed { applied, .. } if matches!(applied[0], Applied::Done(_)));
+    assert_eq!(receipts.iter().filter(done).count(), 1, "{receipts:?}");
 }

@@ -7,7 +7,7 @@ use super::super::store::Batch;
 use super::super::transition::Applied;
 use super::rows::{column, text};
 use super::session::Parameter;
-use crate::domain::{NewOrder, Order, OrderStatus};
+use crate::domain::{EpochMs, NewOrder, Order, OrderStatus};
 
 /// New orders, column by column.
 #[derive(Default)]
@@ -110,10 +110,21 @@ pub struct Steps {
     attempt: Vec<i32>,
     paid_at: Vec<Option<i64>>,
     method: Vec<Option<String>>,
+    was_direction: Vec<i16>,
+    was_gateway: Vec<Option<String>>,
+    gateway: Vec<Option<String>>,
+    key_form: Vec<i16>,
+    direction: Vec<i16>,
+    why: Vec<Option<String>>,
     frees_units: Vec<bool>,
     event_order: Vec<i64>,
     event_kind: Vec<i16>,
     event_at: Vec<i64>,
+    settled_order: Vec<i64>,
+    settled_attempt: Vec<i32>,
+    settled_status: Vec<i16>,
+    settled_at: Vec<i64>,
+    settled_because: Vec<String>,
 }
 
 impl Steps {
@@ -138,6 +149,9 @@ impl Steps {
                 continue;
             }
             applied.push(Applied::Done(order.clone()));
+            if let Some(reason) = &transition.settled_because {
+                steps.settle(order, transition.at, reason);
+            }
             if let Some(kind) = EventKind::of(transition.action) {
                 steps.event_order.push(column(transition.order.number()));
                 steps.event_kind.push(kind.code().into());
@@ -152,13 +166,27 @@ impl Steps {
             steps.attempt.push(column(order.payment_attempt));
             steps.paid_at.push(order.paid_at.map(|at| at.0));
             steps.method.push(order.payment_method.as_deref().map(text));
+            steps.was_direction.push(was.payment.direction.code().into());
+            steps.was_gateway.push(was.payment.gateway.as_deref().map(text));
+            steps.gateway.push(order.payment.gateway.as_deref().map(text));
+            steps.key_form.push(order.payment.key_form.code().into());
+            steps.direction.push(order.payment.direction.code().into());
+            steps.why.push(order.payment.direction.why().map(text));
             steps.frees_units.push(was.status.holds_units() && !order.status.holds_units());
         }
         (steps, applied)
     }
 
+    fn settle(&mut self, order: &Order, at: EpochMs, reason: &str) {
+        self.settled_order.push(column(order.placed.id.number()));
+        self.settled_attempt.push(column(order.payment_attempt));
+        self.settled_status.push(order.status.code().into());
+        self.settled_at.push(at.0);
+        self.settled_because.push(text(reason));
+    }
+
     /// The columns, in the order of the function's parameters.
-    pub fn parameters(&self) -> [Parameter<'_>; 11] {
+    pub fn parameters(&self) -> [Parameter<'_>; 22] {
         [
             &self.order,
             &self.was_status,
@@ -167,10 +195,21 @@ impl Steps {
             &self.attempt,
             &self.paid_at,
             &self.method,
+            &self.was_direction,
+            &self.was_gateway,
+            &self.gateway,
+            &self.key_form,
+            &self.direction,
+            &self.why,
             &self.frees_units,
             &self.event_order,
             &self.event_kind,
             &self.event_at,
+            &self.settled_order,
+            &self.settled_attempt,
+            &self.settled_status,
+            &self.settled_at,
+            &self.settled_because,
         ]
     }
 }

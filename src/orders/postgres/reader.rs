@@ -9,7 +9,7 @@ use super::pool::Pool;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
 use super::session::Session;
 use super::trouble::Trouble;
-use crate::domain::{EpochMs, NodeId, Order, OrderId, OrderStatus, Sale, SaleId};
+use crate::domain::{EpochMs, NodeId, Order, OrderId, OrderStatus, Sale, SaleId, StoreIdentity};
 
 /// Blocks of events that are read at once.
 const EVENT_BLOCKS_READ: i64 = 16;
@@ -80,6 +80,14 @@ impl StoreReader for PgReader {
         // Once: what was shown cannot be taken back.
         self.pool
             .run_once(async |session| session.snapshot(async |session| read_all(session, visit).await).await)
+    }
+
+    fn identity(&self) -> Result<StoreIdentity, StoreError> {
+        self.pool.run(async |session| {
+            let row = session.row("SELECT identity FROM store_identity", &[]).await?;
+            let row = row.ok_or_else(|| damaged("no identity"))?;
+            StoreIdentity::from_bytes(row.try_get(0)?).ok_or_else(|| damaged("no identity of 16 bytes"))
+        })
     }
 
     fn pool_figures(&self) -> PoolFigures {
@@ -195,7 +203,7 @@ async fn read_all(session: &mut Session, visit: &mut dyn FnMut(Record)) -> Resul
     loop {
         let fetched = session.rows(&fetch, &[]).await?;
         for row in &fetched {
-            let node = u16::try_from(row.try_get::<_, i16>(12)?).ok().and_then(NodeId::new);
+            let node = u16::try_from(row.try_get::<_, i16>(17)?).ok().and_then(NodeId::new);
             visit(Record::Order(rows::order(row)?, Some(node.ok_or_else(|| damaged("no node"))?)));
         }
         if fetched.len() < ROWS_FETCHED {

@@ -4,13 +4,14 @@ use tokio_postgres::Row;
 
 use super::trouble::Trouble;
 use crate::domain::{
-    BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Rate, Sale,
-    SaleId, SaleKey, SaleTerms,
+    BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus,
+    PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Sale, SaleId, SaleKey, SaleTerms,
 };
 
 /// The columns that [`order`] reads, in its order.
 pub const ORDER_COLUMNS: &str = "order_id, sale_id, buyer, quantity, amount_cents, status, created_at_ms, pay_before_ms, \
-     idempotency_key, paid_at_ms, payment_attempt, payment_method";
+     idempotency_key, paid_at_ms, payment_attempt, payment_method, payment_gateway, payment_key_form, \
+     payment_direction, payment_why, payment_journal_of";
 
 /// The columns that [`sale`] reads, in its order.
 pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
@@ -34,6 +35,24 @@ pub fn order(row: &Row) -> Result<Order, Trouble> {
         paid_at: row.try_get::<_, Option<i64>>(9)?.map(EpochMs),
         payment_attempt: whole(row.try_get(10)?)?,
         payment_method: row.try_get(11)?,
+        payment: journal(row)?,
+    })
+}
+
+/// The journal of the latest attempt. One that speaks of another attempt is none: an engine that did not know the
+/// journal has begun the latest.
+fn journal(row: &Row) -> Result<PaymentJournal, Trouble> {
+    if row.try_get::<_, i32>(10)? != row.try_get::<_, i32>(16)? {
+        return Ok(PaymentJournal::default());
+    }
+    let code = |index| Ok::<_, Trouble>(u8::try_from(row.try_get::<_, i16>(index)?).ok());
+    let key_form = code(13)?.and_then(PaymentKeyForm::from_code);
+    let why: Option<&str> = row.try_get(15)?;
+    let direction = code(14)?.and_then(|code| PaymentDirection::from_code(code, why));
+    Ok(PaymentJournal {
+        gateway: row.try_get(12)?,
+        key_form: key_form.ok_or_else(|| damaged("no form of a payment's key"))?,
+        direction: direction.ok_or_else(|| damaged("no direction of a payment"))?,
     })
 }
 

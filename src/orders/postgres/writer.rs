@@ -27,7 +27,8 @@ use crate::domain::{OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
 const STALE_READS_MAX: usize = 16;
 
 const COMMIT_BATCH: &str = "SELECT refused, by_key, standing FROM commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
-     $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)";
+     $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, \
+     $35, $36, $37)";
 
 /// A writing half of the store.
 #[derive(Debug)]

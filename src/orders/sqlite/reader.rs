@@ -10,7 +10,7 @@ use super::super::events::{Event, EventKind};
 use super::super::store::{Audit, Fault, PoolFigures, Record, StoreError, StoreReader};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use super::{SqliteSettings, connect};
-use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId};
+use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId, StoreIdentity};
 
 /// Reads the store. Every call takes a connection of the pool, or opens one more for itself when all are in use.
 #[derive(Debug)]
@@ -193,6 +193,14 @@ impl StoreReader for SqliteReader {
                 visit(Record::Order(order?, None));
             }
             Ok(())
+        })
+    }
+
+    fn identity(&self) -> Result<StoreIdentity, StoreError> {
+        self.read(|connection| {
+            let select = "SELECT identity FROM store_identity";
+            let bytes: Vec<u8> = connection.query_row(select, [], |row| row.get(0))?;
+            StoreIdentity::from_bytes(&bytes).ok_or_else(|| damaged("no identity of 16 bytes"))
         })
     }
 

@@ -4,13 +4,14 @@ use rusqlite::Row;
 use rusqlite::types::Type;
 
 use crate::domain::{
-    BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Rate, Sale,
-    SaleId, SaleKey, SaleTerms,
+    BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus,
+    PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Sale, SaleId, SaleKey, SaleTerms,
 };
 
 /// The columns that [`order`] reads, in its order.
 pub const ORDER_COLUMNS: &str = "order_id, sale_id, buyer, quantity, amount_cents, status, created_at_ms, pay_before_ms, \
-     idempotency_key, paid_at_ms, payment_attempt, payment_method";
+     idempotency_key, paid_at_ms, payment_attempt, payment_method, payment_gateway, payment_key_form, \
+     payment_direction, payment_why";
 
 /// The columns that [`sale`] reads, in its order.
 pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
@@ -35,6 +36,17 @@ pub fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
         paid_at: row.get::<_, Option<i64>>(9)?.map(EpochMs),
         payment_attempt: row.get(10)?,
         payment_method: row.get(11)?,
+        payment: journal(row)?,
+    })
+}
+
+fn journal(row: &Row<'_>) -> rusqlite::Result<PaymentJournal> {
+    let key_form = PaymentKeyForm::from_code(row.get(13)?);
+    let direction = PaymentDirection::from_code(row.get(14)?, row.get_ref(15)?.as_str_or_null()?);
+    Ok(PaymentJournal {
+        gateway: row.get(12)?,
+        key_form: key_form.ok_or_else(|| damaged(13, "no form of a payment's key"))?,
+        direction: direction.ok_or_else(|| damaged(14, "no direction of a payment"))?,
     })
 }
 

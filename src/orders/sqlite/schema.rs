@@ -52,6 +52,30 @@ const MIGRATIONS: &[&str] = &["
         at_ms           INTEGER NOT NULL,
         order_ids       BLOB NOT NULL
     ) STRICT;
+", "
+    -- Tells this store from every other: part of what leaves the engine and must be unique outside.
+    CREATE TABLE store_identity (
+        only_row        INTEGER PRIMARY KEY CHECK (only_row = 1),
+        identity        BLOB NOT NULL CHECK (length(identity) = 16)
+    ) STRICT;
+    INSERT INTO store_identity VALUES (1, randomblob(16));
+
+    -- The journal of the order's latest attempt to pay. An attempt that is under way while these columns are added names
+    -- no gateway, has no direction, and keeps the key it was begun with (form 0).
+    ALTER TABLE orders ADD COLUMN payment_gateway TEXT;
+    ALTER TABLE orders ADD COLUMN payment_key_form INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE orders ADD COLUMN payment_direction INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE orders ADD COLUMN payment_why TEXT;
+
+    -- Payments that an operator ended by hand, and why: status is the order's from then on.
+    CREATE TABLE operator_settlements (
+        order_id        INTEGER NOT NULL,
+        payment_attempt INTEGER NOT NULL,
+        status          INTEGER NOT NULL,
+        at_ms           INTEGER NOT NULL,
+        reason          TEXT NOT NULL,
+        PRIMARY KEY (order_id, payment_attempt)
+    ) STRICT;
 "];
 
 /// The version this engine writes.

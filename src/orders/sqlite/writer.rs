@@ -207,7 +207,8 @@ fn apply(transaction: &SqlTransaction<'_>, transition: &Transition) -> Result<Ap
     }
     transaction
         .prepare_cached(
-            "UPDATE orders SET status = ?2, paid_at_ms = ?3, payment_attempt = ?4, payment_method = ?5 \
+            "UPDATE orders SET status = ?2, paid_at_ms = ?3, payment_attempt = ?4, payment_method = ?5, \
+             payment_gateway = ?6, payment_key_form = ?7, payment_direction = ?8, payment_why = ?9 \
              WHERE order_id = ?1",
         )?
         .execute(params![
@@ -216,7 +217,25 @@ fn apply(transaction: &SqlTransaction<'_>, transition: &Transition) -> Result<Ap
             order.paid_at.map(|at| at.0),
             order.payment_attempt,
             order.payment_method,
+            order.payment.gateway,
+            order.payment.key_form.code(),
+            order.payment.direction.code(),
+            order.payment.direction.why(),
         ])?;
+    if let Some(reason) = &transition.settled_because {
+        transaction
+            .prepare_cached(
+                "INSERT INTO operator_settlements (order_id, payment_attempt, status, at_ms, reason) \
+                 VALUES (?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                order.placed.id.number(),
+                order.payment_attempt,
+                order.status.code(),
+                transition.at.0,
+                reason,
+            ])?;
+    }
     Ok(Applied::Done(order))
 }
 
