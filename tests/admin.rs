@@ -12,14 +12,15 @@ use seckill::admin::{
 };
 use seckill::admission::{Accepted, Admission, Intake, Moment, OrderIds, Purchase, Queue, Settlement};
 use seckill::checkout::{
-    Checkout, CheckoutParts, CheckoutSettings, SimulatedGateway, SimulatedGatewaySettings, SimulatedRisk,
-    SimulatedRiskSettings,
+    Checkout, CheckoutParts, CheckoutSettings, Gateways, NamedGateway, SimulatedGateway,
+    SimulatedGatewaySettings, SimulatedRisk, SimulatedRiskSettings,
 };
 use seckill::domain::{BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, SaleLimits, Units};
 use seckill::ledger::{EmbeddedLedger, SaleDesk};
 use seckill::orders::sqlite::{self, SqliteSettings};
 use seckill::orders::{
-    Applied, Deadlines, OrderDesk, OrderWriter, StoreError, Transition, WriterSettings, WriterWatch,
+    Applied, Deadlines, OrderDesk, OrderWriter, StoreError, StoreReader, Transition, WriterSettings,
+    WriterWatch,
 };
 use seckill::telemetry::{IntervalLog, Outcome, Path, Telemetry};
 use serde_json::{Value, json};
@@ -64,6 +65,7 @@ impl Engine {
         let settings = AdminSettings { listen: "127.0.0.1:0".parse().unwrap(), ..settings };
         let folder = tempfile::tempdir().unwrap();
         let (store, reader) = sqlite::open(folder.path(), &SqliteSettings::default()).unwrap();
+        let identity = reader.identity().unwrap();
         let (queue, arrivals) = Queue::bounded(100);
         let admission = Arc::new(Admission::new(queue, OrderIds::after(NODE, None), None, None));
         let (step_sender, steps) = flume::bounded(100);
@@ -83,11 +85,14 @@ impl Engine {
         };
         let ledger = Arc::new(EmbeddedLedger::new(desk.clone(), 2));
         let sales = SaleDesk::new(Arc::clone(&admission), desk.clone(), ledger, 3, SaleLimits::default());
+        let simulated = Arc::new(SimulatedGateway::new(SimulatedGatewaySettings::default()));
+        let current = NamedGateway::new("simulated".into(), simulated, &CheckoutSettings::default().gateway);
         let checkout = Checkout::new(
             CheckoutParts {
                 desk: desk.clone(),
                 admission: Arc::clone(&admission),
-                gateway: Arc::new(SimulatedGateway::new(SimulatedGatewaySettings::default())),
+                gateways: Gateways::new(current, Vec::new()),
+                identity,
                 risk: Arc::new(SimulatedRisk::new(SimulatedRiskSettings::default())),
                 settings: CheckoutSettings::default(),
                 runtime: Handle::current(),
@@ -250,6 +255,8 @@ async fn a_wrong_field_is_named() {
         ("stock", json!(1e12)),
         ("stock", json!("7")),
         ("currency", json!("euro")),
+        ("currency", json!("ZZZ")),
+        ("currency", json!("XAU")),
         ("per_buyer_limit", json!(0)),
         ("starts_at", json!("tomorrow")),
         ("ends_at", json!("2001-01-01T00:00:00Z")),

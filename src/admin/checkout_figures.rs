@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::checkout::{BreakerState, CallCounts, Checkout, CheckoutMetrics};
+use crate::checkout::{BreakerState, CallCounts, Checkout, CheckoutMetrics, ConcernCounts};
 use crate::telemetry::{Exposition, Kind};
 
 /// The word for a breaker.
@@ -15,7 +15,7 @@ pub(super) fn breaker_word(state: BreakerState) -> &'static str {
 }
 
 /// What became of payments and of unpaid orders, by word.
-fn ends(metrics: &CheckoutMetrics) -> [(&'static str, u64); 12] {
+fn ends(metrics: &CheckoutMetrics) -> [(&'static str, u64); 13] {
     [
         ("paid", metrics.paid.get()),
         ("declined", metrics.declined.get()),
@@ -29,6 +29,7 @@ fn ends(metrics: &CheckoutMetrics) -> [(&'static str, u64); 12] {
         ("recovery_retries", metrics.recovery_retries.get()),
         ("expired", metrics.expired.get()),
         ("cancelled", metrics.cancelled.get()),
+        ("settled_by_operator", metrics.settled_by_operator.get()),
     ]
 }
 
@@ -41,6 +42,21 @@ fn calls(counts: &CallCounts, breaker: BreakerState) -> Value {
     })
 }
 
+/// How many payments wait for what.
+fn concerns(checkout: &Checkout) -> [(&'static str, usize); 3] {
+    let ConcernCounts { processing, contradicted, without_gateway } = checkout.concerns();
+    [("processing", processing), ("contradicted", contradicted), ("without_gateway", without_gateway)]
+}
+
+/// The same as JSON.
+pub(super) fn concerns_json(checkout: &Checkout) -> Value {
+    concerns(checkout)
+        .into_iter()
+        .map(|(word, count)| (word.to_owned(), count.into()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
 /// The figures for `GET /api/v1/stats`.
 pub(super) fn json(checkout: &Checkout) -> Value {
     let metrics = checkout.metrics();
@@ -50,6 +66,9 @@ pub(super) fn json(checkout: &Checkout) -> Value {
         "ends": ends,
         "under_way": checkout.payments_under_way(),
         "outcome_unknown": checkout.recovery_queue_len(),
+        "concerns": concerns_json(checkout),
+        "contradictions": metrics.contradictions.get(),
+        "processing_answers": metrics.processing.get(),
         "gateway": calls(&metrics.gateway, checkout.gateway_breaker()),
         "risk": calls(&metrics.risk, checkout.risk_breaker()),
     })
@@ -64,6 +83,9 @@ impl Exposition {
         const BREAKER: &str = "seckill_checkout_breaker_open";
         const UNDER_WAY: &str = "seckill_payments_under_way";
         const UNKNOWN: &str = "seckill_payments_outcome_unknown";
+        const CONCERNS: &str = "seckill_payments_of_concern";
+        const CONTRADICTIONS: &str = "seckill_checkout_contradictions_total";
+        const PROCESSING: &str = "seckill_checkout_processing_answers_total";
         let metrics = checkout.metrics();
         let services = [
             ("gateway", &metrics.gateway, checkout.gateway_breaker()),
@@ -99,5 +121,21 @@ impl Exposition {
         self.sample(UNDER_WAY, &[], checkout.payments_under_way() as f64);
         self.family(UNKNOWN, Kind::Gauge, "Payments whose outcome recovery is still asking for.");
         self.sample(UNKNOWN, &[], checkout.recovery_queue_len() as f64);
+        self.family(
+            CONCERNS,
+            Kind::Gauge,
+            "Payments that do not end by themselves soon, by what they wait for.",
+        );
+        for (word, count) in concerns(checkout) {
+            self.sample(CONCERNS, &[("concern", word)], count as f64);
+        }
+        self.family(
+            CONTRADICTIONS,
+            Kind::Counter,
+            "Answers of a gateway that cannot be true of their payment.",
+        );
+        self.sample(CONTRADICTIONS, &[], metrics.contradictions.get() as f64);
+        self.family(PROCESSING, Kind::Counter, "Answers of a gateway that it works on a payment.");
+        self.sample(PROCESSING, &[], metrics.processing.get() as f64);
     }
 }

@@ -96,7 +96,7 @@ impl Shown {
 }
 
 /// An order of `sale` as the feed shows it.
-fn order_json(sale: &LiveSale, order: &Order) -> Value {
+pub(super) fn order_json(sale: &LiveSale, order: &Order) -> Value {
     let Order { placed, status, paid_at, .. } = order;
     json!({
         "order_id": placed.id.to_string(),

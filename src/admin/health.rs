@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::ControlPlane;
-use super::checkout_figures::breaker_word;
+use super::checkout_figures::{breaker_word, concerns_json};
 use crate::admission::Intake;
 use crate::domain::{NodeId, OrderId};
 
@@ -181,7 +181,9 @@ pub(super) async fn readyz(State(plane): State<Arc<ControlPlane>>) -> Response {
 pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response {
     let checks = Checks::of(&plane).await;
     let (status, word) = verdict(checks.all_ok(), "ok", "failing");
-    let is_degraded = checks.all_ok() && checks.ledger == Some("away");
+    let concerns = plane.checkout.concerns();
+    let needs_a_person = concerns.contradicted + concerns.without_gateway > 0;
+    let is_degraded = checks.all_ok() && (checks.ledger == Some("away") || needs_a_person);
     let word = if is_degraded { "degraded" } else { word };
     let queue = plane.admission.queue();
     let body = json!({
@@ -192,6 +194,7 @@ pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response 
         "checks": checks.json(),
         "gateway": breaker_word(plane.checkout.gateway_breaker()),
         "risk": breaker_word(plane.checkout.risk_breaker()),
+        "payments": concerns_json(&plane.checkout),
         "campaigns": plane.admission.board().sales().len(),
         "queue": { "depth": queue.depth(), "capacity": queue.capacity() },
     });

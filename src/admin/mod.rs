@@ -17,6 +17,7 @@ mod request_id;
 mod sales;
 mod server;
 mod settings;
+mod settle;
 mod stats;
 mod status_page;
 mod store_figures;

@@ -109,7 +109,7 @@ pub(super) async fn audit(
     })))
 }
 
-fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+pub(super) fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
     body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let detail = "The body is larger than admin.body_bytes_max.";
@@ -119,8 +119,8 @@ fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
     })
 }
 
-fn cut_short(_: tokio::task::JoinError) -> Problem {
-    let detail = "The engine stopped during the change; look at the campaign when it runs again.";
+pub(super) fn cut_short(_: tokio::task::JoinError) -> Problem {
+    let detail = "The engine stopped during the change; look at what became of it when it runs again.";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
 }
 
@@ -148,8 +148,7 @@ fn parse_new(tenant: &str, mut fields: Fields) -> Result<NewSale, Problem> {
     let price = Cents(required("price_cents", fields.number("price_cents")?)?);
     let stock = required("stock", fields.number("stock")?)?;
     let currency = match fields.text("currency")? {
-        Given::Value(code) => Currency::parse(&code)
-            .ok_or_else(|| Problem::field("currency", "must be three capital letters such as EUR"))?,
+        Given::Value(code) => currency_of(&code)?,
         Given::Absent | Given::Null => Currency::USD,
     };
     let mut terms = SaleTerms {
@@ -167,6 +166,15 @@ fn parse_new(tenant: &str, mut fields: Fields) -> Result<NewSale, Problem> {
     terms.rate = changed_rate(None, per_s, burst)?;
     fields.finish(&KNOWN)?;
     Ok(NewSale { key, terms, stock })
+}
+
+/// The currency with this code, if it is one whose amounts can be told: ISO 4217 also has codes of metals, funds and tests
+/// that have no minor unit. Sales that are stored already keep whatever code they were made with.
+fn currency_of(code: &str) -> Result<Currency, Problem> {
+    let known = iso_currency::Currency::from_code(code).filter(|known| known.exponent().is_some());
+    known.and_then(|known| Currency::parse(known.code())).ok_or_else(|| {
+        Problem::field("currency", "must be a code of ISO 4217 that has minor units, such as EUR or JPY")
+    })
 }
 
 /// The rate after `rate_per_s` and `burst` were given. A burst that was never given is one second's worth.

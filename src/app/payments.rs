@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::admission::Admission;
 use crate::checkout::http_gateway::HttpGateway;
 use crate::checkout::http_risk::HttpRisk;
 use crate::checkout::{
-    self, CallError, Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, PaymentKey, RiskService,
-    ServiceKind, SimulatedGateway, SimulatedRisk,
+    self, AttemptId, CallError, Checkout, CheckoutParts, CheckoutSettings, GatewaySettings, Gateways,
+    NamedGateway, PaymentGateway, RiskService, ServiceKind, SimulatedGateway, SimulatedRisk,
 };
 use crate::exit::Failure;
-use crate::orders::OrderDesk;
 use crate::supervisor::{Part, Supervisor};
 
 /// Checkout, and its loops.
@@ -23,21 +21,9 @@ pub(super) struct Paying {
 /// Starts to take payments: with recovery, which goes on with `unfinished`, and expiry.
 pub(super) fn start(
     supervisor: &Supervisor,
-    settings: &CheckoutSettings,
-    desk: &OrderDesk,
-    admission: &Arc<Admission>,
-    unfinished: impl Iterator<Item = PaymentKey>,
-) -> Result<Paying, Failure> {
-    let gateway = gateway(settings).map_err(Failure::at_start("checkout.gateway"))?;
-    let risk = risk(settings).map_err(Failure::at_start("checkout.risk"))?;
-    let parts = CheckoutParts {
-        desk: desk.clone(),
-        admission: Arc::clone(admission),
-        gateway,
-        risk,
-        settings: settings.clone(),
-        runtime: supervisor.control().clone(),
-    };
+    parts: CheckoutParts,
+    unfinished: impl Iterator<Item = AttemptId>,
+) -> Paying {
     let checkout = Checkout::new(parts, unfinished);
     let recovery = checkout::recover(checkout.clone());
     let expiry = checkout::expire(checkout.clone());
@@ -45,21 +31,36 @@ pub(super) fn start(
         supervisor.task("payment recovery", async { Ok(recovery.await) }),
         supervisor.task("expiry", async { Ok(expiry.await) }),
     ];
-    Ok(Paying { checkout, background })
+    Paying { checkout, background }
 }
 
-fn gateway(settings: &CheckoutSettings) -> Result<Arc<dyn PaymentGateway>, CallError> {
-    let settings = &settings.gateway;
+/// The gateways of the configuration.
+pub(super) fn gateways(settings: &CheckoutSettings) -> Result<Gateways, Failure> {
+    let named = |name: String, path: &str, settings: &GatewaySettings| {
+        let gateway = gateway(settings).map_err(Failure::at_start(path))?;
+        Ok::<_, Failure>(NamedGateway::new(name, gateway, settings))
+    };
+    let former = settings.former_gateways.iter();
+    let former = former.map(|(name, former)| named(name.clone(), "checkout.former_gateways", former));
+    let current = named(settings.gateway.full_name(), "checkout.gateway", &settings.gateway)?;
+    Ok(Gateways::new(current, former.collect::<Result<_, _>>()?))
+}
+
+fn gateway(settings: &GatewaySettings) -> Result<Arc<dyn PaymentGateway>, CallError> {
     Ok(match settings.kind {
         ServiceKind::Simulated => Arc::new(SimulatedGateway::new(settings.simulated.clone())),
         ServiceKind::Http => Arc::new(HttpGateway::new(settings.http.clone())?),
     })
 }
 
-fn risk(settings: &CheckoutSettings) -> Result<Arc<dyn RiskService>, CallError> {
+/// The risk service of the configuration.
+pub(super) fn risk(settings: &CheckoutSettings) -> Result<Arc<dyn RiskService>, Failure> {
     let settings = &settings.risk;
     Ok(match settings.kind {
         ServiceKind::Simulated => Arc::new(SimulatedRisk::new(settings.simulated.clone())),
-        ServiceKind::Http => Arc::new(HttpRisk::new(settings.http.clone())?),
+        ServiceKind::Http => {
+            let risk = HttpRisk::new(settings.http.clone());
+            Arc::new(risk.map_err(Failure::at_start("checkout.risk"))?)
+        }
     })
 }

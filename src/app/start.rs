@@ -13,7 +13,7 @@ use super::store::{self, OpenStore, WriterThreads};
 use super::{Engine, demo, payments};
 use crate::admin::{AdminServer, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, StartPhase};
 use crate::admission::{Admission, LiveSale, OrderIds, Queue};
-use crate::checkout::PaymentKey;
+use crate::checkout::{AttemptId, CheckoutParts};
 use crate::config::{Config, ConfigSource};
 use crate::domain::NodeId;
 use crate::edge::{Clock, DataPlane, Edge};
@@ -73,6 +73,10 @@ impl Start {
         if is_abandoned() {
             return Ok(None);
         }
+        // Before anything runs: a payment that is under way must find its own gateway.
+        let gateways = payments::gateways(&settings.checkout)?;
+        gateways.check_open(&recovered.paying_at).map_err(|missing| Failure::new(Exit::Config, missing))?;
+        let identity = reader.identity().map_err(Failure::at_start("the order store"))?;
         readiness.enter(StartPhase::OpeningEdge);
         let (sales, orders) = (recovered.sales.len(), recovered.orders);
         let (queue, arrivals) = Queue::bounded(settings.store.queue_orders_max);
@@ -127,8 +131,17 @@ impl Start {
             settings.ledger.sales_max,
             settings.ledger.sale_limits(),
         ));
-        let unfinished = recovered.unfinished.iter().map(PaymentKey::of);
-        let paying = payments::start(&supervisor, &settings.checkout, &desk, &admission, unfinished)?;
+        let parts = CheckoutParts {
+            desk: desk.clone(),
+            admission: Arc::clone(&admission),
+            gateways,
+            identity,
+            risk: payments::risk(&settings.checkout)?,
+            settings: settings.checkout.clone(),
+            runtime: control.clone(),
+        };
+        let unfinished = recovered.unfinished.iter().map(AttemptId::latest);
+        let paying = payments::start(&supervisor, parts, unfinished);
         let checkout = paying.checkout;
         if let Some(news) = news {
             let follower = Follower::new(FollowerParts {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::stop::reason;
-use crate::checkout::{Checkout, PaymentKey};
+use crate::checkout::{AttemptId, Checkout};
 use crate::config::Settings;
 use crate::domain::NodeId;
 use crate::exit::Failure;
@@ -65,7 +65,7 @@ pub(super) fn follow(supervisor: &Supervisor, mut follower: Follower, checkout: 
             match left_behind {
                 Ok(payments) => {
                     checkout
-                        .adopt(payments.into_iter().map(|(order, attempt)| PaymentKey { order, attempt }));
+                        .adopt(payments.into_iter().map(|(order, attempt)| AttemptId { order, attempt }));
                     has_news = true;
                 }
                 Err(error) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::settings::BreakerSettings;
+use super::service_settings::BreakerSettings;
 use crate::domain::Nanos;
 
 /// Parts of the window: old verdicts leave it a tenth at a time.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::settings::RetrySettings;
+use super::service_settings::RetrySettings;
 
 /// The answer of a remote service, some time later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, CallError>> + Send + 'a>>;
@@ -16,29 +16,46 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, CallError>> + Sen
 /// Why a call has no answer. The kind says what is known about its effect; the text is for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
-    /// Nothing was done: unreachable, or refused for now. The same call may pass later.
+    /// Nothing was done: nobody could be reached. The same call may pass later.
+    Unreachable(String),
+    /// Nothing was done: the service answered that it will not for now. The same call may pass later.
     Busy(String),
     /// Nothing was done, and the same call will never pass: an error of configuration or of the service.
     Invalid(String),
+    /// Nothing was done: the key is of another payment.
+    KeyReused(String),
     /// It may or may not have been done: no answer in time, a lost connection, an answer that makes no sense.
     Unknown(String),
+    /// What was told cannot be true of this payment (another amount, a payment that was held and never was). Nothing is
+    /// concluded from it.
+    Contradiction(String),
 }
 
 impl CallError {
     /// Whether the call had no effect for certain.
     pub const fn is_outcome_known(&self) -> bool {
-        !matches!(self, Self::Unknown(_))
+        !matches!(self, Self::Unknown(_) | Self::Contradiction(_))
     }
 
     /// Whether the same call may pass later.
     pub const fn is_transient(&self) -> bool {
-        !matches!(self, Self::Invalid(_))
+        matches!(self, Self::Unreachable(_) | Self::Busy(_) | Self::Unknown(_))
+    }
+
+    /// Whether service and engine speak of different payments: a person must look.
+    pub const fn is_alarming(&self) -> bool {
+        matches!(self, Self::KeyReused(_) | Self::Contradiction(_))
     }
 
     /// What happened, for the operator.
     pub fn message(&self) -> &str {
         match self {
-            Self::Busy(text) | Self::Invalid(text) | Self::Unknown(text) => text,
+            Self::Unreachable(text)
+            | Self::Busy(text)
+            | Self::Invalid(text)
+            | Self::KeyReused(text)
+            | Self::Unknown(text)
+            | Self::Contradiction(text) => text,
         }
     }
 }
@@ -46,9 +63,12 @@ impl CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {
+            Self::Unreachable(_) => "not reached, may pass later",
             Self::Busy(_) => "not done, may pass later",
             Self::Invalid(_) => "not done, and never will be",
+            Self::KeyReused(_) => "the key is of another payment",
             Self::Unknown(_) => "outcome unknown",
+            Self::Contradiction(_) => "cannot be true",
         };
         write!(f, "{kind}: {}", self.message())
     }
@@ -85,7 +105,8 @@ where
         tries += 1;
         let pause = backoff(settings.backoff_ms, settings.backoff_ms_max, tries);
         if tries >= settings.tries_max || !error.is_transient() || Instant::now() + pause >= deadline {
-            return Err(if in_doubt { CallError::Unknown(error.message().to_owned()) } else { error });
+            let hides_doubt = in_doubt && !error.is_alarming();
+            return Err(if hides_doubt { CallError::Unknown(error.message().to_owned()) } else { error });
         }
         sleep(pause).await;
     }

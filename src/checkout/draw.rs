@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::settings::LatencySettings;
+use super::service_settings::LatencySettings;
 
 /// A stream of draws for one call (the SplitMix64 sequence).
 #[derive(Clone, Debug)]

@@ -3,28 +3,74 @@
 use std::fmt;
 
 use super::call::Answer;
-use crate::domain::{BuyerId, Cents, Currency, Order, OrderId, Units};
+use crate::domain::{BuyerId, Cents, Currency, Order, OrderId, PaymentKeyForm, StoreIdentity, Units};
 
-/// Names one payment at the gateway: the order and the number of the attempt to pay it. Every call about this payment
-/// carries the same key, so that a repeat is no second payment. Written `<order id>-<attempt>`.
+/// One attempt to pay an order, as this engine's store numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PaymentKey {
+pub struct AttemptId {
     /// The order that is paid.
     pub order: OrderId,
     /// Counts the payments begun for the order, from 1.
     pub attempt: u32,
 }
 
-impl PaymentKey {
-    /// The key of the order's latest attempt.
-    pub fn of(order: &Order) -> Self {
+impl AttemptId {
+    /// The order's latest attempt.
+    pub fn latest(order: &Order) -> Self {
         Self { order: order.placed.id, attempt: order.payment_attempt }
+    }
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.order, self.attempt)
+    }
+}
+
+/// Names one attempt at the gateway. Every call about it carries the same key, so that a repeat is no second payment.
+///
+/// Order numbers are unique within one store only; the store's identity makes the key unique at a gateway that serves
+/// several. Written `<store>-<order>-<attempt>`, or `<order>-<attempt>` for an attempt that was begun so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PaymentKey {
+    /// The store that the order is in; `None` for an attempt begun before stores had an identity.
+    pub store: Option<StoreIdentity>,
+    /// The attempt.
+    pub attempt: AttemptId,
+}
+
+impl PaymentKey {
+    /// The key of the order's latest attempt, in the form that the attempt was begun with.
+    pub fn of(order: &Order, store: StoreIdentity) -> Self {
+        let store = match order.payment.key_form {
+            PaymentKeyForm::Plain => None,
+            PaymentKeyForm::OfStore => Some(store),
+        };
+        Self { store, attempt: AttemptId::latest(order) }
     }
 }
 
 impl fmt::Display for PaymentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.order, self.attempt)
+        if let Some(store) = self.store {
+            write!(f, "{store}-")?;
+        }
+        self.attempt.fmt(f)
+    }
+}
+
+/// An amount of money: minor units of a currency, as ISO 4217 has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Money {
+    /// How much.
+    pub amount: Cents,
+    /// Of which currency.
+    pub currency: Currency,
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} minor units of {}", self.amount.0, self.currency)
     }
 }
 
@@ -35,21 +81,28 @@ pub struct Charge {
     pub key: PaymentKey,
     /// How many units it buys.
     pub quantity: Units,
-    /// How much.
-    pub amount: Cents,
-    /// In which currency.
-    pub currency: Currency,
+    /// How much, in which currency.
+    pub money: Money,
     /// Who pays.
     pub buyer: BuyerId,
     /// The payment method as the buyer gave it.
     pub method: String,
 }
 
-/// A payment as the gateway knows it.
+impl Charge {
+    /// Whether there is nothing to pay.
+    pub fn is_free(&self) -> bool {
+        self.money.amount == Cents(0)
+    }
+}
+
+/// How a payment stands at the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PaymentState {
     /// The gateway has never heard of the key.
     NotFound,
+    /// The gateway works on it and will know later.
+    Processing,
     /// The money is set aside for us. Nothing has been taken.
     Held,
     /// The buyer's bank said no. Final.
@@ -63,29 +116,45 @@ pub enum PaymentState {
     Voided,
 }
 
+/// A payment as the gateway knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    /// How it stands.
+    pub state: PaymentState,
+    /// The money it is about; always told of a payment that is held or captured.
+    pub money: Option<Money>,
+}
+
 /// A payment gateway. Each call answers with the payment as it is after the call.
 ///
 /// All calls are idempotent by key, and calls about one key take effect one after the other:
 ///
-/// - `hold` of a new key ends in `Held` or `Declined`; of a known key it changes nothing and answers what is.
+/// - `hold` of a new key ends in `Held` or `Declined`, after `Processing` if need be; of a known key it changes nothing
+///   and answers what is, or [`KeyReused`](super::CallError::KeyReused) if the key is of another payment.
 /// - `capture` turns `Held` into `Captured` and changes nothing else.
 /// - `void` turns `Held` **and `NotFound`** into `Voided` and changes nothing else. An unknown key is thereby used up:
 ///   a hold that was sent before the void and arrives after it takes no effect. Without this rule an engine that
 ///   gave a payment up could later have taken the money for it.
 /// - `status` changes nothing.
 ///
-/// A [`CallError`](super::CallError) that says `Busy` or `Invalid` promises that this call had no effect.
-/// Dropping the future gives up waiting, not the call.
+/// A [`CallError`](super::CallError) whose [outcome is known](super::CallError::is_outcome_known) promises that this
+/// call had no effect. Dropping the future gives up waiting, not the call.
 pub trait PaymentGateway: Send + Sync {
     /// Sets money aside: the Try.
-    fn hold<'a>(&'a self, charge: &'a Charge) -> Answer<'a, PaymentState>;
+    fn hold<'a>(&'a self, charge: &'a Charge) -> Answer<'a, Payment>;
 
     /// Takes what was set aside: the Confirm.
-    fn capture(&self, key: PaymentKey) -> Answer<'_, PaymentState>;
+    fn capture(&self, key: PaymentKey) -> Answer<'_, Payment>;
 
     /// Lets go of what was set aside, and of what may still come: the Cancel.
-    fn void(&self, key: PaymentKey) -> Answer<'_, PaymentState>;
+    fn void(&self, key: PaymentKey) -> Answer<'_, Payment>;
 
     /// Asks what became of a payment.
-    fn status(&self, key: PaymentKey) -> Answer<'_, PaymentState>;
+    fn status(&self, key: PaymentKey) -> Answer<'_, Payment>;
+
+    /// Whether it moves no money and remembers nothing over a restart of this process. A real gateway that does not know
+    /// a payment any more which it had held contradicts itself, and nothing is concluded from it.
+    fn forgets(&self) -> bool {
+        false
+    }
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::call::CallError;
 use super::gateway::Charge;
-use super::settings::HttpSettings;
+use super::service_settings::HttpSettings;
 
 /// A remote service and how to reach it.
 #[derive(Debug)]
@@ -54,6 +54,9 @@ impl HttpPeer {
         match status {
             StatusCode::OK => parsed().map_err(CallError::Unknown),
             StatusCode::NOT_FOUND => parsed().map_err(|text| CallError::Invalid(told(&text))),
+            StatusCode::UNPROCESSABLE_ENTITY if is_key_reused(read.as_deref().unwrap_or_default()) => {
+                Err(CallError::KeyReused(told("the key is known with another order, buyer or amount")))
+            }
             StatusCode::TOO_MANY_REQUESTS => Err(CallError::Busy(told("asked to come back later"))),
             // The service may be busy with the very same call.
             StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT => {
@@ -91,15 +94,24 @@ pub(super) struct ChargeBody<'a> {
 impl<'a> ChargeBody<'a> {
     pub(super) fn of(charge: &'a Charge) -> Self {
         Self {
-            order_id: charge.key.order.to_string(),
-            attempt: charge.key.attempt,
+            order_id: charge.key.attempt.order.to_string(),
+            attempt: charge.key.attempt.attempt,
             buyer: charge.buyer.as_str(),
             quantity: charge.quantity,
-            amount_cents: charge.amount.0,
-            currency: charge.currency.as_str(),
+            amount_cents: charge.money.amount.0,
+            currency: charge.money.currency.as_str(),
             payment_method: &charge.method,
         }
     }
+}
+
+/// Whether a refusal says that the key is of another payment.
+fn is_key_reused(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+    }
+    serde_json::from_slice(body).is_ok_and(|refusal: Refusal| refusal.error == "key-reused")
 }
 
 /// A reason that a buyer will read: not more than a line of it, and never nothing.
@@ -116,7 +128,7 @@ fn unsent(error: &reqwest::Error) -> CallError {
     if error.is_builder() {
         CallError::Invalid(chain(error))
     } else if error.is_connect() {
-        CallError::Busy(chain(error))
+        CallError::Unreachable(chain(error))
     } else {
         CallError::Unknown(chain(error))
     }

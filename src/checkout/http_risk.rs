@@ -9,7 +9,7 @@ use super::call::{Answer, CallError};
 use super::gateway::Charge;
 use super::http_peer::{ChargeBody, HttpPeer, word};
 use super::risk::{RiskPolicy, RiskService, RiskVerdict};
-use super::settings::HttpSettings;
+use super::service_settings::HttpSettings;
 use crate::domain::Cents;
 
 /// A risk service behind the HTTP contract above.

@@ -72,6 +72,12 @@ pub struct CheckoutMetrics {
     pub expired: Count,
     /// Orders that their buyers cancelled.
     pub cancelled: Count,
+    /// Payments that an operator ended by hand.
+    pub settled_by_operator: Count,
+    /// Answers of a gateway that cannot be true of the payment they are about.
+    pub contradictions: Count,
+    /// Answers of a gateway that it works on a payment and will know later.
+    pub processing: Count,
     /// Calls of the payment gateway.
     pub gateway: CallCounts,
     /// Risk checks, those the cached policy decided included.

@@ -4,15 +4,20 @@
 //!
 //! 1. what can be refused before anything changes: the order's status, the method, the limits, the cached risk policy,
 //!    the breaker;
-//! 2. `pre_pay → paying`, durable, before the gateway hears of anything;
+//! 2. `pre_pay → paying`, durable and with the name of the gateway, before the gateway hears of anything;
 //! 3. Try: hold and risk check at the same time, each with tries, pauses and an end;
-//! 4. Confirm: capture, then `paying → paid`, durable, then the buyer hears it; or
-//! 5. Cancel: void, then `paying → pre_pay`, durable.
+//! 4. the direction, durable: going on, or letting go and why;
+//! 5. Confirm: capture, then `paying → paid`, durable, then the buyer hears it; or
+//! 6. Cancel: void, then `paying → pre_pay`, durable.
 //!
-//! Every call names the payment by order and attempt ([`PaymentKey`]), so that it can be repeated. Whatever breaks off
-//! or ends without a known outcome leaves the order `paying`, and [`recover`] asks the gateway until it tells: money
-//! that is taken or held brings the order forward, anything else is first made impossible at the gateway (void) and
-//! then taken back. So units go back on sale only when no money is held for them and none can be taken any more.
+//! An order that costs nothing goes from 2 to `paid`.
+//!
+//! Every call names the payment by store, order and attempt ([`PaymentKey`]), so that it can be repeated, and is made to
+//! the gateway that the attempt was begun at ([`Gateways`]). Whatever breaks off or ends without a known outcome leaves
+//! the order `paying`, and [`recover`] brings it to its end: in its direction, if it has one; otherwise the gateway is
+//! asked, money that is held brings the order forward if risk approves, and anything else is first made impossible at the
+//! gateway (void) and then taken back. So units go back on sale only when no money is held for them and none can be taken
+//! any more. A payment that never ends is for an operator to [`settle`](Checkout::settle).
 //! [`expire`] lets go of orders that nobody paid.
 //!
 //! At most one attempt runs for an order at a node ([`Checkout::pay`] joins it, recovery stays away from it), and at most
@@ -21,32 +26,44 @@
 
 mod breaker;
 mod call;
+mod concerns;
 mod draw;
 mod expiry;
 mod gateway;
+mod gateways;
 pub mod http_gateway;
 mod http_peer;
 pub mod http_risk;
+mod limits;
 mod live;
 mod metrics;
 mod recovery;
 mod risk;
 mod service;
+mod service_settings;
 mod settings;
+mod settle;
 mod simulated;
 mod till;
+mod trying;
 
 pub use breaker::{Breaker, BreakerState, Gate, Pass, Ticket, Verdict};
 pub use call::{Answer, CallError};
+pub use concerns::ConcernCounts;
 pub use expiry::expire;
-pub use gateway::{Charge, PaymentGateway, PaymentKey, PaymentState};
+pub use gateway::{AttemptId, Charge, Money, Payment, PaymentGateway, PaymentKey, PaymentState};
+pub use gateways::{Gateways, NamedGateway};
+pub use limits::WrongKey;
 pub use metrics::{CallCounts, CheckoutMetrics, Count};
 pub use recovery::recover;
 pub use risk::{Outlook, RiskCheck, RiskPolicy, RiskService, RiskVerdict};
 pub use service::{CancelAnswer, Checkout, CheckoutParts, PayAnswer};
-pub use settings::{
-    BreakerSettings, CheckoutSettings, ExpirySettings, GatewaySettings, HttpSettings, LatencySettings,
-    RecoverySettings, RetrySettings, RiskSettings, ServiceKind, SimulatedGatewaySettings,
-    SimulatedRiskSettings, WhenAway, WrongKey,
+pub use service_settings::{
+    BreakerSettings, GatewaySettings, HttpSettings, LatencySettings, ProcessingSettings, RetrySettings,
+    ServiceKind, SimulatedGatewaySettings,
 };
+pub use settings::{
+    CheckoutSettings, ExpirySettings, RecoverySettings, RiskSettings, SimulatedRiskSettings, WhenAway,
+};
+pub use settle::{SettleAnswer, SettleOutcome};
 pub use simulated::{SimulatedGateway, SimulatedRisk};

@@ -13,37 +13,43 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::call::backoff;
-use super::gateway::PaymentKey;
+use super::gateway::AttemptId;
 use super::live::Entry;
 use super::service::{Checkout, answer};
+use super::service_settings::ProcessingSettings;
 use super::settings::RecoverySettings;
-use super::till::Settled;
+use super::till::{Doubt, Settled};
 use crate::domain::{Order, OrderStatus};
 use crate::orders::StoreError;
 
 /// The payments to ask about, soonest first: 40 bytes each.
 #[derive(Debug)]
 pub(super) struct RecoveryQueue {
-    due: Mutex<BinaryHeap<Reverse<(Instant, PaymentKey, u32)>>>,
+    due: Mutex<BinaryHeap<Reverse<(Instant, AttemptId, u32)>>>,
     added: Notify,
     settings: RecoverySettings,
+    processing: ProcessingSettings,
 }
 
 impl RecoveryQueue {
-    pub(super) fn new(settings: RecoverySettings) -> Arc<Self> {
-        Arc::new(Self { due: Mutex::default(), added: Notify::new(), settings })
+    pub(super) fn new(settings: RecoverySettings, processing: ProcessingSettings) -> Arc<Self> {
+        Arc::new(Self { due: Mutex::default(), added: Notify::new(), settings, processing })
     }
 
     /// Enters payments that an earlier life of the engine, or another node, left unfinished, to be asked about at once.
-    pub(super) fn adopt(&self, payments: impl IntoIterator<Item = PaymentKey>) {
+    pub(super) fn adopt(&self, payments: impl IntoIterator<Item = AttemptId>) {
         let now = Instant::now();
         self.due.lock().extend(payments.into_iter().map(|payment| Reverse((now, payment, 0))));
         self.added.notify_one();
     }
 
     /// Stands by while an order is being paid: the payment is entered unless it is said to be settled.
-    pub(super) fn watch(self: &Arc<Self>, payment: PaymentKey) -> Unsettled {
-        Unsettled { payment, failures: 0, is_settled: false, queue: Arc::clone(self) }
+    pub(super) fn watch(self: &Arc<Self>, payment: AttemptId) -> Unsettled {
+        self.unsettled(payment, 0)
+    }
+
+    fn unsettled(self: &Arc<Self>, payment: AttemptId, failures: u32) -> Unsettled {
+        Unsettled { payment, failures, is_settled: false, is_processing: false, queue: Arc::clone(self) }
     }
 
     /// Whether more outcomes are unknown than the settings allow.
@@ -65,7 +71,7 @@ impl RecoveryQueue {
                 if soonest.is_some_and(|at| at <= Instant::now())
                     && let Some(Reverse((_, payment, failures))) = due.pop()
                 {
-                    return Unsettled { payment, failures, is_settled: false, queue: Arc::clone(self) };
+                    return self.unsettled(payment, failures);
                 }
                 soonest
             };
@@ -80,9 +86,10 @@ impl RecoveryQueue {
 /// A payment that may end without an outcome: back in the queue when dropped, unless it was settled.
 #[derive(Debug)]
 pub(super) struct Unsettled {
-    pub(super) payment: PaymentKey,
+    pub(super) payment: AttemptId,
     failures: u32,
     is_settled: bool,
+    is_processing: bool,
     queue: Arc<RecoveryQueue>,
 }
 
@@ -90,6 +97,12 @@ impl Unsettled {
     /// Nothing is left to ask.
     pub(super) fn settled(mut self) {
         self.is_settled = true;
+    }
+
+    /// Takes note of how the payment stands now.
+    pub(super) fn conclude(mut self, settled: &Settled) {
+        self.is_settled = !matches!(settled, Settled::Unknown(_));
+        self.is_processing = matches!(settled, Settled::Unknown(Doubt::Processing));
     }
 }
 
@@ -99,8 +112,12 @@ impl Drop for Unsettled {
             return;
         }
         let failures = self.failures.saturating_add(1);
-        let RecoverySettings { backoff_ms, backoff_ms_max, .. } = self.queue.settings;
-        let at = Instant::now() + backoff(backoff_ms, backoff_ms_max, failures);
+        let (first_ms, ms_max) = if self.is_processing {
+            (self.queue.processing.poll_ms, self.queue.processing.poll_ms_max)
+        } else {
+            (self.queue.settings.backoff_ms, self.queue.settings.backoff_ms_max)
+        };
+        let at = Instant::now() + backoff(first_ms, ms_max, failures);
         self.queue.due.lock().push(Reverse((at, self.payment, failures)));
         self.queue.added.notify_one();
     }
@@ -133,14 +150,17 @@ async fn recover_one(checkout: &Checkout, unsettled: Unsettled) {
     let till = &checkout.0.till;
     let order = match unfinished(checkout, unsettled.payment).await {
         Ok(Some(order)) => order,
-        Ok(None) => return unsettled.settled(),
+        Ok(None) => {
+            checkout.0.concerns.forget(unsettled.payment);
+            return unsettled.settled();
+        }
         Err(_) => return,
     };
     let method = order.payment_method.as_deref().unwrap_or_default();
     let Entry::First(attempt) = checkout.0.live.enter(order.placed.id, method) else { return };
     // Read again: now that nobody else here pays it, the order stays as it is, or another node has ended the payment.
     let Ok(Some(order)) = unfinished(checkout, unsettled.payment).await else { return };
-    let settled = till.resume(&order).await;
+    let settled = till.resume(order.clone()).await;
     let metrics = &till.metrics;
     match &settled {
         Settled::Paid(_) => &metrics.recovered_paid,
@@ -148,16 +168,15 @@ async fn recover_one(checkout: &Checkout, unsettled: Unsettled) {
         Settled::Unknown(_) => &metrics.recovery_retries,
     }
     .add_one();
-    if !matches!(settled, Settled::Unknown(_)) {
-        unsettled.settled();
-    }
+    checkout.0.concerns.note(unsettled.payment, &settled);
+    unsettled.conclude(&settled);
     attempt.end(answer(settled, order));
 }
 
 /// The order, if it still waits for this very payment. A later one has somebody else who follows it.
-async fn unfinished(checkout: &Checkout, payment: PaymentKey) -> Result<Option<Order>, StoreError> {
+async fn unfinished(checkout: &Checkout, payment: AttemptId) -> Result<Option<Order>, StoreError> {
     let order = checkout.0.till.desk.order(payment.order).await?;
-    Ok(order.filter(|order| order.status == OrderStatus::Paying && PaymentKey::of(order) == payment))
+    Ok(order.filter(|order| order.status == OrderStatus::Paying && AttemptId::latest(order) == payment))
 }
 
 #[cfg(test)]
@@ -167,17 +186,15 @@ mod tests {
     use std::time::Duration;
     use tokio::time::timeout;
 
-    fn payment(serial: u64) -> PaymentKey {
-        PaymentKey { order: OrderId::from_tick(serial, NodeId::new(0).unwrap()), attempt: 1 }
+    fn payment(serial: u64) -> AttemptId {
+        AttemptId { order: OrderId::from_tick(serial, NodeId::new(0).unwrap()), attempt: 1 }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_order_comes_back_later_and_later_until_it_is_settled() {
-        let queue = RecoveryQueue::new(RecoverySettings {
-            backoff_ms: 100,
-            backoff_ms_max: 400,
-            ..RecoverySettings::default()
-        });
+        let settings =
+            RecoverySettings { backoff_ms: 100, backoff_ms_max: 400, ..RecoverySettings::default() };
+        let queue = RecoveryQueue::new(settings, ProcessingSettings::default());
         queue.adopt([payment(1)]);
         let mut unsettled = queue.next().await;
         for ms_max in [100, 200, 400, 400] {
@@ -196,7 +213,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_hears_of_an_order_that_comes_sooner() {
-        let queue = RecoveryQueue::new(RecoverySettings::default());
+        let queue = RecoveryQueue::new(RecoverySettings::default(), ProcessingSettings::default());
         drop(queue.watch(payment(1)));
         let waiting = tokio::spawn({
             let queue = Arc::clone(&queue);

@@ -48,7 +48,7 @@ impl RiskPolicy {
         if self.denied_buyers.contains(charge.buyer.as_str()) {
             return reject("buyer-denied");
         }
-        (charge.amount <= self.ask_above).then_some(RiskVerdict::Approve)
+        (charge.money.amount <= self.ask_above).then_some(RiskVerdict::Approve)
     }
 }
 
@@ -233,8 +233,8 @@ fn cut_short() -> CallError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkout::gateway::PaymentKey;
-    use crate::checkout::settings::RetrySettings;
+    use crate::checkout::gateway::{AttemptId, Money, PaymentKey};
+    use crate::checkout::service_settings::RetrySettings;
     use crate::domain::{BuyerId, Currency, NodeId, OrderId};
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use tokio::time::{advance, sleep};
@@ -280,7 +280,7 @@ mod tests {
 
         fn assess<'a>(&'a self, charge: &'a Charge) -> Answer<'a, RiskVerdict> {
             Box::pin(async {
-                let verdict = if charge.amount > Cents(1_000) {
+                let verdict = if charge.money.amount > Cents(1_000) {
                     RiskVerdict::Reject { reason: "too-much".into() }
                 } else {
                     RiskVerdict::Approve
@@ -292,10 +292,12 @@ mod tests {
 
     fn charge(cents: u64, buyer: &str, method: &str) -> Charge {
         Charge {
-            key: PaymentKey { order: OrderId::from_tick(1, NodeId::new(0).unwrap()), attempt: 1 },
+            key: PaymentKey {
+                store: None,
+                attempt: AttemptId { order: OrderId::from_tick(1, NodeId::new(0).unwrap()), attempt: 1 },
+            },
             quantity: 1,
-            amount: Cents(cents),
-            currency: Currency::USD,
+            money: Money { amount: Cents(cents), currency: Currency::USD },
             buyer: BuyerId::new(buyer).unwrap(),
             method: method.into(),
         }

@@ -7,7 +7,9 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::breaker::{BreakerState, Gate, Pass};
-use super::gateway::{Charge, PaymentGateway, PaymentKey};
+use super::concerns::{ConcernCounts, Concerns};
+use super::gateway::{AttemptId, Charge, PaymentKey};
+use super::gateways::Gateways;
 use super::live::{Attempt, Entry, LiveAttempts, Outcome};
 use super::metrics::CheckoutMetrics;
 use super::recovery::RecoveryQueue;
@@ -15,11 +17,11 @@ use super::risk::{Outlook, RiskCheck, RiskService, RiskVerdict};
 use super::settings::CheckoutSettings;
 use super::till::{Settled, Till, Why, now};
 use crate::admission::Admission;
-use crate::domain::{Order, OrderAction, OrderStatus};
+use crate::domain::{Order, OrderAction, OrderStatus, StoreIdentity};
 use crate::orders::{Applied, OrderDesk, Transition};
 
 /// When to come back if nothing better is known, in ms.
-const RETRY_AFTER_MS: u64 = 1_000;
+pub(super) const RETRY_AFTER_MS: u64 = 1_000;
 
 /// What a buyer hears who wants to pay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,8 +85,10 @@ pub struct CheckoutParts {
     pub desk: OrderDesk,
     /// Knows the sales.
     pub admission: Arc<Admission>,
-    /// Takes the money.
-    pub gateway: Arc<dyn PaymentGateway>,
+    /// Take the money.
+    pub gateways: Gateways,
+    /// The store's, for the keys of payments.
+    pub identity: StoreIdentity,
     /// Judges payments.
     pub risk: Arc<dyn RiskService>,
     /// Checked settings.
@@ -104,25 +108,29 @@ pub(super) struct Shared {
     pub(super) till: Till,
     pub(super) live: Arc<LiveAttempts>,
     pub(super) recovery: Arc<RecoveryQueue>,
+    pub(super) concerns: Concerns,
     gate: Arc<Gate>,
     runtime: Handle,
 }
 
 impl Checkout {
     /// Checkout over a store whose `unfinished` payments, left `paying` by an earlier life of the engine, it finishes.
-    pub fn new(parts: CheckoutParts, unfinished: impl IntoIterator<Item = PaymentKey>) -> Self {
-        let CheckoutParts { desk, admission, gateway, risk, settings, runtime } = parts;
-        let recovery = RecoveryQueue::new(settings.recovery.clone());
+    pub fn new(parts: CheckoutParts, unfinished: impl IntoIterator<Item = AttemptId>) -> Self {
+        let CheckoutParts { desk, admission, gateways, identity, risk, settings, runtime } = parts;
+        let processing = settings.gateway.processing.clone();
+        let recovery = RecoveryQueue::new(settings.recovery.clone(), processing);
         recovery.adopt(unfinished);
         Self(Arc::new(Shared {
             live: LiveAttempts::new(settings.attempts_max),
             recovery,
+            concerns: Concerns::default(),
             gate: Arc::new(Gate::new(settings.gateway.breaker.clone())),
             runtime,
             till: Till {
                 desk,
                 admission,
-                gateway,
+                gateways,
+                identity,
                 risk: Arc::new(RiskCheck::new(risk, settings.risk.clone())),
                 settings,
                 metrics: Arc::default(),
@@ -199,7 +207,7 @@ impl Checkout {
 
     /// Finishes payments that somebody else began and does not look after any more. One that has ended meanwhile, or is
     /// followed by another, is left alone.
-    pub fn adopt(&self, payments: impl IntoIterator<Item = PaymentKey>) {
+    pub fn adopt(&self, payments: impl IntoIterator<Item = AttemptId>) {
         self.0.recovery.adopt(payments);
     }
 
@@ -224,6 +232,11 @@ impl Checkout {
         self.0.recovery.len()
     }
 
+    /// Payments that do not end by themselves soon.
+    pub fn concerns(&self) -> ConcernCounts {
+        self.0.concerns.counts()
+    }
+
     /// The breaker in front of the gateway.
     pub fn gateway_breaker(&self) -> BreakerState {
         self.0.gate.state()
@@ -235,12 +248,16 @@ impl Checkout {
     }
 
     /// Looks at everything that could stand in the way of a payment, before anything changes.
-    fn admit(&self, order: &Order, method: &str) -> Result<(Charge, Pass), PayAnswer> {
+    /// What costs nothing needs neither gateway nor risk service.
+    fn admit(&self, order: &Order, method: &str) -> Result<(Charge, Option<Pass>), PayAnswer> {
         let Shared { till, recovery, gate, .. } = &*self.0;
         let Some(charge) = till.charge(order, method) else {
             tracing::error!(order = %order.placed.id, "the sale of an order is not on the board");
             return Err(self.refuse(RETRY_AFTER_MS));
         };
+        if charge.is_free() {
+            return Ok((charge, None));
+        }
         match till.risk.outlook(&charge) {
             Outlook::Known(RiskVerdict::Reject { reason }) => {
                 till.metrics.risk_rejected.add_one();
@@ -253,7 +270,7 @@ impl Checkout {
             return Err(self.refuse(RETRY_AFTER_MS));
         }
         let pass = gate.pass().map_err(|wait| self.refuse(wait.ceil_ms()))?;
-        Ok((charge, pass))
+        Ok((charge, Some(pass)))
     }
 
     fn refuse(&self, retry_after_ms: u64) -> PayAnswer {
@@ -262,12 +279,12 @@ impl Checkout {
     }
 
     /// The one attempt to pay the order. If it breaks off anywhere, recovery takes over.
-    async fn run(self, order: Order, mut charge: Charge, pass: Pass, attempt: Attempt) {
+    async fn run(self, order: Order, mut charge: Charge, pass: Option<Pass>, attempt: Attempt) {
         let Shared { till, recovery, .. } = &*self.0;
         // The store decides the number of the payment. If its answer gets lost, it is most likely this one.
-        let expected = PaymentKey { order: order.placed.id, attempt: order.payment_attempt + 1 };
+        let expected = AttemptId { order: order.placed.id, attempt: order.payment_attempt + 1 };
         let mut unsettled = recovery.watch(expected);
-        let paying = match till.begin(order.placed.id, &charge.method).await {
+        let paying = match till.begin(order.placed.id, &charge).await {
             Ok(Applied::Done(paying)) => paying,
             Ok(Applied::Refused(order)) => {
                 unsettled.settled();
@@ -285,22 +302,23 @@ impl Checkout {
                 return attempt.end(PayAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS });
             }
         };
-        charge.key = PaymentKey::of(&paying);
-        unsettled.payment = charge.key;
-        let settled = till.pay(&paying, &charge).await;
-        pass.conclude(settled.gateway_verdict());
+        charge.key = PaymentKey::of(&paying, till.identity);
+        unsettled.payment = charge.key.attempt;
+        let settled = till.pay(paying.clone(), charge).await;
+        if let Some(pass) = pass {
+            pass.conclude(settled.gateway_verdict());
+        }
         let metrics = &till.metrics;
         match &settled {
             Settled::Paid(_) => &metrics.paid,
             Settled::Back(_, Why::Declined { .. }) => &metrics.declined,
             Settled::Back(_, Why::RiskRejected { .. }) => &metrics.risk_rejected,
-            Settled::Back(_, Why::RiskAway | Why::GatewayAway) => &metrics.unavailable,
+            Settled::Back(..) => &metrics.unavailable,
             Settled::Unknown(_) => &metrics.left_to_recovery,
         }
         .add_one();
-        if !matches!(settled, Settled::Unknown(_)) {
-            unsettled.settled();
-        }
+        self.0.concerns.note(unsettled.payment, &settled);
+        unsettled.conclude(&settled);
         attempt.end(answer(settled, paying));
     }
 
@@ -327,7 +345,9 @@ pub(super) fn answer(settled: Settled, paying: Order) -> PayAnswer {
         Settled::Back(order, why) => standing(&order).unwrap_or(match why {
             Why::Declined { reason } => PayAnswer::Declined { reason },
             Why::RiskRejected { reason } => PayAnswer::RiskRejected { reason },
-            Why::RiskAway | Why::GatewayAway => PayAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS },
+            Why::RiskAway | Why::GatewayAway | Why::GatewayRefused | Why::TooLate | Why::Operator { .. } => {
+                PayAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS }
+            }
         }),
     }
 }

@@ -9,10 +9,11 @@ use tokio::time::sleep;
 
 use super::call::{Answer, CallError};
 use super::draw::Draw;
-use super::gateway::{Charge, PaymentGateway, PaymentKey, PaymentState};
+use super::gateway::{AttemptId, Charge, Money, Payment, PaymentGateway, PaymentKey, PaymentState};
 use super::risk::{RiskPolicy, RiskService, RiskVerdict};
-use super::settings::{SimulatedGatewaySettings, SimulatedRiskSettings};
-use crate::domain::Cents;
+use super::service_settings::SimulatedGatewaySettings;
+use super::settings::SimulatedRiskSettings;
+use crate::domain::{BuyerId, Cents};
 
 /// A gateway that moves no money. What happens to a payment and to each call about it follows from the seed and the
 /// key alone. It remembers nothing over a restart: then every key is unknown, as if the calls had never arrived.
@@ -24,18 +25,26 @@ pub struct SimulatedGateway {
 
 #[derive(Debug, Default)]
 struct Book {
-    payments: HashMap<PaymentKey, Payment>,
+    payments: HashMap<PaymentKey, Entry>,
     oldest_first: VecDeque<PaymentKey>,
 }
 
 #[derive(Debug)]
-struct Payment {
+struct Entry {
     state: PaymentState,
+    /// Who pays how much, since the hold.
+    charged: Option<(BuyerId, Money)>,
     calls: u64,
 }
 
+impl Entry {
+    fn told(&self) -> Payment {
+        Payment { state: self.state.clone(), money: self.charged.as_ref().map(|(_, money)| *money) }
+    }
+}
+
 impl Book {
-    fn payment(&mut self, key: PaymentKey, payments_max: usize) -> &mut Payment {
+    fn payment(&mut self, key: PaymentKey, payments_max: usize) -> &mut Entry {
         if !self.payments.contains_key(&key) {
             if self.payments.len() >= payments_max
                 && let Some(oldest) = self.oldest_first.pop_front()
@@ -44,7 +53,7 @@ impl Book {
             }
             self.oldest_first.push_back(key);
         }
-        self.payments.entry(key).or_insert(Payment { state: PaymentState::NotFound, calls: 0 })
+        self.payments.entry(key).or_insert(Entry { state: PaymentState::NotFound, charged: None, calls: 0 })
     }
 }
 
@@ -65,14 +74,14 @@ impl SimulatedGateway {
         Self { settings, book: Mutex::default() }
     }
 
-    async fn call(&self, call: Call, key: PaymentKey) -> Result<PaymentState, CallError> {
+    async fn call(&self, call: Call, key: PaymentKey, charge: Option<&Charge>) -> Result<Payment, CallError> {
         let nth = {
             let mut book = self.book.lock();
             let payment = book.payment(key, self.settings.payments_max);
             payment.calls += 1;
             payment.calls
         };
-        let name = [key.order.number(), key.attempt.into(), call as u64, nth];
+        let name = [key.attempt.order.number(), key.attempt.attempt.into(), call as u64, nth];
         let mut draw = Draw::new(self.settings.seed, &name);
         let latency = match call {
             Call::Hold => &self.settings.hold_latency,
@@ -85,35 +94,45 @@ impl SimulatedGateway {
         if (hangs || is_lost) && draw.happens(0.5) {
             return lose(hangs).await;
         }
-        let state = self.take_effect(call, key);
-        if hangs || is_lost { lose(hangs).await } else { Ok(state) }
+        let told = self.take_effect(call, key, charge);
+        if hangs || is_lost { lose(hangs).await } else { told }
     }
 
-    fn take_effect(&self, call: Call, key: PaymentKey) -> PaymentState {
+    fn take_effect(
+        &self,
+        call: Call,
+        key: PaymentKey,
+        charge: Option<&Charge>,
+    ) -> Result<Payment, CallError> {
         let mut book = self.book.lock();
-        let state = &mut book.payment(key, self.settings.payments_max).state;
-        match (call, &*state) {
+        let entry = book.payment(key, self.settings.payments_max);
+        let charged = charge.map(|charge| (charge.buyer.clone(), charge.money));
+        match (call, &entry.state) {
             (Call::Hold, PaymentState::NotFound) => {
-                *state = if self.is_declined(key) {
+                entry.state = if self.is_declined(key.attempt) {
                     PaymentState::Declined { reason: "insufficient-funds".into() }
                 } else {
                     PaymentState::Held
                 };
+                entry.charged = charged;
             }
-            (Call::Capture, PaymentState::Held) => *state = PaymentState::Captured,
-            (Call::Void, PaymentState::Held | PaymentState::NotFound) => *state = PaymentState::Voided,
+            (Call::Hold, _) if entry.charged.is_some() && entry.charged != charged => {
+                return Err(CallError::KeyReused(format!("{key} is known with another buyer or amount")));
+            }
+            (Call::Capture, PaymentState::Held) => entry.state = PaymentState::Captured,
+            (Call::Void, PaymentState::Held | PaymentState::NotFound) => entry.state = PaymentState::Voided,
             _ => {}
         }
-        state.clone()
+        Ok(entry.told())
     }
 
-    fn is_declined(&self, key: PaymentKey) -> bool {
-        Draw::new(self.settings.seed, &[key.order.number(), key.attempt.into()])
+    fn is_declined(&self, attempt: AttemptId) -> bool {
+        Draw::new(self.settings.seed, &[attempt.order.number(), attempt.attempt.into()])
             .happens(self.settings.decline_rate)
     }
 }
 
-async fn lose(hangs: bool) -> Result<PaymentState, CallError> {
+async fn lose(hangs: bool) -> Result<Payment, CallError> {
     if hangs {
         sleep(HANG).await;
     }
@@ -121,20 +140,24 @@ async fn lose(hangs: bool) -> Result<PaymentState, CallError> {
 }
 
 impl PaymentGateway for SimulatedGateway {
-    fn hold<'a>(&'a self, charge: &'a Charge) -> Answer<'a, PaymentState> {
-        Box::pin(self.call(Call::Hold, charge.key))
+    fn hold<'a>(&'a self, charge: &'a Charge) -> Answer<'a, Payment> {
+        Box::pin(self.call(Call::Hold, charge.key, Some(charge)))
     }
 
-    fn capture(&self, key: PaymentKey) -> Answer<'_, PaymentState> {
-        Box::pin(self.call(Call::Capture, key))
+    fn capture(&self, key: PaymentKey) -> Answer<'_, Payment> {
+        Box::pin(self.call(Call::Capture, key, None))
     }
 
-    fn void(&self, key: PaymentKey) -> Answer<'_, PaymentState> {
-        Box::pin(self.call(Call::Void, key))
+    fn void(&self, key: PaymentKey) -> Answer<'_, Payment> {
+        Box::pin(self.call(Call::Void, key, None))
     }
 
-    fn status(&self, key: PaymentKey) -> Answer<'_, PaymentState> {
-        Box::pin(self.call(Call::Status, key))
+    fn status(&self, key: PaymentKey) -> Answer<'_, Payment> {
+        Box::pin(self.call(Call::Status, key, None))
+    }
+
+    fn forgets(&self) -> bool {
+        true
     }
 }
 
@@ -164,8 +187,8 @@ impl SimulatedRisk {
         Ok(answer)
     }
 
-    fn verdict(&self, key: PaymentKey) -> RiskVerdict {
-        let mut draw = Draw::new(self.settings.seed, &[key.order.number(), key.attempt.into()]);
+    fn verdict(&self, attempt: AttemptId) -> RiskVerdict {
+        let mut draw = Draw::new(self.settings.seed, &[attempt.order.number(), attempt.attempt.into()]);
         if draw.happens(self.settings.reject_rate) {
             RiskVerdict::Reject { reason: "unusual-activity".into() }
         } else {
@@ -184,26 +207,26 @@ impl RiskService for SimulatedRisk {
     }
 
     fn assess<'a>(&'a self, charge: &'a Charge) -> Answer<'a, RiskVerdict> {
-        Box::pin(self.answer(self.verdict(charge.key)))
+        Box::pin(self.answer(self.verdict(charge.key.attempt)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{BuyerId, Currency, NodeId, OrderId};
+    use crate::domain::{Currency, NodeId, OrderId};
     use PaymentState::{Captured, Held, NotFound, Voided};
 
     fn key(serial: u64) -> PaymentKey {
-        PaymentKey { order: OrderId::from_tick(serial, NodeId::new(0).unwrap()), attempt: 1 }
+        let order = OrderId::from_tick(serial, NodeId::new(0).unwrap());
+        PaymentKey { store: None, attempt: AttemptId { order, attempt: 1 } }
     }
 
     fn charge(serial: u64) -> Charge {
         Charge {
             key: key(serial),
             quantity: 1,
-            amount: Cents(1_999),
-            currency: Currency::USD,
+            money: Money { amount: Cents(1_999), currency: Currency::USD },
             buyer: BuyerId::new("ann").unwrap(),
             method: "card".into(),
         }
@@ -218,7 +241,11 @@ mod tests {
         }
     }
 
-    async fn life(gateway: &SimulatedGateway, serial: u64) -> Vec<Result<PaymentState, CallError>> {
+    fn state(told: Result<Payment, CallError>) -> PaymentState {
+        told.unwrap().state
+    }
+
+    async fn life(gateway: &SimulatedGateway, serial: u64) -> Vec<Result<Payment, CallError>> {
         let key = key(serial);
         vec![
             gateway.hold(&charge(serial)).await,
@@ -256,16 +283,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_payment_keeps_to_the_contract() {
         let gateway = SimulatedGateway::new(SimulatedGatewaySettings::default());
-        assert_eq!(gateway.status(key(1)).await, Ok(NotFound));
-        assert_eq!(gateway.capture(key(1)).await, Ok(NotFound));
-        assert_eq!(gateway.hold(&charge(1)).await, Ok(Held));
-        assert_eq!(gateway.hold(&charge(1)).await, Ok(Held));
-        assert_eq!(gateway.capture(key(1)).await, Ok(Captured));
-        assert_eq!(gateway.void(key(1)).await, Ok(Captured), "too late");
+        assert_eq!(state(gateway.status(key(1)).await), NotFound);
+        assert_eq!(state(gateway.capture(key(1)).await), NotFound);
+        assert_eq!(state(gateway.hold(&charge(1)).await), Held);
+        assert_eq!(state(gateway.hold(&charge(1)).await), Held);
+        assert_eq!(state(gateway.capture(key(1)).await), Captured);
+        assert_eq!(state(gateway.void(key(1)).await), Captured, "too late");
 
-        assert_eq!(gateway.void(key(2)).await, Ok(Voided), "an unknown key is used up");
-        assert_eq!(gateway.hold(&charge(2)).await, Ok(Voided), "a late hold takes no effect");
-        assert_eq!(gateway.capture(key(2)).await, Ok(Voided));
+        assert_eq!(state(gateway.void(key(2)).await), Voided, "an unknown key is used up");
+        assert_eq!(state(gateway.hold(&charge(2)).await), Voided, "a late hold takes no effect");
+        assert_eq!(state(gateway.capture(key(2)).await), Voided);
     }
 
     #[tokio::test(start_paused = true)]
@@ -279,13 +306,29 @@ mod tests {
             let Err(error) = gateway.hold(&charge(serial)).await else { continue };
             assert!(!error.is_outcome_known());
             let truth = loop {
-                if let Ok(state) = gateway.status(key(serial)).await {
-                    break state;
+                if let Ok(told) = gateway.status(key(serial)).await {
+                    break told.state;
                 }
             };
             truths.push(truth);
         }
         assert!(truths.contains(&Held) && truths.contains(&NotFound));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn m1_a_known_key_with_another_buyer_or_amount_is_refused() {
+        let gateway = SimulatedGateway::new(SimulatedGatewaySettings::default());
+        let first = charge(1);
+        gateway.hold(&first).await.unwrap();
+        let other_buyer = Charge { buyer: BuyerId::new("bob").unwrap(), ..first.clone() };
+        let dearer = Money { amount: Cents(2_000), ..first.money };
+        let other_amount = Charge { money: dearer, ..first.clone() };
+        for other in [other_buyer, other_amount] {
+            let refused = gateway.hold(&other).await;
+            assert!(matches!(refused, Err(CallError::KeyReused(_))), "{refused:?}");
+        }
+        let held = gateway.hold(&first).await.unwrap();
+        assert_eq!((held.state, held.money), (Held, Some(first.money)));
     }
 
     #[tokio::test(start_paused = true)]

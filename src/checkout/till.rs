@@ -1,26 +1,36 @@
 //! One payment, step by step: Try (hold and risk check at the same time), Confirm (capture, then the order is paid),
 //! Cancel (void, then the order waits again). What cannot be known is said to be unknown, and changes nothing.
+//!
+//! Between the Try and the rest stands a durable entry in the payment's journal: going on, or letting go and why. From
+//! then on it is only repeated, by this life, a later one or another node: nobody asks the risk service again about a
+//! payment that was decided, and nobody captures one that is being let go.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::breaker::Verdict;
-use super::call::{Answer, CallError, retried};
-use super::gateway::{Charge, PaymentGateway, PaymentKey, PaymentState};
+use super::call::{Answer, CallError, backoff, retried};
+use super::gateway::{AttemptId, Charge, Money, Payment, PaymentKey, PaymentState};
+use super::gateways::{Gateways, NamedGateway};
 use super::metrics::CheckoutMetrics;
 use super::risk::{RiskCheck, RiskVerdict};
 use super::settings::CheckoutSettings;
+use super::trying::{Tried, try_both};
 use crate::admission::Admission;
-use crate::domain::{EpochMs, Order, OrderAction, OrderId, OrderStatus};
+use crate::domain::{
+    EpochMs, Order, OrderAction, OrderId, OrderStatus, PaymentDirection, PaymentNote, StoreIdentity,
+};
 use crate::orders::{Applied, OrderDesk, StoreError, Transition};
 
 /// Everything a payment needs.
 pub(super) struct Till {
     pub(super) desk: OrderDesk,
     pub(super) admission: Arc<Admission>,
-    pub(super) gateway: Arc<dyn PaymentGateway>,
+    pub(super) gateways: Gateways,
+    pub(super) identity: StoreIdentity,
     pub(super) risk: Arc<RiskCheck>,
     pub(super) settings: CheckoutSettings,
     pub(super) metrics: Arc<CheckoutMetrics>,
@@ -35,19 +45,70 @@ pub(super) enum Why {
     RiskRejected { reason: String },
     /// The risk service is away.
     RiskAway,
-    /// The gateway is away, or let go of the money.
+    /// The gateway could not be reached, or knows nothing of the payment.
     GatewayAway,
+    /// The gateway answered that it does not do it, or let go of the money.
+    GatewayRefused,
+    /// The time in which held money is still captured is over.
+    TooLate,
+    /// An operator ended it by hand.
+    Operator { reason: String },
+}
+
+/// As the journal keeps it.
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Declined { reason } => write!(f, "declined: {reason}"),
+            Self::RiskRejected { reason } => write!(f, "risk-rejected: {reason}"),
+            Self::Operator { reason } => write!(f, "operator: {reason}"),
+            Self::RiskAway => f.write_str("risk-away"),
+            Self::GatewayAway => f.write_str("gateway-away"),
+            Self::GatewayRefused => f.write_str("gateway-refused"),
+            Self::TooLate => f.write_str("too-late"),
+        }
+    }
+}
+
+impl Why {
+    /// Reads what the journal keeps. What a later engine may have written there counts as the gateway's doing.
+    fn read(kept: &str) -> Self {
+        let (word, reason) = kept.split_once(": ").unwrap_or((kept, ""));
+        let reason = reason.to_owned();
+        match word {
+            "declined" => Self::Declined { reason },
+            "risk-rejected" => Self::RiskRejected { reason },
+            "operator" => Self::Operator { reason },
+            "risk-away" => Self::RiskAway,
+            "too-late" => Self::TooLate,
+            "gateway-refused" => Self::GatewayRefused,
+            _ => Self::GatewayAway,
+        }
+    }
 }
 
 /// Who left a payment in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
-    /// The gateway.
+    /// The gateway does not answer.
     Gateway,
+    /// The gateway works on it and will know later.
+    Processing,
+    /// The gateway tells what cannot be true.
+    Contradiction,
+    /// Its gateway is not configured here.
+    NoGateway,
     /// The risk service, in a payment that is being recovered.
     Risk,
     /// The order store.
     Store,
+}
+
+impl Doubt {
+    /// What an error of the gateway leaves.
+    pub(super) const fn of(error: &CallError) -> Self {
+        if error.is_alarming() { Self::Contradiction } else { Self::Gateway }
+    }
 }
 
 /// How a payment stands after what could be done.
@@ -62,27 +123,24 @@ pub(super) enum Settled {
 }
 
 impl Settled {
-    /// How the gateway served.
+    /// How the gateway served: only silence, and what is as good as silence, is a failure. Whatever else it answers, it
+    /// answers.
     pub(super) fn gateway_verdict(&self) -> Verdict {
         match self {
             Self::Back(_, Why::GatewayAway) | Self::Unknown(Doubt::Gateway) => Verdict::Bad,
-            Self::Unknown(Doubt::Store | Doubt::Risk) => Verdict::Unused,
-            Self::Paid(_) | Self::Back(..) => Verdict::Good,
+            Self::Unknown(Doubt::Store | Doubt::Risk | Doubt::NoGateway) => Verdict::Unused,
+            Self::Unknown(Doubt::Processing | Doubt::Contradiction) | Self::Paid(_) | Self::Back(..) => {
+                Verdict::Good
+            }
         }
     }
 }
 
-/// How the Try ended.
-#[derive(Debug, PartialEq, Eq)]
-enum Tried {
-    /// The money is held and the risk check approves.
-    Held,
-    /// Nothing is held.
-    Nothing(Why),
-    /// The payment must not be made; what is held, or may still come to be, must be voided.
-    Unwanted(Why),
-    /// The gateway may or may not hold the money.
-    Unknown,
+/// A payment under way: its order as it is durable, what it charges, and where.
+pub(super) struct UnderWay<'a> {
+    pub(super) order: Order,
+    charge: Charge,
+    at: &'a NamedGateway,
 }
 
 impl Till {
@@ -91,95 +149,213 @@ impl Till {
         let sales = self.admission.board().sales();
         let sale = sales.by_id(order.placed.sale)?;
         Some(Charge {
-            key: PaymentKey::of(order),
+            key: PaymentKey::of(order, self.identity),
             quantity: order.placed.quantity,
-            amount: order.placed.amount,
-            currency: sale.terms.currency,
+            money: Money { amount: order.placed.amount, currency: sale.terms.currency },
             buyer: order.placed.buyer.clone(),
             method: method.to_owned(),
         })
     }
 
-    /// Begins a payment: `pre_pay → paying`.
-    pub(super) async fn begin(&self, order: OrderId, method: &str) -> Result<Applied, StoreError> {
+    /// Begins a payment: `pre_pay → paying`. What costs nothing goes to no gateway.
+    pub(super) async fn begin(&self, order: OrderId, charge: &Charge) -> Result<Applied, StoreError> {
+        let payment_gateway = (!charge.is_free()).then(|| self.gateways.current().name.clone());
         let step = Transition::plain(order, OrderAction::BeginPayment, now());
-        self.desk.apply(Transition { payment_method: Some(method.to_owned()), ..step }).await
+        let payment_method = Some(charge.method.clone());
+        self.desk.apply(Transition { payment_method, payment_gateway, ..step }).await
     }
 
     /// Ends this payment of the order, and no other: `action` is `ConfirmPayment` or `AbortPayment`.
-    async fn end(&self, payment: PaymentKey, action: OrderAction) -> Result<Applied, StoreError> {
+    pub(super) async fn end(
+        &self,
+        payment: AttemptId,
+        action: OrderAction,
+        settled_because: Option<String>,
+    ) -> Result<Applied, StoreError> {
         let step = Transition::plain(payment.order, action, now());
-        self.desk.apply(Transition { payment_attempt: Some(payment.attempt), ..step }).await
+        let payment_attempt = Some(payment.attempt);
+        self.desk.apply(Transition { payment_attempt, settled_because, ..step }).await
     }
 
     /// Makes the payment of an order that is durably `paying`.
-    pub(super) async fn pay(&self, order: &Order, charge: &Charge) -> Settled {
+    pub(super) async fn pay(&self, order: Order, charge: Charge) -> Settled {
+        if charge.is_free() {
+            return self.mark_paid(&order).await;
+        }
+        let Some(at) = self.gateways.of(&order) else { return Settled::Unknown(Doubt::NoGateway) };
+        let payment = UnderWay { order, charge, at };
         let deadline = Instant::now() + Duration::from_millis(self.settings.try_within_ms);
-        let hold = self.ask(deadline, || self.gateway.hold(charge));
-        let tried = try_both(hold, self.judge(charge, deadline)).await;
+        let tried = try_both(self.hold(&payment, deadline), self.judge(&payment.charge, deadline)).await;
         match tried {
-            Tried::Held => self.confirm(order).await,
-            Tried::Nothing(why) => self.go_back(order, why).await,
-            Tried::Unwanted(why) => self.let_go(order, why).await,
-            Tried::Unknown => Settled::Unknown(Doubt::Gateway),
+            Tried::Held => self.go(payment, PaymentDirection::GoingOn).await,
+            Tried::Unwanted(why) => {
+                self.go(payment, PaymentDirection::LettingGo { why: why.to_string() }).await
+            }
+            Tried::Nothing(why) => self.go_back(&payment.order, why).await,
+            Tried::Unknown(doubt) => Settled::Unknown(doubt),
         }
     }
 
-    /// Finds out what became of an earlier payment, and brings it to its end: forward if the money is held and still
-    /// wanted, back otherwise.
-    pub(super) async fn resume(&self, order: &Order) -> Settled {
-        let key = PaymentKey::of(order);
-        match self.ask(self.settle_deadline(), || self.gateway.status(key)).await {
-            Ok(PaymentState::Captured) => self.mark_paid(order).await,
-            Ok(PaymentState::Declined { reason }) => self.go_back(order, Why::Declined { reason }).await,
-            Ok(PaymentState::Voided) => self.go_back(order, Why::GatewayAway).await,
-            Ok(PaymentState::NotFound) => self.let_go(order, Why::GatewayAway).await,
-            Ok(PaymentState::Held) => self.resume_held(order).await,
-            Err(_) => Settled::Unknown(Doubt::Gateway),
-        }
-    }
-
-    async fn resume_held(&self, order: &Order) -> Settled {
-        let wanted_ms = self.settings.recovery.capture_within_s as i64 * 1_000;
-        if now() >= order.placed.pay_before.plus_ms(wanted_ms) {
-            return self.let_go(order, Why::GatewayAway).await;
-        }
-        let Some(charge) = self.charge(order, order.payment_method.as_deref().unwrap_or_default()) else {
-            tracing::error!(order = %order.placed.id, "the sale of a payment is not on the board");
-            return Settled::Unknown(Doubt::Store);
+    /// Finds out what became of an earlier payment, and brings it to its end: in the direction that it has; without one,
+    /// forward if the money is held and still wanted, back otherwise.
+    pub(super) async fn resume(&self, order: Order) -> Settled {
+        let payment = match self.under_way(order).await {
+            Ok(payment) => payment,
+            Err(settled) => return settled,
         };
-        match self.judge(&charge, self.settle_deadline()).await {
-            Ok(RiskVerdict::Approve) => self.confirm(order).await,
-            Ok(RiskVerdict::Reject { reason }) => self.let_go(order, Why::RiskRejected { reason }).await,
+        if payment.order.payment.direction != PaymentDirection::Undecided {
+            return self.follow(payment).await;
+        }
+        let key = payment.charge.key;
+        let status = self.ask(&payment, self.settle_deadline(), || payment.at.gateway.status(key)).await;
+        match status {
+            Ok(PaymentState::Captured) => self.mark_paid(&payment.order).await,
+            Ok(PaymentState::Declined { reason }) => {
+                self.go_back(&payment.order, Why::Declined { reason }).await
+            }
+            Ok(PaymentState::Voided) => self.go_back(&payment.order, Why::GatewayRefused).await,
+            Ok(PaymentState::NotFound) => self.let_go_because(payment, &Why::GatewayAway).await,
+            Ok(PaymentState::Held) => self.resume_held(payment).await,
+            Ok(PaymentState::Processing) => Settled::Unknown(Doubt::Processing),
+            Err(error) => Settled::Unknown(Doubt::of(&error)),
+        }
+    }
+
+    /// What is needed to go on with a payment that somebody else began. One that names no gateway is the current one's,
+    /// from now on for good.
+    pub(super) async fn under_way(&self, order: Order) -> Result<UnderWay<'_>, Settled> {
+        let Some(charge) = self.charge(&order, order.payment_method.as_deref().unwrap_or_default()) else {
+            tracing::error!(order = %order.placed.id, "the sale of a payment is not on the board");
+            return Err(Settled::Unknown(Doubt::Store));
+        };
+        if charge.is_free() {
+            return Err(self.mark_paid(&order).await);
+        }
+        let order = match order.payment.gateway {
+            Some(_) => order,
+            None => {
+                let name = self.gateways.current().name.clone();
+                self.noted(&order, PaymentNote::Gateway(name)).await?
+            }
+        };
+        match self.gateways.of(&order) {
+            Some(at) => Ok(UnderWay { order, charge, at }),
+            None => {
+                tracing::error!(
+                    payment = %charge.key, gateway = order.payment.gateway,
+                    "a payment waits for a gateway that is not configured here; see checkout.former_gateways"
+                );
+                Err(Settled::Unknown(Doubt::NoGateway))
+            }
+        }
+    }
+
+    async fn resume_held(&self, payment: UnderWay<'_>) -> Settled {
+        let wanted_ms = self.settings.recovery.capture_within_s as i64 * 1_000;
+        if now() >= payment.order.placed.pay_before.plus_ms(wanted_ms) {
+            return self.let_go_because(payment, &Why::TooLate).await;
+        }
+        match self.judge(&payment.charge, self.settle_deadline()).await {
+            Ok(RiskVerdict::Approve) => self.go(payment, PaymentDirection::GoingOn).await,
+            Ok(RiskVerdict::Reject { reason }) => {
+                self.let_go_because(payment, &Why::RiskRejected { reason }).await
+            }
             Err(_) => Settled::Unknown(Doubt::Risk),
         }
     }
 
-    /// Confirm: takes the money, then marks the order paid.
-    async fn confirm(&self, order: &Order) -> Settled {
-        let key = PaymentKey::of(order);
-        match self.ask(self.settle_deadline(), || self.gateway.capture(key)).await {
+    async fn let_go_because(&self, payment: UnderWay<'_>, why: &Why) -> Settled {
+        self.go(payment, PaymentDirection::LettingGo { why: why.to_string() }).await
+    }
+
+    /// Makes the direction durable, and only then takes it. If somebody else decided first, theirs is taken.
+    async fn go(&self, payment: UnderWay<'_>, direction: PaymentDirection) -> Settled {
+        match self.noted(&payment.order, PaymentNote::Direction(direction)).await {
+            Ok(order) => self.follow(UnderWay { order, ..payment }).await,
+            Err(settled) => settled,
+        }
+    }
+
+    /// Makes an entry in the journal of the payment. Answers with the order as it is then: if the entry does not follow
+    /// what others have entered, theirs counts.
+    pub(super) async fn noted(&self, order: &Order, note: PaymentNote) -> Result<Order, Settled> {
+        let payment = AttemptId::latest(order);
+        let step = Transition::plain(payment.order, OrderAction::NotePayment, now());
+        let step = Transition { payment_attempt: Some(payment.attempt), payment_note: Some(note), ..step };
+        match self.desk.apply(step).await {
+            Ok(Applied::Done(order)) => Ok(order),
+            Ok(Applied::Refused(now)) if !has_ended(payment, &now) => Ok(now),
+            Ok(Applied::Refused(now)) if now.status == OrderStatus::Paid => Err(Settled::Paid(now)),
+            Ok(Applied::Refused(now)) => Err(Settled::Back(now, Why::GatewayRefused)),
+            refused => Err(self.in_doubt(order, "decided, but its journal could not be written", &refused)),
+        }
+    }
+
+    /// Repeats what was decided.
+    async fn follow(&self, mut payment: UnderWay<'_>) -> Settled {
+        loop {
+            match &payment.order.payment.direction {
+                PaymentDirection::LettingGo { why } => {
+                    let why = Why::read(why);
+                    return self.let_go(&payment, why).await;
+                }
+                PaymentDirection::GoingOn => {}
+                // Nothing was decided after all; recovery looks again.
+                PaymentDirection::Undecided => return Settled::Unknown(Doubt::Store),
+            }
+            if let Some(settled) = self.confirm(&payment).await {
+                return settled;
+            }
+            let why = Why::GatewayAway.to_string();
+            match self.noted(&payment.order, PaymentNote::TurnBack { why }).await {
+                Ok(order) => payment.order = order,
+                Err(settled) => return settled,
+            }
+        }
+    }
+
+    /// Confirm: takes the money, then marks the order paid. `None` when the gateway has forgotten what it held, as one does
+    /// that moves no money.
+    async fn confirm(&self, payment: &UnderWay<'_>) -> Option<Settled> {
+        let UnderWay { order, charge, at } = payment;
+        Some(match self.ask(payment, self.settle_deadline(), || at.gateway.capture(charge.key)).await {
             Ok(PaymentState::Captured) => self.mark_paid(order).await,
             Ok(PaymentState::Declined { reason }) => self.go_back(order, Why::Declined { reason }).await,
-            Ok(PaymentState::Voided) => self.go_back(order, Why::GatewayAway).await,
-            // Not captured, or forgotten: recovery asks again and uses the key up if need be.
-            Ok(PaymentState::Held | PaymentState::NotFound) | Err(_) => Settled::Unknown(Doubt::Gateway),
-        }
+            Ok(PaymentState::Voided) => self.go_back(order, Why::GatewayRefused).await,
+            Ok(PaymentState::Processing) => Settled::Unknown(Doubt::Processing),
+            Ok(PaymentState::NotFound) if at.gateway.forgets() => return None,
+            Ok(PaymentState::NotFound) => {
+                let text = "it was held, and now the gateway does not know it".into();
+                self.alarm(payment, &CallError::Contradiction(text));
+                Settled::Unknown(Doubt::Contradiction)
+            }
+            Ok(PaymentState::Held) => Settled::Unknown(Doubt::Gateway),
+            Err(error) => Settled::Unknown(Doubt::of(&error)),
+        })
     }
 
     /// Cancel: uses the payment's key up, then lets the order wait again. Money that was taken after all stays taken,
     /// and the order is paid: the buyer is not charged for nothing.
-    async fn let_go(&self, order: &Order, why: Why) -> Settled {
-        let key = PaymentKey::of(order);
-        match self.ask(self.settle_deadline(), || self.gateway.void(key)).await {
-            Ok(PaymentState::Voided | PaymentState::Declined { .. }) => self.go_back(order, why).await,
-            Ok(PaymentState::Captured) => self.mark_paid(order).await,
-            Ok(PaymentState::Held | PaymentState::NotFound) | Err(_) => Settled::Unknown(Doubt::Gateway),
+    async fn let_go(&self, payment: &UnderWay<'_>, why: Why) -> Settled {
+        match self.void(payment).await {
+            Ok(PaymentState::Voided | PaymentState::Declined { .. }) => {
+                self.go_back(&payment.order, why).await
+            }
+            Ok(PaymentState::Captured) => self.mark_paid(&payment.order).await,
+            Ok(PaymentState::Processing) => Settled::Unknown(Doubt::Processing),
+            Ok(PaymentState::Held | PaymentState::NotFound) => Settled::Unknown(Doubt::Gateway),
+            Err(error) => Settled::Unknown(Doubt::of(&error)),
         }
     }
 
-    async fn mark_paid(&self, order: &Order) -> Settled {
-        match self.end(PaymentKey::of(order), OrderAction::ConfirmPayment).await {
+    /// Tells the gateway to let go.
+    pub(super) async fn void(&self, payment: &UnderWay<'_>) -> Result<PaymentState, CallError> {
+        let UnderWay { charge, at, .. } = payment;
+        self.ask(payment, self.settle_deadline(), || at.gateway.void(charge.key)).await
+    }
+
+    pub(super) async fn mark_paid(&self, order: &Order) -> Settled {
+        match self.end(AttemptId::latest(order), OrderAction::ConfirmPayment, None).await {
             Ok(Applied::Done(order)) => Settled::Paid(order),
             // Another node has heard it first.
             Ok(Applied::Refused(order)) if order.status == OrderStatus::Paid => Settled::Paid(order),
@@ -188,32 +364,70 @@ impl Till {
     }
 
     async fn go_back(&self, order: &Order, why: Why) -> Settled {
-        match self.end(PaymentKey::of(order), OrderAction::AbortPayment).await {
+        let payment = AttemptId::latest(order);
+        match self.end(payment, OrderAction::AbortPayment, None).await {
             Ok(Applied::Done(order)) => Settled::Back(order, why),
             // Another node has heard it first. Whatever happened to the order since is not this payment's.
-            Ok(Applied::Refused(now)) if has_ended(PaymentKey::of(order), &now) => Settled::Back(now, why),
+            Ok(Applied::Refused(now)) if has_ended(payment, &now) => Settled::Back(now, why),
             refused => self.in_doubt(order, "not made, but the order could not be told so", &refused),
         }
     }
 
     fn in_doubt(&self, order: &Order, what: &str, refused: &Result<Applied, StoreError>) -> Settled {
-        tracing::error!(payment = %PaymentKey::of(order), ?refused, "the payment was {what}");
+        tracing::error!(payment = %AttemptId::latest(order), ?refused, "the payment was {what}");
         Settled::Unknown(Doubt::Store)
     }
 
-    /// Calls the gateway, with retries.
+    /// Holds the money. While the gateway works on it, it is asked at its own pace as long as there is time.
+    async fn hold(&self, payment: &UnderWay<'_>, deadline: Instant) -> Result<PaymentState, CallError> {
+        let UnderWay { charge, at, .. } = payment;
+        let mut state = self.ask(payment, deadline, || at.gateway.hold(charge)).await?;
+        let mut asked = 0;
+        while state == PaymentState::Processing {
+            asked += 1;
+            let pause = backoff(at.processing.poll_ms, at.processing.poll_ms_max, asked);
+            if Instant::now() + pause >= deadline {
+                break;
+            }
+            sleep(pause).await;
+            state = self.ask(payment, deadline, || at.gateway.status(charge.key)).await?;
+        }
+        Ok(state)
+    }
+
+    /// Calls the payment's gateway, with retries. Money that is told must be the money that was asked for.
     async fn ask<'a>(
-        &'a self,
+        &self,
+        payment: &'a UnderWay<'_>,
         deadline: Instant,
-        call: impl FnMut() -> Answer<'a, PaymentState>,
+        call: impl FnMut() -> Answer<'a, Payment>,
     ) -> Result<PaymentState, CallError> {
         let started = Instant::now();
-        let answer = retried(&self.settings.gateway.retry, deadline, call).await;
+        let answer = retried(&payment.at.retry, deadline, call).await;
         self.metrics.gateway.add(answer.is_ok(), started.elapsed());
-        if let Err(error) = &answer {
-            tracing::warn!(%error, "the payment gateway did not answer");
+        let charged = payment.charge.money;
+        let answer = answer.and_then(|told| match told.money {
+            Some(money) if money != charged => Err(CallError::Contradiction(format!(
+                "it is about {charged}, and the gateway tells of {money}"
+            ))),
+            _ => Ok(told.state),
+        });
+        match &answer {
+            Ok(PaymentState::Processing) => self.metrics.processing.add_one(),
+            Ok(_) => {}
+            Err(error) if error.is_alarming() => self.alarm(payment, error),
+            Err(error) => tracing::warn!(%error, "the payment gateway did not answer"),
         }
         answer
+    }
+
+    /// Says that a person must look at this payment.
+    fn alarm(&self, payment: &UnderWay<'_>, error: &CallError) {
+        self.metrics.contradictions.add_one();
+        tracing::error!(
+            payment = %payment.charge.key, gateway = payment.at.name, %error,
+            "gateway and engine do not speak of the same payment; it is not taken for paid, look at both"
+        );
     }
 
     async fn judge(&self, charge: &Charge, deadline: Instant) -> Result<RiskVerdict, CallError> {
@@ -232,7 +446,7 @@ impl Till {
 }
 
 /// Whether the order, as it is `now`, does not wait for this payment any more.
-fn has_ended(payment: PaymentKey, now: &Order) -> bool {
+pub(super) fn has_ended(payment: AttemptId, now: &Order) -> bool {
     now.status != OrderStatus::Paying || now.payment_attempt != payment.attempt
 }
 
@@ -242,89 +456,25 @@ pub(super) fn now() -> EpochMs {
     EpochMs(since_1970.as_millis() as i64)
 }
 
-/// The Try: hold and risk check at the same time. As soon as one of them settles the payment the other is dropped:
-/// the whole takes as long as the slower of both, never their sum.
-async fn try_both(
-    hold: impl Future<Output = Result<PaymentState, CallError>>,
-    judge: impl Future<Output = Result<RiskVerdict, CallError>>,
-) -> Tried {
-    tokio::pin!(hold, judge);
-    tokio::select! {
-        held = &mut hold => match judge_hold(held) {
-            Tried::Held => judge_risk(judge.await),
-            settled => settled,
-        },
-        verdict = &mut judge => match judge_risk(verdict) {
-            Tried::Held => judge_hold(hold.await),
-            settled => settled,
-        },
-    }
-}
-
-fn judge_hold(held: Result<PaymentState, CallError>) -> Tried {
-    match held {
-        // Captured: the answer to a repeat. Confirming it again changes nothing.
-        Ok(PaymentState::Held | PaymentState::Captured) => Tried::Held,
-        Ok(PaymentState::Declined { reason }) => Tried::Nothing(Why::Declined { reason }),
-        Ok(PaymentState::Voided) => Tried::Nothing(Why::GatewayAway),
-        Err(error) if error.is_outcome_known() => Tried::Nothing(Why::GatewayAway),
-        Ok(PaymentState::NotFound) | Err(_) => Tried::Unknown,
-    }
-}
-
-fn judge_risk(verdict: Result<RiskVerdict, CallError>) -> Tried {
-    match verdict {
-        Ok(RiskVerdict::Approve) => Tried::Held,
-        Ok(RiskVerdict::Reject { reason }) => Tried::Unwanted(Why::RiskRejected { reason }),
-        Err(_) => Tried::Unwanted(Why::RiskAway),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::time::sleep;
 
-    async fn after<T>(ms: u64, answer: T) -> T {
-        sleep(Duration::from_millis(ms)).await;
-        answer
-    }
-
-    /// Runs the Try with a hold and a verdict that take this long; answers the end and the time it took.
-    async fn run(
-        hold: (u64, Result<PaymentState, CallError>),
-        verdict: (u64, Result<RiskVerdict, CallError>),
-    ) -> (Tried, u128) {
-        let started = Instant::now();
-        let tried = try_both(after(hold.0, hold.1), after(verdict.0, verdict.1)).await;
-        (tried, started.elapsed().as_millis())
-    }
-
-    // The clock is paused: virtual time is exact.
-    #[tokio::test(start_paused = true)]
-    async fn the_try_takes_as_long_as_the_slower_of_hold_and_risk_check() {
-        for (hold_ms, risk_ms) in [(210, 300), (300, 210), (5, 5), (0, 100)] {
-            let (tried, ms) =
-                run((hold_ms, Ok(PaymentState::Held)), (risk_ms, Ok(RiskVerdict::Approve))).await;
-            assert_eq!(tried, Tried::Held);
-            assert_eq!(ms, u128::from(hold_ms.max(risk_ms)));
+    #[test]
+    fn why_a_payment_is_let_go_is_read_as_it_was_written() {
+        let reason = || "a: b, c".to_owned();
+        let all = [
+            Why::Declined { reason: reason() },
+            Why::RiskRejected { reason: reason() },
+            Why::Operator { reason: reason() },
+            Why::RiskAway,
+            Why::GatewayAway,
+            Why::GatewayRefused,
+            Why::TooLate,
+        ];
+        for why in all {
+            assert_eq!(Why::read(&why.to_string()), why);
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn it_ends_as_soon_as_one_of_them_settles_it() {
-        let declined = || Ok(PaymentState::Declined { reason: "no".into() });
-        let rejected = || Ok(RiskVerdict::Reject { reason: "odd".into() });
-        let nothing = |why| Tried::Nothing(why);
-        let (tried, ms) = run((10, declined()), (500, Ok(RiskVerdict::Approve))).await;
-        assert_eq!((tried, ms), (nothing(Why::Declined { reason: "no".into() }), 10));
-        let (tried, ms) = run((500, Ok(PaymentState::Held)), (10, rejected())).await;
-        assert_eq!((tried, ms), (Tried::Unwanted(Why::RiskRejected { reason: "odd".into() }), 10));
-        let (tried, ms) = run((10, Err(CallError::Busy("full".into()))), (500, rejected())).await;
-        assert_eq!((tried, ms), (nothing(Why::GatewayAway), 10));
-        let (tried, ms) = run((500, Ok(PaymentState::Held)), (10, Err(CallError::Busy("away".into())))).await;
-        assert_eq!((tried, ms), (Tried::Unwanted(Why::RiskAway), 10));
-        let (tried, ms) = run((10, Err(CallError::Unknown("lost".into()))), (500, rejected())).await;
-        assert_eq!((tried, ms), (Tried::Unknown, 10));
+        assert_eq!(Why::read("a word of the future: x"), Why::GatewayAway);
     }
 }

@@ -2,17 +2,20 @@
 //! their own. Written against the documents, not against the engine.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
+
+use super::house::PATIENCE;
 
 /// What goes wrong with the calls, by their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +26,35 @@ pub enum Weather {
     Foul,
 }
 
+/// A step of an attempt as the services see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A call of the gateway has arrived and nothing is done yet.
+    Before(&'static str),
+    /// A call of the gateway has taken effect and is not answered yet.
+    After(&'static str),
+    /// The risk service was asked and has not answered yet.
+    Assess,
+}
+
+struct Payment {
+    state: &'static str,
+    /// The body of the hold that took effect.
+    hold: Option<Value>,
+    captures: usize,
+}
+
 #[derive(Default)]
 struct Book {
-    states: HashMap<String, &'static str>,
-    holds: HashMap<String, Value>,
-    captures: HashMap<String, usize>,
+    payments: HashMap<String, Payment>,
     calls: u64,
+    /// Questions to the risk service, by order and attempt.
+    assessed: HashMap<String, usize>,
+    rejects: bool,
+    processing: bool,
+    /// What is added to the amounts that are told.
+    overstated_cents: u64,
+    stop_at: Option<(Step, mpsc::Sender<()>)>,
 }
 
 struct Desk {
@@ -44,7 +70,7 @@ pub struct ExampleGateway {
 }
 
 impl ExampleGateway {
-    pub const TOKEN: &'static str = "let-me-in";
+    pub const TOKEN: &'static str = "let-me-in-as-the-engine";
 
     pub fn start(weather: Weather) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -69,17 +95,88 @@ impl ExampleGateway {
     }
 
     pub fn state(&self, key: &str) -> Option<&'static str> {
-        self.desk.book.lock().states.get(key).copied()
+        self.desk.book.lock().payments.get(key).map(|payment| payment.state)
     }
 
     /// The body of the hold that took effect.
     pub fn hold(&self, key: &str) -> Option<Value> {
-        self.desk.book.lock().holds.get(key).cloned()
+        self.desk.book.lock().payments.get(key).and_then(|payment| payment.hold.clone())
     }
 
     /// How often money was taken under this key.
     pub fn captures(&self, key: &str) -> usize {
-        self.desk.book.lock().captures.get(key).copied().unwrap_or(0)
+        self.desk.book.lock().payments.get(key).map_or(0, |payment| payment.captures)
+    }
+
+    /// How often money was taken for the order, under whatever key.
+    pub fn captures_for(&self, order: &str) -> usize {
+        self.sum(|key, _| key.contains(order))
+    }
+
+    /// How often money was taken.
+    pub fn captures_in_all(&self) -> usize {
+        self.sum(|_, _| true)
+    }
+
+    fn sum(&self, counts: impl Fn(&str, &Payment) -> bool) -> usize {
+        let book = self.desk.book.lock();
+        let counted = book.payments.iter().filter(|(key, payment)| counts(key, payment));
+        counted.map(|(_, payment)| payment.captures).sum()
+    }
+
+    /// The keys of the order's payments.
+    pub fn keys_of(&self, order: &str) -> Vec<String> {
+        let book = self.desk.book.lock();
+        book.payments.keys().filter(|key| key.contains(order)).cloned().collect()
+    }
+
+    /// Files a payment under another key, as if it had been made under that.
+    pub fn rename(&self, key: &str, to: &str) {
+        let mut book = self.desk.book.lock();
+        let payment = book.payments.remove(key).expect("a payment of this key");
+        book.payments.insert(to.to_owned(), payment);
+    }
+
+    /// How often the risk service was asked about this attempt of the order.
+    pub fn assessed(&self, order: &str, attempt: u32) -> usize {
+        self.desk.book.lock().assessed.get(&format!("{order}-{attempt}")).copied().unwrap_or(0)
+    }
+
+    /// From now on the risk service rejects every payment it is asked about, or none.
+    pub fn reject(&self, rejects: bool) {
+        self.desk.book.lock().rejects = rejects;
+    }
+
+    /// From now on the gateway works on new payments without deciding them; or it decides them all, as held.
+    pub fn process(&self, processing: bool) {
+        let mut book = self.desk.book.lock();
+        book.processing = processing;
+        if !processing {
+            let open = book.payments.values_mut().filter(|payment| payment.state == "processing");
+            open.for_each(|payment| payment.state = "held");
+        }
+    }
+
+    /// From now on amounts are told so much too high.
+    pub fn overstate(&self, cents: u64) {
+        self.desk.book.lock().overstated_cents = cents;
+    }
+
+    /// Stops the next call at this step, for good: it is never answered.
+    pub fn stop_at(&self, step: Step) -> Stopped {
+        let (sender, reached) = mpsc::channel();
+        self.desk.book.lock().stop_at = Some((step, sender));
+        Stopped(reached)
+    }
+}
+
+/// A step at which a call will be stopped.
+pub struct Stopped(mpsc::Receiver<()>);
+
+impl Stopped {
+    /// Waits until a call has come there.
+    pub fn reached(self) {
+        self.0.recv_timeout(PATIENCE).expect("a call comes to the step");
     }
 }
 
@@ -97,11 +194,27 @@ fn problem(status: StatusCode) -> Reply {
     (status, Json(json!({"error": status.as_str()})))
 }
 
+impl Book {
+    /// Whether a call stops here.
+    fn stops_at(&mut self, step: Step) -> bool {
+        let stops = self.stop_at.as_ref().is_some_and(|(at, _)| *at == step);
+        if stops && let Some((_, reached)) = self.stop_at.take() {
+            // Who asked for it may have lost patience.
+            let _ = reached.send(());
+        }
+        stops
+    }
+}
+
 impl Desk {
-    /// Lets the weather at one call: `effect` runs unless the call is lost before.
-    async fn serve(&self, headers: &axum::http::HeaderMap, effect: impl FnOnce(&mut Book) -> Reply) -> Reply {
+    fn is_known(&self, headers: &HeaderMap) -> bool {
         let bearer = format!("Bearer {}", self.token);
-        if headers.get("authorization").is_none_or(|given| given != bearer.as_str()) {
+        headers.get("authorization").is_some_and(|given| given == bearer.as_str())
+    }
+
+    /// Lets the weather at one call: `effect` runs unless the call is lost before.
+    async fn serve(&self, headers: &HeaderMap, effect: impl FnOnce(&mut Book) -> Reply) -> Reply {
+        if !self.is_known(headers) {
             return problem(StatusCode::UNAUTHORIZED);
         }
         let (number, is_foul) = {
@@ -127,67 +240,103 @@ impl Desk {
 }
 
 fn told(book: &Book, key: &str) -> Reply {
-    match book.states.get(key) {
-        None => (StatusCode::NOT_FOUND, Json(json!({"key": key, "state": "not_found"}))),
-        Some(&"declined") => {
-            (StatusCode::OK, Json(json!({"key": key, "state": "declined", "reason": "card-stolen"})))
-        }
-        Some(state) => (StatusCode::OK, Json(json!({"key": key, "state": state}))),
+    let Some(Payment { state, hold, .. }) = book.payments.get(key) else {
+        return (StatusCode::NOT_FOUND, Json(json!({"key": key, "state": "not_found"})));
+    };
+    let mut body = json!({"key": key, "state": state});
+    if *state == "declined" {
+        body["reason"] = "card-stolen".into();
     }
+    if let Some(hold) = hold {
+        body["amount_cents"] = (hold["amount_cents"].as_u64().unwrap_or(0) + book.overstated_cents).into();
+        body["currency"] = hold["currency"].clone();
+    }
+    (StatusCode::OK, Json(body))
 }
 
-async fn status(
-    State(desk): State<Arc<Desk>>,
-    Path(key): Path<String>,
-    headers: axum::http::HeaderMap,
-) -> Reply {
+async fn status(State(desk): State<Arc<Desk>>, Path(key): Path<String>, headers: HeaderMap) -> Reply {
     desk.serve(&headers, |book| told(book, &key)).await
 }
 
 async fn act(
     State(desk): State<Arc<Desk>>,
     Path((key, verb)): Path<(String, String)>,
-    headers: axum::http::HeaderMap,
+    headers: HeaderMap,
     body: Option<Json<Value>>,
 ) -> Reply {
     if headers.get("idempotency-key").is_none_or(|given| given != key.as_str()) {
         return problem(StatusCode::BAD_REQUEST);
     }
-    desk.serve(&headers, |book| {
-        let state = book.states.get(&key).copied();
-        match (verb.as_str(), state, body) {
-            ("hold", None, Some(Json(body))) => {
-                let is_stolen = body["payment_method"] == "stolen-card";
-                book.states.insert(key.clone(), if is_stolen { "declined" } else { "held" });
-                book.holds.insert(key.clone(), body);
-            }
-            ("hold", None, None) => return problem(StatusCode::BAD_REQUEST),
-            ("capture", Some("held"), _) => {
-                book.states.insert(key.clone(), "captured");
-                *book.captures.entry(key.clone()).or_default() += 1;
-            }
-            ("void", None | Some("held"), _) => {
-                book.states.insert(key.clone(), "voided");
-            }
-            ("hold" | "capture" | "void", _, _) => {}
-            _ => return problem(StatusCode::NOT_FOUND),
-        }
-        told(book, &key)
-    })
-    .await
+    let Some(name) = ["hold", "capture", "void"].into_iter().find(|name| *name == verb) else {
+        return problem(StatusCode::NOT_FOUND);
+    };
+    if desk.book.lock().stops_at(Step::Before(name)) {
+        return pending().await;
+    }
+    let reply = desk.serve(&headers, |book| take_effect(book, &key, name, body.map(|Json(body)| body))).await;
+    if desk.book.lock().stops_at(Step::After(name)) {
+        return pending().await;
+    }
+    reply
 }
 
-async fn policy(State(desk): State<Arc<Desk>>, headers: axum::http::HeaderMap) -> Reply {
+fn take_effect(book: &mut Book, key: &str, verb: &str, body: Option<Value>) -> Reply {
+    let processing = book.processing;
+    match (verb, book.payments.get_mut(key)) {
+        ("hold", known) => {
+            let Some(body) = body else { return problem(StatusCode::BAD_REQUEST) };
+            match known {
+                Some(known) => {
+                    let differs = |hold: &Value| {
+                        ["order_id", "buyer", "amount_cents", "currency"]
+                            .iter()
+                            .any(|it| hold[it] != body[it])
+                    };
+                    if known.hold.as_ref().is_some_and(differs) {
+                        return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({"error": "key-reused"})));
+                    }
+                }
+                None => {
+                    let is_stolen = body["payment_method"] == "stolen-card";
+                    let state = match (is_stolen, processing) {
+                        (true, _) => "declined",
+                        (false, true) => "processing",
+                        (false, false) => "held",
+                    };
+                    book.payments.insert(key.to_owned(), Payment { state, hold: Some(body), captures: 0 });
+                }
+            }
+        }
+        ("capture", Some(payment)) if payment.state == "held" => {
+            payment.state = "captured";
+            payment.captures += 1;
+        }
+        ("void", Some(payment)) if payment.state == "held" => payment.state = "voided",
+        ("void", None) => {
+            let used_up = Payment { state: "voided", hold: None, captures: 0 };
+            book.payments.insert(key.to_owned(), used_up);
+        }
+        _ => {}
+    }
+    told(book, key)
+}
+
+async fn policy(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Reply {
     let body = json!({"ask_above_cents": 1_000, "denied_buyers": ["mallory"]});
     desk.serve(&headers, |_| (StatusCode::OK, Json(body))).await
 }
 
-async fn assess(
-    State(desk): State<Arc<Desk>>,
-    headers: axum::http::HeaderMap,
-    Json(body): Json<Value>,
-) -> Reply {
-    let verdict = if body["buyer"] == "eve" {
+async fn assess(State(desk): State<Arc<Desk>>, headers: HeaderMap, Json(body): Json<Value>) -> Reply {
+    let (stops, rejects) = {
+        let mut book = desk.book.lock();
+        let attempt = format!("{}-{}", body["order_id"].as_str().unwrap_or_default(), body["attempt"]);
+        *book.assessed.entry(attempt).or_default() += 1;
+        (book.stops_at(Step::Assess), book.rejects)
+    };
+    if stops {
+        return pending().await;
+    }
+    let verdict = if rejects || body["buyer"] == "eve" {
         json!({"verdict": "reject", "reason": "account-too-new"})
     } else {
         json!({"verdict": "approve"})

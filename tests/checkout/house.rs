@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use seckill::admission::{Accepted, Admission, LiveSale, Moment, OrderIds, Purchase, Queue, Settlement};
 use seckill::checkout::{
-    Checkout, CheckoutParts, CheckoutSettings, PaymentGateway, PaymentKey, RecoverySettings, RetrySettings,
-    RiskService, expire, recover,
+    AttemptId, Checkout, CheckoutParts, CheckoutSettings, Gateways, NamedGateway, PaymentGateway, PaymentKey,
+    ProcessingSettings, RecoverySettings, RetrySettings, RiskService, expire, recover,
 };
 use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Order, OrderId, OrderStatus, SaleId, SaleKey,
-    SaleTerms, Units,
+    SaleTerms, StoreIdentity, Units,
 };
-use seckill::orders::{Deadlines, OrderDesk, OrderWriter, WriterSettings, WriterWatch, sqlite};
+use seckill::orders::{Deadlines, OrderDesk, OrderWriter, StoreReader, WriterSettings, WriterWatch, sqlite};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -31,6 +31,7 @@ pub struct House {
     pub desk: OrderDesk,
     pub sale: SaleId,
     pub stock: Units,
+    identity: StoreIdentity,
     _folder: TempDir,
 }
 
@@ -39,6 +40,7 @@ impl House {
     pub async fn open(stock: Units, pay_within_s: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (store, reader) = sqlite::open(folder.path(), &sqlite::SqliteSettings::default()).unwrap();
+        let identity = reader.identity().unwrap();
         let (queue, arrivals) = Queue::bounded(10_000);
         let ids = OrderIds::after(NodeId::new(1).unwrap(), None);
         let admission = Arc::new(Admission::new(queue, ids, None, None));
@@ -72,7 +74,7 @@ impl House {
         let key = SaleKey::new("default", "demo", "widget").unwrap();
         let sale = desk.create_sale(key, terms, stock).await.unwrap().unwrap();
         admission.board().publish(LiveSale::open(sale.clone(), 1));
-        Self { admission, desk, sale: sale.id, stock, _folder: folder }
+        Self { admission, desk, sale: sale.id, stock, identity, _folder: folder }
     }
 
     /// Buys one unit; the order is durable.
@@ -129,16 +131,33 @@ impl House {
         risk: Arc<dyn RiskService>,
         settings: CheckoutSettings,
     ) -> Life {
+        let current = NamedGateway::new(settings.gateway.full_name(), gateway, &settings.gateway);
+        self.live_with(Gateways::new(current, Vec::new()), risk, settings).await
+    }
+
+    /// The key of an attempt that was begun in this house.
+    pub fn key(&self, order: OrderId, attempt: u32) -> PaymentKey {
+        PaymentKey { store: Some(self.identity), attempt: AttemptId { order, attempt } }
+    }
+
+    /// As [`House::live`], with several gateways.
+    pub async fn live_with(
+        &self,
+        gateways: Gateways,
+        risk: Arc<dyn RiskService>,
+        settings: CheckoutSettings,
+    ) -> Life {
         settings.check().unwrap();
-        let unfinished: Vec<PaymentKey> = (self.orders().await.iter())
+        let unfinished: Vec<AttemptId> = (self.orders().await.iter())
             .filter(|order| order.status == OrderStatus::Paying)
-            .map(PaymentKey::of)
+            .map(AttemptId::latest)
             .collect();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let parts = CheckoutParts {
             desk: self.desk.clone(),
             admission: Arc::clone(&self.admission),
-            gateway,
+            gateways,
+            identity: self.identity,
             risk,
             settings,
             runtime: runtime.handle().clone(),
@@ -180,6 +199,7 @@ pub fn impatient() -> CheckoutSettings {
     };
     settings.risk.retry = RetrySettings { try_ms: 10_000, ..retry.clone() };
     settings.gateway.retry = retry;
+    settings.gateway.processing = ProcessingSettings { poll_ms: 10, poll_ms_max: 40 };
     settings.expiry.tick_ms = 5;
     // The breakers have tests of their own.
     settings.gateway.breaker.calls_min = 1_000_000;

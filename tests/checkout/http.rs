@@ -8,8 +8,8 @@ use std::time::Duration;
 use seckill::checkout::http_gateway::HttpGateway;
 use seckill::checkout::http_risk::HttpRisk;
 use seckill::checkout::{
-    CallError, Charge, HttpSettings, PayAnswer, PaymentGateway, PaymentKey, PaymentState, RiskService,
-    RiskVerdict,
+    AttemptId, CallError, Charge, HttpSettings, Money, PayAnswer, Payment, PaymentGateway, PaymentKey,
+    PaymentState, RiskService, RiskVerdict,
 };
 use seckill::domain::{BuyerId, Cents, Currency, NodeId, OrderId, OrderStatus};
 use tokio::time::{sleep, timeout};
@@ -29,13 +29,19 @@ fn settings(url: String) -> HttpSettings {
 
 fn charge(serial: u64, buyer: &str, method: &str) -> Charge {
     Charge {
-        key: PaymentKey { order: OrderId::from_tick(serial, NodeId::new(0).unwrap()), attempt: 1 },
+        key: PaymentKey {
+            store: None,
+            attempt: AttemptId { order: OrderId::from_tick(serial, NodeId::new(0).unwrap()), attempt: 1 },
+        },
         quantity: 2,
-        amount: Cents(3_998),
-        currency: Currency::USD,
+        money: Money { amount: Cents(3_998), currency: Currency::USD },
         buyer: BuyerId::new(buyer).unwrap(),
         method: method.into(),
     }
+}
+
+fn state(told: Result<Payment, CallError>) -> PaymentState {
+    told.expect("an answer of the contract").state
 }
 
 #[tokio::test]
@@ -43,29 +49,29 @@ async fn a_gateway_of_the_contract_is_understood() {
     let example = ExampleGateway::start(Weather::Fair);
     let gateway = HttpGateway::new(settings(example.url())).unwrap();
     let ann = charge(1, "ann", "card");
-    assert_eq!(gateway.status(ann.key).await, Ok(NotFound));
-    assert_eq!(gateway.hold(&ann).await, Ok(Held));
-    assert_eq!(gateway.hold(&ann).await, Ok(Held));
+    assert_eq!(state(gateway.status(ann.key).await), NotFound);
+    assert_eq!(state(gateway.hold(&ann).await), Held);
+    assert_eq!(state(gateway.hold(&ann).await), Held);
     assert_eq!(
         example.hold(&ann.key.to_string()).unwrap(),
         serde_json::json!({
-            "order_id": ann.key.order.to_string(), "attempt": 1, "buyer": "ann", "quantity": 2,
+            "order_id": ann.key.attempt.order.to_string(), "attempt": 1, "buyer": "ann", "quantity": 2,
             "amount_cents": 3_998, "currency": "USD", "payment_method": "card",
         })
     );
-    assert_eq!(gateway.capture(ann.key).await, Ok(Captured));
-    assert_eq!(gateway.capture(ann.key).await, Ok(Captured));
-    assert_eq!(gateway.void(ann.key).await, Ok(Captured));
+    assert_eq!(state(gateway.capture(ann.key).await), Captured);
+    assert_eq!(state(gateway.capture(ann.key).await), Captured);
+    assert_eq!(state(gateway.void(ann.key).await), Captured);
     assert_eq!(example.captures(&ann.key.to_string()), 1);
 
     let bob = charge(2, "bob", "card");
-    assert_eq!(gateway.capture(bob.key).await, Ok(NotFound));
-    assert_eq!(gateway.void(bob.key).await, Ok(Voided));
-    assert_eq!(gateway.hold(&bob).await, Ok(Voided), "a late hold takes no effect");
+    assert_eq!(state(gateway.capture(bob.key).await), NotFound);
+    assert_eq!(state(gateway.void(bob.key).await), Voided);
+    assert_eq!(state(gateway.hold(&bob).await), Voided, "a late hold takes no effect");
 
     let cat = charge(3, "cat", "stolen-card");
-    assert_eq!(gateway.hold(&cat).await, Ok(Declined { reason: "card-stolen".into() }));
-    assert_eq!(gateway.void(cat.key).await, Ok(Declined { reason: "card-stolen".into() }));
+    assert_eq!(state(gateway.hold(&cat).await), Declined { reason: "card-stolen".into() });
+    assert_eq!(state(gateway.void(cat.key).await), Declined { reason: "card-stolen".into() });
 }
 
 #[tokio::test]
@@ -147,10 +153,13 @@ fn says(status: &str, body: &str) -> Rude {
 async fn answers_outside_the_contract_never_pass_for_an_outcome() {
     let ann = charge(1, "ann", "card");
     let key = ann.key.to_string();
-    let held = format!(r#"{{"key":"{key}","state":"held"}}"#);
-    let other_key = r#"{"key":"0000000000000-9","state":"held"}"#;
-    let processing = format!(r#"{{"key":"{key}","state":"processing"}}"#);
-    let long = format!(r#"{{"key":"{key}","state":"held","pad":"{}"}}"#, "x".repeat(1_000));
+    let money = r#""amount_cents":3998,"currency":"USD""#;
+    let held = format!(r#"{{"key":"{key}","state":"held",{money}}}"#);
+    let other_key = format!(r#"{{"key":"0000000000000-9","state":"held",{money}}}"#);
+    let no_money = format!(r#"{{"key":"{key}","state":"held"}}"#);
+    let half_money = format!(r#"{{"key":"{key}","state":"captured","amount_cents":3998}}"#);
+    let odd_money = format!(r#"{{"key":"{key}","state":"voided","amount_cents":3998,"currency":"dollars"}}"#);
+    let long = format!(r#"{{"key":"{key}","state":"held",{money},"pad":"{}"}}"#, "x".repeat(1_000));
     let new_word = format!(r#"{{"key":"{key}","state":"refunded"}}"#);
     let unknown = [
         ("hangs up", Rude::HangsUp),
@@ -159,8 +168,10 @@ async fn answers_outside_the_contract_never_pass_for_an_outcome() {
         ("no HTTP", Rude::Says("220 smtp.example.com ready\r\n\r\n".into())),
         ("garbage", says("200 OK", "<html>login</html>")),
         ("empty", says("200 OK", "")),
-        ("other key", says("200 OK", other_key)),
-        ("processing", says("200 OK", &processing)),
+        ("other key", says("200 OK", &other_key)),
+        ("held without money", says("200 OK", &no_money)),
+        ("captured without currency", says("200 OK", &half_money)),
+        ("no currency", says("200 OK", &odd_money)),
         ("too long", says("200 OK", &long)),
         ("a word of the future", says("200 OK", &new_word)),
         ("500", says("500 Internal Server Error", &held)),
@@ -185,6 +196,13 @@ async fn answers_outside_the_contract_never_pass_for_an_outcome() {
     let busy =
         HttpGateway::new(settings(format!("http://{}", rude_server(says("429 Slow Down", ""))))).unwrap();
     assert!(matches!(busy.hold(&ann).await, Err(CallError::Busy(_))));
+    let reused = rude_server(says("422 No", r#"{"error":"key-reused"}"#));
+    let reused = HttpGateway::new(settings(format!("http://{reused}"))).unwrap();
+    assert!(matches!(reused.hold(&ann).await, Err(CallError::KeyReused(_))));
+    let processing = format!(r#"{{"key":"{key}","state":"processing"}}"#);
+    let processing = rude_server(says("200 OK", &processing));
+    let processing = HttpGateway::new(settings(format!("http://{processing}"))).unwrap();
+    assert_eq!(state(processing.status(ann.key).await), PaymentState::Processing);
     for status in ["400 Bad Request", "401 Unauthorized", "404 Not Found", "422 No"] {
         let gateway =
             HttpGateway::new(settings(format!("http://{}", rude_server(says(status, ""))))).unwrap();
@@ -198,7 +216,7 @@ async fn nobody_at_the_address_means_nothing_was_done() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gateway = HttpGateway::new(settings(format!("http://{gone}"))).unwrap();
     let answer = gateway.hold(&charge(1, "ann", "card")).await;
-    assert!(matches!(answer, Err(CallError::Busy(_))), "{answer:?}");
+    assert!(matches!(answer, Err(CallError::Unreachable(_))), "{answer:?}");
 }
 
 #[tokio::test]
@@ -232,8 +250,7 @@ async fn payments_through_a_foul_network_end_paid_once_or_not_at_all() {
     }
     buyers.join_all().await;
     for (number, order) in house.orders().await.into_iter().enumerate() {
-        let keys = (1..=order.payment_attempt)
-            .map(|attempt| PaymentKey { order: order.placed.id, attempt }.to_string());
+        let keys = (1..=order.payment_attempt).map(|attempt| house.key(order.placed.id, attempt).to_string());
         let mut taken = 0;
         for key in keys {
             assert_ne!(example.state(&key), Some("held"), "buyer {number}");

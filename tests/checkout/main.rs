@@ -1,8 +1,16 @@
 //! Paying and letting go, over the real order store: every failure at every step, restarts, deadlines, and the HTTP
-//! contracts against servers that misbehave.
+//! contracts against servers that misbehave. Where several engines, other configurations or `kill -9` matter, the engine is
+//! the real process.
 
+#[path = "../common/mod.rs"]
+mod common;
+mod direction;
 mod example_gateway;
+mod gateway_change;
 mod house;
 mod http;
+mod operator;
+mod process;
 mod scripted;
 mod tcc;
+mod two_engines;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use seckill::checkout::{
-    Answer, CallError, Charge, LatencySettings, PaymentGateway, PaymentKey, PaymentState, RiskPolicy,
-    RiskService, RiskVerdict, SimulatedGateway, SimulatedGatewaySettings,
+    Answer, AttemptId, CallError, Charge, LatencySettings, Payment, PaymentGateway, PaymentKey, PaymentState,
+    RiskPolicy, RiskService, RiskVerdict, SimulatedGateway, SimulatedGatewaySettings,
 };
 use seckill::domain::Cents;
 use tokio::sync::Notify;
@@ -25,7 +25,7 @@ pub enum Call {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Refused, nothing done.
+    /// Nobody is reached, nothing done.
     Busy,
     /// Refused for good, nothing done.
     Invalid,
@@ -37,6 +37,8 @@ pub enum Fault {
     HangBefore,
     /// No answer, but the effect.
     HangAfter,
+    /// The gateway works on it: nothing is done yet.
+    Processing,
     /// The hold is under way and arrives when the test says so.
     Delayed,
 }
@@ -77,8 +79,12 @@ impl ScriptedGateway {
         self.faults.lock().clear();
     }
 
-    pub async fn truth(&self, key: PaymentKey) -> PaymentState {
-        self.truth.status(key).await.expect("the truth has no faults")
+    pub async fn truth(&self, attempt: AttemptId) -> PaymentState {
+        let called = self.calls.lock().iter().map(|(_, key)| *key).find(|key| key.attempt == attempt);
+        match called {
+            Some(key) => self.truth.status(key).await.expect("the truth has no faults").state,
+            None => PaymentState::NotFound,
+        }
     }
 
     pub fn calls_of(&self, call: Call) -> Vec<PaymentKey> {
@@ -101,7 +107,7 @@ impl ScriptedGateway {
         let delayed = std::mem::take(&mut *self.delayed.lock());
         let mut answers = Vec::new();
         for charge in delayed {
-            answers.push(self.truth.hold(&charge).await.expect("the truth has no faults"));
+            answers.push(self.truth.hold(&charge).await.expect("the truth has no faults").state);
         }
         answers
     }
@@ -118,8 +124,8 @@ impl ScriptedGateway {
         call: Call,
         key: PaymentKey,
         charge: Option<&'a Charge>,
-        effect: Answer<'a, PaymentState>,
-    ) -> Result<PaymentState, CallError> {
+        effect: Answer<'a, Payment>,
+    ) -> Result<Payment, CallError> {
         let fault = self.next_fault(call);
         let effect_is_first = matches!(fault, Some(Fault::LostAfter | Fault::HangAfter));
         let effect = if effect_is_first {
@@ -132,7 +138,8 @@ impl ScriptedGateway {
         self.called.notify_waiters();
         match (fault, effect) {
             (None, Some(effect)) => effect.await,
-            (Some(Fault::Busy), _) => Err(CallError::Busy("busy".into())),
+            (Some(Fault::Busy), _) => Err(CallError::Unreachable("away".into())),
+            (Some(Fault::Processing), _) => Ok(Payment { state: PaymentState::Processing, money: None }),
             (Some(Fault::Invalid), _) => Err(CallError::Invalid("invalid".into())),
             (Some(Fault::HangBefore | Fault::HangAfter), _) => pending().await,
             (Some(Fault::Delayed), _) => {
@@ -145,19 +152,19 @@ impl ScriptedGateway {
 }
 
 impl PaymentGateway for ScriptedGateway {
-    fn hold<'a>(&'a self, charge: &'a Charge) -> Answer<'a, PaymentState> {
+    fn hold<'a>(&'a self, charge: &'a Charge) -> Answer<'a, Payment> {
         Box::pin(self.call(Call::Hold, charge.key, Some(charge), self.truth.hold(charge)))
     }
 
-    fn capture(&self, key: PaymentKey) -> Answer<'_, PaymentState> {
+    fn capture(&self, key: PaymentKey) -> Answer<'_, Payment> {
         Box::pin(self.call(Call::Capture, key, None, self.truth.capture(key)))
     }
 
-    fn void(&self, key: PaymentKey) -> Answer<'_, PaymentState> {
+    fn void(&self, key: PaymentKey) -> Answer<'_, Payment> {
         Box::pin(self.call(Call::Void, key, None, self.truth.void(key)))
     }
 
-    fn status(&self, key: PaymentKey) -> Answer<'_, PaymentState> {
+    fn status(&self, key: PaymentKey) -> Answer<'_, Payment> {
         Box::pin(self.call(Call::Status, key, None, self.truth.status(key)))
     }
 }
@@ -171,17 +178,27 @@ pub enum Mood {
 
 pub struct ScriptedRisk {
     mood: Mutex<Mood>,
+    asked: Mutex<Vec<AttemptId>>,
     delay: Duration,
 }
 
 impl ScriptedRisk {
     /// Assesses every payment, after `delay_ms`.
     pub fn new(mood: Mood, delay_ms: u64) -> Arc<Self> {
-        Arc::new(Self { mood: Mutex::new(mood), delay: Duration::from_millis(delay_ms) })
+        Arc::new(Self {
+            mood: Mutex::new(mood),
+            asked: Mutex::default(),
+            delay: Duration::from_millis(delay_ms),
+        })
     }
 
     pub fn change(&self, mood: Mood) {
         *self.mood.lock() = mood;
+    }
+
+    /// How often it was asked about this attempt.
+    pub fn asked_about(&self, attempt: AttemptId) -> usize {
+        self.asked.lock().iter().filter(|asked| **asked == attempt).count()
     }
 }
 
@@ -190,8 +207,9 @@ impl RiskService for ScriptedRisk {
         Box::pin(async { Ok(RiskPolicy { ask_above: Cents(0), ..RiskPolicy::default() }) })
     }
 
-    fn assess<'a>(&'a self, _charge: &'a Charge) -> Answer<'a, RiskVerdict> {
+    fn assess<'a>(&'a self, charge: &'a Charge) -> Answer<'a, RiskVerdict> {
         Box::pin(async {
+            self.asked.lock().push(charge.key.attempt);
             tokio::time::sleep(self.delay).await;
             let mood = *self.mood.lock();
             match mood {

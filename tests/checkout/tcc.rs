@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seckill::checkout::{
-    CancelAnswer, CheckoutSettings, PayAnswer, PaymentGateway, PaymentKey, PaymentState, SimulatedGateway,
+    AttemptId, CancelAnswer, CheckoutSettings, PayAnswer, PaymentGateway, PaymentState, SimulatedGateway,
     SimulatedGatewaySettings, SimulatedRisk, SimulatedRiskSettings,
 };
 use seckill::domain::{EpochMs, Order, OrderStatus};
@@ -41,7 +41,7 @@ fn word(answer: &PayAnswer) -> &'static str {
 async fn check_money(gateway: &ScriptedGateway, order: &Order) {
     let mut captured = 0;
     for attempt in 1..=order.payment_attempt {
-        let truth = gateway.truth(PaymentKey { order: order.placed.id, attempt }).await;
+        let truth = gateway.truth(AttemptId { order: order.placed.id, attempt }).await;
         captured += usize::from(truth == PaymentState::Captured);
         assert!(
             truth != PaymentState::Held || order.status == Paying,
@@ -253,7 +253,7 @@ async fn money_held_long_after_the_deadline_is_let_go() {
     until_after(order.placed.pay_before).await;
     gateway.heal();
     house.until(order.placed.id, Expired).await;
-    assert_eq!(gateway.truth(PaymentKey { order: order.placed.id, attempt: 1 }).await, PaymentState::Voided);
+    assert_eq!(gateway.truth(AttemptId { order: order.placed.id, attempt: 1 }).await, PaymentState::Voided);
     house.check_conserved().await;
 }
 
@@ -480,7 +480,7 @@ async fn who_looks_after_an_earlier_payment_leaves_a_later_one_alone() {
     let checkout = payer.checkout.clone();
     let second = tokio::spawn(async move { checkout.pay(waiting, "card").await });
     house.until(order.placed.id, Paying).await;
-    heir.checkout.adopt([PaymentKey { order: order.placed.id, attempt: 1 }]);
+    heir.checkout.adopt([AttemptId { order: order.placed.id, attempt: 1 }]);
     let let_go = async {
         while heir.checkout.recovery_queue_len() > 0 {
             sleep(Duration::from_millis(1)).await;
@@ -591,10 +591,10 @@ async fn a_bad_day_ends_with_every_unit_paid_or_on_sale() {
     for order in house.orders().await {
         let mut captured = 0;
         for attempt in 1..=order.payment_attempt {
-            let key = PaymentKey { order: order.placed.id, attempt };
+            let key = house.key(order.placed.id, attempt);
             let truth = loop {
-                if let Ok(Ok(state)) = timeout(Duration::from_millis(50), gateway.status(key)).await {
-                    break state;
+                if let Ok(Ok(told)) = timeout(Duration::from_millis(50), gateway.status(key)).await {
+                    break told.state;
                 }
             };
             assert_ne!(truth, PaymentState::Held, "{order:?}");

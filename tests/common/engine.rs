@@ -1,13 +1,15 @@
 //! The real engine, as its users start it: the binary, with a store of its own.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use xtask::servers::engine::EngineProcess;
+use xtask::servers::process;
 
 use super::client::{Answer, Client};
 
@@ -34,6 +36,28 @@ impl Launch {
     /// The same, on a disk where no file can grow above this size.
     pub fn with_file_kib_max(self, kib: u32) -> Self {
         Self { file_kib_max: Some(kib), ..self }
+    }
+
+    /// The same store, with other keys.
+    pub fn with(&self, keys: &[(&str, &str)]) -> Self {
+        let keys = keys.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Self { keys, ..self.clone() }
+    }
+
+    /// Starts it where it must refuse to start; answers with its exit code and what it says.
+    pub fn start_refused(&self) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seckill"));
+        command.envs(self.keys.iter().map(|(key, value)| (format!("SECKILL__{key}"), value)));
+        command.args(["--edge-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"]);
+        let said = self.folder().join("refused.log");
+        command.arg(self.folder()).stdout(Stdio::null()).stderr(File::create(&said).expect("a file"));
+        let mut process = process::spawn(&mut command);
+        let ended = process::wait_for_end(&mut process);
+        if ended.is_none() {
+            process::kill(&mut process);
+            panic!("the engine starts, and should not");
+        }
+        (ended.and_then(|status| status.code()), std::fs::read_to_string(said).expect("what it said"))
     }
 
     /// Starts it and waits until it sells.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seckill::checkout::{
-    CancelAnswer, Checkout, CheckoutParts, CheckoutSettings, PayAnswer, PaymentGateway, PaymentKey,
+    AttemptId, CancelAnswer, Checkout, CheckoutParts, CheckoutSettings, Gateways, NamedGateway, PayAnswer,
     PaymentState, RecoverySettings, RetrySettings, expire, recover,
 };
 use seckill::domain::{EpochMs, Order, OrderId, OrderStatus};
+use seckill::orders::StoreReader;
 use seckill::orders::postgres::PostgresSettings;
 use tokio::runtime::{Builder, Runtime};
 
@@ -42,7 +43,11 @@ impl Shop {
             CheckoutParts {
                 desk: engine.desk.clone(),
                 admission: Arc::clone(&engine.admission),
-                gateway: Arc::clone(gateway) as Arc<dyn PaymentGateway>,
+                gateways: Gateways::new(
+                    NamedGateway::new("scripted".into(), gateway.clone(), &settings.gateway),
+                    Vec::new(),
+                ),
+                identity: engine.reader.identity().unwrap(),
                 risk: ScriptedRisk::new(Mood::Approve, 0),
                 settings,
                 runtime: runtime.handle().clone(),
@@ -72,7 +77,7 @@ impl Shop {
         while self.order(id).status != status {
             assert!(Instant::now() < deadline, "the order stays {}", self.order(id).status);
             let payments = self.engine.follower.look().unwrap();
-            self.checkout.adopt(payments.into_iter().map(|(order, attempt)| PaymentKey { order, attempt }));
+            self.checkout.adopt(payments.into_iter().map(|(order, attempt)| AttemptId { order, attempt }));
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -109,7 +114,7 @@ fn at_once<A: Send, B: Send>(one: impl FnOnce() -> A + Send, two: impl FnOnce() 
 
 /// How many payments of the order have taken money.
 fn captured(shop: &Shop, gateway: &ScriptedGateway, order: OrderId) -> usize {
-    let truth = |attempt| shop.runtime.block_on(gateway.truth(PaymentKey { order, attempt }));
+    let truth = |attempt| shop.runtime.block_on(gateway.truth(AttemptId { order, attempt }));
     (1..=shop.order(order).payment_attempt)
         .filter(|attempt| truth(*attempt) == PaymentState::Captured)
         .count()

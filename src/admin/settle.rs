@@ -1,0 +1,143 @@
+//! Payments that never end, ended by an operator.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use serde_json::{Value, json};
+
+use super::ControlPlane;
+use super::access::Tenant;
+use super::feeds::order_json;
+use super::fields::{Fields, required};
+use super::problem::Problem;
+use super::sales::{cut_short, whole};
+use crate::checkout::{SettleAnswer, SettleOutcome};
+use crate::domain::{Order, OrderId};
+
+/// The longest reason, in characters.
+const REASON_CHARS_MAX: usize = 500;
+
+/// `POST /api/v1/orders/{id}/settle`
+pub(super) async fn settle(
+    State(plane): State<Arc<ControlPlane>>,
+    Tenant(tenant): Tenant,
+    Path(id): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Problem> {
+    let (outcome, reason) = parse(Fields::parse(&whole(body)?)?)?;
+    let order = plane.order_of_tenant(&tenant, &id).await?;
+    let checkout = plane.checkout.clone();
+    let because = reason.clone();
+    // A task of its own: a client that goes away must not stop it half-way.
+    let settling = tokio::spawn(async move { checkout.settle(order, outcome, &because).await });
+    match settling.await.map_err(cut_short)? {
+        SettleAnswer::Settled(order) => {
+            let mut body = plane.shown(&order)?;
+            body["settled"] =
+                json!({ "attempt": order.payment_attempt, "outcome": word(outcome), "reason": reason });
+            Ok(Json(body))
+        }
+        SettleAnswer::Captured(order) => {
+            let detail = "The gateway says that the money was taken: the order is paid.";
+            Err(conflict("payment-captured", detail, &order))
+        }
+        SettleAnswer::NotPaying(order) => {
+            Err(conflict("no-payment-under-way", "The order has no payment that could be settled.", &order))
+        }
+        SettleAnswer::UnderWay { .. } => {
+            let detail = "The payment is being made or recovered at this moment; try again.";
+            let problem = Problem::new(StatusCode::CONFLICT, "payment-in-progress", detail);
+            Err(problem.header(header::RETRY_AFTER, "1"))
+        }
+        SettleAnswer::Unavailable { .. } => {
+            let detail = "The order store does not answer; nothing is settled yet. Try again.";
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail);
+            Err(problem.header(header::RETRY_AFTER, "1"))
+        }
+    }
+}
+
+fn parse(mut fields: Fields) -> Result<(SettleOutcome, String), Problem> {
+    let outcome = match required("outcome", fields.text("outcome")?)?.as_str() {
+        "paid" => SettleOutcome::Paid,
+        "voided" => SettleOutcome::Voided,
+        _ => return Err(Problem::field("outcome", "must be \"paid\" or \"voided\"")),
+    };
+    let reason = required("reason", fields.text("reason")?)?.trim().to_owned();
+    let is_text = !reason.is_empty()
+        && reason.chars().count() <= REASON_CHARS_MAX
+        && !reason.chars().any(char::is_control);
+    if !is_text {
+        return Err(Problem::field(
+            "reason",
+            format!("must be 1 to {REASON_CHARS_MAX} characters on one line"),
+        ));
+    }
+    fields.finish(&["outcome", "reason"])?;
+    Ok((outcome, reason))
+}
+
+const fn word(outcome: SettleOutcome) -> &'static str {
+    match outcome {
+        SettleOutcome::Paid => "paid",
+        SettleOutcome::Voided => "voided",
+    }
+}
+
+fn conflict(code: &'static str, detail: &str, order: &Order) -> Problem {
+    Problem::new(StatusCode::CONFLICT, code, detail).with("order_status", order.status.as_str())
+}
+
+fn unknown_order() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown-order", "There is no such order for this tenant.")
+}
+
+impl ControlPlane {
+    /// The durable order with this number, if its sale is the tenant's.
+    async fn order_of_tenant(&self, tenant: &str, id: &str) -> Result<Order, Problem> {
+        let id: OrderId = id.parse().map_err(|_| unknown_order())?;
+        let order = self.desk.order(id).await?.ok_or_else(unknown_order)?;
+        let sales = self.admission.board().sales();
+        let is_theirs = sales.by_id(order.placed.sale).is_some_and(|sale| sale.key.tenant() == tenant);
+        if is_theirs { Ok(order) } else { Err(unknown_order()) }
+    }
+
+    fn shown(&self, order: &Order) -> Result<Value, Problem> {
+        let sales = self.admission.board().sales();
+        let sale = sales.by_id(order.placed.sale).ok_or_else(unknown_order)?;
+        Ok(order_json(sale, order))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<(SettleOutcome, String), Problem> {
+        parse(Fields::parse(body.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn an_outcome_needs_a_reason() {
+        let (outcome, reason) = read(r#"{"outcome":"voided","reason":" bank called "}"#).unwrap();
+        assert_eq!((outcome, reason.as_str()), (SettleOutcome::Voided, "bank called"));
+        let long = format!(r#"{{"outcome":"paid","reason":"{}"}}"#, "x".repeat(REASON_CHARS_MAX + 1));
+        let bad = [
+            (r#"{"outcome":"paid"}"#, "reason"),
+            (r#"{"outcome":"paid","reason":"  "}"#, "reason"),
+            (r#"{"outcome":"paid","reason":"a\nb"}"#, "reason"),
+            (long.as_str(), "reason"),
+            (r#"{"outcome":"refunded","reason":"x"}"#, "outcome"),
+            (r#"{"reason":"x"}"#, "outcome"),
+            (r#"{"outcome":"paid","reason":"x","force":true}"#, "force"),
+        ];
+        for (body, field) in bad {
+            let problem = read(body).unwrap_err().body("");
+            assert!(problem.contains(&format!("\"field\":\"{field}\"")), "{body}: {problem}");
+        }
+    }
+}
