@@ -64,8 +64,7 @@ pub(super) fn follow(supervisor: &Supervisor, mut follower: Follower, checkout: 
             follower = looked;
             match left_behind {
                 Ok(payments) => {
-                    checkout
-                        .adopt(payments.into_iter().map(|(order, attempt)| AttemptId { order, attempt }));
+                    checkout.adopt(payments.into_iter().map(|(order, attempt)| AttemptId { order, attempt }));
                     has_news = true;
                 }
                 Err(error) => {

@@ -166,7 +166,7 @@ impl Checkout {
                     Ok((charge, pass)) => {
                         runtime.spawn(self.clone().run(order.clone(), charge, pass, attempt));
                     }
-                    Err(answer) => attempt.end(answer),
+                    Err(answer) => attempt.end(*answer),
                 }
                 outcome
             }
@@ -249,11 +249,11 @@ impl Checkout {
 
     /// Looks at everything that could stand in the way of a payment, before anything changes.
     /// What costs nothing needs neither gateway nor risk service.
-    fn admit(&self, order: &Order, method: &str) -> Result<(Charge, Option<Pass>), PayAnswer> {
+    fn admit(&self, order: &Order, method: &str) -> Result<(Charge, Option<Pass>), Box<PayAnswer>> {
         let Shared { till, recovery, gate, .. } = &*self.0;
         let Some(charge) = till.charge(order, method) else {
             tracing::error!(order = %order.placed.id, "the sale of an order is not on the board");
-            return Err(self.refuse(RETRY_AFTER_MS));
+            return Err(Box::new(self.refuse(RETRY_AFTER_MS)));
         };
         if charge.is_free() {
             return Ok((charge, None));
@@ -261,15 +261,15 @@ impl Checkout {
         match till.risk.outlook(&charge) {
             Outlook::Known(RiskVerdict::Reject { reason }) => {
                 till.metrics.risk_rejected.add_one();
-                return Err(PayAnswer::RiskRejected { reason });
+                return Err(Box::new(PayAnswer::RiskRejected { reason }));
             }
-            Outlook::Away { retry_after } => return Err(self.refuse(retry_after.ceil_ms())),
+            Outlook::Away { retry_after } => return Err(Box::new(self.refuse(retry_after.ceil_ms()))),
             Outlook::Known(RiskVerdict::Approve) | Outlook::Ask => {}
         }
         if recovery.is_full() {
-            return Err(self.refuse(RETRY_AFTER_MS));
+            return Err(Box::new(self.refuse(RETRY_AFTER_MS)));
         }
-        let pass = gate.pass().map_err(|wait| self.refuse(wait.ceil_ms()))?;
+        let pass = gate.pass().map_err(|wait| Box::new(self.refuse(wait.ceil_ms())))?;
         Ok((charge, Some(pass)))
     }
 
