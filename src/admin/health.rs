@@ -195,6 +195,7 @@ pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response 
         "gateway": breaker_word(plane.checkout.gateway_breaker()),
         "risk": breaker_word(plane.checkout.risk_breaker()),
         "payments": concerns_json(&plane.checkout),
+        "simulated": plane.checkout.simulated(),
         "campaigns": plane.admission.board().sales().len(),
         "queue": { "depth": queue.depth(), "capacity": queue.capacity() },
     });

@@ -9,6 +9,7 @@
 
 mod budget;
 mod demo;
+mod descriptors;
 mod ledger_store;
 mod payments;
 pub mod reconcile;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::reload::{buyer_rates, node_bucket, reload};
 use super::shared::SharedStock;
 use super::store::{self, OpenStore, WriterThreads};
-use super::{Engine, demo, payments};
+use super::{Engine, demo, descriptors, payments};
 use crate::admin::{AdminServer, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, StartPhase};
 use crate::admission::{Admission, LiveSale, OrderIds, Queue};
 use crate::checkout::{AttemptId, CheckoutParts};
@@ -42,7 +42,7 @@ impl Start {
         let is_abandoned = || *abandoned.borrow();
         let control = supervisor.control().clone();
         let started = Instant::now();
-        let settings = config.settings.clone();
+        let settings = descriptors::fit(&config, descriptors::raise_limit())?;
         let node =
             NodeId::new(settings.node.id).ok_or_else(|| Failure::new(Exit::Config, "node.id is too high"))?;
         let shards = settings.edge.serving_threads();
@@ -186,18 +186,22 @@ impl Start {
             reload: Arc::clone(&reload),
         }));
 
-        let is_first_start = sales == 0;
-        if is_first_start {
+        let has_demo = sales == 0 && settings.opens_demo();
+        if has_demo {
             control.block_on(demo::open(&sale_desk)).map_err(Failure::at_start("the demo sale"))?;
         }
         let edge = Edge::start(&settings.edge, clock, telemetry, data_plane, &supervisor)
             .map_err(Failure::at_start("the edge"))?;
         readiness.set(Lifecycle::Running);
+        let simulated = settings.checkout.simulated();
+        if !simulated.is_empty() {
+            tracing::warn!(services = simulated.join(", "), "simulated services: no money is taken");
+        }
         tracing::info!(
             edge = %edge.addr(), admin = %admin_address, data = %settings.data_dir.display(), sales, orders,
             took_ms = started.elapsed().as_millis() as u64, "ready"
         );
-        print_welcome(edge.addr(), admin_address, &settings.data_dir, is_first_start);
+        print_welcome(edge.addr(), admin_address, &settings.data_dir, &simulated, has_demo);
         Ok(Some(Engine {
             readiness,
             reload,
@@ -241,11 +245,14 @@ fn keep_intervals(
 }
 
 /// What a person at a terminal sees. Nobody may be there: an output that is closed ends no engine.
-fn print_welcome(edge: SocketAddr, admin: SocketAddr, data: &Path, has_demo: bool) {
+fn print_welcome(edge: SocketAddr, admin: SocketAddr, data: &Path, simulated: &[&str], has_demo: bool) {
     let mut welcome = format!(
         "seckill sells on http://{edge}, admin and status page on http://{admin}, orders in {}\n",
         data.display()
     );
+    if !simulated.is_empty() {
+        welcome.push_str(&format!("simulated {}: no money is taken\n", simulated.join(" and ")));
+    }
     if has_demo {
         welcome.push_str(&demo::invitation(edge));
         welcome.push('\n');

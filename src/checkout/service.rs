@@ -217,6 +217,11 @@ impl Checkout {
         self.0.live.ended().await;
     }
 
+    /// Which services are only played; see [`CheckoutSettings::simulated`].
+    pub fn simulated(&self) -> Vec<&'static str> {
+        self.0.till.settings.simulated()
+    }
+
     /// What was counted.
     pub fn metrics(&self) -> Arc<CheckoutMetrics> {
         Arc::clone(&self.0.till.metrics)

@@ -31,6 +31,9 @@ pub struct CheckoutSettings {
     pub former_gateways: BTreeMap<String, GatewaySettings>,
     /// The risk service.
     pub risk: RiskSettings,
+    /// Lets an engine that others can reach (an edge address that is not loopback) take payments with a simulated gateway
+    /// or risk service: no money is taken, goods go for nothing. For load tests. Default false.
+    pub allow_simulated: bool,
     /// Payments whose outcome is not known.
     pub recovery: RecoverySettings,
     /// Orders that nobody paid.
@@ -48,6 +51,7 @@ impl Default for CheckoutSettings {
             gateway: GatewaySettings::default(),
             former_gateways: BTreeMap::new(),
             risk: RiskSettings::default(),
+            allow_simulated: false,
             recovery: RecoverySettings::default(),
             expiry: ExpirySettings::default(),
         }
@@ -69,6 +73,12 @@ impl CheckoutSettings {
     pub fn accepts_method(&self, method: &str) -> bool {
         Self::is_method_name(method)
             && (self.methods.is_empty() || self.methods.iter().any(|accepted| accepted == method))
+    }
+
+    /// Which services are only played: `gateway`, `risk`.
+    pub fn simulated(&self) -> Vec<&'static str> {
+        let kinds = [("gateway", self.gateway.kind), ("risk", self.risk.kind)];
+        kinds.into_iter().filter(|(_, kind)| *kind == ServiceKind::Simulated).map(|(name, _)| name).collect()
     }
 
     /// Checks every value against its limits.

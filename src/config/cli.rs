@@ -63,6 +63,9 @@ struct Flags {
     /// Redis that lends the stock to several engines on one database [default: none, this engine sells alone]
     #[arg(long, value_name = "URL", global = true)]
     redis_url: Option<String>,
+    /// Open the demo sale on an empty store, also where others can reach it
+    #[arg(long, global = true)]
+    demo: bool,
     /// Number of this engine among those that sell the same stock [default: 0]
     #[arg(long, value_name = "NUMBER", global = true)]
     node_id: Option<String>,
@@ -72,13 +75,14 @@ struct Flags {
 const FILE_VARIABLE: &str = "SECKILL_CONFIG";
 
 /// Flags that set a key.
-const KEY_FLAGS: [(&str, &str); 6] = [
+const KEY_FLAGS: [(&str, &str); 7] = [
     ("--edge-listen", "edge.listen"),
     ("--admin-listen", "admin.listen"),
     ("--data-dir", "data_dir"),
     ("--database-url", "postgres.url"),
     ("--redis-url", "redis.url"),
     ("--node-id", "node.id"),
+    ("--demo", "demo"),
 ];
 
 /// The flag with this name.
@@ -97,11 +101,19 @@ impl Cli {
     /// # Errors
     /// A variable is not UTF-8.
     pub fn source(self) -> Result<ConfigSource, ConfigError> {
-        let Flags { config, edge_listen, admin_listen, data_dir, database_url, redis_url, node_id } =
+        let Flags { config, edge_listen, admin_listen, data_dir, database_url, redis_url, demo, node_id } =
             self.flags;
         let file = config.or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
         let mut source = ConfigSource::new(file).with_env(std::env::vars_os())?;
-        let texts = [edge_listen, admin_listen, data_dir, database_url, redis_url, node_id];
+        let texts = [
+            edge_listen,
+            admin_listen,
+            data_dir,
+            database_url,
+            redis_url,
+            node_id,
+            demo.then(|| "true".into()),
+        ];
         for ((flag, key), text) in KEY_FLAGS.into_iter().zip(texts) {
             if let Some(text) = text {
                 source = source.with_flag(flag, key, text);

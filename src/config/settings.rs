@@ -26,6 +26,9 @@ pub struct Settings {
     /// The longest that a stop may take, in milliseconds: the lame-duck time, the drain, payments under way, the order
     /// store, all together. Default 25,000, below the 30 s after which orchestrators kill.
     pub stop_ms_max: u64,
+    /// Opens the demo sale when the store has no sale at all, also where it is not opened by itself: an engine that only
+    /// this machine reaches, with the embedded store and everything simulated. Default false.
+    pub demo: bool,
     /// Who this engine is.
     pub node: NodeSettings,
     /// Where buyers' requests arrive.
@@ -59,6 +62,7 @@ impl Default for Settings {
         Self {
             data_dir: "data".into(),
             stop_ms_max: 25_000,
+            demo: false,
             node: NodeSettings::default(),
             edge: EdgeSettings::default(),
             admission: AdmissionSettings::default(),
@@ -90,6 +94,13 @@ impl Settings {
     /// Whether this engine shares the stock with others.
     pub fn is_shared(&self) -> bool {
         !self.redis.url.is_empty()
+    }
+
+    /// Whether an empty store gets the demo sale: where it was asked for, and where nobody else can be, and no money.
+    pub fn opens_demo(&self) -> bool {
+        let is_local = [self.edge.listen, self.admin.listen].iter().all(|address| address.ip().is_loopback());
+        let is_played = self.checkout.simulated() == ["gateway", "risk"];
+        self.demo || (is_local && is_played && self.postgres.url.is_empty())
     }
 
     /// Everything that is wrong with the values, at most one problem a section. Origins are left empty.
@@ -132,6 +143,15 @@ impl Settings {
             let FieldError { field, problem } = checked.err()?;
             Some(Problem { key: format!("{section}.{field}"), origin: String::new(), text: problem })
         }));
+        let (simulated, edge) = (self.checkout.simulated(), self.edge.listen);
+        if !edge.ip().is_loopback() && !simulated.is_empty() && !self.checkout.allow_simulated {
+            let text = format!(
+                "is false, and with a simulated {} whoever reaches {edge} would get goods for nothing; set \
+                 checkout.gateway.kind and checkout.risk.kind to \"http\", or this to true where that is meant",
+                simulated.join(" and "),
+            );
+            problems.push(Problem { key: "checkout.allow_simulated".into(), origin: String::new(), text });
+        }
         problems.extend(self.checkout.check().err().map(|WrongKey { key, problem }| Problem {
             key,
             origin: String::new(),

@@ -376,6 +376,7 @@ mod tests {
                 "admin.token",
                 "telemetry.interval_ms",
                 "log.level",
+                "checkout.allow_simulated",
                 "checkout.wait_ms"
             ]
         );
