@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
@@ -18,10 +19,22 @@ use super::reply::retry_after_s;
 use super::request::{Head, RequestId};
 use crate::domain::Nanos;
 
+/// Why a connection is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoPlace {
+    /// Everybody's places are taken.
+    Full,
+    /// This address's places are taken.
+    AddressFull,
+}
+
 /// Says that there are too many connections, and waits a moment for the other side to read it.
-pub(super) async fn refuse(stream: TcpStream) {
+pub(super) async fn refuse(stream: TcpStream, why: NoPlace) {
     let reply = problem::OVERLOADED
-        .detailed("The engine has as many connections as it may have.")
+        .detailed(match why {
+            NoPlace::Full => "The engine has as many connections as it may have.",
+            NoPlace::AddressFull => "This address has as many connections as it may have.",
+        })
         .reply(&RequestId::of(&Head::default()));
     let mut answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {}\r\nretry-after: {}\r\nconnection: close\r\n\
@@ -52,13 +65,15 @@ pub(super) async fn refuse(stream: TcpStream) {
 pub(super) struct Connection {
     stream: TokioIo<TcpStream>,
     pulse: Rc<Pulse>,
+    /// What has been read already.
+    begun: Bytes,
     sent_end: bool,
 }
 
 impl Connection {
-    /// A connection that was just accepted.
-    pub(super) fn new(stream: TcpStream, pulse: Rc<Pulse>) -> Self {
-        Self { stream: TokioIo::new(stream), pulse, sent_end: false }
+    /// A connection whose first bytes are `begun`.
+    pub(super) fn new(stream: TcpStream, pulse: Rc<Pulse>, begun: Bytes) -> Self {
+        Self { stream: TokioIo::new(stream), pulse, begun, sent_end: false }
     }
 }
 
@@ -66,10 +81,16 @@ impl Read for Connection {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let read = ready!(Pin::new(&mut this.stream).poll_read(context, buffer));
+        let read = if this.begun.is_empty() {
+            ready!(Pin::new(&mut this.stream).poll_read(context, buffer))
+        } else {
+            let fits = this.begun.len().min(buffer.remaining());
+            buffer.put_slice(&this.begun.split_to(fits));
+            Ok(())
+        };
         if this.pulse.wait() == Wait::Request {
             this.pulse.waits_for(Wait::Header);
         }

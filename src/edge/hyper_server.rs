@@ -4,11 +4,12 @@
 //! on its way is shared with another one. A request costs no allocation beyond its body and one header value: the
 //! request's header map becomes the answer's.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,11 +25,13 @@ use hyper::service::service_fn;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::LocalSet;
+use tokio::task::{AbortHandle, LocalSet};
 
 use super::Application;
+use super::addresses::{Addresses, Clients, UnderWay};
 use super::clock::Clock;
-use super::connection::{Connection, refuse};
+use super::connection::{Connection, NoPlace, refuse};
+use super::forwarded::{ForwardedHeader, proxied_client};
 use super::listen::listen;
 use super::problem::{self, ProblemAnswer};
 use super::pulse::{Order, Pulse, Pulses, Wait, WaitLimits};
@@ -36,9 +39,10 @@ use super::reply::Reply;
 use super::request::{Head, Request, RequestId, echoable};
 use super::settings::{EdgeSettings, StartError};
 use crate::supervisor::{Part, Supervisor};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Seldom, Telemetry};
 
-/// Refused connections that a thread keeps open at once so that they can read why.
+/// Refused connections that a thread keeps open at once so that they can read why: at most this many, and an eighth of
+/// those that are served.
 const REFUSED_OPEN_MAX: usize = 256;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -83,6 +87,7 @@ impl HyperServer {
         let addr = listeners[0]
             .local_addr()
             .map_err(|source| StartError::Listen { listen: settings.listen, source })?;
+        let addresses = Addresses::new(settings);
         let (stage, told) = watch::channel(Stage::Serve);
         let cut = Arc::new(Mutex::new(0));
         let mut threads = Vec::with_capacity(listeners.len());
@@ -93,8 +98,9 @@ impl HyperServer {
                 .map_err(StartError::Thread)?;
             let (settings, telemetry) = (settings.clone(), Arc::clone(&telemetry));
             let (application, told, cut) = (Arc::clone(&application), told.clone(), Arc::clone(&cut));
+            let addresses = Arc::clone(&addresses);
             let thread = supervisor.thread(&format!("edge-{home}"), move || {
-                let core = Rc::new(Core::new(&settings, clock, telemetry, application, home));
+                let core = Rc::new(Core::new(&settings, clock, telemetry, application, addresses, home));
                 *cut.lock() += LocalSet::new().block_on(&runtime, core.run(listener, told))?;
                 Ok(())
             });
@@ -142,11 +148,19 @@ struct Core<A> {
     home: usize,
     http: http1::Builder,
     pulses: Pulses,
-    refused_open: Cell<usize>,
+    addresses: Arc<Addresses>,
+    forwarded: ForwardedHeader,
+    proxy_protocol: bool,
+    /// Of those that trusted proxies name.
+    clients: Clients,
+    /// Refused connections that are being told, the longest first.
+    refused: RefCell<VecDeque<AbortHandle>>,
+    refused_open_max: usize,
     /// Every answer ends its connection.
     is_leaving: Cell<bool>,
     connections_max: u64,
     body_bytes_max: usize,
+    header_read_timeout: Duration,
     body_read_timeout: Duration,
     drain: Duration,
 }
@@ -157,6 +171,7 @@ impl<A: Application> Core<A> {
         clock: Clock,
         telemetry: Arc<Telemetry>,
         application: Arc<A>,
+        addresses: Arc<Addresses>,
         home: usize,
     ) -> Self {
         let mut http = http1::Builder::new();
@@ -180,10 +195,17 @@ impl<A: Application> Core<A> {
                 idle: Duration::from_millis(settings.idle_timeout_ms),
                 header: Duration::from_millis(settings.header_read_timeout_ms),
             }),
-            refused_open: Cell::new(0),
+            addresses,
+            forwarded: settings.forwarded_header,
+            proxy_protocol: settings.proxy_protocol,
+            clients: Clients::new(settings),
+            refused: RefCell::default(),
+            refused_open_max: (settings.connections_max / 8 / settings.serving_threads())
+                .clamp(1, REFUSED_OPEN_MAX),
             is_leaving: Cell::new(false),
             connections_max: settings.connections_max as u64,
             body_bytes_max: settings.body_bytes_max,
+            header_read_timeout: Duration::from_millis(settings.header_read_timeout_ms),
             body_read_timeout: Duration::from_millis(settings.body_read_timeout_ms),
             drain: Duration::from_millis(settings.drain_ms),
         }
@@ -202,7 +224,7 @@ impl<A: Application> Core<A> {
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.take(stream),
+                    Ok((stream, peer)) => self.take(stream, peer.ip()),
                     Err(error) => Self::wait_out(&error).await,
                 },
                 // Without it nobody's time-outs would be kept.
@@ -215,8 +237,8 @@ impl<A: Application> Core<A> {
         }
         // Connections that the kernel has already accepted for us hold requests that somebody waits for.
         while let Ok(accepted) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
-            if let Ok((stream, _)) = accepted {
-                self.take(stream);
+            if let Ok((stream, peer)) = accepted {
+                self.take(stream, peer.ip());
             }
         }
         drop(listener);
@@ -226,7 +248,10 @@ impl<A: Application> Core<A> {
     /// Out of descriptors or memory: a pause lets others close theirs. Anything else concerns one connection only.
     async fn wait_out(error: &io::Error) {
         if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-            tracing::warn!(%error, "cannot accept connections for now");
+            static SAID: Seldom = Seldom::new();
+            if let Some(more) = SAID.now() {
+                tracing::warn!(%error, more, "cannot accept connections for now");
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -246,30 +271,74 @@ impl<A: Application> Core<A> {
         cut
     }
 
-    fn take(self: &Rc<Self>, stream: TcpStream) {
-        if self.telemetry.edge_connections.value() >= self.connections_max {
-            self.telemetry.edge_connections_refused.increment();
-            if self.refused_open.get() < REFUSED_OPEN_MAX {
-                self.refused_open.update(|open| open + 1);
-                let core = Rc::clone(self);
-                tokio::task::spawn_local(async move {
-                    refuse(stream).await;
-                    core.refused_open.update(|open| open - 1);
-                });
-            }
-            return;
-        }
+    fn take(self: &Rc<Self>, stream: TcpStream, peer: IpAddr) {
+        let free = self.connections_max.saturating_sub(self.telemetry.edge_connections.value());
+        let is_trusted = self.addresses.is_trusted(peer);
+        let place = match free {
+            0 => Err(NoPlace::Full),
+            _ if is_trusted => Ok(None),
+            _ => self.addresses.enter(peer, free).map(Some).ok_or(NoPlace::AddressFull),
+        };
+        let place = match place {
+            Ok(place) => place,
+            Err(why) => return self.turn_away(stream, why),
+        };
+        // Counted here and not by its task: many may be accepted before the first of them runs.
+        let counted = Counted::enter(&self.telemetry);
         let core = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let _counted = core.telemetry.edge_connections.enter();
-            core.serve(stream).await;
+            let _held = (counted, place);
+            if is_trusted && core.proxy_protocol {
+                core.serve_proxied(stream, free).await;
+            } else {
+                core.serve(stream, Bytes::new(), is_trusted).await;
+            }
         });
     }
 
-    async fn serve(&self, stream: TcpStream) {
+    /// Refuses a connection, and keeps it open until it has been told. When too many are being told, the one that has had
+    /// the most time for it goes.
+    fn turn_away(&self, stream: TcpStream, why: NoPlace) {
+        self.telemetry.edge_connections_refused.increment();
+        let mut refused = self.refused.borrow_mut();
+        while refused.front().is_some_and(|told| told.is_finished() || refused.len() >= self.refused_open_max)
+        {
+            if let Some(longest) = refused.pop_front() {
+                longest.abort();
+            }
+        }
+        refused.push_back(tokio::task::spawn_local(refuse(stream, why)).abort_handle());
+    }
+
+    /// Serves the client whose address a trusted proxy tells first. One that tells nothing is not served.
+    async fn serve_proxied(self: &Rc<Self>, stream: TcpStream, free: u64) {
+        let header = tokio::time::timeout(self.header_read_timeout, proxied_client(&stream)).await;
+        let Ok(Ok((client, begun))) = header else { return };
+        // A proxy that speaks for itself asks whether we are well.
+        let place = match client.map(|client| self.addresses.enter(client, free)) {
+            Some(None) => return self.turn_away(stream, NoPlace::AddressFull),
+            Some(place) => place,
+            None => None,
+        };
+        self.serve(stream, begun, false).await;
+        drop(place);
+    }
+
+    /// A place for a request of the client that a trusted proxy names. `Err` when it has as many as it may have.
+    fn request_of(&self, headers: &HeaderMap) -> Result<Option<UnderWay<'_>>, ProblemAnswer> {
+        let Some(client) = self.forwarded.client(headers, |address| self.addresses.is_trusted(address))
+        else {
+            return Ok(None);
+        };
+        self.clients.enter(client).map(Some).ok_or_else(|| {
+            problem::OVERLOADED.detailed("This address has as many requests under way as it may have.")
+        })
+    }
+
+    async fn serve(&self, stream: TcpStream, begun: Bytes, names_clients: bool) {
         let pulse = self.pulses.start();
-        let io = Connection::new(stream, Rc::clone(&pulse));
-        let service = service_fn(|request| self.answer(request, &pulse));
+        let io = Connection::new(stream, Rc::clone(&pulse), begun);
+        let service = service_fn(|request| self.answer(request, &pulse, names_clients));
         let mut connection = pin!(self.http.serve_connection(io, service));
         let mut begun = false;
         poll_fn(|context| {
@@ -296,14 +365,22 @@ impl<A: Application> Core<A> {
         &self,
         request: hyper::Request<Incoming>,
         pulse: &Pulse,
+        names_clients: bool,
     ) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
         pulse.waits_for(Wait::Answer);
         let arrived = self.clock.now();
         let (parts, body) = request.into_parts();
         let head = Head::read(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
         let id = RequestId::of(&head);
-        let mut reply = match self.checked_body(&head, parts.version, body).await {
-            Ok(body) => {
+        // Nobody pays for what is not limited.
+        let limited = names_clients && self.clients.are_limited();
+        let place = if limited { self.request_of(&parts.headers) } else { Ok(None) };
+        let checked = match place {
+            Ok(place) => self.checked_body(&head, parts.version, body).await.map(|body| (body, place)),
+            Err(too_many) => Err(too_many),
+        };
+        let mut reply = match checked {
+            Ok((body, _place)) => {
                 let request = Request {
                     method: parts.method.as_str(),
                     path: parts.uri.path(),
@@ -375,6 +452,22 @@ impl<A: Application> Core<A> {
 
     fn too_large(&self) -> ProblemAnswer {
         problem::BODY_TOO_LARGE.answer().number("body_bytes_max", self.body_bytes_max as u32)
+    }
+}
+
+/// A connection that is counted until it is dropped.
+struct Counted(Arc<Telemetry>);
+
+impl Counted {
+    fn enter(telemetry: &Arc<Telemetry>) -> Self {
+        telemetry.edge_connections.raise();
+        Self(Arc::clone(telemetry))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.edge_connections.lower();
     }
 }
 

@@ -3,10 +3,12 @@
 //! Two front ends read the sockets ([`FrontEnd`]); both hand a [`Request`] to one [`Application`] and write its
 //! [`Reply`]. Nothing here knows of SQL, Redis or the admin plane.
 
+mod addresses;
 mod chance;
 mod clock;
 mod connection;
 mod data_plane;
+mod forwarded;
 mod front_end;
 mod hyper_server;
 mod identity;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::forwarded::ForwardedHeader;
 use super::identity::Identity;
 use super::sale_state::SaleStatePage;
 use crate::domain::FieldError;
@@ -36,6 +38,18 @@ pub struct EdgeSettings {
     /// Open connections. One more is answered 503 and closed, so that a flood cannot take the memory of those served.
     /// Default 50,000.
     pub connections_max: usize,
+    /// Open connections of one address (of IPv6: of one /64 network); one more is answered 503 and closed. 0, the default:
+    /// as many as places are free, so that one address alone gets half of `connections_max`, and each of many less.
+    /// Behind `trusted_proxies` that name their clients in a header: requests under way of one client, if this is set.
+    pub connections_per_address_max: usize,
+    /// Networks of proxies that carry many clients, such as `["10.0.0.0/8"]`: their connections are not limited by
+    /// address, and what they say of their clients' addresses is believed. Default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header in which trusted proxies name the client: `x-forwarded-for` (default) or `forwarded`.
+    pub forwarded_header: ForwardedHeader,
+    /// Trusted proxies begin each connection with a PROXY header (version 1 or 2); the connection then counts as the
+    /// client's. Default false.
+    pub proxy_protocol: bool,
     /// From a request's first byte to the end of its header, in milliseconds; then the connection is closed.
     /// Default 10,000: enough for a phone on a bad network, too short to hold sockets for nothing.
     pub header_read_timeout_ms: u64,
@@ -72,6 +86,10 @@ impl Default for EdgeSettings {
             header_bytes_max: 16 * 1024,
             body_bytes_max: 16 * 1024,
             connections_max: 50_000,
+            connections_per_address_max: 0,
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
+            proxy_protocol: false,
             header_read_timeout_ms: 10_000,
             body_read_timeout_ms: 10_000,
             idle_timeout_ms: 60_000,
@@ -236,6 +254,8 @@ impl EdgeSettings {
         within("header_bytes_max", self.header_bytes_max, 8_192..=1 << 20)?;
         within("body_bytes_max", self.body_bytes_max, 256..=1 << 20)?;
         within("connections_max", self.connections_max, 1..=10_000_000)?;
+        within("connections_per_address_max", self.connections_per_address_max, 0..=10_000_000)?;
+        self.check_proxies()?;
         within("header_read_timeout_ms", self.header_read_timeout_ms, 100..=600_000)?;
         within("body_read_timeout_ms", self.body_read_timeout_ms, 100..=600_000)?;
         within("idle_timeout_ms", self.idle_timeout_ms, 100..=3_600_000)?;
@@ -244,6 +264,20 @@ impl EdgeSettings {
         self.check_exposure()?;
         Identity::new(&self.auth)?;
         SaleStatePage::new(&self.sale_state).map(drop)
+    }
+
+    fn check_proxies(&self) -> Result<(), FieldError> {
+        if !self.proxy_protocol {
+            return Ok(());
+        }
+        let problem = if self.trusted_proxies.is_empty() {
+            "is true, but nobody is trusted to say who the client is; set edge.trusted_proxies to the proxies' networks"
+        } else if self.front_end == FrontEnd::May {
+            "is true, but the may front end cannot read it; use front_end = \"hyper\""
+        } else {
+            return Ok(());
+        };
+        Err(FieldError { field: "proxy_protocol", problem: problem.into() })
     }
 
     /// On an address that others reach, somebody has to vouch for the buyers.

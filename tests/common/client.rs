@@ -45,12 +45,16 @@ impl Client {
 
     /// A connection, unless nobody listens.
     pub fn try_connect(addr: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(addr)?;
+        Ok(Self::over(TcpStream::connect(addr)?))
+    }
+
+    /// A connection that exists.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let reader = BufReader::new(stream.try_clone().unwrap());
-        Ok(Self { stream, reader })
+        Self { stream, reader }
     }
 
     /// Sends bytes. The server may have closed already: then there is nothing to send them to, and the answers tell.

@@ -150,6 +150,6 @@ fn a_port_has_one_engine() {
     assert!(second.unwrap_err().to_string().contains("cannot listen on"));
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }

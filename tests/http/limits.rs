@@ -79,7 +79,10 @@ fn a_body_that_does_not_come_is_not_waited_for() {
 #[test]
 fn one_connection_too_many_hears_why() {
     for front_end in BOTH {
-        let server = Server::start(front_end, |settings| settings.connections_max = 3);
+        let server = Server::start(front_end, |settings| {
+            settings.connections_max = 3;
+            settings.connections_per_address_max = 3;
+        });
         let mut served: Vec<Client> = (0..3).map(|_| Client::connect(server.addr)).collect();
         for client in &mut served {
             client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");

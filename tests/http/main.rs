@@ -1,6 +1,7 @@
 //! HTTP conformance of both front ends, over raw sockets: what is sent is spelled out byte by byte, and what was
 //! executed is counted exactly.
 
+mod addresses;
 #[path = "../common/mod.rs"]
 mod common;
 mod contract;
