@@ -218,4 +218,18 @@ mod tests {
         supervisor.task("recovery", async { Ok(()) });
         assert_eq!(&*ends.next().await.part, "recovery");
     }
+
+    /// Whoever adds a loop of the engine's own adds it here, so that its end is noticed.
+    #[test]
+    fn o13_app_and_edge_start_nothing_that_is_not_watched() {
+        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let app = std::fs::read_dir(source.join("app")).unwrap().map(|file| file.unwrap().path());
+        let servers = ["edge/hyper_server.rs", "edge/may_server.rs"].map(|file| source.join(file));
+        for file in app.chain(servers) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for start in [".spawn(", "tokio::spawn(", "thread::spawn(", "thread::Builder"] {
+                assert!(!text.contains(start), "{}: {start} instead of the supervisor", file.display());
+            }
+        }
+    }
 }

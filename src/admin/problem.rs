@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::{FieldError, InvalidId};
 use crate::ledger::SaleError;
 use crate::orders::StoreError;
+use crate::telemetry::Seldom;
 
 /// Why a request was not done.
 #[derive(Clone, Debug)]
@@ -96,7 +97,10 @@ impl From<FieldError> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::warn!(%error, "an admin request met a store that does not answer");
+        static SAID: Seldom = Seldom::new();
+        if let Some(more) = SAID.now() {
+            tracing::warn!(%error, more, "an admin request met a store that does not answer");
+        }
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", error.message)
             .header(header::RETRY_AFTER, "1")
     }

@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::service::Checkout;
 use super::till::now;
 use crate::domain::{OrderAction, OrderId, OrderStatus};
-use crate::orders::{Applied, Transition};
+use crate::orders::{Applied, StoreError, Transition};
 
 /// Expires overdue orders, for ever. The deadlines are hints: the store refuses to expire an order that was paid, is
 /// being paid or was cancelled, and an order that goes back from paying is entered again.
@@ -39,11 +39,17 @@ async fn expire_batch(checkout: &Checkout, due: Vec<OrderId>) -> bool {
         let checkout = checkout.clone();
         asked.spawn(async move { expire_one(&checkout, order).await });
     }
-    asked.join_all().await.contains(&false)
+    let outcomes = asked.join_all().await;
+    let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+    // One line for all of them: they fail together.
+    if let Some(error) = outcomes.into_iter().find_map(Result::err) {
+        tracing::warn!(orders = failed, %error, "orders could not be expired; they are tried again");
+    }
+    failed > 0
 }
 
-/// `false` if the store did not take the step; the order is tried again at the next tick.
-async fn expire_one(checkout: &Checkout, order: OrderId) -> bool {
+/// Fails if the store did not take the step; the order is tried again at the next tick.
+async fn expire_one(checkout: &Checkout, order: OrderId) -> Result<(), StoreError> {
     let till = &checkout.0.till;
     match till.desk.apply(Transition::plain(order, OrderAction::Expire, now())).await {
         Ok(Applied::Done(_)) => till.metrics.expired.add_one(),
@@ -53,10 +59,9 @@ async fn expire_one(checkout: &Checkout, order: OrderId) -> bool {
         }
         Ok(Applied::Refused(_) | Applied::UnknownOrder) => {}
         Err(error) => {
-            tracing::warn!(%order, %error, "an order could not be expired; it is tried again");
             till.desk.deadlines().enter(now(), order);
-            return false;
+            return Err(error);
         }
     }
-    true
+    Ok(())
 }

@@ -18,7 +18,7 @@ use crate::admission::Admission;
 use crate::checkout::Checkout;
 use crate::domain::{FieldError, Nanos, SaleKey};
 use crate::orders::{OrderDesk, StoreError};
-use crate::telemetry::{Outcome, Path, Recorder, Telemetry};
+use crate::telemetry::{Outcome, Path, Recorder, Seldom, Telemetry};
 
 /// What may change while buyers are served.
 #[derive(Debug)]
@@ -133,7 +133,10 @@ pub(super) fn tenant<'a>(request: &Request<'a>) -> Result<&'a str, ProblemAnswer
 
 /// The answer to whoever would have to wait for the store.
 pub(super) fn store_is_away(error: &StoreError) -> ProblemAnswer {
-    tracing::warn!(%error, "the order store did not answer a buyer");
+    static SAID: Seldom = Seldom::new();
+    if let Some(more) = SAID.now() {
+        tracing::warn!(%error, more, "the order store did not answer a buyer");
+    }
     problem::OVERLOADED
         .detailed("The order store does not answer now; try again.")
         .with(Field::RetryAfter(retry_after_s(Nanos::SECOND)))

@@ -71,7 +71,7 @@ fn parse(level: &str) -> Result<EnvFilter, FieldError> {
 }
 
 /// Lines that wait for the thread that writes them.
-const QUEUED_LINES_MAX: usize = 8_192;
+const QUEUED_LINES_MAX: usize = 2_048;
 
 /// Counts the lines that the process's log dropped.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
@@ -92,10 +92,14 @@ impl<W: Write> Write for Lines<W> {
         let written = self.output.write(line)?;
         let dropped = dropped_log_lines();
         if dropped > self.told {
-            let lines = dropped - self.told;
-            self.told = dropped;
-            // Takes its place behind those that wait; if there is none, the next line that passes tells more.
-            tracing::warn!(lines, "log lines were dropped: standard error did not take them in time");
+            // Takes its place behind those that wait. If there is none, it is dropped as well, and said again.
+            tracing::warn!(
+                since_start = dropped,
+                "log lines were dropped: standard error did not take them in time"
+            );
+            if dropped_log_lines() == dropped {
+                self.told = dropped;
+            }
         }
         Ok(written)
     }

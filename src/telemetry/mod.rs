@@ -13,6 +13,7 @@ mod outcome;
 mod process;
 mod prometheus;
 mod recorder;
+mod seldom;
 mod settings;
 
 pub use hgrm::percentile_file;
@@ -24,4 +25,5 @@ pub use outcome::{Outcome, Path};
 pub use process::ProcessUsage;
 pub use prometheus::{CONTENT_TYPE, Exposition, Kind};
 pub use recorder::{Counter, Gauge, GaugeGuard, Recorder, Telemetry, WriterRecords};
+pub use seldom::Seldom;
 pub use settings::TelemetrySettings;
