@@ -4,7 +4,10 @@
 #   docker run -p 8080:8080 -v seckill-data:/data -e SECKILL__EDGE__AUTH__ORIGIN_SECRET=... seckill
 #
 # The edge is open to the container's network, so the engine asks for a secret that your gateway sends (or for
-# SECKILL__EDGE__AUTH__INSECURE=true in a test). The admin API listens inside the container only; to reach it, set
+# SECKILL__EDGE__AUTH__INSECURE=true in a test), and for a payment gateway and a risk service that are not simulated
+# (SECKILL__CHECKOUT__GATEWAY__KIND=http and ...__RISK__KIND=http with their addresses, or, in a test,
+# SECKILL__CHECKOUT__ALLOW_SIMULATED=true). A stop takes up to stop_ms_max (25 s by default) when something hangs:
+# docker stop --time 30. The admin API listens inside the container only; to reach it, set
 # SECKILL__ADMIN__LISTEN=0.0.0.0:9090 together with SECKILL__ADMIN__TOKEN. A configuration file is named by
 # SECKILL_CONFIG, so that the health check reads it too.
 
@@ -42,6 +45,7 @@ ENV SECKILL__DATA_DIR=/data \
 VOLUME /data
 EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
+# Asks for life, not readiness: an engine that reads its orders, or whose database is away, is not to be restarted.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["/usr/local/bin/seckill", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/seckill"]
 CMD ["serve"]

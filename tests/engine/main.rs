@@ -5,4 +5,8 @@
 mod common;
 mod crash;
 mod exactness;
+mod life;
 mod overload;
+mod process;
+mod rolling;
+mod scarce;

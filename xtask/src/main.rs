@@ -7,6 +7,7 @@ mod faults;
 mod flamegraph;
 mod install;
 mod perf;
+mod rolling;
 mod test;
 
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
         [--engine FILE]       instead of building one
   faults [--rounds N]         let every fault strike a cluster under load N times (default 20), or only those with NAME
         [--fault NAME]        in the name of their test
+  rolling [--rounds N]        restart two engines behind HAProxy in turn, N times each (default 5), with buyers at this
+          [--rate N]          rate a second (default 2000); no purchase may be left without an answer
   perf [NAME]                 run the side-by-side comparisons, or one of them
   flamegraph NAME             draw where the time of a path goes";
 
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         ["crash", options @ ..] => crash::run(options),
         ["cluster", options @ ..] => cluster::run(options),
         ["faults", options @ ..] => faults::run(options),
+        ["rolling", options @ ..] => rolling::run(options),
         ["perf", ..] => return perf::main(&args[1..]),
         ["flamegraph", ..] => return flamegraph::main(&args[1..]),
         _ => Err(USAGE.into()),

@@ -1,0 +1,180 @@
+//! A rolling restart behind a real balancer: every request has an answer.
+//!
+//! `cargo xtask rolling` is the long form, on the release binary at a rate.
+
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+use xtask::servers::process::free_address;
+
+use super::process::Process;
+use crate::common::client::Client;
+use crate::common::engine::request;
+
+/// Buyers at once; half of them keep their connections.
+const BUYERS: u64 = 16;
+/// Purchases between two stops.
+const PURCHASES: u64 = 400;
+
+fn set(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a whole number"))
+}
+
+#[test]
+fn o3_a_rolling_restart_behind_haproxy_leaves_no_request_unanswered() {
+    let rounds = set("SECKILL_ROLLING_ROUNDS").unwrap_or(1);
+    let rate_per_s = set("SECKILL_ROLLING_RATE_PER_S");
+    let purchases = rate_per_s.map_or(PURCHASES, |rate| rate * 5);
+    let keys = [("EDGE__LAME_DUCK_MS", "3000")];
+    let mut engines = [Process::prepare(), Process::prepare()];
+    for engine in &mut engines {
+        engine.start("", &keys);
+        engine.sale("phone", 100_000_000, "");
+    }
+    let proxy = Haproxy::start(&engines);
+    let load = Load::default();
+    std::thread::scope(|scope| {
+        for buyer in 0..BUYERS {
+            let (load, address) = (&load, proxy.address);
+            scope.spawn(move || load.buy(address, buyer, rate_per_s));
+        }
+        // Also when an assertion fails, so that the others end.
+        let _over = Over(&load);
+        load.wait_for_more(&engines[0], purchases);
+        for number in (0..engines.len()).cycle().take(rounds as usize * engines.len()) {
+            let engine = &mut engines[number];
+            engine.signal(Signal::TERM);
+            assert_eq!(engine.wait_for_end().code(), Some(0), "{}", engine.log_text());
+            load.wait_for_more(engine, purchases);
+            engine.start("", &keys);
+            proxy.wait_until_up(engine, number);
+            load.wait_for_more(engine, purchases);
+        }
+    });
+    let (answered, wrong) = (load.answered.into_inner(), load.wrong.into_inner().unwrap());
+    println!("{answered} purchases answered, {} not", wrong.len());
+    assert_eq!(wrong, [], "of {answered} purchases");
+}
+
+/// Buyers who click until they are told to stop.
+#[derive(Default)]
+struct Load {
+    is_over: AtomicBool,
+    answered: AtomicU64,
+    /// Buyer, click, and the status if there was one.
+    wrong: Mutex<Vec<(u64, u64, Option<u16>)>>,
+}
+
+struct Over<'a>(&'a Load);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Load {
+    /// Clicks at the buyer's share of the rate, or as fast as answers come.
+    fn buy(&self, address: SocketAddr, buyer: u64, rate_per_s: Option<u64>) {
+        let (begun, mut kept) = (Instant::now(), None);
+        for click in 0.. {
+            if self.is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            if let Some(rate) = rate_per_s {
+                let due = Duration::from_secs_f64((click * BUYERS + buyer) as f64 / rate as f64);
+                std::thread::sleep(due.saturating_sub(begun.elapsed()));
+            }
+            let mut client =
+                kept.take().filter(|_| buyer % 2 == 0).unwrap_or_else(|| Client::connect(address));
+            let answer = client
+                .send(format!(
+                    "POST /seckill/test/phone HTTP/1.1\r\nHost: h\r\nX-User-ID: b-{buyer}-{click}\r\n\
+                     Content-Length: 0\r\n\r\n"
+                ))
+                .answer();
+            match answer.as_ref().map(|answer| answer.status) {
+                Some(201) => drop(self.answered.fetch_add(1, Ordering::Relaxed)),
+                status => self.wrong.lock().unwrap().push((buyer, click, status)),
+            }
+            if answer.is_some_and(|answer| answer.field("connection") != Some("close")) {
+                kept = Some(client);
+            }
+        }
+    }
+
+    fn wait_for_more(&self, engine: &Process, purchases: u64) {
+        let enough = self.answered.load(Ordering::Relaxed) + purchases;
+        engine.wait_for("served", || self.answered.load(Ordering::Relaxed) >= enough);
+    }
+}
+
+/// A balancer that asks the engines whether they are ready.
+struct Haproxy {
+    address: SocketAddr,
+    stats: SocketAddr,
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Haproxy {
+    fn start(engines: &[Process]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (address, stats) = (free_address(), free_address());
+        let servers: String = engines
+            .iter()
+            .enumerate()
+            .map(|(number, engine)| {
+                let Process { edge, admin, .. } = engine;
+                format!(
+                    "  server engine{number} {edge} check addr {} port {} inter 100ms fall 2 rise 2\n",
+                    admin.ip(),
+                    admin.port()
+                )
+            })
+            .collect();
+        let config = format!(
+            "global\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 10s\n  timeout client 60s\n  \
+             timeout server 60s\n  timeout check 30s\nfrontend buyers\n  bind {address}\n  default_backend engines\n\
+             frontend stats\n  bind {stats}\n  stats enable\n  stats uri /\nbackend engines\n  balance roundrobin\n  \
+             option httpchk GET /readyz\n  http-check expect status 200\n  option redispatch\n{servers}"
+        );
+        let file = folder.path().join("haproxy.cfg");
+        std::fs::write(&file, config).unwrap();
+        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
+        let child = Command::new("haproxy")
+            .env("PATH", path)
+            .arg("-db")
+            .arg("-f")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("haproxy is installed");
+        let proxy = Self { address, stats, child, _folder: folder };
+        engines[0].wait_for("balanced", || TcpStream::connect(stats).is_ok());
+        engines.iter().enumerate().for_each(|(number, engine)| proxy.wait_until_up(engine, number));
+        proxy
+    }
+
+    /// Waits until the engine has been seen to be ready.
+    fn wait_until_up(&self, engine: &Process, number: usize) {
+        let row = format!("engines,engine{number},");
+        engine.wait_for("up", || {
+            let answer = request(self.stats, "GET", "/;csv", "", "");
+            answer.body.lines().any(|line| line.starts_with(&row) && line.split(',').any(|word| word == "UP"))
+        });
+    }
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
