@@ -12,8 +12,20 @@ const HURRY: Duration = Duration::from_secs(1);
 /// When a stop has to be over, and how much of the time belongs to its last steps.
 #[derive(Debug)]
 pub(super) struct Budget {
-    ends_at: watch::Sender<Instant>,
+    time: watch::Sender<Time>,
+}
+
+/// An amount of time that ends at a moment.
+#[derive(Clone, Copy, Debug)]
+struct Time {
     whole: Duration,
+    ends_at: Instant,
+}
+
+impl Time {
+    fn starting(whole: Duration) -> Self {
+        Self { whole, ends_at: Instant::now() + whole }
+    }
 }
 
 /// Whose time it is.
@@ -30,23 +42,30 @@ pub(super) enum Share {
 impl Budget {
     /// A budget that begins now.
     pub fn starting(whole: Duration) -> Self {
-        Self { ends_at: watch::Sender::new(Instant::now() + whole), whole }
+        Self { time: watch::Sender::new(Time::starting(whole)) }
     }
 
-    /// Leaves a second for all that is still to do.
+    /// Leaves a second for all that is still to do, shared as the whole was.
     pub fn hurry(&self) {
-        let soon = Instant::now() + HURRY;
-        self.ends_at.send_if_modified(|ends_at| soon < *ends_at && (*ends_at = soon) == ());
+        let soon = Time::starting(HURRY);
+        self.time.send_if_modified(|time| {
+            let is_sooner = soon.ends_at < time.ends_at;
+            if is_sooner {
+                *time = soon;
+            }
+            is_sooner
+        });
     }
 
     /// When this share of the time is over, as things stand.
     fn over_at(&self, share: Share) -> Instant {
+        let Time { whole, ends_at } = *self.time.borrow();
         let kept = match share {
-            Share::Buyers => self.whole / 4,
-            Share::Store => self.whole / 10,
+            Share::Buyers => whole / 4,
+            Share::Store => whole / 10,
             Share::Rest => Duration::ZERO,
         };
-        *self.ends_at.borrow() - kept
+        ends_at - kept
     }
 
     /// What is left of this share.
@@ -56,7 +75,7 @@ impl Budget {
 
     /// Ends when this share of the time is over.
     pub async fn over(&self, share: Share) {
-        let mut changed = self.ends_at.subscribe();
+        let mut changed = self.time.subscribe();
         while !self.left(share).is_zero() {
             tokio::select! {
                 () = sleep_until(self.over_at(share)) => {}
@@ -108,7 +127,7 @@ mod tests {
             pending::<()>().await
         };
         assert_eq!(budget.within(Share::Buyers, FOREVER, hurried).await, None);
-        assert_eq!(begun.elapsed(), Duration::from_secs(2));
+        assert_eq!(begun.elapsed(), Duration::from_millis(2_750));
         assert_eq!(budget.within(Share::Rest, FOREVER, pending::<()>()).await, None);
         assert_eq!(begun.elapsed(), Duration::from_secs(3));
         // Another one gives no more time.

@@ -28,8 +28,14 @@ pub(super) fn start(
     let recovery = checkout::recover(checkout.clone());
     let expiry = checkout::expire(checkout.clone());
     let background = vec![
-        supervisor.task("payment recovery", async { Ok(recovery.await) }),
-        supervisor.task("expiry", async { Ok(expiry.await) }),
+        supervisor.task("payment recovery", async move {
+            recovery.await;
+            Ok(())
+        }),
+        supervisor.task("expiry", async move {
+            expiry.await;
+            Ok(())
+        }),
     ];
     Paying { checkout, background }
 }

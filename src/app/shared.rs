@@ -119,7 +119,10 @@ impl Lending {
             }
         };
         let relay = EventRelay::new(Arc::clone(&self.books), settings.relay.clone(), read);
-        supervisor.task("relay of events", async { Ok(relay.run(elected).await) });
+        supervisor.task("relay of events", async move {
+            relay.run(elected).await;
+            Ok(())
+        });
     }
 
     /// Hands back what is not sold. Call it when no order is in flight any more.

@@ -55,7 +55,10 @@ impl Start {
         let admin_address = server.address().map_err(Failure::at_start("the admin address"))?;
         let admin_opening = server.opening();
         let (stop_admin, stopped) = watch::channel(false);
-        let admin = supervisor.task("admin", async { Ok(server.serve(stopped).await) });
+        let admin = supervisor.task("admin", async move {
+            server.serve(stopped).await;
+            Ok(())
+        });
         tracing::info!(admin = %admin_address, "starting: the admin plane answers");
 
         let OpenStore { writers: stores, reader, registry, seat, news } =
@@ -241,7 +244,10 @@ fn keep_intervals(
 ) {
     let (intervals, telemetry) = (Arc::clone(intervals), Arc::clone(telemetry));
     let every = Duration::from_millis(every_ms.into());
-    supervisor.task("interval log", async move { Ok(intervals.keep(&telemetry, every).await) });
+    supervisor.task("interval log", async move {
+        intervals.keep(&telemetry, every).await;
+        Ok(())
+    });
 }
 
 /// What a person at a terminal sees. Nobody may be there: an output that is closed ends no engine.
