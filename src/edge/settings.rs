@@ -22,7 +22,7 @@ pub struct EdgeSettings {
     /// Which server reads the sockets. Default `hyper`.
     pub front_end: FrontEnd,
     /// Lets the `may` front end listen on an address that is not loopback: true states that a proxy in front of it
-    /// limits headers to 16, frames every request by one `Content-Length`, and keeps slow clients away. Default false.
+    /// frames every request by one `Content-Length` and keeps hostile clients away. Default false.
     pub may_behind_trusted_proxy: bool,
     /// Serving threads; 0 (the default) takes one for each core.
     pub threads: usize,
@@ -108,20 +108,12 @@ impl Default for EdgeSettings {
 pub enum FrontEnd {
     /// Conformant HTTP/1.1; for every network.
     Hyper,
-    /// `may_minihttp`, for closed networks behind a proxy that strips headers. Nothing smuggled is executed by it, but:
+    /// Coroutines of `may`, for closed networks behind a proxy that strips headers. Nothing smuggled is executed by it,
+    /// but:
     ///
-    /// - A seventeenth header field closes the connection without an answer; so does a malformed request line, which
-    ///   is also printed on standard error.
-    /// - Answers have only fields whose values are known beforehand: no `Location`, `X-Request-ID`, `traceparent` or
-    ///   `RateLimit`. The body holds `order_id` and `instance`; `Retry-After` is at most 120 seconds.
     /// - Bodies must have one plain `Content-Length`: chunked ones are refused with 400, `Expect` with 417.
-    /// - The time for a header counts as idle time, and a header without an end is kept in memory until then.
-    /// - A client that closes its sending side right behind its request may get no answer.
-    /// - Several requests in one packet are answered together, after the last of them. If a malformed one is among
-    ///   them, those before it may stay unanswered although they were executed; those behind the last request of a
-    ///   connection are answered 400 and not executed.
-    /// - One connection above the limit is closed without an answer. Without free descriptors accepting spins.
-    /// - The listening socket stays open until the process ends; while draining, new connections are closed at once.
+    /// - HTTP/1.0 connections carry one request.
+    /// - A body that does not come in time, and one connection above the limit, are closed without an answer.
     May,
 }
 

@@ -10,24 +10,27 @@ use super::server::{BOTH, Server};
 
 #[test]
 fn the_names_of_a_request_come_back() {
-    let server = Server::start(Hyper, |_| {});
-    let mut client = Client::connect(server.addr);
-    client.send(
+    for front_end in BOTH {
+        let server = Server::start(front_end, |_| {});
+        let mut client = Client::connect(server.addr);
+        client.send(
         "GET /a HTTP/1.1\r\nHost: h\r\nX-Request-ID: my-id\r\ntraceparent: 00-ab-cd-01\r\nX-B3-TraceId: b3\r\n\r\n",
     );
-    let answer = client.answer().unwrap();
-    assert_eq!(answer.field("x-request-id"), Some("my-id"));
-    assert_eq!(answer.field("traceparent"), Some("00-ab-cd-01"));
-    assert_eq!(answer.field("x-b3-traceid"), Some("b3"));
-    assert_eq!(answer.field("content-type"), Some("application/json"));
-    // What cannot be echoed safely is replaced, and no two requests share a made name.
-    let made = |client: &mut Client, sent: &str| {
-        client.send(format!("GET /a HTTP/1.1\r\nHost: h\r\n{sent}\r\n"));
-        client.answer().unwrap().field("x-request-id").unwrap().to_owned()
-    };
-    let names = [made(&mut client, ""), made(&mut client, "X-Request-ID: a b\r\n"), made(&mut client, "")];
-    assert!(names.iter().all(|name| name.len() == 16), "{names:?}");
-    assert!(names[0] != names[1] && names[1] != names[2]);
+        let answer = client.answer().unwrap();
+        assert_eq!(answer.field("x-request-id"), Some("my-id"));
+        assert_eq!(answer.field("traceparent"), Some("00-ab-cd-01"));
+        assert_eq!(answer.field("x-b3-traceid"), Some("b3"));
+        assert_eq!(answer.field("content-type"), Some("application/json"));
+        // What cannot be echoed safely is replaced, and no two requests share a made name.
+        let made = |client: &mut Client, sent: &str| {
+            client.send(format!("GET /a HTTP/1.1\r\nHost: h\r\n{sent}\r\n"));
+            client.answer().unwrap().field("x-request-id").unwrap().to_owned()
+        };
+        let names =
+            [made(&mut client, ""), made(&mut client, "X-Request-ID: a b\r\n"), made(&mut client, "")];
+        assert!(names.iter().all(|name| name.len() == 16), "{names:?}");
+        assert!(names[0] != names[1] && names[1] != names[2]);
+    }
 }
 
 #[test]
@@ -113,11 +116,7 @@ fn draining_finishes_what_is_in_flight_and_closes_the_rest() {
         assert_eq!(held.statuses(), [200], "{front_end:?}");
         assert_eq!(drained.join().unwrap(), 0, "nothing had to be cut");
         assert_eq!(witness.take(), ["GET /a", "GET /held"]);
-        // Nobody is there any more: refused, or (the may front end) closed without being served.
-        if TcpStream::connect(addr).is_ok() {
-            let answers = Client::connect(addr).send("GET /late HTTP/1.1\r\nHost: h\r\n\r\n").statuses();
-            assert_eq!((answers, front_end), (vec![], May));
-        }
+        assert!(TcpStream::connect(addr).is_err(), "{front_end:?}: nobody is there any more");
         assert_eq!(witness.take(), [""; 0]);
     }
 }

@@ -11,3 +11,4 @@ mod life;
 mod limits;
 mod read_anything;
 mod server;
+mod winners;

@@ -9,6 +9,7 @@ mod install;
 mod perf;
 mod rolling;
 mod test;
+mod winners;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
         [--fault NAME]        in the name of their test
   rolling [--rounds N]        restart two engines behind HAProxy in turn, N times each (default 5), with buyers at this
           [--rate N]          rate a second (default 2000); no purchase may be left without an answer
+  winners [--number N]        let N buyers (default 10,000) win on the may front end of the release binary, with 1, 2
+                              and 4 threads, and count the answers
   perf [NAME]                 run the side-by-side comparisons, or one of them
   flamegraph NAME             draw where the time of a path goes";
 
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         ["cluster", options @ ..] => cluster::run(options),
         ["faults", options @ ..] => faults::run(options),
         ["rolling", options @ ..] => rolling::run(options),
+        ["winners", options @ ..] => winners::run(options),
         ["perf", ..] => return perf::main(&args[1..]),
         ["flamegraph", ..] => return flamegraph::main(&args[1..]),
         _ => Err(USAGE.into()),

@@ -1,0 +1,314 @@
+//! One connection of the `may` front end: read a request, answer it, write the answer, then read the next one.
+//!
+//! Nothing more is read while an answer cannot be written, and no request may be longer than its limits: what a
+//! connection holds is bounded, whatever its client does.
+
+use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::{Buf, BytesMut};
+use httparse::Status;
+use may::io::CoIo;
+use tokio::runtime::Handle;
+
+use super::Application;
+use super::clock::Clock;
+use super::may_framing::Framing;
+use super::may_homes::{HomeId, Homes};
+use super::may_server::Place;
+use super::problem::{self, ProblemAnswer};
+use super::reply::Reply;
+use super::request::{Head, Request, RequestId, echoable};
+use crate::admission::Moment;
+
+/// The most header fields that `edge.headers_max` may ask for.
+const HEADERS_MAX: usize = 1_000;
+const READ_BYTES: usize = 4_096;
+/// After our last answer, how long the other side may take to close.
+const CLOSE_WAIT_MS: u64 = 1_000;
+const TOO_LONG: &[u8] =
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// What all connections share.
+pub struct Server<A> {
+    pub application: Arc<A>,
+    pub clock: Clock,
+    pub control: Handle,
+    pub homes: &'static Homes,
+    pub limits: Limits,
+}
+
+/// What a connection may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Serving threads that latency is recorded by.
+    pub threads: usize,
+    pub keep_alive: bool,
+    pub headers: usize,
+    pub header_bytes: usize,
+    pub body_bytes: usize,
+    pub idle_ms: u64,
+    pub header_ms: u64,
+    pub body_ms: u64,
+}
+
+/// A connection. Its place is given up before its socket is closed.
+pub struct Connection<A> {
+    server: Arc<Server<A>>,
+    place: Place,
+    socket: Socket,
+    home: HomeId,
+    input: BytesMut,
+    wait: Option<Wait>,
+    arrived: Option<Moment>,
+}
+
+/// What is missing from a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// Its first byte.
+    Request,
+    /// The end of its header.
+    Header,
+    /// The end of its body.
+    Body,
+}
+
+/// How far a request has come.
+enum Step {
+    Missing(Wait),
+    Answered { answer: Vec<u8>, request_bytes: usize, last: bool },
+}
+
+impl<A: Application> Connection<A> {
+    /// Takes the socket, whose place is `place`.
+    ///
+    /// # Errors
+    /// The socket cannot be polled.
+    pub fn new(server: Arc<Server<A>>, place: Place, stream: TcpStream) -> io::Result<Self> {
+        let home = server.homes.of_socket(stream.as_raw_fd());
+        let socket = Socket::new(stream)?;
+        Ok(Self { server, place, socket, home, input: BytesMut::new(), wait: None, arrived: None })
+    }
+
+    /// The thread that it must be served on.
+    pub fn home(&self) -> HomeId {
+        self.home
+    }
+
+    /// Serves until either side ends the connection. How it ends (reset, half a request) is the client's affair.
+    pub fn serve(mut self) {
+        let _ = self.serve_requests();
+    }
+
+    fn serve_requests(&mut self) -> io::Result<()> {
+        loop {
+            match self.step() {
+                Step::Missing(wait) => {
+                    self.begin(wait);
+                    if !self.read_more()? {
+                        return Ok(());
+                    }
+                }
+                Step::Answered { answer, request_bytes, last } => {
+                    self.place.cut_in(self.server.limits.idle_ms);
+                    self.socket.io().write_all(&answer)?;
+                    self.input.advance(request_bytes);
+                    (self.wait, self.arrived) = (None, None);
+                    if last {
+                        return self.say_goodbye();
+                    }
+                }
+            }
+        }
+    }
+
+    /// From now on this is waited for; each has its time.
+    fn begin(&mut self, wait: Wait) {
+        if self.wait == Some(wait) {
+            return;
+        }
+        if wait == Wait::Body {
+            self.arrived = Some(self.server.clock.now());
+        }
+        self.wait = Some(wait);
+        let limits = &self.server.limits;
+        self.place.cut_in(match wait {
+            Wait::Request => limits.idle_ms,
+            Wait::Header => limits.header_ms,
+            Wait::Body => limits.body_ms,
+        });
+    }
+
+    /// False at the end.
+    fn read_more(&mut self) -> io::Result<bool> {
+        let mut piece = [0; READ_BYTES];
+        let read = self.socket.io().read(&mut piece)?;
+        self.input.extend_from_slice(&piece[..read]);
+        Ok(read > 0)
+    }
+
+    /// Ends our side, then reads what still comes until the other side ends too: closing a socket that holds unread
+    /// bytes resets it, and a reset can destroy the answer before it is read.
+    fn say_goodbye(&mut self) -> io::Result<()> {
+        self.place.cut_in(CLOSE_WAIT_MS);
+        self.socket.io().inner().shutdown(Shutdown::Write)?;
+        let mut unread = [0; READ_BYTES];
+        while self.socket.io().read(&mut unread)? > 0 {}
+        Ok(())
+    }
+
+    /// Looks at what has been read, and answers the first request if all of it is there.
+    fn step(&self) -> Step {
+        let limits = &self.server.limits;
+        let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut parsed = httparse::Request::new(&mut []);
+        let head_bytes = match parsed.parse_with_uninit_headers(&self.input, &mut fields[..limits.headers]) {
+            Ok(Status::Complete(bytes)) if bytes <= limits.header_bytes => bytes,
+            Ok(Status::Partial) if self.input.is_empty() => return Step::Missing(Wait::Request),
+            Ok(Status::Partial) if self.input.len() < limits.header_bytes => {
+                return Step::Missing(Wait::Header);
+            }
+            Ok(_) | Err(httparse::Error::TooManyHeaders) => return self.last(TOO_LONG.to_vec()),
+            Err(_) => {
+                let head = Head::default();
+                let id = RequestId::of(&head);
+                return self.last(written(problem::BAD_REQUEST.reply(&id).closing(), &head, &id, false));
+            }
+        };
+        let fields = || parsed.headers.iter().map(|field| (field.name, field.value));
+        let head = Head::read(fields());
+        let id = RequestId::of(&head);
+        let http_1_0 = parsed.version == Some(0);
+        let framing = match Framing::of(fields(), http_1_0, limits.body_bytes) {
+            Ok(framing) => framing,
+            Err(answer) => return self.last(written(answer.reply(&id).closing(), &head, &id, false)),
+        };
+        let request_bytes = head_bytes + framing.body_bytes;
+        let Some(body) = self.input.get(head_bytes..request_bytes) else {
+            return Step::Missing(Wait::Body);
+        };
+        let method = parsed.method.unwrap_or_default();
+        let request = Request {
+            method,
+            path: path_of(parsed.path.unwrap_or_default()),
+            head,
+            body,
+            id,
+            arrived: self.arrived.unwrap_or_else(|| self.server.clock.now()),
+            home: self.socket.number() % limits.threads,
+        };
+        let mut reply = match head.check(http_1_0) {
+            Ok(()) => self.execute(&request),
+            Err(answer) => ProblemAnswer::reply(answer, &id).closing(),
+        };
+        reply.close |= framing.last || self.place.is_ending() || !limits.keep_alive;
+        let last = reply.close;
+        Step::Answered { answer: written(reply, &head, &id, method == "HEAD"), request_bytes, last }
+    }
+
+    fn execute(&self, request: &Request<'_>) -> Reply {
+        // What it waits for has its own limits.
+        self.place.never_cut();
+        let Server { application, control, homes, .. } = &*self.server;
+        homes.block_on(self.home, control, application.answer(request))
+    }
+
+    /// An answer behind which nobody knows where the next request begins.
+    fn last(&self, answer: Vec<u8>) -> Step {
+        Step::Answered { answer, request_bytes: self.input.len(), last: true }
+    }
+}
+
+/// A socket that `may` polls.
+struct Socket(Option<CoIo<TcpStream>>);
+
+impl Socket {
+    fn new(stream: TcpStream) -> io::Result<Self> {
+        CoIo::new(stream).map(|io| Self(Some(io))).map_err(Into::into)
+    }
+
+    fn io(&mut self) -> &mut CoIo<TcpStream> {
+        self.0.as_mut().expect("taken only when it is dropped")
+    }
+
+    fn number(&self) -> usize {
+        self.0.as_ref().map_or(0, |io| io.as_raw_fd() as usize)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Out of the poll first: a descriptor that is closed while it is polled may by then be another connection's,
+        // which would be taken out instead.
+        drop(self.0.take().map(CoIo::into_inner));
+    }
+}
+
+/// The path of a request target, which may be a whole address, without the query.
+fn path_of(target: &str) -> &str {
+    let path = match target.split_once("://") {
+        Some((_, rest)) if !target.starts_with('/') => rest.find('/').map_or("/", |start| &rest[start..]),
+        _ => target,
+    };
+    path.split_once('?').map_or(path, |(path, _)| path)
+}
+
+/// The answer as bytes.
+fn written(reply: Reply, head: &Head<'_>, id: &RequestId<'_>, head_only: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512 + reply.body.len());
+    let mut line = |parts: &[&[u8]]| {
+        parts.iter().for_each(|part| out.extend_from_slice(part));
+        out.extend_from_slice(b"\r\n");
+    };
+    let reason = reply.status.canonical_reason().unwrap_or_default();
+    line(&[b"HTTP/1.1 ", reply.status.as_str().as_bytes(), b" ", reason.as_bytes()]);
+    line(&[b"content-type: ", reply.content.media_type().as_bytes()]);
+    line(&[b"content-length: ", itoa::Buffer::new().format(reply.body.len()).as_bytes()]);
+    let echoes = [
+        ("x-request-id", Some(id.as_str())),
+        ("traceparent", echoable(head.traceparent)),
+        ("x-b3-traceid", echoable(head.b3_trace_id)),
+    ];
+    for (name, value) in echoes {
+        if let Some(value) = value {
+            line(&[name.as_bytes(), b": ", value.as_bytes()]);
+        }
+    }
+    for field in &reply.fields {
+        let (name, value) = field.written();
+        line(&[name.as_str().as_bytes(), b": ", value.as_bytes()]);
+    }
+    line(&[b"date: ", httpdate::fmt_http_date(SystemTime::now()).as_bytes()]);
+    if reply.close {
+        line(&[b"connection: close"]);
+    }
+    line(&[]);
+    if !head_only {
+        out.extend_from_slice(&reply.body);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_is_found_in_every_form_of_target() {
+        for (target, path) in [
+            ("/orders/a", "/orders/a"),
+            ("/orders/a?x=/y", "/orders/a"),
+            ("http://shop.example/orders/a?x", "/orders/a"),
+            ("http://shop.example", "/"),
+            ("/a://b/c", "/a://b/c"),
+            ("*", "*"),
+        ] {
+            assert_eq!(path_of(target), path);
+        }
+    }
+}
