@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::folder;
 use crate::outcome::Path;
 use crate::probes::SearchOptions;
 use crate::run::RunOptions;
 use crate::search::{Bounds, CampaignPlan};
+use crate::wire::request::Resolve;
 
 /// Load tester and auditor of a flash-sale engine.
 #[derive(Debug, Parser)]
@@ -19,7 +21,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 ok · 1 could not run · 2 wrong usage · 3 objective missed · \
-4 correctness violated · 5 client saturated · 6 regression · 130 interrupted";
+4 correctness violated · 5 client saturated · 6 regression · 7 cannot tell · 130 interrupted";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -34,9 +36,9 @@ pub enum Command {
         /// Changes to the scenario.
         #[command(flatten)]
         tweaks: TweakArgs,
-        /// Output folder.
-        #[arg(long)]
-        out: PathBuf,
+        /// Where the outputs go.
+        #[command(flatten)]
+        output: OutputArgs,
         /// Skip the check of every promise.
         #[arg(long)]
         no_verify: bool,
@@ -57,11 +59,11 @@ pub enum Command {
         /// What is looked for.
         #[command(flatten)]
         goal: GoalArgs,
-        /// Output folder; each step gets a folder in it.
-        #[arg(long)]
-        out: PathBuf,
+        /// Where the outputs go; each step gets a folder in it.
+        #[command(flatten)]
+        output: OutputArgs,
     },
-    /// Compare two output folders; exit code 6 on a significant regression.
+    /// Compare two output folders; exit code 6 on a significant regression, 7 when that cannot be told.
     Compare {
         /// The earlier run.
         before: PathBuf,
@@ -95,7 +97,28 @@ pub enum Command {
         /// Token of the admin plane.
         #[arg(long, env = "LOADTEST_ADMIN_TOKEN", hide_env_values = true)]
         admin_token: Option<String>,
+        /// Addresses of a host, instead of asking for them, as HOST:PORT:ADDRESS[,ADDRESS]; may be given several times.
+        #[arg(long, value_parser = Resolve::parse)]
+        resolve: Vec<Resolve>,
     },
+}
+
+/// Where outputs go.
+#[derive(Debug, Clone, Args)]
+pub struct OutputArgs {
+    /// Output folder, new or empty; a new one within `out` when absent.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Write into a folder that holds files: those of the same names are overwritten, all others stay.
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl OutputArgs {
+    /// The folder for a run of this scenario.
+    pub fn folder(&self, scenario: &str) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| folder::unused(scenario))
+    }
 }
 
 /// What a search looks for.
@@ -119,9 +142,15 @@ pub struct GoalArgs {
     /// The rate is found to within this share.
     #[arg(long, default_value_t = 0.05)]
     pub precision: f64,
-    /// Length of a step, seconds; the confirming run takes twice as long.
+    /// Length of a step, seconds.
     #[arg(long, default_value_t = 8.0)]
     pub step_s: f64,
+    /// Length of a confirming run, seconds: as long as the rush will last.
+    #[arg(long, default_value_t = 60.0)]
+    pub confirm_s: f64,
+    /// Confirming runs that must all meet the objective at the rate.
+    #[arg(long, default_value_t = 2)]
+    pub confirmations: u32,
     /// Skip the closed-model ladder that the scalability law is fitted to.
     #[arg(long)]
     pub no_ladder: bool,
@@ -136,12 +165,20 @@ impl GoalArgs {
     /// # Errors
     /// When the numbers make no sense.
     pub fn options(&self) -> Result<SearchOptions, String> {
-        let bounds = Bounds { from_per_s: self.from, to_per_s: self.to, precision: self.precision };
+        let bounds = Bounds {
+            from_per_s: self.from,
+            to_per_s: self.to,
+            precision: self.precision,
+            confirmations: self.confirmations,
+        };
         let sensible =
             self.from > 0.0 && self.from <= self.to && self.precision >= 0.005 && self.step_s >= 1.0;
+        let sensible = sensible && self.confirm_s >= 1.0 && (1..=100).contains(&self.confirmations);
         if !sensible || self.p99_ms <= 0.0 || self.error_rate < 0.0 {
             return Err(
-                "needed: 0 < from <= to, precision >= 0.005, step-s >= 1, p99-ms > 0, error-rate >= 0".into(),
+                "needed: 0 < from <= to, precision >= 0.005, step-s >= 1, confirm-s >= 1, confirmations 1 to 100, \
+                 p99-ms > 0, error-rate >= 0"
+                    .into(),
             );
         }
         Ok(SearchOptions {
@@ -150,6 +187,7 @@ impl GoalArgs {
             error_rate: self.error_rate,
             bounds,
             step_s: self.step_s,
+            confirm_s: self.confirm_s,
             ladder: !self.no_ladder,
             plan: self.plan,
         })
@@ -181,6 +219,9 @@ pub struct EngineArgs {
     /// Further header of data-plane requests, as 'Name: value'; may be given several times.
     #[arg(long = "header")]
     pub headers: Vec<String>,
+    /// Addresses of a host, instead of asking for them, as HOST:PORT:ADDRESS[,ADDRESS]; may be given several times.
+    #[arg(long, value_parser = Resolve::parse)]
+    pub resolve: Vec<Resolve>,
 }
 
 /// Changes to the scenario.
@@ -196,11 +237,13 @@ pub struct TweakArgs {
 
 impl EngineArgs {
     /// The options of a run against this engine.
-    pub fn options(&self, out: PathBuf, verify: bool, quiet: bool) -> RunOptions {
+    pub fn options(&self, out: PathBuf, force: bool, verify: bool, quiet: bool) -> RunOptions {
         RunOptions {
             targets: self.targets.clone(),
             admin: self.admin.clone(),
+            resolve: self.resolve.clone(),
             out,
+            force,
             tenant: self.tenant.clone(),
             admin_token: self.admin_token.clone(),
             headers: self.headers.clone(),

@@ -27,6 +27,7 @@ pub struct Collector {
     cpu_ns: u64,
     starved_ns: u64,
     oddities: BTreeMap<String, u64>,
+    demand: BTreeMap<u16, u64>,
     /// The first and the last second in which a phase's requests of a path were answered.
     spans: BTreeMap<(u16, Path), (u64, u64)>,
     series: Vec<Second>,
@@ -62,6 +63,7 @@ impl Collector {
             cpu_ns: 0,
             starved_ns: 0,
             oddities: BTreeMap::new(),
+            demand: BTreeMap::new(),
             spans: BTreeMap::new(),
             series: Vec::new(),
             open: BTreeMap::new(),
@@ -83,6 +85,9 @@ impl Collector {
         self.starved_ns += frame.starved_ns;
         for (what, count) in frame.oddities {
             *self.oddities.entry(what).or_default() += count;
+        }
+        for (campaign, units) in frame.demand {
+            *self.demand.entry(campaign).or_default() += units;
         }
         let (seen, merged) = self.open.entry(frame.tick).or_insert_with(|| (0, Merged::new()));
         *seen += 1;
@@ -145,6 +150,11 @@ impl Collector {
     /// Unexpected answers.
     pub fn oddities(&self) -> &BTreeMap<String, u64> {
         &self.oddities
+    }
+
+    /// Units of a campaign that visitors who may have them asked for and were answered about.
+    pub fn demand_units(&self, campaign: usize) -> u64 {
+        self.demand.get(&(campaign as u16)).copied().unwrap_or_default()
     }
 
     /// Answers that denied an order to its holder.

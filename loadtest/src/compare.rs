@@ -1,7 +1,8 @@
 //! Two runs side by side: the ratio of each figure, and whether chance alone would explain it.
 //!
 //! Requests of one second share their luck, so seconds are the units of the bootstrap, not requests: both runs are put
-//! together anew from their own seconds many times, and the ratio's spread over these is its confidence interval.
+//! together anew from their own seconds many times, and the ratio's spread over these is its confidence interval. Runs
+//! of too few seconds for that are compared by the ranks of their requests, with twice the room for chance.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,8 +18,12 @@ use crate::summary::Summary;
 
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 const RESAMPLES: usize = 400;
-/// With fewer seconds a confidence interval means nothing.
+/// With fewer seconds they cannot be resampled.
 const SECONDS_MIN: usize = 5;
+/// Requests share the luck of their second: by ranks alone chance would look smaller than it is.
+const SHARED_LUCK: f64 = 2.0;
+/// With fewer requests beyond it a quantile is one request's luck.
+const REQUESTS_BEYOND_MIN: f64 = 5.0;
 /// Two-sided 95 % of the normal distribution.
 const Z_95: f64 = 1.96;
 
@@ -35,12 +40,26 @@ pub struct Row {
     pub after: f64,
     /// After divided by before.
     pub ratio: f64,
-    /// 95 % confidence interval of the ratio; absent when the runs are too short.
+    /// 95 % confidence interval of the ratio; absent when there are too few requests for one.
     pub interval: Option<(f64, f64)>,
     /// Whether chance alone does not explain the difference.
     pub significant: bool,
     /// Whether it is significant, for the worse, and more than tolerated.
     pub regression: bool,
+    /// Whether it is worse by more than tolerated, and chance alone may explain it.
+    pub doubtful: bool,
+}
+
+/// What a comparison comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing is worse by more than tolerated.
+    NoRegression,
+    /// Something is worse, and chance alone does not explain it.
+    Regression,
+    /// Something looks worse but may be chance, or there is too little to compare.
+    CannotTell,
 }
 
 /// The comparison of two runs.
@@ -52,14 +71,20 @@ pub struct Comparison {
     pub after: String,
     /// Differences of the runs' circumstances that make the comparison doubtful.
     pub cautions: Vec<String>,
+    /// What it comes to.
+    pub verdict: Verdict,
     /// The figures.
     pub rows: Vec<Row>,
 }
 
-impl Comparison {
-    /// Whether any figure regressed.
-    pub fn has_regression(&self) -> bool {
-        self.rows.iter().any(|row| row.regression)
+/// A path that only one run has cannot be compared, and may be what is wrong.
+fn verdict(rows: &[Row], only_in_one: &[String]) -> Verdict {
+    if rows.iter().any(|row| row.regression) {
+        Verdict::Regression
+    } else if rows.is_empty() || !only_in_one.is_empty() || rows.iter().any(|row| row.doubtful) {
+        Verdict::CannotTell
+    } else {
+        Verdict::NoRegression
     }
 }
 
@@ -70,8 +95,16 @@ impl Comparison {
 pub fn compare(before: &FilePath, after: &FilePath, tolerance: f64) -> io::Result<Comparison> {
     let (old, new) = (Summary::read(before)?, Summary::read(after)?);
     let mut rows = Vec::new();
+    let mut only_in_one = Vec::new();
     for path in Path::ALL {
-        let (Some(old_path), Some(new_path)) = (old.paths.get(path), new.paths.get(path)) else { continue };
+        let (old_path, new_path) = match (old.paths.get(path), new.paths.get(path)) {
+            (Some(old_path), Some(new_path)) => (old_path, new_path),
+            (None, None) => continue,
+            _ => {
+                only_in_one.push(format!("only one of the runs has the path {}", path.name()));
+                continue;
+            }
+        };
         let log = format!("{}.hlog", path.name());
         let old_seconds = Seconds::new(&read_interval_log(&before.join(&log))?);
         let new_seconds = Seconds::new(&read_interval_log(&after.join(&log))?);
@@ -87,7 +120,8 @@ pub fn compare(before: &FilePath, after: &FilePath, tolerance: f64) -> io::Resul
     Ok(Comparison {
         before: name(before, &old),
         after: name(after, &new),
-        cautions: cautions(&old, &new),
+        verdict: verdict(&rows, &only_in_one),
+        cautions: cautions(&old, &new).into_iter().chain(only_in_one).collect(),
         rows,
     })
 }
@@ -157,6 +191,28 @@ impl Seconds {
         figures
     }
 
+    fn requests(&self) -> u64 {
+        self.seconds.iter().flatten().map(|(_, count)| count).sum()
+    }
+
+    /// The milliseconds between which a quantile lies with 95 %, by the ranks that it may have.
+    fn around(&self, quantile: f64) -> (f64, f64) {
+        let mut counts = vec![0u64; self.values.len()];
+        self.seconds.iter().flatten().for_each(|(place, count)| counts[*place] += count);
+        let requests = counts.iter().sum::<u64>() as f64;
+        let room = Z_95 * SHARED_LUCK * (requests * quantile * (1.0 - quantile)).sqrt();
+        let at_rank = |rank: f64| {
+            let wanted = rank.clamp(1.0, requests.max(1.0)) as u64;
+            let mut seen = 0;
+            let place = counts.iter().position(|count| {
+                seen += count;
+                seen >= wanted
+            });
+            place.map_or(0.0, |place| self.values[place] as f64 / 1e3)
+        };
+        (at_rank((requests * quantile - room).floor()), at_rank((requests * quantile + room).ceil()))
+    }
+
     fn all(&self) -> [f64; 5] {
         self.figures(self.seconds.iter())
     }
@@ -167,11 +223,38 @@ impl Seconds {
     }
 }
 
-/// The 95 % intervals of the ratios of all five figures.
-fn intervals(old: &Seconds, new: &Seconds) -> Option<[(f64, f64); 5]> {
-    if old.seconds.len().min(new.seconds.len()) < SECONDS_MIN {
-        return None;
-    }
+/// The 95 % intervals of the ratios of all five figures; none where there are too few requests.
+fn intervals(old: &Seconds, new: &Seconds) -> [Option<(f64, f64)>; 5] {
+    let requests = old.requests().min(new.requests()) as f64;
+    let enough = |index: usize| {
+        let beyond = QUANTILES.get(index).map_or(1.0, |(_, quantile)| 1.0 - quantile) * requests;
+        beyond >= REQUESTS_BEYOND_MIN
+    };
+    let all = if old.seconds.len().min(new.seconds.len()) < SECONDS_MIN {
+        by_ranks(old, new)
+    } else {
+        by_resampling(old, new)
+    };
+    std::array::from_fn(|index| enough(index).then_some(all[index]))
+}
+
+/// From the ranks that a quantile may have by chance, and the counts that a rate may.
+fn by_ranks(old: &Seconds, new: &Seconds) -> [(f64, f64); 5] {
+    std::array::from_fn(|index| match QUANTILES.get(index) {
+        Some((_, quantile)) => {
+            let ((old_low, old_high), (new_low, new_high)) = (old.around(*quantile), new.around(*quantile));
+            (new_low / old_high.max(1e-9), new_high / old_low.max(1e-9))
+        }
+        None => {
+            let (before, after) = (old.requests().max(1) as f64, new.requests().max(1) as f64);
+            let ratio = new.all()[index] / old.all()[index].max(1e-9);
+            let room = (Z_95 * SHARED_LUCK * (1.0 / before + 1.0 / after).sqrt()).exp();
+            (ratio / room, ratio * room)
+        }
+    })
+}
+
+fn by_resampling(old: &Seconds, new: &Seconds) -> [(f64, f64); 5] {
     let mut dice = Dice::new(0x5EED);
     let mut ratios: [Vec<f64>; 5] = Default::default();
     for _ in 0..RESAMPLES {
@@ -180,32 +263,33 @@ fn intervals(old: &Seconds, new: &Seconds) -> Option<[(f64, f64); 5]> {
             ratios.push(new / old.max(1e-9));
         }
     }
-    Some(ratios.map(|mut ratios| {
+    ratios.map(|mut ratios| {
         ratios.sort_by(f64::total_cmp);
         (ratios[RESAMPLES / 40], ratios[RESAMPLES - 1 - RESAMPLES / 40])
-    }))
+    })
 }
 
 fn latency_rows(path: Path, old: &Seconds, new: &Seconds, tolerance: f64) -> Vec<Row> {
     let (before, after) = (old.all(), new.all());
     let intervals = intervals(old, new);
-    let row = |(index, (figure, _)): (usize, &(&str, f64))| {
+    let of_figure = |(index, (figure, _)): (usize, &(&str, f64))| {
         let (before, after) = (before[index], after[index]);
         let ratio = after / before.max(1e-9);
-        let interval = intervals.map(|all| all[index]);
-        let significant = interval.is_some_and(|(low, high)| low > 1.0 || high < 1.0);
-        let regression = significant && ratio > 1.0 + tolerance;
-        Row { path, figure: (*figure).into(), before, after, ratio, interval, significant, regression }
+        row(path, figure, before, after, intervals[index], ratio > 1.0 + tolerance)
     };
-    QUANTILES.iter().enumerate().map(row).collect()
+    QUANTILES.iter().enumerate().map(of_figure).collect()
+}
+
+fn row(path: Path, figure: &str, before: f64, after: f64, interval: Option<(f64, f64)>, worse: bool) -> Row {
+    let significant = interval.is_some_and(|(low, high)| low > 1.0 || high < 1.0);
+    // Of a quantile that has too few requests nothing is asked: those below it speak for it.
+    let (regression, doubtful) = (significant && worse, interval.is_some() && !significant && worse);
+    let ratio = if before == after { 1.0 } else { after / before.max(1e-9) };
+    Row { path, figure: figure.into(), before, after, ratio, interval, significant, regression, doubtful }
 }
 
 fn rate_row(path: Path, (before, after): (f64, f64), old: &Seconds, new: &Seconds, tolerance: f64) -> Row {
-    let ratio = after / before.max(1e-9);
-    let interval = intervals(old, new).map(|all| all[4]);
-    let significant = interval.is_some_and(|(low, high)| low > 1.0 || high < 1.0);
-    let regression = significant && ratio < 1.0 - tolerance;
-    Row { path, figure: "rate".into(), before, after, ratio, interval, significant, regression }
+    row(path, "rate", before, after, intervals(old, new)[4], after < before * (1.0 - tolerance))
 }
 
 /// Error rates by the test of two proportions.
@@ -217,7 +301,19 @@ fn error_row(path: Path, (e1, n1, e2, n2): (u64, u64, u64, u64), tolerance: f64)
     let significant = spread > 0.0 && ((after - before) / spread).abs() > Z_95;
     let regression = significant && after > before * (1.0 + tolerance);
     let ratio = if before == after { 1.0 } else { after / before.max(1e-9) };
-    Row { path, figure: "error rate".into(), before, after, ratio, interval: None, significant, regression }
+    // A share of none in a run and some in the other: with too few requests it may still be chance.
+    let doubtful = !significant && after > before * (1.0 + tolerance);
+    Row {
+        path,
+        figure: "error rate".into(),
+        before,
+        after,
+        ratio,
+        interval: None,
+        significant,
+        regression,
+        doubtful,
+    }
 }
 
 /// The comparison as text.
@@ -231,12 +327,13 @@ pub fn render(comparison: &Comparison) -> String {
         "path", "figure", "before", "after", "ratio", "95 % interval"
     );
     for row in &comparison.rows {
-        let interval = row.interval.map_or("too short".into(), |(low, high)| format!("{low:.2} – {high:.2}"));
+        let interval = row.interval.map_or("too few".into(), |(low, high)| format!("{low:.2} – {high:.2}"));
         let interval = if row.figure == "error rate" { String::new() } else { interval };
-        let mark = match (row.regression, row.significant) {
-            (true, _) => "REGRESSION",
-            (false, true) => "significant",
-            (false, false) => "no significant difference",
+        let mark = match row {
+            Row { regression: true, .. } => "REGRESSION",
+            Row { doubtful: true, .. } => "WORSE, OR CHANCE",
+            Row { significant: true, .. } => "significant",
+            _ => "no significant difference",
         };
         let digits = if row.figure == "error rate" { 5 } else { 3 };
         out += &format!(
@@ -248,7 +345,11 @@ pub fn render(comparison: &Comparison) -> String {
             row.ratio
         );
     }
-    out += if comparison.has_regression() { "\nresult: regression\n" } else { "\nresult: no regression\n" };
+    out += match comparison.verdict {
+        Verdict::Regression => "\nresult: regression\n",
+        Verdict::CannotTell => "\nresult: cannot tell; longer runs of both would\n",
+        Verdict::NoRegression => "\nresult: no regression\n",
+    };
     out
 }
 
@@ -281,9 +382,28 @@ mod tests {
     }
 
     #[test]
-    fn too_few_seconds_prove_nothing() {
-        let rows = latency_rows(Path::Seckill, &run(1000, 3, 1), &run(5000, 3, 2), 0.1);
-        assert!(rows.iter().all(|row| row.interval.is_none() && !row.regression));
+    fn l4_short_runs_are_compared_too() {
+        let rows = latency_rows(Path::Seckill, &run(1000, 2, 1), &run(18_600, 2, 2), 0.1);
+        assert!(rows[..3].iter().all(|row| row.regression), "{rows:?}");
+        assert_eq!(verdict(&rows, &[]), Verdict::Regression);
+        let rows = latency_rows(Path::Seckill, &run(1000, 2, 1), &run(1000, 2, 1), 0.1);
+        assert_eq!(verdict(&rows, &[]), Verdict::NoRegression);
+    }
+
+    #[test]
+    fn l4_what_chance_may_explain_cannot_be_told() {
+        // One bad second of twenty: much worse, but it may not come again.
+        let mut seconds: Vec<Histogram<u64>> = Vec::new();
+        for second in 0..20 {
+            let mut histogram = histogram();
+            let us = if second == 7 { 50_000 } else { 1_000 };
+            (0..1000).for_each(|_| histogram.record(us).unwrap());
+            seconds.push(histogram);
+        }
+        let rows = latency_rows(Path::Seckill, &run(1000, 20, 1), &Seconds::new(&seconds), 0.1);
+        assert!(rows.iter().any(|row| row.doubtful), "{rows:?}");
+        assert_eq!(verdict(&rows, &[]), Verdict::CannotTell);
+        assert_eq!(verdict(&[], &[]), Verdict::CannotTell, "nothing in common");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub enum Exit {
     ClientSaturated = 5,
     /// `compare` found a significant regression.
     Regression = 6,
+    /// `compare` found something worse that chance may explain, or had too little to compare.
+    CannotTell = 7,
     /// Ended by a signal; what was measured until then is in the output folder.
     Interrupted = 130,
 }
@@ -40,6 +42,7 @@ impl Exit {
             Exit::CorrectnessViolated => "correctness violated",
             Exit::ClientSaturated => "client saturated",
             Exit::Regression => "regression",
+            Exit::CannotTell => "cannot tell",
             Exit::Interrupted => "interrupted",
         }
     }

@@ -5,15 +5,20 @@
 //! engine made against its store; [`summary`] and its neighbours write the output folder; [`exit`] is the answer.
 
 pub mod admin;
+pub mod bundled;
 pub mod cli;
 pub mod collector;
 pub mod compare;
+pub mod console;
 pub mod environment;
 pub mod exit;
+pub mod first_look;
+pub mod folder;
 pub mod hdr_files;
 pub mod load;
 pub mod objectives;
 pub mod outcome;
+pub mod overrides;
 pub mod probes;
 pub mod progress;
 pub mod report;

@@ -5,23 +5,34 @@ use std::process::ExitCode;
 use clap::Parser;
 use loadtest::admin::Admin;
 use loadtest::cli::{Cli, Command};
+use loadtest::compare::Verdict;
 use loadtest::exit::Exit;
 use loadtest::load::plan::Interrupt;
 use loadtest::run::{self, RunError};
 use loadtest::scenario::Scenario;
 use loadtest::summary::Summary;
 use loadtest::verify::{self, SaleTerms};
-use loadtest::{compare, probes, report, text};
+use loadtest::{compare, console, folder, probes, report, text};
 
 fn main() -> ExitCode {
     let exit = match execute(Cli::parse()) {
         Ok(exit) => exit,
         Err((exit, why)) => {
-            eprintln!("loadtest: {why}");
+            console::note(why);
             exit
         }
     };
     ExitCode::from(exit.code())
+}
+
+fn run_failed(error: RunError) -> (Exit, String) {
+    let exit = match &error {
+        RunError::Folder(folder::FolderError::Full(_)) => Exit::Usage,
+        RunError::Broken(_) => Exit::CorrectnessViolated,
+        RunError::Interrupted => Exit::Interrupted,
+        _ => Exit::CouldNotRun,
+    };
+    (exit, error.to_string())
 }
 
 fn could_not_run(error: impl ToString) -> (Exit, String) {
@@ -34,32 +45,31 @@ fn wrong_usage(error: impl ToString) -> (Exit, String) {
 
 fn execute(cli: Cli) -> Result<Exit, (Exit, String)> {
     match cli.command {
-        Command::Run { scenario, engine, tweaks, out, no_verify, against } => {
+        Command::Run { scenario, engine, tweaks, output, no_verify, against } => {
             let scenario = Scenario::load(&scenario, &tweaks.set).map_err(wrong_usage)?;
             let interrupt = interrupt_on_signals().map_err(could_not_run)?;
-            let options = engine.options(out, !no_verify, tweaks.quiet);
-            let (summary, exit) = run::run(&scenario, &options, &interrupt).map_err(could_not_run)?;
+            let options =
+                engine.options(output.folder(&scenario.name), output.force, !no_verify, tweaks.quiet);
+            let (summary, exit) = run::run(&scenario, &options, &interrupt).map_err(run_failed)?;
             report::write(&options.out, against.as_deref()).map_err(could_not_run)?;
-            print!("{}", text::render(&summary));
-            println!("output: {}", options.out.display());
+            let out = options.out.display();
+            console::print(&format!("{}output: {out}\n", text::render(&summary)));
+            if summary.verification_error.is_some() {
+                let admin = &options.admin;
+                console::print(&format!(
+                    "when the engine is back, check what it promised:\n  loadtest verify {out} --admin {admin}\n"
+                ));
+            }
             Ok(exit)
         }
-        Command::Search { scenario, engine, tweaks, goal, out } => {
+        Command::Search { scenario, engine, tweaks, goal, output } => {
             let scenario = Scenario::load(&scenario, &tweaks.set).map_err(wrong_usage)?;
             let goal = goal.options().map_err(wrong_usage)?;
             let interrupt = interrupt_on_signals().map_err(could_not_run)?;
-            let options = engine.options(out, true, tweaks.quiet);
-            let report = match probes::search(&scenario, &options, &goal, &interrupt) {
-                Ok(report) => report,
-                Err(error @ RunError::Broken(_)) => {
-                    return Err((Exit::CorrectnessViolated, error.to_string()));
-                }
-                Err(error @ RunError::Interrupted) => return Err((Exit::Interrupted, error.to_string())),
-                Err(error) => return Err(could_not_run(error)),
-            };
+            let options = engine.options(output.folder(&scenario.name), output.force, true, tweaks.quiet);
+            let report = probes::search(&scenario, &options, &goal, &interrupt).map_err(run_failed)?;
             report::write_search(&options.out, &report).map_err(could_not_run)?;
-            print!("{}", probes::render(&report));
-            println!("output: {}", options.out.display());
+            console::print(&format!("{}output: {}\n", probes::render(&report), options.out.display()));
             Ok(match (report.found.rate_per_s, report.found.limited_by_client) {
                 (_, true) => Exit::ClientSaturated,
                 (Some(_), false) => Exit::Ok,
@@ -69,26 +79,32 @@ fn execute(cli: Cli) -> Result<Exit, (Exit, String)> {
         Command::Compare { before, after, tolerance, json } => {
             let comparison = compare::compare(&before, &after, tolerance).map_err(could_not_run)?;
             if json {
-                println!("{}", serde_json::to_string_pretty(&comparison).map_err(could_not_run)?);
+                console::print(&(serde_json::to_string_pretty(&comparison).map_err(could_not_run)? + "\n"));
             } else {
-                print!("{}", compare::render(&comparison));
+                console::print(&compare::render(&comparison));
             }
-            Ok(if comparison.has_regression() { Exit::Regression } else { Exit::Ok })
+            Ok(match comparison.verdict {
+                Verdict::Regression => Exit::Regression,
+                Verdict::CannotTell => Exit::CannotTell,
+                Verdict::NoRegression => Exit::Ok,
+            })
         }
         Command::Report { dir, against } => {
             let path = report::write(&dir, against.as_deref()).map_err(could_not_run)?;
-            println!("{}", path.display());
+            console::print(&format!("{}\n", path.display()));
             Ok(Exit::Ok)
         }
-        Command::Verify { dir, admin, tenant, admin_token } => {
+        Command::Verify { dir, admin, tenant, admin_token, resolve } => {
             let summary = Summary::read(&dir).map_err(could_not_run)?;
-            let mut admin = Admin::connect(&admin, &tenant, admin_token.as_deref()).map_err(wrong_usage)?;
+            let mut admin =
+                Admin::connect(&admin, &resolve, &tenant, admin_token.as_deref()).map_err(wrong_usage)?;
             // Orders that were not paid have expired since: units may be on sale again.
             let sales: Vec<_> =
                 summary.sales.into_iter().map(|sale| SaleTerms { sold_out: false, ..sale }).collect();
             let verdict =
-                verify::verify(&mut admin, &sales, &dir, summary.client.untruthful).map_err(could_not_run)?;
-            print!("{}", text::render_verdict(&verdict));
+                verify::verify(&mut admin, &sales, &dir, &summary.run_id, summary.client.untruthful)
+                    .map_err(could_not_run)?;
+            console::print(&text::render_verdict(&verdict));
             Ok(if verdict.passed { Exit::Ok } else { Exit::CorrectnessViolated })
         }
     }

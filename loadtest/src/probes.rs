@@ -2,13 +2,18 @@
 
 use std::path::PathBuf;
 
+use crate::console;
 use crate::environment::Environment;
+use crate::exit::Exit;
+use crate::folder::OutputFolder;
 use crate::load::plan::Interrupt;
 use crate::load::schedule::Pacing;
-use crate::outcome::Path;
+use crate::objectives;
+use crate::outcome::{Outcome, Path};
 use crate::run::{self, RunError, RunOptions};
 use crate::scenario::{Load, Phase, Scenario};
 use crate::search::{self, Bounds, CampaignPlan, SearchReport, Step};
+use crate::summary::Summary;
 use crate::usl::Usl;
 
 /// An answered rate below this share of the offered one misses every objective.
@@ -31,8 +36,10 @@ pub struct SearchOptions {
     pub error_rate: f64,
     /// Range and precision.
     pub bounds: Bounds,
-    /// Length of a step.
+    /// Length of a step, seconds.
     pub step_s: f64,
+    /// Length of a confirming run, seconds.
+    pub confirm_s: f64,
     /// Whether the closed-model ladder is run too.
     pub ladder: bool,
     /// The campaign to hold the result against.
@@ -49,32 +56,31 @@ pub fn search(
     options: &SearchOptions,
     interrupt: &Interrupt,
 ) -> Result<SearchReport, RunError> {
+    OutputFolder::prepare(&run_options.out, run_options.force)?;
     let mut number = 0;
     let mut folder = |name: String| -> PathBuf {
         number += 1;
         run_options.out.join(format!("{number:02}-{name}"))
     };
     let found = search::search(options.bounds, |rate_per_s, long| {
-        let step_s = if long { options.step_s * 2.0 } else { options.step_s };
+        let step_s = if long { options.confirm_s } else { options.step_s };
         let load = Load::Constant { rate_per_s };
         let probe = at_load(scenario, load, step_s, Some(rate_per_s / 2.0));
         let out = folder(format!("{rate_per_s:.0}-per-s"));
         let step =
             one_step(&probe, &RunOptions { out, ..run_options.clone() }, options, rate_per_s, interrupt)?;
-        eprintln!(
-            "search: {:>9.0}/s offered, {:>9.0}/s answered, p99 {:>8.2} ms, errors {:.4} %: {}",
-            step.rate_per_s,
+        let judged = match step {
+            Step { client_saturated: true, .. } => "client saturated",
+            Step { met: true, .. } => "met",
+            _ => "missed",
+        };
+        console::note(format_args!(
+            "{:.0} of {:.0}/s for {step_s:.0} s, p99 {:.2} ms, errors {:.3} %: {judged}",
             step.achieved_per_s,
+            step.rate_per_s,
             step.p99_ms,
             step.error_rate * 100.0,
-            if step.client_saturated {
-                "client saturated"
-            } else if step.met {
-                "met"
-            } else {
-                "missed"
-            }
-        );
+        ));
         Ok::<_, RunError>(step)
     })?;
 
@@ -87,7 +93,7 @@ pub fn search(
         let out = folder(format!("{connections}-connections"));
         let (summary, _) = run_checked(&rung, &RunOptions { out, ..run_options.clone() }, interrupt)?;
         let achieved = summary.paths.get(&Path::Seckill).map_or(0.0, |path| path.all.rate_per_s);
-        eprintln!("search: {connections:>4} connections in a closed loop: {achieved:.0}/s");
+        console::note(format_args!("{connections} connections in a closed loop: {achieved:.0}/s"));
         ladder.push((f64::from(connections), achieved));
     }
     let headroom = options.plan.zip(found.rate_per_s).map(|(plan, rate)| plan.headroom(rate));
@@ -100,6 +106,7 @@ pub fn search(
             options.p99_ms,
             options.error_rate * 100.0
         ),
+        confirm_s: options.confirm_s,
         usl: Usl::fit(&ladder),
         ladder,
         plan: options.plan,
@@ -148,8 +155,7 @@ fn one_step(
 ) -> Result<Step, RunError> {
     let (summary, client_saturated) = run_checked(probe, run_options, interrupt)?;
     let visits = summary.paths.get(&Path::Seckill).or(summary.paths.get(&Path::Page));
-    let unsent =
-        visits.and_then(|path| path.outcomes.get(&crate::outcome::Outcome::Unsent)).map_or(0, |l| l.count);
+    let unsent = visits.and_then(|path| path.outcomes.get(&Outcome::Unsent)).map_or(0, |l| l.count);
     let answered = visits.map_or(0, |path| path.all.count) - unsent;
     // What is answered late, in the drain, was not answered at the rate.
     let planned_s = summary.phases.last().map_or(1.0, |phase| phase.duration_s);
@@ -159,7 +165,8 @@ fn one_step(
     let path = summary.paths.get(&options.path);
     let response = path.map(|path| path.all.response);
     let ms = |us: Option<u64>| us.map_or(f64::MAX, |us| us as f64 / 1e3);
-    let (p99_ms, error_rate) = (ms(response.map(|r| r.p99_us)), path.map_or(1.0, |path| path.error_rate));
+    let p99_ms = ms(response.map(|r| r.p99_us));
+    let error_rate = objectives::error_rate(&summary, options.path, None).unwrap_or(1.0);
     let met = p99_ms <= options.p99_ms
         && error_rate <= options.error_rate
         && achieved_per_s >= offered_per_s * ACHIEVED_MIN;
@@ -181,11 +188,12 @@ fn run_checked(
     probe: &Scenario,
     run_options: &RunOptions,
     interrupt: &Interrupt,
-) -> Result<(crate::summary::Summary, bool), RunError> {
+) -> Result<(Summary, bool), RunError> {
     let (summary, exit) = run::run(probe, &RunOptions { quiet: true, ..run_options.clone() }, interrupt)?;
     match exit {
-        crate::exit::Exit::CorrectnessViolated => Err(RunError::Broken(summary.result.reasons.join("; "))),
-        crate::exit::Exit::Interrupted => Err(RunError::Interrupted),
+        Exit::CorrectnessViolated => Err(RunError::Broken(summary.result.reasons.join("; "))),
+        Exit::Interrupted => Err(RunError::Interrupted),
+        Exit::CouldNotRun => Err(RunError::Setup(summary.result.reasons.join("; "))),
         _ => {
             let saturated = summary.client.saturated;
             Ok((summary, saturated))
@@ -198,9 +206,23 @@ pub fn render(report: &SearchReport) -> String {
     let mut out = format!("\n{}: {}\n", report.scenario, report.objective);
     let found = &report.found;
     out += &match found.rate_per_s {
+        Some(rate) if found.ceiling_reached => {
+            format!(
+                "the ceiling you set was reached: {rate:.0}/s met the objective; the engine may do better\n"
+            )
+        }
         Some(rate) => format!("highest confirmed rate: {rate:.0}/s\n"),
         None => "no rate met the objective\n".to_owned(),
     };
+    if let Some((low, high)) = found.confirmed_p99_ms {
+        let runs =
+            found.steps.iter().filter(|s| s.stage == "confirm" && Some(s.rate_per_s) == found.rate_per_s);
+        out += &format!(
+            "confirmed by {} runs of {:.0} s: p99 {low:.1} to {high:.1} ms\n",
+            runs.count(),
+            report.confirm_s
+        );
+    }
     if found.limited_by_client {
         out += "*** the client was saturated at the upper end: the engine may do better ***\n";
     }

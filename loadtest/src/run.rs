@@ -11,27 +11,25 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::admin::{Admin, AdminError, SKU};
 use crate::collector::Collector;
+use crate::console;
 use crate::environment::Environment;
 use crate::exit::Exit;
+use crate::first_look::{self, VISIBLE_WITHIN};
+use crate::folder::{self, FolderError, OutputFolder};
 use crate::hdr_files::write_hgrm;
-use crate::load::plan::{Clock, Interrupt, Plan};
+use crate::load::plan::{Clock, Interrupt, LifeSigns, Plan};
 use crate::load::recorder::histogram;
 use crate::load::worker::{self, Report};
 use crate::objectives;
 use crate::progress::Progress;
 use crate::scenario::Scenario;
 use crate::summary::{ClientHealth, PhaseSummary, RunResult, SCHEMA, Summary};
-use crate::verify::{self, SaleTerms, VerifyError};
+use crate::verify::{self, SaleTerms, Verdict, VerifyError};
 use crate::wire::call::Caller;
-use crate::wire::request::{BadTarget, Target};
-use crate::wire::response::json_text;
+use crate::wire::request::{BadTarget, Resolve, Target};
 
 /// From the last preparation to the first request; a sale that opens with a phase is announced this long before.
 const LEAD: Duration = Duration::from_millis(700);
-/// How long a new campaign may take to be known at every address.
-const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
-/// Times that the server is asked for its clock.
-const CLOCK_QUESTIONS: usize = 5;
 /// Files beside the connections that the process needs.
 const SPARE_FILES: u64 = 600;
 
@@ -42,8 +40,12 @@ pub struct RunOptions {
     pub targets: Vec<String>,
     /// Admin address.
     pub admin: String,
+    /// Addresses of hosts that are not to be asked for.
+    pub resolve: Vec<Resolve>,
     /// Output folder.
     pub out: PathBuf,
+    /// Takes an output folder that is not empty.
+    pub force: bool,
     /// Tenant of the campaigns.
     pub tenant: String,
     /// Token of the admin plane.
@@ -65,9 +67,9 @@ pub enum RunError {
     /// The admin plane did not do its part.
     #[error(transparent)]
     Admin(#[from] AdminError),
-    /// The check could not be made.
-    #[error("the run is over, but its promises could not be checked: {0}")]
-    Verify(#[from] VerifyError),
+    /// The output folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// A file.
     #[error("{0}: {1}")]
     File(String, io::Error),
@@ -98,14 +100,30 @@ pub fn run(
     options: &RunOptions,
     interrupt: &Interrupt,
 ) -> Result<(Summary, Exit), RunError> {
-    let targets = options.targets.iter().map(|url| Target::parse(url)).collect::<Result<Vec<_>, _>>()?;
+    let mut targets = Vec::new();
+    for url in &options.targets {
+        targets.extend(Target::resolve(url, &options.resolve)?.reachable());
+    }
     if targets.is_empty() {
         return Err(RunError::Setup("at least one --target is needed".into()));
     }
-    prepare_folder(&options.out).map_err(|error| RunError::File(options.out.display().to_string(), error))?;
-    allow_files(u64::from(scenario.client.connections) + SPARE_FILES)?;
+    let folder = OutputFolder::prepare(&options.out, options.force)?;
+    let run_id = folder::run_id();
+    let done = run_into(scenario, options, targets, &run_id, interrupt);
+    if done.is_err() {
+        folder.abandon(&run_id);
+    }
+    done
+}
 
-    let run_id = run_id();
+fn run_into(
+    scenario: &Scenario,
+    options: &RunOptions,
+    targets: Vec<Target>,
+    run_id: &str,
+    interrupt: &Interrupt,
+) -> Result<(Summary, Exit), RunError> {
+    allow_files(u64::from(scenario.client.connections) + SPARE_FILES)?;
     let campaigns: Vec<String> = scenario
         .campaigns
         .iter()
@@ -113,53 +131,51 @@ pub fn run(
         .collect();
     let plan = Arc::new(Plan {
         scenario: scenario.clone(),
+        run_id: run_id.to_owned(),
         targets,
         sales: campaigns.iter().map(|campaign| format!("{campaign}/{SKU}")).collect(),
         headers: options.data_headers(),
         folder: options.out.clone(),
         clock: Clock::start(),
         interrupt: interrupt.clone(),
+        signs: LifeSigns::default(),
     });
-    let mut admin = Admin::connect(&options.admin, &options.tenant, options.admin_token.as_deref())?;
+    let token = options.admin_token.as_deref();
+    let mut admin = Admin::connect(&options.admin, &options.resolve, &options.tenant, token)?;
     let workers = Workers::spawn(&plan)?;
 
     let mut opened = Vec::new();
     let measured = open_and_measure(&plan, options, &mut admin, workers, &campaigns, &mut opened);
     let verdict = match &measured {
-        Ok(measured) if options.verify => {
-            let settle = Duration::from_secs_f64(scenario.verify.settle_s);
-            let settle = if interrupt.requested() { Duration::ZERO } else { settle };
-            verify::settle(&mut admin, &measured.sales, settle)
-                .and_then(|()| {
-                    let untruthful = measured.collector.untruthful();
-                    verify::verify(&mut admin, &measured.sales, &options.out, untruthful)
-                })
-                .map(Some)
-        }
+        Ok(measured) if options.verify => check(&plan, &mut admin, measured).map(Some),
         _ => Ok(None),
     };
     for campaign in opened {
         if let Err(error) = admin.end(campaign, &Timestamp::now().to_string()) {
-            eprintln!("loadtest: campaign {campaign} is still open: {error}");
+            console::note(format_args!("campaign {campaign} is still open: {error}"));
         }
     }
 
     let measured = measured?;
-    let mut summary = measured.summarise(&plan, options, run_id);
-    let written = match verdict {
-        Ok(verdict) => {
-            summary.verification = verdict;
-            Ok(())
-        }
-        Err(error) => Err(error),
-    };
+    let mut summary = measured.summarise(&plan, options);
+    match verdict {
+        Ok(verdict) => summary.verification = verdict,
+        Err(error) => summary.verification_error = Some(error.to_string()),
+    }
     let exit = conclude(&mut summary, scenario);
     measured
         .write_hgrm(&options.out)
         .map_err(|error| RunError::File(options.out.display().to_string(), error))?;
     summary.write(&options.out).map_err(|error| RunError::File(options.out.display().to_string(), error))?;
-    written?;
     Ok((summary, exit))
+}
+
+/// Holds the promises that the engine made against its store.
+fn check(plan: &Plan, admin: &mut Admin, measured: &Measured) -> Result<Verdict, VerifyError> {
+    let settle = Duration::from_secs_f64(plan.scenario.verify.settle_s);
+    let settle = if plan.interrupt.requested() { Duration::ZERO } else { settle };
+    verify::settle(admin, &measured.sales, settle)?;
+    verify::verify(admin, &measured.sales, &plan.folder, &plan.run_id, measured.collector.untruthful())
 }
 
 /// The threads of the load.
@@ -230,6 +246,7 @@ struct Measured {
     started_at: Timestamp,
     duration_s: f64,
     clock_skew_ms: Option<i64>,
+    engine_gone_at_s: Option<f64>,
     interrupted: bool,
 }
 
@@ -251,22 +268,19 @@ fn open_and_measure<'a>(
         )));
     }
     if connected < scenario.client.connections as usize {
-        eprintln!(
-            "loadtest: only {connected} of {} connections could be opened",
-            scenario.client.connections
-        );
+        let wanted = scenario.client.connections;
+        console::note(format_args!("only {connected} of {wanted} connections could be opened"));
     }
-    let mut callers: Vec<Caller> = plan
-        .targets
-        .iter()
-        .map(|target| Caller::new(target.clone(), &plan.headers, VISIBLE_WITHIN))
-        .collect();
+    let headers: Vec<String> = plan.headers.iter().cloned().chain([first_look::BUYER.into()]).collect();
+    let mut callers: Vec<Caller> =
+        plan.targets.iter().map(|target| Caller::new(target.clone(), &headers, VISIBLE_WITHIN)).collect();
     let now_open = scenario.campaigns.iter().zip(campaigns).filter(|(c, _)| c.opens_with.is_none());
     let mut clock_skew_ms = None;
     for (campaign, name) in now_open {
         admin.open(name, campaign, None)?;
         opened.push(name);
-        clock_skew_ms = wait_visible(&mut callers, name)?.or(clock_skew_ms);
+        clock_skew_ms = first_look::wait_visible(&mut callers, name)?.or(clock_skew_ms);
+        first_look::try_purchase(&mut callers, name)?;
     }
     // The sale opens by the server's clock; the load starts by this one.
     let skew = SignedDuration::from_millis(clock_skew_ms.unwrap_or(0));
@@ -278,7 +292,8 @@ fn open_and_measure<'a>(
         let opens_at = started_at + Duration::from_secs_f64(scenario.phase_start_s(index)) + skew;
         admin.open(name, campaign, Some(&format!("{opens_at:.3}")))?;
         opened.push(name);
-        clock_skew_ms = wait_visible(&mut callers, name)?.or(clock_skew_ms);
+        clock_skew_ms = first_look::wait_visible(&mut callers, name)?.or(clock_skew_ms);
+        first_look::try_purchase(&mut callers, name)?;
     }
 
     let base_s = started_at.as_millisecond() as f64 / 1e3;
@@ -293,10 +308,14 @@ fn open_and_measure<'a>(
             per_buyer_limit: campaign.per_buyer_limit,
             // Only the main campaign is promised a crowd large enough.
             sold_out: scenario.verify.sold_out && index == 0 && !plan.interrupt.requested(),
+            demand_units: collector.demand_units(index),
         });
+    let sales = sales.collect();
+    let last_answer_ns = plan.signs.last_answer_ns().saturating_sub(start_ns);
     Ok(Measured {
         collector,
-        sales: sales.collect(),
+        sales,
+        engine_gone_at_s: plan.signs.gone().then_some(last_answer_ns as f64 / 1e9),
         started_at,
         duration_s: plan.clock.now_ns().saturating_sub(start_ns) as f64 / 1e9,
         clock_skew_ms,
@@ -304,53 +323,8 @@ fn open_and_measure<'a>(
     })
 }
 
-/// Waits until every address knows the sale; returns how far the server's clock is ahead, in milliseconds.
-fn wait_visible(callers: &mut [Caller], campaign: &str) -> Result<Option<i64>, RunError> {
-    let path = format!("/seckill/{campaign}/{SKU}");
-    let deadline = std::time::Instant::now() + VISIBLE_WITHIN;
-    let mut skew_ms = None;
-    for caller in callers {
-        loop {
-            let reply = caller.call("GET", &path, None).map_err(AdminError::from)?;
-            if reply.status == 200 {
-                skew_ms = clock_skew_ms(caller, &path)?;
-                break;
-            }
-            if std::time::Instant::now() > deadline {
-                let why = format!(
-                    "GET {path}: the new campaign is not on sale: {} {}",
-                    reply.status,
-                    reply.excerpt()
-                );
-                return Err(RunError::Setup(why));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-    Ok(skew_ms)
-}
-
-/// How far the server's clock is ahead, by the quickest of a few questions; zero when it could as well be the way.
-fn clock_skew_ms(caller: &mut Caller, path: &str) -> Result<Option<i64>, RunError> {
-    let mut best: Option<(SignedDuration, SignedDuration)> = None;
-    for _ in 0..CLOCK_QUESTIONS {
-        let before = Timestamp::now();
-        let reply = caller.call("GET", path, None).map_err(AdminError::from)?;
-        let round_trip = Timestamp::now().duration_since(before);
-        let text = String::from_utf8_lossy(json_text(&reply.body, "server_time")).into_owned();
-        let Ok(server_time) = text.parse::<Timestamp>() else { return Ok(None) };
-        if best.is_none_or(|(quickest, _)| round_trip < quickest) {
-            best = Some((round_trip, server_time.duration_since(before) - round_trip / 2));
-        }
-    }
-    // The server's time is told in whole milliseconds.
-    let sure =
-        best.filter(|(round_trip, skew)| skew.abs() > *round_trip / 2 + SignedDuration::from_millis(1));
-    Ok(best.map(|_| sure.map_or(0, |(_, skew)| skew.as_millis() as i64)))
-}
-
 impl Measured {
-    fn summarise(&self, plan: &Plan, options: &RunOptions, run_id: String) -> Summary {
+    fn summarise(&self, plan: &Plan, options: &RunOptions) -> Summary {
         let scenario = &plan.scenario;
         let phases: Vec<PhaseSummary> = scenario
             .phases
@@ -373,10 +347,11 @@ impl Measured {
             schema: SCHEMA.into(),
             scenario: scenario.name.clone(),
             about: scenario.about.clone(),
-            run_id,
+            run_id: plan.run_id.clone(),
             started_at: format!("{:.3}", self.started_at),
             duration_s: self.duration_s,
             interrupted: self.interrupted,
+            engine_gone_at_s: self.engine_gone_at_s,
             environment,
             result: RunResult {
                 exit_code: Exit::Ok.code(),
@@ -389,6 +364,7 @@ impl Measured {
             client: self.collector.client_health(&scenario.client),
             objectives: Vec::new(),
             verification: None,
+            verification_error: None,
             sales: self.sales.clone(),
             published: scenario.published.clone(),
             oddities: self.collector.oddities().clone(),
@@ -416,6 +392,8 @@ impl Measured {
 /// Judges the run: the most serious finding decides.
 fn conclude(summary: &mut Summary, scenario: &Scenario) -> Exit {
     summary.objectives = objectives::judge(&scenario.objectives, summary);
+    let gone =
+        summary.engine_gone_at_s.map(|at_s| format!("the engine stopped answering {at_s:.1} s into the run"));
     let broken =
         summary.verification.iter().flat_map(|verdict| &verdict.checks).filter(|check| !check.passed);
     let broken: Vec<String> =
@@ -429,11 +407,15 @@ fn conclude(summary: &mut Summary, scenario: &Scenario) -> Exit {
             None => format!("{}: nothing was measured", result.what),
         })
         .collect();
+    let missed: Vec<String> = gone.into_iter().chain(missed).collect();
     let ClientHealth { saturated, reasons: late, .. } = &summary.client;
     let (exit, reasons) = if !broken.is_empty() {
         (Exit::CorrectnessViolated, broken)
     } else if summary.interrupted {
         (Exit::Interrupted, vec!["ended by a signal".into()])
+    } else if let Some(why) = &summary.verification_error {
+        let unchecked = format!("the promises could not be checked: {why}");
+        (Exit::CouldNotRun, missed.into_iter().chain([unchecked]).collect())
     } else if *saturated {
         (Exit::ClientSaturated, late.clone())
     } else if !missed.is_empty() {
@@ -443,23 +425,6 @@ fn conclude(summary: &mut Summary, scenario: &Scenario) -> Exit {
     };
     summary.result = RunResult { exit_code: exit.code(), name: exit.name().into(), reasons };
     exit
-}
-
-/// Makes the folder and removes what an earlier run left in it.
-fn prepare_folder(folder: &FilePath) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let ours = name.ends_with(".hlog")
-            || name.ends_with(".hgrm")
-            || (name.starts_with("answers-") && name.ends_with(".log"))
-            || ["summary.json", "report.html"].contains(&name);
-        if ours {
-            std::fs::remove_file(path)?;
-        }
-    }
-    Ok(())
 }
 
 /// Raises the limit of open files as far as it goes.
@@ -476,16 +441,4 @@ fn allow_files(wanted: u64) -> Result<(), RunError> {
         return Ok(());
     }
     Err(RunError::Setup(format!("{wanted} open files are needed, {current} are allowed: raise `ulimit -n`")))
-}
-
-/// Milliseconds since the epoch in base 36: short, and later runs sort behind.
-fn run_id() -> String {
-    let mut rest = Timestamp::now().as_millisecond().unsigned_abs();
-    let mut digits = Vec::new();
-    while rest > 0 {
-        digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize]);
-        rest /= 36;
-    }
-    digits.reverse();
-    String::from_utf8(digits).unwrap_or_default()
 }

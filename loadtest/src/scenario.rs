@@ -2,18 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bundled::{self, BUNDLED};
 use crate::load::schedule::{Curve, Pacing, Spike};
 use crate::outcome::{Outcome, Path};
-
-/// The scenarios that come with the tester: name and text.
-pub const BUNDLED: [(&str, &str); 6] = [
-    ("seckill", include_str!("../scenarios/seckill.toml")),
-    ("order", include_str!("../scenarios/order.toml")),
-    ("checkout", include_str!("../scenarios/checkout.toml")),
-    ("sale", include_str!("../scenarios/sale.toml")),
-    ("churn", include_str!("../scenarios/churn.toml")),
-    ("seed", include_str!("../scenarios/seed.toml")),
-];
+use crate::overrides;
 
 /// Why a scenario cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +13,9 @@ pub enum ScenarioError {
     /// The file cannot be read.
     #[error("cannot read scenario {0}: {1}")]
     Unreadable(String, std::io::Error),
+    /// Neither a file nor a bundled scenario.
+    #[error("there is no scenario and no file named {0}{1}; bundled are {names}", names = bundled::names())]
+    Unknown(String, String),
     /// Not TOML, an unknown key or a wrong type: the parser says where.
     #[error("scenario {0}: {1}")]
     Syntax(String, String),
@@ -80,6 +75,8 @@ pub struct Client {
     pub timeout_ms: u64,
     /// How long after the last phase late requests and open journeys may take.
     pub drain_s: f64,
+    /// After this long without any answer, and with connections refused, the engine is given up and the run ends; 0: never.
+    pub give_up_s: f64,
     /// Above this P99 of the client's own lateness the run is invalid.
     pub lag_p99_ms_max: f64,
     /// Above this share of a second spent on the processor or waiting for it a worker counts as busy.
@@ -94,6 +91,7 @@ impl Default for Client {
             requests_per_connection: 0,
             timeout_ms: 10_000,
             drain_s: 10.0,
+            give_up_s: 15.0,
             lag_p99_ms_max: 20.0,
             busy_max: 0.95,
         }
@@ -320,28 +318,31 @@ impl Scenario {
     ///
     /// # Errors
     /// See [`ScenarioError`].
-    pub fn load(name: &str, overrides: &[String]) -> Result<Self, ScenarioError> {
+    pub fn load(name: &str, changes: &[String]) -> Result<Self, ScenarioError> {
         let bundled =
             BUNDLED.iter().find(|(bundled, _)| *bundled == name).map(|(_, text)| (*text).to_owned());
         let text = match (std::fs::read_to_string(name), bundled) {
             (Ok(text), _) | (Err(_), Some(text)) => text,
+            (Err(error), None) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(ScenarioError::Unknown(name.to_owned(), bundled::meant(name)));
+            }
             (Err(error), None) => return Err(ScenarioError::Unreadable(name.to_owned(), error)),
         };
-        Self::parse(name, &text, overrides)
+        Self::parse(name, &text, changes)
     }
 
     /// Parses and checks a scenario's text; `name` is for messages.
     ///
     /// # Errors
     /// See [`ScenarioError`].
-    pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Self, ScenarioError> {
+    pub fn parse(name: &str, text: &str, changes: &[String]) -> Result<Self, ScenarioError> {
         let syntax = |error: toml::de::Error| ScenarioError::Syntax(name.to_owned(), error.to_string());
         // First from the text itself, so that a mistake is reported with its line.
         let mut scenario: Self = toml::from_str(text).map_err(syntax)?;
-        if !overrides.is_empty() {
+        if !changes.is_empty() {
             let mut table: toml::Value = toml::from_str(text).map_err(syntax)?;
-            for assignment in overrides {
-                set(&mut table, assignment)
+            for assignment in changes {
+                overrides::set(&mut table, assignment)
                     .map_err(|why| ScenarioError::Override(assignment.clone(), why))?;
             }
             scenario = table.try_into().map_err(syntax)?;
@@ -383,8 +384,10 @@ impl Scenario {
         if self.client.workers > self.client.connections {
             return Err("client.workers exceeds client.connections".into());
         }
-        if !(self.client.timeout_ms >= 1 && self.client.drain_s >= 0.0) {
-            return Err("client.timeout_ms must be at least 1 and client.drain_s at least 0".into());
+        if !(self.client.timeout_ms >= 1 && self.client.drain_s >= 0.0 && self.client.give_up_s >= 0.0) {
+            return Err(
+                "client.timeout_ms must be at least 1, client.drain_s and give_up_s at least 0".into()
+            );
         }
         for shopper in &self.shoppers {
             let [least, most] = shopper.quantity;
@@ -449,34 +452,6 @@ fn limit(what: &str, value: usize, least: usize, most: usize) -> Result<(), Stri
     } else {
         Err(format!("{what}: {value} is not in {least}..={most}"))
     }
-}
-
-/// Applies `path.to.0.key=value`; the value is TOML, or else taken as a string.
-fn set(table: &mut toml::Value, assignment: &str) -> Result<(), String> {
-    let (path, text) = assignment.split_once('=').ok_or("must be KEY=VALUE")?;
-    let (parent, last) = path.trim().rsplit_once('.').unwrap_or(("", path.trim()));
-    let mut here = table;
-    for part in parent.split('.').filter(|part| !part.is_empty()) {
-        here = match here {
-            toml::Value::Table(table) => {
-                table.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()))
-            }
-            toml::Value::Array(items) => {
-                let index: usize = part.parse().map_err(|_| format!("{part} is not an index"))?;
-                items.get_mut(index).ok_or(format!("there is no item {index}"))?
-            }
-            _ => return Err(format!("{part} lies below a plain value")),
-        };
-    }
-    let value = toml::from_str::<toml::Table>(&format!("value = {text}"))
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| toml::Value::String(text.to_owned()));
-    match here {
-        toml::Value::Table(table) => table.insert(last.to_owned(), value),
-        _ => return Err(format!("{last} lies below a plain value")),
-    };
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
-//! Finds the highest rate that still meets an objective: doubling, halving the interval, then a confirming run.
+//! Finds the highest rate that still meets an objective: doubling, halving the interval, then confirming runs that take
+//! as long as the rush will.
 
 use serde::{Deserialize, Serialize};
 
 use crate::usl::Usl;
 
-/// Confirming runs before the search gives up on the rates that it found.
-const CONFIRMATIONS_MAX: usize = 6;
+/// Rates that are tried to be confirmed before the search gives up.
+const RATES_CONFIRMED_MAX: usize = 6;
+/// P99 must have risen this much over the lowest rates before a bend is one, and not noise.
+const KNEE_RISE_MIN: f64 = 3.0;
 
 /// What a step found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,16 +42,24 @@ pub struct Bounds {
     pub to_per_s: f64,
     /// The interval is narrowed until its ends differ by less than this share.
     pub precision: f64,
+    /// Confirming runs that must all meet the objective.
+    pub confirmations: u32,
 }
 
 /// What a search found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Found {
-    /// The highest confirmed rate; absent when even the first missed.
+    /// The highest confirmed rate; absent when none was.
     pub rate_per_s: Option<f64>,
+    /// The lowest and the highest P99 of the runs that confirmed it, milliseconds.
+    #[serde(default)]
+    pub confirmed_p99_ms: Option<(f64, f64)>,
+    /// Whether the rate is the highest that was allowed: the engine may do better.
+    #[serde(default)]
+    pub ceiling_reached: bool,
     /// Whether the client, not the engine, set the limit.
     pub limited_by_client: bool,
-    /// Whether a run 10 % above the rate missed the objective, as it should.
+    /// Whether a run 10 % above the rate, as long as the confirming ones, missed the objective, as it should.
     pub above_missed: Option<bool>,
     /// The rate at the bend of the curve of P99 against rate.
     pub knee_per_s: Option<f64>,
@@ -56,14 +67,14 @@ pub struct Found {
     pub steps: Vec<Step>,
 }
 
-/// Searches with `probe`, which makes one run at a rate (the flag asks for a long, confirming one).
+/// Searches with `probe`, which makes one run at a rate (the flag asks for one of a confirming run's length).
 ///
 /// # Errors
 /// What `probe` fails with.
 pub fn search<E>(bounds: Bounds, mut probe: impl FnMut(f64, bool) -> Result<Step, E>) -> Result<Found, E> {
     let mut steps: Vec<Step> = Vec::new();
     let mut try_rate = |rate: f64, stage: &str, steps: &mut Vec<Step>| -> Result<bool, E> {
-        let step = Step { stage: stage.into(), ..probe(rate, stage == "confirm")? };
+        let step = Step { stage: stage.into(), ..probe(rate, matches!(stage, "confirm" | "above"))? };
         let met = step.met && !step.client_saturated;
         steps.push(step);
         Ok(met)
@@ -94,14 +105,23 @@ pub fn search<E>(bounds: Bounds, mut probe: impl FnMut(f64, bool) -> Result<Step
         }
     }
     let mut confirmed = None;
-    for _ in 0..CONFIRMATIONS_MAX {
+    for _ in 0..RATES_CONFIRMED_MAX {
         let Some(rate) = good else { break };
-        if try_rate(rate, "confirm", &mut steps)? {
+        let mut met = true;
+        for _ in 0..bounds.confirmations.max(1) {
+            met = met && try_rate(rate, "confirm", &mut steps)?;
+        }
+        if met {
             confirmed = Some(rate);
             break;
         }
         good = Some(rate * (1.0 - bounds.precision.clamp(0.02, 0.1)));
     }
+    let confirming =
+        steps.iter().filter(|step| step.stage == "confirm" && Some(step.rate_per_s) == confirmed);
+    let confirmed_p99_ms = confirming.map(|step| (step.p99_ms, step.p99_ms));
+    let confirmed_p99_ms = confirmed_p99_ms.reduce(|(low, high), (p99, _)| (low.min(p99), high.max(p99)));
+    let ceiling_reached = confirmed.is_some_and(|rate| rate >= bounds.to_per_s);
     let above_missed = match confirmed {
         Some(rate) if rate * 1.1 <= bounds.to_per_s || bad.is_some() => {
             Some(!try_rate(rate * 1.1, "above", &mut steps)?)
@@ -109,10 +129,20 @@ pub fn search<E>(bounds: Bounds, mut probe: impl FnMut(f64, bool) -> Result<Step
         _ => None,
     };
     let limited_by_client = steps.iter().any(|step| step.client_saturated);
-    Ok(Found { rate_per_s: confirmed, limited_by_client, above_missed, knee_per_s: knee(&steps), steps })
+    let knee_per_s = knee(&steps);
+    Ok(Found {
+        rate_per_s: confirmed,
+        confirmed_p99_ms,
+        ceiling_reached,
+        limited_by_client,
+        above_missed,
+        knee_per_s,
+        steps,
+    })
 }
 
 /// The rate at which the curve of P99 against rate bends: farthest below the chord from its first to its last point.
+/// Where P99 does not rise beyond the noise, or falls again behind the bend, there is none.
 pub fn knee(steps: &[Step]) -> Option<f64> {
     let measured = steps.iter().filter(|step| step.p99_ms < f64::MAX);
     let mut points: Vec<(f64, f64)> = measured.map(|step| (step.rate_per_s, step.p99_ms)).collect();
@@ -124,7 +154,11 @@ pub fn knee(steps: &[Step]) -> Option<f64> {
         return None;
     }
     let below = |point: &&(f64, f64)| (point.0 - first.0) / width - (point.1 - first.1) / height;
-    points.iter().max_by(|a, b| below(a).total_cmp(&below(b))).map(|point| point.0)
+    let bend = points.iter().max_by(|a, b| below(a).total_cmp(&below(b)))?.0;
+    let (before, behind) = points.split_at(points.partition_point(|point| point.0 <= bend));
+    let flat_ms = before.iter().map(|point| point.1).fold(0.0, f64::max);
+    let rises = !behind.is_empty() && behind.iter().all(|point| point.1 > flat_ms);
+    (rises && last.1 >= flat_ms * KNEE_RISE_MIN).then_some(bend)
 }
 
 /// A campaign that capacity is wanted for.
@@ -200,6 +234,9 @@ pub struct SearchReport {
     pub scenario: String,
     /// The objective, in words.
     pub objective: String,
+    /// Length of a confirming run, seconds.
+    #[serde(default)]
+    pub confirm_s: f64,
     /// What was found.
     pub found: Found,
     /// Concurrency and throughput of the closed-model ladder.
@@ -236,7 +273,7 @@ mod tests {
         }
     }
 
-    const BOUNDS: Bounds = Bounds { from_per_s: 100.0, to_per_s: 1e6, precision: 0.02 };
+    const BOUNDS: Bounds = Bounds { from_per_s: 100.0, to_per_s: 1e6, precision: 0.02, confirmations: 2 };
 
     #[test]
     fn the_highest_rate_that_meets_is_found_and_confirmed() {
@@ -257,6 +294,46 @@ mod tests {
         let unlimited = search(BOUNDS, probe(1e9, 1e9)).unwrap();
         assert_eq!(unlimited.rate_per_s, Some(1e6));
         assert_eq!(unlimited.above_missed, None);
+        assert!(unlimited.ceiling_reached);
+    }
+
+    #[test]
+    fn l6_noise_has_no_knee_and_a_ceiling_is_not_the_engines_limit() {
+        let step = |rate_per_s: f64, p99_ms: f64| {
+            let mut inner = probe(1e9, 1e9);
+            Step { p99_ms, ..inner(rate_per_s, false).unwrap() }
+        };
+        // P99 falls, or trembles.
+        assert_eq!(knee(&[step(1e3, 4.0), step(2e3, 3.0), step(4e3, 2.0)]), None);
+        assert_eq!(knee(&[step(1e3, 2.0), step(2e3, 1.0), step(4e3, 3.0), step(8e3, 2.5)]), None);
+        assert_eq!(knee(&[step(1e3, 1.0), step(2e3, 1.2), step(4e3, 1.1), step(8e3, 40.0)]), Some(4e3));
+        let found = search(Bounds { to_per_s: 32_000.0, ..BOUNDS }, probe(1e9, 1e9)).unwrap();
+        assert_eq!((found.rate_per_s, found.ceiling_reached, found.knee_per_s), (Some(32_000.0), true, None));
+    }
+
+    #[test]
+    fn l12_every_confirming_run_must_meet_and_their_spread_is_told() {
+        let mut runs = 0;
+        let mut inner = probe(1000.0, 1e9);
+        // Good for a while, then not: the second confirming run of a rate above 850 misses.
+        let found = search(BOUNDS, |rate: f64, confirming: bool| {
+            runs = if confirming { runs + 1 } else { 0 };
+            let step = inner(rate, confirming)?;
+            let p99_ms = if confirming { step.p99_ms + f64::from(runs) } else { step.p99_ms };
+            Ok::<_, ()>(Step {
+                p99_ms,
+                met: step.met && !(confirming && runs % 2 == 0 && rate > 850.0),
+                ..step
+            })
+        })
+        .unwrap();
+        let rate = found.rate_per_s.unwrap();
+        assert!(rate <= 850.0 && rate > 800.0, "{rate}");
+        let confirming =
+            found.steps.iter().filter(|step| step.stage == "confirm" && step.rate_per_s == rate).count();
+        assert_eq!(confirming, 2);
+        let (low, high) = found.confirmed_p99_ms.unwrap();
+        assert!((high - low - 1.0).abs() < 1e-9, "{low} to {high}");
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct Summary {
     pub duration_s: f64,
     /// Whether it was ended by a signal.
     pub interrupted: bool,
+    /// When the engine was heard for the last time, in seconds, if the run was ended because it was gone for good.
+    #[serde(default)]
+    pub engine_gone_at_s: Option<f64>,
     /// Where it ran.
     pub environment: Environment,
     /// The result and its reasons.
@@ -48,6 +51,9 @@ pub struct Summary {
     pub objectives: Vec<ObjectiveResult>,
     /// The check of every promise; absent when it was switched off.
     pub verification: Option<Verdict>,
+    /// Why the promises could not be checked, if they were to be.
+    #[serde(default)]
+    pub verification_error: Option<String>,
     /// What can be checked again later.
     pub sales: Vec<SaleTerms>,
     /// Published figures to stand beside.

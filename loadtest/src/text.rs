@@ -21,7 +21,7 @@ fn write_all(out: &mut String, summary: &Summary) -> std::fmt::Result {
     writeln!(out, "\nresponse time in ms, {basis}")?;
     writeln!(
         out,
-        "{:<28}{:>11}{:>11}{:>9}{:>9}{:>9}{:>9}{:>10}",
+        "{:<21}{:>9}{:>9}{:>8}{:>8}{:>8}{:>8}{:>9}",
         "", "count", "per s", "mean", "p50", "p99", "p99.9", "max"
     )?;
     for path in Path::ALL {
@@ -41,7 +41,7 @@ fn write_all(out: &mut String, summary: &Summary) -> std::fmt::Result {
     let client = &summary.client;
     writeln!(
         out,
-        "\nclient: lag p99 {:.2} ms (own {:.2} ms), busy {:.0} % (worst second {:.0} %), {:.1} µs of CPU a request",
+        "\nclient: lag p99 {:.2} ms (own {:.2}), busy {:.0} % (worst second {:.0} %), {:.1} µs a request",
         client.lag.p99_us as f64 / 1e3,
         client.own_lag.p99_us as f64 / 1e3,
         client.busy_median * 100.0,
@@ -56,7 +56,10 @@ fn write_all(out: &mut String, summary: &Summary) -> std::fmt::Result {
     }
     match &summary.verification {
         Some(verdict) => out.push_str(&render_verdict(verdict)),
-        None => writeln!(out, "verify: not done")?,
+        None => {
+            let why = summary.verification_error.as_deref().unwrap_or("not asked for");
+            writeln!(out, "verify: not done ({why})")?;
+        }
     }
     for objective in &summary.objectives {
         let mark = if objective.met { "met   " } else { "MISSED" };
@@ -76,7 +79,11 @@ pub fn render_verdict(verdict: &Verdict) -> String {
     let mut out =
         format!("verify: {answers} answers of the client's log held against {orders} exported orders\n");
     for check in &verdict.checks {
-        let mark = if check.passed { "ok    " } else { "BROKEN" };
+        let mark = match (check.passed, check.judged) {
+            (false, _) => "BROKEN",
+            (true, false) => "?     ",
+            (true, true) => "ok    ",
+        };
         out += &format!("  {mark} {:<28} {}\n", check.name, check.detail);
     }
     out
@@ -87,7 +94,7 @@ fn write_row(out: &mut String, name: &str, latencies: &Latencies) -> std::fmt::R
     let ms = |us: u64| us as f64 / 1e3;
     writeln!(
         out,
-        "{name:<28}{:>11}{:>11.1}{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>10.2}",
+        "{name:<21}{:>9}{:>9.1}{:>8.2}{:>8.2}{:>8.2}{:>8.2}{:>9.2}",
         latencies.count,
         latencies.rate_per_s,
         response.mean_us / 1e3,

@@ -86,12 +86,13 @@ pub struct AnswerLog {
 }
 
 impl AnswerLog {
-    /// Starts the log of a worker in the run's folder.
+    /// Starts the log of a run's worker in the run's folder.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn create(folder: &Path, worker: usize) -> io::Result<Self> {
-        let mut file = BufWriter::with_capacity(64 * 1024, File::create(path(folder, worker))?);
+    pub fn create(folder: &Path, run_id: &str, worker: usize) -> io::Result<Self> {
+        let path = folder.join(format!("answers-{run_id}-{worker}.log"));
+        let mut file = BufWriter::with_capacity(64 * 1024, File::create(path)?);
         file.write_all(MAGIC)?;
         Ok(Self { file })
     }
@@ -113,20 +114,17 @@ impl AnswerLog {
     }
 }
 
-fn path(folder: &Path, worker: usize) -> PathBuf {
-    folder.join(format!("answers-{worker}.log"))
-}
-
-/// The logs in a run's folder.
+/// The logs of a run in its folder.
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn logs_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub fn logs_in(folder: &Path, run_id: &str) -> io::Result<Vec<PathBuf>> {
+    let prefix = format!("answers-{run_id}-");
     let mut logs = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with("answers-") && name.ends_with(".log") {
+        if name.starts_with(&prefix) && name.ends_with(".log") {
             logs.push(path);
         }
     }
@@ -227,11 +225,12 @@ mod tests {
                 order: "o".repeat(n * 40).into(),
             })
             .collect();
-        let mut log = AnswerLog::create(folder.path(), 3).unwrap();
+        let mut log = AnswerLog::create(folder.path(), "run", 3).unwrap();
         rows.iter().for_each(|row| log.append(row).unwrap());
         log.flush().unwrap();
-        let logs = logs_in(folder.path()).unwrap();
+        let logs = logs_in(folder.path(), "run").unwrap();
         assert_eq!(logs.len(), 1);
+        assert!(logs_in(folder.path(), "other").unwrap().is_empty(), "another run's log");
         let read: Vec<Row<Told>> = Rows::open(&logs[0]).unwrap().map(Result::unwrap).collect();
         assert_eq!(read, rows);
     }
@@ -239,11 +238,11 @@ mod tests {
     #[test]
     fn a_torn_log_is_an_error_not_a_short_log() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = AnswerLog::create(folder.path(), 0).unwrap();
+        let mut log = AnswerLog::create(folder.path(), "run", 0).unwrap();
         let row = Row { kind: Told::Won, campaign: 0, quantity: 1, buyer: 1, order: "abc".into() };
         log.append(&row).unwrap();
         log.flush().unwrap();
-        let path = &logs_in(folder.path()).unwrap()[0];
+        let path = &logs_in(folder.path(), "run").unwrap()[0];
         let bytes = std::fs::read(path).unwrap();
         std::fs::write(path, &bytes[..bytes.len() - 1]).unwrap();
         assert!(Rows::open(path).unwrap().any(|row| row.is_err()));

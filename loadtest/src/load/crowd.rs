@@ -1,7 +1,7 @@
 //! The visitors of one worker: who is due next, what they hear, what they do then. No socket and no clock in here.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
 
 use super::answer_log::{Row, Told};
@@ -41,6 +41,10 @@ pub struct Aftermath {
     pub row: Option<Row<Told>>,
     /// The engine denied an order to its holder.
     pub untruthful: bool,
+    /// Whose units the visitor asked for.
+    pub campaign: u16,
+    /// Units of eligible demand that were answered now, for the first time in this visit.
+    pub demand_units: u64,
 }
 
 /// The visitors of one worker.
@@ -54,6 +58,8 @@ pub struct Crowd {
     planned: BinaryHeap<Reverse<Planned>>,
     planned_count: u64,
     new_buyers: u64,
+    /// Buyers of a population who are counted as demand: campaign and number.
+    demanding: HashSet<(u16, u64)>,
     /// Shoppers of each phase with the upper ends of their shares of `[0, 1)`.
     shares: Vec<Vec<(f64, u16)>>,
     dice: Dice,
@@ -80,6 +86,7 @@ impl Crowd {
             planned: BinaryHeap::new(),
             planned_count: 0,
             new_buyers: 0,
+            demanding: HashSet::new(),
             shares: scenario.phases.iter().map(|phase| shares(scenario, &phase.shoppers)).collect(),
             dice: Dice::new(scenario.seed ^ (worker + 1).wrapping_mul(0xD134_2543_DE82_EF95)),
             worker,
@@ -143,7 +150,7 @@ impl Crowd {
         let plan = Arc::clone(&self.plan);
         let shopper = &plan.scenario.shoppers[usize::from(journey.shopper)];
         let limit = plan.scenario.campaigns[usize::from(journey.campaign)].per_buyer_limit;
-        let Reaction { next, concluded, told, untruthful } =
+        let Reaction { next, concluded, told, untruthful, demand_units } =
             journey.react(answer, shopper, limit, &mut self.dice);
         let row = told.map(|told| {
             // An answer about an order need not name it; one that makes an order must.
@@ -161,9 +168,15 @@ impl Crowd {
                 }
             }
         }
-        let phase = journey.phase;
+        let (phase, campaign) = (journey.phase, journey.campaign);
+        // Who comes again and again is one buyer: each is counted once, by the worker that its number falls to.
+        let buyer = (campaign, journey.buyer);
+        let counts = shopper.population == 0
+            || (journey.buyer % u64::from(plan.scenario.client.workers) == self.worker
+                && (demand_units == 0 || self.demanding.insert(buyer)));
+        let demand_units = if counts { demand_units } else { 0 };
         let unresolved = self.keep_or_end(id, journey);
-        Some(Aftermath { phase, concluded, unresolved, row, untruthful })
+        Some(Aftermath { phase, concluded, unresolved, row, untruthful, campaign, demand_units })
     }
 
     /// Turns everybody away at `now_ns`. What had been due by `until_ns` and was not sent, and what ends without being
@@ -266,7 +279,7 @@ fn shares(scenario: &Scenario, names: &[String]) -> Vec<(f64, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::plan::{Clock, Interrupt};
+    use crate::load::plan::{Clock, Interrupt, LifeSigns};
 
     fn crowd(shoppers: &str, load: &str) -> Crowd {
         let text = format!(
@@ -275,12 +288,14 @@ mod tests {
         );
         let plan = Plan {
             scenario: Scenario::parse("x", &text, &[]).unwrap(),
+            run_id: String::new(),
             targets: Vec::new(),
             sales: Vec::new(),
             headers: Vec::new(),
             folder: std::path::PathBuf::new(),
             clock: Clock::start(),
             interrupt: Interrupt::default(),
+            signs: LifeSigns::default(),
         };
         Crowd::new(Arc::new(plan), 0, 0)
     }

@@ -52,6 +52,8 @@ pub struct Journey {
     lookups_left: u16,
     /// A purchase went unanswered: an order may exist that this visitor has not heard of.
     unsure: bool,
+    /// The visit's demand has been counted.
+    demanded: bool,
 }
 
 /// An answer as the journey sees it.
@@ -84,6 +86,8 @@ pub struct Reaction {
     pub told: Option<Told>,
     /// The engine denied an order that the buyer holds.
     pub untruthful: bool,
+    /// Units of demand that this answer shows, once a visit.
+    pub demand_units: u64,
 }
 
 impl Journey {
@@ -111,6 +115,7 @@ impl Journey {
             payment_retries_left: shopper.payment_retries,
             lookups_left: LOOKUPS_MAX,
             unsure: false,
+            demanded: false,
         }
     }
 
@@ -166,7 +171,8 @@ impl Journey {
         limit: u64,
         dice: &mut Dice,
     ) -> Reaction {
-        let mut reaction = Reaction::default();
+        let mut reaction =
+            Reaction { demand_units: self.demand_shown_by(answer.outcome), ..Reaction::default() };
         match answer.outcome {
             Outcome::Won => {
                 reaction.told = Some(Told::Won);
@@ -209,6 +215,17 @@ impl Journey {
             }
         }
         reaction
+    }
+
+    /// Units that this visit shows to be wanted by somebody who may have them. Who asks for several units and hears that
+    /// they are sold out says nothing about a last single one.
+    fn demand_shown_by(&mut self, outcome: Outcome) -> u64 {
+        let units = match outcome {
+            Outcome::Won | Outcome::Replay | Outcome::Pending => self.quantity,
+            Outcome::SoldOut if self.quantity == 1 && self.standing == Standing::Without => 1,
+            _ => 0,
+        };
+        if units == 0 || std::mem::replace(&mut self.demanded, true) { 0 } else { units }
     }
 
     /// Whether the answer denies the one order that its buyer held before asking.
@@ -375,7 +392,13 @@ mod tests {
         assert_eq!(visit.hears(Action::Checkout, Outcome::Paid, "o", "paid").told, Some(Told::Paid));
 
         let mut visit = Visit::new("then = \"pay\"\nretries = 3");
-        assert_eq!(visit.hears(Action::Purchase, Outcome::SoldOut, "", ""), Reaction::default());
+        let wanted = Reaction { demand_units: 1, ..Reaction::default() };
+        assert_eq!(visit.hears(Action::Purchase, Outcome::SoldOut, "", ""), wanted);
+        assert_eq!(
+            visit.hears(Action::Purchase, Outcome::SoldOut, "", ""),
+            Reaction::default(),
+            "once a visit"
+        );
     }
 
     #[test]

@@ -93,6 +93,8 @@ pub struct Frame {
     pub wall_ns: u64,
     /// Unexpected answers by what they said.
     pub oddities: BTreeMap<String, u64>,
+    /// Units that answered, eligible visitors asked for, by campaign.
+    pub demand: BTreeMap<u16, u64>,
 }
 
 /// Collects the current second of a worker.
@@ -105,6 +107,7 @@ pub struct Recorder {
     /// Counts of the current second.
     pub counters: Counters,
     oddities: BTreeMap<String, u64>,
+    demand: BTreeMap<u16, u64>,
 }
 
 impl Recorder {
@@ -118,6 +121,7 @@ impl Recorder {
             own_lag: histogram(),
             counters: Counters::default(),
             oddities: BTreeMap::new(),
+            demand: BTreeMap::new(),
         }
     }
 
@@ -145,6 +149,13 @@ impl Recorder {
         }
     }
 
+    /// Counts units that a visitor asked for and was answered about.
+    pub fn note_demand(&mut self, campaign: u16, units: u64) {
+        if units > 0 {
+            *self.demand.entry(campaign).or_default() += units;
+        }
+    }
+
     /// Hands the second over and starts the next one; the gauges are for the caller to fill in.
     pub fn take(&mut self, tick: u64) -> Frame {
         let slots = &mut self.slots;
@@ -161,6 +172,7 @@ impl Recorder {
             starved_ns: 0,
             wall_ns: 0,
             oddities: std::mem::take(&mut self.oddities),
+            demand: std::mem::take(&mut self.demand),
         }
     }
 }

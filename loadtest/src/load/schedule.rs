@@ -101,6 +101,19 @@ impl Curve {
         self.segments.iter().map(Segment::arrivals).sum()
     }
 
+    /// Arrivals a second at this time, in seconds from the start; 0 behind the end.
+    pub fn rate_at(&self, at_s: f64) -> f64 {
+        let mut into_s = at_s;
+        for segment in &self.segments {
+            if into_s < segment.duration_s {
+                let share = (into_s / segment.duration_s).max(0.0);
+                return segment.from_per_s + (segment.to_per_s - segment.from_per_s) * share;
+            }
+            into_s -= segment.duration_s;
+        }
+        0.0
+    }
+
     /// The highest rate on the curve, per second.
     pub fn peak_per_s(&self) -> f64 {
         self.segments.iter().fold(0.0, |peak: f64, s| peak.max(s.from_per_s).max(s.to_per_s))

@@ -73,6 +73,10 @@ struct Worker {
     free: VecDeque<u32>,
     crowd: Crowd,
     in_flight: u64,
+    /// An answer has come since the last scan.
+    heard: bool,
+    /// Connections that were refused since the last answer.
+    refused: u64,
     recorder: Recorder,
     log: AnswerLog,
     reports: Sender<Report>,
@@ -100,8 +104,10 @@ impl Worker {
             // Until the start is known nobody is due.
             crowd: Crowd::new(Arc::clone(&plan), index, u64::MAX / 4),
             in_flight: 0,
+            heard: false,
+            refused: 0,
             recorder: Recorder::new(scenario.phases.len()),
-            log: AnswerLog::create(&plan.folder, index)?,
+            log: AnswerLog::create(&plan.folder, &plan.run_id, index)?,
             reports,
             outgoing: Vec::with_capacity(1024),
             incoming: vec![0; READ_BUFFER_BYTES],
@@ -124,7 +130,7 @@ impl Worker {
             while connecting < CONNECTING_MAX
                 && let Some(id) = waiting.pop_front()
             {
-                let address = self.plan.targets[id % self.kits.len()].address;
+                let address = self.plan.targets[id % self.kits.len()].address();
                 match self.connections[id].connect(address, self.poll.registry(), Token(id)) {
                     Ok(()) => connecting += 1,
                     Err(_) => self.connections[id].close(),
@@ -169,7 +175,8 @@ impl Worker {
             if now_ns >= scan_ns {
                 scan_ns = now_ns + SCAN_NS;
                 self.fail_timed_out(now_ns)?;
-                if plan.interrupt.requested() && !interrupted {
+                self.look_for_life(start_ns, now_ns);
+                if (plan.interrupt.requested() || plan.signs.gone()) && !interrupted {
                     interrupted = true;
                     self.turn_away(now_ns, now_ns);
                     stop_ns = stop_ns.min(now_ns + INTERRUPTED_DRAIN_NS);
@@ -201,6 +208,20 @@ impl Worker {
             }
         }
         self.finish(tick, end_ns)
+    }
+
+    /// Gives the engine up when nobody has heard from it for long and it refuses connections. One that is only slow
+    /// takes them.
+    fn look_for_life(&mut self, start_ns: u64, now_ns: u64) {
+        if std::mem::take(&mut self.heard) {
+            self.refused = 0;
+            self.plan.signs.answered(now_ns);
+        }
+        let silent_ns = now_ns.saturating_sub(self.plan.signs.last_answer_ns().max(start_ns));
+        let give_up_ns = ns(self.plan.scenario.client.give_up_s);
+        if give_up_ns > 0 && self.refused > 0 && silent_ns >= give_up_ns {
+            self.plan.signs.give_up();
+        }
     }
 
     /// Sends what is due while connections are free. Returns the time.
@@ -249,7 +270,7 @@ impl Worker {
         }
         // Closed, or the server has hung up since the last answer: this request needs a new connection.
         self.recorder.counters.connects += 1;
-        let address = self.plan.targets[target].address;
+        let address = self.plan.targets[target].address();
         let opened = connection
             .connect(address, self.poll.registry(), Token(id as usize))
             .and_then(|()| connection.send(&self.outgoing));
@@ -289,6 +310,7 @@ impl Worker {
     fn on_answer(&mut self, request: InFlight, response: &Response<'_>) -> io::Result<()> {
         let code = if response.status >= 400 { json_text(&response.body, "code") } else { &[] };
         let outcome = request.action.classify(response.status, code);
+        self.heard = true;
         self.recorder.counters.answered += 1;
         self.recorder.counters.bytes_in += response.consumed as u64;
         if outcome == Outcome::Unexpected {
@@ -309,6 +331,7 @@ impl Worker {
         let Some(request) = connection.request.take() else { return Ok(()) };
         connection.free_since_ns = self.clock.now_ns();
         self.in_flight -= 1;
+        self.refused += u64::from(outcome == Outcome::ConnectFailed);
         self.free.push_back(id);
         self.conclude(request, outcome, "", "", None)
     }
@@ -346,6 +369,7 @@ impl Worker {
             self.recorder.record(CellKey { phase: after.phase, path, outcome }, response_ns, service_ns);
         }
         self.recorder.counters.untruthful += u64::from(after.untruthful);
+        self.recorder.note_demand(after.campaign, after.demand_units);
         after.row.map_or(Ok(()), |row| self.log.append(&row))
     }
 

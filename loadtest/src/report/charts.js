@@ -75,8 +75,13 @@ function chart(series, options) {
   const legend = el('div', { class: 'legend' });
   const holder = el('div');
   card.append(legend, holder);
-  const width = 1120, height = options.height || 330, left = 62, right = 16, top = 30, bottom = 40;
-  const inner = { w: width - left - right, h: height - top - bottom };
+  const height = options.height || 330, left = 62, right = 16, top = 30, bottom = 40;
+  // One unit is one pixel, so that text keeps its size on a narrow screen.
+  let width = 1120, inner;
+  const measure = () => {
+    width = Math.min(Math.max(holder.clientWidth, 260), 1120);
+    inner = { w: width - left - right, h: height - top - bottom };
+  };
   for (const line of series) {
     const swatch = el('i', { class: options.stacked ? 'area' : line.dash ? 'dash' : '',
       style: options.stacked ? `background:${line.colour}` : `border-color:${line.colour}` });
@@ -88,6 +93,7 @@ function chart(series, options) {
     legend.append(button);
   }
   function draw() {
+    measure();
     holder.replaceChildren();
     const shown = series.filter(line => !line.hidden && line.points.length);
     if (!shown.length) return;
@@ -108,13 +114,15 @@ function chart(series, options) {
     (options.bands || []).forEach((band, i) => {
       const from = px(band.from), to = px(band.to);
       if (i % 2 === 0) root.append(svg('rect', { x: from, y: top, width: Math.max(to - from, 0), height: inner.h, class: 'phase' }));
-      if (to - from > 46) root.append(svg('text', { x: (from + to) / 2, y: top + 14, 'text-anchor': 'middle', class: 'phase-name' }, band.name));
+      if (to - from > Math.max(46, band.name.length * 6.2)) root.append(svg('text', { x: (from + to) / 2, y: top + 14, 'text-anchor': 'middle', class: 'phase-name' }, band.name));
     });
     for (const tick of y.ticks) {
       root.append(svg('line', { x1: left, x2: width - right, y1: py(tick), y2: py(tick), class: 'grid' }));
       root.append(svg('text', { x: left - 8, y: py(tick) + 4, 'text-anchor': 'end' }, (options.yText || short)(tick)));
     }
-    for (const tick of x.ticks) {
+    const every = Math.max(1, Math.ceil(x.ticks.length * 56 / inner.w));
+    for (const [i, tick] of x.ticks.entries()) {
+      if (i % every) continue;
       root.append(svg('line', { x1: px(tick), x2: px(tick), y1: top, y2: top + inner.h, class: 'grid' }));
       root.append(svg('text', { x: px(tick), y: height - 22, 'text-anchor': 'middle' }, (options.xText || short)(tick)));
     }
@@ -159,13 +167,15 @@ function chart(series, options) {
     root.addEventListener('mouseleave', leave);
     holder.append(root);
   }
+  // It has no width before it is on the page.
+  new ResizeObserver(() => { if (holder.clientWidth && Math.min(Math.max(holder.clientWidth, 260), 1120) !== width) draw(); }).observe(holder);
   draw();
   return card;
 }
 
-function table(head, rows, texts = []) {
+function table(head, rows, texts = [], kind = '') {
   const cell = (tag, value, i, className = '') => el(tag, { class: (texts.includes(i) ? 'text ' : '') + className }, value);
-  return el('div', { class: 'card' }, el('table', {},
+  return el('div', { class: 'card' }, el('table', { class: kind },
     el('thead', {}, el('tr', {}, head.map((value, i) => cell('th', value, i)))),
     el('tbody', {}, rows.map(row => el('tr', { class: row.head ? 'head' : '' },
       row.cells.map((value, i) => cell('td', value, i, i === 0 && row.sub ? 'sub' : '')))))));

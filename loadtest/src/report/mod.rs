@@ -9,8 +9,10 @@ use serde::Serialize;
 use crate::compare::{Comparison, compare};
 use crate::hdr_files::read_hgrm;
 use crate::outcome::Outcome;
+use crate::probes;
 use crate::search::SearchReport;
 use crate::summary::Summary;
+use crate::text;
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
@@ -73,7 +75,8 @@ pub fn write(folder: &FilePath, against: Option<&FilePath>) -> io::Result<PathBu
             .map(|outcome| outcome.name())
             .collect(),
     };
-    write_page(&folder.join("report.html"), &title, &data, RUN_SCRIPT)
+    let plain = text::render(&data.run.summary);
+    write_page(&folder.join("report.html"), &title, &plain, &data, RUN_SCRIPT)
 }
 
 /// Writes `search.json` and `report.html` of a search.
@@ -87,10 +90,17 @@ pub fn write_search(folder: &FilePath, report: &SearchReport) -> io::Result<Path
         serde_json::to_string_pretty(report).map_err(io::Error::other)?,
     )?;
     let title = format!("{} – search", report.scenario);
-    write_page(&folder.join("report.html"), &title, report, SEARCH_SCRIPT)
+    write_page(&folder.join("report.html"), &title, &probes::render(report), report, SEARCH_SCRIPT)
 }
 
-fn write_page(path: &FilePath, title: &str, data: &impl Serialize, script: &str) -> io::Result<PathBuf> {
+/// `plain` is what is read where no script runs.
+fn write_page(
+    path: &FilePath,
+    title: &str,
+    plain: &str,
+    data: &impl Serialize,
+    script: &str,
+) -> io::Result<PathBuf> {
     // Inside a script element the only dangerous text is its end.
     let data = serde_json::to_string(data).map_err(io::Error::other)?.replace('<', "\\u003c");
     let title: String = title.chars().filter(|c| !matches!(c, '<' | '>' | '&')).collect();
@@ -98,6 +108,7 @@ fn write_page(path: &FilePath, title: &str, data: &impl Serialize, script: &str)
         .replace("{{title}}", &title)
         .replace("{{style}}", STYLE)
         .replace("{{script}}", &format!("{CHARTS}\n{script}"))
+        .replace("{{plain}}", &plain.replace('&', "&amp;").replace('<', "&lt;").replace('{', "&#123;"))
         // Last, so that nothing in the data is taken for a placeholder.
         .replace("{{data}}", &data);
     std::fs::write(path, page)?;

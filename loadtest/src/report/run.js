@@ -96,7 +96,7 @@ if (comparison) section('Comparison', `Before: ${comparison.before}. The interva
   table(['path', 'figure', 'before', 'after', 'ratio', '95 % interval', ''], comparison.rows.map(r => ({ cells: [r.path, r.figure,
     r.figure === 'error rate' ? percent(r.before) : ms(r.before), r.figure === 'error rate' ? percent(r.after) : ms(r.after), r.ratio.toFixed(3),
     r.interval ? `${r.interval[0].toFixed(2)} – ${r.interval[1].toFixed(2)}` : '–',
-    r.regression ? mark(false, '', 'regression') : r.significant ? mark(true, 'significant, tolerated', '') : 'no significant difference'] })), [1]));
+    r.regression ? mark(false, '', 'regression') : r.doubtful ? el('span', { class: 'mark warn' }, 'worse, or chance') : r.significant ? mark(true, 'significant, tolerated', '') : 'no significant difference'] })), [1]));
 
 section('Figures', 'Milliseconds; measured phases only.', table(
   ['', 'count', 'per s', 'mean', 'P50', 'P90', 'P99', 'P99.9', 'P99.99', 'max', 'P99 from sending'],
@@ -106,11 +106,11 @@ section('Figures', 'Milliseconds; measured phases only.', table(
   })));
 
 if (S.objectives.length) section('Objectives', null, table(['objective', 'limit', 'measured', ''],
-  S.objectives.map(o => ({ cells: [o.what, short(o.limit), o.measured == null ? 'nothing measured' : short(o.measured), mark(o.met, 'met', 'missed')] }))));
+  S.objectives.map(o => ({ cells: [o.what, short(o.limit), o.measured == null ? 'nothing measured' : short(o.measured), mark(o.met, 'met', 'missed')] })), [0], 'verdicts'));
 
 const V = S.verification;
-section('Promises', V ? `${count(V.answers_logged)} answers of the client's own log held against ${count(V.orders_exported)} orders exported by the engine and its audit.` : 'Not checked in this run.',
-  V ? table(['check', '', 'what was found'], V.checks.map(c => ({ cells: [c.name, mark(c.passed, 'kept', `broken × ${count(c.violations)}`), c.detail] })), [1, 2]) : '');
+section('Promises', V ? `${count(V.answers_logged)} answers of the client's own log held against ${count(V.orders_exported)} orders exported by the engine and its audit.` : S.verification_error ? `Could not be checked: ${S.verification_error}` : 'Not checked in this run.',
+  V ? table(['check', '', 'what was found'], V.checks.map(c => ({ cells: [c.name, c.judged ? mark(c.passed, 'kept', `broken × ${count(c.violations)}`) : el('span', { class: 'mark warn' }, 'not judged'), c.detail] })), [1, 2], 'verdicts') : '');
 
 const C = S.client;
 section('The client itself', C.saturated ? 'Too slow: this run says nothing about the engine.' : C.caution || 'Whether the tester kept up with its own schedule.', table(

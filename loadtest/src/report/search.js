@@ -3,10 +3,11 @@ const F = DATA.found;
 PAGE.append(el('div', { class: 'top' },
   el('div', {}, el('h1', {}, DATA.scenario + ': how much?'), el('p', { class: 'lead' }, DATA.objective)),
   el('span', { class: 'badge ' + (F.limited_by_client ? 'warn' : F.rate_per_s ? 'good' : 'bad') },
-    F.rate_per_s ? `${count(F.rate_per_s)} / s` : 'no rate met it')));
+    F.rate_per_s ? `${F.ceiling_reached ? 'at least ' : ''}${count(F.rate_per_s)} / s` : 'no rate met it')));
+if (F.ceiling_reached) PAGE.append(el('div', { class: 'reasons warn' }, 'The ceiling you set was reached: the engine may do better than this.'));
 if (F.limited_by_client) PAGE.append(el('div', { class: 'reasons warn' }, 'The client was saturated at the upper end: the engine may do better than this.'));
 PAGE.append(el('div', { class: 'facts' }, fact('bend of the curve', F.knee_per_s ? count(F.knee_per_s) + ' / s' : ''),
-  fact('10 % above', F.above_missed == null ? '' : F.above_missed ? 'missed, as it should' : 'met too'), fact('machine', `${DATA.environment.cpu}, ${DATA.environment.cores} cores`), fact('commit', DATA.environment.commit)));
+  fact('confirmed', F.confirmed_p99_ms ? `runs of ${count(DATA.confirm_s)} s, P99 ${ms(F.confirmed_p99_ms[0])} to ${ms(F.confirmed_p99_ms[1])} ms` : ''), fact('10 % above', F.above_missed == null ? '' : F.above_missed ? 'missed, as it should' : 'met too'), fact('machine', `${DATA.environment.cpu}, ${DATA.environment.cores} cores`), fact('commit', DATA.environment.commit)));
 
 const steps = F.steps.filter(s => s.p99_ms < 1e9).sort((a, b) => a.rate_per_s - b.rate_per_s);
 const line = (key, name, i, dash) => ({ name, points: steps.map(s => [s.rate_per_s, s[key]]), colour: colour(i), dash });

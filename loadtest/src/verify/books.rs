@@ -13,6 +13,8 @@ pub struct Exported {
     pub active_units: u64,
     /// Units of paid orders.
     pub paid_units: u64,
+    /// Orders whose units went back on sale.
+    pub returned_orders: u64,
 }
 
 impl Exported {
@@ -21,6 +23,8 @@ impl Exported {
         self.orders += 1;
         if state.is_active() {
             self.active_units += u64::from(quantity);
+        } else {
+            self.returned_orders += 1;
         }
         if state == OrderState::Paid {
             self.paid_units += u64::from(quantity);
@@ -33,7 +37,7 @@ pub fn check(sale: &SaleTerms, audit: &Audit, exported: &Exported) -> Vec<Check>
     let mut checks = Vec::new();
     let mut expect = |name: &str, violations: u64, detail: String| {
         let detail = format!("{}: {detail}", sale.campaign);
-        checks.push(Check { name: name.into(), passed: violations == 0, violations, detail });
+        checks.push(Check { name: name.into(), passed: violations == 0, judged: true, violations, detail });
     };
     let sold = exported.active_units.max(audit.sold);
     expect("no-oversell", sold.saturating_sub(sale.stock), format!("{sold} sold of {}", sale.stock));
@@ -65,10 +69,28 @@ pub fn check(sale: &SaleTerms, audit: &Audit, exported: &Exported) -> Vec<Check>
     );
     expect("audit-buyers-within-limit", audit.buyers_over_limit, format!("limit {}", sale.per_buyer_limit));
     if sale.sold_out {
-        let left = audit.available + audit.leased;
-        expect("sold-out", left, format!("{left} units left after a crowd large enough"));
+        checks.push(sold_out(sale, audit, exported));
     }
     checks
+}
+
+/// Whether all units are gone, where the demand that was answered reached the stock and nothing came back on sale.
+fn sold_out(sale: &SaleTerms, audit: &Audit, exported: &Exported) -> Check {
+    let left = audit.available + audit.leased;
+    let (wanted, stock) = (sale.demand_units, sale.stock);
+    let asked = format!("{}: answered buyers asked for {wanted} of {stock} units", sale.campaign);
+    let (judged, said) = if left == 0 {
+        (true, "none is left".into())
+    } else if wanted < stock {
+        (false, format!("not judged, too few came; {left} left"))
+    } else if exported.returned_orders > 0 {
+        (false, format!("not judged, orders gave units back; {left} left"))
+    } else {
+        (true, format!("{left} left"))
+    };
+    let violations = if judged { left } else { 0 };
+    let (passed, detail) = (violations == 0, format!("{asked}: {said}"));
+    Check { name: "sold-out".into(), passed, judged, violations, detail }
 }
 
 #[cfg(test)]
@@ -89,24 +111,32 @@ mod tests {
         }
     }
 
-    fn failed(change: impl FnOnce(&mut Audit), exported: Exported, sold_out: bool) -> Vec<String> {
+    /// The names of the failed checks of a sale that must be sold out if `demand` says how many units were asked for.
+    fn failed(change: impl FnOnce(&mut Audit), exported: Exported, demand: Option<u64>) -> Vec<String> {
+        let (sold_out, demand_units) = (demand.is_some(), demand.unwrap_or_default());
         let mut audit = audit();
         change(&mut audit);
-        let sale = SaleTerms { campaign: "c".into(), stock: 10, per_buyer_limit: 1, sold_out };
+        let sale = SaleTerms { campaign: "c".into(), stock: 10, per_buyer_limit: 1, sold_out, demand_units };
         let checks = check(&sale, &audit, &exported);
         checks.into_iter().filter(|check| !check.passed).map(|check| check.name).collect()
     }
 
     #[test]
     fn each_wrong_figure_is_found_by_its_check() {
-        let right = Exported { orders: 6, active_units: 5, paid_units: 3 };
-        assert!(failed(|_| {}, right, false).is_empty());
-        assert_eq!(failed(|_| {}, right, true), ["sold-out"]);
-        assert_eq!(failed(|a| a.conserved = false, right, false), ["units-accounted-for"]);
-        assert_eq!(failed(|a| a.available = 3, right, false), ["units-accounted-for"]);
-        assert_eq!(failed(|a| a.buyers_over_limit = 1, right, false), ["audit-buyers-within-limit"]);
-        assert_eq!(failed(|a| a.durable_orders = 7, right, false), ["audit-agrees-with-orders"]);
-        let oversold = Exported { orders: 6, active_units: 11, paid_units: 3 };
-        assert_eq!(failed(|_| {}, oversold, false), ["no-oversell", "audit-agrees-with-orders"]);
+        let right = Exported { orders: 6, active_units: 5, paid_units: 3, returned_orders: 0 };
+        assert!(failed(|_| {}, right, None).is_empty());
+        assert_eq!(failed(|_| {}, right, Some(10)), ["sold-out"]);
+        assert!(failed(|_| {}, right, Some(9)).is_empty(), "too few came");
+        let returned = Exported { returned_orders: 1, ..right };
+        assert!(
+            failed(|_| {}, returned, Some(10)).is_empty(),
+            "a unit came back, perhaps after the last buyer"
+        );
+        assert_eq!(failed(|a| a.conserved = false, right, None), ["units-accounted-for"]);
+        assert_eq!(failed(|a| a.available = 3, right, None), ["units-accounted-for"]);
+        assert_eq!(failed(|a| a.buyers_over_limit = 1, right, None), ["audit-buyers-within-limit"]);
+        assert_eq!(failed(|a| a.durable_orders = 7, right, None), ["audit-agrees-with-orders"]);
+        let oversold = Exported { active_units: 11, ..right };
+        assert_eq!(failed(|_| {}, oversold, None), ["no-oversell", "audit-agrees-with-orders"]);
     }
 }

@@ -83,7 +83,7 @@ impl Found {
 
     fn check(&self, name: &str, promise: &str) -> Check {
         let detail = if self.count == 0 { promise.to_owned() } else { self.examples.join("; ") };
-        Check { name: name.into(), passed: self.count == 0, violations: self.count, detail }
+        Check { name: name.into(), passed: self.count == 0, judged: true, violations: self.count, detail }
     }
 }
 
@@ -220,7 +220,13 @@ mod tests {
     }
 
     fn failed(told: Vec<Row<Told>>, orders: Vec<Row<OrderState>>) -> Vec<String> {
-        let sales = [SaleTerms { campaign: "c".into(), stock: 9, per_buyer_limit: 1, sold_out: false }];
+        let sales = [SaleTerms {
+            campaign: "c".into(),
+            stock: 9,
+            per_buyer_limit: 1,
+            sold_out: false,
+            demand_units: 0,
+        }];
         let mut ledger = Ledger::new(&sales);
         ledger.take(told, orders);
         let checks = ledger.checks();

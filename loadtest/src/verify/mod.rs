@@ -44,8 +44,11 @@ pub struct SaleTerms {
     pub stock: u64,
     /// Units a buyer may hold.
     pub per_buyer_limit: u64,
-    /// Whether all units must be gone at the end.
+    /// Whether all units must be gone at the end, if the demand reached the stock.
     pub sold_out: bool,
+    /// Units that visitors who may have them asked for and were answered about.
+    #[serde(default)]
+    pub demand_units: u64,
 }
 
 /// One check and what it found.
@@ -53,12 +56,19 @@ pub struct SaleTerms {
 pub struct Check {
     /// Its name.
     pub name: String,
-    /// Whether the promise was kept.
+    /// Whether the promise was kept, or could not be judged.
     pub passed: bool,
+    /// Whether there was enough to judge it by.
+    #[serde(default = "judged")]
+    pub judged: bool,
     /// How often it was broken.
     pub violations: u64,
     /// What was compared, or the first violations.
     pub detail: String,
+}
+
+fn judged() -> bool {
+    true
 }
 
 /// The result of all checks.
@@ -95,7 +105,7 @@ pub fn settle(admin: &mut Admin, sales: &[SaleTerms], wait: Duration) -> Result<
     Ok(())
 }
 
-/// Checks a run whose log lies in `folder`; `untruthful` is the number of answers that denied an order to its holder.
+/// Checks the run `run_id` whose log lies in `folder`; `untruthful` is the number of answers that denied an order to its holder.
 ///
 /// # Errors
 /// When one side cannot be read: then nothing is known, which is not the same as all being well.
@@ -103,10 +113,11 @@ pub fn verify(
     admin: &mut Admin,
     sales: &[SaleTerms],
     folder: &Path,
+    run_id: &str,
     untruthful: u64,
 ) -> Result<Verdict, VerifyError> {
     let mut log_bytes = 0;
-    let logs = logs_in(folder).map_err(|e| VerifyError::File(folder.display().to_string(), e))?;
+    let logs = logs_in(folder, run_id).map_err(|e| VerifyError::File(folder.display().to_string(), e))?;
     for path in &logs {
         log_bytes += std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     }
@@ -115,9 +126,8 @@ pub fn verify(
         audits.push(admin.audit(&sale.campaign)?);
     }
     let orders_expected: u64 = audits.iter().map(|audit| audit.durable_orders).sum();
-    let file = |error| VerifyError::File(folder.join("verify").display().to_string(), error);
-    let mut partitions =
-        Partitions::create(&folder.join("verify"), log_bytes, orders_expected).map_err(file)?;
+    let file = |error| VerifyError::File(folder.display().to_string(), error);
+    let mut partitions = Partitions::create(folder, log_bytes, orders_expected).map_err(file)?;
 
     let mut answers_logged = 0;
     for path in &logs {
@@ -143,6 +153,7 @@ pub fn verify(
     checks.push(Check {
         name: "truthful-answers".into(),
         passed: untruthful == 0,
+        judged: true,
         violations: untruthful,
         detail: "no buyer who held an order was told that there is none".into(),
     });

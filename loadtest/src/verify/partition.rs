@@ -26,14 +26,14 @@ pub struct Partitions {
 }
 
 impl Partitions {
-    /// Starts files for about this many bytes of log and this many orders.
+    /// Starts files for about this many bytes of log and this many orders, in a new folder within `folder`.
     pub fn create(folder: &Path, log_bytes: u64, orders: u64) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
+        let folder = new_folder(folder)?;
         let count = ((log_bytes + orders * ORDER_BYTES) / PARTITION_BYTES + 1).min(PARTITIONS_MAX);
         let told = (0..count)
             .map(|part| File::create(folder.join(format!("told-{part}"))).map(BufWriter::new))
             .collect::<io::Result<_>>()?;
-        Ok(Self { folder: folder.to_owned(), count, told, orders: Vec::new(), sales: 0 })
+        Ok(Self { folder, count, told, orders: Vec::new(), sales: 0 })
     }
 
     /// Deals a row of the client's log.
@@ -76,10 +76,29 @@ impl Partitions {
             }
             each(told, orders);
         }
-        std::fs::remove_dir_all(&self.folder)
+        Ok(())
     }
 
     fn orders_path(&self, sale: u16, part: u64) -> PathBuf {
         self.folder.join(format!("orders-{sale}-{part}"))
     }
+}
+
+impl Drop for Partitions {
+    fn drop(&mut self) {
+        // A folder of our own making; what cannot be removed takes room and does no harm.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A folder that was not there before.
+fn new_folder(within: &Path) -> io::Result<PathBuf> {
+    for number in 0.. {
+        let folder = within.join(format!("verify-{}-{number}", std::process::id()));
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| folder),
+        }
+    }
+    unreachable!("numbers do not end")
 }

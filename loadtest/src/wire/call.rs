@@ -73,9 +73,23 @@ impl Caller {
             return Ok(reply);
         }
         let io = |error| CallError::Io(format!("{method} {path} at {}", self.target.host), error);
-        let stream = TcpStream::connect_timeout(&self.target.address, self.timeout).map_err(io)?;
+        let stream = self.connect().map_err(io)?;
         stream.set_nodelay(true).map_err(io)?;
         self.exchange(stream, &request, method, path)
+    }
+
+    /// Connects to the first of the host's addresses that accepts; each has its share of the time.
+    fn connect(&self) -> std::io::Result<TcpStream> {
+        let addresses = self.target.addresses();
+        let share = self.timeout / addresses.len().max(1) as u32;
+        let mut refused = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+        for address in addresses {
+            match TcpStream::connect_timeout(address, share) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
     }
 
     fn exchange(

@@ -1,14 +1,18 @@
 //! Request bytes, prepared once: sending a request is two copies and a number.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
 
 use crate::outcome::Action;
+
+/// How long an address may take to accept the connection that shows whether it can be used.
+const REACHABLE_WITHIN: Duration = Duration::from_secs(2);
 
 /// An engine's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Where to connect.
-    pub address: SocketAddr,
+    /// Where to connect: every address of the host, at least one.
+    addresses: Vec<SocketAddr>,
     /// The `Host` header.
     pub host: String,
 }
@@ -27,6 +31,14 @@ impl Target {
     /// # Errors
     /// When it is not such an address, or the host has none.
     pub fn parse(url: &str) -> Result<Self, BadTarget> {
+        Self::resolve(url, &[])
+    }
+
+    /// The same, but a host and port that `given` names has the addresses that are given there.
+    ///
+    /// # Errors
+    /// As [`Target::parse`].
+    pub fn resolve(url: &str, given: &[Resolve]) -> Result<Self, BadTarget> {
         let bad = |why: &str| BadTarget { url: url.to_owned(), why: why.to_owned() };
         let rest = url
             .strip_prefix("http://")
@@ -37,9 +49,69 @@ impl Target {
         }
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
-        let mut addresses = with_port.to_socket_addrs().map_err(|error| bad(&error.to_string()))?;
-        let address = addresses.next().ok_or_else(|| bad("the host has no address"))?;
-        Ok(Self { address, host: host.to_owned() })
+        let mut addresses: Vec<SocketAddr> = match given.iter().find(|given| given.host == with_port) {
+            Some(given) => given.addresses.clone(),
+            None => with_port.to_socket_addrs().map_err(|error| bad(&error.to_string()))?.collect(),
+        };
+        let mut seen = Vec::new();
+        addresses.retain(|address| {
+            !seen.contains(address) && {
+                seen.push(*address);
+                true
+            }
+        });
+        if addresses.is_empty() {
+            return Err(bad("the host has no address"));
+        }
+        Ok(Self { addresses, host: host.to_owned() })
+    }
+
+    /// Every address to try, in order.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The first address.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Each address that accepts a connection as a target of its own; all of them when none does.
+    pub fn reachable(&self) -> Vec<Self> {
+        let single = |address: &SocketAddr| Self { addresses: vec![*address], host: self.host.clone() };
+        let accepts = |address: &&SocketAddr| TcpStream::connect_timeout(address, REACHABLE_WITHIN).is_ok();
+        // Nothing to choose from: whether it can be reached is seen when it is used.
+        let chosen: Vec<_> = match self.addresses.as_slice() {
+            [only] => return vec![single(only)],
+            several => several.iter().filter(accepts).map(single).collect(),
+        };
+        if chosen.is_empty() { self.addresses.iter().map(single).collect() } else { chosen }
+    }
+}
+
+/// Addresses of a host as they were given, instead of those that its name has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolve {
+    host: String,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Resolve {
+    /// Reads `HOST:PORT:ADDRESS[,ADDRESS]`; an IPv6 address may stand in brackets.
+    ///
+    /// # Errors
+    /// When it is not of this form.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let form = || format!("{text}: must be HOST:PORT:ADDRESS[,ADDRESS]");
+        let (host, rest) = text.split_once(':').ok_or_else(form)?;
+        let (port, list) = rest.split_once(':').ok_or_else(form)?;
+        let number: u16 = port.parse().map_err(|_| form())?;
+        let address = |text: &str| text.trim_matches(['[', ']']).parse::<IpAddr>().map_err(|_| form());
+        let addresses: Vec<SocketAddr> = list
+            .split(',')
+            .map(|text| address(text).map(|ip| (ip, number).into()))
+            .collect::<Result<_, _>>()?;
+        if host.is_empty() { Err(form()) } else { Ok(Self { host: format!("{host}:{port}"), addresses }) }
     }
 }
 
@@ -174,11 +246,31 @@ mod tests {
 
     #[test]
     fn only_plain_http_addresses_are_targets() {
-        assert_eq!(Target::parse("http://127.0.0.1:81").unwrap().address.port(), 81);
-        assert_eq!(Target::parse("http://127.0.0.1").unwrap().address.port(), 80);
+        assert_eq!(Target::parse("http://127.0.0.1:81").unwrap().address().port(), 81);
+        assert_eq!(Target::parse("http://127.0.0.1").unwrap().address().port(), 80);
         for url in ["https://127.0.0.1", "127.0.0.1:80", "http://", "http://h/path", "http://a b"] {
             assert!(Target::parse(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn l10_a_name_has_all_its_addresses_and_those_that_answer_are_used() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // Nobody listens at the first one.
+        let given = Resolve::parse(&format!("shop.test:{port}:127.0.0.9,127.0.0.1,127.0.0.9")).unwrap();
+        let target = Target::resolve(&format!("http://shop.test:{port}"), &[given]).unwrap();
+        assert_eq!(target.addresses().len(), 2, "each once");
+        let reachable = target.reachable();
+        assert_eq!(reachable.len(), 1);
+        assert_eq!(
+            (reachable[0].address(), reachable[0].host.as_str()),
+            (listener.local_addr().unwrap(), target.host.as_str())
+        );
+        for wrong in ["", "h", "h:80", "h:x:127.0.0.1", "h:80:", "h:80:name", ":80:127.0.0.1"] {
+            assert!(Resolve::parse(wrong).is_err(), "{wrong}");
+        }
+        assert!(Resolve::parse("h:80:[::1]").is_ok());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The tester judged: against shops with known faults, by its own binary.
 
+mod faults;
 mod honesty;
 mod peers;
 mod promises;

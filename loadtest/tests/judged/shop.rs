@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,16 @@ pub struct Habits {
     pub capacity_per_s: Option<f64>,
     /// Does not answer at all.
     pub deaf: bool,
+    /// Serves only who knows this secret.
+    pub origin_secret: Option<&'static str>,
+    /// Calls itself sold out with this many units left.
+    pub strand_units: u64,
+    /// Tells every buyer to come back later.
+    pub limited: bool,
+    /// Closes the connection instead of selling, from the first of these purchases up to the second.
+    pub away: Option<(u64, u64)>,
+    /// Is gone for good after this many purchases.
+    pub dies_after: Option<u64>,
 }
 
 struct Order {
@@ -64,37 +75,65 @@ struct Books {
     index: HashMap<String, (String, usize)>,
     active_units: HashMap<String, u64>,
     purchases: u64,
+    dead: Arc<AtomicBool>,
     served_until: Option<Instant>,
 }
 
 /// A running shop; it ends with the test process.
 pub struct Shop {
     pub url: String,
+    /// Connections that each of its addresses has accepted.
+    pub accepted: Vec<Arc<AtomicU64>>,
 }
 
 struct Request {
     method: String,
     path: String,
     buyer: String,
+    origin_secret: String,
     body: Vec<u8>,
     close: bool,
 }
 
 impl Shop {
     pub fn open(habits: Habits) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        Self::open_at(habits, &["127.0.0.1"])
+    }
+
+    /// One shop at several addresses, on one port.
+    pub fn open_at(habits: Habits, hosts: &[&str]) -> Self {
+        let first = TcpListener::bind((hosts[0], 0)).unwrap();
+        let port = first.local_addr().unwrap().port();
+        let others = hosts[1..].iter().map(|host| TcpListener::bind((*host, port)).unwrap());
         let started = Instant::now();
         let books = Arc::new(Mutex::new(Books::default()));
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (books, habits) = (Arc::clone(&books), habits.clone());
-                let serve = move || serve(stream, &books, &habits, started);
-                // Out of threads: the connection is dropped, which is what a full shop does.
-                let _ = std::thread::Builder::new().stack_size(128 * 1024).spawn(serve);
-            }
-        });
-        Self { url }
+        let mut accepted = Vec::new();
+        for listener in std::iter::once(first).chain(others) {
+            let (books, habits, count) = (Arc::clone(&books), habits.clone(), Arc::new(AtomicU64::new(0)));
+            accepted.push(Arc::clone(&count));
+            std::thread::spawn(move || keep_open(&listener, &books, &habits, started, &count));
+        }
+        Self { url: format!("http://{}:{port}", hosts[0]), accepted }
+    }
+}
+
+fn keep_open(
+    listener: &TcpListener,
+    books: &Arc<Mutex<Books>>,
+    habits: &Habits,
+    started: Instant,
+    accepted: &AtomicU64,
+) {
+    let dead = Arc::clone(&books.lock().unwrap().dead);
+    for stream in listener.incoming().flatten() {
+        if dead.load(Ordering::SeqCst) {
+            return;
+        }
+        accepted.fetch_add(1, Ordering::SeqCst);
+        let (books, habits) = (Arc::clone(books), habits.clone());
+        let serve = move || serve(stream, &books, &habits, started);
+        // Out of threads: the connection is dropped, which is what a full shop does.
+        let _ = std::thread::Builder::new().stack_size(128 * 1024).spawn(serve);
     }
 }
 
@@ -104,7 +143,9 @@ fn serve(stream: TcpStream, books: &Mutex<Books>, habits: &Habits, started: Inst
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader) {
         let data_plane = !request.path.starts_with("/api/");
-        if data_plane && request.method != "GET" {
+        // A first look, not a purchase.
+        let looks = request.body == br#"{"quantity":0}"#;
+        if data_plane && request.method != "GET" && !looks {
             wait_as_habits_say(books, habits, started);
         }
         let answer = answer(&request, books, habits);
@@ -127,7 +168,14 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let mut words = line.split(' ');
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut request = Request { method, path, buyer: String::new(), body: Vec::new(), close: false };
+    let mut request = Request {
+        method,
+        path,
+        buyer: String::new(),
+        origin_secret: String::new(),
+        body: Vec::new(),
+        close: false,
+    };
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).ok().filter(|read| *read > 0)?;
@@ -135,6 +183,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
         match header.split_once(": ") {
             None => break,
             Some(("X-User-ID", buyer)) => request.buyer = buyer.to_owned(),
+            Some(("X-Origin-Secret", secret)) => request.origin_secret = secret.to_owned(),
             Some(("Content-Length", length)) => request.body = vec![0; length.parse().ok()?],
             Some(("Connection", "close")) => request.close = true,
             Some(_) => {}
@@ -174,6 +223,13 @@ fn problem(status: u64, code: &str) -> Value {
 
 fn answer(request: &Request, books: &Mutex<Books>, habits: &Habits) -> Value {
     let mut books = books.lock().unwrap();
+    if books.dead.load(Ordering::SeqCst) {
+        return Value::Null;
+    }
+    let from_outside = !request.path.starts_with("/api/");
+    if from_outside && habits.origin_secret.is_some_and(|secret| secret != request.origin_secret) {
+        return problem(403, "forbidden");
+    }
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match (request.method.as_str(), parts.as_slice()) {
@@ -240,14 +296,30 @@ fn open_campaign(books: &mut Books, body: &[u8]) -> Value {
 fn purchase(books: &mut Books, name: &str, request: &Request, habits: &Habits) -> Value {
     let wish: Value = serde_json::from_slice(&request.body).unwrap_or(json!({}));
     let quantity = wish["quantity"].as_u64().unwrap_or(1);
+    if request.buyer.is_empty() {
+        return problem(401, "unauthorized");
+    }
+    if quantity == 0 {
+        return problem(422, "quantity-not-allowed");
+    }
     books.purchases += 1;
     let number = books.purchases;
+    if habits.dies_after.is_some_and(|last| number > last) {
+        books.dead.store(true, Ordering::SeqCst);
+        return Value::Null;
+    }
+    if habits.away.is_some_and(|(from, to)| (from..to).contains(&number)) {
+        return Value::Null;
+    }
+    if habits.limited {
+        return problem(429, "rate-limited");
+    }
     let active = books.active_units[name];
     let sale = books.sales.get_mut(name).unwrap();
     if sale.ended {
         return problem(410, "sale-ended");
     }
-    let sold_out = active + quantity > sale.stock + habits.oversell_units;
+    let sold_out = active + quantity > sale.stock + habits.oversell_units - habits.strand_units;
     if let Some(order) =
         sale.orders.iter().find(|o| sale.limit == 1 && o.buyer == request.buyer && o.status != "cancelled")
         && !habits.ignore_limit

@@ -43,7 +43,13 @@ pub fn run_command(scenario: &str, url: &str, out: &Path, more: &[&str]) -> Comm
     let file = out.join("scenario.toml");
     std::fs::write(&file, scenario).unwrap();
     let mut command = binary();
-    command.arg("run").arg(&file).args(["--target", url, "--admin", url, "--out"]).arg(out).args(more);
+    // The folder holds the scenario already, and in some tests an earlier run.
+    command
+        .arg("run")
+        .arg(&file)
+        .args(["--force", "--target", url, "--admin", url, "--out"])
+        .arg(out)
+        .args(more);
     command
 }
 

@@ -76,6 +76,8 @@ fn a_search_does_not_find_more_than_there_is() {
                 "1.5",
                 "--precision",
                 "0.5",
+                "--confirm-s",
+                "1.5",
             ])
             .args(["--no-ladder", "--plan", "buyers=3000,seconds=60,units=10"])
             .output()
