@@ -8,12 +8,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::ControlPlane;
 use super::checkout_figures::{breaker_word, concerns_json};
 use crate::admission::Intake;
 use crate::domain::{NodeId, OrderId};
+use crate::ledger::redis::RedisFault;
 
 /// A store that takes longer to find one order is not ready.
 const STORE_PROBE_MAX: Duration = Duration::from_secs(1);
@@ -113,6 +114,8 @@ struct Checks {
     store: &'static str,
     /// The Redis that lends the stock, if there is one.
     ledger: Option<&'static str>,
+    /// What those said that are not well, by the name of their check.
+    reasons: Map<String, Value>,
 }
 
 impl Checks {
@@ -129,14 +132,26 @@ impl Checks {
         };
         // An order that never was: the look-up goes through the store's index and its file.
         let nobodys = OrderId::from_tick(0, NodeId::new(0).expect("0 is a node"));
+        let mut reasons = Map::new();
         let store = match tokio::time::timeout(STORE_PROBE_MAX, plane.desk.order(nobodys)).await {
             Ok(Ok(_)) => "ok",
-            Ok(Err(_)) => "failed",
+            Ok(Err(error)) => {
+                reasons.insert("store".into(), error.to_string().into());
+                "failed"
+            }
             Err(_) => "slow",
         };
         let answers = tokio::time::timeout(LEDGER_PROBE_MAX, plane.sales.ledger().redis_answers()).await;
-        let ledger = answers.unwrap_or(Some(false)).map(|answers| if answers { "ok" } else { "away" });
-        Self { lifecycle, writer, store, ledger }
+        let ledger = match answers {
+            Ok(None) => None,
+            Ok(Some(Ok(()))) => Some("ok"),
+            Ok(Some(Err(fault))) => {
+                reasons.insert("ledger".into(), fault.to_string().into());
+                Some(if matches!(fault, RedisFault::Away(_)) { "away" } else { "refused" })
+            }
+            Err(_) => Some("away"),
+        };
+        Self { lifecycle, writer, store, ledger, reasons }
     }
 
     /// Without the ledger: a node whose Redis is away sells what it holds, shows orders and takes payments, and all nodes
@@ -173,7 +188,8 @@ pub(super) async fn starting(State(readiness): State<Arc<Readiness>>) -> Respons
 pub(super) async fn readyz(State(plane): State<Arc<ControlPlane>>) -> Response {
     let checks = Checks::of(&plane).await;
     let (status, word) = verdict(checks.all_ok(), "ready", "not_ready");
-    (status, Json(json!({ "status": word, "checks": checks.json() }))).into_response()
+    (status, Json(json!({ "status": word, "checks": checks.json(), "reasons": checks.reasons })))
+        .into_response()
 }
 
 /// The same with what a person wants to know. A payment gateway that is away does not make the engine unready: buyers
@@ -183,7 +199,7 @@ pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response 
     let (status, word) = verdict(checks.all_ok(), "ok", "failing");
     let concerns = plane.checkout.concerns();
     let needs_a_person = concerns.contradicted + concerns.without_gateway > 0;
-    let is_degraded = checks.all_ok() && (checks.ledger == Some("away") || needs_a_person);
+    let is_degraded = checks.all_ok() && (checks.ledger.is_some_and(|ledger| ledger != "ok") || needs_a_person);
     let word = if is_degraded { "degraded" } else { word };
     let queue = plane.admission.queue();
     let body = json!({
@@ -192,6 +208,7 @@ pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response 
         "node": plane.node.number(),
         "uptime_s": plane.started.elapsed().as_secs(),
         "checks": checks.json(),
+        "reasons": checks.reasons,
         "gateway": breaker_word(plane.checkout.gateway_breaker()),
         "risk": breaker_word(plane.checkout.risk_breaker()),
         "payments": concerns_json(&plane.checkout),

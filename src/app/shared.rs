@@ -37,6 +37,19 @@ impl SharedStock {
         Ok(Self { books, registry: Arc::new(registry), notify, notices })
     }
 
+    /// Whether Redis lets this engine do what lending needs. One that is away now may come back; one that refuses this user
+    /// needs an operator.
+    ///
+    /// # Errors
+    /// What it refused, and what to do about it.
+    pub async fn try_out(&self) -> Result<(), RedisFault> {
+        match self.books.link().trial().await {
+            // It was logged: the node starts, shows orders and takes payments, and borrows when Redis is back.
+            Err(RedisFault::Away(_)) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Where the order writers tell the clerk.
     pub fn notify(&self) -> flume::Sender<StockNotice> {
         self.notify.clone()

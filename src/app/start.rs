@@ -66,6 +66,9 @@ impl Start {
         let shared = registry.filter(|_| settings.is_shared());
         let shared = shared.map(|registry| SharedStock::new(&settings, registry)).transpose();
         let shared = shared.map_err(Failure::at_start("the shared ledger"))?;
+        if let Some(shared) = &shared {
+            control.block_on(shared.try_out()).map_err(Failure::at_start("the shared ledger"))?;
+        }
         if is_abandoned() {
             return Ok(None);
         }

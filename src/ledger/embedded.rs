@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::redis::StoreView;
+use super::redis::{RedisFault, StoreView};
 use super::{Awaited, Ledger, StockAudit, ThreeBooks, Withdrawal};
 use crate::admission::{Board, LiveSale, TakenUnits};
 use crate::domain::{Sale, Units};
@@ -58,7 +58,7 @@ impl Ledger for EmbeddedLedger {
         })
     }
 
-    fn redis_answers(&self) -> Awaited<'_, Option<bool>> {
+    fn redis_answers(&self) -> Awaited<'_, Option<Result<(), RedisFault>>> {
         Box::pin(std::future::ready(None))
     }
 

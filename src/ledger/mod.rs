@@ -24,6 +24,7 @@ pub use settings::LedgerSettings;
 pub use shared::SharedLedger;
 pub use withdrawal::Withdrawal;
 
+use self::redis::RedisFault;
 use crate::admission::{Board, LiveSale};
 use crate::domain::{Sale, Units};
 use crate::orders::StoreError;
@@ -48,8 +49,9 @@ pub trait Ledger: Debug + Send + Sync {
     /// The three books of the sale as they are now. `None` when there is no such sale.
     fn books<'a>(&'a self, sale: &'a LiveSale) -> Awaited<'a, Result<Option<ThreeBooks>, StoreError>>;
 
-    /// Whether the Redis that others lend from answers. `None` when there is no Redis.
-    fn redis_answers(&self) -> Awaited<'_, Option<bool>>;
+    /// Whether the Redis that others lend from answers and lets this engine do what lending needs. `None` when there is no
+    /// Redis.
+    fn redis_answers(&self) -> Awaited<'_, Option<Result<(), RedisFault>>>;
 
     /// Commands sent to Redis since the start. `None` when there is no Redis.
     fn redis_commands(&self) -> Option<u64>;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::redis::{LedgerStore, LenderDoor, RedisBooks};
+use super::redis::{LedgerStore, LenderDoor, RedisBooks, RedisFault};
 use super::{Awaited, Ledger, LedgerBook, StockAudit, ThreeBooks, Withdrawal};
 use crate::admission::{Board, LiveSale};
 use crate::domain::{Sale, Units};
@@ -98,8 +98,8 @@ impl<S: LedgerStore> Ledger for SharedLedger<S> {
         })
     }
 
-    fn redis_answers(&self) -> Awaited<'_, Option<bool>> {
-        Box::pin(async { Some(self.books.link().send(&redis::cmd("PING")).await.is_ok()) })
+    fn redis_answers(&self) -> Awaited<'_, Option<Result<(), RedisFault>>> {
+        Box::pin(async { Some(self.books.link().trial().await) })
     }
 
     fn redis_commands(&self) -> Option<u64> {

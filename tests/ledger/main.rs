@@ -5,6 +5,7 @@ mod book;
 mod breaks;
 mod cluster;
 mod explore;
+mod link;
 mod mutants;
 mod node;
 mod protocol;

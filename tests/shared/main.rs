@@ -6,6 +6,7 @@ mod common;
 mod buyers;
 mod house;
 mod operating;
+mod refusals;
 mod seats;
 mod selling;
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use crate::house::House;
 
 /// What an engine that does not start says.
-fn refusal(keys: &[(&str, &str)]) -> String {
+pub fn refusal(keys: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_seckill"))
         .args(["--edge-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"])

@@ -1,60 +1,65 @@
-//! The way to Redis: one server, a Sentinel group or a Cluster, with TLS and password as the address says.
+//! The way to Redis: one server, a Sentinel group or a Cluster, with TLS and password as the settings say.
 //!
-//! An error means that the outcome is unknown: the command may have run, or may run later. The connection is dropped
-//! then, so that a late answer is never taken for the answer to another question. Nothing is sent twice by itself.
+//! [`RedisFault::Away`] means that the outcome is unknown: the command may have run, or may run later. The connection is
+//! dropped then, so that a late answer is never taken for the answer to another question. Nothing is sent twice by itself,
+//! but where a Cluster says that another node has the slot: then nothing was done, and that node is asked once.
+//!
+//! What Redis says about a fault is logged once when it begins and once when it is over, and is there for the probes.
+
+mod route;
+mod standing;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
-use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, RedisError, ServerErrorKind, TlsMode,
-    Value,
-};
+use redis::aio::ConnectionLike;
+use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+use self::route::{Connection, Route};
+use self::standing::Standing;
 use super::settings::RedisSettings;
 
 /// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RedisFault {
     /// Redis does not answer. What was sent may have been carried out, or may be later.
     #[error("redis does not answer ({0}); what was sent may have been carried out")]
     Away(String),
+    /// Redis answers, and does not do it: a password, a right, a certificate, memory or a disk is missing.
+    #[error("redis refuses: {0}")]
+    Refused(String),
     /// Redis answered with something that a sound server does not say.
     #[error("redis answered what the ledger does not understand: {0}")]
     Strange(String),
     /// The address cannot be used.
     #[error("redis.url: {0}")]
     Address(String),
+    /// A file of the settings cannot be read.
+    #[error("{0}")]
+    Files(String),
 }
 
-enum Target {
-    Single(Box<Client>),
-    Sentinel(Box<Mutex<SentinelClient>>),
-    Cluster(Box<ClusterClient>),
-}
-
-#[derive(Clone)]
-enum Connection {
-    Single(MultiplexedConnection),
-    Cluster(ClusterConnection),
-}
+/// The key of the trial: it is gone after each.
+const TRIAL_KEY: &str = "seckill:{trial}";
 
 struct State {
     connection: Option<Connection>,
-    tried_at: Option<Instant>,
+    /// Counts the connections, so that a fault drops the one it was on and no later one.
+    made: u64,
+    /// How the last attempt to connect failed, and when it ended.
+    failed: Option<(Instant, RedisFault)>,
 }
 
 /// A connection that is made when it is needed and made anew after a fault.
 pub struct RedisLink {
-    target: Target,
+    route: Route,
     state: Mutex<State>,
+    /// Attempts to connect that have ended.
+    attempts: AtomicU64,
+    standing: Standing,
     commands: AtomicU64,
     answer_max: Duration,
     connect_max: Duration,
@@ -71,24 +76,13 @@ impl RedisLink {
     /// A link to the servers of the settings. Connects at the first command.
     ///
     /// # Errors
-    /// [`RedisFault::Address`].
+    /// [`RedisFault::Address`] or [`RedisFault::Files`].
     pub fn new(settings: &RedisSettings) -> Result<Self, RedisFault> {
-        let wrong = |error: RedisError| RedisFault::Address(error.to_string());
-        let addresses = settings.addresses().map_err(RedisFault::Address)?;
-        let target = if !settings.sentinel_master.is_empty() {
-            let client = sentinel(addresses, &settings.sentinel_master).map_err(wrong)?;
-            Target::Sentinel(Box::new(Mutex::new(client)))
-        } else if settings.cluster || addresses.len() > 1 {
-            // A command that met a broken connection is not sent a second time: it may have been carried out.
-            Target::Cluster(Box::new(ClusterClient::builder(addresses).retries(0).build().map_err(wrong)?))
-        } else {
-            let only = addresses.into_iter().next();
-            let only = only.ok_or_else(|| RedisFault::Address("is empty".into()))?;
-            Target::Single(Box::new(Client::open(only).map_err(wrong)?))
-        };
         Ok(Self {
-            target,
-            state: Mutex::new(State { connection: None, tried_at: None }),
+            route: Route::new(settings)?,
+            state: Mutex::new(State { connection: None, made: 0, failed: None }),
+            attempts: AtomicU64::new(0),
+            standing: Standing::default(),
             commands: AtomicU64::new(0),
             answer_max: Duration::from_millis(settings.answer_ms_max.max(1)),
             connect_max: Duration::from_millis(settings.connect_ms_max.max(1)),
@@ -101,60 +95,141 @@ impl RedisLink {
         self.commands.load(Ordering::Relaxed)
     }
 
+    /// Does, to a key of its own, everything that lending needs: a server that takes this lends.
+    ///
+    /// # Errors
+    /// What Redis said, and what to do about it.
+    pub async fn trial(&self) -> Result<(), RedisFault> {
+        let trial = redis::Script::new(include_str!("../../../lua/trial.lua"));
+        let mut by_hash = redis::cmd("EVALSHA");
+        by_hash.arg(trial.get_hash()).arg(1).arg(TRIAL_KEY);
+        let answer = match self.send(&by_hash).await? {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                let mut whole = redis::cmd("EVAL");
+                whole.arg(include_str!("../../../lua/trial.lua")).arg(1).arg(TRIAL_KEY);
+                self.send(&whole).await?
+            }
+            answer => answer,
+        };
+        answer.map(drop).map_err(|error| RedisFault::Strange(error.to_string()))
+    }
+
     /// Sends one command and waits for its answer.
     ///
     /// # Errors
-    /// The server's own error, unless it says that the connection leads to the wrong place; or [`RedisFault::Away`].
+    /// The server's own error, unless it says that the connection leads to the wrong place or that it may or can not do it;
+    /// or a [`RedisFault`].
     pub async fn send(&self, command: &Cmd) -> Result<Result<Value, RedisError>, RedisFault> {
-        let mut connection = self.connection().await?;
-        self.commands.fetch_add(1, Ordering::Relaxed);
-        let asked = match &mut connection {
-            Connection::Single(single) => timeout(self.answer_max, single.req_packed_command(command)).await,
-            Connection::Cluster(cluster) => {
-                timeout(self.answer_max, cluster.req_packed_command(command)).await
-            }
-        };
-        let fault = match asked.map(|answer| answer.and_then(Value::extract_error)) {
-            Ok(Ok(value)) => return Ok(Ok(value)),
-            Ok(Err(error)) if is_answer(&error) => return Ok(Err(error)),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} ms", self.answer_max.as_millis()),
-        };
-        self.state.lock().await.connection = None;
-        Err(RedisFault::Away(fault))
+        let sent = self.send_once(command).await;
+        match &sent {
+            Ok(Ok(_)) => self.standing.passed(),
+            Ok(Err(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
+            Ok(Err(error)) => self.standing.failed(&error.to_string()),
+            Err(fault) => self.standing.failed(&fault.to_string()),
+        }
+        sent
     }
 
-    async fn connection(&self) -> Result<Connection, RedisFault> {
+    async fn send_once(&self, command: &Cmd) -> Result<Result<Value, RedisError>, RedisFault> {
+        let (mut connection, number) = self.connection().await?;
+        self.commands.fetch_add(1, Ordering::Relaxed);
+        let answer = self.answer(&mut connection, command).await;
+        let answer = match answer.as_ref().err().and_then(RedisError::redirect_node) {
+            Some((node, _)) => {
+                let asks = answer
+                    .as_ref()
+                    .is_err_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::Ask));
+                if !asks {
+                    // The Cluster has been dealt anew: the next connection learns how.
+                    self.drop_connection(number).await;
+                }
+                self.in_time(self.route.follow(command, node, asks)).await
+            }
+            None => answer,
+        };
+        let error = match answer {
+            Ok(value) => return Ok(Ok(value)),
+            Err(error) => error,
+        };
+        match advice(&error) {
+            Some((advice, keeps_connection)) => {
+                if !keeps_connection {
+                    self.drop_connection(number).await;
+                }
+                Err(RedisFault::Refused(format!("{error}; {advice}")))
+            }
+            None if is_answer(&error) => Ok(Err(error)),
+            None => {
+                self.drop_connection(number).await;
+                Err(RedisFault::Away(error.to_string()))
+            }
+        }
+    }
+
+    async fn answer(&self, connection: &mut Connection, command: &Cmd) -> Result<Value, RedisError> {
+        match connection {
+            Connection::Single(single) => self.in_time(single.req_packed_command(command)).await,
+            Connection::Cluster(cluster) => self.in_time(cluster.req_packed_command(command)).await,
+        }
+    }
+
+    async fn in_time(
+        &self,
+        answer: impl Future<Output = Result<Value, RedisError>>,
+    ) -> Result<Value, RedisError> {
+        match timeout(self.answer_max, answer).await {
+            Ok(answer) => answer.and_then(Value::extract_error),
+            Err(_) => {
+                let said = format!("no answer within {} ms", self.answer_max.as_millis());
+                Err(std::io::Error::new(std::io::ErrorKind::TimedOut, said).into())
+            }
+        }
+    }
+
+    async fn drop_connection(&self, number: u64) {
+        let mut state = self.state.lock().await;
+        if state.made == number {
+            state.connection = None;
+        }
+    }
+
+    /// The connection, and its number. Who waits while somebody else tries to connect hears how that ended, instead of
+    /// waiting for an attempt of his own.
+    async fn connection(&self) -> Result<(Connection, u64), RedisFault> {
+        let attempts = self.attempts.load(Ordering::SeqCst);
         let mut state = self.state.lock().await;
         if let Some(connection) = &state.connection {
-            return Ok(connection.clone());
+            return Ok((connection.clone(), state.made));
         }
-        if state.tried_at.is_some_and(|at| at.elapsed() < self.reconnect_pause) {
-            return Err(RedisFault::Away("not connected".into()));
+        if let Some((at, fault)) = &state.failed
+            && (attempts != self.attempts.load(Ordering::SeqCst) || at.elapsed() < self.reconnect_pause)
+        {
+            return Err(fault.clone());
         }
-        state.tried_at = Some(Instant::now());
-        let connected = timeout(self.connect_max, self.connect()).await;
-        let connection = connected
-            .map_err(|_| {
-                RedisFault::Away(format!("no connection within {} ms", self.connect_max.as_millis()))
-            })?
-            .map_err(|error| RedisFault::Away(error.to_string()))?;
-        state.connection = Some(connection.clone());
-        Ok(connection)
-    }
-
-    async fn connect(&self) -> Result<Connection, RedisError> {
-        // The waits are ours: one place, and the same for all three kinds.
-        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
-        match &self.target {
-            Target::Single(client) => {
-                client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Single)
+        let connected = match timeout(self.connect_max, self.route.connect()).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => {
+                Err(match advice(&error).map(|(advice, _)| advice).or_else(|| tls_advice(&error)) {
+                    Some(advice) => RedisFault::Refused(format!("{error}; {advice}")),
+                    None => RedisFault::Away(error.to_string()),
+                })
             }
-            Target::Sentinel(client) => {
-                let mut client = client.lock().await;
-                client.get_async_connection_with_config(&config).await.map(Connection::Single)
+            Err(_) => {
+                Err(RedisFault::Away(format!("no connection within {} ms", self.connect_max.as_millis())))
             }
-            Target::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
+        };
+        self.attempts.fetch_add(1, Ordering::SeqCst);
+        match connected {
+            Ok(connection) => {
+                state.made += 1;
+                state.connection = Some(connection.clone());
+                state.failed = None;
+                Ok((connection, state.made))
+            }
+            Err(fault) => {
+                state.failed = Some((Instant::now(), fault.clone()));
+                Err(fault)
+            }
         }
     }
 }
@@ -167,15 +242,49 @@ fn is_answer(error: &RedisError) -> bool {
     )
 }
 
-fn sentinel(addresses: Vec<ConnectionInfo>, master: &str) -> Result<SentinelClient, RedisError> {
-    let first = addresses.first().cloned();
-    let tls = first.as_ref().is_some_and(|info| matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }));
-    let mut node = SentinelNodeConnectionInfo::default();
-    if let Some(first) = first {
-        node = node.set_redis_connection_info(first.redis_settings().clone());
+/// What an operator can do about a refusal, and whether the connection can be kept; `None` for what is no refusal.
+fn advice(error: &RedisError) -> Option<(&'static str, bool)> {
+    const LOGIN: &str = "check user and password: redis.url, redis.password, redis.sentinel_password";
+    const RIGHTS: &str = "give the user the rights of the ACL line in the README";
+    let said = error.to_string();
+    let has = |word: &str| said.contains(word);
+    if error.kind() == ErrorKind::AuthenticationFailed
+        || has("NOAUTH")
+        || has("WRONGPASS")
+        || has("invalid password")
+    {
+        Some((LOGIN, false))
+    } else if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+        || has("NOPERM")
+        || has("executing the script can't")
+    {
+        Some((RIGHTS, true))
+    } else if has("OOM") {
+        Some(("Redis is full: raise its maxmemory, or give the ledger a Redis of its own", true))
+    } else if has("MISCONF") {
+        Some(("Redis cannot write to its disk, and takes no writes until it can", true))
+    } else if has("NOREPLICAS") {
+        Some(("too few replicas follow (min-replicas-to-write); writes are taken when they do", true))
+    } else {
+        None
     }
-    if tls {
-        node = node.set_tls_mode(TlsMode::Secure);
-    }
-    SentinelClient::build(addresses, master, Some(node), SentinelServerType::Master)
+}
+
+/// The same for a connection that cannot be encrypted as the settings say.
+fn tls_advice(error: &RedisError) -> Option<&'static str> {
+    let said = error.to_string();
+    let is_tls = [
+        "certificate",
+        "Certificate",
+        "HandshakeFailure",
+        "InvalidContentType",
+        "corrupt message",
+        "fatal alert",
+    ]
+    .iter()
+    .any(|word| said.contains(word));
+    is_tls.then_some(
+        "check TLS: rediss:// in redis.url, redis.ca_file for an authority of your own, redis.client_cert_file and \
+         redis.client_key_file if the server asks for them",
+    )
 }

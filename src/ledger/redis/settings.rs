@@ -1,9 +1,11 @@
 //! Where Redis is, and how long it may take.
 
-use redis::{ConnectionInfo, IntoConnectionInfo};
+use std::path::PathBuf;
+
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use serde::{Deserialize, Serialize};
 
-use super::link::RedisLink;
+use super::link::{RedisFault, RedisLink};
 use crate::domain::FieldError;
 use crate::settings::{Secret, within};
 
@@ -16,9 +18,17 @@ pub struct RedisSettings {
     pub url: Secret,
     /// The password, for who does not want it in the address; it holds for all addresses that name none.
     pub password: Secret,
-    /// The name that the Sentinels have for the master; empty: there are none. User, password and TLS of the first
-    /// address hold for the master as well as for the Sentinels.
+    /// The certificates, in PEM form, of whom `rediss://` believes. Empty: the public authorities.
+    pub ca_file: PathBuf,
+    /// This engine's own certificate, in PEM form, for a server that asks for one; with `client_key_file`.
+    pub client_cert_file: PathBuf,
+    /// The key of `client_cert_file`, in PEM form.
+    pub client_key_file: PathBuf,
+    /// The name that the Sentinels have for the master; empty: there are none. User, password and database of the first
+    /// address are the master's alone; TLS holds for both.
     pub sentinel_master: String,
+    /// The Sentinels' own password. They are never sent that of the data. Empty: they ask for none.
+    pub sentinel_password: Secret,
     /// Whether the addresses are of a Cluster, also when there is only one.
     pub cluster: bool,
     /// The longest wait for an answer, in ms; then the outcome is unknown.
@@ -34,7 +44,11 @@ impl Default for RedisSettings {
         Self {
             url: Secret::default(),
             password: Secret::default(),
+            ca_file: PathBuf::new(),
+            client_cert_file: PathBuf::new(),
+            client_key_file: PathBuf::new(),
             sentinel_master: String::new(),
+            sentinel_password: Secret::default(),
             cluster: false,
             answer_ms_max: 500,
             connect_ms_max: 1_000,
@@ -49,9 +63,15 @@ impl RedisSettings {
     /// # Errors
     /// The first field that breaks its rule.
     pub fn check(&self) -> Result<(), FieldError> {
+        let wrong = |field, problem: &str| Err(FieldError { field, problem: problem.into() });
         if !self.url.is_empty() {
-            RedisLink::new(self)
-                .map_err(|fault| FieldError { field: "url", problem: format!("cannot be used: {fault}") })?;
+            self.check_addresses()?;
+        }
+        if self.client_cert_file.as_os_str().is_empty() != self.client_key_file.as_os_str().is_empty() {
+            return wrong("client_cert_file", "and redis.client_key_file belong together: set both or none");
+        }
+        if self.sentinel_master.is_empty() && !self.sentinel_password.is_empty() {
+            return wrong("sentinel_password", "is of no use without redis.sentinel_master");
         }
         if self.cluster && !self.sentinel_master.is_empty() {
             let problem = "cannot be set together with redis.sentinel_master".into();
@@ -60,6 +80,31 @@ impl RedisSettings {
         within("answer_ms_max", self.answer_ms_max, 1..=60_000)?;
         within("connect_ms_max", self.connect_ms_max, 1..=60_000)?;
         within("reconnect_pause_ms", self.reconnect_pause_ms, 0..=60_000)
+    }
+
+    fn check_addresses(&self) -> Result<(), FieldError> {
+        let wrong = |field, problem: String| Err(FieldError { field, problem });
+        let addresses = match self.addresses() {
+            Ok(addresses) => addresses,
+            Err(problem) => return wrong("url", format!("cannot be used: {problem}")),
+        };
+        let is_encrypted = |info: &ConnectionInfo| matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        if let Some(first) = addresses.first()
+            && addresses.iter().any(|other| is_encrypted(other) != is_encrypted(first))
+        {
+            return wrong("url", "mixes redis:// and rediss://; use one of them for all addresses".into());
+        }
+        let names_files = [("ca_file", &self.ca_file), ("client_cert_file", &self.client_cert_file)]
+            .into_iter()
+            .find(|(_, file)| !file.as_os_str().is_empty());
+        if let (Some((field, _)), false) = (names_files, addresses.iter().all(is_encrypted)) {
+            return wrong(field, "is of no use without rediss:// in redis.url".into());
+        }
+        match RedisLink::new(self) {
+            // A file that is not there yet is the start's to tell.
+            Ok(_) | Err(RedisFault::Files(_)) => Ok(()),
+            Err(fault) => wrong("url", format!("cannot be used: {fault}")),
+        }
     }
 
     /// The addresses, each with the password.

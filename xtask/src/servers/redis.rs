@@ -48,7 +48,11 @@ impl RedisServer {
         replica
     }
 
-    fn start_with(settings: &[&str]) -> Self {
+    /// Starts a server with these options; `{port}` in one of them is the port that it will have.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_with(settings: &[&str]) -> Self {
         let settings: Vec<String> = settings.iter().map(|&word| word.to_owned()).collect();
         let folder = TempDir::new().expect("a folder for the server");
         for _ in 0..20 {
@@ -146,7 +150,7 @@ fn run(address: SocketAddr, folder: &TempDir, settings: &[String]) -> Child {
         // A replica that asks for everything gets it at once.
         .args(["--repl-diskless-sync-delay", "0", "--dir"])
         .arg(folder.path())
-        .args(settings)
+        .args(settings.iter().map(|word| word.replace("{port}", &address.port().to_string())))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

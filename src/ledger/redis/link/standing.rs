@@ -1,0 +1,58 @@
+//! How it stands with Redis, told once when it gets bad and once when it is good again.
+
+use parking_lot::Mutex;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// It is good again when commands pass and none has failed for so long: a server that takes some and refuses others is
+/// told of once.
+const CALM: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+struct Trouble {
+    began: Instant,
+    latest: Instant,
+    said: String,
+}
+
+/// What became of the last commands.
+#[derive(Debug, Default)]
+pub(super) struct Standing(Mutex<Option<Trouble>>);
+
+impl Standing {
+    /// A command has failed, or a connection.
+    pub(super) fn failed(&self, said: &str) {
+        let now = Instant::now();
+        let mut trouble = self.0.lock();
+        match &mut *trouble {
+            Some(trouble) => {
+                trouble.latest = now;
+                if trouble.said != said {
+                    tracing::debug!(said, "redis has another trouble");
+                    said.clone_into(&mut trouble.said);
+                }
+            }
+            None => {
+                *trouble = Some(Trouble { began: now, latest: now, said: said.to_owned() });
+                drop(trouble);
+                tracing::warn!(
+                    said,
+                    "redis does not lend: this node sells what it holds, and refuses when that is sold"
+                );
+            }
+        }
+    }
+
+    /// A command has passed.
+    pub(super) fn passed(&self) {
+        let mut trouble = self.0.lock();
+        if let Some(over) = trouble.take_if(|trouble| trouble.latest.elapsed() >= CALM) {
+            drop(trouble);
+            tracing::info!(
+                after_ms = over.began.elapsed().as_millis() as u64,
+                said = over.said,
+                "redis lends again"
+            );
+        }
+    }
+}

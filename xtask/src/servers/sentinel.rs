@@ -1,0 +1,55 @@
+//! A Redis Sentinel of one's own.
+
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::process::{PATIENCE, free_address, kill, spawn};
+
+/// A running Sentinel; ended with the value.
+#[derive(Debug)]
+pub struct Sentinel {
+    process: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Sentinel {
+    /// Starts one that watches the server at `master` under the name `shop`, with more lines of settings.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start(master: SocketAddr, settings: &str) -> Self {
+        let address = free_address();
+        let folder = tempfile::tempdir().expect("a folder for the Sentinel");
+        let file = folder.path().join("sentinel.conf");
+        let text = format!(
+            "port {}\nbind 127.0.0.1\nsentinel monitor shop {} {} 1\n{settings}\n",
+            address.port(),
+            master.ip(),
+            master.port()
+        );
+        std::fs::write(&file, text).expect("its settings");
+        let mut command = Command::new("redis-server");
+        command.arg(&file).arg("--sentinel").current_dir(folder.path());
+        let mut process = spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
+        let give_up = Instant::now() + PATIENCE;
+        while TcpStream::connect(address).is_err() {
+            let runs = matches!(process.try_wait(), Ok(None));
+            assert!(runs && Instant::now() < give_up, "the Sentinel does not start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { process, address, _folder: folder }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        kill(&mut self.process);
+    }
+}
