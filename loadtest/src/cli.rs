@@ -154,7 +154,7 @@ pub struct GoalArgs {
     /// Skip the closed-model ladder that the scalability law is fitted to.
     #[arg(long)]
     pub no_ladder: bool,
-    /// A campaign to hold the result against: buyers=N,seconds=M,units=K[,clicks=C][,peak=P].
+    /// A campaign to hold the result against: `buyers=N,seconds=M,units=K[,clicks=C][,peak=P]`.
     #[arg(long, value_parser = CampaignPlan::parse)]
     pub plan: Option<CampaignPlan>,
 }

@@ -3,6 +3,7 @@
 mod cargo;
 mod cluster;
 mod crash;
+mod deny;
 mod faults;
 mod flamegraph;
 mod install;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   test                        run every test of the workspace
+  deny                        check licences, sources, bans and known advisories of the dependencies
   crash [--cycles N]          kill the engine N times under load (default 100) and compare it with what clients were
         [--seed S]            told; the seed of a run repeats its moments
   cluster [--nodes N]         run N engines (default 3) with their Redis and PostgreSQL until Ctrl-C; free ports, or
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["test"] => test::run(),
+        ["deny"] => deny::run(),
         ["crash", options @ ..] => crash::run(options),
         ["cluster", options @ ..] => cluster::run(options),
         ["faults", options @ ..] => faults::run(options),
