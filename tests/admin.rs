@@ -28,7 +28,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 const NODE: NodeId = NodeId::new(3).unwrap();
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Figures(Arc<Telemetry>);
 

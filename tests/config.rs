@@ -113,7 +113,7 @@ async fn a_running_engine_takes_over_what_may_change_live() {
     let file = folder.path().join("engine.toml");
     std::fs::write(&file, "").unwrap();
     let engine = Engine::start(folder.path(), "engine.toml");
-    let http = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+    let http = Client::builder().timeout(Duration::from_secs(120)).build().unwrap();
     let admin = engine.admin.strip_prefix("http://").unwrap();
     assert_eq!(run(folder.path(), &["healthcheck", "--admin-listen", admin], &[]).0, Some(0));
 
@@ -185,7 +185,7 @@ fn an_engine_that_nobody_listens_to_goes_on() {
     let asked = std::time::Instant::now();
     while run(folder.path(), &["healthcheck", "--admin-listen", &admin], &[]).0 != Some(0) {
         assert_eq!(process.try_wait().unwrap(), None, "it has ended");
-        assert!(asked.elapsed() < Duration::from_secs(30), "it never became ready");
+        assert!(asked.elapsed() < Duration::from_secs(120), "it never became ready");
     }
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(process.try_wait().unwrap(), None, "it has ended");

@@ -199,7 +199,8 @@ pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response 
     let (status, word) = verdict(checks.all_ok(), "ok", "failing");
     let concerns = plane.checkout.concerns();
     let needs_a_person = concerns.contradicted + concerns.without_gateway > 0;
-    let is_degraded = checks.all_ok() && (checks.ledger.is_some_and(|ledger| ledger != "ok") || needs_a_person);
+    let is_degraded =
+        checks.all_ok() && (checks.ledger.is_some_and(|ledger| ledger != "ok") || needs_a_person);
     let word = if is_degraded { "degraded" } else { word };
     let queue = plane.admission.queue();
     let body = json!({

@@ -228,7 +228,8 @@ async fn payments_through_a_foul_network_end_paid_once_or_not_at_all() {
     let risk = Arc::new(HttpRisk::new(settings(example.url())).unwrap());
     let mut impatient = impatient();
     // A call that is never answered must not use up the patience of the whole test.
-    impatient.risk.retry.try_ms = 200;
+    impatient.risk.retry.try_ms = 500;
+    impatient.gateway.retry.try_ms = 500;
     let life = house.live(gateway, risk, impatient).await;
     let mut buyers = tokio::task::JoinSet::new();
     for number in 0..BUYERS {

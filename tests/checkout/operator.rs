@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::common::engine::{Engine, Launch};
 use crate::example_gateway::{ExampleGateway, Weather};
-use crate::house::{House, PATIENCE, impatient};
+use crate::house::{House, PATIENCE, giving_up, impatient};
 use crate::process::{as_pairs, buy, health, keys, pay, status, until, until_status};
 use crate::scripted::{Call, FOR_EVER, Fault, Mood, ScriptedGateway, ScriptedRisk};
 
@@ -115,7 +115,7 @@ async fn m7_what_is_called_voided_is_never_captured_afterwards() {
         if is_gateway_silent {
             gateway.fail(Call::Void, Fault::LostBefore, FOR_EVER);
         }
-        let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), impatient()).await;
+        let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), giving_up()).await;
         let order = house.buy("ann").await;
         let id = order.placed.id;
         assert!(matches!(life.checkout.pay(order, "card").await, PayAnswer::Paying(_)));
@@ -150,7 +150,7 @@ async fn m7_money_that_was_taken_after_all_is_not_called_voided() {
     let house = House::open(1, 3_600).await;
     let gateway = ScriptedGateway::new(0.0);
     gateway.fail(Call::Capture, Fault::HangAfter, FOR_EVER);
-    let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), impatient()).await;
+    let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), giving_up()).await;
     let order = house.buy("ann").await;
     let id = order.placed.id;
     assert!(matches!(life.checkout.pay(order, "card").await, PayAnswer::Paying(_)));

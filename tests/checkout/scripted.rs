@@ -11,7 +11,7 @@ use seckill::checkout::{
     RiskPolicy, RiskService, RiskVerdict, SimulatedGateway, SimulatedGatewaySettings,
 };
 use seckill::domain::Cents;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub const QUICK: LatencySettings = LatencySettings { median_ms: 0.1, p99_ms: 0.2 };
 
@@ -180,16 +180,29 @@ pub struct ScriptedRisk {
     mood: Mutex<Mood>,
     asked: Mutex<Vec<AttemptId>>,
     delay: Duration,
+    is_held: watch::Sender<bool>,
 }
 
 impl ScriptedRisk {
     /// Assesses every payment, after `delay_ms`.
     pub fn new(mood: Mood, delay_ms: u64) -> Arc<Self> {
+        let is_held = watch::Sender::new(false);
         Arc::new(Self {
             mood: Mutex::new(mood),
             asked: Mutex::default(),
             delay: Duration::from_millis(delay_ms),
+            is_held,
         })
+    }
+
+    /// Keeps every verdict back from now on.
+    pub fn hold(&self) {
+        self.is_held.send_replace(true);
+    }
+
+    /// Gives the verdicts.
+    pub fn release(&self) {
+        self.is_held.send_replace(false);
     }
 
     pub fn change(&self, mood: Mood) {
@@ -211,6 +224,7 @@ impl RiskService for ScriptedRisk {
         Box::pin(async {
             self.asked.lock().push(charge.key.attempt);
             tokio::time::sleep(self.delay).await;
+            let _ = self.is_held.subscribe().wait_for(|is_held| !is_held).await;
             let mood = *self.mood.lock();
             match mood {
                 Mood::Approve => Ok(RiskVerdict::Approve),

@@ -171,10 +171,9 @@ impl Bench {
             gateway.fail(call, fault, times);
         }
         // Later than any hold that is answered or lost, sooner than any that hangs.
-        let risk = ScriptedRisk::new(case.mood, 150);
+        let risk = ScriptedRisk::new(case.mood, 2_000);
         let mut settings = impatient();
-        settings.gateway.retry.try_ms = 400;
-        settings.try_within_ms = 2_000;
+        settings.gateway.retry.try_ms = 5_000;
         let life = house.live(gateway.clone(), risk.clone(), settings).await;
         let order = house.buy(&format!("buyer-{number}")).await;
         Self { case, name: format!("case {number}: {case:?}"), gateway, risk, life, order }
@@ -367,7 +366,9 @@ async fn who_pays_twice_at_once_pays_once_and_hears_it_twice() {
 async fn another_method_does_not_join_a_payment_and_a_cancel_does_not_stop_it() {
     let house = House::open(1, 3_600).await;
     let gateway = ScriptedGateway::new(0.0);
-    let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 1_000), impatient()).await;
+    let risk = ScriptedRisk::new(Mood::Approve, 0);
+    risk.hold();
+    let life = house.live(gateway.clone(), risk.clone(), impatient()).await;
     let order = house.buy("ann").await;
     let (checkout, again) = (life.checkout.clone(), order.clone());
     let first = tokio::spawn(async move { checkout.pay(again, "card").await });
@@ -375,6 +376,7 @@ async fn another_method_does_not_join_a_payment_and_a_cancel_does_not_stop_it() 
     assert_eq!(word(&life.checkout.pay(order.clone(), "wire").await), "paying");
     assert_eq!(life.checkout.cancel(order.clone()).await, CancelAnswer::PaymentInProgress);
     assert_eq!(life.checkout.payments_under_way(), 1);
+    risk.release();
     assert_eq!(word(&first.await.unwrap()), "paid");
     timeout(PATIENCE, life.checkout.drain()).await.unwrap();
     assert_eq!(life.checkout.payments_under_way(), 0);
@@ -384,10 +386,16 @@ async fn another_method_does_not_join_a_payment_and_a_cancel_does_not_stop_it() 
 async fn a_buyer_who_hangs_up_has_paid_all_the_same() {
     let house = House::open(1, 3_600).await;
     let gateway = ScriptedGateway::new(0.0);
-    let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 200), impatient()).await;
+    let risk = ScriptedRisk::new(Mood::Approve, 0);
+    risk.hold();
+    let life = house.live(gateway.clone(), risk.clone(), impatient()).await;
     let order = house.buy("ann").await;
-    let hung_up = timeout(Duration::from_millis(1), life.checkout.pay(order.clone(), "card")).await;
-    assert!(hung_up.is_err());
+    let (checkout, hers) = (life.checkout.clone(), order.clone());
+    let buyer = tokio::spawn(async move { checkout.pay(hers, "card").await });
+    house.until(order.placed.id, Paying).await;
+    buyer.abort();
+    assert!(buyer.await.is_err_and(|end| end.is_cancelled()), "she hung up");
+    risk.release();
     house.until(order.placed.id, Paid).await;
 }
 
@@ -397,10 +405,13 @@ async fn who_waits_too_long_hears_paying_and_later_paid() {
     let mut settings = impatient();
     settings.wait_ms = 20;
     let gateway = ScriptedGateway::new(0.0);
-    let life = house.live(gateway, ScriptedRisk::new(Mood::Approve, 400), settings).await;
+    let risk = ScriptedRisk::new(Mood::Approve, 0);
+    risk.hold();
+    let life = house.live(gateway, risk.clone(), settings).await;
     let order = house.buy("ann").await;
     let PayAnswer::Paying(told) = life.checkout.pay(order.clone(), "card").await else { panic!() };
     assert_eq!(told.status, Paying);
+    risk.release();
     house.until(order.placed.id, Paid).await;
 }
 
@@ -446,7 +457,9 @@ async fn limits_refuse_before_anything_changes() {
     settings.recovery.backoff_ms = 60_000;
     settings.recovery.backoff_ms_max = 60_000;
     settings.methods = vec!["card".into()];
-    let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 500), settings).await;
+    let risk = ScriptedRisk::new(Mood::Approve, 0);
+    risk.hold();
+    let life = house.live(gateway.clone(), risk.clone(), settings).await;
     let (ann, bob) = (house.buy("ann").await, house.buy("bob").await);
     assert_eq!(word(&life.checkout.pay(ann.clone(), "cheque").await), "method-not-allowed");
 
@@ -454,6 +467,7 @@ async fn limits_refuse_before_anything_changes() {
     let first = tokio::spawn(async move { checkout.pay(order, "card").await });
     house.until(ann.placed.id, Paying).await;
     assert_eq!(word(&life.checkout.pay(bob.clone(), "card").await), "unavailable", "attempts_max");
+    risk.release();
     assert_eq!(word(&first.await.unwrap()), "paid");
 
     gateway.fail(Hold, LostAfter, FOR_EVER);
@@ -468,7 +482,7 @@ async fn limits_refuse_before_anything_changes() {
 async fn who_looks_after_an_earlier_payment_leaves_a_later_one_alone() {
     let house = House::open(1, 3_600).await;
     let gateway = ScriptedGateway::new(0.0);
-    let risk = ScriptedRisk::new(Mood::Reject, 300);
+    let risk = ScriptedRisk::new(Mood::Reject, 0);
     let payer = house.live(gateway.clone(), risk.clone(), impatient()).await;
     let heir = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), impatient()).await;
     let order = house.buy("ann").await;
@@ -477,6 +491,7 @@ async fn who_looks_after_an_earlier_payment_leaves_a_later_one_alone() {
     assert_eq!((waiting.status, waiting.payment_attempt), (PrePay, 1));
 
     risk.change(Mood::Approve);
+    risk.hold();
     let checkout = payer.checkout.clone();
     let second = tokio::spawn(async move { checkout.pay(waiting, "card").await });
     house.until(order.placed.id, Paying).await;
@@ -487,6 +502,7 @@ async fn who_looks_after_an_earlier_payment_leaves_a_later_one_alone() {
         }
     };
     timeout(PATIENCE, let_go).await.expect("nothing is left to ask");
+    risk.release();
     assert_eq!(word(&second.await.unwrap()), "paid");
     assert_eq!(gateway.calls_of(Status), [], "nobody asked about the second payment");
     assert_eq!(gateway.calls_of(Capture).len(), 1);
@@ -560,7 +576,11 @@ async fn a_bad_day_ends_with_every_unit_paid_or_on_sale() {
         failure_rate: 0.2,
         ..SimulatedRiskSettings::default()
     }));
-    let life = house.live(gateway.clone(), risk, impatient()).await;
+    // Calls that get lost are given up soon, so that the day has an end.
+    let mut settings = impatient();
+    settings.gateway.retry.try_ms = 500;
+    settings.risk.retry.try_ms = 500;
+    let life = house.live(gateway.clone(), risk, settings).await;
     let mut buyers = tokio::task::JoinSet::new();
     for number in 0..BUYERS {
         let (house, checkout) = (Arc::clone(&house), life.checkout.clone());
@@ -593,7 +613,7 @@ async fn a_bad_day_ends_with_every_unit_paid_or_on_sale() {
         for attempt in 1..=order.payment_attempt {
             let key = house.key(order.placed.id, attempt);
             let truth = loop {
-                if let Ok(Ok(told)) = timeout(Duration::from_millis(50), gateway.status(key)).await {
+                if let Ok(Ok(told)) = timeout(Duration::from_millis(500), gateway.status(key)).await {
                     break told.state;
                 }
             };

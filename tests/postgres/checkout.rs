@@ -29,11 +29,11 @@ impl Shop {
         let settings = PostgresSettings { beat_ms: 1, silent_ms_max: 400, ..settings(url) };
         let engine = Engine::open_with(number, &settings, 1_000, true);
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let retry = RetrySettings { tries_max: 2, try_ms: 200, backoff_ms: 1, backoff_ms_max: 2 };
+        let retry = RetrySettings { tries_max: 2, try_ms: 20_000, backoff_ms: 1, backoff_ms_max: 2 };
         let mut settings = CheckoutSettings {
-            wait_ms: 20_000,
-            try_within_ms: 1_000,
-            settle_within_ms: 1_000,
+            wait_ms: 60_000,
+            try_within_ms: 60_000,
+            settle_within_ms: 60_000,
             recovery: RecoverySettings { backoff_ms: 10, backoff_ms_max: 40, ..RecoverySettings::default() },
             ..CheckoutSettings::default()
         };

@@ -11,7 +11,7 @@ use crate::proxy::{Mode, Proxy};
 use crate::server::Postgres;
 
 /// What any one call may take, whatever is broken: the limits of the settings and the slowness of the machine.
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(120);
 
 /// A node behind a proxy, with a sale, its two connections made, and a witness past the proxy.
 struct Scene {
