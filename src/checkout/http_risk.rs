@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use reqwest::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::call::{Answer, CallError};
 use super::gateway::Charge;
@@ -16,6 +16,20 @@ use crate::domain::Cents;
 #[derive(Debug)]
 pub struct HttpRisk {
     peer: HttpPeer,
+}
+
+/// A payment and its key: order and attempt alone may be another engine's as well.
+#[derive(Serialize)]
+struct Question<'a> {
+    key: String,
+    #[serde(flatten)]
+    charge: ChargeBody<'a>,
+}
+
+impl<'a> Question<'a> {
+    fn about(charge: &'a Charge) -> Self {
+        Self { key: charge.key.to_string(), charge: ChargeBody::of(charge) }
+    }
 }
 
 #[derive(Deserialize)]
@@ -64,7 +78,7 @@ impl RiskService for HttpRisk {
 
     fn assess<'a>(&'a self, charge: &'a Charge) -> Answer<'a, RiskVerdict> {
         Box::pin(async {
-            let request = self.peer.request(Method::POST, "/assess").json(&ChargeBody::of(charge));
+            let request = self.peer.request(Method::POST, "/assess").json(&Question::about(charge));
             let body: VerdictBody = self.peer.answer(request).await?;
             Ok(match body.verdict {
                 VerdictWord::Approve => RiskVerdict::Approve,

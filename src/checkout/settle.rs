@@ -10,7 +10,8 @@
 //! 4. If it does not answer, a capture that another node began before step 2 may still be repeated there, for at most
 //!    `settle_within_ms`: so long is waited. Then the operator's word counts.
 //!
-//! What no engine can do is to call back a capture that the gateway has taken in and never answered. An operator who
+//! What no engine can do is to call back a capture that the gateway has taken in and never answered, or to keep a node that
+//! was frozen between reading an order and calling from calling when it thaws. An operator who
 //! calls a payment voided without the gateway's word must have it from the gateway by another way.
 
 use std::time::Duration;

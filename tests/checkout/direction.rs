@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use seckill::checkout::{AttemptId, PayAnswer, PaymentState};
 use seckill::domain::{OrderStatus, PaymentDirection};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use crate::house::{House, impatient};
+use crate::house::{House, PATIENCE, impatient};
 use crate::scripted::{Call, FOR_EVER, Fault, Mood, ScriptedGateway, ScriptedRisk};
 
 #[tokio::test]
@@ -25,9 +25,12 @@ async fn m3_risk_that_changes_its_mind_does_not_turn_a_payment_round() {
 
         risk.change(Mood::Approve);
         // Recovery comes by, more than once.
-        while gateway.calls_of(Call::Void).len() < 8 {
-            sleep(Duration::from_millis(5)).await;
-        }
+        let come_by = async {
+            while gateway.calls_of(Call::Void).len() < 8 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, come_by).await.expect("recovery comes by");
         gateway.heal();
         house.until(first.order, OrderStatus::PrePay).await;
         assert_eq!(gateway.truth(first).await, PaymentState::Voided);

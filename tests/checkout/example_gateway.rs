@@ -50,6 +50,8 @@ struct Book {
     calls: u64,
     /// Questions to the risk service, by order and attempt.
     assessed: HashMap<String, usize>,
+    /// The keys of these questions, in their order.
+    questions: Vec<String>,
     rejects: bool,
     processing: bool,
     /// What is added to the amounts that are told.
@@ -140,6 +142,11 @@ impl ExampleGateway {
     /// How often the risk service was asked about this attempt of the order.
     pub fn assessed(&self, order: &str, attempt: u32) -> usize {
         self.desk.book.lock().assessed.get(&format!("{order}-{attempt}")).copied().unwrap_or(0)
+    }
+
+    /// The keys that the risk service was asked about.
+    pub fn questions(&self) -> Vec<String> {
+        self.desk.book.lock().questions.clone()
     }
 
     /// From now on the risk service rejects every payment it is asked about, or none.
@@ -331,6 +338,7 @@ async fn assess(State(desk): State<Arc<Desk>>, headers: HeaderMap, Json(body): J
         let mut book = desk.book.lock();
         let attempt = format!("{}-{}", body["order_id"].as_str().unwrap_or_default(), body["attempt"]);
         *book.assessed.entry(attempt).or_default() += 1;
+        book.questions.push(body["key"].as_str().unwrap_or_default().to_owned());
         (book.stops_at(Step::Assess), book.rejects)
     };
     if stops {

@@ -69,6 +69,12 @@ async fn a_gateway_of_the_contract_is_understood() {
     assert_eq!(state(gateway.void(bob.key).await), Voided);
     assert_eq!(state(gateway.hold(&bob).await), Voided, "a late hold takes no effect");
 
+    let other = Charge { buyer: BuyerId::new("bob").unwrap(), ..ann.clone() };
+    assert!(matches!(gateway.hold(&other).await, Err(CallError::KeyReused(_))), "another buyer");
+    let dearer = Money { amount: Cents(3_999), ..ann.money };
+    let other = Charge { money: dearer, ..ann.clone() };
+    assert!(matches!(gateway.hold(&other).await, Err(CallError::KeyReused(_))), "another amount");
+
     let cat = charge(3, "cat", "stolen-card");
     assert_eq!(state(gateway.hold(&cat).await), Declined { reason: "card-stolen".into() });
     assert_eq!(state(gateway.void(cat.key).await), Declined { reason: "card-stolen".into() });

@@ -56,6 +56,7 @@ fn m1_two_stores_never_share_a_payment_key_and_one_store_keeps_its_own() {
             let order = buy(&engine, "m", buyer);
             assert_eq!(pay(&engine, buyer, &order).status, 200);
             let [key] = &gateway.keys_of(&order)[..] else { panic!("one payment") };
+            assert_eq!(gateway.questions().last(), Some(key), "risk knows it by the same key");
             let (identity, rest) = key.split_once('-').expect("parts");
             assert_eq!((identity.len(), rest), (32, format!("{order}-1").as_str()));
             of_store.insert(identity.to_owned());
