@@ -91,7 +91,7 @@ impl Load {
                 std::thread::sleep(due.saturating_sub(begun.elapsed()));
             }
             let mut client =
-                kept.take().filter(|_| buyer % 2 == 0).unwrap_or_else(|| Client::connect(address));
+                kept.take().filter(|_| buyer.is_multiple_of(2)).unwrap_or_else(|| Client::connect(address));
             let answer = client
                 .send(format!(
                     "POST /seckill/test/phone HTTP/1.1\r\nHost: h\r\nX-User-ID: b-{buyer}-{click}\r\n\
