@@ -60,7 +60,7 @@ fn check_config_shows_values_with_their_origins() {
     std::fs::write(folder.path().join("engine.toml"), "[node]\nid = 4\n[admin]\ntoken = \"t0ken\"\n")
         .unwrap();
     let args = ["check-config", "--config", "engine.toml", "--data-dir", "elsewhere"];
-    let (code, shown, _) = run(folder.path(), &args, &[("SECKILL__STORE__STEPS_MAX", "77")]);
+    let (code, shown, _) = run(folder.path(), &args, &[("SECKILL__STORE__STEPS_MAX", "7777")]);
     assert_eq!(code, Some(0));
     let line = |start: &str| {
         let line = shown.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start}"));
@@ -68,7 +68,7 @@ fn check_config_shows_values_with_their_origins() {
     };
     assert_eq!(line("id ="), "id = 4 # file engine.toml");
     assert_eq!(line("data_dir ="), "data_dir = \"elsewhere\" # flag --data-dir");
-    assert_eq!(line("steps_max ="), "steps_max = 77 # env SECKILL__STORE__STEPS_MAX");
+    assert_eq!(line("steps_max ="), "steps_max = 7777 # env SECKILL__STORE__STEPS_MAX");
     assert_eq!(line("front_end ="), "front_end = \"hyper\" # default");
     assert_eq!(line("token ="), "token = \"********\" # file engine.toml");
     assert!(!shown.contains("t0ken"));

@@ -156,7 +156,7 @@ mod claims {
 
     fn request(quantity: Units, per_buyer_limit: Units) -> ClaimRequest<'static> {
         let buyer = BuyerName::new("ann").unwrap();
-        ClaimRequest { buyer, quantity, idempotency_key: None, per_buyer_limit }
+        ClaimRequest { buyer, quantity, idempotency_key: None, per_buyer_limit, releases_max: u32::MAX }
     }
 
     fn id(number: u64) -> OrderId {
@@ -360,8 +360,8 @@ mod rates {
     fn two_first_clicks_of_one_buyer_share_a_bucket() {
         explore_preempting(2, || {
             let rates = Arc::new(BuyerRates::new(Rate { per_s: 10, burst: 1 }, 1));
-            let other = on_thread(&rates, |rates| rates.take("ann", NOW).is_ok());
-            let first = rates.take("ann", NOW).is_ok();
+            let other = on_thread(&rates, |rates| rates.take("t", "ann", NOW).is_ok());
+            let first = rates.take("t", "ann", NOW).is_ok();
             assert!(first != other.join().unwrap());
         });
     }

@@ -127,6 +127,7 @@ pub fn event_json(sale: &LiveSale, event: &Event) -> Value {
         "buyer": placed.buyer.as_str(),
         "quantity": placed.quantity,
         "at": rfc3339(event.at),
+        "pay_before": rfc3339(placed.pay_before),
     })
 }
 

@@ -199,8 +199,9 @@ pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response 
     let (status, word) = verdict(checks.all_ok(), "ok", "failing");
     let concerns = plane.checkout.concerns();
     let needs_a_person = concerns.contradicted + concerns.without_gateway > 0;
-    let is_degraded =
-        checks.all_ok() && (checks.ledger.is_some_and(|ledger| ledger != "ok") || needs_a_person);
+    let is_doubtful = !plane.desk.clock().is_agreed();
+    let is_degraded = checks.all_ok()
+        && (checks.ledger.is_some_and(|ledger| ledger != "ok") || needs_a_person || is_doubtful);
     let word = if is_degraded { "degraded" } else { word };
     let queue = plane.admission.queue();
     let body = json!({
@@ -214,6 +215,7 @@ pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response 
         "risk": breaker_word(plane.checkout.risk_breaker()),
         "payments": concerns_json(&plane.checkout),
         "simulated": plane.checkout.simulated(),
+        "clock": plane.clock_json(),
         "campaigns": plane.admission.board().sales().len(),
         "queue": { "depth": queue.depth(), "capacity": queue.capacity() },
     });

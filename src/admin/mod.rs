@@ -5,10 +5,12 @@
 
 mod access;
 mod checkout_figures;
+mod clock_figures;
 mod feeds;
 mod fields;
 mod health;
 mod lender_figures;
+mod order_acts;
 mod probe;
 mod problem;
 mod reconcile;
@@ -24,7 +26,7 @@ mod store_figures;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use axum::http::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -117,6 +119,11 @@ impl ControlPlane {
         }
     }
 
+    /// The calendar's time.
+    fn now(&self) -> EpochMs {
+        self.desk.clock().calendar()
+    }
+
     /// Waits for the right to read the store: long reads of operators must not take the threads and the disk from
     /// the orders.
     async fn store_permit(&self) -> SemaphorePermit<'_> {
@@ -135,10 +142,6 @@ impl fmt::Debug for ControlPlane {
 
 fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not-found", "There is nothing at this path.")
-}
-
-fn now() -> EpochMs {
-    EpochMs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64)
 }
 
 /// The time as text: UTC, with milliseconds. What RFC 3339 cannot write is shown as the nearest time that it can.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::access::Tenant;
 use super::fields::{Fields, Given, required};
 use super::problem::{Problem, invalid_name};
-use super::{ControlPlane, now, rfc3339};
+use super::{ControlPlane, rfc3339};
 use crate::admission::LiveSale;
 use crate::domain::{Cents, Currency, EpochMs, FieldError, Rate, Sale, SaleKey, SalePhase, SaleTerms, Units};
 use crate::ledger::{NewSale, StockAudit};
@@ -27,7 +27,7 @@ pub(super) async fn create(
     Tenant(tenant): Tenant,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let new = parse_new(&tenant, Fields::parse(&whole(body)?)?)?;
+    let new = parse_new(&tenant, plane.now(), Fields::parse(&whole(body)?)?)?;
     let desk = Arc::clone(&plane.sales);
     // A task of its own: a client that goes away must not stop it half-way.
     let created = tokio::spawn(async move { desk.create(new).await }).await.map_err(cut_short)??;
@@ -124,7 +124,7 @@ pub(super) fn cut_short(_: tokio::task::JoinError) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
 }
 
-fn parse_new(tenant: &str, mut fields: Fields) -> Result<NewSale, Problem> {
+fn parse_new(tenant: &str, now: EpochMs, mut fields: Fields) -> Result<NewSale, Problem> {
     const KNOWN: [&str; 13] = [
         "campaign",
         "sku",
@@ -156,7 +156,7 @@ fn parse_new(tenant: &str, mut fields: Fields) -> Result<NewSale, Problem> {
         price,
         currency,
         per_buyer_limit: fields.number("per_buyer_limit")?.unwrap_or(1),
-        starts_at: fields.time("starts_at")?.unwrap_or(now()),
+        starts_at: fields.time("starts_at")?.unwrap_or(now),
         ends_at: fields.time("ends_at")?.unwrap_or(SaleTerms::NO_END),
         pay_within_s: fields.number("pay_within_s")?.unwrap_or(PAY_WITHIN_S),
         rate: None,
@@ -273,9 +273,9 @@ fn set<T>(field: &'static str, given: Given<T>, place: &mut T) -> Result<(), Fie
     }
 }
 
-/// The word for a sale at `now`.
-pub(super) fn state_word(terms: &SaleTerms, is_sold_out: bool, now: EpochMs) -> &'static str {
-    match terms.phase(now) {
+/// The word for a sale in this phase.
+pub(super) fn state_word(phase: SalePhase, is_sold_out: bool) -> &'static str {
+    match phase {
         SalePhase::Upcoming => "upcoming",
         SalePhase::Paused => "paused",
         SalePhase::Ended => "ended",
@@ -286,7 +286,12 @@ pub(super) fn state_word(terms: &SaleTerms, is_sold_out: bool, now: EpochMs) -> 
 
 impl ControlPlane {
     /// The sale of this tenant that is on the board.
-    fn live_sale(&self, tenant: &str, campaign: &str, sku: &str) -> Result<Arc<LiveSale>, Problem> {
+    pub(super) fn live_sale(
+        &self,
+        tenant: &str,
+        campaign: &str,
+        sku: &str,
+    ) -> Result<Arc<LiveSale>, Problem> {
         self.admission
             .board()
             .sales()
@@ -301,6 +306,8 @@ impl ControlPlane {
         let live = sales.by_id(sale.id);
         let remaining = live.map_or(0, |live| live.remaining_everywhere());
         let is_sold_out = live.is_none_or(|live| live.is_sold_out());
+        let now = self.now();
+        let phase = live.map_or_else(|| sale.terms.phase(now), |live| self.admission.phase(live, now));
         let SaleTerms { title, price, currency, per_buyer_limit, starts_at, ends_at, .. } = &sale.terms;
         json!({
             "tenant": sale.key.tenant(),
@@ -317,7 +324,7 @@ impl ControlPlane {
             "rate_per_s": sale.terms.rate.map(|rate| rate.per_s),
             "burst": sale.terms.rate.map(|rate| rate.burst),
             "paused": sale.terms.paused,
-            "state": state_word(&sale.terms, is_sold_out, now()),
+            "state": state_word(phase, is_sold_out),
             "sold": sale.sold,
             "remaining": remaining,
         })
@@ -345,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_new_sale_needs_four_fields() {
-        let parse = |text: &str| parse_new("default", Fields::parse(text.as_bytes()).unwrap());
+        let parse = |text: &str| parse_new("default", EpochMs(0), Fields::parse(text.as_bytes()).unwrap());
         let new = parse(r#"{"campaign":"c","sku":"s","price_cents":5,"stock":7}"#).unwrap();
         assert_eq!((new.stock, new.terms.price, new.terms.ends_at), (7, Cents(5), SaleTerms::NO_END));
         assert_eq!((new.terms.title.as_str(), new.terms.per_buyer_limit, new.terms.rate), ("s", 1, None));

@@ -23,8 +23,8 @@ use tokio::time::{sleep, timeout};
 
 use super::problem::Problem;
 use super::{
-    AdminSettings, ControlPlane, Readiness, access, feeds, health, not_found, reconcile, reload, request_id,
-    sales, settle, stats, status_page,
+    AdminSettings, ControlPlane, Readiness, access, feeds, health, not_found, order_acts, reconcile, reload,
+    request_id, sales, settle, stats, status_page,
 };
 
 /// How long accepting pauses after the system refused a connection: it is out of descriptors or memory.
@@ -45,8 +45,10 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .route("/api/v1/campaigns", get(sales::list).post(sales::create))
         .route("/api/v1/campaigns/{campaign}/{sku}", get(sales::show).patch(sales::change))
         .route("/api/v1/campaigns/{campaign}/{sku}/audit", get(sales::audit))
+        .route("/api/v1/campaigns/{campaign}/{sku}/extend", post(order_acts::extend_sale))
         .route("/api/v1/orders", get(feeds::orders))
         .route("/api/v1/orders/{id}/settle", post(settle::settle))
+        .route("/api/v1/orders/{id}/extend", post(order_acts::extend))
         .route("/api/v1/events", get(feeds::events))
         .route("/api/v1/reconcile", get(reconcile::reconcile))
         .route("/api/v1/config/reload", post(reload::reload))

@@ -92,13 +92,13 @@ fn conflict(code: &'static str, detail: &str, order: &Order) -> Problem {
     Problem::new(StatusCode::CONFLICT, code, detail).with("order_status", order.status.as_str())
 }
 
-fn unknown_order() -> Problem {
+pub(super) fn unknown_order() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-order", "There is no such order for this tenant.")
 }
 
 impl ControlPlane {
     /// The durable order with this number, if its sale is the tenant's.
-    async fn order_of_tenant(&self, tenant: &str, id: &str) -> Result<Order, Problem> {
+    pub(super) async fn order_of_tenant(&self, tenant: &str, id: &str) -> Result<Order, Problem> {
         let id: OrderId = id.parse().map_err(|_| unknown_order())?;
         let order = self.desk.order(id).await?.ok_or_else(unknown_order)?;
         let sales = self.admission.board().sales();
@@ -106,7 +106,8 @@ impl ControlPlane {
         if is_theirs { Ok(order) } else { Err(unknown_order()) }
     }
 
-    fn shown(&self, order: &Order) -> Result<Value, Problem> {
+    /// An order as the API shows it.
+    pub(super) fn shown(&self, order: &Order) -> Result<Value, Problem> {
         let sales = self.admission.board().sales();
         let sale = sales.by_id(order.placed.sale).ok_or_else(unknown_order)?;
         Ok(order_json(sale, order))

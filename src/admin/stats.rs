@@ -138,6 +138,7 @@ pub(super) async fn metrics(State(plane): State<Arc<ControlPlane>>) -> Response 
     page.writers(&plane.telemetry);
     page.admission(&plane);
     page.store(&plane.desk.pool_figures());
+    plane.expose_clock(&mut page);
     page.checkout(&plane.checkout);
     page.lender(&plane);
     page.process();

@@ -9,7 +9,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use super::sales::state_word;
 use super::stats::micros;
-use super::{ControlPlane, now, rfc3339};
+use super::{ControlPlane, rfc3339};
 use crate::telemetry::Path;
 
 /// Sales that the page shows; more are only counted.
@@ -79,7 +79,7 @@ fn write_body(page: &mut String, plane: &ControlPlane) -> fmt::Result {
             Text(key.campaign()),
             Text(key.sku()),
             Text(&sale.terms.title),
-            state_word(&sale.terms, sale.is_sold_out(), now()),
+            state_word(plane.admission.phase(sale, plane.now()), sale.is_sold_out()),
             sale.state.units_in_flight(),
             rfc3339(sale.terms.starts_at),
         )?;

@@ -1,6 +1,7 @@
 //! How fast each buyer may click, in a table of fixed size.
 //!
-//! The table is an array of 64-byte rows of eight words; a buyer's hash names the row, and a 20-bit tag in the word
+//! A buyer is a tenant's: who has the same name with another tenant is somebody else. The table is an array of 64-byte
+//! rows of eight words; the hash of tenant and buyer names the row, and a 20-bit tag in the word
 //! tells the buyers of a row apart. The word's other 44 bits are the buyer's token bucket: the moment, in ticks of
 //! 16.4 µs, at which it is full again (see [`Pace`]). A bucket that is full is no bucket: its word is free for anyone.
 //! Time and pace are rounded down to whole ticks, so that no rounding takes a click from a buyer.
@@ -58,12 +59,12 @@ impl BuyerRates {
         std::mem::size_of_val(&*self.rows)
     }
 
-    /// Takes one click of `buyer`.
+    /// Takes one click of the tenant's `buyer`.
     ///
     /// # Errors
     /// How long the buyer should wait at least.
-    pub fn take(&self, buyer: &str, now: Nanos) -> Result<(), Nanos> {
-        let hash = self.hasher.hash_one(buyer);
+    pub fn take(&self, tenant: &str, buyer: &str, now: Nanos) -> Result<(), Nanos> {
+        let hash = self.hasher.hash_one((tenant, buyer));
         let row = &self.rows[hash as usize & (self.rows.len() - 1)];
         // A tag of zero would make an empty word look like a buyer's.
         let tag = (hash >> TIME_BITS).max(1) << TIME_BITS;
@@ -110,12 +111,23 @@ mod tests {
         let at = |ms: u64| Nanos(ms * 1_000_000);
         let now = at(5);
         for buyer in ["ann", "bob"] {
-            assert_eq!(rates.take(buyer, now), Ok(()));
-            assert_eq!(rates.take(buyer, now), Ok(()));
-            let wait = rates.take(buyer, now).unwrap_err();
+            assert_eq!(rates.take("t", buyer, now), Ok(()));
+            assert_eq!(rates.take("t", buyer, now), Ok(()));
+            let wait = rates.take("t", buyer, now).unwrap_err();
             assert!(wait > at(99) && wait <= at(100), "{wait:?}");
         }
-        assert_eq!(rates.take("ann", at(105)), Ok(()));
+        assert_eq!(rates.take("t", "ann", at(105)), Ok(()));
+    }
+
+    #[test]
+    fn c5_buyers_of_two_tenants_share_nothing() {
+        let rates = BuyerRates::new(RATE, 1024);
+        for _ in 0..RATE.burst {
+            assert_eq!(rates.take("a", "b1", Nanos(0)), Ok(()));
+        }
+        assert!(rates.take("a", "b1", Nanos(0)).is_err());
+        assert_eq!(rates.take("b", "b1", Nanos(0)), Ok(()));
+        assert_eq!(rates.take("ab", "1", Nanos(0)), Ok(()), "names are not run together");
     }
 
     #[test]
@@ -123,9 +135,9 @@ mod tests {
         let rates = BuyerRates::new(RATE, 64);
         let before = rates.memory_bytes();
         for n in 0..100_000 {
-            assert_eq!(rates.take(&format!("invented-{n}"), Nanos(n)), Ok(()));
+            assert_eq!(rates.take("t", &format!("invented-{n}"), Nanos(n)), Ok(()));
         }
-        assert_eq!(rates.take("honest", Nanos(100_000)), Ok(()));
+        assert_eq!(rates.take("t", "honest", Nanos(100_000)), Ok(()));
         assert_eq!(rates.memory_bytes(), before);
     }
 
@@ -135,7 +147,7 @@ mod tests {
             per_s in 1u32..1_000_000, burst in 1u32..500, now in 0u64..1 << 50,
         ) {
             let rates = BuyerRates::new(Rate { per_s, burst }, 64);
-            let admitted = (0..burst + 1).filter(|_| rates.take("ann", Nanos(now)).is_ok()).count();
+            let admitted = (0..burst + 1).filter(|_| rates.take("t", "ann", Nanos(now)).is_ok()).count();
             prop_assert_eq!(admitted, burst as usize);
         }
     }
@@ -145,13 +157,13 @@ mod tests {
         let rates = BuyerRates::new(Rate { per_s: 1, burst: 100 }, WAYS);
         let now = Nanos(0);
         for _ in 0..100 {
-            assert_eq!(rates.take("greedy", now), Ok(()));
+            assert_eq!(rates.take("t", "greedy", now), Ok(()));
         }
         for n in 0..1_000 {
-            assert_eq!(rates.take(&format!("invented-{n}"), now), Ok(()));
+            assert_eq!(rates.take("t", &format!("invented-{n}"), now), Ok(()));
         }
         assert!(
-            rates.take("greedy", now).is_err(),
+            rates.take("t", "greedy", now).is_err(),
             "the deepest debt in the row is the last to be forgotten"
         );
     }

@@ -2,7 +2,8 @@
 //!
 //! A *claim* is a buyer's hold on units of the sale. It is in flight until its order is durable, stands while the order
 //! holds units, and is released when the order is cancelled or expires. A released claim stays only if it has an
-//! idempotency key, so that a late repeat of that request still hears of its order.
+//! idempotency key, so that a late repeat of that request still hears of its order; how often a buyer has released is
+//! remembered in any case, so that nobody takes units off sale again and again without ever paying.
 //!
 //! The map's shard lock is held for one look or one change and never across anything else.
 
@@ -30,6 +31,8 @@ pub struct ClaimRequest<'a> {
     pub idempotency_key: Option<KeyName<'a>>,
     /// Units the sale allows one buyer.
     pub per_buyer_limit: Units,
+    /// How often the buyer may have let units of the sale go before; 0 sets no limit.
+    pub releases_max: u32,
 }
 
 /// The buyer's standing answers the request: no new claim.
@@ -67,7 +70,11 @@ struct Claim {
 
 /// The claims of one buyer, oldest first.
 #[derive(Debug, Default)]
-struct BuyerClaims(SmallVec<[Claim; 1]>);
+struct BuyerClaims {
+    claims: SmallVec<[Claim; 1]>,
+    /// How many of the buyer's claims were ever released.
+    releases: u32,
+}
 
 /// Parts of the map with a lock each, a power of two. A part that grows holds its lock while it moves its buyers: with
 /// many parts each moves few, and those who wait for it are few. 128 bytes each.
@@ -107,7 +114,7 @@ impl Claims {
     /// Claims the request's units for the buyer, unless [`Claims::standing`] now answers it.
     ///
     /// # Errors
-    /// As [`Claims::standing`].
+    /// As [`Claims::standing`], and [`Rejection::TooManyReleases`].
     pub fn claim<'a>(
         &'a self,
         request: &ClaimRequest<'a>,
@@ -125,11 +132,12 @@ impl Claims {
         match self.buyers.entry(request.buyer.as_str().into()) {
             Entry::Occupied(mut entry) => {
                 entry.get().answer(request)?;
-                entry.get_mut().0.push(claim);
+                entry.get().check_releases(request)?;
+                entry.get_mut().claims.push(claim);
             }
             Entry::Vacant(entry) => {
                 check_quantity(request)?;
-                entry.insert(BuyerClaims(SmallVec::from_buf([claim])));
+                entry.insert(BuyerClaims { claims: SmallVec::from_buf([claim]), releases: 0 });
             }
         }
         Ok(ClaimGuard { claims: self, buyer: request.buyer.as_str(), order_id, ticket: Some(ticket) })
@@ -139,7 +147,7 @@ impl Claims {
     pub fn confirm(&self, buyer: &str, order_id: OrderId) {
         self.looks.pass();
         if let Some(mut claims) = self.buyers.get_mut(buyer)
-            && let Some(claim) = claims.0.iter_mut().find(|claim| claim.order_id == order_id)
+            && let Some(claim) = claims.claims.iter_mut().find(|claim| claim.order_id == order_id)
         {
             claim.state = ClaimState::Standing;
         }
@@ -149,20 +157,22 @@ impl Claims {
     pub fn release(&self, buyer: &str, order_id: OrderId) {
         self.looks.pass();
         if let Some(mut claims) = self.buyers.get_mut(buyer)
-            && let Some(claim) = claims.0.iter_mut().find(|claim| claim.order_id == order_id)
+            && let Some(claim) = claims.claims.iter_mut().find(|claim| claim.order_id == order_id)
         {
-            claim.state = ClaimState::Released;
+            if !matches!(claim.state, ClaimState::Released) {
+                claim.state = ClaimState::Released;
+                claims.releases = claims.releases.saturating_add(1);
+            }
             claims.forget_old_releases();
         }
-        self.buyers.remove_if(buyer, |_, claims| claims.0.is_empty());
     }
 
     /// There never was an order: the claim leaves no trace.
     pub fn withdraw(&self, buyer: &str, order_id: OrderId) {
         self.looks.pass();
         self.buyers.remove_if_mut(buyer, |_, claims| {
-            claims.0.retain(|claim| claim.order_id != order_id);
-            claims.0.is_empty()
+            claims.claims.retain(|claim| claim.order_id != order_id);
+            claims.claims.is_empty() && claims.releases == 0
         });
     }
 
@@ -171,9 +181,6 @@ impl Claims {
     pub fn restore(&self, order: &Order) {
         let placed = &order.placed;
         let state = if order.status.holds_units() { ClaimState::Standing } else { ClaimState::Released };
-        if matches!(state, ClaimState::Released) && placed.idempotency_key.is_none() {
-            return;
-        }
         let claim = Claim {
             order_id: placed.id,
             quantity: placed.quantity,
@@ -181,14 +188,15 @@ impl Claims {
             idempotency_key: placed.idempotency_key.clone(),
         };
         let mut claims = self.buyers.entry(placed.buyer.as_str().into()).or_default();
-        if claims.0.iter().any(|known| known.order_id == placed.id) {
+        if claims.claims.iter().any(|known| known.order_id == placed.id) {
             return;
         }
-        claims.0.push(claim);
+        claims.releases = claims.releases.saturating_add(u32::from(!order.status.holds_units()));
+        claims.claims.push(claim);
         claims.forget_old_releases();
     }
 
-    /// Buyers with a claim, released ones with a remembered key included.
+    /// Buyers with a claim, those who have released all of theirs included.
     pub fn buyers(&self) -> usize {
         self.buyers.len()
     }
@@ -196,7 +204,7 @@ impl Claims {
     /// The units of the buyer's claim in flight for the order, if there is one.
     pub fn units_in_flight(&self, buyer: &str, order_id: OrderId) -> Option<Units> {
         let claims = self.buyers.get(buyer)?;
-        let claim = claims.0.iter().find(|claim| claim.order_id == order_id)?;
+        let claim = claims.claims.iter().find(|claim| claim.order_id == order_id)?;
         matches!(claim.state, ClaimState::InFlight(_)).then_some(claim.quantity)
     }
 }
@@ -206,7 +214,7 @@ impl BuyerClaims {
         if let Some(key) = request.idempotency_key {
             let same_key =
                 |claim: &&Claim| claim.idempotency_key.as_ref().is_some_and(|k| k.as_str() == key.as_str());
-            if let Some(claim) = self.0.iter().find(same_key) {
+            if let Some(claim) = self.claims.iter().find(same_key) {
                 if claim.quantity != request.quantity {
                     return Err(Standing::Rejected(Rejection::IdempotencyKeyReused));
                 }
@@ -217,7 +225,7 @@ impl BuyerClaims {
             }
         }
         check_quantity(request)?;
-        let active = || self.0.iter().rev().filter(|claim| !matches!(claim.state, ClaimState::Released));
+        let active = || self.claims.iter().rev().filter(|claim| !matches!(claim.state, ClaimState::Released));
         let claimed: Units = active().map(|claim| claim.quantity).sum();
         if claimed.saturating_add(request.quantity) <= request.per_buyer_limit {
             return Ok(());
@@ -235,16 +243,25 @@ impl BuyerClaims {
         }
     }
 
+    fn check_releases(&self, request: &ClaimRequest<'_>) -> Result<(), Standing> {
+        let ClaimRequest { releases_max, .. } = *request;
+        if releases_max > 0 && self.releases >= releases_max {
+            return Err(Standing::Rejected(Rejection::TooManyReleases { releases_max }));
+        }
+        Ok(())
+    }
+
     fn forget_old_releases(&mut self) {
         let releases = |claims: &SmallVec<[Claim; 1]>| {
             claims.iter().filter(|claim| matches!(claim.state, ClaimState::Released)).count()
         };
-        self.0
+        self.claims
             .retain(|claim| !matches!(claim.state, ClaimState::Released) || claim.idempotency_key.is_some());
-        while releases(&self.0) > RELEASED_KEYS_MAX {
-            if let Some(oldest) = self.0.iter().position(|claim| matches!(claim.state, ClaimState::Released))
+        while releases(&self.claims) > RELEASED_KEYS_MAX {
+            if let Some(oldest) =
+                self.claims.iter().position(|claim| matches!(claim.state, ClaimState::Released))
             {
-                self.0.remove(oldest);
+                self.claims.remove(oldest);
             }
         }
     }

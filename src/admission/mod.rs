@@ -17,7 +17,7 @@ pub use bucket::{Pace, TokenBucket};
 pub use buyer_rates::BuyerRates;
 pub use claims::{ClaimGuard, ClaimRequest, Claims, Standing};
 pub use order_ids::OrderIds;
-pub use purchase::{Accepted, Admission, Moment, Placed, Purchase};
+pub use purchase::{Accepted, Admission, Moment, NodeLimits, Placed, Purchase};
 pub use queue::{Arrival, Intake, Place, Queue, QueuedOrder};
 pub use stock::{Stock, TakenUnits};
 pub use ticket::{Settled, Settlement, Ticket};

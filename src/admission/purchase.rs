@@ -1,4 +1,9 @@
 //! The decision: may this buyer have these units, now?
+//!
+//! # Protocol of the atomics
+//!
+//! `opens_until` is the latest start that a sale may have to be open, written by whoever guards the calendar and by
+//! nobody else. It decides alone and publishes nothing: relaxed.
 
 use std::sync::Arc;
 
@@ -10,6 +15,7 @@ use super::buyer_rates::BuyerRates;
 use super::claims::{ClaimRequest, Standing};
 use super::order_ids::OrderIds;
 use super::queue::{Queue, QueuedOrder};
+use super::sync::{AtomicI64, Ordering};
 use super::ticket::Ticket;
 use crate::domain::{
     BuyerId, BuyerName, Cents, EpochMs, IdempotencyKey, KeyName, Nanos, OrderId, RateScope, Rejection,
@@ -74,11 +80,17 @@ pub struct Placed {
     pub ticket: Arc<Ticket>,
 }
 
-/// The node's own limits, beside those of each sale.
+/// The node's own limits, beside those of each sale. By default there are none.
 #[derive(Debug, Default)]
-struct NodeLimits {
-    buyer_rates: Option<BuyerRates>,
-    node_bucket: Option<TokenBucket>,
+pub struct NodeLimits {
+    /// How fast one buyer may ask for what writes or calls out: purchases, payments, cancellations.
+    pub buyer_rates: Option<BuyerRates>,
+    /// How fast one buyer may look orders up.
+    pub lookup_rates: Option<BuyerRates>,
+    /// How fast all sales of the node together admit.
+    pub node_bucket: Option<TokenBucket>,
+    /// How often one buyer may take units of one sale and let them go again; 0 sets no limit.
+    pub releases_max: u32,
 }
 
 /// Everything a purchase is decided with.
@@ -88,6 +100,7 @@ pub struct Admission {
     limits: ArcSwap<NodeLimits>,
     queue: Queue,
     ids: OrderIds,
+    opens_until: AtomicI64,
 }
 
 impl Admission {
@@ -98,13 +111,47 @@ impl Admission {
         buyer_rates: Option<BuyerRates>,
         node_bucket: Option<TokenBucket>,
     ) -> Self {
-        let limits = ArcSwap::from_pointee(NodeLimits { buyer_rates, node_bucket });
-        Self { board: Board::default(), limits, queue, ids }
+        let limits = NodeLimits { buyer_rates, node_bucket, ..NodeLimits::default() };
+        let opens_until = AtomicI64::new(i64::MAX);
+        Self { board: Board::default(), limits: ArcSwap::from_pointee(limits), queue, ids, opens_until }
     }
 
     /// Replaces the node's own limits while it sells. The new ones begin with full buckets for everybody.
-    pub fn set_limits(&self, buyer_rates: Option<BuyerRates>, node_bucket: Option<TokenBucket>) {
-        self.limits.store(Arc::new(NodeLimits { buyer_rates, node_bucket }));
+    pub fn set_limits(&self, limits: NodeLimits) {
+        self.limits.store(Arc::new(limits));
+    }
+
+    /// Keeps sales closed that start after `bound`, for as long as nobody knows whether their time has come. `None` lets
+    /// the calendar decide alone. What is open stays open.
+    pub fn hold_openings(&self, bound: Option<EpochMs>) {
+        self.opens_until.store(bound.map_or(i64::MAX, |bound| bound.0), Ordering::Relaxed);
+    }
+
+    /// Where the sale is in its life at `now`: what its window says, unless its opening is held
+    /// ([`Admission::hold_openings`]).
+    pub fn phase(&self, sale: &LiveSale, now: EpochMs) -> SalePhase {
+        let phase = sale.terms.phase(now);
+        let has_opened = matches!(phase, SalePhase::Open | SalePhase::Paused);
+        if has_opened && sale.terms.starts_at.0 > self.opens_until.load(Ordering::Relaxed) {
+            return SalePhase::Upcoming;
+        }
+        phase
+    }
+
+    /// Takes one click of the buyer for a request about an order that writes or calls out: it counts like a purchase.
+    ///
+    /// # Errors
+    /// [`Rejection::RateLimited`].
+    pub fn take_click(&self, tenant: &str, buyer: BuyerName<'_>, now: Nanos) -> Result<(), Rejection> {
+        take_of(self.limits.load().buyer_rates.as_ref(), tenant, buyer, now)
+    }
+
+    /// Takes one look of the buyer at an order.
+    ///
+    /// # Errors
+    /// [`Rejection::RateLimited`].
+    pub fn take_lookup(&self, tenant: &str, buyer: BuyerName<'_>, now: Nanos) -> Result<(), Rejection> {
+        take_of(self.limits.load().lookup_rates.as_ref(), tenant, buyer, now)
     }
 
     /// The live sales.
@@ -156,14 +203,17 @@ impl Admission {
             quantity: request.quantity,
             idempotency_key: request.idempotency_key,
             per_buyer_limit: sale.terms.per_buyer_limit,
+            releases_max: 0,
         };
 
         claims.standing(&wanted)?; // Replay, InFlight, KeyReused, QuantityNotAllowed, AlreadyPurchased
-        check_open(sale, now.wall)?; // NotStarted, Paused, Ended
+        self.check_open(sale, now.wall)?; // NotStarted, Paused, Ended
         check_stock(sale, stock.may_have(home, request.quantity))?; // SoldOut, Overloaded
-        self.check_rates(sale, request.buyer, now.mono)?; // RateLimited
+        let limits = self.limits.load();
+        check_rates(&limits, sale, request.buyer, now.mono)?; // RateLimited
+        let wanted = ClaimRequest { releases_max: limits.releases_max, ..wanted };
         let order_id = self.ids.next(now.wall);
-        let claim = claims.claim(&wanted, order_id)?; // as standing, against a simultaneous click
+        let claim = claims.claim(&wanted, order_id)?; // as standing, against a simultaneous click; TooManyReleases
         let place = self.queue.place()?; // Overloaded
         let units = stock.take(home, request.quantity).ok_or_else(|| nothing_left(sale))?;
         let buyer = BuyerId::from(request.buyer);
@@ -184,38 +234,49 @@ impl Admission {
         Ok(placed)
     }
 
-    /// The buyer's own rate first: a buyer who clicks too fast must not use up the sale's.
-    fn check_rates(&self, sale: &LiveSale, buyer: BuyerName<'_>, now: Nanos) -> Result<(), Rejection> {
-        let limits = self.limits.load();
-        if let Some(rates) = &limits.buyer_rates {
-            rates.take(buyer.as_str(), now).map_err(|retry_after| Rejection::RateLimited {
-                scope: RateScope::Buyer,
-                rate: rates.rate(),
-                retry_after,
-            })?;
+    fn check_open(&self, sale: &LiveSale, now: EpochMs) -> Result<(), Rejection> {
+        match self.phase(sale, now) {
+            SalePhase::Open => Ok(()),
+            SalePhase::Upcoming => Err(Rejection::NotStarted { starts_at: sale.terms.starts_at }),
+            SalePhase::Paused => Err(Rejection::Paused),
+            SalePhase::Ended => Err(Rejection::Ended),
         }
-        let shared =
-            [(RateScope::Sale, sale.bucket.as_deref()), (RateScope::Node, limits.node_bucket.as_ref())];
-        for (scope, bucket) in shared {
-            if let Some(bucket) = bucket {
-                bucket.take(now).map_err(|retry_after| Rejection::RateLimited {
-                    scope,
-                    rate: bucket.rate(),
-                    retry_after,
-                })?;
-            }
-        }
-        Ok(())
     }
 }
 
-fn check_open(sale: &LiveSale, now: EpochMs) -> Result<(), Rejection> {
-    match sale.terms.phase(now) {
-        SalePhase::Open => Ok(()),
-        SalePhase::Upcoming => Err(Rejection::NotStarted { starts_at: sale.terms.starts_at }),
-        SalePhase::Paused => Err(Rejection::Paused),
-        SalePhase::Ended => Err(Rejection::Ended),
+/// The buyer's own rate first: a buyer who clicks too fast must not use up the sale's.
+fn check_rates(
+    limits: &NodeLimits,
+    sale: &LiveSale,
+    buyer: BuyerName<'_>,
+    now: Nanos,
+) -> Result<(), Rejection> {
+    take_of(limits.buyer_rates.as_ref(), sale.key.tenant(), buyer, now)?;
+    let shared = [(RateScope::Sale, sale.bucket.as_deref()), (RateScope::Node, limits.node_bucket.as_ref())];
+    for (scope, bucket) in shared {
+        if let Some(bucket) = bucket {
+            bucket.take(now).map_err(|retry_after| Rejection::RateLimited {
+                scope,
+                rate: bucket.rate(),
+                retry_after,
+            })?;
+        }
     }
+    Ok(())
+}
+
+fn take_of(
+    rates: Option<&BuyerRates>,
+    tenant: &str,
+    buyer: BuyerName<'_>,
+    now: Nanos,
+) -> Result<(), Rejection> {
+    let Some(rates) = rates else { return Ok(()) };
+    rates.take(tenant, buyer.as_str(), now).map_err(|retry_after| Rejection::RateLimited {
+        scope: RateScope::Buyer,
+        rate: rates.rate(),
+        retry_after,
+    })
 }
 
 fn check_stock(sale: &LiveSale, may_have: bool) -> Result<(), Rejection> {

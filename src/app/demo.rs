@@ -1,7 +1,6 @@
 //! The sale that an engine opens when its store has none, so that the first minute already sells something.
 
 use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::domain::{Cents, Currency, EpochMs, SaleKey, SaleTerms};
 use crate::ledger::{NewSale, SaleDesk, SaleError};
@@ -11,8 +10,7 @@ const SKU: &str = "widget";
 const UNITS: u32 = 100;
 
 /// Opens `demo/widget`: 100 units, one a buyer; unless another engine on the same store has just done so.
-pub async fn open(desk: &SaleDesk) -> Result<(), SaleError> {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+pub async fn open(desk: &SaleDesk, now: EpochMs) -> Result<(), SaleError> {
     let sale = NewSale {
         key: SaleKey::new(SaleKey::DEFAULT_TENANT, CAMPAIGN, SKU).expect("the demo's names keep their rules"),
         terms: SaleTerms {
@@ -20,7 +18,7 @@ pub async fn open(desk: &SaleDesk) -> Result<(), SaleError> {
             price: Cents(1_999),
             currency: Currency::USD,
             per_buyer_limit: 1,
-            starts_at: EpochMs(since_epoch.as_millis() as i64),
+            starts_at: now,
             ends_at: SaleTerms::NO_END,
             pay_within_s: 900,
             rate: None,

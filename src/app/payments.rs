@@ -14,7 +14,7 @@ use crate::supervisor::{Part, Supervisor};
 /// Checkout, and its loops.
 pub(super) struct Paying {
     pub checkout: Checkout,
-    /// Recovery and expiry: what buyers do not wait for, and a stop ends first.
+    /// Recovery, outages and expiry: what buyers do not wait for, and a stop ends first.
     pub background: Vec<Part>,
 }
 
@@ -26,10 +26,15 @@ pub(super) fn start(
 ) -> Paying {
     let checkout = Checkout::new(parts, unfinished);
     let recovery = checkout::recover(checkout.clone());
+    let outages = checkout::note_outages(checkout.clone());
     let expiry = checkout::expire(checkout.clone());
     let background = vec![
         supervisor.task("payment recovery", async move {
             recovery.await;
+            Ok(())
+        }),
+        supervisor.task("outages", async move {
+            outages.await;
             Ok(())
         }),
         supervisor.task("expiry", async move {

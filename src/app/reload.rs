@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::admin::{Reload, ReloadRefused};
-use crate::admission::{Admission, BuyerRates, TokenBucket};
+use crate::admission::{Admission, BuyerRates, NodeLimits, TokenBucket};
 use crate::config::{AdmissionSettings, Config, ConfigSource, ReloadError, Reloader, Settings};
 use crate::edge::DataPlane;
 use crate::telemetry::LogControl;
@@ -27,7 +27,7 @@ pub(super) fn reload(
         }
         // Only then: new limits forget who clicked how often.
         if has_changed("admission.") {
-            admission.set_limits(buyer_rates(&settings.admission), node_bucket(&settings.admission));
+            admission.set_limits(node_limits(&settings.admission));
         }
     });
     Arc::new(move || {
@@ -51,12 +51,13 @@ pub(super) fn reload(
     })
 }
 
-/// The limit of one buyer.
-pub(super) fn buyer_rates(settings: &AdmissionSettings) -> Option<BuyerRates> {
-    settings.buyer_rate().map(|rate| BuyerRates::new(rate, settings.buyers_max))
-}
-
-/// The limit of this node.
-pub(super) fn node_bucket(settings: &AdmissionSettings) -> Option<TokenBucket> {
-    settings.node_rate().map(TokenBucket::new)
+/// The limits of each buyer and of this node.
+pub(super) fn node_limits(settings: &AdmissionSettings) -> NodeLimits {
+    let rates = |rate| BuyerRates::new(rate, settings.buyers_max);
+    NodeLimits {
+        buyer_rates: settings.buyer_rate().map(rates),
+        lookup_rates: settings.lookup_rate().map(rates),
+        node_bucket: settings.node_rate().map(TokenBucket::new),
+        releases_max: settings.releases_max,
+    }
 }

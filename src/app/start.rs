@@ -7,20 +7,21 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
-use super::reload::{buyer_rates, node_bucket, reload};
+use super::reload::{node_limits, reload};
 use super::shared::SharedStock;
 use super::store::{self, OpenStore, WriterThreads};
 use super::{Engine, demo, descriptors, payments};
 use crate::admin::{AdminServer, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, StartPhase};
 use crate::admission::{Admission, LiveSale, OrderIds, Queue};
 use crate::checkout::{AttemptId, CheckoutParts};
+use crate::clock::Clock;
 use crate::config::{Config, ConfigSource};
 use crate::domain::NodeId;
-use crate::edge::{Clock, DataPlane, Edge};
+use crate::edge::{DataPlane, Edge};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{EmbeddedLedger, Ledger, SaleDesk};
 use crate::orders::postgres::{Follower, FollowerParts, Seat};
-use crate::orders::{Deadlines, OrderDesk, OrderWriter, Recovered, WriterWatch};
+use crate::orders::{Deadlines, OrderDesk, OrderWriter, Recovered, WriterWatch, guard_calendar};
 use crate::supervisor::Supervisor;
 use crate::telemetry::{IntervalLog, LogControl, Telemetry};
 use crate::terminal;
@@ -61,8 +62,11 @@ impl Start {
         });
         tracing::info!(admin = %admin_address, "starting: the admin plane answers");
 
-        let OpenStore { writers: stores, reader, registry, seat, news } =
+        let OpenStore { writers: mut stores, reader, registry, seat, news } =
             store::open(&control, &settings, node).map_err(Failure::at_start("the order store"))?;
+        // Where several nodes may share the store, its calendar is the one that counts.
+        let store_calendar = reader.calendar().map_err(Failure::at_start("the order store's calendar"))?;
+        let clock = Clock::start_at(store_calendar.unwrap_or_else(Clock::system_calendar));
         let shared = registry.filter(|_| settings.is_shared());
         let shared = shared.map(|registry| SharedStock::new(&settings, registry)).transpose();
         let shared = shared.map_err(Failure::at_start("the shared ledger"))?;
@@ -74,7 +78,10 @@ impl Start {
         }
         readiness.enter(StartPhase::ReadingOrders);
         let deadlines = Arc::new(Deadlines::default());
+        store::read_graces(&*reader, &deadlines).map_err(Failure::at_start("the order store"))?;
         let recovered = Recovered::read(&*reader, node, shards, &deadlines, readiness.orders_read())
+            .map_err(Failure::at_start("the order store"))?;
+        store::count_downtime(&mut stores, &*reader, &clock, &deadlines, recovered.oldest_open)
             .map_err(Failure::at_start("the order store"))?;
         if is_abandoned() {
             return Ok(None);
@@ -86,12 +93,8 @@ impl Start {
         readiness.enter(StartPhase::OpeningEdge);
         let (sales, orders) = (recovered.sales.len(), recovered.orders);
         let (queue, arrivals) = Queue::bounded(settings.store.queue_orders_max);
-        let admission = Arc::new(Admission::new(
-            queue,
-            OrderIds::after(node, recovered.newest),
-            buyer_rates(&settings.admission),
-            node_bucket(&settings.admission),
-        ));
+        let admission = Arc::new(Admission::new(queue, OrderIds::after(node, recovered.newest), None, None));
+        admission.set_limits(node_limits(&settings.admission));
         let on_board = if shared.is_some() { LiveSale::without_stock } else { std::convert::identity };
         admission.board().publish_all(recovered.sales.into_iter().map(on_board).collect());
 
@@ -102,7 +105,8 @@ impl Start {
             Arc::clone(&reader),
             Arc::clone(&deadlines),
             stores.len(),
-        );
+        )
+        .with_clock(clock.clone());
         let counting = Arc::default();
         let writers = stores.into_iter().map(|store| OrderWriter {
             store,
@@ -137,6 +141,12 @@ impl Start {
             settings.ledger.sales_max,
             settings.ledger.sale_limits(),
         ));
+        let store_look = store_calendar.map(|_| Duration::from_millis(settings.postgres.beat_ms.into()));
+        let guard = guard_calendar(desk.clone(), settings.clock.clone(), store_look);
+        supervisor.task("calendar guard", async move {
+            guard.await;
+            Ok(())
+        });
         let parts = CheckoutParts {
             desk: desk.clone(),
             admission: Arc::clone(&admission),
@@ -164,11 +174,10 @@ impl Start {
         let intervals =
             Arc::new(IntervalLog::new(SystemTime::now(), settings.telemetry.interval_log_bytes_max));
         keep_intervals(&supervisor, &intervals, &telemetry, settings.telemetry.interval_ms);
-        let clock = Clock::start();
         let data_plane = Arc::new(
             DataPlane::new(
                 &settings.edge,
-                clock,
+                clock.clone(),
                 &telemetry,
                 Arc::clone(&admission),
                 desk.clone(),
@@ -194,7 +203,9 @@ impl Start {
 
         let has_demo = sales == 0 && settings.opens_demo();
         if has_demo {
-            control.block_on(demo::open(&sale_desk)).map_err(Failure::at_start("the demo sale"))?;
+            control
+                .block_on(demo::open(&sale_desk, clock.calendar()))
+                .map_err(Failure::at_start("the demo sale"))?;
         }
         let edge = Edge::start(&settings.edge, clock, telemetry, data_plane, &supervisor)
             .map_err(Failure::at_start("the edge"))?;

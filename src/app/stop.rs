@@ -10,6 +10,9 @@ use crate::admin::Lifecycle;
 use crate::exit::{Exit, Failure};
 use crate::supervisor::{Cause, Ended};
 
+/// How long a stop waits for the store to take its last sign of life.
+const LAST_SIGN_MAX: Duration = Duration::from_secs(1);
+
 impl Engine {
     /// Finishes what is in flight and ends. `ended` is the part that makes it stop, if none of the signals does; a
     /// further signal hurries.
@@ -61,6 +64,9 @@ impl Engine {
         tracing::info!("stopping: finishing what is in flight");
         let cut = edge.drain(budget.over(Share::Buyers)).await;
         let paid_out = budget.within(Share::Buyers, drain, checkout.drain()).await;
+        // What follows is downtime. If the store does not answer, a little more of it.
+        let marked = budget.within(Share::Buyers, LAST_SIGN_MAX, desk.mark_alive()).await;
+        tracing::debug!(?marked, "the last sign of life");
         let written = match writers.failure() {
             Some(failure) => Some(Err(failure)),
             None => {

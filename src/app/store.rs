@@ -6,11 +6,14 @@ use tokio::runtime::Handle;
 
 use super::stop::reason;
 use crate::checkout::{AttemptId, Checkout};
+use crate::clock::Clock;
 use crate::config::Settings;
-use crate::domain::NodeId;
+use crate::domain::{EpochMs, NodeId};
 use crate::exit::Failure;
 use crate::orders::postgres::{self, Follower, PgNews, PgRegistry, Seat, Tenancy};
-use crate::orders::{OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, sqlite};
+use crate::orders::{
+    DeadlineStep, Deadlines, Grace, OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, sqlite,
+};
 use crate::supervisor::{Cause, Ended, Part, Supervisor};
 
 /// The order store of the configuration.
@@ -49,6 +52,44 @@ pub(super) fn open(control: &Handle, settings: &Settings, node: NodeId) -> Resul
         seat: Some(seat),
         news: Some(store.news),
     })
+}
+
+/// What has moved deadlines so far.
+pub(super) fn read_graces(reader: &dyn StoreReader, deadlines: &Deadlines) -> Result<(), StoreError> {
+    deadlines.set_granted(reader.graces()?, false);
+    Ok(())
+}
+
+/// A shorter time between two lives moves nothing, in ms.
+const DOWNTIME_MS_MIN: i64 = 1_000;
+
+/// Has the time in which no engine lived move the deadlines of orders that wait, and forgets what moves none any more.
+pub(super) fn count_downtime(
+    writers: &mut [Box<dyn StoreWriter>],
+    reader: &dyn StoreReader,
+    clock: &Clock,
+    deadlines: &Deadlines,
+    oldest_open: Option<EpochMs>,
+) -> Result<(), StoreError> {
+    let Some(writer) = writers.first_mut() else { return Ok(()) };
+    let now = clock.calendar();
+    if let Some(last_alive) = reader.last_alive()? {
+        let down_ms = now.ms_since(last_alive);
+        if down_ms < 0 {
+            clock.count_step();
+            tracing::warn!(
+                behind_ms = -down_ms,
+                "the calendar is behind the last life's: whoever waits to pay has so much more time; set the clock right"
+            );
+        } else if down_ms >= DOWNTIME_MS_MIN && oldest_open.is_some() {
+            tracing::info!(down_ms, "deadlines move by the time in which no engine lived");
+            writer.move_deadlines(&DeadlineStep::Grant(Grace::outage(last_alive, now, "no engine lived")))?;
+        }
+    }
+    writer.move_deadlines(&DeadlineStep::Forget(oldest_open.unwrap_or(now)))?;
+    writer.move_deadlines(&DeadlineStep::Alive(now))?;
+    deadlines.set_granted(reader.graces()?, true);
+    Ok(())
 }
 
 /// Keeps this node up with what other nodes do in a shared store, as long as the runtime lives.

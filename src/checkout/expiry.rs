@@ -6,12 +6,13 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::service::Checkout;
-use super::till::now;
+use super::settings::ExpirySettings;
 use crate::domain::{OrderAction, OrderId, OrderStatus};
-use crate::orders::{Applied, StoreError, Transition};
+use crate::orders::{Applied, OrderDesk, StoreError, Transition};
 
 /// Expires overdue orders, for ever. The deadlines are hints: the store refuses to expire an order that was paid, is
-/// being paid or was cancelled, and an order that goes back from paying is entered again.
+/// being paid or was cancelled, and an order that goes back from paying is entered again. Nothing expires while the
+/// calendar is in doubt, or while nobody can pay.
 ///
 /// May be dropped at any moment: orders that were taken out and not expired yet are entered anew at the next start.
 pub async fn expire(checkout: Checkout) {
@@ -19,49 +20,84 @@ pub async fn expire(checkout: Checkout) {
     let settings = &till.settings.expiry;
     let mut ticks = interval(Duration::from_millis(settings.tick_ms));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_failing = false;
     loop {
         ticks.tick().await;
-        loop {
-            let due = till.desk.deadlines().take_due(now(), settings.batch_max);
-            let is_last = due.len() < settings.batch_max;
-            let is_stuck = expire_batch(&checkout, due).await;
-            if is_last || is_stuck {
+        while till.desk.clock().is_agreed() && till.desk.deadlines().graces().ongoing().is_none() {
+            let room = room(settings, till.desk.steps_capacity(), till.desk.steps_waiting());
+            let due = till.desk.deadlines().take_due(till.desk.clock().calendar(), room);
+            let is_last = due.len() < room || room == 0;
+            let failed = expire_batch(&checkout, due).await;
+            tell(&mut is_failing, &failed);
+            if is_last || !failed.is_empty() {
                 break;
             }
         }
     }
 }
 
-/// Asks for all at once, so that the writer commits them together. `true` if the store did not take them all.
-async fn expire_batch(checkout: &Checkout, due: Vec<OrderId>) -> bool {
+/// How many orders may expire now: payments and cancellations must always find room beside them.
+fn room(settings: &ExpirySettings, steps_capacity: usize, steps_waiting: usize) -> usize {
+    settings.batch_max.min(steps_capacity.div_ceil(2).saturating_sub(steps_waiting))
+}
+
+/// Once when it begins, and once when it is over: not for each order, nor at each tick.
+fn tell(is_failing: &mut bool, failed: &[StoreError]) {
+    match failed.first() {
+        Some(error) if !*is_failing => {
+            *is_failing = true;
+            tracing::warn!(orders = failed.len(), %error, "orders could not be expired; they are tried again");
+        }
+        None if *is_failing => {
+            *is_failing = false;
+            tracing::info!("orders expire again");
+        }
+        _ => {}
+    }
+}
+
+/// Asks for all at once, so that the writer commits them together. Why some of them did not expire.
+async fn expire_batch(checkout: &Checkout, due: Vec<OrderId>) -> Vec<StoreError> {
     let mut asked = JoinSet::new();
     for order in due {
         let checkout = checkout.clone();
         asked.spawn(async move { expire_one(&checkout, order).await });
     }
-    let outcomes = asked.join_all().await;
-    let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
-    // One line for all of them: they fail together.
-    if let Some(error) = outcomes.into_iter().find_map(Result::err) {
-        tracing::warn!(orders = failed, %error, "orders could not be expired; they are tried again");
-    }
-    failed > 0
+    asked.join_all().await.into_iter().filter_map(Result::err).collect()
 }
 
-/// Fails if the store did not take the step; the order is tried again at the next tick.
+/// An error when the store did not take the step; the order is tried again at the next tick.
 async fn expire_one(checkout: &Checkout, order: OrderId) -> Result<(), StoreError> {
     let till = &checkout.0.till;
-    match till.desk.apply(Transition::plain(order, OrderAction::Expire, now())).await {
+    let desk: &OrderDesk = &till.desk;
+    let now = desk.clock().calendar();
+    match desk.apply(Transition::plain(order, OrderAction::Expire, now)).await {
         Ok(Applied::Done(_)) => till.metrics.expired.add_one(),
-        // The calendar was set back.
+        // Its deadline was moved to a later time.
         Ok(Applied::Refused(order)) if order.status == OrderStatus::PrePay => {
-            till.desk.deadlines().enter(order.placed.pay_before, order.placed.id);
+            desk.deadlines().enter(order.placed.pay_before, order.placed.id);
         }
         Ok(Applied::Refused(_) | Applied::UnknownOrder) => {}
         Err(error) => {
-            till.desk.deadlines().enter(now(), order);
+            desk.deadlines().enter(now, order);
             return Err(error);
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d8_what_expires_leaves_half_of_the_steps_to_others() {
+        let settings = ExpirySettings { batch_max: 1_000, ..ExpirySettings::default() };
+        assert_eq!(room(&settings, 16_384, 0), 1_000);
+        assert_eq!(room(&settings, 100, 0), 50);
+        assert_eq!(room(&settings, 100, 30), 20);
+        assert_eq!(room(&settings, 100, 50), 0);
+        assert_eq!(room(&settings, 100, 100), 0);
+        assert_eq!(room(&settings, 1, 0), 1);
+    }
 }

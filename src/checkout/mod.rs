@@ -37,6 +37,7 @@ pub mod http_risk;
 mod limits;
 mod live;
 mod metrics;
+mod outages;
 mod recovery;
 mod risk;
 mod service;
@@ -55,6 +56,7 @@ pub use gateway::{AttemptId, Charge, Money, Payment, PaymentGateway, PaymentKey,
 pub use gateways::{Gateways, NamedGateway};
 pub use limits::WrongKey;
 pub use metrics::{CallCounts, CheckoutMetrics, Count};
+pub use outages::note_outages;
 pub use recovery::recover;
 pub use risk::{Outlook, RiskCheck, RiskPolicy, RiskService, RiskVerdict};
 pub use service::{CancelAnswer, Checkout, CheckoutParts, PayAnswer};

@@ -15,7 +15,7 @@ use super::metrics::CheckoutMetrics;
 use super::recovery::RecoveryQueue;
 use super::risk::{Outlook, RiskCheck, RiskService, RiskVerdict};
 use super::settings::CheckoutSettings;
-use super::till::{Settled, Till, Why, now};
+use super::till::{Settled, Till, Why};
 use crate::admission::Admission;
 use crate::domain::{Order, OrderAction, OrderStatus, StoreIdentity};
 use crate::orders::{Applied, OrderDesk, Transition};
@@ -39,6 +39,11 @@ pub enum PayAnswer {
     RiskRejected {
         /// Why, in a word for the buyer.
         reason: String,
+    },
+    /// As many payments of the order were begun as may be. It waits until its deadline.
+    TooManyAttempts {
+        /// How many that is.
+        attempts_max: u32,
     },
     /// The time to pay is over.
     Expired,
@@ -109,7 +114,7 @@ pub(super) struct Shared {
     pub(super) live: Arc<LiveAttempts>,
     pub(super) recovery: Arc<RecoveryQueue>,
     pub(super) concerns: Concerns,
-    gate: Arc<Gate>,
+    pub(super) gate: Arc<Gate>,
     runtime: Handle,
 }
 
@@ -159,6 +164,10 @@ impl Checkout {
         if !till.settings.accepts_method(method) {
             return PayAnswer::MethodNotAllowed;
         }
+        let attempts_max = till.settings.attempts_per_order_max;
+        if attempts_max > 0 && order.payment_attempt >= attempts_max {
+            return PayAnswer::TooManyAttempts { attempts_max };
+        }
         let outcome = match live.enter(order.placed.id, method) {
             Entry::First(attempt) => {
                 let outcome = attempt.outcome();
@@ -182,7 +191,11 @@ impl Checkout {
         let Shared { till, .. } = &*self.0;
         let order = match order.status {
             OrderStatus::PrePay | OrderStatus::Paying => {
-                match till.desk.apply(Transition::plain(order.placed.id, OrderAction::Cancel, now())).await {
+                match till
+                    .desk
+                    .apply(Transition::plain(order.placed.id, OrderAction::Cancel, till.now()))
+                    .await
+                {
                     Ok(Applied::Done(order)) => {
                         till.metrics.cancelled.add_one();
                         order

@@ -117,7 +117,7 @@ impl RetrySettings {
         within(format!("{path}.tries_max"), self.tries_max.into(), 1, 20)?;
         within(format!("{path}.try_ms"), self.try_ms, 1, 600_000)?;
         within(format!("{path}.backoff_ms"), self.backoff_ms, 1, 60_000)?;
-        within(format!("{path}.backoff_ms_max"), self.backoff_ms_max, 1, 60_000)
+        within(format!("{path}.backoff_ms_max"), self.backoff_ms_max, self.backoff_ms, 60_000)
     }
 }
 

@@ -21,6 +21,9 @@ pub struct CheckoutSettings {
     /// Payments under way at once, each a task in memory; above it buyers hear `payment-unavailable`.
     /// Default 20000, 1 to 1000000.
     pub attempts_max: usize,
+    /// Payments of one order that may be begun, whatever becomes of them; 0 sets no limit. One more is refused, and the
+    /// order waits until its deadline. Default 20, 0 to 1000000.
+    pub attempts_per_order_max: u32,
     /// How long hold and risk check together may take. Default 4000, 1 to 600000.
     pub try_within_ms: u64,
     /// How long the capture, or the void, may take before recovery takes over. Default 4000, 1 to 600000.
@@ -46,6 +49,7 @@ impl Default for CheckoutSettings {
             methods: Vec::new(),
             wait_ms: 5_000,
             attempts_max: 20_000,
+            attempts_per_order_max: 20,
             try_within_ms: 4_000,
             settle_within_ms: 4_000,
             gateway: GatewaySettings::default(),
@@ -95,6 +99,7 @@ impl CheckoutSettings {
         }
         within(key("wait_ms"), self.wait_ms, 1, 60_000)?;
         within(key("attempts_max"), self.attempts_max as u64, 1, 1_000_000)?;
+        within(key("attempts_per_order_max"), self.attempts_per_order_max.into(), 0, 1_000_000)?;
         within(key("try_within_ms"), self.try_within_ms, 1, 600_000)?;
         within(key("settle_within_ms"), self.settle_within_ms, 1, 600_000)?;
         self.gateway.check(&key("gateway"))?;
@@ -258,7 +263,7 @@ impl RecoverySettings {
         within(format!("{path}.concurrency_max"), self.concurrency_max as u64, 1, 10_000)?;
         within(format!("{path}.queue_max"), self.queue_max as u64, 1, 10_000_000)?;
         within(format!("{path}.backoff_ms"), self.backoff_ms, 1, HOUR_MS)?;
-        within(format!("{path}.backoff_ms_max"), self.backoff_ms_max, 1, HOUR_MS)?;
+        within(format!("{path}.backoff_ms_max"), self.backoff_ms_max, self.backoff_ms, HOUR_MS)?;
         within(format!("{path}.capture_within_s"), self.capture_within_s, 0, 7 * 24 * 3600)
     }
 }
@@ -269,19 +274,24 @@ impl RecoverySettings {
 pub struct ExpirySettings {
     /// How often overdue orders are looked for. Default 100, 1 to 60000.
     pub tick_ms: u64,
-    /// Orders let go of at once. Default 1000, 1 to 100000.
+    /// Orders let go of at once; at most half of `store.steps_max`, so that payments always find room beside them.
+    /// Default 1000, 1 to 100000.
     pub batch_max: usize,
+    /// How often it is written down that the engine lives, in ms: by so much more than it was down deadlines may move at
+    /// the next start. Default 5000, 100 to 600000.
+    pub alive_ms: u64,
 }
 
 impl Default for ExpirySettings {
     fn default() -> Self {
-        Self { tick_ms: 100, batch_max: 1_000 }
+        Self { tick_ms: 100, batch_max: 1_000, alive_ms: 5_000 }
     }
 }
 
 impl ExpirySettings {
     fn check(&self, path: &str) -> Checked {
         within(format!("{path}.tick_ms"), self.tick_ms, 1, 60_000)?;
+        within(format!("{path}.alive_ms"), self.alive_ms, 100, 600_000)?;
         within(format!("{path}.batch_max"), self.batch_max as u64, 1, 100_000)
     }
 }
@@ -321,6 +331,8 @@ mod tests {
             ("[former_gateways.old]\nkind = 'http'", "checkout.former_gateways.\"old\".http.url"),
             ("[recovery]\nconcurrency_max = 0", "checkout.recovery.concurrency_max"),
             ("[expiry]\nbatch_max = 0", "checkout.expiry.batch_max"),
+            ("[recovery]\nbackoff_ms = 900\nbackoff_ms_max = 800", "checkout.recovery.backoff_ms_max"),
+            ("[risk.retry]\nbackoff_ms = 90\nbackoff_ms_max = 80", "checkout.risk.retry.backoff_ms_max"),
         ];
         for (text, key) in cases {
             let settings: CheckoutSettings = toml::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));

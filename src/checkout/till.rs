@@ -160,7 +160,7 @@ impl Till {
     /// Begins a payment: `pre_pay → paying`. What costs nothing goes to no gateway.
     pub(super) async fn begin(&self, order: OrderId, charge: &Charge) -> Result<Applied, StoreError> {
         let payment_gateway = (!charge.is_free()).then(|| self.gateways.current().name.clone());
-        let step = Transition::plain(order, OrderAction::BeginPayment, now());
+        let step = Transition::plain(order, OrderAction::BeginPayment, self.now());
         let payment_method = Some(charge.method.clone());
         self.desk.apply(Transition { payment_method, payment_gateway, ..step }).await
     }
@@ -172,7 +172,7 @@ impl Till {
         action: OrderAction,
         settled_because: Option<String>,
     ) -> Result<Applied, StoreError> {
-        let step = Transition::plain(payment.order, action, now());
+        let step = Transition::plain(payment.order, action, self.now());
         let payment_attempt = Some(payment.attempt);
         self.desk.apply(Transition { payment_attempt, settled_because, ..step }).await
     }
@@ -194,6 +194,11 @@ impl Till {
             Tried::Nothing(why) => self.go_back(&payment.order, why).await,
             Tried::Unknown(doubt) => Settled::Unknown(doubt),
         }
+    }
+
+    /// The calendar's time.
+    pub(super) fn now(&self) -> EpochMs {
+        self.desk.clock().calendar()
     }
 
     /// Finds out what became of an earlier payment, and brings it to its end: in the direction that it has; without one,
@@ -252,7 +257,7 @@ impl Till {
 
     async fn resume_held(&self, payment: UnderWay<'_>) -> Settled {
         let wanted_ms = self.settings.recovery.capture_within_s as i64 * 1_000;
-        if now() >= payment.order.placed.pay_before.plus_ms(wanted_ms) {
+        if self.now() >= payment.order.placed.pay_before.plus_ms(wanted_ms) {
             return self.let_go_because(payment, &Why::TooLate).await;
         }
         match self.judge(&payment.charge, self.settle_deadline()).await {
@@ -280,7 +285,7 @@ impl Till {
     /// what others have entered, theirs counts.
     pub(super) async fn noted(&self, order: &Order, note: PaymentNote) -> Result<Order, Settled> {
         let payment = AttemptId::latest(order);
-        let step = Transition::plain(payment.order, OrderAction::NotePayment, now());
+        let step = Transition::plain(payment.order, OrderAction::NotePayment, self.now());
         let step = Transition { payment_attempt: Some(payment.attempt), payment_note: Some(note), ..step };
         match self.desk.apply(step).await {
             Ok(Applied::Done(order)) => Ok(order),
@@ -448,12 +453,6 @@ impl Till {
 /// Whether the order, as it is `now`, does not wait for this payment any more.
 pub(super) fn has_ended(payment: AttemptId, now: &Order) -> bool {
     now.status != OrderStatus::Paying || now.payment_attempt != payment.attempt
-}
-
-/// The calendar's time.
-pub(super) fn now() -> EpochMs {
-    let since_1970 = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
-    EpochMs(since_1970.as_millis() as i64)
 }
 
 #[cfg(test)]

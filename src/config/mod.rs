@@ -4,6 +4,7 @@
 //! [`ConfigSource::load`] reads, [`Config::effective`] shows with origins, [`Reloader`] changes a running engine.
 
 mod cli;
+mod contradictions;
 mod effective;
 mod error;
 mod reload;

@@ -29,12 +29,21 @@ impl NodeSettings {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdmissionSettings {
-    /// Purchase requests a second that one buyer may make over time; 0 sets no limit. Default 20.
+    /// Requests a second that write or call out (purchases, payments, cancellations) and that one buyer may make over
+    /// time; 0 sets no limit. Default 20.
     pub buyer_rate_per_s: u32,
-    /// Purchase requests that one buyer may make at once after a quiet time. Default 40.
+    /// Such requests that one buyer may make at once after a quiet time. Default 40.
     pub buyer_burst: u32,
-    /// Buyers whose rate is known at once, 16 bytes each. Beyond them the oldest are forgotten. Default 1,048,576.
+    /// Looks a second at orders that one buyer may take over time; 0 sets no limit. Default 50.
+    pub lookup_rate_per_s: u32,
+    /// Such looks that one buyer may take at once after a quiet time. Default 100.
+    pub lookup_burst: u32,
+    /// Buyers whose rate is known at once, 16 bytes each and kind of rate. Beyond them the oldest are forgotten.
+    /// Default 1,048,576.
     pub buyers_max: usize,
+    /// How often one buyer may take units of one sale and let them go again, by cancelling or by not paying; then the
+    /// buyer buys there no more. 0 sets no limit. Default 20.
+    pub releases_max: u32,
     /// Admissions a second over all sales of this node; 0 (the default) sets no limit.
     pub node_rate_per_s: u32,
     /// Admissions at once over all sales after a quiet time. Default 1,000.
@@ -46,7 +55,10 @@ impl Default for AdmissionSettings {
         Self {
             buyer_rate_per_s: 20,
             buyer_burst: 40,
+            lookup_rate_per_s: 50,
+            lookup_burst: 100,
             buyers_max: 1 << 20,
+            releases_max: 20,
             node_rate_per_s: 0,
             node_burst: 1_000,
         }
@@ -63,6 +75,9 @@ impl AdmissionSettings {
     pub fn check(&self) -> Result<(), FieldError> {
         within("buyer_rate_per_s", self.buyer_rate_per_s, 0..=Self::RATE_MAX)?;
         within("buyer_burst", self.buyer_burst, 1..=Self::RATE_MAX)?;
+        within("lookup_rate_per_s", self.lookup_rate_per_s, 0..=Self::RATE_MAX)?;
+        within("lookup_burst", self.lookup_burst, 1..=Self::RATE_MAX)?;
+        within("releases_max", self.releases_max, 0..=1_000_000)?;
         within("buyers_max", self.buyers_max, 1_024..=1 << 28)?;
         within("node_rate_per_s", self.node_rate_per_s, 0..=Self::RATE_MAX)?;
         within("node_burst", self.node_burst, 1..=Self::RATE_MAX)
@@ -71,6 +86,12 @@ impl AdmissionSettings {
     /// The rate of one buyer, if there is a limit.
     pub fn buyer_rate(&self) -> Option<Rate> {
         (self.buyer_rate_per_s > 0).then_some(Rate { per_s: self.buyer_rate_per_s, burst: self.buyer_burst })
+    }
+
+    /// The rate of one buyer's looks, if there is a limit.
+    pub fn lookup_rate(&self) -> Option<Rate> {
+        (self.lookup_rate_per_s > 0)
+            .then_some(Rate { per_s: self.lookup_rate_per_s, burst: self.lookup_burst })
     }
 
     /// The rate of the node, if there is a limit.

@@ -8,6 +8,7 @@ use super::error::Problem;
 use super::sections::{AdmissionSettings, NodeSettings, check_sqlite, check_store};
 use crate::admin::AdminSettings;
 use crate::checkout::{CheckoutSettings, WrongKey};
+use crate::clock::ClockSettings;
 use crate::domain::FieldError;
 use crate::edge::EdgeSettings;
 use crate::ledger::LedgerSettings;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub demo: bool,
     /// Who this engine is.
     pub node: NodeSettings,
+    /// When a calendar is not believed.
+    pub clock: ClockSettings,
     /// Where buyers' requests arrive.
     pub edge: EdgeSettings,
     /// The node's own limits.
@@ -64,6 +67,7 @@ impl Default for Settings {
             stop_ms_max: 25_000,
             demo: false,
             node: NodeSettings::default(),
+            clock: ClockSettings::default(),
             edge: EdgeSettings::default(),
             admission: AdmissionSettings::default(),
             ledger: LedgerSettings::default(),
@@ -105,8 +109,9 @@ impl Settings {
 
     /// Everything that is wrong with the values, at most one problem a section. Origins are left empty.
     pub fn check(&self) -> Vec<Problem> {
-        let sections: [(&str, Result<(), FieldError>); 12] = [
+        let sections: [(&str, Result<(), FieldError>); 13] = [
             ("node", self.node.check()),
+            ("clock", self.clock.check()),
             ("edge", self.edge.check()),
             ("admission", self.admission.check()),
             ("ledger", self.ledger.check()),
@@ -157,6 +162,7 @@ impl Settings {
             origin: String::new(),
             text: problem,
         }));
+        problems.extend(self.contradictions());
         problems
     }
 }

@@ -52,6 +52,11 @@ pub enum Rejection {
         /// When to come back at the earliest.
         retry_after: Nanos,
     },
+    /// The buyer has taken units of this sale and let them go again as often as one may.
+    TooManyReleases {
+        /// How often that is.
+        releases_max: u32,
+    },
     /// The queue is full or the store does not answer.
     Overloaded,
 }
@@ -69,6 +74,7 @@ impl Rejection {
             Self::Ended => "sale-ended",
             Self::SoldOut => "sold-out",
             Self::RateLimited { .. } => "rate-limited",
+            Self::TooManyReleases { .. } => "too-many-releases",
             Self::Overloaded => "overloaded",
         }
     }

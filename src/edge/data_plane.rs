@@ -6,7 +6,6 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 
 use super::Application;
-use super::clock::Clock;
 use super::identity::{Buyer, Denied, Identity};
 use super::problem::{self, ProblemAnswer};
 use super::reply::{Field, Reply, retry_after_s};
@@ -16,6 +15,7 @@ use super::sale_state::SaleStatePage;
 use super::settings::EdgeSettings;
 use crate::admission::Admission;
 use crate::checkout::Checkout;
+use crate::clock::Clock;
 use crate::domain::{FieldError, Nanos, SaleKey};
 use crate::orders::{OrderDesk, StoreError};
 use crate::telemetry::{Outcome, Path, Recorder, Seldom, Telemetry};

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Application;
-use super::clock::Clock;
 use super::hyper_server::HyperServer;
 use super::may_server::MayServer;
 use super::settings::{EdgeSettings, FrontEnd, StartError};
+use crate::clock::Clock;
 use crate::supervisor::Supervisor;
 use crate::telemetry::Telemetry;
 

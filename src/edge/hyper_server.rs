@@ -29,7 +29,6 @@ use tokio::task::{AbortHandle, LocalSet};
 
 use super::Application;
 use super::addresses::{Addresses, Clients, UnderWay};
-use super::clock::Clock;
 use super::connection::{Connection, NoPlace, refuse};
 use super::forwarded::{ForwardedHeader, proxied_client};
 use super::listen::listen;
@@ -38,6 +37,7 @@ use super::pulse::{Order, Pulse, Pulses, Wait, WaitLimits};
 use super::reply::Reply;
 use super::request::{Head, Request, RequestId, echoable};
 use super::settings::{EdgeSettings, StartError};
+use crate::clock::Clock;
 use crate::supervisor::{Part, Supervisor};
 use crate::telemetry::{Seldom, Telemetry};
 
@@ -96,7 +96,7 @@ impl HyperServer {
                 .enable_all()
                 .build()
                 .map_err(StartError::Thread)?;
-            let (settings, telemetry) = (settings.clone(), Arc::clone(&telemetry));
+            let (settings, telemetry, clock) = (settings.clone(), Arc::clone(&telemetry), clock.clone());
             let (application, told, cut) = (Arc::clone(&application), told.clone(), Arc::clone(&cut));
             let addresses = Arc::clone(&addresses);
             let thread = supervisor.thread(&format!("edge-{home}"), move || {

@@ -16,7 +16,6 @@ use may::io::CoIo;
 use tokio::runtime::Handle;
 
 use super::Application;
-use super::clock::Clock;
 use super::may_framing::Framing;
 use super::may_homes::{HomeId, Homes};
 use super::may_server::Place;
@@ -24,6 +23,7 @@ use super::problem::{self, ProblemAnswer};
 use super::reply::Reply;
 use super::request::{Head, Request, RequestId, echoable};
 use crate::admission::Moment;
+use crate::clock::Clock;
 
 /// The most header fields that `edge.headers_max` may ask for.
 const HEADERS_MAX: usize = 1_000;

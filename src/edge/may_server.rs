@@ -23,10 +23,10 @@ use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Application;
-use super::clock::Clock;
 use super::may_connection::{Connection, Limits, Server};
 use super::may_homes::Homes;
 use super::settings::{EdgeSettings, StartError};
+use crate::clock::Clock;
 use crate::supervisor::{Part, Supervisor};
 use crate::telemetry::Telemetry;
 
@@ -66,7 +66,7 @@ impl MayServer {
         let addr = listener.local_addr().map_err(cannot)?;
         let threads = settings.serving_threads();
         let connections = Arc::new(Connections {
-            clock,
+            clock: clock.clone(),
             idle_ms: settings.idle_timeout_ms,
             connections_max: settings.connections_max,
             telemetry,

@@ -5,7 +5,6 @@
 
 mod addresses;
 mod chance;
-mod clock;
 mod connection;
 mod data_plane;
 mod forwarded;
@@ -30,7 +29,6 @@ mod settings;
 
 use std::future::Future;
 
-pub use clock::Clock;
 pub use data_plane::DataPlane;
 pub use front_end::Edge;
 pub use identity::{Buyer, Denied, Identity};

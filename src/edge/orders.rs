@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::data_plane::{DataPlane, store_is_away, tenant};
 use super::json::{JsonObject, json_object};
 use super::problem::{self, Problem, ProblemAnswer};
+use super::purchase::refused;
 use super::reply::{Field, Reply, retry_after_s};
 use super::request::Request;
 use crate::admission::{LiveSale, Placed};
@@ -100,19 +101,39 @@ impl CheckoutBody {
     }
 }
 
+/// What a buyer wants of an order: each has a rate of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ask {
+    /// To read it.
+    Look,
+    /// To pay it or to give it up: that writes, or calls out.
+    Act,
+}
+
 impl DataPlane {
     /// Looks an order up.
     pub(super) async fn order(&self, request: &Request<'_>, id: &str) -> Reply {
-        match self.own_order(request, id).await {
+        match self.own_order(request, id, Ask::Look).await {
             Ok(order) => self.order_reply(request, StatusCode::OK, Outcome::Served, &order),
             Err(answer) => answer.reply(&request.id),
         }
     }
 
-    /// The order with this id, if it is the asking buyer's.
-    pub(super) async fn own_order(&self, request: &Request<'_>, id: &str) -> Result<Order, ProblemAnswer> {
+    /// The order with this id, if it is the asking buyer's, who may `ask` so and so often.
+    pub(super) async fn own_order(
+        &self,
+        request: &Request<'_>,
+        id: &str,
+        ask: Ask,
+    ) -> Result<Order, ProblemAnswer> {
         let tenant = tenant(request)?;
         let buyer = self.buyer(request)?;
+        // Before the store is asked: that is what a flood would cost.
+        match ask {
+            Ask::Look => self.admission.take_lookup(tenant, buyer.name(), request.arrived.mono),
+            Ask::Act => self.admission.take_click(tenant, buyer.name(), request.arrived.mono),
+        }
+        .map_err(|rejection| refused(&rejection, request))?;
         let id: OrderId = id.parse().map_err(|_| problem::UNKNOWN_ORDER.answer())?;
         let found = self
             .desk
@@ -150,7 +171,7 @@ impl DataPlane {
     async fn try_checkout(&self, request: &Request<'_>, id: &str) -> Result<Reply, ProblemAnswer> {
         let body =
             CheckoutBody::parse(request.body).map_err(|wrong| problem::BAD_REQUEST.detailed(&wrong))?;
-        let order = self.own_order(request, id).await?;
+        let order = self.own_order(request, id, Ask::Act).await?;
         let pay_before = order.placed.pay_before;
         Err(match self.checkout.pay(order, &body.payment_method).await {
             PayAnswer::Paid(order) => {
@@ -168,6 +189,10 @@ impl DataPlane {
             PayAnswer::RiskRejected { reason } => {
                 problem::RISK_REJECTED.answer().text("reason", &reason).time("pay_before", pay_before)
             }
+            PayAnswer::TooManyAttempts { attempts_max } => problem::TOO_MANY_ATTEMPTS
+                .answer()
+                .number("attempts_max", attempts_max)
+                .time("pay_before", pay_before),
             PayAnswer::Expired => problem::ORDER_EXPIRED.answer().time("pay_before", pay_before),
             PayAnswer::Cancelled => problem::ORDER_CANCELLED.answer(),
             PayAnswer::Rejected => problem::ORDER_REJECTED.answer(),
@@ -188,7 +213,7 @@ impl DataPlane {
     }
 
     async fn try_cancel(&self, request: &Request<'_>, id: &str) -> Result<Reply, ProblemAnswer> {
-        let order = self.own_order(request, id).await?;
+        let order = self.own_order(request, id, Ask::Act).await?;
         Err(match self.checkout.cancel(order).await {
             CancelAnswer::Cancelled(order) => {
                 return Ok(self.order_reply(request, StatusCode::OK, Outcome::Served, &order));

@@ -80,7 +80,11 @@ problems! {
     /// Nothing left.
     SOLD_OUT = CONFLICT 409 SoldOut "sold-out" "Sold out" "All units are sold or held.";
     /// Too fast.
-    RATE_LIMITED = TOO_MANY_REQUESTS 429 RateLimited "rate-limited" "Rate limited" "Purchases are asked for faster than they are admitted; see Retry-After.";
+    RATE_LIMITED = TOO_MANY_REQUESTS 429 RateLimited "rate-limited" "Rate limited" "Requests come faster than they are admitted; see Retry-After.";
+    /// Units taken and let go again, too often.
+    TOO_MANY_RELEASES = CONFLICT 409 TooManyReleases "too-many-releases" "Too many releases" "This buyer has let units of this sale go as often as one buyer may.";
+    /// Payments tried and failed, too often.
+    TOO_MANY_ATTEMPTS = CONFLICT 409 Other "too-many-attempts" "Too many attempts" "As many payments of this order were tried as may be; it waits until pay_before and can be cancelled.";
     /// The queue is full, or the store does not answer.
     OVERLOADED = SERVICE_UNAVAILABLE 503 Overloaded "overloaded" "Overloaded" "The engine cannot take the request now; nothing was bought by it.";
     /// No such order of this buyer.

@@ -211,7 +211,7 @@ fn not_stored(settlement: Settlement, order_id: OrderId) -> ProblemAnswer {
 }
 
 /// The answer to a rejection, with its cure.
-fn refused(rejection: &Rejection, request: &Request<'_>) -> ProblemAnswer {
+pub(super) fn refused(rejection: &Rejection, request: &Request<'_>) -> ProblemAnswer {
     match *rejection {
         Rejection::SoldOut => problem::SOLD_OUT.answer(),
         Rejection::UnknownSale => problem::UNKNOWN_SALE.answer(),
@@ -239,6 +239,9 @@ fn refused(rejection: &Rejection, request: &Request<'_>) -> ProblemAnswer {
                 .with(Field::RetryAfter(wait_s))
                 .with(Field::RateLimit { scope, wait_s })
                 .with(Field::RateLimitPolicy { scope, rate })
+        }
+        Rejection::TooManyReleases { releases_max } => {
+            problem::TOO_MANY_RELEASES.answer().number("releases_max", releases_max)
         }
         Rejection::Overloaded => {
             problem::OVERLOADED.answer().with(Field::RetryAfter(retry_after_s(Nanos::SECOND)))

@@ -83,19 +83,23 @@ impl DataPlane {
         let tenant = tenant(request)?;
         let sales = self.admission.board().sales();
         let sale = sales.by_name(tenant, campaign, sku).ok_or_else(|| problem::UNKNOWN_SALE.answer())?;
-        let tuning = self.tuning();
-        let body =
-            state_object(sale, request.arrived.wall, tuning.sale_state.shown_on(request.head.platform));
+        let (tuning, now) = (self.tuning(), request.arrived.wall);
+        let body = state_object(
+            sale,
+            self.admission.phase(sale, now),
+            now,
+            tuning.sale_state.shown_on(request.head.platform),
+        );
         Ok(Reply::json(StatusCode::OK, Outcome::Served, body)
             .with(Field::CacheControl(tuning.sale_state.cache_control.clone()))
             .with(Field::Vary("x-tenant-id, x-platform")))
     }
 }
 
-fn state_object(sale: &LiveSale, now: EpochMs, shown: Shown) -> Vec<u8> {
+fn state_object(sale: &LiveSale, phase: SalePhase, now: EpochMs, shown: Shown) -> Vec<u8> {
     let terms = &sale.terms;
     let remaining = sale.remaining_everywhere();
-    let state = match terms.phase(now) {
+    let state = match phase {
         SalePhase::Upcoming => "upcoming",
         SalePhase::Open if sale.is_sold_out() => "sold_out",
         SalePhase::Open => "open",
@@ -145,7 +149,13 @@ mod tests {
     }
 
     fn state_at(sale: &LiveSale, now: i64) -> serde_json::Value {
-        serde_json::from_slice(&state_object(sale, EpochMs(now), [true; FIELDS.len()])).unwrap()
+        serde_json::from_slice(&state_object(
+            sale,
+            sale.terms.phase(EpochMs(now)),
+            EpochMs(now),
+            [true; FIELDS.len()],
+        ))
+        .unwrap()
     }
 
     #[test]
@@ -187,7 +197,7 @@ mod tests {
     fn a_listed_platform_sees_its_fields_and_another_sees_all() {
         let page = SaleStatePage::new(&SaleStateSettings::default()).unwrap();
         let fields = |platform: Option<&[u8]>| {
-            let body = state_object(&sale(1), EpochMs(1_500), page.shown_on(platform));
+            let body = state_object(&sale(1), SalePhase::Open, EpochMs(1_500), page.shown_on(platform));
             serde_json::from_slice::<serde_json::Value>(&body).unwrap().as_object().unwrap().len()
         };
         assert_eq!(fields(None), FIELDS.len());

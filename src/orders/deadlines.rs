@@ -1,47 +1,133 @@
 //! When orders that wait for their payment run out of time.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet, VecDeque};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::graces::{Grace, Graces};
 use crate::domain::{EpochMs, OrderId};
 
-/// The schedule of payment deadlines, soonest first: 16 bytes an order.
+/// The schedule of payment deadlines, soonest first (one entry an order, some 30 bytes), and by what they have moved.
 ///
-/// An entry is a hint. The order may have been paid or cancelled since; the store decides when it is asked to expire
-/// it, and an order that goes back to waiting is entered again.
+/// An entry is a hint. The order may have been paid or cancelled since, and its deadline may have been moved to a later
+/// time: the store decides when it is asked to expire it, and an order that goes on waiting is entered again.
 #[derive(Debug, Default)]
-pub struct Deadlines(Mutex<BinaryHeap<Reverse<(EpochMs, OrderId)>>>);
+pub struct Deadlines {
+    schedule: Mutex<Schedule>,
+    graces: ArcSwap<Graces>,
+    untold: Mutex<VecDeque<Untold>>,
+}
+
+/// A grace of which an event has still to tell, and the orders that may be concerned.
+#[derive(Debug)]
+pub struct Untold {
+    /// By what they were moved.
+    pub grace: Grace,
+    /// Those that waited when it became known; what is told of is taken out.
+    pub orders: Vec<OrderId>,
+}
+
+#[derive(Debug, Default)]
+struct Schedule {
+    soonest: BinaryHeap<Reverse<(EpochMs, OrderId)>>,
+    /// The orders of the entries that count. One that is not here was given up, and is skipped when its time comes.
+    entered: HashSet<OrderId, ahash::RandomState>,
+}
+
+impl Schedule {
+    fn enter(&mut self, pay_before: EpochMs, order: OrderId) {
+        // A deadline never moves to an earlier time: an entry that is there already comes up soon enough.
+        if self.entered.insert(order) {
+            self.soonest.push(Reverse((pay_before, order)));
+        }
+    }
+}
 
 impl Deadlines {
-    /// Enters one order.
+    /// Enters one order, unless it is entered.
     pub fn enter(&self, pay_before: EpochMs, order: OrderId) {
-        self.0.lock().push(Reverse((pay_before, order)));
+        self.schedule.lock().enter(pay_before, order);
     }
 
     /// Enters many orders under one lock.
     pub fn enter_all(&self, orders: impl IntoIterator<Item = (EpochMs, OrderId)>) {
-        self.0.lock().extend(orders.into_iter().map(Reverse));
+        let mut schedule = self.schedule.lock();
+        for (pay_before, order) in orders {
+            schedule.enter(pay_before, order);
+        }
+    }
+
+    /// Takes orders out that do not wait for anything any more.
+    pub fn forget_all(&self, orders: impl IntoIterator<Item = OrderId>) {
+        let mut schedule = self.schedule.lock();
+        for order in orders {
+            schedule.entered.remove(&order);
+        }
     }
 
     /// Takes out the orders whose time is over at `now`, soonest first, at most `max`.
     pub fn take_due(&self, now: EpochMs, max: usize) -> Vec<OrderId> {
-        let mut heap = self.0.lock();
+        let mut schedule = self.schedule.lock();
         let mut due = Vec::new();
         while due.len() < max
-            && let Some(Reverse((pay_before, order))) = heap.peek().copied()
+            && let Some(Reverse((pay_before, order))) = schedule.soonest.peek().copied()
             && pay_before <= now
         {
-            heap.pop();
-            due.push(order);
+            schedule.soonest.pop();
+            if schedule.entered.remove(&order) {
+                due.push(order);
+            }
         }
         due
     }
 
-    /// How many entries wait.
+    /// By what deadlines have moved.
+    pub fn graces(&self) -> Arc<Graces> {
+        self.graces.load_full()
+    }
+
+    /// Takes over what the store has granted. What is new is to be told of, if there are `events` to tell it.
+    pub fn set_granted(&self, granted: Vec<Grace>, events: bool) {
+        let known = self.graces();
+        let new = granted.iter().filter(|grace| !known.granted().iter().any(|other| other.is_same(grace)));
+        for grace in new.filter(|_| events) {
+            self.tell_of(grace.clone());
+        }
+        self.graces.store(Arc::new(Graces::new(granted).with_ongoing(known.ongoing())));
+    }
+
+    /// Paying is impossible since `ongoing`, or possible again.
+    pub fn set_ongoing(&self, ongoing: Option<EpochMs>) {
+        let known = Graces::clone(&self.graces());
+        self.graces.store(Arc::new(known.with_ongoing(ongoing)));
+    }
+
+    /// The orders that wait now are to be told of this grace, as far as it concerns them.
+    pub fn tell_of(&self, grace: Grace) {
+        let orders: Vec<OrderId> = self.schedule.lock().entered.iter().copied().collect();
+        if !orders.is_empty() {
+            self.untold.lock().push_back(Untold { grace, orders });
+        }
+    }
+
+    /// The next orders to tell of a grace, at most `max`, and the grace.
+    pub fn next_untold(&self, max: usize) -> Option<(Grace, Vec<OrderId>)> {
+        let mut untold = self.untold.lock();
+        let next = untold.front_mut()?;
+        let kept = next.orders.len().saturating_sub(max);
+        let (orders, grace) = (next.orders.split_off(kept), next.grace.clone());
+        if next.orders.is_empty() {
+            untold.pop_front();
+        }
+        Some((grace, orders))
+    }
+
+    /// How many orders wait.
     pub fn len(&self) -> usize {
-        self.0.lock().len()
+        self.schedule.lock().entered.len()
     }
 
     /// Whether none waits.
@@ -54,15 +140,60 @@ impl Deadlines {
 mod tests {
     use super::*;
 
+    fn id(n: u64) -> OrderId {
+        OrderId::from_number(n).unwrap()
+    }
+
     #[test]
     fn due_orders_come_soonest_first_and_once() {
         let deadlines = Deadlines::default();
-        let id = |n| OrderId::from_number(n).unwrap();
         deadlines.enter_all([(EpochMs(30), id(3)), (EpochMs(10), id(1))]);
         deadlines.enter(EpochMs(20), id(2));
         assert_eq!(deadlines.take_due(EpochMs(9), 10), []);
         assert_eq!(deadlines.take_due(EpochMs(20), 1), [id(1)]);
         assert_eq!(deadlines.take_due(EpochMs(20), 10), [id(2)]);
         assert_eq!(deadlines.len(), 1);
+    }
+
+    #[test]
+    fn m9_an_order_has_one_deadline_however_often_it_goes_back_to_waiting() {
+        let deadlines = Deadlines::default();
+        for _ in 0..1_000 {
+            deadlines.enter(EpochMs(10), id(1));
+        }
+        assert_eq!((deadlines.len(), deadlines.schedule.lock().soonest.len()), (1, 1));
+        assert_eq!(deadlines.take_due(EpochMs(10), 10), [id(1)]);
+        deadlines.enter(EpochMs(20), id(1));
+        assert_eq!(deadlines.take_due(EpochMs(20), 10), [id(1)]);
+        assert!(deadlines.is_empty());
+    }
+
+    #[test]
+    fn m4_those_who_wait_are_told_of_a_new_grace_once_and_in_parts() {
+        let deadlines = Deadlines::default();
+        let outage = |until| Grace::outage(EpochMs(1), EpochMs(until), "test");
+        deadlines.set_granted(vec![outage(5)], true);
+        assert!(deadlines.next_untold(9).is_none(), "nobody waits");
+        deadlines.enter_all((1..=5).map(|n| (EpochMs(10), id(n))));
+        deadlines.set_granted(vec![outage(6)], true);
+        assert!(deadlines.next_untold(9).is_none(), "it is known already");
+        let gift = Grace::gift(None, EpochMs(7), 100, "test".into());
+        deadlines.set_granted(vec![outage(6), gift.clone()], true);
+        let mut told = Vec::new();
+        while let Some((grace, orders)) = deadlines.next_untold(2) {
+            assert!(grace == gift && orders.len() <= 2);
+            told.extend(orders);
+        }
+        told.sort_unstable();
+        assert_eq!(told, (1..=5).map(id).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_order_that_was_paid_is_not_asked_for_when_its_time_comes() {
+        let deadlines = Deadlines::default();
+        deadlines.enter_all([(EpochMs(10), id(1)), (EpochMs(10), id(2))]);
+        deadlines.forget_all([id(1), id(7)]);
+        assert_eq!(deadlines.len(), 1);
+        assert_eq!(deadlines.take_due(EpochMs(10), 1), [id(2)]);
     }
 }

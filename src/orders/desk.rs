@@ -7,12 +7,16 @@ use tokio::sync::oneshot;
 
 use super::deadlines::Deadlines;
 use super::events::Event;
+use super::graces::Grace;
 use super::lookup::Lookups;
-use super::store::{Audit, Fault, PoolFigures, SaleChange, StoreError, StoreReader};
+use super::store::{
+    Audit, DeadlineStep, DeadlineStepped, Fault, PoolFigures, SaleChange, StoreError, StoreReader,
+};
 use super::transition::{Applied, Transition};
 use super::writer::{Reply, Step, StopRelay};
 use crate::admission::Admission;
-use crate::domain::{Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
+use crate::clock::Clock;
+use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Units};
 
 /// A handle to the orders; cheap to clone. Reads run on the blocking pool of the calling tokio runtime and past the
 /// writer; everything that changes an order goes through the writer and is durable when it returns.
@@ -24,6 +28,7 @@ pub struct OrderDesk {
     lookups: Arc<Lookups>,
     deadlines: Arc<Deadlines>,
     writers: usize,
+    clock: Clock,
 }
 
 impl OrderDesk {
@@ -35,7 +40,32 @@ impl OrderDesk {
         deadlines: Arc<Deadlines>,
         writers: usize,
     ) -> Self {
-        Self { admission, steps, reader, lookups: Arc::default(), deadlines, writers }
+        let clock = Clock::start();
+        Self { admission, steps, reader, lookups: Arc::default(), deadlines, writers, clock }
+    }
+
+    /// The same with the clock of the engine instead of one of its own.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The time by which orders live.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// What the store's own calendar says, where several nodes may share it.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn store_calendar(&self) -> Result<Option<EpochMs>, StoreError> {
+        self.read(|store| store.calendar()).await
+    }
+
+    /// As [`Admission::hold_openings`].
+    pub(super) fn hold_openings(&self, bound: Option<EpochMs>) {
+        self.admission.hold_openings(bound);
     }
 
     /// When orders that wait for payment run out of time.
@@ -48,7 +78,8 @@ impl OrderDesk {
     /// # Errors
     /// The store does not answer.
     pub async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
-        self.lookups.order(&self.reader, id).await
+        let found = self.lookups.order(&self.reader, id).await?;
+        Ok(found.map(|order| self.shown(order)))
     }
 
     /// The buyer's own order in this tenant, durable or still on its way (`pending`). Other people's orders do not
@@ -93,7 +124,8 @@ impl OrderDesk {
         after: Option<OrderId>,
         limit: usize,
     ) -> Result<Vec<Order>, StoreError> {
-        self.read(move |store| store.orders_after(sale, after, limit)).await
+        let orders = self.read(move |store| store.orders_after(sale, after, limit)).await?;
+        Ok(orders.into_iter().map(|order| self.shown(order)).collect())
     }
 
     /// Events above `after`, in order, at most `limit`.
@@ -101,7 +133,11 @@ impl OrderDesk {
     /// # Errors
     /// The store does not answer.
     pub async fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        self.read(move |store| store.events_after(after, limit)).await
+        let mut events = self.read(move |store| store.events_after(after, limit)).await?;
+        for event in &mut events {
+            event.order = self.shown(event.order.clone());
+        }
+        Ok(events)
     }
 
     /// The sale's units, counted in the store. `None` when there is no such sale.
@@ -126,7 +162,8 @@ impl OrderDesk {
     /// # Errors
     /// Too many steps wait (transient), or the store failed.
     pub async fn apply(&self, transition: Transition) -> Result<Applied, StoreError> {
-        self.ask(|reply| Step::Transition(transition, reply)).await
+        let applied = self.ask(|reply| Step::Transition(transition, reply)).await?;
+        Ok(self.shown_applied(applied))
     }
 
     /// Makes a sale. `None` when the tenant has one of that name.
@@ -150,9 +187,104 @@ impl OrderDesk {
         self.ask(|reply| Step::ChangeSale(Box::new(change), reply)).await
     }
 
+    /// With the deadline as it stands.
+    fn shown(&self, order: Order) -> Order {
+        self.deadlines.graces().shown(order, self.clock.calendar())
+    }
+
+    fn shown_applied(&self, applied: Applied) -> Applied {
+        match applied {
+            Applied::Done(order) => Applied::Done(self.shown(order)),
+            Applied::Refused(order) => Applied::Refused(self.shown(order)),
+            Applied::UnknownOrder => Applied::UnknownOrder,
+        }
+    }
+
+    /// Moves the deadline of an order to `pay_before`, or to the next later time that is possible. An order that has more
+    /// time keeps it, one that waits for nothing any more is refused.
+    ///
+    /// # Errors
+    /// As [`OrderDesk::apply`].
+    pub async fn extend(&self, id: OrderId, pay_before: EpochMs) -> Result<Applied, StoreError> {
+        let Some(order) = self.lookups.order(&self.reader, id).await? else {
+            return Ok(Applied::UnknownOrder);
+        };
+        let at = self.clock.calendar();
+        let row = self.deadlines.graces().row_for(&order.placed, pay_before, at);
+        let step = DeadlineStep::Extend { order: id, pay_before: row, at };
+        match self.move_deadlines(step).await? {
+            DeadlineStepped::Order(applied) => Ok(self.shown_applied(applied)),
+            DeadlineStepped::Done => Ok(Applied::UnknownOrder),
+        }
+    }
+
+    /// Grants a grace, durably, and takes it over together with what other nodes have granted.
+    ///
+    /// # Errors
+    /// As [`OrderDesk::apply`].
+    pub async fn grant(&self, grace: Grace) -> Result<(), StoreError> {
+        self.move_deadlines(DeadlineStep::Grant(grace)).await?;
+        self.take_grants().await
+    }
+
+    /// Takes over what was granted, here or at other nodes.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn take_grants(&self) -> Result<(), StoreError> {
+        let granted = self.read(|store| store.graces()).await?;
+        self.deadlines.set_granted(granted, true);
+        Ok(())
+    }
+
+    /// Writes down that the engine lives.
+    ///
+    /// # Errors
+    /// As [`OrderDesk::apply`].
+    pub async fn mark_alive(&self) -> Result<(), StoreError> {
+        self.move_deadlines(DeadlineStep::Alive(self.clock.calendar())).await.map(drop)
+    }
+
+    /// Moves the deadlines with a calendar that jumps ahead by `off_ms`, so that nobody loses time. One that jumps back
+    /// gives time by itself. A gift and no outage: should the calendar jump back again, orders of the hour that comes twice
+    /// are not concerned.
+    pub(super) async fn move_calendar(&self, off_ms: i64) -> Result<(), StoreError> {
+        if off_ms <= 0 {
+            return Ok(());
+        }
+        let now = self.clock.calendar();
+        self.grant(Grace::gift(None, now, off_ms, "the calendar was set ahead".into())).await
+    }
+
+    /// Tells some of those who wait that their deadlines have moved, at most `max` orders. `false` when nobody is left to
+    /// tell.
+    ///
+    /// # Errors
+    /// As [`OrderDesk::apply`]; those orders are told of at the next start only by their deadlines.
+    pub async fn tell_moved(&self, max: usize) -> Result<bool, StoreError> {
+        let Some((grace, orders)) = self.deadlines.next_untold(max) else { return Ok(false) };
+        let orders = self.read(move |store| store.orders(&orders)).await?;
+        let moved = |order: &Order| order.status == OrderStatus::PrePay && grace.concerns(&order.placed);
+        let orders: Vec<OrderId> =
+            orders.into_iter().flatten().filter(moved).map(|order| order.placed.id).collect();
+        if !orders.is_empty() {
+            self.move_deadlines(DeadlineStep::Tell { orders, at: self.clock.calendar() }).await?;
+        }
+        Ok(true)
+    }
+
+    async fn move_deadlines(&self, step: DeadlineStep) -> Result<DeadlineStepped, StoreError> {
+        self.ask(|reply| Step::Deadlines(Box::new(step), reply)).await
+    }
+
     /// The store's connections.
     pub fn pool_figures(&self) -> PoolFigures {
         self.reader.pool_figures()
+    }
+
+    /// Steps that may wait for the writer.
+    pub fn steps_capacity(&self) -> usize {
+        self.steps.capacity().unwrap_or(usize::MAX)
     }
 
     /// Steps that wait for the writer.

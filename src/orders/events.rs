@@ -13,11 +13,13 @@ pub enum EventKind {
     Cancelled,
     /// It was not paid in time.
     Expired,
+    /// Its deadline was moved to a later time.
+    Extended,
 }
 
 impl EventKind {
     /// All kinds, in the order of their codes, which is also the order within one commit.
-    pub const ALL: [Self; 4] = [Self::Created, Self::Paid, Self::Cancelled, Self::Expired];
+    pub const ALL: [Self; 5] = [Self::Created, Self::Paid, Self::Cancelled, Self::Expired, Self::Extended];
 
     /// The kind of event that an action of a durable order makes, if any.
     pub const fn of(action: OrderAction) -> Option<Self> {
@@ -50,6 +52,7 @@ impl EventKind {
             Self::Paid => "order.paid",
             Self::Cancelled => "order.cancelled",
             Self::Expired => "order.expired",
+            Self::Extended => "order.extended",
         }
     }
 }

@@ -119,6 +119,14 @@ mod tests {
     }
 
     impl StoreReader for SlowStore {
+        fn graces(&self) -> Result<Vec<crate::orders::Grace>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn last_alive(&self) -> Result<Option<crate::domain::EpochMs>, StoreError> {
+            Ok(None)
+        }
+
         fn orders(&self, ids: &[OrderId]) -> Result<Vec<Option<Order>>, StoreError> {
             self.reads.fetch_add(1, Ordering::SeqCst);
             self.go_on.recv().expect("the test says when to go on");

@@ -2,9 +2,11 @@
 //!
 //! Never knows HTTP or Redis. [`OrderDesk`] is the door for the rest of the engine.
 
+mod calendar_guard;
 mod deadlines;
 mod desk;
 mod events;
+mod graces;
 mod lookup;
 pub mod postgres;
 mod recovery;
@@ -13,13 +15,15 @@ mod store;
 mod transition;
 mod writer;
 
+pub use calendar_guard::guard_calendar;
 pub use deadlines::Deadlines;
 pub use desk::OrderDesk;
 pub use events::{Event, EventKind};
+pub use graces::{Grace, Graces};
 pub use recovery::Recovered;
 pub use store::{
-    Audit, Batch, Fault, PoolFigures, Receipt, Record, RefusalReason, RefusedOrder, SaleChange, StoreError,
-    StoreReader, StoreWriter,
+    Audit, Batch, DeadlineStep, DeadlineStepped, Fault, PoolFigures, Receipt, Record, RefusalReason,
+    RefusedOrder, SaleChange, StoreError, StoreReader, StoreWriter,
 };
 pub use transition::{Applied, Transition};
 pub use writer::{OrderWriter, Step, StockNotice, StopRelay, WriterSettings, WriterWatch};

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::deadlines::Deadlines;
 use super::store::{Fault, Record, StoreError, StoreReader};
 use crate::admission::LiveSale;
-use crate::domain::{NodeId, Order, OrderId, OrderStatus, SaleId};
+use crate::domain::{EpochMs, NodeId, Order, OrderId, OrderStatus, SaleId};
+
+/// Everything that was granted counts.
+const LATEST: EpochMs = EpochMs(i64::MAX);
 
 /// The engine's memory as the store implies it.
 #[derive(Debug, Default)]
@@ -21,6 +24,8 @@ pub struct Recovered {
     pub paying_at: BTreeMap<Option<String>, u64>,
     /// How many orders there are.
     pub orders: u64,
+    /// When the oldest order that waits for its payment, or for the end of one, was made.
+    pub oldest_open: Option<EpochMs>,
     /// The number of the last event that all this includes.
     pub last_event: u64,
 }
@@ -44,6 +49,7 @@ impl Recovered {
         let mut sold_by_guard = Vec::new();
         let mut sold_by_orders = Vec::new();
         let mut waiting = Vec::new();
+        let graces = deadlines.graces();
 
         store.read_all(&mut |record| match record {
             Record::LastEvent(seq) => recovered.last_event = seq,
@@ -67,11 +73,18 @@ impl Recovered {
                 if order.status == OrderStatus::Paying {
                     *recovered.paying_at.entry(order.payment.gateway.clone()).or_default() += 1;
                 }
+                if matches!(order.status, OrderStatus::PrePay | OrderStatus::Paying) {
+                    let made = order.placed.created_at;
+                    recovered.oldest_open =
+                        Some(recovered.oldest_open.map_or(made, |oldest| oldest.min(made)));
+                }
                 if last_step_by.is_some_and(|by| by != node) {
                     return;
                 }
                 match order.status {
-                    OrderStatus::PrePay => waiting.push((order.placed.pay_before, order.placed.id)),
+                    OrderStatus::PrePay => {
+                        waiting.push((graces.pay_before(&order.placed, LATEST), order.placed.id))
+                    }
                     OrderStatus::Paying => recovered.unfinished.push(order),
                     _ => {}
                 }

@@ -2,10 +2,13 @@
 //!
 //! Writing is batched: one [`Batch`] is one transaction. Reading goes past the writers, on connections of its own.
 
+use std::sync::Arc;
+
 use super::events::Event;
+use super::graces::{Grace, Graces};
 use super::transition::{Applied, Transition};
 use crate::domain::{
-    NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, StoreIdentity, Units,
+    EpochMs, NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, StoreIdentity, Units,
 };
 
 /// The writing half of a store, in the hands of one writer thread. All methods block.
@@ -39,6 +42,12 @@ pub trait StoreWriter: Send {
     /// # Errors
     /// As [`StoreWriter::commit`].
     fn change_sale(&mut self, change: &SaleChange) -> Result<Option<Sale>, StoreError>;
+
+    /// Moves deadlines, or writes down what is needed for it.
+    ///
+    /// # Errors
+    /// As [`StoreWriter::commit`].
+    fn move_deadlines(&mut self, step: &DeadlineStep) -> Result<DeadlineStepped, StoreError>;
 
     /// A sale's total and sold units.
     ///
@@ -100,6 +109,18 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     /// What the database says.
     fn sales(&self) -> Result<Vec<Sale>, StoreError>;
 
+    /// All graces.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn graces(&self) -> Result<Vec<Grace>, StoreError>;
+
+    /// The latest moment at which an engine is known to have lived and written to this store.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn last_alive(&self) -> Result<Option<EpochMs>, StoreError>;
+
     /// Shows `visit` everything, as of one moment: the end of the event log, all sales, then all orders, oldest first.
     ///
     /// # Errors
@@ -111,6 +132,14 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What the database says.
     fn identity(&self) -> Result<StoreIdentity, StoreError>;
+
+    /// What the store's own calendar says. `None` for a store that has none but this machine's.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn calendar(&self) -> Result<Option<EpochMs>, StoreError> {
+        Ok(None)
+    }
 
     /// What the connections have done since the start, and are now.
     fn pool_figures(&self) -> PoolFigures;
@@ -191,6 +220,44 @@ pub struct Batch {
     pub rejected: Vec<NewOrder>,
     /// Steps of orders that are durable already.
     pub transitions: Vec<Transition>,
+    /// By what the deadlines of these orders have moved.
+    pub graces: Arc<Graces>,
+}
+
+/// A step that is about when orders run out of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadlineStep {
+    /// The engine lives at this moment.
+    Alive(EpochMs),
+    /// A grace is granted, or an outage that is known lasts longer. Done again it changes nothing.
+    Grant(Grace),
+    /// What ended before this moment concerns no open order any more, and is forgotten.
+    Forget(EpochMs),
+    /// The row of an order that waits to be paid, or is being paid, names a later time; an event tells it.
+    Extend {
+        /// The order.
+        order: OrderId,
+        /// What its row shall say. An earlier time than it says changes nothing.
+        pay_before: EpochMs,
+        /// When this happens.
+        at: EpochMs,
+    },
+    /// Events tell that a grace has moved the deadlines of these orders.
+    Tell {
+        /// The orders.
+        orders: Vec<OrderId>,
+        /// When this happens.
+        at: EpochMs,
+    },
+}
+
+/// What became of a [`DeadlineStep`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadlineStepped {
+    /// It is durable.
+    Done,
+    /// What became of the order that was to be extended.
+    Order(Applied),
 }
 
 /// What became of a batch.

@@ -1,5 +1,6 @@
 //! The steps that a durable order takes, and whether it may: the rule that all stores share.
 
+use super::graces::Graces;
 use crate::domain::{EpochMs, Order, OrderAction, OrderId, PaymentJournal, PaymentNote};
 
 /// A step in the life of a durable order.
@@ -10,7 +11,7 @@ pub struct Transition {
     /// The step, as in [`OrderStatus::after`](crate::domain::OrderStatus::after). `Persist` and `Reject` are the
     /// writers' own and refused here.
     pub action: OrderAction,
-    /// When it happens. `BeginPayment` is refused from `pay_before` on, `Expire` before it.
+    /// When it happens. `BeginPayment` is refused from the order's deadline on, `Expire` before it.
     pub at: EpochMs,
     /// The payment method, for `BeginPayment`.
     pub payment_method: Option<String>,
@@ -51,11 +52,13 @@ impl Transition {
         }
     }
 
-    /// Moves the order on if its status, its deadline and its payment allow it. `false` leaves it as it is.
-    pub fn advance(&self, order: &mut Order) -> bool {
+    /// Moves the order on if its status, its deadline (moved by `graces`) and its payment allow it. `false` leaves it as it
+    /// is.
+    pub fn advance(&self, order: &mut Order, graces: &Graces) -> bool {
+        let pay_before = || graces.pay_before(&order.placed, self.at);
         let fits = match self.action {
-            OrderAction::BeginPayment => self.at < order.placed.pay_before,
-            OrderAction::Expire => self.at >= order.placed.pay_before,
+            OrderAction::BeginPayment => self.at < pay_before(),
+            OrderAction::Expire => self.at >= pay_before(),
             OrderAction::AbortPayment | OrderAction::ConfirmPayment | OrderAction::NotePayment => {
                 self.payment_attempt == Some(order.payment_attempt)
             }

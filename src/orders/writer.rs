@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::deadlines::Deadlines;
-use super::store::{Batch, Fault, Receipt, RefusalReason, RefusedOrder, SaleChange, StoreError, StoreWriter};
+use super::store::{
+    Batch, DeadlineStep, DeadlineStepped, Fault, Receipt, RefusalReason, RefusedOrder, SaleChange,
+    StoreError, StoreWriter,
+};
 use super::transition::{Applied, Transition};
 use crate::admission::{Admission, Arrival, Intake, Queue, QueuedOrder, Settlement};
 use crate::domain::{NewOrder, Order, OrderStatus, Rejection, Sale, SaleId, SaleKey, SaleTerms, Units};
@@ -55,6 +58,8 @@ pub enum Step {
     Transition(Transition, Reply<Applied>),
     /// Make a sale. The answer is `None` when the name is taken.
     CreateSale(Box<(SaleKey, SaleTerms, Units)>, Reply<Option<Sale>>),
+    /// Move deadlines.
+    Deadlines(Box<DeadlineStep>, Reply<DeadlineStepped>),
     /// Change a sale. The answer is `None` when more is sold than the new total.
     ChangeSale(Box<SaleChange>, Reply<Option<Sale>>),
     /// Finish what waits, close the store, tell the next writer, end.
@@ -260,6 +265,7 @@ impl<W: WriterWatch> OrderWriter<W> {
             placed: purchases.iter().map(|queued| queued.order().clone()).collect(),
             rejected: Vec::new(),
             transitions: round.transitions,
+            graces: self.deadlines.graces(),
         };
         let counting = Arc::clone(&self.counting);
         let uncounted = counting.read();
@@ -402,6 +408,11 @@ impl<W: WriterWatch> OrderWriter<W> {
         });
         let waiting = placed.iter().map(QueuedOrder::order).chain(waits_again);
         self.deadlines.enter_all(waiting.map(|order| (order.pay_before, order.id)));
+        let ended = applied.iter().filter_map(|applied| match applied {
+            Applied::Done(Order { placed, status, .. }) if status.is_final() => Some(placed.id),
+            _ => None,
+        });
+        self.deadlines.forget_all(ended);
     }
 
     /// A cancelled or expired order is durable as such: its claim and its units are free.
@@ -458,6 +469,10 @@ impl<W: WriterWatch> OrderWriter<W> {
                     let _ = lender.try_send(StockNotice::Resized(change.sale));
                 }
                 let _ = reply.send(Ok(changed));
+            }
+            Step::Deadlines(step, reply) => {
+                let stepped = self.until_not_busy(|store| store.move_deadlines(&step))?;
+                let _ = reply.send(Ok(stepped));
             }
             Step::Transition(..) | Step::Stop(_) => {}
         }

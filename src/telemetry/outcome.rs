@@ -51,6 +51,7 @@ impl Path {
                 O::SaleEnded,
                 O::SoldOut,
                 O::RateLimited,
+                O::TooManyReleases,
                 O::Overloaded,
                 O::Other,
             ],
@@ -117,6 +118,8 @@ pub enum Outcome {
     SoldOut,
     /// As [`Rejection::RateLimited`].
     RateLimited,
+    /// As [`Rejection::TooManyReleases`].
+    TooManyReleases,
     /// As [`Rejection::Overloaded`].
     Overloaded,
     /// No such order, or another buyer's.
@@ -141,7 +144,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, in the order of their numbers.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Won,
         Self::Replayed,
         Self::Durable,
@@ -162,6 +165,7 @@ impl Outcome {
         Self::SaleEnded,
         Self::SoldOut,
         Self::RateLimited,
+        Self::TooManyReleases,
         Self::Overloaded,
         Self::UnknownOrder,
         Self::PaymentDeclined,
@@ -197,6 +201,7 @@ impl Outcome {
             Self::SaleEnded => "sale-ended",
             Self::SoldOut => "sold-out",
             Self::RateLimited => "rate-limited",
+            Self::TooManyReleases => "too-many-releases",
             Self::Overloaded => "overloaded",
             Self::UnknownOrder => "unknown-order",
             Self::PaymentDeclined => "payment-declined",
@@ -223,6 +228,7 @@ impl From<&Rejection> for Outcome {
             Rejection::Ended => Self::SaleEnded,
             Rejection::SoldOut => Self::SoldOut,
             Rejection::RateLimited { .. } => Self::RateLimited,
+            Rejection::TooManyReleases { .. } => Self::TooManyReleases,
             Rejection::Overloaded => Self::Overloaded,
         }
     }
@@ -258,6 +264,7 @@ mod tests {
                 rate: Rate { per_s: 1, burst: 1 },
                 retry_after: Nanos(1),
             },
+            Rejection::TooManyReleases { releases_max: 1 },
             Rejection::Overloaded,
         ];
         for rejection in &rejections {

@@ -28,6 +28,7 @@ fn word(answer: &PayAnswer) -> &'static str {
         PayAnswer::Paying(_) => "paying",
         PayAnswer::Declined { .. } => "declined",
         PayAnswer::RiskRejected { .. } => "risk-rejected",
+        PayAnswer::TooManyAttempts { .. } => "too-many-attempts",
         PayAnswer::Expired => "expired",
         PayAnswer::Cancelled => "cancelled",
         PayAnswer::Rejected => "rejected",

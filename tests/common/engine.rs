@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,6 +19,7 @@ use super::client::{Answer, Client};
 pub struct Launch {
     folder: Arc<TempDir>,
     keys: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     file_kib_max: Option<u32>,
 }
 
@@ -25,7 +27,13 @@ impl Launch {
     /// On an empty store, with `keys`, each an environment variable without the prefix.
     pub fn new(keys: &[(&str, &str)]) -> Self {
         let keys = keys.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
-        Self { folder: Arc::new(tempfile::tempdir().unwrap()), keys, file_kib_max: None }
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        Self { folder, keys, environment: Vec::new(), file_kib_max: None }
+    }
+
+    /// The same with these variables beside the engine's own.
+    pub fn with_environment(self, environment: Vec<(String, String)>) -> Self {
+        Self { environment, ..self }
     }
 
     /// The folder of the orders.
@@ -74,6 +82,7 @@ impl Launch {
             }
         };
         command.envs(self.keys.iter().map(|(key, value)| (format!("SECKILL__{key}"), value)));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let free = ([127, 0, 0, 1], 0).into();
         let process = EngineProcess::start(command, self.folder(), free, free);
         let engine = Engine { process, launch: self.clone() };
@@ -212,6 +221,15 @@ pub fn orders(admin: SocketAddr, sku: &str, after: &str) -> Vec<Value> {
         let Some(last) = page.last() else { return orders };
         after = last["order_id"].as_str().unwrap().to_owned();
         orders.extend(page);
+    }
+}
+
+/// Waits until `holds`, which nothing that works takes long for.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let give_up_at = Instant::now() + Duration::from_secs(120);
+    while !holds() {
+        assert!(Instant::now() < give_up_at, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -2,6 +2,7 @@
 //! promised.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod calendar;
 pub mod client;
 pub mod crowd;
 pub mod engine;

@@ -141,7 +141,7 @@ fn a_port_has_one_engine() {
     let control = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let second = seckill::edge::Edge::start(
         &settings,
-        seckill::edge::Clock::start(),
+        seckill::clock::Clock::start(),
         Arc::new(seckill::telemetry::Telemetry::new(1)),
         Arc::new(super::server::Witness::default()),
         &seckill::supervisor::Supervisor::new(control.handle().clone()).0,

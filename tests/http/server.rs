@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
-use seckill::edge::{Application, Clock, Edge, EdgeSettings, FrontEnd, Reply, Request};
+use seckill::clock::Clock;
+use seckill::edge::{Application, Edge, EdgeSettings, FrontEnd, Reply, Request};
 use seckill::supervisor::Supervisor;
 use seckill::telemetry::{Outcome, Telemetry};
 use tokio::runtime::Runtime;

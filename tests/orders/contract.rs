@@ -203,7 +203,7 @@ impl Model {
                     settled_because: None,
                 }
             });
-        Batch { transitions: transitions.collect(), placed, rejected }
+        Batch { transitions: transitions.collect(), placed, rejected, ..Batch::default() }
     }
 
     fn new_order(&mut self, (sale, buyer, quantity): &Bought) -> NewOrder {

@@ -3,14 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
+pub use crate::common::engine::until;
 use crate::common::engine::{Engine, Launch};
 use crate::postgres::Postgres;
 use crate::redis_server::RedisServer;
-
-/// Nothing that these tests wait for takes this long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One database, one Redis, and the way to start engines on them.
 pub struct House {
@@ -45,15 +42,6 @@ impl House {
 
     pub fn start(&self, number: u16) -> Engine {
         self.launch(number, &[]).start()
-    }
-}
-
-/// Waits until `holds`.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let give_up_at = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < give_up_at, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

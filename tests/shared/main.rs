@@ -4,6 +4,7 @@
 mod common;
 
 mod buyers;
+mod calendar;
 mod house;
 mod operating;
 mod refusals;

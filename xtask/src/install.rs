@@ -9,13 +9,15 @@ pub struct Needed {
 }
 
 /// What the tests start.
-pub const FOR_TESTS: [Needed; 6] = [
+pub const FOR_TESTS: [Needed; 7] = [
     Needed { program: "redis-server", package: "redis-server" },
     // Its programs are kept by version, and not on the path.
     Needed { program: "initdb", package: "postgresql" },
     Needed { program: "pgbouncer", package: "pgbouncer" },
     // Engines are restarted behind it.
     Needed { program: "haproxy", package: "haproxy" },
+    // Sets the calendar of one process; its library is what the tests use.
+    Needed { program: "faketime", package: "faketime" },
     // The load tester's files are read back by other people's implementations.
     Needed { program: "python3", package: "python3" },
     Needed { program: "pip3", package: "python3-pip" },

@@ -150,7 +150,7 @@ impl Follower {
                 EventKind::Created if placed.id.node() != self.parts.news.node() => {
                     claims.restore(&event.order);
                 }
-                EventKind::Created | EventKind::Paid => {}
+                EventKind::Created | EventKind::Paid | EventKind::Extended => {}
                 EventKind::Cancelled | EventKind::Expired => claims.release(placed.buyer.as_str(), placed.id),
             }
         }

@@ -8,6 +8,7 @@
 //! A server that is away makes every call fail with a transient error within its time limit. A commit whose connection
 //! broke is in doubt: the writer first makes sure, on a new connection, whether it came about or never will.
 
+mod deadlines;
 mod dialer;
 mod follow;
 mod neighbours;

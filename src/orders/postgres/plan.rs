@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::events::EventKind;
+use super::super::graces::Graces;
 use super::super::store::Batch;
 use super::super::transition::Applied;
 use super::rows::{column, text};
@@ -128,9 +129,9 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Decides each transition on the orders as they were `read`, or as the batch places them. What is `Done` is so only
+    /// Decides each transition, with deadlines moved by `graces`, on the orders as they were `read`, or as the batch places them. What is `Done` is so only
     /// once the columns are committed.
-    pub fn decide(batch: &Batch, read: Vec<Order>) -> (Self, Vec<Applied>) {
+    pub fn decide(batch: &Batch, read: Vec<Order>, graces: &Graces) -> (Self, Vec<Applied>) {
         let mut steps = Self::default();
         if batch.transitions.is_empty() {
             return (steps, Vec::new());
@@ -144,7 +145,7 @@ impl Steps {
                 applied.push(Applied::UnknownOrder);
                 continue;
             };
-            if !transition.advance(order) {
+            if !transition.advance(order, graces) {
                 applied.push(Applied::Refused(order.clone()));
                 continue;
             }

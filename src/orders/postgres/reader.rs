@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::events::{Event, EventKind};
+use super::super::graces::Grace;
 use super::super::store::{Audit, PoolFigures, Record, StoreError, StoreReader};
+use super::deadlines;
 use super::pool::Pool;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
 use super::session::Session;
@@ -87,6 +89,22 @@ impl StoreReader for PgReader {
             let row = session.row("SELECT identity FROM store_identity", &[]).await?;
             let row = row.ok_or_else(|| damaged("no identity"))?;
             StoreIdentity::from_bytes(row.try_get(0)?).ok_or_else(|| damaged("no identity of 16 bytes"))
+        })
+    }
+
+    fn graces(&self) -> Result<Vec<Grace>, StoreError> {
+        self.pool.run(deadlines::graces)
+    }
+
+    fn last_alive(&self) -> Result<Option<EpochMs>, StoreError> {
+        self.pool.run(deadlines::last_alive)
+    }
+
+    fn calendar(&self) -> Result<Option<EpochMs>, StoreError> {
+        let now = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        self.pool.run(async |session| {
+            let row = session.row(now, &[]).await?.ok_or_else(|| damaged("no calendar"))?;
+            Ok(Some(EpochMs(row.try_get(0)?)))
         })
     }
 

@@ -4,16 +4,20 @@
 //! number on a new connection: if that succeeds, the batch was not committed and never will be, however late it
 //! arrives; if it fails, the batch is committed, and its receipt stands beside the number.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 use tokio_postgres::Row;
 
+use super::super::graces::Graces;
 use super::super::store::{
-    Batch, Fault, Receipt, RefusalReason, RefusedOrder, SaleChange, StoreError, StoreWriter,
+    Batch, DeadlineStep, DeadlineStepped, Fault, Receipt, RefusalReason, RefusedOrder, SaleChange,
+    StoreError, StoreWriter,
 };
-use super::super::transition::Applied;
+use super::super::transition::{Applied, Transition};
+use super::deadlines;
 use super::dialer::Dialer;
 use super::plan::{NewOrders, Steps};
 use super::reader::orders_by_id;
@@ -21,7 +25,7 @@ use super::registry::Life;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::session::{Parameter, Session};
 use super::trouble::Trouble;
-use crate::domain::{OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
+use crate::domain::{OrderAction, OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
 
 /// How often orders are read again within one attempt because they took a step meanwhile.
 const STALE_READS_MAX: usize = 16;
@@ -63,11 +67,16 @@ struct InDoubt {
     applied: Vec<Applied>,
 }
 
+/// Whether the deadline decides the step.
+fn asks_for_the_time(step: &Transition) -> bool {
+    matches!(step.action, OrderAction::BeginPayment | OrderAction::Expire)
+}
+
 /// Numbers of the first and the last order, and how many there are of each kind.
 type Print = (Option<OrderId>, Option<OrderId>, usize, usize, usize);
 
 fn print_of(batch: &Batch) -> Print {
-    let Batch { placed, rejected, transitions } = batch;
+    let Batch { placed, rejected, transitions, .. } = batch;
     let id = |order: &crate::domain::NewOrder| order.id;
     (placed.first().map(id), placed.last().map(id), placed.len(), rejected.len(), transitions.len())
 }
@@ -125,6 +134,13 @@ impl StoreWriter for PgWriter {
         self.runtime.block_on(self.line.change_sale(change))
     }
 
+    fn move_deadlines(&mut self, step: &DeadlineStep) -> Result<DeadlineStepped, StoreError> {
+        self.runtime.block_on(async {
+            let session = self.line.session().await?;
+            Ok(deadlines::step(session, step).await?)
+        })
+    }
+
     fn units_of(&mut self, sale: SaleId) -> Result<(Units, Units), StoreError> {
         let sale: i32 = column(sale.0);
         self.runtime.block_on(async {
@@ -170,7 +186,14 @@ impl Line {
                     batch.transitions.iter().map(|step| column(step.order.number())).collect();
                 orders_by_id(session, &ids).await?
             };
-            let (steps, applied) = Steps::decide(batch, read);
+            // Another node, or its operator, may have granted time that this one has not heard of yet.
+            let graces = if batch.transitions.iter().any(asks_for_the_time) {
+                let granted = deadlines::graces(session).await?;
+                Cow::Owned(Graces::new(granted).with_ongoing(batch.graces.ongoing()))
+            } else {
+                Cow::Borrowed(&*batch.graces)
+            };
+            let (steps, applied) = Steps::decide(batch, read, &graces);
             match self.call(&new_orders, &steps).await {
                 Ok(row) => return self.receipt(batch, applied, &row).await,
                 Err(trouble) if trouble.is_lost() => {

@@ -3,6 +3,7 @@
 //! One [`SqliteWriter`] holds the only writing connection and the lock on the data folder; [`SqliteReader`]s see the
 //! last commit and never make the writer wait.
 
+mod deadlines;
 mod reader;
 mod rows;
 mod schema;

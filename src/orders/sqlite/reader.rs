@@ -7,7 +7,9 @@ use crossbeam::queue::ArrayQueue;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::super::events::{Event, EventKind};
+use super::super::graces::Grace;
 use super::super::store::{Audit, Fault, PoolFigures, Record, StoreError, StoreReader};
+use super::deadlines;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use super::{SqliteSettings, connect};
 use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId, StoreIdentity};
@@ -119,7 +121,9 @@ impl StoreReader for SqliteReader {
                     let order = orders.query_row([i64::from_be_bytes(*number)], rows::order)?;
                     let at = match kind {
                         EventKind::Created => order.placed.created_at,
-                        EventKind::Paid | EventKind::Cancelled | EventKind::Expired => EpochMs(row.get(2)?),
+                        EventKind::Paid | EventKind::Cancelled | EventKind::Expired | EventKind::Extended => {
+                            EpochMs(row.get(2)?)
+                        }
                     };
                     events.push(Event { seq, kind, at, order });
                 }
@@ -177,6 +181,14 @@ impl StoreReader for SqliteReader {
         self.read(|connection| {
             Ok(connection.prepare_cached(&select)?.query_map([], rows::sale)?.collect::<Result<_, _>>()?)
         })
+    }
+
+    fn graces(&self) -> Result<Vec<Grace>, StoreError> {
+        self.read(deadlines::graces)
+    }
+
+    fn last_alive(&self) -> Result<Option<EpochMs>, StoreError> {
+        self.read(deadlines::last_alive)
     }
 
     fn read_all(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {

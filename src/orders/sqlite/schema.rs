@@ -76,6 +76,23 @@ const MIGRATIONS: &[&str] = &["
         reason          TEXT NOT NULL,
         PRIMARY KEY (order_id, payment_attempt)
     ) STRICT;
+", "
+    -- Time that does not count against who has to pay. sale_id 0: all sales. An outage lasts until until_ms; a gift has none.
+    CREATE TABLE graces (
+        sale_id         INTEGER NOT NULL,
+        from_ms         INTEGER NOT NULL,
+        is_gift         INTEGER NOT NULL,
+        until_ms        INTEGER,
+        by_ms           INTEGER NOT NULL,
+        reason          TEXT NOT NULL,
+        PRIMARY KEY (sale_id, from_ms, is_gift)
+    ) STRICT;
+
+    -- The latest moment at which an engine is known to have lived.
+    CREATE TABLE alive (
+        only_row        INTEGER PRIMARY KEY CHECK (only_row = 1),
+        at_ms           INTEGER NOT NULL
+    ) STRICT;
 "];
 
 /// The version this engine writes.

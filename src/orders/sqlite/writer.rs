@@ -5,8 +5,12 @@ use std::fs::File;
 use rusqlite::{Connection, Statement, ToSql, Transaction as SqlTransaction, TransactionBehavior, params};
 
 use super::super::events::EventKind;
-use super::super::store::{Batch, Receipt, SaleChange, StoreError, StoreWriter};
+use super::super::graces::Graces;
+use super::super::store::{
+    Batch, DeadlineStep, DeadlineStepped, Receipt, SaleChange, StoreError, StoreWriter,
+};
 use super::super::transition::{Applied, Transition};
+use super::deadlines;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use crate::domain::{EpochMs, NewOrder, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Units};
 
@@ -76,7 +80,7 @@ impl StoreWriter for SqliteWriter {
         }
         let mut applied = Vec::with_capacity(batch.transitions.len());
         for transition in &batch.transitions {
-            let outcome = apply(&transaction, transition)?;
+            let outcome = apply(&transaction, transition, &batch.graces)?;
             if let Applied::Done(order) = &outcome
                 && !order.status.holds_units()
             {
@@ -120,6 +124,31 @@ impl StoreWriter for SqliteWriter {
              WHERE sale_id = ?12 AND sold <= ?11 RETURNING {SALE_COLUMNS}"
         );
         self.write_sale(&update, &change.terms, change.total, &[&change.sale.0])
+    }
+
+    fn move_deadlines(&mut self, step: &DeadlineStep) -> Result<DeadlineStepped, StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut log = EventLog { transaction: &transaction, last_seq: self.last_event_seq };
+        let mut stepped = DeadlineStepped::Done;
+        match step {
+            DeadlineStep::Extend { order, pay_before, at } => {
+                let applied = deadlines::extend(&transaction, *order, *pay_before)?;
+                if matches!(applied, Applied::Done(_)) {
+                    log.append_block(EventKind::Extended, *at, std::iter::once(order.number()))?;
+                }
+                stepped = DeadlineStepped::Order(applied);
+            }
+            DeadlineStep::Tell { orders, at } => {
+                log.append_block(EventKind::Extended, *at, orders.iter().map(|order| order.number()))?;
+            }
+            DeadlineStep::Alive(_) | DeadlineStep::Grant(_) | DeadlineStep::Forget(_) => {
+                deadlines::note(&transaction, step)?;
+            }
+        }
+        let last_event_seq = log.last_seq;
+        transaction.commit()?;
+        self.last_event_seq = last_event_seq;
+        Ok(stepped)
     }
 
     fn units_of(&mut self, sale: SaleId) -> Result<(Units, Units), StoreError> {
@@ -195,14 +224,18 @@ fn bind(
     statement.raw_bind_parameter(before + 9, order.idempotency_key.as_ref().map(|key| key.as_str()))
 }
 
-fn apply(transaction: &SqlTransaction<'_>, transition: &Transition) -> Result<Applied, StoreError> {
+fn apply(
+    transaction: &SqlTransaction<'_>,
+    transition: &Transition,
+    graces: &Graces,
+) -> Result<Applied, StoreError> {
     let select = format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ?");
     let mut statement = transaction.prepare_cached(&select)?;
     let mut order = match statement.query_row([transition.order.number()], rows::order) {
         Err(rusqlite::Error::QueryReturnedNoRows) => return Ok(Applied::UnknownOrder),
         other => other?,
     };
-    if !transition.advance(&mut order) {
+    if !transition.advance(&mut order, graces) {
         return Ok(Applied::Refused(order));
     }
     transaction

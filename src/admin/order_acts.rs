@@ -1,0 +1,94 @@
+//! More time to pay, as operators give it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::access::Tenant;
+use super::fields::{Fields, Given, required};
+use super::problem::Problem;
+use super::sales::whole;
+use super::settle::unknown_order;
+use super::{ControlPlane, rfc3339};
+use crate::domain::SaleLimits;
+use crate::orders::{Applied, Grace};
+
+/// Bytes of a reason.
+const REASON_BYTES_MAX: usize = 500;
+
+/// `POST /api/v1/orders/{id}/extend` with `{"pay_before","reason"}`: the order has at least until then.
+pub(super) async fn extend(
+    State(plane): State<Arc<ControlPlane>>,
+    Tenant(tenant): Tenant,
+    Path(id): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Problem> {
+    let order = plane.order_of_tenant(&tenant, &id).await?;
+    let mut fields = Fields::parse(&whole(body)?)?;
+    let pay_before = required("pay_before", fields.time("pay_before")?)?;
+    let reason = reason(&mut fields)?;
+    fields.finish(&["pay_before", "reason"])?;
+    let now = plane.now();
+    if pay_before <= now {
+        return Err(Problem::field("pay_before", format!("must be later than now, {}", rfc3339(now))));
+    }
+    let latest = now.plus_ms(extension_ms_max());
+    if pay_before > latest {
+        return Err(Problem::field("pay_before", format!("must not be later than {}", rfc3339(latest))));
+    }
+    match plane.desk.extend(order.placed.id, pay_before).await? {
+        Applied::Done(order) => {
+            tracing::info!(order = %order.placed.id, reason, "the deadline of an order was moved by an operator");
+            plane.shown(&order).map(Json)
+        }
+        Applied::Refused(order) => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "order-ended",
+            "Only an order that waits to be paid, or is being paid, can be given more time.",
+        )
+        .with("status", order.status.as_str())),
+        Applied::UnknownOrder => Err(unknown_order()),
+    }
+}
+
+/// `POST /api/v1/campaigns/{campaign}/{sku}/extend` with `{"by_s","reason"}`: all orders of the sale that wait to be paid
+/// have so much more time.
+pub(super) async fn extend_sale(
+    State(plane): State<Arc<ControlPlane>>,
+    Tenant(tenant): Tenant,
+    Path((campaign, sku)): Path<(String, String)>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Problem> {
+    let sale = plane.live_sale(&tenant, &campaign, &sku)?;
+    let mut fields = Fields::parse(&whole(body)?)?;
+    let by_s: u32 = required("by_s", fields.number("by_s")?)?;
+    let reason = reason(&mut fields)?;
+    fields.finish(&["by_s", "reason"])?;
+    let by_ms = i64::from(by_s) * 1_000;
+    if by_ms == 0 || by_ms > extension_ms_max() {
+        return Err(Problem::field("by_s", format!("must be 1 to {}", extension_ms_max() / 1_000)));
+    }
+    let at = plane.now();
+    plane.desk.grant(Grace::gift(Some(sale.id), at, by_ms, reason.clone())).await?;
+    tracing::info!(sale = %sale.key, by_s, reason, "the deadlines of a sale were moved by an operator");
+    Ok(Json(json!({ "campaign": campaign, "sku": sku, "by_s": by_s, "at": rfc3339(at) })))
+}
+
+/// As long as a sale may give from the start.
+fn extension_ms_max() -> i64 {
+    i64::from(SaleLimits::default().pay_within_s_max) * 1_000
+}
+
+fn reason(fields: &mut Fields) -> Result<String, Problem> {
+    match fields.text("reason")? {
+        Given::Value(reason) if reason.len() > REASON_BYTES_MAX => {
+            Err(Problem::field("reason", format!("is longer than {REASON_BYTES_MAX} bytes")))
+        }
+        given => Ok(given.unwrap_or(String::new())),
+    }
+}

@@ -1,0 +1,91 @@
+//! What moves deadlines, in rows.
+
+use tokio_postgres::Row;
+
+use super::super::events::EventKind;
+use super::super::graces::Grace;
+use super::super::store::{DeadlineStep, DeadlineStepped};
+use super::super::transition::Applied;
+use super::reader::orders_by_id;
+use super::rows::{column, damaged, text, whole};
+use super::session::Session;
+use super::trouble::Trouble;
+use crate::domain::{EpochMs, OrderId, OrderStatus, SaleId};
+
+const ALIVE: &str = "INSERT INTO alive AS a (at_ms) VALUES ($1) \
+                     ON CONFLICT (only_row) DO UPDATE SET at_ms = greatest(a.at_ms, excluded.at_ms)";
+const GRANT: &str = "INSERT INTO graces AS g (sale_id, from_ms, is_gift, until_ms, by_ms, reason) \
+                     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (sale_id, from_ms, is_gift) \
+                     DO UPDATE SET until_ms = greatest(g.until_ms, excluded.until_ms)";
+const FORGET: &str = "DELETE FROM graces WHERE coalesce(until_ms, from_ms) < $1";
+/// One statement, so that the row and its event are of one transaction. The event's number is taken last.
+const EXTEND: &str = "WITH moved AS ( \
+                        UPDATE orders SET pay_before_ms = greatest(pay_before_ms, $2) \
+                        WHERE order_id = $1 AND status = ANY ($3) RETURNING order_id \
+                      ), numbered AS ( \
+                        UPDATE event_log SET last_seq = last_seq + 1 WHERE EXISTS (SELECT FROM moved) RETURNING last_seq \
+                      ) \
+                      INSERT INTO event_blocks (last_seq, kind, at_ms, order_ids) \
+                      SELECT last_seq, $4, $5, ARRAY[$1] FROM numbered RETURNING last_seq";
+const TELL: &str = "WITH numbered AS ( \
+                      UPDATE event_log SET last_seq = last_seq + cardinality($1::bigint[]) RETURNING last_seq \
+                    ) \
+                    INSERT INTO event_blocks (last_seq, kind, at_ms, order_ids) \
+                    SELECT last_seq, $2, $3, $1 FROM numbered";
+
+/// Carries a step out.
+pub(super) async fn step(session: &mut Session, step: &DeadlineStep) -> Result<DeadlineStepped, Trouble> {
+    let kind = i16::from(EventKind::Extended.code());
+    match step {
+        DeadlineStep::Alive(at) => session.rows(ALIVE, &[&at.0]).await?,
+        DeadlineStep::Grant(Grace { sale, from, until, by_ms, reason }) => {
+            let sale: i32 = sale.map_or(0, |sale| column(sale.0));
+            let (is_gift, until) = (until.is_none(), until.map(|at| at.0));
+            session.rows(GRANT, &[&sale, &from.0, &is_gift, &until, by_ms, &text(reason)]).await?
+        }
+        DeadlineStep::Forget(before) => session.rows(FORGET, &[&before.0]).await?,
+        DeadlineStep::Tell { orders, at } => {
+            let orders: Vec<i64> = orders.iter().map(|order| column(order.number())).collect();
+            session.rows(TELL, &[&orders, &kind, &at.0]).await?
+        }
+        DeadlineStep::Extend { order, pay_before, at } => {
+            let open = [OrderStatus::PrePay, OrderStatus::Paying].map(|status| i16::from(status.code()));
+            let number: i64 = column(order.number());
+            let moved =
+                session.rows(EXTEND, &[&number, &pay_before.0, &open.as_slice(), &kind, &at.0]).await?;
+            return Ok(DeadlineStepped::Order(extended(session, *order, !moved.is_empty()).await?));
+        }
+    };
+    Ok(DeadlineStepped::Done)
+}
+
+async fn extended(session: &mut Session, order: OrderId, is_moved: bool) -> Result<Applied, Trouble> {
+    let found = orders_by_id(session, &[column(order.number())]).await?.pop();
+    Ok(match found {
+        None => Applied::UnknownOrder,
+        Some(order) if is_moved => Applied::Done(order),
+        Some(order) => Applied::Refused(order),
+    })
+}
+
+/// All graces.
+pub(super) async fn graces(session: &mut Session) -> Result<Vec<Grace>, Trouble> {
+    let select = "SELECT sale_id, from_ms, until_ms, by_ms, reason FROM graces";
+    let grace = |row: &Row| {
+        let sale = whole(row.try_get(0)?)?;
+        Ok(Grace {
+            sale: (sale > 0).then_some(SaleId(sale)),
+            from: EpochMs(row.try_get(1)?),
+            until: row.try_get::<_, Option<i64>>(2)?.map(EpochMs),
+            by_ms: row.try_get(3)?,
+            reason: row.try_get(4)?,
+        })
+    };
+    session.rows(select, &[]).await?.iter().map(grace).collect()
+}
+
+/// When an engine is last known to have lived.
+pub(super) async fn last_alive(session: &mut Session) -> Result<Option<EpochMs>, Trouble> {
+    let row = session.row("SELECT max(at_ms) FROM alive", &[]).await?.ok_or_else(|| damaged("no answer"))?;
+    Ok(row.try_get::<_, Option<i64>>(0)?.map(EpochMs))
+}
