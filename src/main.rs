@@ -56,6 +56,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
             admin::probe(settings.admin.listen, question, HEALTH_CHECK_PATIENCE)
                 .map_err(|problem| Failure::new(Exit::No, problem))
         }
+        Command::Backup { file } => app::backup::back_up(&load()?.settings, &file),
+        Command::CheckBackup { file } => app::backup::check(&file),
         Command::Reconcile { check: _, admin } => {
             let agree = app::reconcile::check(&load()?.settings, &admin);
             match agree.map_err(|problem| Failure::new(Exit::Unavailable, problem))? {

@@ -10,13 +10,19 @@ use seckill::admin::{
     AdminServer, AdminSettings, ControlPlane, ControlPlaneParts, Lifecycle, Question, Readiness,
     ReloadRefused, probe,
 };
-use seckill::admission::{Accepted, Admission, Intake, Moment, OrderIds, Purchase, Queue, Settlement};
+use seckill::admission::{
+    Accepted, Admission, Board, Intake, LiveSale, Moment, OrderIds, Purchase, Queue, Settlement,
+};
 use seckill::checkout::{
     Checkout, CheckoutParts, CheckoutSettings, Gateways, NamedGateway, SimulatedGateway,
     SimulatedGatewaySettings, SimulatedRisk, SimulatedRiskSettings,
 };
-use seckill::domain::{BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, SaleLimits, Units};
-use seckill::ledger::{EmbeddedLedger, SaleDesk};
+use seckill::domain::{
+    BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, Sale, SaleEdit, SaleKey, SaleLimits, StockEdit,
+    Units,
+};
+use seckill::ledger::redis::RedisFault;
+use seckill::ledger::{Awaited, EmbeddedLedger, Ledger, SaleDesk, StockAudit, ThreeBooks, Withdrawal};
 use seckill::orders::sqlite::{self, SqliteSettings};
 use seckill::orders::{
     Applied, Deadlines, OrderDesk, OrderWriter, StoreError, StoreReader, Transition, WriterSettings,
@@ -24,6 +30,7 @@ use seckill::orders::{
 };
 use seckill::telemetry::{IntervalLog, Outcome, Path, Telemetry};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -221,12 +228,13 @@ async fn a_campaign_is_made_listed_and_shown() {
         engine.request(Method::POST, "/api/v1/campaigns").body(body.to_string()).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::CREATED);
     assert_eq!(answer.headers()["location"], "/api/v1/campaigns/summer/phone");
+    let etag = answer.headers()["etag"].to_str().unwrap().to_owned();
     let created: Value = answer.json().await.unwrap();
     let expected = json!({
         "tenant": "default", "campaign": "summer", "sku": "phone", "title": "A <phone>", "price_cents": 49900,
         "currency": "EUR", "stock": 50, "per_buyer_limit": 2, "starts_at": "2020-01-01T00:00:00.000Z",
         "ends_at": "2090-01-01T00:00:00.000Z", "pay_within_s": 600, "rate_per_s": 100, "burst": 10,
-        "paused": false, "state": "open", "sold": 0, "remaining": 50,
+        "paused": false, "state": "open", "sold": 0, "remaining": 50, "etag": etag,
     });
     assert_eq!(created, expected);
     assert_eq!(engine.get_json("/api/v1/campaigns").await, json!({ "campaigns": [expected] }));
@@ -458,9 +466,28 @@ async fn feeds_are_read_page_by_page_without_gap_or_repeat() {
         assert_eq!(seen.len(), expected, "{feed}");
     }
 
+    // A2: every page but the last says where the next one is.
+    for feed in ["orders?limit=400", "events?campaign=c&sku=s&limit=400"] {
+        let (mut seen, mut next) = (0, Some(format!("/api/v1/{feed}")));
+        while let Some(path) = next {
+            let answer = engine.get(&path).await;
+            assert_eq!(answer.status(), StatusCode::OK, "{path}");
+            next = answer.headers().get("link").map(|link| {
+                let link = link.to_str().unwrap().strip_suffix(">; rel=\"next\"").expect("one link");
+                link.strip_prefix('<').unwrap().to_owned()
+            });
+            let lines = answer.text().await.unwrap().lines().count();
+            assert!(lines == 400 || next.is_none(), "{path}: {lines}");
+            seen += lines;
+        }
+        assert_eq!(seen, bought.len() + if feed.contains("sku") { 0 } else { others }, "{feed}");
+    }
+
     let none = engine.request(Method::GET, "/api/v1/orders?limit=5000").header("x-tenant-id", "other");
     assert_eq!(none.send().await.unwrap().text().await.unwrap(), "");
     for (path, field) in [
+        ("orders?limit=10001", "limit"),
+        ("events?limit=100000", "limit"),
         ("orders?limit=0", "limit"),
         ("orders?limit=x", "limit"),
         ("orders?after=x", "after"),
@@ -632,14 +659,243 @@ async fn problems_carry_the_request_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_beyond_the_limit_wait_for_a_place() {
-    let settings =
-        AdminSettings { connections_max: 1, header_read_timeout_ms: 200, ..AdminSettings::default() };
-    let engine = Engine::start_with(settings).await;
-    let address = engine.admin.strip_prefix("http://").unwrap();
-    // Says nothing: holds the only place until the time for a header is over.
-    let silent = tokio::net::TcpStream::connect(address).await.unwrap();
-    assert_eq!(engine.get("/livez").await.status(), StatusCode::OK);
+async fn d3_probes_and_operators_are_answered_beside_300_silent_connections() {
+    let engine = Engine::start().await;
+    let address = engine.admin.strip_prefix("http://").unwrap().to_owned();
+    let mut silent = Vec::new();
+    for round in 0..30 {
+        for _ in 0..10 {
+            silent.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+        }
+        // On a connection of its own, each.
+        let http = Client::builder().timeout(PATIENCE).pool_max_idle_per_host(0).build().unwrap();
+        for path in ["/livez", "/api/v1/campaigns"] {
+            let answer = http.get(format!("{}{path}", engine.admin)).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK, "{path} in round {round}");
+        }
+    }
     drop(silent);
     engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d3_a_known_connection_has_a_place_of_its_own_and_no_more_than_there_are() {
+    let settings = AdminSettings {
+        connections_max: 1,
+        unknown_connections_max: 4,
+        header_read_timeout_ms: 600_000,
+        ..AdminSettings::default()
+    };
+    let engine = Engine::start_with(settings).await;
+    let address = engine.admin.strip_prefix("http://").unwrap();
+    let mut known = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut ask = async || {
+        known.write_all(b"GET /api/v1/campaigns HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            assert_ne!(known.read_buf(&mut answer).await.unwrap(), 0, "it was closed");
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    };
+    ask().await;
+    // It stays open; another one finds no place, but probes do.
+    let other = Client::builder().timeout(PATIENCE).build().unwrap();
+    let refused = other.get(format!("{}/api/v1/campaigns", engine.admin)).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.json::<Value>().await.unwrap()["code"], "too-many-connections");
+    assert_eq!(other.get(format!("{}/livez", engine.admin)).send().await.unwrap().status(), StatusCode::OK);
+    for _ in 0..10 {
+        drop(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    ask().await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o8_without_a_token_the_host_names_this_machine() {
+    let settings = AdminSettings { hosts: vec!["admin.internal".into()], ..AdminSettings::default() };
+    let engine = Engine::start_with(settings).await;
+    for path in ["/livez", "/healthz", "/", "/api/v1/campaigns", "/metrics", "/nowhere"] {
+        let answer = engine.request(Method::GET, path).header("host", "evil.example").send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], "foreign-host", "{path}");
+    }
+    let stop = engine.request(Method::POST, "/api/v1/config/reload").header("host", "evil.example:9090");
+    assert_eq!(stop.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    for host in ["localhost", "127.0.0.1:1", "admin.internal:9090"] {
+        let answer =
+            engine.request(Method::GET, "/api/v1/campaigns").header("host", host).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{host}");
+    }
+    let far = engine.request(Method::POST, "/api/v1/config/reload").header("sec-fetch-site", "cross-site");
+    assert_eq!(far.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o1_a_change_names_the_version_that_it_was_made_from() {
+    let engine = Engine::start().await;
+    engine.create("s", 10).await;
+    let path = "/api/v1/campaigns/c/s";
+    let etag = engine.get(path).await.headers()["etag"].clone();
+    let change = |body: Value, if_match: Option<reqwest::header::HeaderValue>| {
+        let mut request = engine.request(Method::PATCH, path).body(body.to_string());
+        if let Some(tag) = if_match {
+            request = request.header("if-match", tag);
+        }
+        async { request.send().await.unwrap() }
+    };
+    let paused = change(json!({"paused": true}), Some(etag.clone())).await;
+    assert_eq!(paused.status(), StatusCode::OK);
+    let paused_tag = paused.headers()["etag"].clone();
+    assert_ne!(paused_tag, etag);
+
+    let stale = change(json!({"price_cents": 1}), Some(etag)).await;
+    assert_eq!(stale.status(), StatusCode::PRECONDITION_FAILED);
+    let problem: Value = stale.json().await.unwrap();
+    assert_eq!(
+        (&problem["code"], &problem["etag"]),
+        (&json!("changed-meanwhile"), &json!(paused_tag.to_str().unwrap()))
+    );
+    let now = engine.get_json(path).await;
+    assert_eq!((&now["price_cents"], &now["paused"]), (&json!(250), &json!(true)), "nothing has changed");
+
+    // Without a version, changes are merged; relative ones add up, also at the same moment.
+    let both =
+        tokio::join!(change(json!({"stock_delta": 500}), None), change(json!({"stock_delta": 500}), None));
+    assert_eq!((both.0.status(), both.1.status()), (StatusCode::OK, StatusCode::OK));
+    let (status, lower) =
+        engine.send(Method::PATCH, path, &json!({"stock_delta": -10, "price_cents": 7})).await;
+    assert_eq!(
+        (status, &lower["stock"], &lower["remaining"]),
+        (StatusCode::OK, &json!(1_000), &json!(1_000))
+    );
+    assert_eq!((&lower["paused"], &lower["price_cents"]), (&json!(true), &json!(7)));
+    // Selling is no change of the sale.
+    assert_eq!(change(json!({"paused": false}), None).await.status(), StatusCode::OK);
+    let before = engine.get(path).await.headers()["etag"].clone();
+    engine.buy("s", "ada").await;
+    assert_eq!(engine.get(path).await.headers()["etag"], before);
+    for (body, field) in [
+        (json!({"stock": 1, "stock_delta": 1}), "stock_delta"),
+        (json!({"stock_delta": -5_000}), "stock_delta"),
+        (json!({"stock_delta": 0.5}), "stock_delta"),
+    ] {
+        let (status, problem) = engine.send(Method::PATCH, path, &body).await;
+        assert_eq!((status, &problem["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)), "{body}");
+    }
+    let malformed = change(json!({}), Some("17".parse().unwrap())).await;
+    assert_eq!(malformed.status(), StatusCode::BAD_REQUEST);
+    engine.stop().await;
+}
+
+/// A ledger whose other nodes never give a unit back.
+#[derive(Debug)]
+struct Stuck(EmbeddedLedger);
+
+impl Ledger for Stuck {
+    fn open(&self, board: &Board, sale: Sale) {
+        self.0.open(board, sale);
+    }
+
+    fn withdraw<'a>(&'a self, _: &'a LiveSale, _: Units) -> Awaited<'a, Option<Withdrawal>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn grow(&self, sale: &LiveSale, units: Units) {
+        self.0.grow(sale, units);
+    }
+
+    fn audit<'a>(&'a self, _: &'a LiveSale) -> Awaited<'a, Result<Option<StockAudit>, StoreError>> {
+        panic!("no change reads all orders");
+    }
+
+    fn books<'a>(&'a self, sale: &'a LiveSale) -> Awaited<'a, Result<Option<ThreeBooks>, StoreError>> {
+        self.0.books(sale)
+    }
+
+    fn redis_answers(&self) -> Awaited<'_, Option<Result<(), RedisFault>>> {
+        self.0.redis_answers()
+    }
+
+    fn redis_commands(&self) -> Option<u64> {
+        self.0.redis_commands()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o2_a_pause_waits_for_no_other_change() {
+    let engine = Engine::start().await;
+    engine.create("s", 10).await;
+    let ledger = Arc::new(Stuck(EmbeddedLedger::new(engine.desk.clone(), 2)));
+    let desk =
+        SaleDesk::new(Arc::clone(&engine.admission), engine.desk.clone(), ledger, 3, SaleLimits::default());
+    let (desk, key) = (Arc::new(desk), SaleKey::new("default", "c", "s").unwrap());
+    let lower = tokio::spawn({
+        let (desk, key) = (Arc::clone(&desk), key.clone());
+        let edit = SaleEdit { stock: Some(StockEdit::To(1)), ..SaleEdit::default() };
+        async move { desk.change(&key, edit, None).await.map(drop) }
+    });
+    let edit = |paused| SaleEdit { paused: Some(paused), ..SaleEdit::default() };
+    for paused in [true, false, true] {
+        let changed = tokio::time::timeout(PATIENCE, desk.change(&key, edit(paused), None));
+        assert_eq!(changed.await.expect("it waits for nobody").unwrap().terms.paused, paused);
+    }
+    assert!(!lower.is_finished(), "the units have not been given up");
+    lower.abort();
+    assert!(lower.await.unwrap_err().is_cancelled());
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a1_who_follows_the_orders_while_a_crowd_buys_is_given_each_once() {
+    const BUYERS: usize = 4;
+    const EACH: usize = 400;
+    let engine = Arc::new(Engine::start().await);
+    engine.create("s", 10_000).await;
+    let crowd: Vec<_> = (0..BUYERS)
+        .map(|home| {
+            let engine = Arc::clone(&engine);
+            // Threads of their own, as the edge has them: numbers are taken and queued in many orders.
+            std::thread::spawn(move || {
+                let sale = engine.admission.board().sales().by_name("default", "c", "s").cloned().unwrap();
+                let mut made = Vec::new();
+                let mut n = 0;
+                while made.len() < EACH {
+                    n += 1;
+                    let buyer = format!("buyer-{home}-{n}");
+                    let buyer = BuyerName::new(&buyer).unwrap();
+                    let purchase = Purchase { buyer, quantity: 1, idempotency_key: None };
+                    let now = Moment { wall: wall_now(), mono: Nanos(1) };
+                    // The queue is short on purpose: a refused purchase burns its number.
+                    if let Ok(Accepted::Placed(placed)) =
+                        engine.admission.purchase(&sale, &purchase, home, now)
+                    {
+                        made.push(placed.order_id.to_string());
+                    } else {
+                        std::thread::yield_now();
+                    }
+                }
+                made
+            })
+        })
+        .collect();
+    let give_up_at = std::time::Instant::now() + PATIENCE;
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    while seen.len() < BUYERS * EACH {
+        assert!(
+            std::time::Instant::now() < give_up_at,
+            "{} orders were passed over",
+            BUYERS * EACH - seen.len()
+        );
+        let page = engine.lines(&format!("/api/v1/orders?after={after}&limit=100")).await;
+        if let Some(last) = page.last() {
+            after = last["order_id"].as_str().unwrap().to_owned();
+        }
+        seen.extend(page.iter().map(|order| order["order_id"].as_str().unwrap().to_owned()));
+    }
+    let mut made: Vec<String> = crowd.into_iter().flat_map(|buyers| buyers.join().unwrap()).collect();
+    made.sort_unstable();
+    assert_eq!(seen, made);
+    Arc::into_inner(engine).expect("the crowd is gone").stop().await;
 }

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::ControlPlane;
+use super::places::Place;
 use super::problem::Problem;
+use super::{AdminSettings, ControlPlane};
 use crate::domain::{InvalidId, SaleKey};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// The tenant of a request: `X-Tenant-ID`, or `default`.
 pub(super) struct Tenant(pub String);
@@ -29,19 +33,59 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
     }
 }
 
-/// Lets a request pass that carries the token, if one is set, and was not sent by another site's page.
+/// Without a token, whoever can reach the loopback address may ask, and so could a page in the operator's browser whose
+/// name was made to point here. So the request must name this machine, whatever it asks for.
+pub(super) async fn check_host(
+    State(settings): State<Arc<AdminSettings>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let named = request.uri().host().or_else(|| text(request.headers(), header::HOST));
+    if settings.token.is_empty() && !named.is_some_and(|host| names_this_machine(host, &settings.hosts)) {
+        let detail =
+            "Without admin.token the Host must be localhost, a loopback address, or one of admin.hosts.";
+        return Problem::new(StatusCode::FORBIDDEN, "foreign-host", detail).into_response();
+    }
+    next.run(request).await
+}
+
+/// Lets a request pass that carries the token, if one is set, and was not sent by another site's page. Its connection is
+/// known from then on.
 pub(super) async fn check(State(plane): State<Arc<ControlPlane>>, request: Request, next: Next) -> Response {
     let token = &plane.settings.token;
-    let problem = if is_foreign_page(request.headers(), token.is_empty()) {
+    let problem = if is_foreign_page(request.method(), request.headers()) {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", "Pages of other sites may not use the admin API.")
     } else if !token.is_empty() && !bearer(request.headers()).is_some_and(|given| token.matches(given)) {
         let detail = "Authorization must be: Bearer, then the value of admin.token.";
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
             .header(header::WWW_AUTHENTICATE, "Bearer")
+    } else if request.extensions().get::<Arc<Place>>().is_some_and(|place| !place.become_known()) {
+        too_many("There are as many connections as admin.connections_max allows.")
     } else {
         return next.run(request).await;
     };
     problem.into_response()
+}
+
+/// Lets a probe pass: its connection is not closed before it is answered, however many others are opened.
+pub(super) async fn probe(request: Request, next: Next) -> Response {
+    let place = request.extensions().get::<Arc<Place>>().cloned();
+    let probe = place.map(|place| place.probe().ok_or(()));
+    match probe.transpose() {
+        Ok(_probe) => next.run(request).await,
+        Err(()) => {
+            too_many("As many probes as admin.unknown_connections_max are being answered.").into_response()
+        }
+    }
+}
+
+fn too_many(detail: &str) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-connections", detail)
+        .header(header::RETRY_AFTER, "1")
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
@@ -49,34 +93,38 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
-/// Without a token, whoever can reach the loopback address may ask, and so could any page in the operator's browser.
-/// A browser names the page's site in `Origin`: it has to be this engine, and under a name that is surely this machine's.
-fn is_foreign_page(headers: &HeaderMap, without_token: bool) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+/// A browser names the page's site in `Origin`, and in `Sec-Fetch-Site` how far that is from here. Only a page of this
+/// engine may ask; following a link to a page of it is no asking.
+fn is_foreign_page(method: &Method, headers: &HeaderMap) -> bool {
+    let follows_a_link = method.is_safe() && text(headers, SEC_FETCH_MODE) == Some("navigate");
+    let site = headers.get(SEC_FETCH_SITE).map(|site| site.as_bytes());
+    let is_far = site.is_some_and(|site| site != b"same-origin" && site != b"none") && !follows_a_link;
+    let Some(origin) = headers.get(header::ORIGIN) else { return is_far };
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    match (origin, host) {
-        (Some((_, origin)), Some(host)) => {
-            !origin.eq_ignore_ascii_case(host) || (without_token && !names_this_machine(host))
-        }
-        _ => true,
-    }
+    let is_here = match (origin, text(headers, header::HOST)) {
+        (Some((_, origin)), Some(host)) => origin.eq_ignore_ascii_case(host),
+        _ => false,
+    };
+    is_far || !is_here
 }
 
-fn names_this_machine(host: &str) -> bool {
+/// Whether nobody but this machine, or who set `more`, can have given this name.
+fn names_this_machine(host: &str, more: &[String]) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     };
     let address = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.is_loopback())
+        || more.iter().any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
     }
 
@@ -91,18 +139,32 @@ mod tests {
     }
 
     #[test]
-    fn only_pages_of_this_engine_may_ask() {
-        let foreign = |origin: &str, host: &str, without_token: bool| {
-            is_foreign_page(&headers(&[(header::ORIGIN, origin), (header::HOST, host)]), without_token)
+    fn o8_only_pages_of_this_engine_may_ask() {
+        let foreign = |method: Method, pairs: &[(HeaderName, &str)]| {
+            is_foreign_page(&method, &headers(&[pairs, &[(header::HOST, "127.0.0.1:9090")]].concat()))
         };
-        assert!(!is_foreign_page(&headers(&[(header::HOST, "x")]), true));
-        assert!(!foreign("http://127.0.0.1:9090", "127.0.0.1:9090", true));
-        assert!(!foreign("http://[::1]:9090", "[::1]:9090", true));
-        assert!(!foreign("http://localhost:9090", "localhost:9090", true));
-        assert!(foreign("http://elsewhere.example", "127.0.0.1:9090", true));
-        assert!(foreign("null", "127.0.0.1:9090", true));
-        // A foreign name that was made to point at this machine.
-        assert!(foreign("http://elsewhere.example:9090", "elsewhere.example:9090", true));
-        assert!(!foreign("http://ops.example", "ops.example", false));
+        let origin = |origin| foreign(Method::POST, &[(header::ORIGIN, origin)]);
+        assert!(!foreign(Method::POST, &[]), "no browser");
+        assert!(!origin("http://127.0.0.1:9090"));
+        for other in ["http://elsewhere.example", "null", "http://127.0.0.1:3000", "http://localhost:9090"] {
+            assert!(origin(other), "{other}");
+        }
+        let site = |method, site, mode| foreign(method, &[(SEC_FETCH_SITE, site), (SEC_FETCH_MODE, mode)]);
+        assert!(site(Method::GET, "cross-site", "no-cors") && site(Method::POST, "same-site", "navigate"));
+        assert!(!site(Method::GET, "cross-site", "navigate"), "a link to the page");
+        assert!(!site(Method::POST, "same-origin", "cors") && !site(Method::GET, "none", "navigate"));
+    }
+
+    #[test]
+    fn o8_names_that_only_this_machine_can_have() {
+        for host in ["localhost", "LOCALHOST:9090", "127.0.0.1:9090", "127.8.8.8", "[::1]:9090", "[::1]"] {
+            assert!(names_this_machine(host, &[]), "{host}");
+        }
+        for host in
+            ["evil.example", "evil.example:9090", "192.0.2.1", "localhost.evil.example", "", "0.0.0.0"]
+        {
+            assert!(!names_this_machine(host, &[]), "{host}");
+        }
+        assert!(names_this_machine("admin.internal:9090", &["admin.internal".into()]));
     }
 }

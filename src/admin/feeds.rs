@@ -1,33 +1,43 @@
-//! Orders and events as NDJSON, read from the store page by page while the client takes them.
+//! Orders and events as NDJSON. Who goes on from the last line that he has seen misses nothing: no order comes later with a
+//! lower number than one that was shown, and no row is passed over because this node does not know its sale yet.
 
+use std::collections::HashMap;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::header;
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use super::access::Tenant;
 use super::problem::{Problem, invalid_name};
 use super::{ControlPlane, rfc3339};
 use crate::admission::LiveSale;
 use crate::domain::{Order, OrderId, SaleId};
-use crate::orders::{Event, StoreError};
+use crate::orders::{Event, Fault, SettledOrders, StoreError};
 
 /// Rows of one read of the store: bounds the memory of an answer, and how long a read takes.
 const PAGE_ROWS: usize = 512;
 /// Rows of an answer that does not name its limit.
 const LIMIT_DEFAULT: usize = 1_000;
-/// Pages that wait for a slow client.
-const PAGES_AHEAD: usize = 2;
+/// Bytes of an answer: one that would have more ends earlier, and says that there is more.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes that are handed to the connection at once.
+const PIECE_BYTES: usize = 64 << 10;
+/// Pieces that wait for a slow client.
+const PIECES_AHEAD: usize = 2;
+/// How long to wait before looking again whether the orders that were on their way are settled.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The query of both feeds, as text: errors shall name the field.
 #[derive(Debug, Deserialize)]
@@ -44,8 +54,11 @@ impl FeedQuery {
         match self.limit.as_deref() {
             None | Some("") => Ok(LIMIT_DEFAULT.min(rows_max)),
             Some(text) => match text.parse::<usize>() {
-                Ok(rows) if rows > 0 => Ok(rows.min(rows_max)),
-                _ => Err(Problem::field("limit", "must be a whole number from 1")),
+                Ok(rows) if (1..=rows_max).contains(&rows) => Ok(rows),
+                _ => {
+                    let rule = format!("must be a whole number from 1 to {rows_max} (admin.page_rows_max)");
+                    Err(Problem::field("limit", rule).with("max", rows_max))
+                }
             },
         }
     }
@@ -74,24 +87,23 @@ impl Shown {
         sales.by_name(&self.tenant, campaign, sku).map(|sale| Some(sale.id)).ok_or_else(Problem::unknown_sale)
     }
 
-    /// The line of an order, if it is of one of these sales.
-    fn line(
-        &self,
-        plane: &ControlPlane,
-        order: &Order,
-        to_json: impl FnOnce(&LiveSale) -> Value,
-    ) -> Option<String> {
-        let sales = plane.admission.board().sales();
-        let sale = sales.by_id(order.placed.sale)?;
-        let key = &sale.key;
+    /// Whether the caller is shown rows of this sale.
+    fn is_wanted(&self, sale: &LiveSale) -> bool {
         let wanted = |part: &Option<String>, name: &str| part.as_deref().is_none_or(|part| part == name);
-        if key.tenant() != self.tenant
-            || !wanted(&self.campaign, key.campaign())
-            || !wanted(&self.sku, key.sku())
-        {
-            return None;
+        sale.key.tenant() == self.tenant
+            && wanted(&self.campaign, sale.key.campaign())
+            && wanted(&self.sku, sale.key.sku())
+    }
+
+    /// The `Link` to the page behind the row with this mark. The names are those of a sale, which need no quoting.
+    fn next_page(&self, path: &str, after: &str, limit: usize) -> String {
+        let mut link = format!("<{path}?after={after}&limit={limit}");
+        for (field, part) in [("campaign", &self.campaign), ("sku", &self.sku)] {
+            if let Some(part) = part {
+                link.push_str(&format!("&{field}={part}"));
+            }
         }
-        Some(format!("{}\n", to_json(sale)))
+        link + ">; rel=\"next\""
     }
 }
 
@@ -137,90 +149,194 @@ enum Rows {
     Events { after: u64 },
 }
 
-/// An answer that is being written.
+/// A row that was read.
+enum Row {
+    Order(Order),
+    Event(Event),
+}
+
+impl Row {
+    fn sale(&self) -> SaleId {
+        match self {
+            Self::Order(order) => order.placed.sale,
+            Self::Event(event) => event.order.placed.sale,
+        }
+    }
+
+    /// What `after` names to go on behind this row.
+    fn mark(&self) -> String {
+        match self {
+            Self::Order(order) => order.placed.id.to_string(),
+            Self::Event(event) => event.seq.to_string(),
+        }
+    }
+
+    fn json(&self, sale: &LiveSale) -> Value {
+        match self {
+            Self::Order(order) => order_json(sale, order),
+            Self::Event(event) => event_json(sale, event),
+        }
+    }
+}
+
+/// What one read of the store gave.
+struct Read {
+    rows: Vec<Row>,
+    /// Whether there are no further rows to show at the moment.
+    is_end: bool,
+    /// Of orders: up to where nothing is missing, and the highest number that is durable.
+    settled: Option<(OrderId, Option<OrderId>)>,
+}
+
+/// A feed that is being read for one answer.
 struct Feed {
     plane: Arc<ControlPlane>,
     shown: Shown,
     rows: Rows,
-    /// Lines that may still be written.
-    left: usize,
+    /// Lines that the answer may have.
+    limit: usize,
+    /// Sales that are not on this node's board, from the store.
+    elsewhere: HashMap<SaleId, Arc<LiveSale>>,
+}
+
+/// The lines of one answer.
+#[derive(Default)]
+struct Page {
+    text: String,
+    lines: usize,
+    /// The mark of the last line.
+    last: Option<String>,
+    /// Whether there is, or will be, more behind the last line.
+    has_more: bool,
 }
 
 impl Feed {
-    /// The next lines; `None` at the end of the rows or of the limit.
-    async fn next_page(&mut self) -> Result<Option<Bytes>, StoreError> {
-        while self.left > 0 {
-            let (lines, rows) = self.read().await?;
-            if rows < PAGE_ROWS && lines.is_empty() {
-                return Ok(None);
+    /// Reads one answer. Without a line it is the end of the feed: everything that was durable when this was called has
+    /// been shown. So it waits for orders that are on their way below one that is durable; with lines to show it does not.
+    async fn page(&mut self) -> Result<Page, Problem> {
+        let give_up_at = Instant::now() + Duration::from_millis(self.plane.settings.request_timeout_ms) / 2;
+        let mut page = Page::default();
+        let mut due = None;
+        loop {
+            let read = self.read().await?;
+            for row in read.rows {
+                let sale = self.sale(row.sale()).await?;
+                if self.shown.is_wanted(&sale) && !page.push(&row, &sale, self.limit) {
+                    return Ok(page);
+                }
             }
-            if !lines.is_empty() {
-                self.left -= lines.len().min(self.left);
-                return Ok(Some(Bytes::from(lines.concat())));
+            let (through, newest) = read.settled.unzip();
+            // What became durable after the first look need not be waited for.
+            let due = due.get_or_insert(newest.flatten());
+            match (read.is_end, through) {
+                (false, _) => {}
+                (true, Some(through)) if *due > Some(through) => {
+                    if page.lines > 0 {
+                        page.has_more = true;
+                        return Ok(page);
+                    }
+                    if Instant::now() > give_up_at {
+                        return Err(Problem::orders_on_their_way());
+                    }
+                    sleep(LOOK_AGAIN).await;
+                }
+                (true, _) => return Ok(page),
             }
         }
-        Ok(None)
     }
 
-    /// The lines among the next rows, at most as many as are left, and how many rows were read.
-    async fn read(&mut self) -> Result<(Vec<String>, usize), StoreError> {
-        let _permit = self.plane.store_permit().await;
+    async fn read(&mut self) -> Result<Read, StoreError> {
+        let desk = &self.plane.desk;
         match &mut self.rows {
             Rows::Orders { sale, after } => {
-                let orders = self.plane.desk.orders_after(*sale, *after, PAGE_ROWS).await?;
+                let reading = desk.settled_orders(*sale, *after, PAGE_ROWS);
+                let SettledOrders { orders, through, newest } = self.plane.limited(reading).await?;
                 *after = orders.last().map(|order| order.placed.id).or(*after);
-                let lines = orders
-                    .iter()
-                    .filter_map(|order| self.shown.line(&self.plane, order, |sale| order_json(sale, order)));
-                Ok((lines.take(self.left).collect(), orders.len()))
+                let is_end = orders.len() < PAGE_ROWS;
+                let rows = orders.into_iter().map(Row::Order).collect();
+                Ok(Read { rows, is_end, settled: Some((through, newest)) })
             }
             Rows::Events { after } => {
-                let events = self.plane.desk.events_after(*after, PAGE_ROWS).await?;
+                let events = self.plane.limited(desk.events_after(*after, PAGE_ROWS)).await?;
                 *after = events.last().map_or(*after, |event| event.seq);
-                let line = |event: &Event| {
-                    self.shown.line(&self.plane, &event.order, |sale| event_json(sale, event))
-                };
-                Ok((events.iter().filter_map(line).take(self.left).collect(), events.len()))
+                let is_end = events.len() < PAGE_ROWS;
+                Ok(Read { rows: events.into_iter().map(Row::Event).collect(), is_end, settled: None })
             }
         }
     }
 
-    /// The answer. Its first page is read before the status line, so that a store that is away is told as such; when
-    /// it fails later the connection is cut, and the client sees that lines are missing.
-    async fn answer(mut self) -> Result<Response, Problem> {
-        let patience = Duration::from_millis(self.plane.settings.request_timeout_ms);
-        let first = self.next_page().await?;
-        let (pages, body) = mpsc::channel(PAGES_AHEAD);
-        if let Some(first) = first {
-            // The channel is empty and has room.
-            let _ = pages.try_send(Ok(first));
-            tokio::spawn(async move {
-                while let Some(page) = self.next_page().await.transpose() {
-                    let failed = page.is_err();
-                    // A client that takes nothing for so long, or went away, ends the reading.
-                    if pages.send_timeout(page, patience).await.is_err() || failed {
-                        return;
-                    }
-                }
-            });
+    /// The sale of a row: from the board, or from the store when another node has just made it. A row is never passed over
+    /// because this node does not know its sale.
+    async fn sale(&mut self, id: SaleId) -> Result<Arc<LiveSale>, StoreError> {
+        let on_board = self.plane.admission.board().sales().by_id(id).cloned();
+        if let Some(sale) = on_board.or_else(|| self.elsewhere.get(&id).cloned()) {
+            return Ok(sale);
         }
-        let body = Body::new(PageBody(body));
-        Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+        let stored = self.plane.limited(self.plane.desk.sale(id)).await?.ok_or_else(|| StoreError {
+            kind: Fault::Transient,
+            message: "an order of a sale that is not there; try again".into(),
+        })?;
+        let sale = Arc::new(LiveSale::lent(stored, 1));
+        self.elsewhere.insert(id, Arc::clone(&sale));
+        Ok(sale)
+    }
+
+    /// The answer. It is read whole before the status line: a store that is away is told as such, and whether it is the
+    /// last one stands in the header.
+    async fn answer(mut self, path: &str) -> Result<Response, Problem> {
+        let answers = Arc::clone(&self.plane.feed_answers);
+        let place = answers.acquire_owned().await.expect("the semaphore is never closed");
+        let page = self.page().await?;
+        let patience = Duration::from_millis(self.plane.settings.request_timeout_ms);
+        let next =
+            page.last.filter(|_| page.has_more).map(|after| self.shown.next_page(path, &after, self.limit));
+        let (pieces, body) = mpsc::channel(PIECES_AHEAD);
+        tokio::spawn(async move {
+            let mut text = Bytes::from(page.text);
+            while !text.is_empty() {
+                let piece = text.split_to(PIECE_BYTES.min(text.len()));
+                // A client that takes nothing for so long, or went away, ends the answer: its memory is free again.
+                if pieces.send_timeout(piece, patience).await.is_err() {
+                    break;
+                }
+            }
+            drop(place);
+        });
+        let mut response =
+            ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(PieceBody(body))).into_response();
+        if let Some(next) = next.and_then(|next| HeaderValue::try_from(next).ok()) {
+            response.headers_mut().insert(header::LINK, next);
+        }
+        Ok(response)
     }
 }
 
-/// A body made of the pages that come through a channel.
-struct PageBody(mpsc::Receiver<Result<Bytes, StoreError>>);
+impl Page {
+    /// Adds a line, unless the page is full; then it only says that there is more.
+    fn push(&mut self, row: &Row, sale: &LiveSale, limit: usize) -> bool {
+        self.has_more = self.lines == limit || self.text.len() >= PAGE_BYTES_MAX;
+        if !self.has_more {
+            self.text.push_str(&row.json(sale).to_string());
+            self.text.push('\n');
+            self.lines += 1;
+            self.last = Some(row.mark());
+        }
+        !self.has_more
+    }
+}
 
-impl hyper::body::Body for PageBody {
+/// A body made of the pieces that come through a channel.
+struct PieceBody(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for PieceBody {
     type Data = Bytes;
-    type Error = StoreError;
+    type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
-        self.0.poll_recv(context).map(|page| page.map(|page| page.map(Frame::data)))
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
     }
 }
 
@@ -231,11 +347,12 @@ pub(super) async fn orders(
     query: Result<Query<FeedQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let query = parsed(query)?;
-    let left = query.limit(plane.settings.page_rows_max)?;
+    let limit = query.limit(plane.settings.page_rows_max)?;
     let after = query.after().map(str::parse).transpose().map_err(|rule| invalid_name("after", rule))?;
     let shown = Shown { tenant, campaign: query.campaign, sku: query.sku };
     let sale = shown.only_sale(&plane)?;
-    Feed { plane, shown, rows: Rows::Orders { sale, after }, left }.answer().await
+    let rows = Rows::Orders { sale, after };
+    Feed { plane, shown, rows, limit, elsewhere: HashMap::new() }.answer("/api/v1/orders").await
 }
 
 /// `GET /api/v1/events`
@@ -245,10 +362,11 @@ pub(super) async fn events(
     query: Result<Query<FeedQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let query = parsed(query)?;
-    let left = query.limit(plane.settings.page_rows_max)?;
+    let limit = query.limit(plane.settings.page_rows_max)?;
     let after = query.after().map_or(Ok(0), str::parse);
     let after = after.map_err(|_| Problem::field("after", "must be the seq of an event"))?;
     let shown = Shown { tenant, campaign: query.campaign, sku: query.sku };
     shown.only_sale(&plane)?;
-    Feed { plane, shown, rows: Rows::Events { after }, left }.answer().await
+    let rows = Rows::Events { after };
+    Feed { plane, shown, rows, limit, elsewhere: HashMap::new() }.answer("/api/v1/events").await
 }

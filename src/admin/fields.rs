@@ -46,6 +46,11 @@ impl Fields {
         })
     }
 
+    /// A number with or without sign.
+    pub fn delta(&mut self, field: &str) -> Result<Given<i64>, Problem> {
+        self.take(field, "must be a whole number that is not too large, such as 500 or -500", Value::as_i64)
+    }
+
     /// A text.
     pub fn text(&mut self, field: &str) -> Result<Given<String>, Problem> {
         self.take(field, "must be a text", |value| value.as_str().map(str::to_owned))

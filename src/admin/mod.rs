@@ -11,6 +11,7 @@ mod fields;
 mod health;
 mod lender_figures;
 mod order_acts;
+mod places;
 mod probe;
 mod problem;
 mod reconcile;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::StatusCode;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 pub use feeds::event_json;
 pub use health::{Lifecycle, Readiness, StartPhase};
@@ -42,7 +43,7 @@ use crate::admission::Admission;
 use crate::checkout::Checkout;
 use crate::domain::{EpochMs, NodeId, SaleTerms};
 use crate::ledger::SaleDesk;
-use crate::orders::OrderDesk;
+use crate::orders::{OrderDesk, Wanted};
 use crate::telemetry::{IntervalLog, Telemetry};
 use problem::Problem;
 
@@ -59,7 +60,10 @@ pub struct ControlPlane {
     intervals: Arc<IntervalLog>,
     readiness: Arc<Readiness>,
     reload: Arc<Reload>,
-    store_reads: Semaphore,
+    /// Places for reading the store.
+    store_reads: Arc<Semaphore>,
+    /// Answers of feeds that are held in memory while their clients take them.
+    feed_answers: Arc<Semaphore>,
 }
 
 /// What a [`ControlPlane`] is made of.
@@ -101,7 +105,8 @@ impl ControlPlane {
             readiness,
             reload,
         } = parts;
-        let store_reads = Semaphore::new(settings.store_reads_max);
+        let store_reads = Arc::new(Semaphore::new(settings.store_reads_max));
+        let feed_answers = Arc::new(Semaphore::new(settings.feed_answers_max));
         let started = Instant::now();
         Self {
             node,
@@ -116,6 +121,7 @@ impl ControlPlane {
             readiness,
             reload,
             store_reads,
+            feed_answers,
         }
     }
 
@@ -124,10 +130,11 @@ impl ControlPlane {
         self.desk.clock().calendar()
     }
 
-    /// Waits for the right to read the store: long reads of operators must not take the threads and the disk from
-    /// the orders.
-    async fn store_permit(&self) -> SemaphorePermit<'_> {
-        self.store_reads.acquire().await.expect("the semaphore is never closed")
+    /// Reads the store when there is a place for it: long reads of operators must not take the threads and the disk from
+    /// the orders. The place is taken until the reading itself has ended, and a reading that nobody waits for any more is
+    /// interrupted.
+    async fn limited<T>(&self, reading: impl Future<Output = T>) -> T {
+        Wanted::limited(&self.store_reads, reading).await
     }
 }
 

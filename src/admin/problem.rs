@@ -44,6 +44,14 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "unknown-sale", "There is no such campaign and SKU for this tenant.")
     }
 
+    /// An order that is on its way may still get a number below one that is durable already.
+    pub fn orders_on_their_way() -> Self {
+        let detail = "Orders with lower numbers than the last ones are still on their way to the store, here or at a node \
+                      that is silent; ask again.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "orders-in-flight", detail)
+            .header(header::RETRY_AFTER, "1")
+    }
+
     /// With one more member.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -116,6 +124,11 @@ impl From<SaleError> for Problem {
             SaleError::TooMany(sales) => conflict("too-many-campaigns").with("campaigns", sales),
             SaleError::StockInUse(units) => {
                 conflict("stock-in-use").with("field", "stock").with("units", units)
+            }
+            SaleError::ChangedMeanwhile(sale) => {
+                let detail = "The campaign was changed meanwhile; look at it again, and decide again.";
+                Self::new(StatusCode::PRECONDITION_FAILED, "changed-meanwhile", detail)
+                    .with("etag", super::sales::etag(&sale))
             }
             SaleError::Store(error) => error.into(),
         }

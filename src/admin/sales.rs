@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -15,7 +15,9 @@ use super::fields::{Fields, Given, required};
 use super::problem::{Problem, invalid_name};
 use super::{ControlPlane, rfc3339};
 use crate::admission::LiveSale;
-use crate::domain::{Cents, Currency, EpochMs, FieldError, Rate, Sale, SaleKey, SalePhase, SaleTerms, Units};
+use crate::domain::{
+    Cents, Currency, EpochMs, Rate, Sale, SaleEdit, SaleId, SaleKey, SalePhase, SaleTerms, StockEdit,
+};
 use crate::ledger::{NewSale, StockAudit};
 
 /// Seconds to pay when the body does not say.
@@ -33,7 +35,8 @@ pub(super) async fn create(
     let created = tokio::spawn(async move { desk.create(new).await }).await.map_err(cut_short)??;
     tracing::info!(sale = %created.key, stock = created.total, "a campaign was created");
     let location = format!("/api/v1/campaigns/{}/{}", created.key.campaign(), created.key.sku());
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(plane.describe(&created))).into_response())
+    let answer = (StatusCode::CREATED, [(header::LOCATION, location)], Json(plane.describe(&created)));
+    Ok(tagged(&created, answer))
 }
 
 /// `GET /api/v1/campaigns`
@@ -41,8 +44,7 @@ pub(super) async fn list(
     State(plane): State<Arc<ControlPlane>>,
     Tenant(tenant): Tenant,
 ) -> Result<Json<Value>, Problem> {
-    let _permit = plane.store_permit().await;
-    let sales = plane.desk.sales().await?;
+    let sales = plane.limited(plane.desk.sales()).await?;
     let campaigns: Vec<_> =
         sales.iter().filter(|sale| sale.key.tenant() == tenant).map(|sale| plane.describe(sale)).collect();
     Ok(Json(json!({ "campaigns": campaigns })))
@@ -53,18 +55,10 @@ pub(super) async fn show(
     State(plane): State<Arc<ControlPlane>>,
     Tenant(tenant): Tenant,
     Path((campaign, sku)): Path<(String, String)>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let live = plane.live_sale(&tenant, &campaign, &sku)?;
-    let _permit = plane.store_permit().await;
-    let audit = plane.desk.audit(live.id).await?.ok_or_else(Problem::unknown_sale)?;
-    let sale = Sale {
-        id: live.id,
-        key: live.key.clone(),
-        terms: live.terms.clone(),
-        total: audit.total,
-        sold: audit.sold_by_guard,
-    };
-    Ok(Json(plane.describe(&sale)))
+    let sale = plane.limited(plane.desk.sale(live.id)).await?.ok_or_else(Problem::unknown_sale)?;
+    Ok(tagged(&sale, Json(plane.describe(&sale))))
 }
 
 /// `PATCH /api/v1/campaigns/{campaign}/{sku}`
@@ -72,17 +66,51 @@ pub(super) async fn change(
     State(plane): State<Arc<ControlPlane>>,
     Tenant(tenant): Tenant,
     Path((campaign, sku)): Path<(String, String)>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Value>, Problem> {
-    let key = plane.live_sale(&tenant, &campaign, &sku)?.key.clone();
-    let change = Change::parse(Fields::parse(&whole(body)?)?)?;
-    let desk = Arc::clone(&plane.sales);
+) -> Result<Response, Problem> {
+    let live = plane.live_sale(&tenant, &campaign, &sku)?;
+    let if_version = versions(&headers, live.id)?;
+    let edit = parse_edit(Fields::parse(&whole(body)?)?)?;
+    let (desk, key) = (Arc::clone(&plane.sales), live.key.clone());
     // A task of its own: a client that goes away must not stop it half-way.
-    let changing =
-        tokio::spawn(async move { desk.change(&key, |terms, total| change.apply(terms, total)).await });
+    let changing = tokio::spawn(async move { desk.change(&key, edit, if_version).await });
     let changed = changing.await.map_err(cut_short)??;
     tracing::info!(sale = %changed.key, stock = changed.total, terms = ?changed.terms, "a campaign was changed");
-    Ok(Json(plane.describe(&changed)))
+    Ok(tagged(&changed, Json(plane.describe(&changed))))
+}
+
+/// The answer with the version of the sale that it shows.
+fn tagged(sale: &Sale, answer: impl IntoResponse) -> Response {
+    ([(header::ETAG, etag(sale))], answer).into_response()
+}
+
+/// The name of a sale's version: another sale under the same name never has it.
+pub(super) fn etag(sale: &Sale) -> String {
+    format!("\"{}-{}\"", sale.id.0, sale.version)
+}
+
+/// The versions of the sale that a change may be made from; `None` when it fits any.
+fn versions(headers: &HeaderMap, sale: SaleId) -> Result<Option<Vec<u64>>, Problem> {
+    let wrong = || Problem::malformed("If-Match must be *, or entity tags as ETag gives them.");
+    let mut versions = None;
+    for field in headers.get_all(header::IF_MATCH) {
+        let field = field.to_str().map_err(|_| wrong())?;
+        if field.trim() == "*" {
+            return Ok(None);
+        }
+        let known: &mut Vec<u64> = versions.get_or_insert_default();
+        for tag in field.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+            let strong = tag.strip_prefix("W/").unwrap_or(tag);
+            let inner = strong.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).ok_or_else(wrong)?;
+            // A weak tag, or one of another sale, is well-formed and fits nothing.
+            let (id, version) = inner.split_once('-').unwrap_or_default();
+            if strong == tag && id.parse() == Ok(sale.0) {
+                known.extend(version.parse::<u64>());
+            }
+        }
+    }
+    Ok(versions)
 }
 
 /// `GET /api/v1/campaigns/{campaign}/{sku}/audit`
@@ -92,8 +120,7 @@ pub(super) async fn audit(
     Path((campaign, sku)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     let sale = plane.live_sale(&tenant, &campaign, &sku)?;
-    let _permit = plane.store_permit().await;
-    let audit = plane.sales.ledger().audit(&sale).await?.ok_or_else(Problem::unknown_sale)?;
+    let audit = plane.limited(plane.sales.ledger().audit(&sale)).await?.ok_or_else(Problem::unknown_sale)?;
     let StockAudit { orders, available, leased, ledger, conserved } = audit;
     Ok(Json(json!({
         "total": orders.total,
@@ -162,8 +189,11 @@ fn parse_new(tenant: &str, now: EpochMs, mut fields: Fields) -> Result<NewSale, 
         rate: None,
         paused: fields.flag("paused")?.unwrap_or(false),
     };
-    let (per_s, burst) = (fields.number("rate_per_s")?, fields.number("burst")?);
-    terms.rate = changed_rate(None, per_s, burst)?;
+    terms.rate = match (fields.number("rate_per_s")?, fields.number("burst")?) {
+        (Given::Value(per_s), burst) => Some(Rate { per_s, burst: burst.unwrap_or(per_s) }),
+        (_, Given::Value(_)) => return Err(Problem::field("burst", "needs rate_per_s")),
+        _ => None,
+    };
     fields.finish(&KNOWN)?;
     Ok(NewSale { key, terms, stock })
 }
@@ -177,99 +207,60 @@ fn currency_of(code: &str) -> Result<Currency, Problem> {
     })
 }
 
-/// The rate after `rate_per_s` and `burst` were given. A burst that was never given is one second's worth.
-fn changed_rate(
-    rate: Option<Rate>,
-    per_s: Given<u32>,
-    burst: Given<u32>,
-) -> Result<Option<Rate>, FieldError> {
-    let per_s = match per_s {
-        Given::Null => None,
-        Given::Value(per_s) => Some(per_s),
-        Given::Absent => rate.map(|rate| rate.per_s),
-    };
-    let Some(per_s) = per_s else {
-        return match burst {
-            Given::Value(_) => Err(FieldError { field: "burst", problem: "needs rate_per_s".into() }),
-            Given::Absent | Given::Null => Ok(None),
-        };
-    };
-    let burst = match burst {
-        Given::Value(burst) => burst,
-        Given::Null => per_s,
-        Given::Absent => rate.map_or(per_s, |rate| rate.burst),
-    };
-    Ok(Some(Rate { per_s, burst }))
-}
-
 /// What a `PATCH` asks for.
-struct Change {
-    stock: Given<Units>,
-    starts_at: Given<EpochMs>,
-    ends_at: Given<EpochMs>,
-    rate_per_s: Given<u32>,
-    burst: Given<u32>,
-    per_buyer_limit: Given<Units>,
-    title: Given<String>,
-    price_cents: Given<u64>,
-    paused: Given<bool>,
-    pay_within_s: Given<u32>,
+fn parse_edit(mut fields: Fields) -> Result<SaleEdit, Problem> {
+    const KNOWN: [&str; 11] = [
+        "stock",
+        "stock_delta",
+        "starts_at",
+        "ends_at",
+        "rate_per_s",
+        "burst",
+        "per_buyer_limit",
+        "title",
+        "price_cents",
+        "paused",
+        "pay_within_s",
+    ];
+    let stock = set("stock", fields.number("stock")?)?.map(StockEdit::To);
+    let delta = set("stock_delta", fields.delta("stock_delta")?)?.map(StockEdit::By);
+    if stock.is_some() && delta.is_some() {
+        return Err(Problem::field("stock_delta", "cannot be given together with stock"));
+    }
+    let edit = SaleEdit {
+        stock: stock.or(delta),
+        starts_at: set("starts_at", fields.time("starts_at")?)?,
+        ends_at: match fields.time("ends_at")? {
+            Given::Null => Some(SaleTerms::NO_END),
+            given => set("ends_at", given)?,
+        },
+        rate_per_s: cleared(fields.number("rate_per_s")?),
+        burst: cleared(fields.number("burst")?),
+        per_buyer_limit: set("per_buyer_limit", fields.number("per_buyer_limit")?)?,
+        title: set("title", fields.text("title")?)?,
+        price: set("price_cents", fields.number("price_cents")?)?.map(Cents),
+        paused: set("paused", fields.flag("paused")?)?,
+        pay_within_s: set("pay_within_s", fields.number("pay_within_s")?)?,
+    };
+    fields.finish(&KNOWN)?;
+    Ok(edit)
 }
 
-impl Change {
-    fn parse(mut fields: Fields) -> Result<Self, Problem> {
-        const KNOWN: [&str; 10] = [
-            "stock",
-            "starts_at",
-            "ends_at",
-            "rate_per_s",
-            "burst",
-            "per_buyer_limit",
-            "title",
-            "price_cents",
-            "paused",
-            "pay_within_s",
-        ];
-        let change = Self {
-            stock: fields.number("stock")?,
-            starts_at: fields.time("starts_at")?,
-            ends_at: fields.time("ends_at")?,
-            rate_per_s: fields.number("rate_per_s")?,
-            burst: fields.number("burst")?,
-            per_buyer_limit: fields.number("per_buyer_limit")?,
-            title: fields.text("title")?,
-            price_cents: fields.number("price_cents")?,
-            paused: fields.flag("paused")?,
-            pay_within_s: fields.number("pay_within_s")?,
-        };
-        fields.finish(&KNOWN)?;
-        Ok(change)
-    }
-
-    fn apply(self, terms: &mut SaleTerms, total: &mut Units) -> Result<(), FieldError> {
-        set("stock", self.stock, total)?;
-        set("starts_at", self.starts_at, &mut terms.starts_at)?;
-        match self.ends_at {
-            Given::Null => terms.ends_at = SaleTerms::NO_END,
-            given => set("ends_at", given, &mut terms.ends_at)?,
-        }
-        terms.rate = changed_rate(terms.rate, self.rate_per_s, self.burst)?;
-        set("per_buyer_limit", self.per_buyer_limit, &mut terms.per_buyer_limit)?;
-        set("title", self.title, &mut terms.title)?;
-        set("price_cents", self.price_cents, &mut terms.price.0)?;
-        set("paused", self.paused, &mut terms.paused)?;
-        set("pay_within_s", self.pay_within_s, &mut terms.pay_within_s)
-    }
-}
-
-fn set<T>(field: &'static str, given: Given<T>, place: &mut T) -> Result<(), FieldError> {
+/// A field that may be left out and has no "none".
+fn set<T>(field: &str, given: Given<T>) -> Result<Option<T>, Problem> {
     match given {
-        Given::Absent => Ok(()),
-        Given::Null => Err(FieldError { field, problem: "cannot be null".into() }),
-        Given::Value(value) => {
-            *place = value;
-            Ok(())
-        }
+        Given::Absent => Ok(None),
+        Given::Null => Err(Problem::field(field, "cannot be null")),
+        Given::Value(value) => Ok(Some(value)),
+    }
+}
+
+/// A field that may be left out, and taken away by `null`.
+fn cleared<T>(given: Given<T>) -> Option<Option<T>> {
+    match given {
+        Given::Absent => None,
+        Given::Null => Some(None),
+        Given::Value(value) => Some(Some(value)),
     }
 }
 
@@ -327,6 +318,7 @@ impl ControlPlane {
             "state": state_word(phase, is_sold_out),
             "sold": sale.sold,
             "remaining": remaining,
+            "etag": etag(sale),
         })
     }
 }
@@ -334,21 +326,6 @@ impl ControlPlane {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_rate_is_set_changed_and_taken_away() {
-        let rate = |per_s, burst| Some(Rate { per_s, burst });
-        let (some, absent, null) = (Given::Value, Given::Absent, Given::Null);
-        assert_eq!(changed_rate(None, absent, absent), Ok(None));
-        assert_eq!(changed_rate(None, some(10), absent), Ok(rate(10, 10)));
-        assert_eq!(changed_rate(None, some(10), some(5)), Ok(rate(10, 5)));
-        assert_eq!(changed_rate(rate(10, 5), some(20), absent), Ok(rate(20, 5)));
-        assert_eq!(changed_rate(rate(10, 5), absent, some(7)), Ok(rate(10, 7)));
-        assert_eq!(changed_rate(rate(10, 5), absent, null), Ok(rate(10, 10)));
-        assert_eq!(changed_rate(rate(10, 5), null, absent), Ok(None));
-        assert_eq!(changed_rate(None, absent, some(5)).unwrap_err().field, "burst");
-        assert_eq!(changed_rate(rate(10, 5), null, some(5)).unwrap_err().field, "burst");
-    }
 
     #[test]
     fn a_new_sale_needs_four_fields() {
@@ -367,5 +344,19 @@ mod tests {
     #[test]
     fn no_end_can_be_written() {
         assert_eq!(rfc3339(SaleTerms::NO_END), "9999-12-30T22:00:00.000Z");
+    }
+
+    #[test]
+    fn the_versions_that_a_change_may_be_made_from() {
+        let named = |value: &str| {
+            let headers = HeaderMap::from_iter([(header::IF_MATCH, value.parse().unwrap())]);
+            versions(&headers, SaleId(7)).map_err(|_| ())
+        };
+        assert_eq!(versions(&HeaderMap::new(), SaleId(7)).unwrap(), None);
+        assert_eq!(named("*"), Ok(None));
+        assert_eq!(named("\"7-3\""), Ok(Some(vec![3])));
+        assert_eq!(named("\"7-3\" , \"7-12\""), Ok(Some(vec![3, 12])));
+        assert_eq!(named("W/\"7-3\", \"8-3\", \"x\""), Ok(Some(vec![])), "none of them can fit");
+        assert_eq!(named("7-3"), Err(()));
     }
 }

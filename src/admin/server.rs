@@ -12,15 +12,17 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::places::{Place, Places};
 use super::problem::Problem;
 use super::{
     AdminSettings, ControlPlane, Readiness, access, feeds, health, not_found, order_acts, reconcile, reload,
@@ -35,7 +37,8 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
     let probes = Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
-        .route("/healthz", get(health::healthz));
+        .route("/healthz", get(health::healthz))
+        .layer(middleware::from_fn(access::probe));
     let api = Router::new()
         .route("/", get(status_page::show))
         .route("/metrics", get(stats::metrics))
@@ -60,6 +63,7 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
             let detail = "This path has other methods; see Allow.";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
         })
+        .layer(middleware::from_fn_with_state(Arc::new(plane.settings.clone()), access::check_host))
         .layer(DefaultBodyLimit::max(plane.settings.body_bytes_max))
         .layer(middleware::from_fn_with_state(Arc::clone(&plane), in_time))
         .layer(middleware::from_fn(request_id::attach))
@@ -67,15 +71,17 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
 }
 
 /// What is answered while the engine starts: the process lives, and how far it is.
-fn starting_routes(readiness: Arc<Readiness>) -> Router {
+fn starting_routes(readiness: Arc<Readiness>, settings: &AdminSettings) -> Router {
     Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::starting))
         .route("/healthz", get(health::starting))
+        .layer(middleware::from_fn(access::probe))
         .fallback(async || {
             let detail = "The engine is starting; /readyz says how far it is.";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail).header(header::RETRY_AFTER, "1")
         })
+        .layer(middleware::from_fn_with_state(Arc::new(settings.clone()), access::check_host))
         .layer(middleware::from_fn(request_id::attach))
         .with_state(readiness)
 }
@@ -116,7 +122,7 @@ impl AdminServer {
     /// The address is in use or not this machine's.
     pub async fn bind(settings: AdminSettings, readiness: Arc<Readiness>) -> io::Result<Self> {
         let listener = TcpListener::bind(settings.listen).await?;
-        let routes = Arc::new(ArcSwap::from_pointee(starting_routes(readiness)));
+        let routes = Arc::new(ArcSwap::from_pointee(starting_routes(readiness, &settings)));
         Ok(Self { listener, settings, routes })
     }
 
@@ -143,18 +149,13 @@ impl AdminServer {
             .max_headers(100)
             .max_buf_size(64 << 10);
         let drain = Duration::from_millis(settings.drain_ms);
-        let places = Arc::new(Semaphore::new(settings.connections_max));
+        let places = Places::new(settings.connections_max, settings.unknown_connections_max);
         let mut connections = JoinSet::new();
         let accepting = async {
             loop {
-                let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
                 let Some(stream) = accept(&self.listener).await else { continue };
-                let connection =
-                    serve_connection(http.clone(), stream, Arc::clone(&self.routes), stopped.clone());
-                connections.spawn(async move {
-                    connection.await;
-                    drop(place);
-                });
+                let (http, routes, stopped) = (http.clone(), Arc::clone(&self.routes), stopped.clone());
+                connections.spawn(serve_connection(http, stream, routes, places.open(), stopped));
                 while connections.try_join_next().is_some() {}
             }
         };
@@ -191,12 +192,19 @@ async fn serve_connection(
     http: http1::Builder,
     stream: TcpStream,
     routes: Arc<ArcSwap<Router>>,
+    place: Arc<Place>,
     stopped: watch::Receiver<bool>,
 ) {
-    let service = service_fn(|request| TowerToHyperService::new(Router::clone(&routes.load())).call(request));
+    let of_connection = Arc::clone(&place);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&of_connection));
+        TowerToHyperService::new(Router::clone(&routes.load())).call(request)
+    });
     let connection = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
+        // Another connection needs the place: this one has said nothing.
+        () = place.given_up() => {}
         // How a connection ends is its client's affair.
         _ = connection.as_mut() => {}
         () = told(stopped) => {

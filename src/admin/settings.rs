@@ -17,9 +17,13 @@ pub struct AdminSettings {
     pub token: Secret,
     /// Bytes of a request's body. More are answered 413. Default 65,536.
     pub body_bytes_max: usize,
-    /// Open connections. One more waits until another closes. Default 256.
+    /// Open connections of callers that are known: they have sent a request that may be answered. One more hears 503.
+    /// Default 256.
     pub connections_max: usize,
-    /// From a connection's first byte to the end of a request's header, in milliseconds. Default 10,000.
+    /// Open connections of callers that are not known yet, and of probes. One more takes the place of the oldest that says
+    /// nothing. Default 64.
+    pub unknown_connections_max: usize,
+    /// From a connection's start, or its last answer, to the end of a request's header, in milliseconds. Default 5,000.
     pub header_read_timeout_ms: u64,
     /// From the end of the header to the beginning of the answer, in milliseconds; then 503. Default 30,000.
     pub request_timeout_ms: u64,
@@ -27,6 +31,11 @@ pub struct AdminSettings {
     pub page_rows_max: usize,
     /// Requests that read the order store at once; others wait. Default 4.
     pub store_reads_max: usize,
+    /// Answers of orders or events that are held in memory at once, of at most 4 MiB each; others wait. Default 16.
+    pub feed_answers_max: usize,
+    /// Names, beside `localhost` and the loopback addresses, under which a browser may reach this engine while there is no
+    /// token. Default none.
+    pub hosts: Vec<String>,
     /// How long requests in flight may take to finish after the order to stop, in milliseconds. Default 5,000.
     pub drain_ms: u64,
 }
@@ -38,10 +47,13 @@ impl Default for AdminSettings {
             token: Secret::default(),
             body_bytes_max: 64 << 10,
             connections_max: 256,
-            header_read_timeout_ms: 10_000,
+            unknown_connections_max: 64,
+            header_read_timeout_ms: 5_000,
             request_timeout_ms: 30_000,
             page_rows_max: 10_000,
             store_reads_max: 4,
+            feed_answers_max: 16,
+            hosts: Vec::new(),
             drain_ms: 5_000,
         }
     }
@@ -67,10 +79,18 @@ impl AdminSettings {
         }
         within("body_bytes_max", self.body_bytes_max, 1_024..=16 << 20)?;
         within("connections_max", self.connections_max, 1..=65_536)?;
+        within("unknown_connections_max", self.unknown_connections_max, 4..=65_536)?;
         within("header_read_timeout_ms", self.header_read_timeout_ms, 100..=600_000)?;
         within("request_timeout_ms", self.request_timeout_ms, 100..=600_000)?;
         within("page_rows_max", self.page_rows_max, 1..=1_000_000)?;
         within("store_reads_max", self.store_reads_max, 1..=64)?;
+        within("feed_answers_max", self.feed_answers_max, 1..=4_096)?;
+        if let Some(host) =
+            self.hosts.iter().find(|host| host.is_empty() || host.contains(['/', ' ', '@', '*']))
+        {
+            let problem = format!("must be names such as admin.internal, without scheme or path: {host:?}");
+            return Err(FieldError { field: "hosts", problem });
+        }
         within("drain_ms", self.drain_ms, 0..=600_000)
     }
 }
@@ -98,9 +118,12 @@ mod tests {
     #[test]
     fn each_number_has_a_range() {
         type Break = fn(&mut AdminSettings);
-        let breaks: [(&str, Break); 7] = [
+        let breaks: [(&str, Break); 10] = [
             ("body_bytes_max", |s| s.body_bytes_max = 1),
             ("connections_max", |s| s.connections_max = 0),
+            ("unknown_connections_max", |s| s.unknown_connections_max = 0),
+            ("feed_answers_max", |s| s.feed_answers_max = 0),
+            ("hosts", |s| s.hosts = vec!["http://x".into()]),
             ("header_read_timeout_ms", |s| s.header_read_timeout_ms = 0),
             ("request_timeout_ms", |s| s.request_timeout_ms = 0),
             ("page_rows_max", |s| s.page_rows_max = 0),

@@ -115,31 +115,34 @@ pub struct LiveSale {
     pub bucket: Option<Arc<TokenBucket>>,
     /// Units and buyers.
     pub state: Arc<SaleState>,
+    /// Which version of the sale the terms are of ([`Sale::version`]); 0 before the store has been asked.
+    pub version: u64,
 }
 
 impl LiveSale {
     /// A sale that begins with these terms and this state.
     pub fn new(id: SaleId, key: SaleKey, terms: SaleTerms, state: Arc<SaleState>) -> Self {
         let bucket = terms.rate.map(|rate| Arc::new(TokenBucket::new(rate)));
-        Self { id, key, terms, bucket, state }
+        Self { id, key, terms, bucket, state, version: 0 }
     }
 
     /// A sale of the order store with all its unsold units on sale, in `shards` counters, and nobody's claim.
     pub fn open(sale: Sale, shards: usize) -> Self {
         let state = Arc::new(SaleState::new(shards, sale.total.saturating_sub(sale.sold)));
-        Self::new(sale.id, sale.key, sale.terms, state)
+        Self { version: sale.version, ..Self::new(sale.id, sale.key, sale.terms, state) }
     }
 
     /// A sale whose units are lent by somebody else: none is on sale, and more may come.
     pub fn lent(sale: Sale, shards: usize) -> Self {
         let state = Arc::new(SaleState::new(shards, 0));
         state.set_more_may_come(true);
-        Self::new(sale.id, sale.key, sale.terms, state)
+        Self { version: sale.version, ..Self::new(sale.id, sale.key, sale.terms, state) }
     }
 
     /// The same sale under other terms. Its token bucket goes on unless the rate changes.
-    pub fn with_terms(&self, terms: SaleTerms) -> Self {
-        let mut changed = Self::new(self.id, self.key.clone(), terms, Arc::clone(&self.state));
+    pub fn with_terms(&self, terms: SaleTerms, version: u64) -> Self {
+        let changed = Self::new(self.id, self.key.clone(), terms, Arc::clone(&self.state));
+        let mut changed = Self { version, ..changed };
         if changed.terms.rate == self.terms.rate {
             changed.bucket.clone_from(&self.bucket);
         }
@@ -284,14 +287,15 @@ impl Board {
         });
     }
 
-    /// Replaces the terms of a sale that is on the board.
-    pub fn change_terms(&self, id: SaleId, terms: &SaleTerms) {
+    /// Replaces the terms of a sale that is on the board, unless it has those of a later version: changes may be heard of
+    /// out of their order.
+    pub fn change_terms(&self, changed: &Sale) {
         self.0.rcu(|sales| {
             let mut sales = Sales::clone(sales);
-            if let Some(live) = sales.by_id.get(&id) {
-                let changed = Arc::new(live.with_terms(terms.clone()));
-                sales.by_name.insert(changed.key.clone(), Arc::clone(&changed));
-                sales.by_id.insert(id, changed);
+            if let Some(live) = sales.by_id.get(&changed.id).filter(|live| live.version <= changed.version) {
+                let live = Arc::new(live.with_terms(changed.terms.clone(), changed.version));
+                sales.by_name.insert(live.key.clone(), Arc::clone(&live));
+                sales.by_id.insert(live.id, live);
             }
             sales
         });

@@ -20,6 +20,16 @@ impl OrderIds {
         Self { node, last: AtomicU64::new(newest.map_or(0, OrderId::tick)) }
     }
 
+    /// The tick of the last number that was given out.
+    pub fn last_tick(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    /// Gives out only numbers above `known` from now on.
+    pub fn rise_above(&self, known: OrderId) {
+        self.last.fetch_max(known.tick(), Ordering::Relaxed);
+    }
+
     /// The next number.
     pub fn next(&self, now: EpochMs) -> OrderId {
         let floor = OrderId::tick_at(now);

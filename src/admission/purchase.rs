@@ -13,13 +13,14 @@ use super::board::{Board, LiveSale};
 use super::bucket::TokenBucket;
 use super::buyer_rates::BuyerRates;
 use super::claims::{ClaimRequest, Standing};
+use super::flight::Flight;
 use super::order_ids::OrderIds;
 use super::queue::{Queue, QueuedOrder};
 use super::sync::{AtomicI64, Ordering};
 use super::ticket::Ticket;
 use crate::domain::{
     BuyerId, BuyerName, Cents, EpochMs, IdempotencyKey, KeyName, Nanos, OrderId, RateScope, Rejection,
-    SalePhase, Units,
+    SaleId, SalePhase, Units,
 };
 
 /// What a buyer asks of a sale.
@@ -99,7 +100,7 @@ pub struct Admission {
     board: Board,
     limits: ArcSwap<NodeLimits>,
     queue: Queue,
-    ids: OrderIds,
+    flight: Arc<Flight>,
     opens_until: AtomicI64,
 }
 
@@ -113,7 +114,8 @@ impl Admission {
     ) -> Self {
         let limits = NodeLimits { buyer_rates, node_bucket, ..NodeLimits::default() };
         let opens_until = AtomicI64::new(i64::MAX);
-        Self { board: Board::default(), limits: ArcSwap::from_pointee(limits), queue, ids, opens_until }
+        let flight = Arc::new(Flight::new(ids));
+        Self { board: Board::default(), limits: ArcSwap::from_pointee(limits), queue, flight, opens_until }
     }
 
     /// Replaces the node's own limits while it sells. The new ones begin with full buckets for everybody.
@@ -157,6 +159,11 @@ impl Admission {
     /// The live sales.
     pub fn board(&self) -> &Board {
         &self.board
+    }
+
+    /// The order numbers that are on their way to the store.
+    pub fn flight(&self) -> &Flight {
+        &self.flight
     }
 
     /// The queue to the order writers.
@@ -212,7 +219,8 @@ impl Admission {
         let limits = self.limits.load();
         check_rates(&limits, sale, request.buyer, now.mono)?; // RateLimited
         let wanted = ClaimRequest { releases_max: limits.releases_max, ..wanted };
-        let order_id = self.ids.next(now.wall);
+        let number = Number::take(&self.flight, sale.id, home, now.wall);
+        let order_id = number.id;
         let claim = claims.claim(&wanted, order_id)?; // as standing, against a simultaneous click; TooManyReleases
         let place = self.queue.place()?; // Overloaded
         let units = stock.take(home, request.quantity).ok_or_else(|| nothing_left(sale))?;
@@ -230,7 +238,8 @@ impl Admission {
             pay_before: order.pay_before,
             ticket: Arc::clone(&ticket),
         };
-        place.push(QueuedOrder::new(order, Arc::clone(&sale.state), home, ticket));
+        number.keep();
+        place.push(QueuedOrder::new(order, Arc::clone(&sale.state), home, Arc::clone(&self.flight), ticket));
         Ok(placed)
     }
 
@@ -241,6 +250,30 @@ impl Admission {
             SalePhase::Paused => Err(Rejection::Paused),
             SalePhase::Ended => Err(Rejection::Ended),
         }
+    }
+}
+
+/// An order number in the hand of a purchase that may still be refused: dropped, it is nobody's for good.
+struct Number<'a> {
+    id: OrderId,
+    flight: &'a Flight,
+    home: usize,
+}
+
+impl<'a> Number<'a> {
+    fn take(flight: &'a Flight, sale: SaleId, home: usize, now: EpochMs) -> Self {
+        Self { id: flight.depart(sale, home, now), flight, home }
+    }
+
+    /// The order that is queued under this number settles it.
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Number<'_> {
+    fn drop(&mut self) {
+        self.flight.settle(self.id, self.home);
     }
 }
 

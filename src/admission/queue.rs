@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use super::board::SaleState;
+use super::flight::Flight;
 use super::sync::{AtomicU8, AtomicUsize, Ordering};
 use super::ticket::{Settlement, Ticket};
 use crate::domain::{NewOrder, Order, Rejection};
@@ -141,15 +142,22 @@ pub struct QueuedOrder {
     order: NewOrder,
     sale: Arc<SaleState>,
     home: usize,
+    flight: Arc<Flight>,
     /// `None` once settled.
     ticket: Option<Arc<Ticket>>,
 }
 
 impl QueuedOrder {
-    /// An order whose units and claim are kept.
-    pub fn new(order: NewOrder, sale: Arc<SaleState>, home: usize, ticket: Arc<Ticket>) -> Self {
+    /// An order whose units, claim and number are kept.
+    pub(super) fn new(
+        order: NewOrder,
+        sale: Arc<SaleState>,
+        home: usize,
+        flight: Arc<Flight>,
+        ticket: Arc<Ticket>,
+    ) -> Self {
         sale.enter_flight(order.quantity);
-        Self { order, sale, home, ticket: Some(ticket) }
+        Self { order, sale, home, flight, ticket: Some(ticket) }
     }
 
     /// What is to become durable.
@@ -194,6 +202,10 @@ impl QueuedOrder {
     fn settle(&mut self, settlement: Settlement) {
         if let Some(ticket) = self.ticket.take() {
             self.sale.leave_flight(self.order.quantity);
+            // An order whose end nobody knows may still become durable: its number stays on its way.
+            if settlement != Settlement::Unknown {
+                self.flight.settle(self.order.id, self.home);
+            }
             ticket.settle(settlement);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::domain::{NodeId, SaleId};
+use crate::domain::{NodeId, OrderId, SaleId};
 use crate::ledger::redis::{LedgerStore, StoreView};
 use crate::orders::postgres::{LedgerView, PgRegistry};
 use crate::orders::{Audit, StoreError};
@@ -10,6 +10,10 @@ use crate::orders::{Audit, StoreError};
 impl LedgerStore for PgRegistry {
     fn begin_life(&self) -> Result<u64, StoreError> {
         self.begin_life()
+    }
+
+    fn newest_order(&self) -> Result<Option<OrderId>, StoreError> {
+        self.newest_order()
     }
 
     fn raise_incarnation(&self, node: NodeId) -> Result<u64, StoreError> {

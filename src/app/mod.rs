@@ -7,6 +7,7 @@
 //! Whatever lives as long as the engine is started through the [`Supervisor`](crate::supervisor::Supervisor): when one
 //! of those parts ends by itself, the engine stops with that reason.
 
+pub mod backup;
 mod budget;
 mod demo;
 mod descriptors;

@@ -31,6 +31,16 @@ pub enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Copy the orders to a file while the engine sells, and check the copy; an existing file is never replaced
+    Backup {
+        /// The copy
+        file: PathBuf,
+    },
+    /// Print what a backup holds; exit code 0 means that an engine can be started from it, 1 that it is damaged
+    CheckBackup {
+        /// The backup
+        file: PathBuf,
+    },
     /// Print the books of every sale that several engines share; exit code 0 means that they agree, 1 that they do not
     Reconcile {
         /// Only look, and write nothing (engines repair by themselves; there is no other way)
@@ -140,6 +150,10 @@ mod tests {
         assert_eq!(parse(&["healthcheck"]).unwrap().command(), Command::Healthcheck { ready: false });
         let ready = parse(&["healthcheck", "--ready"]).unwrap().command();
         assert_eq!(ready, Command::Healthcheck { ready: true });
+        let file = PathBuf::from("f");
+        assert_eq!(parse(&["backup", "f"]).unwrap().command(), Command::Backup { file: file.clone() });
+        assert_eq!(parse(&["check-backup", "f"]).unwrap().command(), Command::CheckBackup { file });
+        assert!(parse(&["backup"]).is_err());
         assert!(parse(&["sell"]).is_err());
         let admin = vec!["http://a".to_owned(), "http://b".to_owned()];
         let args = ["reconcile", "--check", "--admin", "http://a", "--admin", "http://b"];

@@ -269,6 +269,11 @@ impl OrderId {
         NodeId((self.0 & NodeId::MAX as u64) as u16)
     }
 
+    /// The highest id below all ids of the given tick.
+    pub const fn last_below_tick(tick: u64) -> Self {
+        Self(((tick << Self::NODE_BITS) & i64::MAX as u64).saturating_sub(1))
+    }
+
     /// The number, at most 63 bits: fits a signed column.
     pub const fn number(self) -> u64 {
         self.0

@@ -9,6 +9,7 @@ mod order;
 mod payment;
 mod rejection;
 mod sale;
+mod sale_edit;
 mod time;
 
 pub use identity::{
@@ -19,4 +20,5 @@ pub use order::{IllegalTransition, NewOrder, Order, OrderAction, OrderStatus};
 pub use payment::{PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote};
 pub use rejection::{RateScope, Rejection};
 pub use sale::{FieldError, Rate, Sale, SaleLimits, SalePhase, SaleTerms, Units};
+pub use sale_edit::{SaleEdit, StockEdit};
 pub use time::{EpochMs, Nanos};

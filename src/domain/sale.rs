@@ -52,6 +52,8 @@ pub struct Sale {
     pub total: Units,
     /// Units of orders that are pre_pay, paying or paid. Never above `total`.
     pub sold: Units,
+    /// Grows with every change of the terms or the total; what is sold does not change it.
+    pub version: u64,
 }
 
 /// Where a moment lies in a sale's life.

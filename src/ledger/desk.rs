@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use super::Ledger;
-use crate::admission::Admission;
-use crate::domain::{FieldError, Sale, SaleKey, SaleLimits, SaleTerms, Units};
-use crate::orders::{OrderDesk, SaleChange, StoreError};
+use super::{Ledger, Withdrawal};
+use crate::admission::{Admission, LiveSale};
+use crate::domain::{FieldError, Sale, SaleEdit, SaleKey, SaleLimits, SaleTerms, Units};
+use crate::orders::{ChangeReceipt, Fault, OrderDesk, SaleChange, StoreError};
 
 /// A sale to be made.
 #[derive(Clone, Debug)]
@@ -39,6 +39,9 @@ pub enum SaleError {
     /// The stock cannot fall that far: these units are sold, held or just being bought.
     #[error("{0} units are sold, held or just being bought; the stock cannot be lower")]
     StockInUse(Units),
+    /// The sale has changed since the version that the change was made from. As it is now.
+    #[error("the sale was changed meanwhile")]
+    ChangedMeanwhile(Box<Sale>),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -52,9 +55,14 @@ pub struct SaleDesk {
     ledger: Arc<dyn Ledger>,
     sales_max: usize,
     limits: SaleLimits,
-    /// One change at a time; the lock is held across the store's answer, on the control plane only.
-    changing: tokio::sync::Mutex<()>,
+    /// One new sale at a time, so that the limit is kept. Held across the store's answer, on the control plane only.
+    making: tokio::sync::Mutex<()>,
+    /// One lowering of a stock at a time: two would take each other's units. Nothing else waits for it.
+    shrinking: tokio::sync::Mutex<()>,
 }
+
+/// How often a lower stock is worked out anew because another change of it came first.
+const SHRINK_TRIES_MAX: usize = 8;
 
 impl SaleDesk {
     /// A desk for at most `sales_max` sales, whose stock `ledger` holds.
@@ -65,7 +73,8 @@ impl SaleDesk {
         sales_max: usize,
         limits: SaleLimits,
     ) -> Self {
-        Self { admission, orders, ledger, sales_max, limits, changing: tokio::sync::Mutex::new(()) }
+        let (making, shrinking) = Default::default();
+        Self { admission, orders, ledger, sales_max, limits, making, shrinking }
     }
 
     /// Who holds the stock.
@@ -79,7 +88,7 @@ impl SaleDesk {
     /// [`SaleError`]; nothing has changed then.
     pub async fn create(&self, new: NewSale) -> Result<Sale, SaleError> {
         new.terms.check(new.stock, &self.limits).map_err(SaleError::Field)?;
-        let _alone = self.changing.lock().await;
+        let _alone = self.making.lock().await;
         let sales = self.admission.board().sales().len();
         if sales >= self.sales_max {
             return Err(SaleError::TooMany(sales));
@@ -90,7 +99,9 @@ impl SaleDesk {
         Ok(sale)
     }
 
-    /// Changes a sale, which may be running: `change` edits a copy of the terms in force and of the total.
+    /// Changes a sale, which may be running; where `if_version` names versions, only one of these. The store merges the
+    /// change with what is in force, so that changes made at once, here or at other nodes, are all kept. Only a lower stock
+    /// waits for other changes.
     ///
     /// Drive it to its end: dropped half-way, units that were to be withdrawn are on sale in memory although the store
     /// no longer counts them, and the next order above the total costs a counting anew.
@@ -100,9 +111,9 @@ impl SaleDesk {
     pub async fn change(
         &self,
         key: &SaleKey,
-        change: impl FnOnce(&mut SaleTerms, &mut Units) -> Result<(), FieldError> + Send,
+        edit: SaleEdit,
+        if_version: Option<Vec<u64>>,
     ) -> Result<Sale, SaleError> {
-        let _alone = self.changing.lock().await;
         let live = self
             .admission
             .board()
@@ -110,36 +121,63 @@ impl SaleDesk {
             .by_name(key.tenant(), key.campaign(), key.sku())
             .cloned()
             .ok_or(SaleError::Unknown)?;
-        let audit = self.orders.audit(live.id).await?.ok_or(SaleError::Unknown)?;
-        // Not the terms on the board: another node may have changed them since this one looked.
-        let stored = self.orders.sales().await?.into_iter().find(|sale| sale.id == live.id);
-        let in_force = stored.ok_or(SaleError::Unknown)?.terms;
-        let (mut terms, mut total) = (in_force.clone(), audit.total);
-        change(&mut terms, &mut total).map_err(SaleError::Field)?;
-        terms.check(total, &self.limits).map_err(SaleError::Field)?;
-        if terms.per_buyer_limit < in_force.per_buyer_limit && audit.sold() > 0 {
-            return Err(SaleError::Field(FieldError {
-                field: "per_buyer_limit",
-                problem: "may only be raised once units are sold: buyers rely on what they were allowed"
-                    .into(),
-            }));
+        let mut change = SaleChange { sale: live.id, edit, limits: self.limits, if_version, withdrawn: 0 };
+        match self.orders.change_sale(change.clone()).await? {
+            ChangeReceipt::Withdraw { .. } => {}
+            receipt => return self.settle(&live, receipt),
         }
-
-        let withdrawal = match audit.total.saturating_sub(total) {
-            0 => None,
-            units => {
-                let withdrawn = self.ledger.withdraw(&live, units).await;
-                let unsold = Units::try_from(live.remaining_everywhere()).unwrap_or(Units::MAX);
-                Some(withdrawn.ok_or(SaleError::StockInUse(audit.total.saturating_sub(unsold)))?)
+        let _alone = self.shrinking.lock().await;
+        for _ in 0..SHRINK_TRIES_MAX {
+            let (withdrawal, receipt) = self.shrink(&live, &mut change).await?;
+            if let ChangeReceipt::Withdraw { .. } = receipt {
+                continue;
             }
-        };
-        let changed = self.orders.change_sale(SaleChange { sale: live.id, terms, total }).await?;
-        let sale = changed.ok_or(SaleError::StockInUse(audit.sold_by_guard))?;
-        if let Some(withdrawal) = withdrawal {
-            withdrawal.give_up();
+            let sale = self.settle(&live, receipt)?;
+            if let Some(withdrawal) = withdrawal {
+                withdrawal.give_up();
+            }
+            return Ok(sale);
         }
-        self.ledger.grow(&live, total.saturating_sub(audit.total));
-        self.admission.board().change_terms(live.id, &sale.terms);
-        Ok(sale)
+        let message = "the stock was changed again and again meanwhile; try again".into();
+        Err(SaleError::Store(StoreError { kind: Fault::Transient, message }))
+    }
+
+    /// Tries a change that may lower the stock: finds out by how much, takes so many units off sale, and offers it again.
+    /// When the total has moved in between, they go back on sale.
+    async fn shrink(
+        &self,
+        live: &LiveSale,
+        change: &mut SaleChange,
+    ) -> Result<(Option<Withdrawal>, ChangeReceipt), SaleError> {
+        change.withdrawn = 0;
+        let (units, total) = match self.orders.change_sale(change.clone()).await? {
+            ChangeReceipt::Withdraw { units, total } => (units, total),
+            receipt => return Ok((None, receipt)),
+        };
+        let Some(withdrawal) = self.ledger.withdraw(live, units).await else {
+            let unsold = Units::try_from(live.remaining_everywhere()).unwrap_or(Units::MAX);
+            return Err(SaleError::StockInUse(total.saturating_sub(unsold)));
+        };
+        change.withdrawn = units;
+        let receipt = self.orders.change_sale(change.clone()).await?;
+        Ok((Some(withdrawal), receipt))
+    }
+
+    /// Takes a change that is durable over into memory, or says why there is none.
+    fn settle(&self, live: &LiveSale, receipt: ChangeReceipt) -> Result<Sale, SaleError> {
+        match receipt {
+            ChangeReceipt::Changed { sale, total_before } => {
+                self.ledger.grow(live, sale.total.saturating_sub(total_before));
+                self.admission.board().change_terms(&sale);
+                Ok(sale)
+            }
+            ChangeReceipt::NotCurrent(sale) => Err(SaleError::ChangedMeanwhile(Box::new(sale))),
+            ChangeReceipt::BelowSold(sold) => Err(SaleError::StockInUse(sold)),
+            ChangeReceipt::Withdraw { units, total } => {
+                Err(SaleError::StockInUse(total.saturating_sub(units)))
+            }
+            ChangeReceipt::Invalid(error) => Err(SaleError::Field(error)),
+            ChangeReceipt::Unknown => Err(SaleError::Unknown),
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::redis::{LedgerStore, LenderDoor, RedisBooks, RedisFault};
 use super::{Awaited, Ledger, LedgerBook, StockAudit, ThreeBooks, Withdrawal};
 use crate::admission::{Board, LiveSale};
 use crate::domain::{Sale, Units};
-use crate::orders::StoreError;
+use crate::orders::{StoreError, Wanted};
 
 /// How often an audit reads again: between its two reads units may have come back and gone out once more.
 const AUDIT_READS_MAX: usize = 3;
@@ -47,9 +47,7 @@ impl<S: LedgerStore> SharedLedger<S> {
         question: impl FnOnce(&S) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = Arc::clone(&self.store);
-        tokio::task::spawn_blocking(move || question(&store))
-            .await
-            .unwrap_or_else(|_| Err(StoreError::cut_short()))
+        Wanted::read(move || question(&store)).await
     }
 }
 

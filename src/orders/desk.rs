@@ -9,10 +9,12 @@ use super::deadlines::Deadlines;
 use super::events::Event;
 use super::graces::Grace;
 use super::lookup::Lookups;
+use super::sale_change::{ChangeReceipt, SaleChange};
 use super::store::{
-    Audit, DeadlineStep, DeadlineStepped, Fault, PoolFigures, SaleChange, StoreError, StoreReader,
+    Audit, DeadlineStep, DeadlineStepped, Fault, PoolFigures, SettledOrders, StoreError, StoreReader,
 };
 use super::transition::{Applied, Transition};
+use super::wanted::Wanted;
 use super::writer::{Reply, Step, StopRelay};
 use crate::admission::Admission;
 use crate::clock::Clock;
@@ -108,10 +110,11 @@ impl OrderDesk {
         }
     }
 
-    /// The buyer's order that waits for the writer, from its claim.
+    /// The buyer's order that waits for the writer, from its claim. However many sales there are, only its own is asked.
     fn pending(&self, tenant: &str, buyer: &str, id: OrderId) -> Option<Order> {
+        let sale = self.admission.flight().sale_of(id)?;
         let sales = self.admission.board().sales();
-        sales.iter().filter(|sale| sale.key.tenant() == tenant).find_map(|sale| sale.pending_order(buyer, id))
+        sales.by_id(sale).filter(|sale| sale.key.tenant() == tenant)?.pending_order(buyer, id)
     }
 
     /// Orders above `after`, oldest first, at most `limit`, of the sale if one is named.
@@ -126,6 +129,24 @@ impl OrderDesk {
     ) -> Result<Vec<Order>, StoreError> {
         let orders = self.read(move |store| store.orders_after(sale, after, limit)).await?;
         Ok(orders.into_iter().map(|order| self.shown(order)).collect())
+    }
+
+    /// The same, but nothing above a number that may still become durable, here or at another node: who goes on from
+    /// the last number he has seen misses nothing.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn settled_orders(
+        &self,
+        sale: Option<SaleId>,
+        after: Option<OrderId>,
+        limit: usize,
+    ) -> Result<SettledOrders, StoreError> {
+        // Before the store is read: what is settled by now is seen there.
+        let through = self.admission.flight().settled_through(None);
+        let settled = self.read(move |store| store.settled_orders(sale, after, limit, through)).await?;
+        let orders = settled.orders.into_iter().map(|order| self.shown(order)).collect();
+        Ok(SettledOrders { orders, ..settled })
     }
 
     /// Events above `after`, in order, at most `limit`.
@@ -146,6 +167,14 @@ impl OrderDesk {
     /// The store does not answer.
     pub async fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError> {
         self.read(move |store| store.audit(sale)).await
+    }
+
+    /// A sale as it is stored. `None` when there is no such sale.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn sale(&self, id: SaleId) -> Result<Option<Sale>, StoreError> {
+        self.read(move |store| store.sale(id)).await
     }
 
     /// All sales, oldest first.
@@ -179,11 +208,11 @@ impl OrderDesk {
         self.ask(|reply| Step::CreateSale(Box::new((key, terms, total)), reply)).await
     }
 
-    /// Changes a sale. `None` when more is sold than the new total.
+    /// Changes a sale.
     ///
     /// # Errors
     /// As [`OrderDesk::apply`].
-    pub async fn change_sale(&self, change: SaleChange) -> Result<Option<Sale>, StoreError> {
+    pub async fn change_sale(&self, change: SaleChange) -> Result<ChangeReceipt, StoreError> {
         self.ask(|reply| Step::ChangeSale(Box::new(change), reply)).await
     }
 
@@ -328,8 +357,6 @@ impl OrderDesk {
         query: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let reader = Arc::clone(&self.reader);
-        tokio::task::spawn_blocking(move || query(&*reader))
-            .await
-            .unwrap_or_else(|_| Err(StoreError::cut_short()))
+        Wanted::read(move || query(&*reader)).await
     }
 }

@@ -107,7 +107,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::super::events::Event;
-    use super::super::store::{Audit, PoolFigures, Record};
+    use super::super::store::{Audit, PoolFigures, Record, SettledOrders};
     use super::*;
     use crate::domain::{Sale, SaleId, StoreIdentity};
 
@@ -142,11 +142,25 @@ mod tests {
             Ok(Vec::new())
         }
 
+        fn settled_orders(
+            &self,
+            _: Option<SaleId>,
+            _: Option<OrderId>,
+            _: usize,
+            through: OrderId,
+        ) -> Result<SettledOrders, StoreError> {
+            Ok(SettledOrders { orders: Vec::new(), through, newest: None })
+        }
+
         fn events_after(&self, _: u64, _: usize) -> Result<Vec<Event>, StoreError> {
             Ok(Vec::new())
         }
 
         fn audit(&self, _: SaleId) -> Result<Option<Audit>, StoreError> {
+            Ok(None)
+        }
+
+        fn sale(&self, _: SaleId) -> Result<Option<Sale>, StoreError> {
             Ok(None)
         }
 

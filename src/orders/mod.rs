@@ -10,9 +10,11 @@ mod graces;
 mod lookup;
 pub mod postgres;
 mod recovery;
+mod sale_change;
 pub mod sqlite;
 mod store;
 mod transition;
+mod wanted;
 mod writer;
 
 pub use calendar_guard::guard_calendar;
@@ -21,9 +23,11 @@ pub use desk::OrderDesk;
 pub use events::{Event, EventKind};
 pub use graces::{Grace, Graces};
 pub use recovery::Recovered;
+pub use sale_change::{ChangeReceipt, SaleChange};
 pub use store::{
     Audit, Batch, DeadlineStep, DeadlineStepped, Fault, PoolFigures, Receipt, Record, RefusalReason,
-    RefusedOrder, SaleChange, StoreError, StoreReader, StoreWriter,
+    RefusedOrder, SettledOrders, StoreError, StoreReader, StoreWriter,
 };
 pub use transition::{Applied, Transition};
+pub use wanted::Wanted;
 pub use writer::{OrderWriter, Step, StockNotice, StopRelay, WriterSettings, WriterWatch};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::events::Event;
 use super::graces::{Grace, Graces};
+use super::sale_change::{ChangeReceipt, SaleChange};
 use super::transition::{Applied, Transition};
 use crate::domain::{
     EpochMs, NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, StoreIdentity, Units,
@@ -36,12 +37,12 @@ pub trait StoreWriter: Send {
         total: Units,
     ) -> Result<Option<Sale>, StoreError>;
 
-    /// Replaces a sale's terms and total. `None` when the total would fall below what is sold, or there is no such
-    /// sale; then nothing has changed.
+    /// Changes a sale, in one transaction: the change is merged with the sale as it is stored at that moment, whoever else
+    /// changes it. Reads and writes the sale's own row and no order.
     ///
     /// # Errors
     /// As [`StoreWriter::commit`].
-    fn change_sale(&mut self, change: &SaleChange) -> Result<Option<Sale>, StoreError>;
+    fn change_sale(&mut self, change: &SaleChange) -> Result<ChangeReceipt, StoreError>;
 
     /// Moves deadlines, or writes down what is needed for it.
     ///
@@ -90,6 +91,19 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
         limit: usize,
     ) -> Result<Vec<Order>, StoreError>;
 
+    /// As [`StoreReader::orders_after`], but only up to the number below which nothing can become durable any more.
+    /// `through` is how far this node itself is settled; other nodes say it in a store that they share.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn settled_orders(
+        &self,
+        sale: Option<SaleId>,
+        after: Option<OrderId>,
+        limit: usize,
+        through: OrderId,
+    ) -> Result<SettledOrders, StoreError>;
+
     /// Events above `after`, in order, at most `limit`. What is numbered lower than an event that was seen has been
     /// visible before it: a reader that goes on from the last number misses nothing.
     ///
@@ -102,6 +116,12 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What the database says.
     fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError>;
+
+    /// One sale. `None` when there is no such sale.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn sale(&self, id: SaleId) -> Result<Option<Sale>, StoreError>;
 
     /// All sales, oldest first.
     ///
@@ -143,6 +163,17 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
 
     /// What the connections have done since the start, and are now.
     fn pool_figures(&self) -> PoolFigures;
+}
+
+/// Orders that nothing can be put between any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettledOrders {
+    /// The orders, oldest first.
+    pub orders: Vec<Order>,
+    /// Up to this number everything is settled.
+    pub through: OrderId,
+    /// The highest number that is durable, settled or not.
+    pub newest: Option<OrderId>,
 }
 
 /// The connections of a store: since the start, and now.
@@ -292,17 +323,6 @@ pub enum RefusalReason {
     BuyerLimit(Option<Box<Order>>),
     /// The buyer's idempotency key made this order before.
     KeyUsed(Box<Order>),
-}
-
-/// New terms and a new total for a sale, which may be running.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SaleChange {
-    /// The sale.
-    pub sale: SaleId,
-    /// All of its terms from now on.
-    pub terms: SaleTerms,
-    /// All units ever put on sale. Not below what is sold.
-    pub total: Units,
 }
 
 /// A sale's units as the store counts them in one snapshot: `total` and `sold` as the guard keeps them, the rest added

@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::deadlines::Deadlines;
+use super::sale_change::{ChangeReceipt, SaleChange};
 use super::store::{
-    Batch, DeadlineStep, DeadlineStepped, Fault, Receipt, RefusalReason, RefusedOrder, SaleChange,
-    StoreError, StoreWriter,
+    Batch, DeadlineStep, DeadlineStepped, Fault, Receipt, RefusalReason, RefusedOrder, StoreError,
+    StoreWriter,
 };
 use super::transition::{Applied, Transition};
 use crate::admission::{Admission, Arrival, Intake, Queue, QueuedOrder, Settlement};
@@ -60,8 +61,8 @@ pub enum Step {
     CreateSale(Box<(SaleKey, SaleTerms, Units)>, Reply<Option<Sale>>),
     /// Move deadlines.
     Deadlines(Box<DeadlineStep>, Reply<DeadlineStepped>),
-    /// Change a sale. The answer is `None` when more is sold than the new total.
-    ChangeSale(Box<SaleChange>, Reply<Option<Sale>>),
+    /// Change a sale.
+    ChangeSale(Box<SaleChange>, Reply<ChangeReceipt>),
     /// Finish what waits, close the store, tell the next writer, end.
     Stop(StopRelay),
 }
@@ -465,7 +466,7 @@ impl<W: WriterWatch> OrderWriter<W> {
             }
             Step::ChangeSale(change, reply) => {
                 let changed = self.until_not_busy(|store| store.change_sale(&change))?;
-                if let (Some(lender), Some(_)) = (&self.lender, &changed) {
+                if let (Some(lender), ChangeReceipt::Changed { .. }) = (&self.lender, &changed) {
                     let _ = lender.try_send(StockNotice::Resized(change.sale));
                 }
                 let _ = reply.send(Ok(changed));

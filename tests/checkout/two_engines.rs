@@ -83,10 +83,10 @@ fn m1_a_payment_that_an_older_engine_began_keeps_its_key() {
     rusqlite::Connection::open(launch.folder().join("orders.sqlite"))
         .unwrap()
         .execute_batch(
-            "DROP TABLE store_identity; DROP TABLE operator_settlements; \
+            "DROP TABLE store_identity; DROP TABLE operator_settlements; DROP TABLE graces; DROP TABLE alive; \
              ALTER TABLE orders DROP COLUMN payment_gateway; ALTER TABLE orders DROP COLUMN payment_key_form; \
              ALTER TABLE orders DROP COLUMN payment_direction; ALTER TABLE orders DROP COLUMN payment_why; \
-             PRAGMA user_version = 1;",
+             ALTER TABLE sales DROP COLUMN change; PRAGMA user_version = 1;",
         )
         .unwrap();
     let engine = launch.start();

@@ -241,7 +241,7 @@ pub fn request(addr: SocketAddr, method: &str, path: &str, lines: &str, body: &s
 /// One request on a connection of its own. `None` when nobody answers.
 pub fn try_request(addr: SocketAddr, method: &str, path: &str, lines: &str, body: &str) -> Option<Answer> {
     let sent = format!(
-        "{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{lines}Content-Length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
     Client::try_connect(addr).ok()?.send(sent).answer()

@@ -110,6 +110,10 @@ impl LedgerStore for NodeStore {
         Ok(life)
     }
 
+    fn newest_order(&self) -> Result<Option<seckill::domain::OrderId>, StoreError> {
+        Ok(None)
+    }
+
     fn raise_incarnation(&self, node: NodeId) -> Result<u64, StoreError> {
         Ok(self.store.raise(node))
     }

@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use seckill::domain::{
     BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderAction, OrderId, OrderStatus,
-    PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote, Rate, Sale, SaleId, SaleKey, SaleTerms,
-    Units,
+    PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote, Rate, Sale, SaleEdit, SaleId, SaleKey,
+    SaleLimits, SaleTerms, StockEdit, Units,
 };
-use seckill::orders::{Applied, Audit, Batch, Event, EventKind, SaleChange, Transition};
+use seckill::orders::{Applied, Audit, Batch, ChangeReceipt, Event, EventKind, SaleChange, Transition};
 
 /// The functions of a store that the suite uses. An error of the store is a failed test: adapters unwrap.
 pub trait StoreUnderTest: Sized {
@@ -21,7 +21,7 @@ pub trait StoreUnderTest: Sized {
     /// Makes a sale; `None` when the name is taken.
     fn create_sale(&mut self, key: &SaleKey, terms: &SaleTerms, total: Units) -> Option<Sale>;
     /// Changes a sale; `None` when more is sold than the new total.
-    fn change_sale(&mut self, change: &SaleChange) -> Option<Sale>;
+    fn change_sale(&mut self, change: &SaleChange) -> ChangeReceipt;
     /// Commits a batch.
     fn commit(&mut self, batch: &Batch) -> Answer;
     /// All sales, oldest first.
@@ -117,14 +117,50 @@ pub fn play<S: StoreUnderTest>(mut store: S, history: &[Act]) {
             }
             Act::Change { sale, total } => {
                 let sale = sale.get(&model.sales).id;
-                let change = SaleChange { sale, terms: terms(*total + 3), total: *total };
-                assert_eq!(store.change_sale(&change), model.change_sale(&change));
+                let before = model.sales.iter().find(|known| known.id == sale).expect("it is known");
+                let change = SaleChange {
+                    sale,
+                    edit: edit_to(&SaleTerms { per_buyer_limit: 100, ..terms(*total + 3) }, *total),
+                    limits: SaleLimits::default(),
+                    if_version: Some(vec![before.version]),
+                    withdrawn: before.total.saturating_sub(*total),
+                };
+                let mut changed = store.change_sale(&change);
+                if let ChangeReceipt::Changed { sale, .. } = &mut changed {
+                    assert!(
+                        sale.version > before.version
+                            || (&sale.terms, sale.total) == (&before.terms, before.total)
+                    );
+                    model.note_version(sale);
+                    let stale = store.change_sale(&SaleChange {
+                        if_version: Some(vec![sale.version - 1]),
+                        ..change.clone()
+                    });
+                    assert_eq!(stale, ChangeReceipt::NotCurrent(sale.clone()));
+                }
+                assert_eq!(changed, model.change_sale(&change));
             }
             Act::Reopen(end) => store = store.reopen(*end),
         }
         model.compare(&store);
     }
     model.compare(&store.reopen(End::Killed).reopen(End::Clean));
+}
+
+/// The change that makes a sale have these terms and this total.
+pub fn edit_to(terms: &SaleTerms, total: Units) -> SaleEdit {
+    SaleEdit {
+        title: Some(terms.title.clone()),
+        price: Some(terms.price),
+        per_buyer_limit: Some(terms.per_buyer_limit),
+        starts_at: Some(terms.starts_at),
+        ends_at: Some(terms.ends_at),
+        pay_within_s: Some(terms.pay_within_s),
+        rate_per_s: Some(terms.rate.map(|rate| rate.per_s)),
+        burst: Some(terms.rate.map(|rate| rate.burst)),
+        paused: Some(terms.paused),
+        stock: Some(StockEdit::To(total)),
+    }
 }
 
 /// Terms that differ by `seed` in every field.
@@ -151,6 +187,8 @@ struct Model {
     /// What each committed batch tells, in no order within the batch.
     told: Vec<Vec<(OrderId, EventKind)>>,
     orders_made: u64,
+    /// The version that the next change makes.
+    next_version: u64,
 }
 
 impl Model {
@@ -300,14 +338,23 @@ impl Model {
         held + placed.quantity > sale.terms.per_buyer_limit
     }
 
-    fn change_sale(&mut self, change: &SaleChange) -> Option<Sale> {
-        let sale = self.sales.iter_mut().find(|sale| sale.id == change.sale)?;
-        if sale.sold > change.total {
-            return None;
+    /// Versions grow as each store sees fit; the model takes over which one a change made.
+    fn note_version(&mut self, changed: &Sale) {
+        self.next_version = changed.version;
+    }
+
+    fn change_sale(&mut self, change: &SaleChange) -> ChangeReceipt {
+        let Some(sale) = self.sales.iter_mut().find(|sale| sale.id == change.sale) else {
+            return ChangeReceipt::Unknown;
+        };
+        let Some(StockEdit::To(total)) = change.edit.stock else { panic!("histories set the whole stock") };
+        if sale.sold > total {
+            return ChangeReceipt::BelowSold(sale.sold);
         }
-        sale.terms = change.terms.clone();
-        sale.total = change.total;
-        Some(sale.clone())
+        let total_before = std::mem::replace(&mut sale.total, total);
+        sale.terms = SaleTerms { per_buyer_limit: 100, ..terms(total + 3) };
+        sale.version = self.next_version;
+        ChangeReceipt::Changed { sale: sale.clone(), total_before }
     }
 
     fn audit(&self, sale: &Sale) -> Audit {

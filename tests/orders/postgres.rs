@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::test_runner::{Config, TestRunner};
 use seckill::domain::{NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
 use seckill::orders::postgres::{self, PgReader, PgWriter, PostgresSettings};
-use seckill::orders::{Audit, Batch, Event, Receipt, SaleChange, StoreReader, StoreWriter};
+use seckill::orders::{Audit, Batch, ChangeReceipt, Event, Receipt, SaleChange, StoreReader, StoreWriter};
 
 use crate::contract::{self, Answer, End, StoreUnderTest};
 use crate::server::Postgres;
@@ -39,7 +39,7 @@ impl StoreUnderTest for Shared {
         self.writer.create_sale(key, terms, total).unwrap()
     }
 
-    fn change_sale(&mut self, change: &SaleChange) -> Option<Sale> {
+    fn change_sale(&mut self, change: &SaleChange) -> ChangeReceipt {
         self.writer.change_sale(change).unwrap()
     }
 

@@ -8,8 +8,8 @@ use seckill::domain::{
 };
 use seckill::orders::sqlite::{self, SqliteReader, SqliteSettings, SqliteWriter};
 use seckill::orders::{
-    Audit, Batch, Deadlines, Event, Fault, Receipt, Recovered, SaleChange, StoreReader, StoreWriter,
-    Transition,
+    Audit, Batch, ChangeReceipt, Deadlines, Event, Fault, Receipt, Recovered, SaleChange, StoreReader,
+    StoreWriter, Transition,
 };
 use tempfile::TempDir;
 
@@ -51,7 +51,7 @@ impl StoreUnderTest for Embedded {
         self.writer.create_sale(key, terms, total).unwrap()
     }
 
-    fn change_sale(&mut self, change: &SaleChange) -> Option<Sale> {
+    fn change_sale(&mut self, change: &SaleChange) -> ChangeReceipt {
         self.writer.change_sale(change).unwrap()
     }
 
@@ -219,10 +219,10 @@ fn m1_an_older_store_gets_an_identity_and_its_payments_under_way_keep_the_form_o
     let mut store = store.reopen(End::Clean);
     assert_eq!(store.reader.identity().unwrap(), identity, "made once");
 
-    let older = "DROP TABLE store_identity; DROP TABLE operator_settlements; \
+    let older = "DROP TABLE store_identity; DROP TABLE operator_settlements; DROP TABLE graces; DROP TABLE alive; \
                  ALTER TABLE orders DROP COLUMN payment_gateway; ALTER TABLE orders DROP COLUMN payment_key_form; \
                  ALTER TABLE orders DROP COLUMN payment_direction; ALTER TABLE orders DROP COLUMN payment_why; \
-                 PRAGMA user_version = 1;";
+                 ALTER TABLE sales DROP COLUMN change; PRAGMA user_version = 1;";
     store.stranger().execute_batch(older).unwrap();
     store = store.reopen(End::Clean);
     assert_ne!(store.reader.identity().unwrap(), identity);

@@ -12,10 +12,12 @@ mod events;
 mod failover;
 mod faults;
 mod fence;
+mod following;
 mod node;
 mod outage;
 mod sharing;
 mod store;
 mod tls;
+mod unwanted;
 
 use xtask::servers::{postgres as server, proxy};

@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use seckill::domain::{
-    BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, NodeId, OrderAction, OrderId, Sale, SaleId,
-    SaleKey, SaleTerms, Units,
+    BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, NodeId, OrderAction, OrderId, Sale,
+    SaleEdit, SaleId, SaleKey, SaleLimits, SaleTerms, StockEdit, Units,
 };
 use seckill::orders::postgres::{self, PgReader, PgRegistry, PgWriter, PostgresSettings};
 use seckill::orders::{
-    Applied, Batch, Receipt, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter, Transition,
+    Applied, Batch, ChangeReceipt, Receipt, RefusalReason, RefusedOrder, SaleChange, StoreError, StoreReader,
+    StoreWriter, Transition,
 };
 
 /// The moment at which everything in these tests happens.
@@ -147,4 +148,22 @@ pub fn terms(per_buyer_limit: Units) -> SaleTerms {
 /// A sale as the store has it.
 pub fn stored(node: &Node, id: SaleId) -> Sale {
     node.reader.sales().unwrap().into_iter().find(|sale| sale.id == id).expect("the sale exists")
+}
+
+/// A change of the sale's stock.
+pub fn stock(sale: SaleId, stock: StockEdit, withdrawn: Units) -> SaleChange {
+    change(sale, SaleEdit { stock: Some(stock), ..SaleEdit::default() }, withdrawn)
+}
+
+/// A change of the sale, whatever its version.
+pub fn change(sale: SaleId, edit: SaleEdit, withdrawn: Units) -> SaleChange {
+    SaleChange { sale, edit, limits: SaleLimits::default(), if_version: None, withdrawn }
+}
+
+/// The sale after a change that was made.
+pub fn changed(receipt: ChangeReceipt) -> Sale {
+    match receipt {
+        ChangeReceipt::Changed { sale, .. } => sale,
+        other => panic!("{other:?}"),
+    }
 }

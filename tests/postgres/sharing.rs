@@ -1,14 +1,17 @@
 //! What one node changes about a sale is in force on the others.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use seckill::admission::LiveSale;
-use seckill::domain::{OrderAction, Rejection, Sale, SaleTerms};
-use seckill::orders::{Applied, SaleChange, Transition};
+use seckill::domain::{Cents, OrderAction, Rejection, Sale, SaleEdit, SaleTerms, StockEdit};
+use seckill::orders::postgres::PostgresSettings;
+use seckill::orders::{Applied, ChangeReceipt, SaleChange, StoreWriter, Transition};
 use tokio::runtime::Runtime;
 
-use crate::engine::{Engine, SALES_MAX};
-use crate::node::{NOW, Node, key, terms};
+use crate::engine::{Engine, PATIENCE, SALES_MAX};
+use crate::node::{NOW, Node, change, changed, key, settings, terms};
+use crate::proxy::{Mode, Proxy};
 use crate::server::Postgres;
 
 /// Two engines on one database; the second knows nothing yet but the sale it was opened with.
@@ -55,8 +58,13 @@ fn terms_changed_at_one_node_are_in_force_at_another_and_cost_it_nothing_that_it
     two.follower.catch_up().unwrap();
     let before = two.live();
     let new = SaleTerms { title: "Now with a bow".into(), paused: true, ..before.terms.clone() };
-    let change = SaleChange { sale: two.sale, terms: new.clone(), total: 12 };
-    block_on(one.desk.change_sale(change)).unwrap().unwrap();
+    let edit = SaleEdit {
+        title: Some(new.title.clone()),
+        paused: Some(true),
+        stock: Some(StockEdit::To(12)),
+        ..SaleEdit::default()
+    };
+    changed(block_on(one.desk.change_sale(change(two.sale, edit, 0))).unwrap());
     assert_eq!(two.follower.catch_up().unwrap(), 1);
     let after = two.live();
     assert_eq!(after.terms, new);
@@ -129,4 +137,94 @@ fn tables_of_the_first_version_are_brought_up_to_date_with_what_is_in_them() {
     assert_eq!(two.follower.catch_up().unwrap(), 1);
     assert_eq!(on_board(&two, "old").expect("it has changed").terms.title, "New");
     two.stop();
+}
+
+#[test]
+fn o1_changes_of_two_nodes_at_one_moment_are_all_kept() {
+    let postgres = Postgres::shared();
+    let (one, two, _) = two_engines(&postgres);
+    let before = one.stored_sales()[0].clone();
+    let price = SaleEdit { price: Some(Cents(777)), stock: Some(StockEdit::By(500)), ..SaleEdit::default() };
+    let pause = SaleEdit { paused: Some(true), stock: Some(StockEdit::By(500)), ..SaleEdit::default() };
+    for _ in 0..20 {
+        std::thread::scope(|scope| {
+            for (engine, edit) in [(&one, &price), (&two, &pause)] {
+                scope.spawn(move || {
+                    changed(block_on(engine.desk.change_sale(change(engine.sale, edit.clone(), 0))).unwrap());
+                });
+            }
+        });
+    }
+    let after = one.stored_sales()[0].clone();
+    assert_eq!((after.terms.price, after.terms.paused), (Cents(777), true));
+    assert_eq!(after.total, before.total + 20 * 1_000);
+    // One version is the base of one change.
+    let from = SaleChange { if_version: Some(vec![after.version]), ..change(one.sale, price.clone(), 0) };
+    changed(block_on(one.desk.change_sale(from.clone())).unwrap());
+    assert!(matches!(block_on(two.desk.change_sale(from)).unwrap(), ChangeReceipt::NotCurrent(_)));
+    one.stop();
+    two.stop();
+}
+
+#[test]
+fn o2_a_sale_is_paused_although_nobody_can_look_at_an_order() {
+    let postgres = Postgres::shared();
+    let (one, two, database) = two_engines(&postgres);
+    one.own("ann");
+    // From here on every statement that so much as names the orders fails.
+    postgres.query(&database, "ALTER TABLE seckill.orders RENAME TO hidden");
+    let pause = SaleEdit { paused: Some(true), ..SaleEdit::default() };
+    assert!(changed(block_on(two.desk.change_sale(change(two.sale, pause, 0))).unwrap()).terms.paused);
+    postgres.query(&database, "ALTER TABLE seckill.hidden RENAME TO orders");
+    one.stop();
+    two.stop();
+}
+
+#[test]
+fn o1_a_change_whose_answer_was_lost_is_not_made_twice() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let database = url.rsplit('/').next().unwrap();
+    let proxy = Proxy::to(postgres.address());
+    let patient = PostgresSettings {
+        statement_wait_ms: 60_000,
+        ..settings(&postgres.url_at(proxy.address(), database))
+    };
+    let mut node = Node::open_with(1, &patient).unwrap();
+    let sale = node.sale("a", 10, 1);
+    // A commit of a change waits at this gate.
+    postgres.query(
+        database,
+        "CREATE TABLE gate (); \
+         CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             WHILE NOT EXISTS (SELECT FROM public.gate) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN NULL; \
+         END $$; \
+         CREATE CONSTRAINT TRIGGER gate AFTER UPDATE ON seckill.sales DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW EXECUTE FUNCTION wait_at_gate()",
+    );
+    let add = change(sale, SaleEdit { stock: Some(StockEdit::By(5)), ..SaleEdit::default() }, 0);
+    std::thread::scope(|scope| {
+        let changing = scope.spawn(|| node.writer.change_sale(&add));
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE state = 'active' AND query = 'COMMIT' AND datname = current_database()";
+        let give_up_at = Instant::now() + PATIENCE;
+        while postgres.query(database, waiting) != "1" {
+            assert!(Instant::now() < give_up_at, "the commit does not come");
+        }
+        proxy.set(Mode::LoseAnswers);
+        postgres.query(database, "INSERT INTO gate DEFAULT VALUES");
+        assert!(changing.join().unwrap().unwrap_err().is_transient());
+    });
+    proxy.set(Mode::Pass);
+    let mut insist = || {
+        let give_up_at = Instant::now() + PATIENCE;
+        loop {
+            match node.writer.change_sale(&add) {
+                Ok(receipt) => return changed(receipt).total,
+                Err(error) => assert!(error.is_transient() && Instant::now() < give_up_at, "{error}"),
+            }
+        }
+    };
+    assert_eq!(insist(), 15, "the lost answer said 15");
+    assert_eq!(insist(), 20, "and the next change is another one");
 }

@@ -2,13 +2,14 @@
 
 use seckill::domain::{
     NodeId, OrderAction, OrderStatus, PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote, Rate,
+    SaleEdit, StockEdit,
 };
 use seckill::orders::postgres;
 use seckill::orders::{
-    Applied, Batch, Deadlines, Fault, Receipt, Recovered, SaleChange, StoreReader, StoreWriter, Transition,
+    Applied, Batch, ChangeReceipt, Deadlines, Fault, Receipt, Recovered, StoreReader, StoreWriter, Transition,
 };
 
-use crate::node::{NOW, Node, PAY_BEFORE, key, settings, stored, terms};
+use crate::node::{NOW, Node, PAY_BEFORE, change, changed, key, settings, stock, stored, terms};
 use crate::server::Postgres;
 
 #[test]
@@ -77,13 +78,16 @@ fn text_that_the_database_cannot_keep_is_made_keepable() {
     let url = postgres.new_database();
     let mut node = Node::open(1, &url);
     let sale = node.sale("a", 10, 1);
-    let mut odd = terms(1);
-    odd.title = "a\0b\u{10ffff}'\"\\".into();
-    odd.rate = Some(Rate { per_s: 5, burst: 7 });
-    let change = SaleChange { sale, terms: odd, total: 12 };
-    let changed = node.writer.change_sale(&change).unwrap().unwrap();
+    let odd = SaleEdit {
+        title: Some("a\0b\u{10ffff}'\"\\".into()),
+        rate_per_s: Some(Some(5)),
+        burst: Some(Some(7)),
+        stock: Some(StockEdit::By(2)),
+        ..SaleEdit::default()
+    };
+    let changed = changed(node.writer.change_sale(&change(sale, odd, 0)).unwrap());
     assert_eq!(changed.terms.title, "a\u{fffd}b\u{10ffff}'\"\\");
-    assert_eq!((changed.total, changed.terms.rate), (12, change.terms.rate));
+    assert_eq!((changed.total, changed.terms.rate), (12, Some(Rate { per_s: 5, burst: 7 })));
     assert_eq!(stored(&node, sale), changed);
     let order = node.buy(sale, "a'\"\\b", Some("'\"\\")).unwrap();
     let payment_method = Some("card\0".to_owned());
@@ -105,15 +109,15 @@ fn sales_have_names_of_their_own_and_keep_what_they_sold() {
     for buyer in ["ann", "bob", "cid"] {
         node.buy(sale, buyer, None).unwrap();
     }
-    let change = |total| SaleChange { sale, terms: terms(5), total };
-    assert_eq!(node.writer.change_sale(&change(2)).unwrap(), None);
-    assert_eq!(
-        node.writer.change_sale(&change(3)).unwrap().map(|sale| (sale.total, sale.sold)),
-        Some((3, 3))
-    );
+    let below = node.writer.change_sale(&stock(sale, StockEdit::To(2), 8)).unwrap();
+    assert_eq!(below, ChangeReceipt::BelowSold(3));
+    let not_yet = node.writer.change_sale(&stock(sale, StockEdit::To(3), 6)).unwrap();
+    assert_eq!(not_yet, ChangeReceipt::Withdraw { units: 7, total: 10 });
+    let lower = changed(node.writer.change_sale(&stock(sale, StockEdit::To(3), 7)).unwrap());
+    assert_eq!((lower.total, lower.sold), (3, 3));
     assert_eq!(node.writer.units_of(sale).unwrap(), (3, 3));
-    let nowhere = SaleChange { sale: seckill::domain::SaleId(sale.0 + 1), ..change(9) };
-    assert_eq!(node.writer.change_sale(&nowhere).unwrap(), None);
+    let nowhere = stock(seckill::domain::SaleId(sale.0 + 1), StockEdit::To(9), 0);
+    assert_eq!(node.writer.change_sale(&nowhere).unwrap(), ChangeReceipt::Unknown);
 }
 
 #[test]
@@ -238,10 +242,10 @@ fn m1_an_older_database_gets_an_identity_and_payments_without_a_journal_keep_the
         "DO $$ DECLARE newer text; BEGIN \
          SELECT oid::regprocedure INTO newer FROM pg_proc WHERE proname = 'commit_batch' AND pronargs > 26; \
          EXECUTE 'DROP FUNCTION ' || newer; END $$; \
-         DROP TABLE seckill.store_identity, seckill.operator_settlements; \
+         DROP TABLE seckill.store_identity, seckill.operator_settlements, seckill.graces, seckill.alive; \
          ALTER TABLE seckill.orders DROP COLUMN payment_gateway, DROP COLUMN payment_key_form, \
          DROP COLUMN payment_direction, DROP COLUMN payment_why, DROP COLUMN payment_journal_of; \
-         DELETE FROM seckill.version WHERE version >= 3",
+         ALTER TABLE seckill.nodes DROP COLUMN settled_through; DELETE FROM seckill.version WHERE version >= 3",
     );
     let node = Node::open(1, &url);
     assert_ne!(node.reader.identity().unwrap(), identity);

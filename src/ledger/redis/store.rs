@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::domain::{NodeId, SaleId};
+use crate::domain::{NodeId, OrderId, SaleId};
 use crate::orders::{Audit, StoreError};
 
 /// A sale's units as the store counts them, of one moment.
@@ -37,6 +37,12 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// # Errors
     /// The store does not answer.
     fn begin_life(&self) -> Result<u64, StoreError>;
+
+    /// The highest number of a durable order, of whatever node. A new life gives out only higher ones.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    fn newest_order(&self) -> Result<Option<OrderId>, StoreError>;
 
     /// Ends the present life of `node` and answers with a number that no other caller gets. When this returns, no batch
     /// of an earlier life commits any more.

@@ -63,6 +63,16 @@ impl Dialer {
         &self.settings
     }
 
+    /// How connections are protected.
+    pub fn tls(&self) -> MakeRustlsConnect {
+        self.tls.clone()
+    }
+
+    /// How long the server may take to accept a connection.
+    pub fn connect_wait(&self) -> Duration {
+        Duration::from_millis(self.settings.connect_wait_ms.into())
+    }
+
     /// What became of the connections that were asked for.
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
@@ -86,7 +96,7 @@ impl Dialer {
 
     async fn try_connect(&self) -> Result<Session, StoreError> {
         let password = self.password()?;
-        let patience = Duration::from_millis(self.settings.connect_wait_ms.into());
+        let patience = self.connect_wait();
         let (count, began) = (self.hosts.len(), Instant::now());
         let share = patience / u32::try_from(count).unwrap_or(u32::MAX);
         let first = self.first.load(Ordering::Relaxed);

@@ -48,6 +48,8 @@ pub struct Follower {
     is_behind: bool,
     neighbours: Neighbours,
     beat_at: Instant,
+    /// How far this node's order numbers are settled, as the others last heard.
+    told_through: Option<OrderId>,
 }
 
 impl Follower {
@@ -56,7 +58,14 @@ impl Follower {
         let silent_after = Duration::from_millis(parts.news.settings().silent_ms_max.into());
         let neighbours = Neighbours::new(parts.news.node(), silent_after);
         // From the first change on: what the start has read already is looked at again, and is as it was.
-        Self { parts, after_change: 0, is_behind: false, neighbours, beat_at: Instant::now() }
+        Self {
+            parts,
+            after_change: 0,
+            is_behind: false,
+            neighbours,
+            beat_at: Instant::now(),
+            told_through: None,
+        }
     }
 
     /// How long to wait between two looks.
@@ -97,6 +106,7 @@ impl Follower {
             }
             taken += self.take_events(PAGE.min(new as usize))?;
         }
+        self.tell_how_far(ends.newest_order)?;
         self.is_behind = ends.last_event > self.parts.after_event;
         if !self.is_behind {
             self.parts.news.sight().reaches(began);
@@ -104,12 +114,23 @@ impl Follower {
         Ok(taken)
     }
 
+    /// Tells the others how far this node's order numbers are settled, as long as that is below an order of anybody's: who
+    /// follows the orders waits for it.
+    fn tell_how_far(&mut self, newest: Option<OrderId>) -> Result<(), StoreError> {
+        if self.told_through < newest {
+            let through = self.parts.admission.flight().settled_through(newest);
+            self.parts.news.settled_through(through)?;
+            self.told_through = Some(through);
+        }
+        Ok(())
+    }
+
     fn take_changes(&mut self) -> Result<usize, StoreError> {
         let changed = self.parts.news.sales_changed_after(self.after_change)?;
         let taken = changed.len();
-        for (change, sale) in changed {
+        for sale in changed {
+            self.after_change = sale.version;
             self.take_sale(sale);
-            self.after_change = change;
         }
         Ok(taken)
     }
@@ -118,10 +139,13 @@ impl Follower {
         let board = self.parts.admission.board();
         let sales = board.sales();
         match sales.by_id(sale.id) {
-            Some(live) if live.terms == sale.terms => {}
-            Some(_) => {
+            Some(live) if live.version >= sale.version => {}
+            Some(live) => {
+                board.change_terms(&sale);
+                if live.terms == sale.terms {
+                    return;
+                }
                 tracing::info!(sale = %sale.key, "the terms of a sale were changed at another node");
-                board.change_terms(sale.id, &sale.terms);
             }
             None if sales.len() >= self.parts.sales_max => {
                 tracing::error!(

@@ -11,6 +11,7 @@
 mod deadlines;
 mod dialer;
 mod follow;
+mod marks;
 mod neighbours;
 mod news;
 mod plan;
@@ -18,6 +19,7 @@ mod pool;
 mod reader;
 mod registry;
 mod rows;
+mod sale_change;
 mod schema;
 mod seat;
 mod session;
@@ -165,7 +167,7 @@ pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result
         .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(registry.life()), place))
         .collect::<Result<_, _>>()?;
     let news = PgNews::new(house, node, Arc::clone(registry.sight()));
-    Ok(PgStore { writers, reader: PgReader::new(pool), registry, news })
+    Ok(PgStore { writers, reader: PgReader::new(pool, node), registry, news })
 }
 
 /// The reading half and the registry for who only looks at a store that engines sell from: nothing is brought up to date
@@ -176,5 +178,5 @@ pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result
 pub fn look(settings: &PostgresSettings, node: NodeId) -> Result<(PgReader, PgRegistry), StoreError> {
     let dialer = Arc::new(Dialer::new(settings, node)?);
     let pool = Arc::new(Pool::new(dialer, HOUSE_CONNECTIONS)?);
-    Ok((PgReader::new(Arc::clone(&pool)), PgRegistry::lifeless(pool, node)))
+    Ok((PgReader::new(Arc::clone(&pool), node), PgRegistry::lifeless(pool, node)))
 }

@@ -20,6 +20,8 @@ pub struct LogEnds {
     pub last_event: u64,
     /// The number of the last change of a sale.
     pub last_change: u64,
+    /// The highest number of a durable order.
+    pub newest_order: Option<OrderId>,
 }
 
 /// An order that waits for its payment or for the end of one.
@@ -62,12 +64,21 @@ impl PgNews {
 
     /// Where the logs end.
     pub(super) fn log_ends(&self) -> Result<LogEnds, StoreError> {
-        let select = "SELECT (SELECT last_seq FROM event_log), (SELECT last_change FROM sale_log)";
+        let select = "SELECT (SELECT last_seq FROM event_log), (SELECT last_change FROM sale_log), \
+                      (SELECT max(order_id) FROM orders)";
         self.pool.run(async |session| {
             let row = session.row(select, &[]).await?.ok_or_else(|| damaged("no logs"))?;
             let end = |place| Ok::<_, super::trouble::Trouble>(row.try_get::<_, i64>(place)? as u64);
-            Ok(LogEnds { last_event: end(0)?, last_change: end(1)? })
+            let newest_order = row.try_get::<_, Option<i64>>(2)?.map(rows::order_id).transpose()?;
+            Ok(LogEnds { last_event: end(0)?, last_change: end(1)?, newest_order })
         })
+    }
+
+    /// Says how far this node's order numbers are settled, unless its life was ended or it has left.
+    pub(super) fn settled_through(&self, through: OrderId) -> Result<(), StoreError> {
+        let (node, through): (i16, i64) = (column(self.node.number()), column(through.number()));
+        let say = "UPDATE nodes SET settled_through = $2 WHERE node = $1 AND settled_through IS NOT NULL";
+        self.pool.run(async |session| session.rows(say, &[&node, &through]).await.map(drop))
     }
 
     /// Events above `after`, in order, at most `limit`.
@@ -78,14 +89,14 @@ impl PgNews {
         })
     }
 
-    /// Sales that were made or changed after the change numbered `after`, as they are now, each with the number of its
-    /// last change, in the order of these.
-    pub(super) fn sales_changed_after(&self, after: u64) -> Result<Vec<(u64, Sale)>, StoreError> {
+    /// Sales that were made or changed after the change numbered `after`, as they are now, in the order of their last
+    /// changes, whose numbers are their versions.
+    pub(super) fn sales_changed_after(&self, after: u64) -> Result<Vec<Sale>, StoreError> {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let select = format!("SELECT {SALE_COLUMNS}, change FROM sales WHERE change > $1 ORDER BY change");
+        let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE change > $1 ORDER BY change");
         self.pool.run(async |session| {
             let changed = session.rows(&select, &[&after]).await?;
-            changed.iter().map(|row| Ok((row.try_get::<_, i64>(16)? as u64, rows::sale(row)?))).collect()
+            changed.iter().map(rows::sale).collect()
         })
     }
 

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 use super::super::store::{Fault, PoolFigures, StoreError};
+use super::super::wanted::Wanted;
 use super::PostgresSettings;
 use super::dialer::Dialer;
 use super::session::{Session, Traffic};
@@ -68,19 +69,39 @@ impl Pool {
     ) -> Result<T, StoreError> {
         self.runtime().block_on(async {
             let _place = self.place().await?;
+            let asker = Wanted::now();
             let ready = std::iter::from_fn(|| self.idle.lock().pop()).find(Session::is_open);
             if let Some(mut session) = ready {
                 self.reused.fetch_add(1, Ordering::Relaxed);
-                match work(&mut session).await {
+                match self.while_wanted(asker.clone(), &mut session, &mut work).await {
                     // The others that wait here lead to the same server: nobody shall find that out one by one.
                     Err(trouble) if trouble.is_lost() => self.idle.lock().clear(),
                     outcome => return self.put_back(session, outcome),
                 }
             }
             let mut session = self.dialer.connect().await?;
-            let outcome = work(&mut session).await;
+            let outcome = self.while_wanted(asker, &mut session, &mut work).await;
             self.put_back(session, outcome)
         })
+    }
+
+    /// Does the work, and has the server stop it when the one who asked is gone.
+    async fn while_wanted<T>(
+        &self,
+        asker: Option<Wanted>,
+        session: &mut Session,
+        work: &mut impl AsyncFnMut(&mut Session) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let Some(asker) = asker else { return work(session).await };
+        let stop = session.stopper();
+        tokio::select! {
+            outcome = work(session) => outcome,
+            () = asker.gone() => {
+                // A request that does not arrive leaves the statement to the server's own limit.
+                let _ = tokio::time::timeout(self.dialer.connect_wait(), stop.cancel_query(self.dialer.tls())).await;
+                Err(Trouble::Unwanted)
+            }
+        }
     }
 
     /// As [`Pool::run`], for work that cannot be done twice: on a new connection.

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
-use super::super::store::{Audit, PoolFigures, Record, StoreError, StoreReader};
+use super::super::store::{Audit, PoolFigures, Record, SettledOrders, StoreError, StoreReader};
 use super::deadlines;
+use super::marks::Marks;
 use super::pool::Pool;
+use super::registry::newest_order;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
 use super::session::Session;
 use super::trouble::Trouble;
@@ -22,11 +25,14 @@ const ROWS_FETCHED: usize = 10_000;
 #[derive(Debug)]
 pub struct PgReader {
     pool: Arc<Pool>,
+    marks: Marks,
 }
 
 impl PgReader {
-    pub(super) fn new(pool: Arc<Pool>) -> Self {
-        Self { pool }
+    /// For the engine that is `node`.
+    pub(super) fn new(pool: Arc<Pool>, node: NodeId) -> Self {
+        let silent_after = Duration::from_millis(pool.settings().silent_ms_max.into());
+        Self { pool, marks: Marks::new(node, silent_after) }
     }
 }
 
@@ -62,6 +68,37 @@ impl StoreReader for PgReader {
         })
     }
 
+    fn settled_orders(
+        &self,
+        sale: Option<SaleId>,
+        after: Option<OrderId>,
+        limit: usize,
+        through: OrderId,
+    ) -> Result<SettledOrders, StoreError> {
+        let select = format!(
+            "SELECT {ORDER_COLUMNS} FROM orders WHERE order_id > $1 AND order_id <= $2 \
+             AND ($3::integer IS NULL OR sale_id = $3) ORDER BY order_id LIMIT $4"
+        );
+        let after: i64 = after.map_or(-1, |id| rows::column(id.number()));
+        let sale = sale.map(|id| rows::column::<_, i32>(id.0));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.pool.run(async |session| {
+            self.marks.give_up_the_silent(session).await?;
+            session
+                .snapshot(async |session| {
+                    // The marks and the orders are of one moment: a node that joins later numbers its orders above them.
+                    let through =
+                        self.marks.lowest(session).await?.map_or(through, |lowest| lowest.min(through));
+                    let newest = newest_order(session).await?;
+                    let end: i64 = rows::column(through.number());
+                    let found = session.rows(&select, &[&after, &end, &sale, &limit]).await?;
+                    let orders = found.iter().map(rows::order).collect::<Result<_, _>>()?;
+                    Ok(SettledOrders { orders, through, newest })
+                })
+                .await
+        })
+    }
+
     fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         self.pool.run(async |session| {
@@ -72,6 +109,13 @@ impl StoreReader for PgReader {
     fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError> {
         let sale: i32 = rows::column(sale.0);
         self.pool.run(async |session| session.snapshot(async |session| audit(session, sale).await).await)
+    }
+
+    fn sale(&self, id: SaleId) -> Result<Option<Sale>, StoreError> {
+        let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = $1");
+        let id: i32 = rows::column(id.0);
+        self.pool
+            .run(async |session| session.row(&select, &[&id]).await?.as_ref().map(rows::sale).transpose())
     }
 
     fn sales(&self) -> Result<Vec<Sale>, StoreError> {

@@ -1,7 +1,7 @@
 //! What the ledger's protocol needs of the store: lives of nodes, epochs of sales, units settled and returned.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::super::store::{Audit, StoreError};
@@ -11,26 +11,38 @@ use super::rows::{self, damaged};
 use super::session::Session;
 use super::sight::Sight;
 use super::trouble::Trouble;
-use crate::domain::{NodeId, SaleId, Units};
+use crate::domain::{NodeId, OrderId, SaleId, Units};
 
 /// Waits for the batches of the node's present life, and keeps new ones waiting until the transaction ends.
-const FENCE: &str = "SELECT pg_advisory_xact_lock(1936024428, $1)";
+pub(super) const FENCE: &str = "SELECT pg_advisory_xact_lock(1936024428, $1)";
 
 /// Which life of which node this engine is. The writers name it in every batch.
 ///
 /// # Protocol of the atomic
 ///
-/// `incarnation` is read once a batch. A batch that reads the old one is refused by the store: relaxed.
+/// `incarnation` is read once a batch. A batch that reads the old one is refused by the store: relaxed. `writers` counts
+/// those that may still commit; the last one that closes has seen the ends of the others: acquire and release.
 #[derive(Debug)]
 pub struct Life {
     node: NodeId,
     incarnation: AtomicI64,
+    writers: AtomicUsize,
 }
 
 impl Life {
     /// The node's number in its column.
     pub fn node(&self) -> i16 {
         rows::column(self.node.number())
+    }
+
+    /// One more writer may commit.
+    pub fn writer_opened(&self) {
+        self.writers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One writer commits nothing any more. Whether it was the last.
+    pub fn writer_closed(&self) -> bool {
+        self.writers.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// The life that is current as far as this engine knows.
@@ -73,7 +85,7 @@ impl PgRegistry {
 
     /// For who only looks: nothing lives, so nothing can be written.
     pub(super) fn lifeless(pool: Arc<Pool>, node: NodeId) -> Self {
-        let life = Arc::new(Life { node, incarnation: AtomicI64::new(0) });
+        let life = Arc::new(Life { node, incarnation: AtomicI64::new(0), writers: AtomicUsize::new(0) });
         Self { pool, life, sight: Arc::default() }
     }
 
@@ -101,7 +113,15 @@ impl PgRegistry {
     /// # Errors
     /// What the database says.
     pub fn begin_life(&self) -> Result<u64, StoreError> {
-        let incarnation = self.raise_incarnation(self.life.node)?;
+        let node = self.life.node();
+        // What is durable by now is below every number of the life that begins: see `newest_order`.
+        let incarnation = self.fence(
+            node,
+            "INSERT INTO nodes AS n (node, incarnation, settled_through) \
+             VALUES ($1, 1, (SELECT coalesce(max(order_id), 0) FROM orders)) ON CONFLICT (node) DO UPDATE \
+             SET incarnation = n.incarnation + 1, settled_through = excluded.settled_through RETURNING incarnation",
+            &[&node],
+        )?;
         self.life.incarnation.store(rows::column(incarnation), Ordering::Relaxed);
         Ok(incarnation)
     }
@@ -116,7 +136,8 @@ impl PgRegistry {
         self.fence(
             node,
             "INSERT INTO nodes AS n (node, incarnation) VALUES ($1, 1) \
-             ON CONFLICT (node) DO UPDATE SET incarnation = n.incarnation + 1 RETURNING incarnation",
+             ON CONFLICT (node) DO UPDATE SET incarnation = n.incarnation + 1, settled_through = NULL \
+             RETURNING incarnation",
             &[&node],
         )
     }
@@ -130,7 +151,9 @@ impl PgRegistry {
         let (node, seen): (i16, i64) = (rows::column(node.number()), rows::column(seen));
         self.fence(
             node,
-            "UPDATE nodes SET incarnation = greatest(incarnation, $2::bigint + 1) WHERE node = $1 RETURNING incarnation",
+            "UPDATE nodes SET incarnation = greatest(incarnation, $2::bigint + 1), \
+                 settled_through = CASE WHEN incarnation > $2 THEN settled_through END \
+             WHERE node = $1 RETURNING incarnation",
             &[&node, &seen],
         )
     }
@@ -149,6 +172,15 @@ impl PgRegistry {
             let raised = raised.ok_or_else(|| damaged("a node that never lived"))?;
             Ok(raised.try_get::<_, i64>(0)? as u64)
         })
+    }
+
+    /// The highest number of a durable order. A node that begins a life gives out only numbers above the one that it reads
+    /// after [`PgRegistry::begin_life`]: what was shown to a follower of the orders before lies below them.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn newest_order(&self) -> Result<Option<OrderId>, StoreError> {
+        self.pool.run(newest_order)
     }
 
     /// All nodes that ever lived, and their present lives.
@@ -189,7 +221,13 @@ impl PgRegistry {
     /// # Errors
     /// What the database says.
     pub fn end_all_epochs(&self) -> Result<(), StoreError> {
-        self.pool.run(async |session| session.run("UPDATE sales SET epoch = epoch + 1").await)
+        let node: i16 = self.life.node();
+        self.pool.run(async |session| {
+            session.run("UPDATE sales SET epoch = epoch + 1").await?;
+            // Nobody else has a seat: the numbers of no other node are waited for.
+            session.rows("UPDATE nodes SET settled_through = NULL WHERE node <> $1", &[&node]).await?;
+            Ok(())
+        })
     }
 
     /// The sale's units as the ledger sees them. `None` when there is no such sale.
@@ -242,6 +280,11 @@ impl PgRegistry {
             Ok(row.map_or(Ok(0), |row| row.try_get::<_, i64>(0))? as u64)
         })
     }
+}
+
+pub(super) async fn newest_order(session: &mut Session) -> Result<Option<OrderId>, Trouble> {
+    let row = session.row("SELECT max(order_id) FROM orders", &[]).await?;
+    row.map_or(Ok(None), |row| row.try_get::<_, Option<i64>>(0))?.map(rows::order_id).transpose()
 }
 
 async fn ledger_view(session: &mut Session, sale: SaleId) -> Result<Option<LedgerView>, Trouble> {

@@ -15,7 +15,7 @@ pub const ORDER_COLUMNS: &str = "order_id, sale_id, buyer, quantity, amount_cent
 
 /// The columns that [`sale`] reads, in its order.
 pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
-     ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold";
+     ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold, change";
 
 /// Reads an order from [`ORDER_COLUMNS`].
 pub fn order(row: &Row) -> Result<Order, Trouble> {
@@ -78,6 +78,7 @@ pub fn sale(row: &Row) -> Result<Sale, Trouble> {
         },
         total: whole(row.try_get(14)?)?,
         sold: whole(row.try_get(15)?)?,
+        version: u64::try_from(row.try_get::<_, i64>(16)?).map_err(damaged)?,
     })
 }
 

@@ -12,6 +12,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/2_sharing.sql")],
     &[include_str!("schema/3_payments.sql"), include_str!("schema/3_commit_batch.sql")],
     &[include_str!("schema/4_deadlines.sql")],
+    &[include_str!("schema/5_marks.sql")],
 ];
 
 /// Engines that start at once wait for each other here; changing a large table may take longer than any batch.

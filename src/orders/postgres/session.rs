@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{CancelToken, Client, Row, Statement};
 
 use super::trouble::Trouble;
 
@@ -46,6 +46,11 @@ impl Session {
     /// Whether the connection can be used.
     pub fn is_open(&self) -> bool {
         !self.given_up && !self.client.is_closed()
+    }
+
+    /// What stops the statement that runs on this connection.
+    pub fn stopper(&self) -> CancelToken {
+        self.client.cancel_token()
     }
 
     /// Waits at most `limit` for each answer from now on. Returns the limit before.

@@ -12,6 +12,8 @@ pub enum Trouble {
     Refused(Box<DbError>),
     /// There was no answer: the statement may have been carried out, or may still be.
     Lost(String),
+    /// Nobody waits for the answer any more, and the server was told so.
+    Unwanted,
     /// A row or a column that this engine cannot have made.
     Damaged(String),
     /// The database is not one that this engine can work with: what it lacks, or has too much.
@@ -66,6 +68,7 @@ impl From<Trouble> for StoreError {
                 (Fault::Transient, format!("{error} (SQLSTATE {})", error.code().code()))
             }
             Trouble::Lost(what) => (Fault::Transient, what),
+            Trouble::Unwanted => (Fault::Transient, "nobody waits for the answer any more".into()),
             Trouble::Damaged(what) => (Fault::Fatal, damaged(&what)),
             Trouble::Unfit(what) => (Fault::Fatal, what),
         };

@@ -12,9 +12,10 @@ use tokio::runtime::Runtime;
 use tokio_postgres::Row;
 
 use super::super::graces::Graces;
+use super::super::sale_change::{ChangeReceipt, SaleChange};
 use super::super::store::{
-    Batch, DeadlineStep, DeadlineStepped, Fault, Receipt, RefusalReason, RefusedOrder, SaleChange,
-    StoreError, StoreWriter,
+    Batch, DeadlineStep, DeadlineStepped, Fault, Receipt, RefusalReason, RefusedOrder, StoreError,
+    StoreWriter,
 };
 use super::super::transition::{Applied, Transition};
 use super::deadlines;
@@ -23,6 +24,7 @@ use super::plan::{NewOrders, Steps};
 use super::reader::orders_by_id;
 use super::registry::Life;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
+use super::sale_change::SaleDoubt;
 use super::session::{Parameter, Session};
 use super::trouble::Trouble;
 use crate::domain::{OrderAction, OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
@@ -40,6 +42,7 @@ pub struct PgWriter {
     /// Drives this writer's connection while the writer waits for it.
     runtime: Runtime,
     line: Line,
+    sale_doubt: SaleDoubt,
 }
 
 /// The writer's connection and what it knows of its own batches.
@@ -112,7 +115,8 @@ impl PgWriter {
             let begun = begun.first().map_or(Ok(0), |row| row.try_get(0));
             begun.map_err(|error| StoreError::from(Trouble::from(error)))
         })?;
-        Ok(Self { runtime, line })
+        line.life.writer_opened();
+        Ok(Self { runtime, line, sale_doubt: SaleDoubt::default() })
     }
 }
 
@@ -130,8 +134,11 @@ impl StoreWriter for PgWriter {
         self.runtime.block_on(self.line.create_sale(key, terms, total))
     }
 
-    fn change_sale(&mut self, change: &SaleChange) -> Result<Option<Sale>, StoreError> {
-        self.runtime.block_on(self.line.change_sale(change))
+    fn change_sale(&mut self, change: &SaleChange) -> Result<ChangeReceipt, StoreError> {
+        self.runtime.block_on(async {
+            let session = self.line.session().await?;
+            self.sale_doubt.change(session, change).await
+        })
     }
 
     fn move_deadlines(&mut self, step: &DeadlineStep) -> Result<DeadlineStepped, StoreError> {
@@ -152,7 +159,17 @@ impl StoreWriter for PgWriter {
         })
     }
 
-    fn close(self: Box<Self>) -> Result<(), StoreError> {
+    /// The last writer says that no order of this life comes any more.
+    fn close(mut self: Box<Self>) -> Result<(), StoreError> {
+        if self.line.life.writer_closed() {
+            let (node, incarnation) = (self.line.life.node(), self.line.life.incarnation());
+            let leave = "UPDATE nodes SET settled_through = NULL WHERE node = $1 AND incarnation = $2";
+            let left = self.runtime.block_on(self.line.rows(leave, &[&node, &incarnation]));
+            if let Err(error) = left {
+                tracing::warn!(%error, "the store was not told that this node ends; who follows the orders waits until \
+                                        it has been silent for postgres.silent_ms_max");
+            }
+        }
         Ok(())
     }
 }
@@ -364,28 +381,13 @@ impl Line {
         let ours = TermColumns::of(terms, total);
         Ok(found.filter(|sale| TermColumns::of(&sale.terms, sale.total) == ours))
     }
-
-    async fn change_sale(&mut self, change: &SaleChange) -> Result<Option<Sale>, StoreError> {
-        let update = format!(
-            "UPDATE sales SET title = $2, price_cents = $3, currency = $4, per_buyer_limit = $5, starts_at_ms = $6, \
-             ends_at_ms = $7, pay_within_s = $8, rate_per_s = $9, burst = $10, paused = $11, total = $12, \
-             revision = revision + (total <> $12)::int \
-             WHERE sale_id = $1 AND sold <= $12 RETURNING {SALE_COLUMNS}"
-        );
-        let sale: i32 = column(change.sale.0);
-        let columns = TermColumns::of(&change.terms, change.total);
-        let mut parameters: Vec<Parameter<'_>> = vec![&sale];
-        parameters.extend(columns.parameters());
-        let changed = self.rows(&update, &parameters).await?;
-        Ok(changed.first().map(rows::sale).transpose()?)
-    }
 }
 
 /// The sales that the guard names.
 fn oversold(trouble: Trouble) -> Result<Receipt, StoreError> {
     let named = match &trouble {
         Trouble::Refused(answer) => answer.detail().unwrap_or_default(),
-        Trouble::Lost(_) | Trouble::Damaged(_) | Trouble::Unfit(_) => "",
+        Trouble::Lost(_) | Trouble::Unwanted | Trouble::Damaged(_) | Trouble::Unfit(_) => "",
     };
     let sales: Result<Vec<_>, _> = named.split(',').map(|number| number.parse().map(SaleId)).collect();
     sales.map(Receipt::Oversold).map_err(|_| trouble.into())
@@ -393,7 +395,7 @@ fn oversold(trouble: Trouble) -> Result<Receipt, StoreError> {
 
 /// Terms and total as columns.
 #[derive(PartialEq)]
-struct TermColumns<'a> {
+pub(super) struct TermColumns<'a> {
     title: String,
     price: i64,
     currency: &'a str,
@@ -408,7 +410,7 @@ struct TermColumns<'a> {
 }
 
 impl<'a> TermColumns<'a> {
-    fn of(terms: &'a SaleTerms, total: Units) -> Self {
+    pub(super) fn of(terms: &'a SaleTerms, total: Units) -> Self {
         Self {
             title: rows::text(&terms.title),
             price: column(terms.price.0),
@@ -424,7 +426,7 @@ impl<'a> TermColumns<'a> {
         }
     }
 
-    fn parameters(&self) -> [Parameter<'_>; 11] {
+    pub(super) fn parameters(&self) -> [Parameter<'_>; 11] {
         [
             &self.title,
             &self.price,

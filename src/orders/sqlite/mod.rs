@@ -3,6 +3,7 @@
 //! One [`SqliteWriter`] holds the only writing connection and the lock on the data folder; [`SqliteReader`]s see the
 //! last commit and never make the writer wait.
 
+mod backup;
 mod deadlines;
 mod reader;
 mod rows;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use serde::{Deserialize, Serialize};
 
+pub use backup::{BackupContents, SaleContents, back_up, check_backup};
 pub use reader::SqliteReader;
 pub use writer::SqliteWriter;
 
@@ -86,13 +88,17 @@ fn connect(path: &Path, flags: OpenFlags, settings: &SqliteSettings) -> Result<C
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_millis(settings.lock_wait_ms.into()))?;
     connection.set_prepared_statement_cache_capacity(64);
+    // What a sort or a sum keeps on the way stays in memory: there may be no folder for it that can be written.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)
 }
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let kind = match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Fault::Transient,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::OperationInterrupted) => {
+                Fault::Transient
+            }
             _ => Fault::Fatal,
         };
         Self { kind, message: format!("SQLite: {error}") }

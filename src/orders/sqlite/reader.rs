@@ -8,11 +8,15 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
-use super::super::store::{Audit, Fault, PoolFigures, Record, StoreError, StoreReader};
+use super::super::store::{Audit, Fault, PoolFigures, Record, SettledOrders, StoreError, StoreReader};
+use super::super::wanted::Wanted;
 use super::deadlines;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use super::{SqliteSettings, connect};
 use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId, StoreIdentity};
+
+/// Steps of SQLite's machine between two looks whether anybody waits for the answer: some tens of microseconds.
+const STEPS_BETWEEN_LOOKS: i32 = 1_000;
 
 /// Reads the store. Every call takes a connection of the pool, or opens one more for itself when all are in use.
 #[derive(Debug)]
@@ -53,10 +57,17 @@ impl SqliteReader {
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let connection = self.connection()?;
+        let mut connection = self.connection()?;
+        let wanted = Wanted::now();
+        if let Some(wanted) = wanted.clone() {
+            connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || !wanted.is_wanted()))?;
+        }
         self.in_use.fetch_add(1, Ordering::Relaxed);
         let answer = query(&connection);
         self.in_use.fetch_sub(1, Ordering::Relaxed);
+        if wanted.is_some() {
+            connection.progress_handler(0, None::<fn() -> bool>)?;
+        }
         // More connections than the pool holds are closed again.
         let _ = self.idle.push(connection);
         answer
@@ -91,6 +102,29 @@ impl StoreReader for SqliteReader {
             let found =
                 statement.query_map(params![after, sale.map(|id| id.0), limit as i64], rows::order)?;
             Ok(found.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn settled_orders(
+        &self,
+        sale: Option<SaleId>,
+        after: Option<OrderId>,
+        limit: usize,
+        through: OrderId,
+    ) -> Result<SettledOrders, StoreError> {
+        let select = format!(
+            "SELECT {ORDER_COLUMNS} FROM orders WHERE order_id > ?1 AND order_id <= ?2 \
+             AND (?3 IS NULL OR sale_id = ?3) ORDER BY order_id LIMIT ?4"
+        );
+        self.read(|connection| {
+            let snapshot = connection.unchecked_transaction()?;
+            let newest: Option<u64> =
+                snapshot.query_row("SELECT max(order_id) FROM orders", [], |row| row.get(0))?;
+            let mut statement = snapshot.prepare_cached(&select)?;
+            let after = after.map_or(-1, |id| id.number() as i64);
+            let wanted = params![after, through.number(), sale.map(|id| id.0), limit as i64];
+            let orders = statement.query_map(wanted, rows::order)?.collect::<Result<_, _>>()?;
+            Ok(SettledOrders { orders, through, newest: newest.and_then(OrderId::from_number) })
         })
     }
 
@@ -176,6 +210,13 @@ impl StoreReader for SqliteReader {
         })
     }
 
+    fn sale(&self, id: SaleId) -> Result<Option<Sale>, StoreError> {
+        let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = ?");
+        self.read(|connection| {
+            Ok(connection.prepare_cached(&select)?.query_row([id.0], rows::sale).optional()?)
+        })
+    }
+
     fn sales(&self) -> Result<Vec<Sale>, StoreError> {
         let select = format!("SELECT {SALE_COLUMNS} FROM sales ORDER BY sale_id");
         self.read(|connection| {
@@ -234,5 +275,41 @@ fn damaged(what: &str) -> StoreError {
     StoreError {
         kind: Fault::Fatal,
         message: format!("the order store is damaged ({what}); restore it from a backup"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::sync::Semaphore;
+
+    use super::super::open;
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn d4_a_query_that_nobody_waits_for_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_writer, reader) = open(folder.path(), &SqliteSettings::default()).unwrap();
+        let (reader, places) = (Arc::new(reader), Arc::new(Semaphore::new(1)));
+        // Without end: it is interrupted, or this test is.
+        let endless =
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+        let asking = tokio::spawn({
+            let (reader, places) = (Arc::clone(&reader), Arc::clone(&places));
+            let count =
+                move || reader.read(|all| Ok(all.query_row(endless, [], |row| row.get::<_, u64>(0))?));
+            async move { Wanted::limited(&places, Wanted::read(count)).await }
+        });
+        while reader.in_use.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        asking.abort();
+        let place = tokio::time::timeout(PATIENCE, places.acquire()).await;
+        assert!(place.is_ok_and(|place| place.is_ok()), "the query has ended");
+        assert_eq!(reader.sales().unwrap(), [], "and its connection is as before");
     }
 }

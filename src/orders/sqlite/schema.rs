@@ -93,6 +93,9 @@ const MIGRATIONS: &[&str] = &["
         only_row        INTEGER PRIMARY KEY CHECK (only_row = 1),
         at_ms           INTEGER NOT NULL
     ) STRICT;
+", "
+    -- Counts the changes of a sale's terms and total: what an operator's change was made from.
+    ALTER TABLE sales ADD COLUMN change INTEGER NOT NULL DEFAULT 1;
 "];
 
 /// The version this engine writes.

@@ -2,13 +2,15 @@
 
 use std::fs::File;
 
-use rusqlite::{Connection, Statement, ToSql, Transaction as SqlTransaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OptionalExtension, Statement, ToSql, Transaction as SqlTransaction, TransactionBehavior,
+    params,
+};
 
 use super::super::events::EventKind;
 use super::super::graces::Graces;
-use super::super::store::{
-    Batch, DeadlineStep, DeadlineStepped, Receipt, SaleChange, StoreError, StoreWriter,
-};
+use super::super::sale_change::{ChangeReceipt, SaleChange};
+use super::super::store::{Batch, DeadlineStep, DeadlineStepped, Receipt, StoreError, StoreWriter};
 use super::super::transition::{Applied, Transition};
 use super::deadlines;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
@@ -29,41 +31,35 @@ impl SqliteWriter {
         let last_event_seq = connection.query_row(last, [], |row| row.get(0))?;
         Ok(Self { connection, last_event_seq, _lock: lock })
     }
+}
 
-    /// Runs a statement that returns the sale it wrote, if it wrote one. Its parameters are the terms, the total, and
-    /// `others`. In a transaction of its own: a statement that commits by itself commits when it is put away, where nobody
-    /// hears of an error.
-    fn write_sale(
-        &mut self,
-        sql: &str,
-        terms: &SaleTerms,
-        total: Units,
-        others: &[&dyn ToSql],
-    ) -> Result<Option<Sale>, StoreError> {
-        let (per_s, burst) = (terms.rate.map(|rate| rate.per_s), terms.rate.map(|rate| rate.burst));
-        let currency = terms.currency.as_str();
-        let mut values: Vec<&dyn ToSql> = vec![
-            &terms.title,
-            &terms.price.0,
-            &currency,
-            &terms.per_buyer_limit,
-            &terms.starts_at.0,
-            &terms.ends_at.0,
-            &terms.pay_within_s,
-            &per_s,
-            &burst,
-            &terms.paused,
-            &total,
-        ];
-        values.extend(others);
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let written = match transaction.prepare_cached(sql)?.query_row(values.as_slice(), rows::sale) {
-            Err(rusqlite::Error::QueryReturnedNoRows) => None,
-            other => Some(other?),
-        };
-        transaction.commit()?;
-        Ok(written)
-    }
+/// Runs a statement that returns the sale it wrote, if it wrote one. Its parameters are the terms, the total, and
+/// `others`. Within a transaction: a statement that commits by itself commits when it is put away, where nobody hears of an
+/// error.
+fn write_sale(
+    transaction: &SqlTransaction<'_>,
+    sql: &str,
+    terms: &SaleTerms,
+    total: Units,
+    others: &[&dyn ToSql],
+) -> Result<Option<Sale>, StoreError> {
+    let (per_s, burst) = (terms.rate.map(|rate| rate.per_s), terms.rate.map(|rate| rate.burst));
+    let currency = terms.currency.as_str();
+    let mut values: Vec<&dyn ToSql> = vec![
+        &terms.title,
+        &terms.price.0,
+        &currency,
+        &terms.per_buyer_limit,
+        &terms.starts_at.0,
+        &terms.ends_at.0,
+        &terms.pay_within_s,
+        &per_s,
+        &burst,
+        &terms.paused,
+        &total,
+    ];
+    values.extend(others);
+    Ok(transaction.prepare_cached(sql)?.query_row(values.as_slice(), rows::sale).optional()?)
 }
 
 impl StoreWriter for SqliteWriter {
@@ -114,16 +110,17 @@ impl StoreWriter for SqliteWriter {
              ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
         );
         let name: [&dyn ToSql; 3] = [&key.tenant(), &key.campaign(), &key.sku()];
-        self.write_sale(&insert, terms, total, &name)
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let created = write_sale(&transaction, &insert, terms, total, &name)?;
+        transaction.commit()?;
+        Ok(created)
     }
 
-    fn change_sale(&mut self, change: &SaleChange) -> Result<Option<Sale>, StoreError> {
-        let update = format!(
-            "UPDATE sales SET title = ?1, price_cents = ?2, currency = ?3, per_buyer_limit = ?4, starts_at_ms = ?5, \
-             ends_at_ms = ?6, pay_within_s = ?7, rate_per_s = ?8, burst = ?9, paused = ?10, total = ?11 \
-             WHERE sale_id = ?12 AND sold <= ?11 RETURNING {SALE_COLUMNS}"
-        );
-        self.write_sale(&update, &change.terms, change.total, &[&change.sale.0])
+    fn change_sale(&mut self, change: &SaleChange) -> Result<ChangeReceipt, StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let receipt = change_row(&transaction, change)?;
+        transaction.commit()?;
+        Ok(receipt)
     }
 
     fn move_deadlines(&mut self, step: &DeadlineStep) -> Result<DeadlineStepped, StoreError> {
@@ -162,6 +159,37 @@ impl StoreWriter for SqliteWriter {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         self.connection.close().map_err(|(_, error)| error.into())
     }
+}
+
+/// Changes the sale within the transaction, looking at its own row only.
+fn change_row(transaction: &SqlTransaction<'_>, change: &SaleChange) -> Result<ChangeReceipt, StoreError> {
+    let found =
+        transaction.prepare_cached(&select_sale())?.query_row([change.sale.0], rows::sale).optional()?;
+    let Some(before) = found else { return Ok(ChangeReceipt::Unknown) };
+    let (terms, total) = match change.decide(&before) {
+        Ok(decided) => decided,
+        Err(refusal) => return Ok(*refusal),
+    };
+    if terms == before.terms && total == before.total {
+        return Ok(ChangeReceipt::Changed { total_before: before.total, sale: before });
+    }
+    let written = write_sale(transaction, &update_sale(), &terms, total, &[&change.sale.0])?;
+    Ok(written.map_or(ChangeReceipt::BelowSold(before.sold), |sale| ChangeReceipt::Changed {
+        sale,
+        total_before: before.total,
+    }))
+}
+
+fn select_sale() -> String {
+    format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = ?")
+}
+
+fn update_sale() -> String {
+    format!(
+        "UPDATE sales SET title = ?1, price_cents = ?2, currency = ?3, per_buyer_limit = ?4, starts_at_ms = ?5, \
+         ends_at_ms = ?6, pay_within_s = ?7, rate_per_s = ?8, burst = ?9, paused = ?10, total = ?11, \
+         change = change + 1 WHERE sale_id = ?12 AND sold <= ?11 RETURNING {SALE_COLUMNS}"
+    )
 }
 
 /// Rows of one INSERT statement: what the database does around a row, it does once for so many.
@@ -345,5 +373,67 @@ impl EventLog<'_> {
             )?
             .execute(params![self.last_seq, kind.code(), at.0, order_ids])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::super::{SqliteSettings, open};
+    use super::*;
+    use crate::domain::{BuyerId, Cents, Currency, OrderId, SaleEdit, SaleLimits};
+
+    fn orders(sale: SaleId, from: u64, count: u64) -> Batch {
+        let order = |number| NewOrder {
+            id: OrderId::from_number(number).unwrap(),
+            sale,
+            buyer: BuyerId::new("ann").unwrap(),
+            quantity: 1,
+            amount: Cents(5),
+            created_at: EpochMs(10),
+            pay_before: EpochMs(20),
+            idempotency_key: None,
+        };
+        Batch { placed: (from..from + count).map(order).collect(), ..Batch::default() }
+    }
+
+    #[test]
+    fn o2_pausing_takes_as_many_steps_whatever_was_sold() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, _reader) = open(folder.path(), &SqliteSettings::default()).unwrap();
+        let terms = SaleTerms {
+            title: String::new(),
+            price: Cents(5),
+            currency: Currency::USD,
+            per_buyer_limit: 1_000_000,
+            starts_at: EpochMs(0),
+            ends_at: EpochMs(1),
+            pay_within_s: 1,
+            rate: None,
+            paused: false,
+        };
+        let key = SaleKey::new("default", "c", "s").unwrap();
+        let sale = writer.create_sale(&key, &terms, 10_000).unwrap().unwrap().id;
+        // All the steps that a pause makes SQLite's machine take.
+        let pause = |writer: &mut SqliteWriter, paused| {
+            let edit = SaleEdit { paused: Some(paused), ..SaleEdit::default() };
+            let limits = SaleLimits::default();
+            let change = SaleChange { sale, edit, limits, if_version: None, withdrawn: 0 };
+            let receipt = writer.change_sale(&change).unwrap();
+            assert!(matches!(receipt, ChangeReceipt::Changed { sale, .. } if sale.terms.paused == paused));
+            [select_sale(), update_sale()].map(|sql| {
+                let statement = writer.connection.prepare_cached(&sql).unwrap();
+                assert_eq!(statement.reset_status(StatementStatus::FullscanStep), 0, "{sql}");
+                assert_eq!(statement.reset_status(StatementStatus::Sort), 0, "{sql}");
+                statement.reset_status(StatementStatus::VmStep)
+            })
+        };
+        pause(&mut writer, true);
+        pause(&mut writer, false);
+        let with_none = pause(&mut writer, true);
+        writer.commit(&orders(sale, 1, 2_000)).unwrap();
+        pause(&mut writer, false);
+        assert_eq!(pause(&mut writer, true), with_none);
     }
 }

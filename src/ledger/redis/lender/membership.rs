@@ -195,6 +195,9 @@ impl<S: LedgerStore, W: LenderWatch> Lender<S, W> {
         // Every notice of the old life has been written by now.
         self.hear();
         self.incarnation = self.ask(|store| store.begin_life()).await?;
+        // What was shown to a follower of the orders while this node did not live lies below its next number.
+        let newest = self.ask(|store| store.newest_order()).await?;
+        self.admission.flight().settled_through(newest);
         tracing::warn!(incarnation = self.incarnation, "this node registers anew");
         for account in self.accounts.values_mut() {
             *account = Account { surrender: account.surrender, ..Account::new(Instant::now()) };

@@ -1,0 +1,171 @@
+//! What an operator changes of a sale: only what is named, so that two who change different things both get them.
+
+use super::money::Cents;
+use super::sale::{FieldError, Rate, Sale, SaleLimits, SaleTerms, Units};
+use super::time::EpochMs;
+
+/// A change of a sale, field by field. What is `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SaleEdit {
+    /// What pages show.
+    pub title: Option<String>,
+    /// The price of one unit.
+    pub price: Option<Cents>,
+    /// Units one buyer may hold; only upwards once units are sold.
+    pub per_buyer_limit: Option<Units>,
+    /// When it opens.
+    pub starts_at: Option<EpochMs>,
+    /// When it ends.
+    pub ends_at: Option<EpochMs>,
+    /// Seconds to pay.
+    pub pay_within_s: Option<u32>,
+    /// Admissions a second; `Some(None)` takes the rate away.
+    pub rate_per_s: Option<Option<u32>>,
+    /// Admissions at once; `Some(None)` makes it one second's worth.
+    pub burst: Option<Option<u32>>,
+    /// Whether it refuses everybody for now.
+    pub paused: Option<bool>,
+    /// All units ever put on sale.
+    pub stock: Option<StockEdit>,
+}
+
+/// How the total of a sale changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StockEdit {
+    /// To so many, whatever it is now.
+    To(Units),
+    /// By so many: two such changes add up.
+    By(i64),
+}
+
+impl SaleEdit {
+    /// The terms and the total of `sale` after the change.
+    ///
+    /// # Errors
+    /// The first field that breaks its rule. A change that does nothing but pause, or end a pause, breaks none: a sale that
+    /// was made under other limits must still be stoppable.
+    pub fn apply(&self, sale: &Sale, limits: &SaleLimits) -> Result<(SaleTerms, Units), FieldError> {
+        let mut terms = sale.terms.clone();
+        set(&self.paused, &mut terms.paused);
+        if (Self { paused: self.paused, ..Self::default() }) == *self {
+            return Ok((terms, sale.total));
+        }
+        set(&self.title, &mut terms.title);
+        set(&self.price, &mut terms.price);
+        set(&self.per_buyer_limit, &mut terms.per_buyer_limit);
+        set(&self.starts_at, &mut terms.starts_at);
+        set(&self.ends_at, &mut terms.ends_at);
+        set(&self.pay_within_s, &mut terms.pay_within_s);
+        terms.rate = changed_rate(terms.rate, self.rate_per_s, self.burst)?;
+        let total = match self.stock {
+            None => sale.total,
+            Some(StockEdit::To(units)) => units,
+            Some(StockEdit::By(units)) => {
+                let total = i64::from(sale.total).checked_add(units);
+                total.and_then(|total| Units::try_from(total).ok()).ok_or_else(|| FieldError {
+                    field: "stock_delta",
+                    problem: format!(
+                        "would make the stock of {} fall below 0 or outgrow every limit",
+                        sale.total
+                    ),
+                })?
+            }
+        };
+        terms.check(total, limits)?;
+        if terms.per_buyer_limit < sale.terms.per_buyer_limit && sale.sold > 0 {
+            let problem =
+                "may only be raised once units are sold: buyers rely on what they were allowed".into();
+            return Err(FieldError { field: "per_buyer_limit", problem });
+        }
+        Ok((terms, total))
+    }
+}
+
+fn set<T: Clone>(given: &Option<T>, place: &mut T) {
+    if let Some(given) = given {
+        place.clone_from(given);
+    }
+}
+
+/// The rate after `per_s` and `burst` were given. A burst that was never given is one second's worth.
+fn changed_rate(
+    rate: Option<Rate>,
+    per_s: Option<Option<u32>>,
+    burst: Option<Option<u32>>,
+) -> Result<Option<Rate>, FieldError> {
+    let Some(per_s) = per_s.unwrap_or(rate.map(|rate| rate.per_s)) else {
+        return match burst {
+            Some(Some(_)) => Err(FieldError { field: "burst", problem: "needs rate_per_s".into() }),
+            Some(None) | None => Ok(None),
+        };
+    };
+    let burst = match burst {
+        Some(Some(burst)) => burst,
+        Some(None) => per_s,
+        None => rate.map_or(per_s, |rate| rate.burst),
+    };
+    Ok(Some(Rate { per_s, burst }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::identity::{SaleId, SaleKey};
+    use super::super::money::Currency;
+    use super::*;
+
+    fn sale(total: Units, sold: Units) -> Sale {
+        let terms = SaleTerms {
+            title: "Widget".into(),
+            price: Cents(1999),
+            currency: Currency::USD,
+            per_buyer_limit: 2,
+            starts_at: EpochMs(1_000),
+            ends_at: EpochMs(2_000),
+            pay_within_s: 900,
+            rate: None,
+            paused: false,
+        };
+        let key = SaleKey::new("default", "c", "s").unwrap();
+        Sale { id: SaleId(1), key, terms, total, sold, version: 1 }
+    }
+
+    #[test]
+    fn a_rate_is_set_changed_and_taken_away() {
+        let rate = |per_s, burst| Some(Rate { per_s, burst });
+        let some = |value| Some(Some(value));
+        assert_eq!(changed_rate(None, None, None), Ok(None));
+        assert_eq!(changed_rate(None, some(10), None), Ok(rate(10, 10)));
+        assert_eq!(changed_rate(None, some(10), some(5)), Ok(rate(10, 5)));
+        assert_eq!(changed_rate(rate(10, 5), some(20), None), Ok(rate(20, 5)));
+        assert_eq!(changed_rate(rate(10, 5), None, some(7)), Ok(rate(10, 7)));
+        assert_eq!(changed_rate(rate(10, 5), None, Some(None)), Ok(rate(10, 10)));
+        assert_eq!(changed_rate(rate(10, 5), Some(None), None), Ok(None));
+        assert_eq!(changed_rate(None, None, some(5)).unwrap_err().field, "burst");
+        assert_eq!(changed_rate(rate(10, 5), Some(None), some(5)).unwrap_err().field, "burst");
+    }
+
+    #[test]
+    fn only_what_is_named_changes() {
+        let limits = SaleLimits::default();
+        let sale = sale(10, 3);
+        assert_eq!(SaleEdit::default().apply(&sale, &limits), Ok((sale.terms.clone(), 10)));
+        let edit = SaleEdit { stock: Some(StockEdit::By(-4)), price: Some(Cents(5)), ..SaleEdit::default() };
+        let expected = SaleTerms { price: Cents(5), ..sale.terms.clone() };
+        assert_eq!(edit.apply(&sale, &limits), Ok((expected, 6)));
+        let below = SaleEdit { stock: Some(StockEdit::By(-11)), ..SaleEdit::default() };
+        assert_eq!(below.apply(&sale, &limits).unwrap_err().field, "stock_delta");
+        let overflow = SaleEdit { stock: Some(StockEdit::By(i64::MAX)), ..SaleEdit::default() };
+        assert_eq!(overflow.apply(&sale, &limits).unwrap_err().field, "stock_delta");
+        let lower = SaleEdit { per_buyer_limit: Some(1), ..SaleEdit::default() };
+        assert_eq!(lower.apply(&sale, &limits).unwrap_err().field, "per_buyer_limit");
+    }
+
+    #[test]
+    fn a_sale_beyond_todays_limits_can_be_paused_all_the_same() {
+        let limits = SaleLimits { stock_max: 5, ..SaleLimits::default() };
+        let pause = SaleEdit { paused: Some(true), ..SaleEdit::default() };
+        assert!(pause.apply(&sale(10, 3), &limits).unwrap().0.paused);
+        let renamed = SaleEdit { title: Some("x".into()), ..pause };
+        assert_eq!(renamed.apply(&sale(10, 3), &limits).unwrap_err().field, "stock");
+    }
+}

@@ -1,0 +1,125 @@
+//! Changing a sale: one transaction that reads the sale's row, locked, and writes it.
+//!
+//! A change may add units, so it must not be made twice. When the answer to the commit is lost, the server is asked what
+//! became of the transaction before anything is tried again.
+
+use tokio_postgres::Row;
+
+use super::super::sale_change::{ChangeReceipt, SaleChange};
+use super::super::store::{Fault, StoreError};
+use super::rows::{self, SALE_COLUMNS, column, damaged};
+use super::session::{Parameter, Session};
+use super::trouble::Trouble;
+use super::writer::TermColumns;
+
+/// A change whose answer was lost, if there is one.
+#[derive(Debug, Default)]
+pub struct SaleDoubt(Option<InDoubt>);
+
+#[derive(Debug)]
+struct InDoubt {
+    change: SaleChange,
+    /// The server's number of the transaction.
+    transaction: i64,
+    receipt: ChangeReceipt,
+}
+
+impl SaleDoubt {
+    /// Makes the change, or finds out that the attempt before was carried out.
+    pub async fn change(
+        &mut self,
+        session: &mut Session,
+        change: &SaleChange,
+    ) -> Result<ChangeReceipt, StoreError> {
+        if let Some(doubt) = self.0.take_if(|doubt| doubt.change == *change) {
+            match Ending::of(session, doubt.transaction).await {
+                Ok(Ending::Committed) => return Ok(doubt.receipt),
+                Ok(Ending::Aborted) => {}
+                Ok(Ending::Open) => {
+                    self.0 = Some(doubt);
+                    let message = "PostgreSQL: the change of a sale is still under way".into();
+                    return Err(StoreError { kind: Fault::Transient, message });
+                }
+                Err(trouble) => {
+                    self.0 = Some(doubt);
+                    return Err(trouble.into());
+                }
+            }
+        }
+        session.run("BEGIN").await?;
+        let decided = decide(session, change).await;
+        let (receipt, transaction) = match decided {
+            Ok((receipt, Some(transaction))) => (receipt, transaction),
+            Ok((receipt, None)) => {
+                session.run("ROLLBACK").await?;
+                return Ok(receipt);
+            }
+            Err(trouble) => {
+                if !trouble.is_lost() {
+                    session.run("ROLLBACK").await?;
+                }
+                return Err(trouble.into());
+            }
+        };
+        match session.run("COMMIT").await {
+            Ok(()) => Ok(receipt),
+            Err(trouble) => {
+                if trouble.is_lost() {
+                    self.0 = Some(InDoubt { change: change.clone(), transaction, receipt });
+                }
+                Err(trouble.into())
+            }
+        }
+    }
+}
+
+/// What the change comes to, and the number of the transaction if it has written something.
+async fn decide(session: &mut Session, change: &SaleChange) -> Result<(ChangeReceipt, Option<i64>), Trouble> {
+    let sale: i32 = column(change.sale.0);
+    let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = $1 FOR UPDATE");
+    let Some(row) = session.row(&select, &[&sale]).await? else { return Ok((ChangeReceipt::Unknown, None)) };
+    let before = rows::sale(&row)?;
+    let (terms, total) = match change.decide(&before) {
+        Ok(decided) => decided,
+        Err(refusal) => return Ok((*refusal, None)),
+    };
+    let total_before = before.total;
+    if terms == before.terms && total == total_before {
+        return Ok((ChangeReceipt::Changed { sale: before, total_before }, None));
+    }
+    let update = format!(
+        "UPDATE sales SET title = $2, price_cents = $3, currency = $4, per_buyer_limit = $5, starts_at_ms = $6, \
+         ends_at_ms = $7, pay_within_s = $8, rate_per_s = $9, burst = $10, paused = $11, total = $12, \
+         revision = revision + (total <> $12)::int \
+         WHERE sale_id = $1 RETURNING {SALE_COLUMNS}, txid_current()"
+    );
+    let columns = TermColumns::of(&terms, total);
+    let mut parameters: Vec<Parameter<'_>> = vec![&sale];
+    parameters.extend(columns.parameters());
+    let row: Row =
+        session.row(&update, &parameters).await?.ok_or_else(|| damaged("a sale that went away"))?;
+    Ok((ChangeReceipt::Changed { sale: rows::sale(&row)?, total_before }, Some(row.try_get(17)?)))
+}
+
+/// What became of a transaction.
+enum Ending {
+    Committed,
+    Aborted,
+    Open,
+}
+
+impl Ending {
+    /// What the server says. One that does not know the transaction lost it in a failover, with all that it did.
+    async fn of(session: &mut Session, transaction: i64) -> Result<Self, Trouble> {
+        let row = match session.row("SELECT txid_status($1)", &[&transaction]).await {
+            Err(Trouble::Refused(_)) => return Ok(Self::Aborted),
+            answer => answer?,
+        };
+        let status = row.map_or(Ok(None), |row| row.try_get::<_, Option<String>>(0))?;
+        Ok(match status.as_deref() {
+            Some("committed") => Self::Committed,
+            Some("in progress") => Self::Open,
+            _ => Self::Aborted,
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! A change of a sale on its way to the store, and what became of it.
+//!
+//! The store decides it inside its transaction, on the sale as it stands there, so that changes made at the same moment by
+//! several engines are all kept, and a change that names the version it was made from meets no other.
+
+use crate::domain::{FieldError, Sale, SaleEdit, SaleId, SaleLimits, SaleTerms, Units};
+
+/// A change of a sale, which may be running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaleChange {
+    /// The sale.
+    pub sale: SaleId,
+    /// What is to be different.
+    pub edit: SaleEdit,
+    /// What its fields may be.
+    pub limits: SaleLimits,
+    /// The versions of the sale that the change was made from; `None` when it fits any.
+    pub if_version: Option<Vec<u64>>,
+    /// Units that are off sale so that the total can fall by exactly so many.
+    pub withdrawn: Units,
+}
+
+/// What became of a change. Nothing has changed unless it is [`ChangeReceipt::Changed`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeReceipt {
+    /// The change is durable.
+    Changed {
+        /// The sale from now on.
+        sale: Sale,
+        /// Its total before.
+        total_before: Units,
+    },
+    /// The sale has another version than those that the change names.
+    NotCurrent(Sale),
+    /// The total would fall by `units`, and other than so many are off sale for it.
+    Withdraw {
+        /// Units to take off sale first.
+        units: Units,
+        /// The total now.
+        total: Units,
+    },
+    /// The total would fall below the units that are sold.
+    BelowSold(Units),
+    /// A field would break its rule.
+    Invalid(FieldError),
+    /// There is no such sale.
+    Unknown,
+}
+
+impl SaleChange {
+    /// The terms and the total that `sale` gets.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn decide(&self, sale: &Sale) -> Result<(SaleTerms, Units), Box<ChangeReceipt>> {
+        if self.if_version.as_ref().is_some_and(|versions| !versions.contains(&sale.version)) {
+            return Err(Box::new(ChangeReceipt::NotCurrent(sale.clone())));
+        }
+        let applied = self.edit.apply(sale, &self.limits);
+        let (terms, total) = applied.map_err(|error| Box::new(ChangeReceipt::Invalid(error)))?;
+        if total < sale.sold {
+            return Err(Box::new(ChangeReceipt::BelowSold(sale.sold)));
+        }
+        let units = sale.total.saturating_sub(total);
+        if units != self.withdrawn {
+            return Err(Box::new(ChangeReceipt::Withdraw { units, total: sale.total }));
+        }
+        Ok((terms, total))
+    }
+}

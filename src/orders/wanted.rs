@@ -1,0 +1,110 @@
+//! Whether anybody waits for a reading of the store.
+//!
+//! A reading that blocks runs on a thread of its own and would go on to its end when the one who asked is gone. Inside
+//! [`Wanted::limited`] it holds its place until it has really ended, and is told to end when the asker is gone.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::store::StoreError;
+
+tokio::task_local! {
+    static WANTED: Wanted;
+}
+
+/// The asker, as the reading sees him.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Closed by the asker's end.
+    asker: watch::Receiver<()>,
+    /// The place that the reading takes, given back when the last reading of the asker has ended.
+    _place: Arc<OwnedSemaphorePermit>,
+}
+
+impl Wanted {
+    /// Waits for one of the `places` and does `work`, whose readings of the store hold the place, and are interrupted when
+    /// this future is dropped.
+    ///
+    /// # Panics
+    /// The semaphore is closed, which nobody does.
+    pub async fn limited<T>(places: &Arc<Semaphore>, work: impl Future<Output = T>) -> T {
+        let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+        let (_waiting, asker) = watch::channel(());
+        WANTED.scope(Self { asker, _place: Arc::new(place) }, work).await
+    }
+
+    /// Runs a reading where it may block, in the name of the present asker.
+    ///
+    /// # Errors
+    /// What the reading says, or that it was cut short by the shutdown.
+    pub async fn read<T: Send + 'static>(
+        query: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let asker = Self::now();
+        let reading = tokio::task::spawn_blocking(move || match asker {
+            Some(asker) => WANTED.sync_scope(asker, query),
+            None => query(),
+        });
+        reading.await.unwrap_or_else(|_| Err(StoreError::cut_short()))
+    }
+
+    /// The asker of the present task or reading. `None` where a reading goes to its end whoever is gone.
+    pub fn now() -> Option<Self> {
+        WANTED.try_with(Self::clone).ok()
+    }
+
+    /// Whether the asker still waits.
+    pub fn is_wanted(&self) -> bool {
+        self.asker.has_changed().is_ok()
+    }
+
+    /// Ends when the asker is gone.
+    pub async fn gone(mut self) {
+        while self.asker.changed().await.is_ok() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn d4_a_reading_keeps_its_place_to_its_end_and_hears_that_its_asker_is_gone() {
+        let places = Arc::new(Semaphore::new(1));
+        let (begun, has_begun) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let asking = tokio::spawn({
+            let places = Arc::clone(&places);
+            async move {
+                let reading = Wanted::read(move || {
+                    let wanted = Wanted::now().expect("somebody asks");
+                    begun.send(wanted.is_wanted()).unwrap();
+                    may_go_on.recv().unwrap();
+                    begun.send(wanted.is_wanted()).unwrap();
+                    Ok(())
+                });
+                Wanted::limited(&places, reading).await
+            }
+        });
+        let heard = |has_begun: mpsc::Receiver<bool>| {
+            tokio::task::spawn_blocking(move || {
+                let heard = has_begun.recv_timeout(Duration::from_secs(60)).unwrap();
+                (has_begun, heard)
+            })
+        };
+        let (has_begun, was_wanted) = heard(has_begun).await.unwrap();
+        assert!(was_wanted);
+        asking.abort();
+        assert!(asking.await.unwrap_err().is_cancelled());
+        assert_eq!(places.available_permits(), 0, "the reading still runs");
+        go_on.send(()).unwrap();
+        let (_, is_wanted) = heard(has_begun).await.unwrap();
+        assert!(!is_wanted);
+        drop(tokio::time::timeout(Duration::from_secs(60), places.acquire()).await.expect("it has ended"));
+    }
+}
