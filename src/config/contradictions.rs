@@ -32,7 +32,7 @@ impl Settings {
                  written down; lower it, or raise store.steps_max"
             ),
         );
-        let (batch, kept) = (relay.batch_events_max as u64, relay.stream_events_max as u64);
+        let (batch, kept) = (relay.batch_events_max as u64, relay.stream_events_max);
         refuse(
             batch > kept,
             "relay.batch_events_max",
@@ -41,7 +41,7 @@ impl Settings {
                  they are sent; lower it, or raise relay.stream_events_max"
             ),
         );
-        let (answer_ms, silent_ms) = (u64::from(redis.answer_ms_max), u64::from(ledger.silent_ms_max));
+        let (answer_ms, silent_ms) = (redis.answer_ms_max, ledger.silent_ms_max);
         refuse(
             self.is_shared() && answer_ms >= silent_ms,
             "redis.answer_ms_max",

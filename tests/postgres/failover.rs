@@ -214,7 +214,7 @@ fn n12_a_pooler_that_shares_sessions_is_refused_at_the_start() {
         let pooler = PgBouncer::start(postgres.address(), mode, more);
         // A pool that is warm, and one that is not.
         for _ in 0..2 {
-            let refused = take(&pooler, node).err().expect("sessions are shared");
+            let refused = take(&pooler, node).expect_err("sessions are shared");
             assert_eq!(refused.kind, Fault::Fatal, "{mode}: {refused}");
             assert!(refused.message.contains("pool_mode = session"), "{mode}: {refused}");
         }
