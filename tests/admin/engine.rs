@@ -1,0 +1,207 @@
+//! An engine that has no edge: purchases go straight to admission.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use seckill::admin::{AdminServer, AdminSettings, ControlPlane, ControlPlaneParts, Readiness, ReloadRefused};
+use seckill::admission::{Accepted, Admission, Moment, OrderIds, Purchase, Queue, Settlement};
+use seckill::checkout::{
+    Checkout, CheckoutParts, CheckoutSettings, Gateways, NamedGateway, SimulatedGateway,
+    SimulatedGatewaySettings, SimulatedRisk, SimulatedRiskSettings,
+};
+use seckill::domain::{BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, SaleLimits, Units};
+use seckill::ledger::{EmbeddedLedger, SaleDesk};
+use seckill::orders::sqlite::{self, SqliteSettings};
+use seckill::orders::{
+    Applied, Deadlines, OrderDesk, OrderWriter, StoreError, StoreReader, Transition, WriterSettings,
+    WriterWatch,
+};
+use seckill::telemetry::{IntervalLog, Telemetry};
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+const NODE: NodeId = NodeId::new(3).unwrap();
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Figures(Arc<Telemetry>);
+
+impl WriterWatch for Figures {
+    fn committed(&self, orders: usize, steps: usize, took: Duration) {
+        self.0.writers.record_batch(orders + steps, took.as_nanos() as u64);
+    }
+
+    fn stalled(&self) {
+        self.0.writers.failed_batches.increment();
+    }
+}
+
+pub struct Engine {
+    _folder: tempfile::TempDir,
+    pub admin: String,
+    pub http: Client,
+    pub admission: Arc<Admission>,
+    pub desk: OrderDesk,
+    pub telemetry: Arc<Telemetry>,
+    pub intervals: Arc<IntervalLog>,
+    pub readiness: Arc<Readiness>,
+    stop: watch::Sender<bool>,
+    server: tokio::task::JoinHandle<()>,
+    writer: JoinHandle<Result<(), StoreError>>,
+}
+
+impl Engine {
+    pub async fn start() -> Self {
+        Self::start_with(AdminSettings::default()).await
+    }
+
+    pub async fn start_with(settings: AdminSettings) -> Self {
+        let settings = AdminSettings { listen: "127.0.0.1:0".parse().unwrap(), ..settings };
+        let folder = tempfile::tempdir().unwrap();
+        let (store, reader) = sqlite::open(folder.path(), &SqliteSettings::default()).unwrap();
+        let identity = reader.identity().unwrap();
+        let (queue, arrivals) = Queue::bounded(100);
+        let admission = Arc::new(Admission::new(queue, OrderIds::after(NODE, None), None, None));
+        let (step_sender, steps) = flume::bounded(100);
+        let (deadlines, telemetry) = (Arc::new(Deadlines::default()), Arc::new(Telemetry::new(1)));
+        let desk =
+            OrderDesk::new(Arc::clone(&admission), step_sender, Arc::new(reader), Arc::clone(&deadlines), 1);
+        let writer = OrderWriter {
+            store: Box::new(store),
+            admission: Arc::clone(&admission),
+            arrivals,
+            steps,
+            deadlines,
+            lender: None,
+            counting: Arc::default(),
+            settings: WriterSettings::default(),
+            watch: Figures(Arc::clone(&telemetry)),
+        };
+        let ledger = Arc::new(EmbeddedLedger::new(desk.clone(), 2));
+        let sales = SaleDesk::new(Arc::clone(&admission), desk.clone(), ledger, 3, SaleLimits::default());
+        let simulated = Arc::new(SimulatedGateway::new(SimulatedGatewaySettings::default()));
+        let current = NamedGateway::new("simulated".into(), simulated, &CheckoutSettings::default().gateway);
+        let checkout = Checkout::new(
+            CheckoutParts {
+                desk: desk.clone(),
+                admission: Arc::clone(&admission),
+                gateways: Gateways::new(current, Vec::new()),
+                identity,
+                risk: Arc::new(SimulatedRisk::new(SimulatedRiskSettings::default())),
+                settings: CheckoutSettings::default(),
+                runtime: Handle::current(),
+            },
+            [],
+        );
+        let intervals = Arc::new(IntervalLog::new(SystemTime::now(), 1 << 20));
+        let readiness = Arc::new(Readiness::default());
+        let reloads = AtomicU64::new(0);
+        let reload = move || match reloads.fetch_add(1, Ordering::Relaxed) {
+            0 => Ok(vec!["log.level".into()]),
+            _ => Err(ReloadRefused {
+                code: "restart-required",
+                detail: "node.id can only change with a restart".into(),
+                keys: vec!["node.id".into()],
+            }),
+        };
+        let server = AdminServer::bind(settings.clone(), Arc::clone(&readiness)).await.unwrap();
+        server.opening().open(ControlPlane::new(ControlPlaneParts {
+            node: NODE,
+            settings,
+            admission: Arc::clone(&admission),
+            desk: desk.clone(),
+            sales: Arc::new(sales),
+            checkout,
+            telemetry: Arc::clone(&telemetry),
+            intervals: Arc::clone(&intervals),
+            readiness: Arc::clone(&readiness),
+            reload: Arc::new(reload),
+        }));
+        let admin = format!("http://{}", server.address().unwrap());
+        let (stop, stopped) = watch::channel(false);
+        Self {
+            _folder: folder,
+            admin,
+            http: Client::builder().timeout(PATIENCE).build().unwrap(),
+            admission,
+            desk,
+            telemetry,
+            intervals,
+            readiness,
+            stop,
+            server: tokio::spawn(server.serve(stopped)),
+            writer: std::thread::spawn(move || writer.run()),
+        }
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.admin))
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path).send().await.unwrap()
+    }
+
+    pub async fn get_json(&self, path: &str) -> Value {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.json().await.unwrap()
+    }
+
+    pub async fn lines(&self, path: &str) -> Vec<Value> {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
+        let text = answer.text().await.unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+        let answer = self.request(method, path).body(body.to_string()).send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
+    }
+
+    pub async fn create(&self, sku: &str, stock: Units) {
+        let body = json!({"campaign": "c", "sku": sku, "price_cents": 250, "stock": stock});
+        let (status, answer) = self.send(Method::POST, "/api/v1/campaigns", &body).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+    }
+
+    /// Buys one unit of `c`/`sku` and waits until the order is durable.
+    pub async fn buy(&self, sku: &str, buyer: &str) -> OrderId {
+        let sale = self.admission.board().sales().by_name("default", "c", sku).cloned().unwrap();
+        let purchase = Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity: 1, idempotency_key: None };
+        let now = Moment { wall: wall_now(), mono: Nanos(1) };
+        let Accepted::Placed(placed) = self.admission.purchase(&sale, &purchase, 0, now).unwrap() else {
+            panic!("{buyer} had an order");
+        };
+        assert_eq!(placed.ticket.settled().await, Settlement::Durable);
+        placed.order_id
+    }
+
+    pub async fn step(&self, order: OrderId, action: OrderAction) {
+        let transition = Transition {
+            payment_method: Some("card".into()),
+            payment_attempt: Some(1),
+            ..Transition::plain(order, action, wall_now())
+        };
+        let applied = self.desk.apply(transition).await.unwrap();
+        assert!(matches!(applied, Applied::Done(_)), "{applied:?}");
+    }
+
+    pub async fn stop(self) {
+        self.stop.send(true).unwrap();
+        tokio::time::timeout(PATIENCE, self.server).await.unwrap().unwrap();
+        let (desk, writer) = (self.desk, self.writer);
+        let stopped = tokio::task::spawn_blocking(move || desk.stop(PATIENCE)).await.unwrap();
+        assert!(stopped);
+        writer.join().unwrap().unwrap();
+    }
+}
+
+pub fn wall_now() -> EpochMs {
+    EpochMs(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64)
+}
