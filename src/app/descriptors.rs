@@ -38,6 +38,12 @@ pub(super) fn fit(config: &Config, limit: u64) -> Result<Settings, Failure> {
     if settings.admin.connections_max > admin_max && is_default(config, "admin.connections_max") {
         settings.admin.connections_max = admin_max;
     }
+    let unknown_max = (admin_max / 4).max(4);
+    if settings.admin.unknown_connections_max > unknown_max
+        && is_default(config, "admin.unknown_connections_max")
+    {
+        settings.admin.unknown_connections_max = unknown_max;
+    }
     let reserve = reserve(&settings, limit);
     // Refused connections are open for a moment, too: an eighth on top.
     let most = usize::try_from(limit.saturating_sub(reserve) / 9 * 8).unwrap_or(usize::MAX);
@@ -79,13 +85,14 @@ fn reserve(settings: &Settings, limit: u64) -> u64 {
     let store = if settings.postgres.url.is_empty() {
         (u64::from(settings.sqlite.readers) + 1) * OF_AN_EMBEDDED_READER
     } else {
-        u64::from(settings.postgres.readers) + settings.store.writers as u64
+        // A reading that nobody waits for any more is cancelled over a connection of its own.
+        let cancels = settings.admin.store_reads_max as u64;
+        u64::from(settings.postgres.readers) + settings.store.writers as u64 + cancels
     };
-    FIXED
-        + settings.edge.serving_threads() as u64 * OF_A_THREAD
-        + settings.admin.connections_max as u64
-        + store
-        + calls
+    // Callers that are known, those that are not, and as many whose probes are being answered.
+    let admin = &settings.admin;
+    let admin = admin.connections_max as u64 + 2 * admin.unknown_connections_max as u64;
+    FIXED + settings.edge.serving_threads() as u64 * OF_A_THREAD + admin + store + calls
 }
 
 #[cfg(test)]
@@ -122,6 +129,18 @@ mod tests {
         }
         // Too few for anybody.
         assert!(fit(&config(&[threads]), 64).is_err());
+    }
+
+    #[test]
+    fn d3_every_kind_of_place_of_the_admin_port_is_kept_free() {
+        let most = |vars: &[(&str, &str)]| fit(&config(vars), 4_096).unwrap().edge.connections_max;
+        let usual = most(&[("EDGE__THREADS", "1")]);
+        // 0.8 of a buyer's connection for each descriptor that somebody else needs, and some for rounding.
+        for (key, own) in [("ADMIN__CONNECTIONS_MAX", 1), ("ADMIN__UNKNOWN_CONNECTIONS_MAX", 2)] {
+            assert!(most(&[("EDGE__THREADS", "1"), (key, "900")]) + 500 * own < usual, "{key}");
+        }
+        let tight = fit(&config(&[("EDGE__THREADS", "1")]), 400).unwrap();
+        assert_eq!((tight.admin.connections_max, tight.admin.unknown_connections_max), (50, 12));
     }
 
     #[test]
