@@ -10,6 +10,7 @@ mod deadlines;
 mod exactness;
 mod life;
 mod limits;
+mod lookups;
 mod overload;
 mod process;
 mod rolling;
