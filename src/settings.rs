@@ -1,5 +1,6 @@
 //! What the settings of every component share: secrets, and the check of a number's range.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -14,6 +15,30 @@ pub struct Secret(String);
 impl Secret {
     /// What stands for a secret wherever one would be printed.
     pub const MASK: &'static str = "********";
+
+    /// The shortest secret that is not guessed, in bytes.
+    pub const BYTES_MIN: usize = 16;
+
+    /// Checks a secret that travels in a header field, if it is set.
+    ///
+    /// # Errors
+    /// It is too short, or not of visible ASCII characters.
+    pub fn check_travelling(&self, field: &'static str) -> Result<(), FieldError> {
+        let wrong = |problem: String| Err(FieldError { field, problem });
+        if !self.0.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return wrong(
+                "must be of visible ASCII characters without blanks: it travels in a header".into(),
+            );
+        }
+        if !self.is_empty() && self.0.len() < Self::BYTES_MIN {
+            let problem = format!(
+                "is shorter than {} bytes and could be guessed; make one with: openssl rand -hex 32",
+                Self::BYTES_MIN
+            );
+            return wrong(problem);
+        }
+        Ok(())
+    }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
@@ -35,9 +60,10 @@ impl Secret {
     }
 }
 
+/// Without the blanks around it: files end with a line feed, and nobody means it.
 impl From<&str> for Secret {
     fn from(secret: &str) -> Self {
-        Self(secret.to_owned())
+        Self(secret.trim().to_owned())
     }
 }
 
@@ -55,8 +81,37 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
+        String::deserialize(deserializer).map(|secret| Self::from(secret.as_str()))
     }
+}
+
+/// The text with what stands before the `@` of each address in it masked: whatever is shown may hold an address, and an
+/// address may hold a password, rightly written or not.
+pub fn without_passwords(text: &str) -> Cow<'_, str> {
+    if !text.contains("://") {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("://").map(|colon| colon + 3) {
+        let (before, address) = rest.split_at(start);
+        shown.push_str(before);
+        let end = address
+            .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '`'))
+            .unwrap_or(address.len());
+        // Not beyond the next address: two may stand side by side.
+        let end = address[..end].find("://").unwrap_or(end);
+        let told = match address[..end].rfind('@') {
+            Some(at) => {
+                shown.push_str(Secret::MASK);
+                at
+            }
+            None => 0,
+        };
+        rest = &address[told..];
+    }
+    shown.push_str(rest);
+    Cow::Owned(shown)
 }
 
 /// Checks that a number lies in its range.
@@ -90,11 +145,34 @@ mod tests {
     }
 
     #[test]
+    fn o6_a_secret_is_trimmed_and_has_to_be_long() {
+        assert!(Secret::from("0123456789abcdef\n").matches(b"0123456789abcdef"));
+        assert!(Secret::from(" 0123456789abcdef\r\n").check_travelling("f").is_ok());
+        assert!(Secret::default().check_travelling("f").is_ok());
+        for bad in ["x", "0123456789abcde", "0123456789 abcdef", "0123456789\nabcdef", "0123456789abcd\u{e9}"]
+        {
+            assert_eq!(Secret::from(bad).check_travelling("f").unwrap_err().field, "f", "{bad:?}");
+        }
+    }
+
+    #[test]
     fn a_secret_is_never_printed() {
         let secret = Secret::from("s3cret");
         assert_eq!(format!("{secret:?}"), "\"********\"");
         assert_eq!(serde_json::to_string(&secret).unwrap(), "\"********\"");
         assert_eq!(serde_json::to_string(&Secret::default()).unwrap(), "\"\"");
+    }
+
+    #[test]
+    fn o6_no_address_shows_its_password() {
+        for (text, shown) in [
+            ("http://bank:81/pay", "http://bank:81/pay"),
+            ("http://me:hunter2@bank/pay", "http://********@bank/pay"),
+            ("is http://me:hun@t/er2@bank, https://x:y@z", "is http://********@bank, https://********@z"),
+            ("no address, me@example", "no address, me@example"),
+        ] {
+            assert_eq!(without_passwords(text), shown);
+        }
     }
 
     #[test]

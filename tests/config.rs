@@ -57,8 +57,11 @@ impl Drop for Engine {
 #[test]
 fn check_config_shows_values_with_their_origins() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("engine.toml"), "[node]\nid = 4\n[admin]\ntoken = \"t0ken\"\n")
-        .unwrap();
+    std::fs::write(
+        folder.path().join("engine.toml"),
+        "[node]\nid = 4\n[admin]\ntoken = \"t0ken-t0ken-t0ken\"\n",
+    )
+    .unwrap();
     let args = ["check-config", "--config", "engine.toml", "--data-dir", "elsewhere"];
     let (code, shown, _) = run(folder.path(), &args, &[("SECKILL__STORE__STEPS_MAX", "7777")]);
     assert_eq!(code, Some(0));
@@ -71,7 +74,7 @@ fn check_config_shows_values_with_their_origins() {
     assert_eq!(line("steps_max ="), "steps_max = 7777 # env SECKILL__STORE__STEPS_MAX");
     assert_eq!(line("front_end ="), "front_end = \"hyper\" # default");
     assert_eq!(line("token ="), "token = \"********\" # file engine.toml");
-    assert!(!shown.contains("t0ken"));
+    assert!(!shown.contains("t0ken-t0ken-t0ken"));
 
     let (code, shown_again, _) = run(folder.path(), &["check-config"], &[("SECKILL_CONFIG", "engine.toml")]);
     assert_eq!(code, Some(0));
@@ -191,4 +194,117 @@ fn an_engine_that_nobody_listens_to_goes_on() {
     assert_eq!(process.try_wait().unwrap(), None, "it has ended");
     process.kill().unwrap();
     process.wait().unwrap();
+}
+
+#[test]
+fn o6_secrets_are_long_trimmed_and_may_stand_in_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("secret"), "a-secret-of-the-gateway\n").unwrap();
+    std::fs::write(path("secrets"), "\nthe-first-of-the-list\nthe-second-of-the-list\r\n").unwrap();
+    std::fs::write(path("empty"), "\n").unwrap();
+    let check = |file: &str, vars: &[(&str, &str)]| {
+        std::fs::write(path("engine.toml"), file).unwrap();
+        run(folder.path(), &["check-config", "--config", "engine.toml"], vars)
+    };
+    let public = include_str!("../src/edge/testdata/es256.public.pem");
+    let jwt = |key: &str| {
+        format!("[edge.auth]\nmode = 'jwt'\n[edge.auth.jwt]\nalgorithm = 'HS256'\nkey = '''{key}'''")
+    };
+    let token = "token = 'a-token-of-some-length'";
+    for (file, wrong) in [
+        ("[edge.auth]\norigin_secret = 'x'".to_owned(), "edge.auth.origin_secret"),
+        ("[edge.auth]\norigin_secrets = ['two words are no secret']".to_owned(), "edge.auth.origin_secrets"),
+        ("[admin]\ntoken = 'short'".to_owned(), "admin.token"),
+        ("[admin]\nformer_token = 'a-token-of-some-length'".to_owned(), "admin.former_token"),
+        ("[admin]\ntoken = 1234567890123456".to_owned(), "admin.token"),
+        (format!("[admin]\n{token}\ntoken_file = '{}'", path("secret")), "admin.token_file"),
+        (format!("[admin]\ntoken_file = '{}'", path("none")), "admin.token_file"),
+        (format!("[admin]\ntoken_file = '{}'", path("empty")), "admin.token_file"),
+        (jwt("short"), "edge.auth.jwt.key"),
+        (jwt(public), "edge.auth.jwt.key"),
+    ] {
+        let (code, _, problem) = check(&file, &[]);
+        assert_eq!(code, Some(78), "{file}: {problem}");
+        assert!(problem.contains(wrong), "{problem}");
+        assert!(!problem.contains("1234567890123456"), "a secret is shown: {problem}");
+    }
+
+    let file = format!(
+        "[edge.auth]\norigin_secret_file = '{}'\norigin_secrets_file = '{}'\n[admin]\ntoken = \" padded-to-be-trimmed\\n\"",
+        path("secret"),
+        path("secrets")
+    );
+    let vars = [
+        ("SECKILL__CHECKOUT__GATEWAY__KIND", "http"),
+        ("SECKILL__CHECKOUT__GATEWAY__HTTP__URL", "https://me:hunter2@bank.example/pay"),
+        ("SECKILL__REDIS__PASSWORD_FILE", &path("secret")),
+    ];
+    let (code, shown, problem) = check(&file, &vars);
+    assert_eq!(code, Some(0), "{problem}");
+    assert!(shown.contains("https://********@bank.example/pay"), "{shown}");
+    for secret in ["hunter2", "a-secret-of-the-gateway", "the-first-of", "the-second-of", "padded"] {
+        assert!(!shown.contains(secret), "{secret} is shown");
+    }
+    let line = shown.lines().find(|line| line.starts_with("origin_secrets =")).unwrap();
+    assert_eq!(line.matches("********").count(), 2, "{line}");
+}
+
+#[cfg(unix)]
+#[test]
+fn o6_the_data_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let data = folder.path().join("data");
+    std::fs::write(folder.path().join("engine.toml"), "").unwrap();
+    for life in 0..2 {
+        let engine = Engine::start(folder.path(), "engine.toml");
+        assert_eq!(mode(&data), 0o700);
+        let files: Vec<_> = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(files.iter().any(|path| path.ends_with("orders.sqlite-wal")), "{files:?}");
+        for file in files.iter().filter(|file| !file.ends_with("lock")) {
+            assert_eq!(mode(file), 0o600, "{}", file.display());
+        }
+        drop(engine);
+        if life == 0 {
+            // As an older engine left it.
+            for file in std::fs::read_dir(&data).unwrap() {
+                let open = std::fs::Permissions::from_mode(0o644);
+                std::fs::set_permissions(file.unwrap().path(), open).unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o6_secrets_and_tokens_change_while_the_engine_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let (old, new) = ("the-old-one-and-long", "the-new-one-and-long");
+    let files = "[edge.auth]\norigin_secrets_file = 'origin'\n[admin]\n";
+    write("origin", &format!("{old}\n"));
+    write("engine.toml", &format!("{files}token = '{old}'"));
+    let engine = Engine::start(folder.path(), "engine.toml");
+    let http = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+    let heard = async |secret: &str| {
+        let state =
+            http.get(format!("{}/seckill/demo/widget", engine.edge)).header("x-origin-secret", secret);
+        state.send().await.unwrap().status() == StatusCode::OK
+    };
+    let reload = async |token: &str| {
+        let reload = http.post(format!("{}/api/v1/config/reload", engine.admin)).bearer_auth(token);
+        reload.send().await.unwrap().status()
+    };
+    assert!(heard(old).await && !heard(new).await);
+    write("origin", &format!("{old}\n{new}\n"));
+    write("engine.toml", &format!("{files}token = '{new}'\nformer_token = '{old}'"));
+    assert_eq!(reload(new).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(reload(old).await, StatusCode::OK);
+    assert!(heard(old).await && heard(new).await);
+    write("origin", new);
+    write("engine.toml", &format!("{files}token = '{new}'"));
+    assert_eq!(reload(new).await, StatusCode::OK);
+    assert!(!heard(old).await && heard(new).await);
+    assert_eq!(reload(old).await, StatusCode::UNAUTHORIZED);
 }

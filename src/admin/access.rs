@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
@@ -12,6 +13,7 @@ use super::places::Place;
 use super::problem::Problem;
 use super::{AdminSettings, ControlPlane};
 use crate::domain::{InvalidId, SaleKey};
+use crate::settings::Secret;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -23,13 +25,42 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let Some(tenant) = parts.headers.get("x-tenant-id") else {
+        let mut sent = parts.headers.get_all("x-tenant-id").iter();
+        let Some(tenant) = sent.next() else {
             return Ok(Self(SaleKey::DEFAULT_TENANT.into()));
         };
+        if sent.next().is_some() {
+            return Err(Problem::malformed("X-Tenant-ID may be given once only."));
+        }
         let tenant = tenant.to_str().unwrap_or_default();
         SaleKey::check_part(tenant)
             .map_err(|InvalidId(rule)| Problem::malformed(format!("X-Tenant-ID {rule}")))?;
         Ok(Self(tenant.into()))
+    }
+}
+
+/// The tokens of the admin API, which may be exchanged while it runs.
+#[derive(Debug)]
+pub struct AdminTokens(ArcSwap<[Secret; 2]>);
+
+impl AdminTokens {
+    /// Those of the settings.
+    pub fn new(settings: &AdminSettings) -> Self {
+        Self(ArcSwap::from_pointee([settings.token.clone(), settings.former_token.clone()]))
+    }
+
+    /// From now on, only those of these settings count.
+    pub fn replace(&self, settings: &AdminSettings) {
+        self.0.store(Arc::new([settings.token.clone(), settings.former_token.clone()]));
+    }
+
+    /// Whether anyone may ask.
+    fn are_none(&self) -> bool {
+        self.0.load().iter().all(Secret::is_empty)
+    }
+
+    fn accept(&self, given: &[u8]) -> bool {
+        self.0.load().iter().any(|token| token.matches(given))
     }
 }
 
@@ -40,22 +71,32 @@ pub(super) async fn check_host(
     request: Request,
     next: Next,
 ) -> Response {
-    let named = request.uri().host().or_else(|| text(request.headers(), header::HOST));
-    if settings.token.is_empty() && !named.is_some_and(|host| names_this_machine(host, &settings.hosts)) {
-        let detail =
-            "Without admin.token the Host must be localhost, a loopback address, or one of admin.hosts.";
-        return Problem::new(StatusCode::FORBIDDEN, "foreign-host", detail).into_response();
+    if settings.token.is_empty() && is_foreign_host(&request, &settings) {
+        return foreign_host().into_response();
     }
     next.run(request).await
+}
+
+fn is_foreign_host(request: &Request, settings: &AdminSettings) -> bool {
+    let named = request.uri().host().or_else(|| text(request.headers(), header::HOST));
+    !named.is_some_and(|host| names_this_machine(host, &settings.hosts))
+}
+
+fn foreign_host() -> Problem {
+    let detail = "Without admin.token the Host must be localhost, a loopback address, or one of admin.hosts.";
+    Problem::new(StatusCode::FORBIDDEN, "foreign-host", detail)
 }
 
 /// Lets a request pass that carries the token, if one is set, and was not sent by another site's page. Its connection is
 /// known from then on.
 pub(super) async fn check(State(plane): State<Arc<ControlPlane>>, request: Request, next: Next) -> Response {
-    let token = &plane.settings.token;
+    let tokens = &plane.tokens;
     let problem = if is_foreign_page(request.method(), request.headers()) {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", "Pages of other sites may not use the admin API.")
-    } else if !token.is_empty() && !bearer(request.headers()).is_some_and(|given| token.matches(given)) {
+    } else if tokens.are_none() && is_foreign_host(&request, &plane.settings) {
+        // The token was taken away while the engine runs.
+        foreign_host()
+    } else if !tokens.are_none() && !bearer(request.headers()).is_some_and(|given| tokens.accept(given)) {
         let detail = "Authorization must be: Bearer, then the value of admin.token.";
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
             .header(header::WWW_AUTHENTICATE, "Bearer")

@@ -32,6 +32,7 @@ use std::time::Instant;
 use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
+pub use access::AdminTokens;
 pub use feeds::event_json;
 pub use health::{Lifecycle, Readiness, StartPhase};
 pub use probe::{Question, probe};
@@ -51,6 +52,7 @@ use problem::Problem;
 pub struct ControlPlane {
     node: NodeId,
     settings: AdminSettings,
+    tokens: Arc<AdminTokens>,
     started: Instant,
     admission: Arc<Admission>,
     desk: OrderDesk,
@@ -72,6 +74,8 @@ pub struct ControlPlaneParts {
     pub node: NodeId,
     /// Checked settings.
     pub settings: AdminSettings,
+    /// Who may ask.
+    pub tokens: Arc<AdminTokens>,
     /// The queue and the board of live sales.
     pub admission: Arc<Admission>,
     /// Orders, events, audits.
@@ -96,6 +100,7 @@ impl ControlPlane {
         let ControlPlaneParts {
             node,
             settings,
+            tokens,
             admission,
             desk,
             sales,
@@ -111,6 +116,7 @@ impl ControlPlane {
         Self {
             node,
             settings,
+            tokens,
             started,
             admission,
             desk,

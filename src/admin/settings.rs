@@ -15,6 +15,9 @@ pub struct AdminSettings {
     pub listen: SocketAddr,
     /// What a request must carry as `Authorization: Bearer`. Needed on an address that is not loopback. Default none.
     pub token: Secret,
+    /// A token that is accepted as well, so that one can be exchanged for another without a gap: the new one in `token`,
+    /// the old one here, until all clients know the new one. Default none.
+    pub former_token: Secret,
     /// Bytes of a request's body. More are answered 413. Default 65,536.
     pub body_bytes_max: usize,
     /// Open connections of callers that are known: they have sent a request that may be answered. One more hears 503.
@@ -45,6 +48,7 @@ impl Default for AdminSettings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
             token: Secret::default(),
+            former_token: Secret::default(),
             body_bytes_max: 64 << 10,
             connections_max: 256,
             unknown_connections_max: 64,
@@ -73,9 +77,11 @@ impl AdminSettings {
             );
             return Err(FieldError { field: "token", problem });
         }
-        if !self.token.expose().bytes().all(|b| b.is_ascii_graphic()) {
-            let problem = "must be of visible ASCII characters: it travels in a header".into();
-            return Err(FieldError { field: "token", problem });
+        self.token.check_travelling("token")?;
+        self.former_token.check_travelling("former_token")?;
+        if self.token.is_empty() && !self.former_token.is_empty() {
+            let problem = "is set without admin.token; set the token that follows it".into();
+            return Err(FieldError { field: "former_token", problem });
         }
         within("body_bytes_max", self.body_bytes_max, 1_024..=16 << 20)?;
         within("connections_max", self.connections_max, 1..=65_536)?;
@@ -110,8 +116,10 @@ mod tests {
         let open = SocketAddr::from(([0, 0, 0, 0], 9090));
         assert_eq!(wrong_field(|_| {}), None);
         assert_eq!(wrong_field(|s| s.listen = open), Some("token"));
-        assert_eq!(wrong_field(|s| (s.listen, s.token) = (open, "t0ken".into())), None);
-        assert_eq!(wrong_field(|s| s.token = "two words".into()), Some("token"));
+        assert_eq!(wrong_field(|s| (s.listen, s.token) = (open, "t0ken-t0ken-t0ken".into())), None);
+        assert_eq!(wrong_field(|s| s.token = "two words, and long".into()), Some("token"));
+        assert_eq!(wrong_field(|s| s.token = "t0ken".into()), Some("token"));
+        assert_eq!(wrong_field(|s| s.former_token = "t0ken-t0ken-t0ken".into()), Some("former_token"));
         assert_eq!(wrong_field(|s| s.listen = SocketAddr::from(([0; 16], 9090))), Some("token"));
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::admin::{Reload, ReloadRefused};
+use crate::admin::{AdminTokens, Reload, ReloadRefused};
 use crate::admission::{Admission, BuyerRates, NodeLimits, TokenBucket};
 use crate::config::{AdmissionSettings, Config, ConfigSource, ReloadError, Reloader, Settings};
 use crate::edge::DataPlane;
@@ -15,6 +15,7 @@ pub(super) fn reload(
     log: LogControl,
     admission: Arc<Admission>,
     data_plane: Arc<DataPlane>,
+    tokens: Arc<AdminTokens>,
 ) -> Arc<Reload> {
     let reloader = Reloader::new(source, config, move |settings: &Settings, changed: &[String]| {
         let has_changed = |section: &str| changed.iter().any(|key| key.starts_with(section));
@@ -24,6 +25,9 @@ pub(super) fn reload(
         }
         if has_changed("edge.") {
             let _ = data_plane.retune(&settings.edge);
+        }
+        if has_changed("admin.") {
+            tokens.replace(&settings.admin);
         }
         // Only then: new limits forget who clicked how often.
         if has_changed("admission.") {

@@ -11,7 +11,9 @@ use super::reload::{node_limits, reload};
 use super::shared::SharedStock;
 use super::store::{self, OpenStore, WriterThreads};
 use super::{Engine, demo, descriptors, payments};
-use crate::admin::{AdminServer, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, StartPhase};
+use crate::admin::{
+    AdminServer, AdminTokens, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, StartPhase,
+};
 use crate::admission::{Admission, LiveSale, OrderIds, Queue};
 use crate::checkout::{AttemptId, CheckoutParts};
 use crate::clock::Clock;
@@ -187,10 +189,13 @@ impl Start {
                 Failure::new(Exit::Config, format_args!("edge.{} {}", wrong.field, wrong.problem))
             })?,
         );
-        let reload = reload(source, config, log, Arc::clone(&admission), Arc::clone(&data_plane));
+        let tokens = Arc::new(AdminTokens::new(&settings.admin));
+        let reload =
+            reload(source, config, log, Arc::clone(&admission), Arc::clone(&data_plane), Arc::clone(&tokens));
         admin_opening.open(ControlPlane::new(ControlPlaneParts {
             node,
             settings: settings.admin.clone(),
+            tokens,
             admission: Arc::clone(&admission),
             desk: desk.clone(),
             sales: Arc::clone(&sale_desk),

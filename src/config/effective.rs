@@ -6,7 +6,7 @@ use std::fmt::Write;
 use toml::{Table, Value};
 
 use super::source::Config;
-use crate::settings::Secret;
+use crate::settings::{Secret, without_passwords};
 
 impl Config {
     /// Every value in force with its origin as a comment; secrets are masked. The text is valid TOML.
@@ -34,13 +34,13 @@ impl Config {
     /// The keys whose values differ between two configurations.
     pub(super) fn changed_keys(&self, other: &Self) -> Vec<String> {
         let (ours, theirs) = (self.flat(), other.flat());
-        let masked = |value: Option<&Value>| value.and_then(Value::as_str) == Some(Secret::MASK);
+        let masked = |value: Option<&Value>| value.is_some_and(is_masked);
         let mut keys: Vec<_> = ours.keys().chain(theirs.keys()).collect();
         keys.sort_unstable();
         keys.dedup();
         keys.retain(|key| {
             let (a, b) = (ours.get(*key), theirs.get(*key));
-            if masked(a) && masked(b) { self.given_text(key) != other.given_text(key) } else { a != b }
+            if masked(a) && masked(b) { self.given(key) != other.given(key) } else { a != b }
         });
         keys.into_iter().cloned().collect()
     }
@@ -53,7 +53,7 @@ impl Config {
     fn section(&self, prefix: &str, table: &Table, lines: &mut Vec<(String, String)>) {
         for (key, value) in table.iter().filter(|(_, value)| !value.is_table()) {
             let mut line = String::new();
-            let _ = write!(line, "{} = {value}", bare_or_quoted(key));
+            let _ = write!(line, "{} = {}", bare_or_quoted(key), shown(value));
             lines.push((line, self.origin(&join(prefix, key)).to_string()));
         }
         for (key, value) in table {
@@ -64,6 +64,27 @@ impl Config {
                 self.section(&path, inner, lines);
             }
         }
+    }
+}
+
+/// The value without the passwords of addresses.
+fn shown(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(without_passwords(text).into_owned()),
+        Value::Array(values) => Value::Array(values.iter().map(shown).collect()),
+        Value::Table(table) => {
+            Value::Table(table.iter().map(|(key, value)| (key.clone(), shown(value))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+/// Whether the value is a secret, or holds one.
+fn is_masked(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text == Secret::MASK,
+        Value::Array(values) => values.iter().any(is_masked),
+        _ => false,
     }
 }
 
@@ -100,12 +121,15 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_toml_with_origins_and_without_secrets() {
-        let config = config(&[("SECKILL__ADMIN__TOKEN", "t0ken"), ("SECKILL__STORE__QUEUE_ORDERS_MAX", "9")]);
+        let config = config(&[
+            ("SECKILL__ADMIN__TOKEN", "t0ken-t0ken-t0ken"),
+            ("SECKILL__STORE__QUEUE_ORDERS_MAX", "9"),
+        ]);
         let text = config.effective();
         let table: Table = text.parse().unwrap();
         assert_eq!(table["store"]["queue_orders_max"].as_integer(), Some(9));
         assert_eq!(table["admin"]["token"].as_str(), Some(Secret::MASK));
-        assert!(!text.contains("t0ken"));
+        assert!(!text.contains("t0ken-t0ken-t0ken"));
         let origin = |start: &str| {
             let line = text.lines().find(|line| line.starts_with(start)).unwrap();
             line.rsplit_once("# ").unwrap().1.to_owned()
@@ -123,10 +147,33 @@ mod tests {
 
     #[test]
     fn a_changed_secret_is_a_change() {
-        let one = config(&[("SECKILL__ADMIN__TOKEN", "one")]);
-        assert_eq!(one.changed_keys(&config(&[("SECKILL__ADMIN__TOKEN", "two")])), ["admin.token"]);
-        assert_eq!(one.changed_keys(&config(&[("SECKILL__ADMIN__TOKEN", "one")])), [""; 0]);
+        let one = config(&[("SECKILL__ADMIN__TOKEN", "one-one-one-one-")]);
+        let other = config(&[("SECKILL__ADMIN__TOKEN", "two-two-two-two-")]);
+        assert_eq!(one.changed_keys(&other), ["admin.token"]);
+        assert_eq!(one.changed_keys(&config(&[("SECKILL__ADMIN__TOKEN", "one-one-one-one-")])), [""; 0]);
         assert_eq!(one.changed_keys(&config(&[])), ["admin.token"]);
+    }
+
+    #[test]
+    fn o6_a_changed_secret_of_a_list_is_a_change() {
+        let listed = |secret: &str| {
+            config(&[(
+                "SECKILL__EDGE__AUTH__ORIGIN_SECRETS",
+                &format!("[\"{secret}\", \"the-same-as-before\"]"),
+            )])
+        };
+        let changed = listed("one-one-one-one-").changed_keys(&listed("two-two-two-two-"));
+        assert_eq!(changed, ["edge.auth.origin_secrets"]);
+    }
+
+    #[test]
+    fn o6_no_password_of_an_address_is_shown() {
+        let shown = config(&[
+            ("SECKILL__CHECKOUT__GATEWAY__KIND", "http"),
+            ("SECKILL__CHECKOUT__GATEWAY__HTTP__URL", "http://me:hunter2@bank"),
+        ]);
+        let text = shown.effective();
+        assert!(text.contains("http://********@bank") && !text.contains("hunter2"), "{text}");
     }
 
     #[test]

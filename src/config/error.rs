@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::settings::without_passwords;
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -24,7 +26,7 @@ impl fmt::Display for Problem {
         } else if !self.origin.is_empty() {
             write!(f, "{}: ", self.origin)?;
         }
-        f.write_str(&self.text)
+        f.write_str(&without_passwords(&self.text))
     }
 }
 

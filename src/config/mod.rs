@@ -8,6 +8,7 @@ mod contradictions;
 mod effective;
 mod error;
 mod reload;
+mod secret_files;
 mod sections;
 mod settings;
 mod source;

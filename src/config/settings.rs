@@ -85,7 +85,17 @@ impl Default for Settings {
 }
 
 /// Keys, and beginnings of keys, that a running engine takes over on reload. A change of any other needs a restart.
-const LIVE_KEYS: &[&str] = &["admission", "edge.ack_wait_ms", "edge.sale_state", "log.level"];
+const LIVE_KEYS: &[&str] = &[
+    "admin.former_token",
+    "admin.token",
+    "admission",
+    "edge.ack_wait_ms",
+    "edge.auth",
+    "edge.cors",
+    "edge.sale_state",
+    "edge.tenant",
+    "log.level",
+];
 
 impl Settings {
     /// Whether a running engine can take over a change of `key`.

@@ -10,6 +10,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::error::{ConfigError, Problem};
+use super::secret_files::{SecretFile, is_secret};
 use super::settings::Settings;
 
 /// Environment variables that begin like this are keys: `SECKILL__EDGE__LISTEN` is `edge.listen`.
@@ -98,13 +99,13 @@ impl ConfigSource {
             provider: Serialized::defaults(Settings::default()),
         });
         if let Some(path) = &self.file {
-            base = base
-                .merge(Layer { origin: Origin::File(path.clone()), provider: Toml::string(&read(path)?) });
+            base = with_file(base, path)?;
         }
-        let mut verbatim = vec![false; self.texts.len()];
+        let texts = self.texts.iter().map(KeyText::or_what_its_file_says).collect::<Result<Vec<_>, _>>()?;
+        let mut verbatim = vec![false; texts.len()];
         loop {
             let mut figment = base.clone();
-            for (text, &verbatim) in self.texts.iter().zip(&verbatim) {
+            for (text, &verbatim) in texts.iter().zip(&verbatim) {
                 figment =
                     figment.merge(Layer { origin: text.origin.clone(), provider: text.layer(verbatim) });
             }
@@ -115,12 +116,43 @@ impl ConfigSource {
             // A text may look like a number and yet be meant as one: a token of digits, say. Only the type that the
             // settings want can tell, so the value is taken as written when anything else does not fit.
             let origin = error.metadata.as_ref().and_then(Origin::of);
-            let text = self.texts.iter().position(|text| Some(&text.origin) == origin.as_ref());
+            let text = texts.iter().position(|text| Some(&text.origin) == origin.as_ref());
             match text {
                 Some(n) if matches!(error.kind, Kind::InvalidType(..)) && !verbatim[n] => verbatim[n] = true,
                 _ => return Err(explain(error)),
             }
         }
+    }
+}
+
+/// The file over what there is, and over it the secrets that it leaves to files of their own.
+fn with_file(base: Figment, path: &Path) -> Result<Figment, ConfigError> {
+    let origin = Origin::File(path.to_owned());
+    let provider = Toml::string(&read(path)?);
+    // What is no TOML is told by whoever reads all layers.
+    let Ok(mut layer) = provider.data() else { return Ok(base.merge(Layer { origin, provider })) };
+    let mut files = Vec::new();
+    for table in layer.values_mut() {
+        files.extend(SecretFile::take_from(table, &origin)?);
+    }
+    let mut figment = base.merge(Layer { origin: origin.clone(), provider: Tables(layer) });
+    for file in files {
+        let secret = Serialized::default(&file.key, file.read(&origin)?);
+        figment = figment.merge(Layer { origin: file.origin(), provider: secret });
+    }
+    Ok(figment)
+}
+
+/// Tables that have been read.
+struct Tables(Map<Profile, Dict>);
+
+impl Provider for Tables {
+    fn metadata(&self) -> Metadata {
+        Metadata::default()
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(self.0.clone())
     }
 }
 
@@ -166,6 +198,21 @@ impl Origin {
 }
 
 impl KeyText {
+    /// This text, or the secret that stands in the file which it names.
+    fn or_what_its_file_says(&self) -> Result<Self, Problem> {
+        let Some(file) = SecretFile::named(&self.key, &self.text) else { return Ok(self.clone()) };
+        let text = match file.read(&self.origin)? {
+            Value::String(_, text) => text,
+            list => {
+                let secrets = list.into_array().unwrap_or_default();
+                let secrets: Vec<_> =
+                    secrets.iter().filter_map(Value::as_str).map(|one| format!("{one:?}")).collect();
+                format!("[{}]", secrets.join(", "))
+            }
+        };
+        Ok(Self { key: file.key, text, origin: self.origin.clone() })
+    }
+
     fn layer(&self, verbatim: bool) -> Serialized<Value> {
         let value = if verbatim { Value::from(self.text.as_str()) } else { typed(&self.text) };
         Serialized::default(&self.key, value)
@@ -188,12 +235,17 @@ fn explain(errors: figment::Error) -> ConfigError {
     let problems = errors.into_iter().map(|error| {
         let origin =
             error.metadata.as_ref().and_then(Origin::of).map_or(String::new(), |origin| origin.to_string());
+        let key = error.path.join(".");
         let text = match &error.kind {
             Kind::UnknownField(_, []) => "is an unknown key".into(),
             Kind::UnknownField(_, known) => format!("is an unknown key; known here: {}", known.join(", ")),
+            // These quote the value, and it may be a secret all the same.
+            Kind::InvalidType(..) | Kind::InvalidValue(..) if is_secret(&key) => {
+                "is not a text; put it in quotes".into()
+            }
             kind => kind.to_string(),
         };
-        Problem { key: error.path.join("."), origin, text }
+        Problem { key, origin, text }
     });
     ConfigError { problems: problems.collect() }
 }
@@ -227,9 +279,9 @@ impl Config {
         self.figment.find_metadata(key).and_then(Origin::of).unwrap_or(Origin::Default)
     }
 
-    /// The text of `key` as it was given: what a secret really is.
-    pub(super) fn given_text(&self, key: &str) -> Option<String> {
-        self.figment.extract_inner(key).ok()
+    /// The value of `key` as it was given: what a secret really is.
+    pub(super) fn given(&self, key: &str) -> Option<Value> {
+        self.figment.find_value(key).ok()
     }
 }
 
@@ -304,12 +356,12 @@ mod tests {
     #[test]
     fn a_text_is_taken_as_the_type_that_the_key_has() {
         let config = env(&[
-            ("SECKILL__ADMIN__TOKEN", "0123"),
+            ("SECKILL__ADMIN__TOKEN", "0123456789012345"),
             ("SECKILL__DATA_DIR", "true"),
             ("SECKILL__LOG__FORMAT", "json"),
             ("SECKILL__ADMIN__LISTEN", "[::1]:9091"),
             ("SECKILL__STORE__QUEUE_ORDERS_MAX", " 7 "),
-            ("SECKILL__EDGE__AUTH__ORIGIN_SECRET", "[quoted]"),
+            ("SECKILL__EDGE__AUTH__ORIGIN_SECRET", "[quoted-quoted-]"),
             ("SECKILL__EDGE__AUTH__JWT__KEY", "00000000000000000000000000000001"),
             ("SECKILL__EDGE__AUTH__JWT__ALGORITHM", "HS256"),
             ("SECKILL__EDGE__SALE_STATE__PLATFORMS__WEB", "[sku, state]"),
@@ -317,12 +369,12 @@ mod tests {
             ("SECKILL__CHECKOUT__METHODS", "[\"card\"]"),
         ]);
         let settings = config.load().unwrap().settings;
-        assert!(settings.admin.token.matches(b"0123"));
+        assert!(settings.admin.token.matches(b"0123456789012345"));
         assert_eq!(settings.data_dir, PathBuf::from("true"));
         assert_eq!(settings.log.format, crate::telemetry::LogFormat::Json);
         assert_eq!(settings.admin.listen, "[::1]:9091".parse().unwrap());
         assert_eq!(settings.store.queue_orders_max, 7);
-        assert!(settings.edge.auth.origin_secret.matches(b"[quoted]"));
+        assert!(settings.edge.auth.origin_secret.matches(b"[quoted-quoted-]"));
         assert!(settings.edge.auth.jwt.unwrap().key.matches(b"00000000000000000000000000000001"));
         assert_eq!(settings.edge.sale_state.platforms["web"], ["sku", "state"]);
         assert_eq!(settings.edge.sale_state.platforms.len(), 2);

@@ -10,7 +10,8 @@ use super::engine::{Engine, PATIENCE};
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_token_only_the_probes_are_open() {
     let engine =
-        Engine::start_with(AdminSettings { token: "t0ken".into(), ..AdminSettings::default() }).await;
+        Engine::start_with(AdminSettings { token: "t0ken-t0ken-t0ken".into(), ..AdminSettings::default() })
+            .await;
     let status = |path: &'static str, authorization: Option<&'static str>| {
         let mut request = engine.request(Method::GET, path);
         if let Some(value) = authorization {
@@ -24,7 +25,7 @@ async fn with_a_token_only_the_probes_are_open() {
     for path in ["/", "/metrics", "/api/v1/stats", "/api/v1/orders", "/api/v1/campaigns", "/nowhere"] {
         assert_eq!(status(path, None).await, StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(status(path, Some("Bearer wrong")).await, StatusCode::UNAUTHORIZED, "{path}");
-        assert_ne!(status(path, Some("Bearer t0ken")).await, StatusCode::UNAUTHORIZED, "{path}");
+        assert_ne!(status(path, Some("Bearer t0ken-t0ken-t0ken")).await, StatusCode::UNAUTHORIZED, "{path}");
     }
     engine.stop().await;
 }

@@ -6,7 +6,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
-use seckill::admin::{AdminServer, AdminSettings, ControlPlane, ControlPlaneParts, Readiness, ReloadRefused};
+use seckill::admin::{
+    AdminServer, AdminSettings, AdminTokens, ControlPlane, ControlPlaneParts, Readiness, ReloadRefused,
+};
 use seckill::admission::{Accepted, Admission, Moment, OrderIds, Purchase, Queue, Settlement};
 use seckill::checkout::{
     Checkout, CheckoutParts, CheckoutSettings, Gateways, NamedGateway, SimulatedGateway,
@@ -110,6 +112,7 @@ impl Engine {
         let server = AdminServer::bind(settings.clone(), Arc::clone(&readiness)).await.unwrap();
         server.opening().open(ControlPlane::new(ControlPlaneParts {
             node: NODE,
+            tokens: Arc::new(AdminTokens::new(&settings)),
             settings,
             admission: Arc::clone(&admission),
             desk: desk.clone(),

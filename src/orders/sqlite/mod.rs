@@ -10,7 +10,8 @@ mod rows;
 mod schema;
 mod writer;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ pub use reader::SqliteReader;
 pub use writer::SqliteWriter;
 
 use super::store::{Fault, StoreError};
+
+/// For the owner alone.
+const FILE_MODE: u32 = 0o600;
 
 /// Settings of the embedded store.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -50,6 +54,7 @@ impl Default for SqliteSettings {
 pub fn open(folder: &Path, settings: &SqliteSettings) -> Result<(SqliteWriter, SqliteReader), StoreError> {
     let lock = lock_folder(folder)?;
     let path = folder.join("orders.sqlite");
+    keep_private(&path)?;
     let mut connection = connect(&path, OpenFlags::default(), settings)?;
     // The journal mode answers with a row, and is a property of the file; the rest are of this connection.
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
@@ -63,13 +68,18 @@ pub fn open(folder: &Path, settings: &SqliteSettings) -> Result<(SqliteWriter, S
 
 fn lock_folder(folder: &Path) -> Result<File, StoreError> {
     let fatal = |message: String| StoreError { kind: Fault::Fatal, message };
-    std::fs::create_dir_all(folder)
+    // Who buys what is nobody's business but its owner's: a folder that is made here is for one user.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
         .map_err(|error| fatal(format!("the data folder {} cannot be made: {error}", folder.display())))?;
     let path: PathBuf = folder.join("lock");
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(FILE_MODE)
         .open(&path)
         .map_err(|error| fatal(format!("{} cannot be opened: {error}", path.display())))?;
     match file.try_lock() {
@@ -82,6 +92,37 @@ fn lock_folder(folder: &Path) -> Result<File, StoreError> {
             Err(fatal(format!("{} cannot be locked: {error}", path.display())))
         }
     }
+}
+
+/// Makes the database for its owner alone before SQLite would make it for everybody; its log and its index get the
+/// mode that it has. Files of older engines, which were readable by others, are closed to them.
+fn keep_private(database: &Path) -> Result<(), StoreError> {
+    let fatal = |path: &Path, error: std::io::Error| StoreError {
+        kind: Fault::Fatal,
+        message: format!("{} cannot be kept from other users: {error}", path.display()),
+    };
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(FILE_MODE)
+        .open(database)
+        .map_err(|error| fatal(database, error))?;
+    for suffix in ["", "-wal", "-shm"] {
+        let mut path = database.as_os_str().to_owned();
+        path.push(suffix);
+        let path = PathBuf::from(path);
+        match std::fs::metadata(&path) {
+            Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+                std::fs::set_permissions(&path, Permissions::from_mode(FILE_MODE))
+                    .map_err(|error| fatal(&path, error))?;
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(fatal(&path, error)),
+        }
+    }
+    Ok(())
 }
 
 fn connect(path: &Path, flags: OpenFlags, settings: &SqliteSettings) -> Result<Connection, StoreError> {

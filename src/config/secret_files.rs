@@ -1,0 +1,113 @@
+//! Secrets that stand in files of their own, as orchestrators hand them out: `admin.token_file` names the file that holds
+//! `admin.token`. A reload reads the file again.
+
+use std::path::{Path, PathBuf};
+
+use figment::value::{Dict, Value};
+
+use super::error::Problem;
+use super::source::Origin;
+
+const SUFFIX: &str = "_file";
+/// A list: one secret a line.
+const LISTS: [&str; 1] = ["edge.auth.origin_secrets"];
+const SECRETS: [&str; 7] = [
+    "admin.former_token",
+    "admin.token",
+    "edge.auth.jwt.key",
+    "edge.auth.origin_secret",
+    "postgres.url",
+    "redis.password",
+    "redis.url",
+];
+/// The peers of checkout have names; these are the last parts of their keys.
+const OF_PEERS: [&str; 2] = [".token", ".url"];
+
+/// A secret that a layer of the configuration leaves to a file.
+#[derive(Debug)]
+pub(super) struct SecretFile {
+    /// The secret's key.
+    pub key: String,
+    /// Where it stands.
+    pub path: PathBuf,
+}
+
+/// Whether the value of this key is a secret.
+pub(super) fn is_secret(key: &str) -> bool {
+    SECRETS.contains(&key)
+        || LISTS.contains(&key)
+        || (key.starts_with("checkout.") && OF_PEERS.iter().any(|part| key.ends_with(part)))
+}
+
+impl SecretFile {
+    /// What `key` names, if it is the `_file` of a secret.
+    pub fn named(key: &str, path: &str) -> Option<Self> {
+        let key = key.strip_suffix(SUFFIX).filter(|key| is_secret(key))?;
+        Some(Self { key: key.to_owned(), path: path.trim().into() })
+    }
+
+    /// Takes those out of a layer that it names.
+    ///
+    /// # Errors
+    /// One is named beside its secret, or not by a path.
+    pub fn take_from(layer: &mut Dict, origin: &Origin) -> Result<Vec<Self>, Problem> {
+        let mut files = Vec::new();
+        take(layer, "", origin, &mut files)?;
+        Ok(files)
+    }
+
+    /// Reads the secret.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds nothing.
+    pub fn read(&self, origin: &Origin) -> Result<Value, Problem> {
+        let text = std::fs::read_to_string(&self.path);
+        let text = text.map_err(|error| self.problem(origin, &format!("which cannot be read: {error}")))?;
+        if text.trim().is_empty() {
+            return Err(self.problem(origin, "which is empty"));
+        }
+        if !LISTS.contains(&self.key.as_str()) {
+            return Ok(Value::from(text.trim()));
+        }
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        Ok(Value::from(lines.map(Value::from).collect::<Vec<_>>()))
+    }
+
+    /// Where the secret then comes from.
+    pub fn origin(&self) -> Origin {
+        Origin::File(self.path.clone())
+    }
+
+    fn problem(&self, origin: &Origin, what: &str) -> Problem {
+        let text = format!("names {}, {what}", Path::display(&self.path));
+        Problem { key: format!("{}{SUFFIX}", self.key), origin: origin.to_string(), text }
+    }
+}
+
+fn take(table: &mut Dict, prefix: &str, origin: &Origin, files: &mut Vec<SecretFile>) -> Result<(), Problem> {
+    let path_of = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
+    let named: Vec<String> = table
+        .keys()
+        .filter(|key| path_of(key).strip_suffix(SUFFIX).is_some_and(is_secret))
+        .cloned()
+        .collect();
+    for key in named {
+        let wrong =
+            |text: &str| Problem { key: path_of(&key), origin: origin.to_string(), text: text.into() };
+        let secret = key.strip_suffix(SUFFIX).unwrap_or(&key);
+        if table.contains_key(secret) {
+            return Err(wrong(&format!("is set beside {}; set one of them", path_of(secret))));
+        }
+        let file = match table.remove(&key) {
+            Some(Value::String(_, path)) => SecretFile::named(&path_of(&key), &path),
+            _ => None,
+        };
+        files.push(file.ok_or_else(|| wrong("must be the path of a file, in quotes"))?);
+    }
+    for (key, value) in table.iter_mut() {
+        if let Value::Dict(_, inner) = value {
+            take(inner, &path_of(key), origin, files)?;
+        }
+    }
+    Ok(())
+}
