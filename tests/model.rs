@@ -15,8 +15,8 @@ use seckill::admission::{
     Queue, SaleState, Settlement, Standing, Stock, TakenUnits, Ticket, TokenBucket,
 };
 use seckill::domain::{
-    BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, OrderId, Rate, Rejection, SaleId, SaleKey, SaleTerms,
-    Units,
+    BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Offer, OrderId, Rate, Refusal, Rejection, SaleId,
+    SaleKey, SaleTerms, Units,
 };
 
 /// Explores the model to its end.
@@ -156,7 +156,8 @@ mod claims {
 
     fn request(quantity: Units, per_buyer_limit: Units) -> ClaimRequest<'static> {
         let buyer = BuyerName::new("ann").unwrap();
-        ClaimRequest { buyer, quantity, idempotency_key: None, per_buyer_limit, releases_max: u32::MAX }
+        let offer = Offer { quantity, ..Offer::default() };
+        ClaimRequest { buyer, offer, idempotency_key: None, per_buyer_limit, releases_max: u32::MAX }
     }
 
     fn id(number: u64) -> OrderId {
@@ -217,7 +218,7 @@ mod claims {
                 Err(other) => panic!("a claim in flight is waited for, not {other:?}"),
             };
             given_back.join().unwrap();
-            let own = claims.units_in_flight("ann", id(2)).is_some();
+            let own = claims.offer_in_flight("ann", id(2)).is_some();
             let told = ticket.settlement();
             assert_eq!(told, if own { None } else { Some(Settlement::Refused) });
             assert_eq!(claims.buyers(), usize::from(own), "no claim is left behind");
@@ -232,7 +233,10 @@ mod claims {
             let writer = on_thread(&claims, |claims| claims.confirm("ann", id(1)));
             match claims.claim(&request(1, 1), id(2)).map(ClaimGuard::keep) {
                 Err(Standing::InFlight { order_id, replay: false, .. }) => assert_eq!(order_id, id(1)),
-                Err(Standing::Rejected(Rejection::AlreadyPurchased { order_id })) => {
+                Err(Standing::Rejected(Refusal {
+                    rejection: Rejection::AlreadyPurchased { order_id },
+                    ..
+                })) => {
                     assert_eq!(order_id, id(1));
                 }
                 other => panic!("{other:?}"),
@@ -315,7 +319,7 @@ mod ticket {
     #[test]
     fn everyone_who_waits_hears_the_same_word() {
         explore_preempting(3, || {
-            let ticket = Arc::new(Ticket::new());
+            let ticket = Arc::new(Ticket::new(Offer::default()));
             let waiter = on_thread(&ticket, |ticket| block_on(ticket.settled()));
             let writer = on_thread(&ticket, |ticket| ticket.settle(Settlement::Durable));
             assert_eq!(block_on(ticket.settled()), Settlement::Durable);
@@ -327,7 +331,7 @@ mod ticket {
     #[test]
     fn the_first_word_stands() {
         explore_preempting(3, || {
-            let ticket = Arc::new(Ticket::new());
+            let ticket = Arc::new(Ticket::new(Offer::default()));
             let one = on_thread(&ticket, |ticket| ticket.settle(Settlement::Durable));
             let other = on_thread(&ticket, |ticket| ticket.settle(Settlement::Refused));
             let heard = block_on(ticket.settled());
@@ -421,7 +425,7 @@ mod purchase {
         fn buy(&self, buyer: &str, home: usize, quantity: Units) -> Result<Accepted, Rejection> {
             let buyer = BuyerName::new(buyer).unwrap();
             let purchase = Purchase { buyer, quantity, idempotency_key: None };
-            self.admission.purchase(&self.sale, &purchase, home, NOW)
+            self.admission.purchase(&self.sale, &purchase, home, NOW).map_err(Rejection::from)
         }
     }
 

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -12,17 +12,25 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longer ids are replaced by one of ours.
 const BYTES_MAX: usize = 128;
 
-/// Outermost of all layers: writes the id into the answer.
+/// Outermost of all layers: writes the id into the answer, and that nobody may keep it or guess at its media type.
 pub(super) async fn attach(request: Request, next: Next) -> Response {
-    let id = request.headers().get(X_REQUEST_ID).filter(|id| is_usable(id)).cloned().unwrap_or_else(fresh);
+    let id = given(request.headers()).cloned().unwrap_or_else(fresh);
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         *response.body_mut() = Body::from(problem.body(id.to_str().unwrap_or_default()));
     }
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id);
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// The id that the request came with, if it has exactly one that can be sent back.
+fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut ids = headers.get_all(X_REQUEST_ID).iter();
+    let id = ids.next().filter(|id| is_usable(id));
+    if ids.next().is_none() { id } else { None }
 }
 
 fn is_usable(id: &HeaderValue) -> bool {

@@ -135,6 +135,7 @@ pub(super) async fn metrics(State(plane): State<Arc<ControlPlane>>) -> Response 
     page.family("seckill_uptime_seconds", Kind::Gauge, "Time since the start.");
     page.sample("seckill_uptime_seconds", &[], plane.started.elapsed().as_secs_f64());
     page.requests(&plane.telemetry);
+    page.refused_tokens(&plane.telemetry);
     page.writers(&plane.telemetry);
     page.admission(&plane);
     page.store(&plane.desk.pool_figures());

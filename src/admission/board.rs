@@ -17,7 +17,7 @@ use super::claims::Claims;
 use super::stock::Stock;
 use super::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::domain::{
-    BuyerId, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey,
+    BuyerId, EpochMs, IdempotencyKey, NewOrder, Offer, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey,
     SaleTerms, Units,
 };
 
@@ -149,32 +149,32 @@ impl LiveSale {
         changed
     }
 
-    /// The order that an admitted purchase becomes: the price and the deadline are those of `created_at`.
+    /// What an order that is admitted now says: the price and the deadline are those of this moment.
+    pub fn offer(&self, quantity: Units, now: EpochMs) -> Offer {
+        Offer {
+            quantity,
+            amount: self.terms.price.times(quantity),
+            created_at: now,
+            pay_before: now.plus_ms(i64::from(self.terms.pay_within_s) * 1000),
+        }
+    }
+
+    /// The order that an admitted purchase becomes.
     pub fn new_order(
         &self,
         id: OrderId,
         buyer: BuyerId,
-        quantity: Units,
+        offer: Offer,
         idempotency_key: Option<IdempotencyKey>,
-        created_at: EpochMs,
     ) -> NewOrder {
-        NewOrder {
-            id,
-            sale: self.id,
-            buyer,
-            quantity,
-            amount: self.terms.price.times(quantity),
-            created_at,
-            pay_before: created_at.plus_ms(i64::from(self.terms.pay_within_s) * 1000),
-            idempotency_key,
-        }
+        let Offer { quantity, amount, created_at, pay_before } = offer;
+        NewOrder { id, sale: self.id, buyer, quantity, amount, created_at, pay_before, idempotency_key }
     }
 
-    /// The buyer's order that is admitted and not yet durable, as far as its claim tells.
+    /// The buyer's order that is admitted and not yet durable, as it will be.
     pub fn pending_order(&self, buyer: &str, id: OrderId) -> Option<Order> {
-        let quantity = self.state.claims.units_in_flight(buyer, id)?;
-        let buyer = BuyerId::new(buyer).ok()?;
-        let placed = self.new_order(id, buyer, quantity, None, id.made_at());
+        let offer = self.state.claims.offer_in_flight(buyer, id)?;
+        let placed = self.new_order(id, BuyerId::new(buyer).ok()?, offer, None);
         Some(Order { status: OrderStatus::Pending, ..Order::persisted(placed) })
     }
 

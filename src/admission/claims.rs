@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use super::sync::SchedulePoint;
 use super::ticket::{Settlement, Ticket};
-use crate::domain::{BuyerName, IdempotencyKey, KeyName, Order, OrderId, Rejection, Units};
+use crate::domain::{BuyerName, IdempotencyKey, KeyName, Offer, Order, OrderId, Refusal, Rejection, Units};
 
 /// Released claims with a key that are remembered for one buyer; older ones are forgotten first.
 const RELEASED_KEYS_MAX: usize = 16;
@@ -25,8 +25,8 @@ const RELEASED_KEYS_MAX: usize = 16;
 pub struct ClaimRequest<'a> {
     /// Who asks.
     pub buyer: BuyerName<'a>,
-    /// For how many units.
-    pub quantity: Units,
+    /// For how many units, and what the order would say.
+    pub offer: Offer,
     /// The client's name of this attempt.
     pub idempotency_key: Option<KeyName<'a>>,
     /// Units the sale allows one buyer.
@@ -39,7 +39,7 @@ pub struct ClaimRequest<'a> {
 #[derive(Debug)]
 pub enum Standing {
     /// A refusal.
-    Rejected(Rejection),
+    Rejected(Refusal),
     /// The same request made this durable order before.
     Replay(OrderId),
     /// An order of this buyer is on its way to the store; what it becomes answers this request too.
@@ -98,17 +98,23 @@ impl Default for Claims {
 }
 
 impl Claims {
-    /// What the buyer's claims say about a request, without changing anything.
+    /// What the buyer's claims say about a request, without changing anything: nothing against it, and which order the
+    /// buyer holds, if any.
     ///
     /// # Errors
     /// [`Standing`] when the request is answered by what the buyer has, or is for a quantity that nobody may have.
     #[inline]
-    pub fn standing(&self, request: &ClaimRequest<'_>) -> Result<(), Standing> {
+    pub fn standing(&self, request: &ClaimRequest<'_>) -> Result<Option<OrderId>, Standing> {
         self.looks.pass();
         match self.buyers.get(request.buyer.as_str()) {
             Some(claims) => claims.answer(request),
-            None => check_quantity(request),
+            None => check_quantity(request, None).map(|()| None),
         }
+    }
+
+    /// The buyer's latest order that holds units, if there is one.
+    pub fn held(&self, buyer: &str) -> Option<OrderId> {
+        self.buyers.get(buyer)?.held()
     }
 
     /// Claims the request's units for the buyer, unless [`Claims::standing`] now answers it.
@@ -120,11 +126,11 @@ impl Claims {
         request: &ClaimRequest<'a>,
         order_id: OrderId,
     ) -> Result<ClaimGuard<'a>, Standing> {
-        let ticket = Arc::new(Ticket::new());
+        let ticket = Arc::new(Ticket::new(request.offer));
         let idempotency_key = request.idempotency_key.map(IdempotencyKey::from);
         let claim = Claim {
             order_id,
-            quantity: request.quantity,
+            quantity: request.offer.quantity,
             state: ClaimState::InFlight(Arc::clone(&ticket)),
             idempotency_key,
         };
@@ -136,7 +142,7 @@ impl Claims {
                 entry.get_mut().claims.push(claim);
             }
             Entry::Vacant(entry) => {
-                check_quantity(request)?;
+                check_quantity(request, None)?;
                 entry.insert(BuyerClaims { claims: SmallVec::from_buf([claim]), releases: 0 });
             }
         }
@@ -201,22 +207,25 @@ impl Claims {
         self.buyers.len()
     }
 
-    /// The units of the buyer's claim in flight for the order, if there is one.
-    pub fn units_in_flight(&self, buyer: &str, order_id: OrderId) -> Option<Units> {
+    /// What the buyer's order in flight says, if there is one of this number.
+    pub fn offer_in_flight(&self, buyer: &str, order_id: OrderId) -> Option<Offer> {
         let claims = self.buyers.get(buyer)?;
         let claim = claims.claims.iter().find(|claim| claim.order_id == order_id)?;
-        matches!(claim.state, ClaimState::InFlight(_)).then_some(claim.quantity)
+        match &claim.state {
+            ClaimState::InFlight(ticket) => Some(ticket.offer()),
+            ClaimState::Standing | ClaimState::Released => None,
+        }
     }
 }
 
 impl BuyerClaims {
-    fn answer(&self, request: &ClaimRequest<'_>) -> Result<(), Standing> {
+    fn answer(&self, request: &ClaimRequest<'_>) -> Result<Option<OrderId>, Standing> {
         if let Some(key) = request.idempotency_key {
             let same_key =
                 |claim: &&Claim| claim.idempotency_key.as_ref().is_some_and(|k| k.as_str() == key.as_str());
             if let Some(claim) = self.claims.iter().find(same_key) {
-                if claim.quantity != request.quantity {
-                    return Err(Standing::Rejected(Rejection::IdempotencyKeyReused));
+                if claim.quantity != request.offer.quantity {
+                    return Err(rejected(Rejection::IdempotencyKeyReused, self.held()));
                 }
                 return Err(match &claim.state {
                     ClaimState::InFlight(ticket) => claim.in_flight(ticket, true),
@@ -224,31 +233,40 @@ impl BuyerClaims {
                 });
             }
         }
-        check_quantity(request)?;
+        check_quantity(request, self.held())?;
         let active = || self.claims.iter().rev().filter(|claim| !matches!(claim.state, ClaimState::Released));
         let claimed: Units = active().map(|claim| claim.quantity).sum();
-        if claimed.saturating_add(request.quantity) <= request.per_buyer_limit {
-            return Ok(());
+        if claimed.saturating_add(request.offer.quantity) <= request.per_buyer_limit {
+            return Ok(self.held());
         }
         // A durable order is an answer at once; one in flight has to be waited for.
         if let Some(claim) = active().find(|claim| matches!(claim.state, ClaimState::Standing)) {
-            return Err(Standing::Rejected(Rejection::AlreadyPurchased { order_id: claim.order_id }));
+            return Err(rejected(Rejection::AlreadyPurchased { order_id: claim.order_id }, None));
         }
         match active().find_map(|claim| match &claim.state {
             ClaimState::InFlight(ticket) => Some(claim.in_flight(ticket, false)),
             _ => None,
         }) {
             Some(standing) => Err(standing),
-            None => Ok(()),
+            None => Ok(None),
         }
     }
 
     fn check_releases(&self, request: &ClaimRequest<'_>) -> Result<(), Standing> {
         let ClaimRequest { releases_max, .. } = *request;
         if releases_max > 0 && self.releases >= releases_max {
-            return Err(Standing::Rejected(Rejection::TooManyReleases { releases_max }));
+            return Err(rejected(Rejection::TooManyReleases { releases_max }, self.held()));
         }
         Ok(())
+    }
+
+    /// The latest durable order that holds units; without one, the latest that is on its way.
+    fn held(&self) -> Option<OrderId> {
+        let latest = |wanted: fn(&ClaimState) -> bool| {
+            self.claims.iter().rev().find(|claim| wanted(&claim.state)).map(|claim| claim.order_id)
+        };
+        latest(|state| matches!(state, ClaimState::Standing))
+            .or_else(|| latest(|state| matches!(state, ClaimState::InFlight(_))))
     }
 
     fn forget_old_releases(&mut self) {
@@ -273,12 +291,16 @@ impl Claim {
     }
 }
 
-fn check_quantity(request: &ClaimRequest<'_>) -> Result<(), Standing> {
-    let ClaimRequest { quantity, per_buyer_limit, .. } = *request;
+fn check_quantity(request: &ClaimRequest<'_>, holds: Option<OrderId>) -> Result<(), Standing> {
+    let ClaimRequest { offer: Offer { quantity, .. }, per_buyer_limit, .. } = *request;
     if quantity == 0 || quantity > per_buyer_limit {
-        return Err(Standing::Rejected(Rejection::QuantityNotAllowed { per_buyer_limit }));
+        return Err(rejected(Rejection::QuantityNotAllowed { per_buyer_limit }, holds));
     }
     Ok(())
+}
+
+fn rejected(rejection: Rejection, holds: Option<OrderId>) -> Standing {
+    Standing::Rejected(Refusal::new(rejection, holds))
 }
 
 /// A claim in the hand of one purchase: kept or, when dropped, gone without a trace.

@@ -19,8 +19,8 @@ use super::queue::{Queue, QueuedOrder};
 use super::sync::{AtomicI64, Ordering};
 use super::ticket::Ticket;
 use crate::domain::{
-    BuyerId, BuyerName, Cents, EpochMs, IdempotencyKey, KeyName, Nanos, OrderId, RateScope, Rejection,
-    SaleId, SalePhase, Units,
+    BuyerId, BuyerName, Cents, EpochMs, IdempotencyKey, KeyName, Nanos, OrderId, RateScope, Refusal,
+    Rejection, SaleId, SalePhase, Units,
 };
 
 /// What a buyer asks of a sale.
@@ -177,7 +177,7 @@ impl Admission {
     /// guard. After the marked line nothing can fail. `home` is the stock shard of the calling thread.
     ///
     /// # Errors
-    /// The first [`Rejection`] in the column below. None of them has taken a unit, a claim or a place; a purchase that
+    /// The first [`Rejection`] in the column below, with the order that the buyer holds all the same. None of them has taken a unit, a claim or a place; a purchase that
     /// gets past a token bucket has used its token.
     pub fn purchase(
         &self,
@@ -185,10 +185,10 @@ impl Admission {
         request: &Purchase<'_>,
         home: usize,
         now: Moment,
-    ) -> Result<Accepted, Rejection> {
+    ) -> Result<Accepted, Refusal> {
         match self.try_purchase(sale, request, home, now) {
             Ok(placed) => Ok(Accepted::Placed(placed)),
-            Err(Standing::Rejected(rejection)) => Err(rejection),
+            Err(Standing::Rejected(refusal)) => Err(refusal),
             Err(Standing::Replay(order_id)) => Ok(Accepted::Replay { order_id }),
             Err(Standing::InFlight { order_id, replay, ticket }) => {
                 Ok(Accepted::InFlight { order_id, replay, ticket })
@@ -207,26 +207,27 @@ impl Admission {
         let stock = sale.state.stock();
         let wanted = ClaimRequest {
             buyer: request.buyer,
-            quantity: request.quantity,
+            offer: sale.offer(request.quantity, now.wall),
             idempotency_key: request.idempotency_key,
             per_buyer_limit: sale.terms.per_buyer_limit,
             releases_max: 0,
         };
 
-        claims.standing(&wanted)?; // Replay, InFlight, KeyReused, QuantityNotAllowed, AlreadyPurchased
-        self.check_open(sale, now.wall)?; // NotStarted, Paused, Ended
-        check_stock(sale, stock.may_have(home, request.quantity))?; // SoldOut, Overloaded
+        let holds = claims.standing(&wanted)?; // Replay, InFlight, KeyReused, QuantityNotAllowed, AlreadyPurchased
+        let refused = |rejection| Standing::Rejected(Refusal::new(rejection, holds));
+        self.check_open(sale, now.wall).map_err(refused)?; // NotStarted, Paused, Ended
+        check_stock(sale, stock.may_have(home, request.quantity)).map_err(refused)?; // SoldOut, Overloaded
         let limits = self.limits.load();
-        check_rates(&limits, sale, request.buyer, now.mono)?; // RateLimited
+        check_rates(&limits, sale, request.buyer, now.mono).map_err(refused)?; // RateLimited
         let wanted = ClaimRequest { releases_max: limits.releases_max, ..wanted };
         let number = Number::take(&self.flight, sale.id, home, now.wall);
         let order_id = number.id;
         let claim = claims.claim(&wanted, order_id)?; // as standing, against a simultaneous click; TooManyReleases
-        let place = self.queue.place()?; // Overloaded
-        let units = stock.take(home, request.quantity).ok_or_else(|| nothing_left(sale))?;
+        let place = self.queue.place().map_err(refused)?; // Overloaded
+        let units = stock.take(home, request.quantity).ok_or_else(|| refused(nothing_left(sale)))?;
         let buyer = BuyerId::from(request.buyer);
         let idempotency_key = request.idempotency_key.map(IdempotencyKey::from);
-        let order = sale.new_order(order_id, buyer, request.quantity, idempotency_key, now.wall);
+        let order = sale.new_order(order_id, buyer, wanted.offer, idempotency_key);
 
         // After this point the purchase must succeed.
         let ticket = claim.keep();
@@ -320,10 +321,4 @@ fn check_stock(sale: &LiveSale, may_have: bool) -> Result<(), Rejection> {
 fn nothing_left(sale: &LiveSale) -> Rejection {
     sale.state.note_unmet_demand();
     if sale.state.more_may_come() { Rejection::Overloaded } else { Rejection::SoldOut }
-}
-
-impl From<Rejection> for Standing {
-    fn from(rejection: Rejection) -> Self {
-        Self::Rejected(rejection)
-    }
 }

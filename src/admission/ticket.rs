@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use smallvec::SmallVec;
 
 use super::sync::Mutex;
-use crate::domain::{OrderId, Rejection};
+use crate::domain::{Offer, OrderId, Rejection};
 
 /// How the order's way to the store ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,7 @@ pub enum Settlement {
 /// The place where an order's [`Settlement`] is announced.
 #[derive(Debug, Default)]
 pub struct Ticket {
+    offer: Offer,
     state: Mutex<State>,
 }
 
@@ -40,9 +41,14 @@ struct State {
 }
 
 impl Ticket {
-    /// A ticket that is not settled.
-    pub fn new() -> Self {
-        Self { state: Mutex::new(State::default()) }
+    /// A ticket that is not settled, of an order that was offered so.
+    pub fn new(offer: Offer) -> Self {
+        Self { offer, state: Mutex::new(State::default()) }
+    }
+
+    /// What the order says once it is durable.
+    pub fn offer(&self) -> Offer {
+        self.offer
     }
 
     /// Announces how it ended. The first word stands; later ones are ignored.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::sale::FieldError;
 use super::time::EpochMs;
 
 /// Why a name from outside is not one of ours. The text says which rule it broke.
@@ -72,6 +73,23 @@ impl SaleKey {
             return Err(InvalidId("must be 1 to 64 characters of A-Z a-z 0-9 . _ -"));
         }
         Ok(())
+    }
+
+    /// Checks the names of a sale that is to be made. A path segment that is `.` or `..` is taken away by whoever
+    /// normalises paths on the way, so a sale of that name could not be reached. Sales that were made before this rule
+    /// keep their names.
+    ///
+    /// # Errors
+    /// The field and the rule.
+    pub fn check_new(&self) -> Result<(), FieldError> {
+        let fields = [("tenant", self.tenant()), ("campaign", self.campaign()), ("sku", self.sku())];
+        match fields.into_iter().find(|(_, part)| matches!(*part, "." | "..")) {
+            None => Ok(()),
+            Some((field, part)) => {
+                let problem = format!("cannot be {part:?}: paths with such a part mean another path");
+                Err(FieldError { field, problem })
+            }
+        }
     }
 
     /// The tenant that owns the sale.
@@ -353,6 +371,11 @@ mod tests {
         for bad in ["", "a b", "a/b", "ü", &"x".repeat(65)] {
             assert!(SaleKey::new("default", bad, "sku").is_err(), "{bad:?}");
         }
+        for (campaign, sku, field) in [(".", "a", "campaign"), ("a", "..", "sku"), ("..", "..", "campaign")] {
+            let key = SaleKey::new("default", campaign, sku).expect("what a store may hold");
+            assert_eq!(key.check_new().unwrap_err().field, field);
+        }
+        assert_eq!(SaleKey::new("default", "...", "a.b").unwrap().check_new(), Ok(()));
         assert!(BuyerName::new("user|42@example").is_ok());
         for bad in ["", "a b", "a\n", &"x".repeat(129)] {
             assert!(BuyerName::new(bad).is_err(), "{bad:?}");

@@ -16,9 +16,9 @@ pub use identity::{
     BuyerId, BuyerName, IdempotencyKey, InvalidId, KeyName, NodeId, OrderId, SaleId, SaleKey, StoreIdentity,
 };
 pub use money::{Cents, Currency};
-pub use order::{IllegalTransition, NewOrder, Order, OrderAction, OrderStatus};
+pub use order::{IllegalTransition, NewOrder, Offer, Order, OrderAction, OrderStatus};
 pub use payment::{PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote};
-pub use rejection::{RateScope, Rejection};
+pub use rejection::{RateScope, Refusal, Rejection};
 pub use sale::{FieldError, Rate, Sale, SaleLimits, SalePhase, SaleTerms, Units};
 pub use sale_edit::{SaleEdit, StockEdit};
 pub use time::{EpochMs, Nanos};

@@ -8,6 +8,19 @@ use super::payment::PaymentJournal;
 use super::sale::Units;
 use super::time::EpochMs;
 
+/// What an order says from the moment of its admission on, whatever becomes of the sale's terms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// Units.
+    pub quantity: Units,
+    /// What they cost together.
+    pub amount: Cents,
+    /// When the order was admitted.
+    pub created_at: EpochMs,
+    /// Until when it may be paid.
+    pub pay_before: EpochMs,
+}
+
 /// Where an order is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OrderStatus {

@@ -61,6 +61,36 @@ pub enum Rejection {
     Overloaded,
 }
 
+/// A rejection, and what its buyer has all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub rejection: Rejection,
+    /// The buyer's latest order in this sale that holds units: who has one hears of it, whatever is refused.
+    pub holds: Option<OrderId>,
+}
+
+impl Refusal {
+    /// A refusal of a buyer who holds this order, if any.
+    pub const fn new(rejection: Rejection, holds: Option<OrderId>) -> Self {
+        Self { rejection, holds }
+    }
+
+    /// The order that the buyer is told of.
+    pub const fn order_id(&self) -> Option<OrderId> {
+        match self.rejection {
+            Rejection::AlreadyPurchased { order_id } => Some(order_id),
+            _ => self.holds,
+        }
+    }
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        refusal.rejection
+    }
+}
+
 impl Rejection {
     /// The stable code in the API, the metrics and the load test.
     pub const fn code(&self) -> &'static str {

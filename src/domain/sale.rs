@@ -119,6 +119,26 @@ impl SaleTerms {
         }
     }
 
+    /// Checks a title that is newly given: no character of it may end a line, command a terminal, or turn the text
+    /// around it (Unicode's embeddings, overrides and isolates). Titles that were given before this rule stay.
+    ///
+    /// # Errors
+    /// Names the character.
+    pub fn check_new_title(&self) -> Result<(), FieldError> {
+        let commands = |c: char| {
+            c.is_control()
+                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        match self.title.chars().find(|c| commands(*c)) {
+            None => Ok(()),
+            Some(c) => {
+                let problem =
+                    format!("holds U+{:04X}, a control character; titles are plain text", u32::from(c));
+                Err(FieldError { field: "title", problem })
+            }
+        }
+    }
+
     /// Checks the terms and the stock of a sale against `limits`.
     ///
     /// # Errors
@@ -186,6 +206,27 @@ mod tests {
         terms.paused = true;
         let phases = [999, 1_000, 1_999, 2_000].map(|now| terms.phase(EpochMs(now)));
         assert_eq!(phases, [SalePhase::Upcoming, SalePhase::Paused, SalePhase::Paused, SalePhase::Ended]);
+    }
+
+    #[test]
+    fn a7_a_title_is_plain_text() {
+        let titled = |title: &str| SaleTerms { title: title.into(), ..terms() }.check_new_title();
+        for good in ["Phone 15 — “blue”", "هاتف", "📱 \u{200d} phone", ""] {
+            assert_eq!(titled(good), Ok(()), "{good:?}");
+        }
+        for bad in [
+            "a\0b",
+            "\u{1b}[31m",
+            "a\r\nb",
+            "a\tb",
+            "\u{7f}",
+            "\u{85}",
+            "\u{202e}enohp",
+            "\u{2066}x",
+            "\u{2028}",
+        ] {
+            assert_eq!(titled(bad).unwrap_err().field, "title", "{bad:?}");
+        }
     }
 
     #[test]

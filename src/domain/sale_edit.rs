@@ -71,6 +71,9 @@ impl SaleEdit {
                 })?
             }
         };
+        if terms.title != sale.terms.title {
+            terms.check_new_title()?;
+        }
         terms.check(total, limits)?;
         if terms.per_buyer_limit < sale.terms.per_buyer_limit && sale.sold > 0 {
             let problem =

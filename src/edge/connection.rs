@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use super::problem;
 use super::pulse::{Pulse, Wait};
-use super::reply::retry_after_s;
+use super::reply::{Keep, NOSNIFF, retry_after_s};
 use super::request::{Head, RequestId};
 use crate::domain::Nanos;
 
@@ -37,9 +37,10 @@ pub(super) async fn refuse(stream: TcpStream, why: NoPlace) {
         })
         .reply(&RequestId::of(&Head::default()));
     let mut answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {}\r\nretry-after: {}\r\nconnection: close\r\n\
-         content-length: {}\r\n\r\n",
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {}\r\ncache-control: {}\r\n\
+         x-content-type-options: {NOSNIFF}\r\nretry-after: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         reply.content.media_type(),
+        Keep::NO_STORE,
         retry_after_s(Nanos::SECOND),
         reply.body.len()
     )

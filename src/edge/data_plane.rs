@@ -6,17 +6,21 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 
 use super::Application;
+use super::auth_settings::{AuthSettings, TenantSettings};
+use super::cross_site::{self, CrossSite, Visit};
 use super::identity::{Buyer, Denied, Identity};
 use super::problem::{self, ProblemAnswer};
 use super::reply::{Field, Reply, retry_after_s};
-use super::request::Request;
+use super::request::{Head, Request};
 use super::route::{NoRoute, Route};
 use super::sale_state::SaleStatePage;
 use super::settings::EdgeSettings;
+use super::tenant::Tenants;
+use super::tokens::challenge;
 use crate::admission::Admission;
 use crate::checkout::Checkout;
 use crate::clock::Clock;
-use crate::domain::{FieldError, Nanos, SaleKey};
+use crate::domain::{FieldError, Nanos};
 use crate::orders::{OrderDesk, StoreError};
 use crate::telemetry::{Outcome, Path, Recorder, Seldom, Telemetry};
 
@@ -25,13 +29,32 @@ use crate::telemetry::{Outcome, Path, Recorder, Seldom, Telemetry};
 pub(super) struct Tuning {
     pub(super) ack_wait: Duration,
     pub(super) sale_state: SaleStatePage,
+    pub(super) tenants: Tenants,
+    sites: CrossSite,
+    /// Kept when the settings that it was made of have not changed: it holds keys that were read from elsewhere.
+    identity: Arc<Identity>,
+    made_of: (AuthSettings, TenantSettings),
 }
 
 impl Tuning {
-    fn new(settings: &EdgeSettings) -> Result<Self, FieldError> {
+    /// Reads keys, lists and tables.
+    ///
+    /// # Errors
+    /// Names the setting that is missing or wrong.
+    pub(super) fn new(settings: &EdgeSettings) -> Result<Self, FieldError> {
+        let tenants = Tenants::new(&settings.tenant, &settings.auth)?;
+        let sites = CrossSite::new(&settings.cors)?;
+        let mut depends_on = Vec::from_iter(tenants.decided_by());
+        if sites.is_open() {
+            depends_on.push("origin");
+        }
         Ok(Self {
             ack_wait: Duration::from_millis(settings.ack_wait_ms),
-            sale_state: SaleStatePage::new(&settings.sale_state)?,
+            sale_state: SaleStatePage::new(&settings.sale_state, depends_on)?,
+            tenants,
+            sites,
+            identity: Arc::new(Identity::new(&settings.auth, &settings.tenant)?),
+            made_of: (settings.auth.clone(), settings.tenant.clone()),
         })
     }
 }
@@ -42,8 +65,8 @@ pub struct DataPlane {
     pub(super) desk: OrderDesk,
     pub(super) checkout: Checkout,
     tuning: ArcSwap<Tuning>,
-    identity: Identity,
     clock: Clock,
+    telemetry: Arc<Telemetry>,
     recorders: Box<[Recorder]>,
 }
 
@@ -55,7 +78,7 @@ impl DataPlane {
     pub fn new(
         settings: &EdgeSettings,
         clock: Clock,
-        telemetry: &Telemetry,
+        telemetry: &Arc<Telemetry>,
         admission: Arc<Admission>,
         desk: OrderDesk,
         checkout: Checkout,
@@ -65,18 +88,24 @@ impl DataPlane {
             desk,
             checkout,
             tuning: ArcSwap::from_pointee(Tuning::new(settings)?),
-            identity: Identity::new(&settings.auth)?,
             clock,
+            telemetry: Arc::clone(telemetry),
             recorders: (0..settings.serving_threads()).map(|home| telemetry.recorder(home)).collect(),
         })
     }
 
-    /// Takes over `ack_wait_ms` and `sale_state` while buyers are served; the rest of the settings needs a restart.
+    /// Takes over `ack_wait_ms`, `sale_state`, `auth`, `tenant` and `cors` while buyers are served; the rest of the
+    /// settings needs a restart.
     ///
     /// # Errors
     /// Names the setting that is wrong; then nothing has changed.
     pub fn retune(&self, settings: &EdgeSettings) -> Result<(), FieldError> {
-        self.tuning.store(Arc::new(Tuning::new(settings)?));
+        let mut new = Tuning::new(settings)?;
+        let old = self.tuning.load();
+        if new.made_of == old.made_of {
+            new.identity = Arc::clone(&old.identity);
+        }
+        self.tuning.store(Arc::new(new));
         Ok(())
     }
 
@@ -85,28 +114,47 @@ impl DataPlane {
         self.tuning.load()
     }
 
-    fn recorder(&self, request: &Request<'_>) -> &Recorder {
-        &self.recorders[request.home % self.recorders.len()]
+    fn recorder(&self, home: usize) -> &Recorder {
+        &self.recorders[home % self.recorders.len()]
     }
 
     /// Records a request of one of the three paths that has just come to this outcome.
     pub(super) fn record(&self, request: &Request<'_>, path: Path, outcome: Outcome) {
         let nanos = self.clock.stopwatch().0.saturating_sub(request.arrived.mono.0);
-        self.recorder(request).record(path, outcome, nanos);
+        self.recorder(request.home).record(path, outcome, nanos);
     }
 
     /// Who asks.
-    pub(super) fn buyer<'a>(&self, request: &Request<'a>) -> Result<Buyer<'a>, ProblemAnswer> {
-        self.identity.buyer(&request.head).map_err(|denied| match denied {
-            Denied::ForeignOrigin => problem::FOREIGN_ORIGIN.answer(),
+    pub(super) fn buyer<'a>(
+        &self,
+        tuning: &Tuning,
+        request: &Request<'a>,
+    ) -> Result<Buyer<'a>, ProblemAnswer> {
+        tuning.identity.buyer(&request.head).map_err(|denied| match denied {
             Denied::NoUser => problem::NO_USER.answer(),
-            Denied::NoToken => problem::NO_TOKEN.answer().with(Field::WwwAuthenticate("Bearer")),
+            Denied::Token(fault) => {
+                let now_s = request.arrived.wall.0.max(0) as u64 / 1_000;
+                if let Some(reasons) = self.telemetry.refused_tokens.count(fault, now_s) {
+                    tracing::warn!(%reasons, "tokens of buyers were refused");
+                }
+                problem::NO_TOKEN
+                    .answer()
+                    .text("reason", fault.code())
+                    .with(Field::WwwAuthenticate(challenge(fault)))
+            }
         })
     }
-}
 
-impl Application for DataPlane {
-    async fn answer(&self, request: &Request<'_>) -> Reply {
+    /// Who asks, when that has to be known before it is known whose sale it is about.
+    pub(super) fn buyer_before_tenant<'a>(
+        &self,
+        tuning: &Tuning,
+        request: &Request<'a>,
+    ) -> Result<Option<Buyer<'a>>, ProblemAnswer> {
+        if tuning.tenants.are_in_tokens() { self.buyer(tuning, request).map(Some) } else { Ok(None) }
+    }
+
+    async fn routed(&self, request: &Request<'_>) -> Reply {
         let reply = match Route::find(request.method, request.path) {
             Ok(Route::Purchase { campaign, sku }) => return self.purchase(request, campaign, sku).await,
             Ok(Route::SaleState { campaign, sku }) => self.sale_state(request, campaign, sku),
@@ -118,17 +166,50 @@ impl Application for DataPlane {
                 problem::METHOD_NOT_ALLOWED.answer().with(Field::Allow(allow)).reply(&request.id)
             }
         };
-        self.recorder(request).count(reply.outcome);
+        self.recorder(request.home).count(reply.outcome);
         reply
+    }
+
+    /// What a browser is told, or kept from, that comes from a page: nothing of it concerns other clients.
+    fn answered_to_page(&self, request: &Request<'_>) -> Option<Reply> {
+        let tuning = self.tuning();
+        let visit = tuning.sites.visit(&request.head);
+        let reply = match tuning.sites.preflight(request, visit) {
+            Some(reply) => reply,
+            None if visit == Visit::Foreign && cross_site::acts(request.method) => {
+                problem::CROSS_SITE.reply(&request.id)
+            }
+            None => return None,
+        };
+        self.recorder(request.home).count(reply.outcome);
+        Some(reply)
     }
 }
 
-/// The tenant that the request names.
-pub(super) fn tenant<'a>(request: &Request<'a>) -> Result<&'a str, ProblemAnswer> {
-    let Some(tenant) = request.head.tenant else { return Ok(SaleKey::DEFAULT_TENANT) };
-    std::str::from_utf8(tenant).ok().filter(|tenant| SaleKey::check_part(tenant).is_ok()).ok_or_else(|| {
-        problem::BAD_REQUEST.detailed("X-Tenant-ID must be 1 to 64 characters of A-Z a-z 0-9 . _ -.")
-    })
+impl Application for DataPlane {
+    async fn answer(&self, request: &Request<'_>) -> Reply {
+        let set = self.tuning().identity.set_for(&request.head);
+        if let Some((set, key)) = set {
+            set.prepare(key.as_deref()).await;
+        }
+        if request.head.origin.is_none() && request.head.fetch_site.is_none() {
+            return self.routed(request).await;
+        }
+        if let Some(reply) = self.answered_to_page(request) {
+            return reply;
+        }
+        let reply = self.routed(request).await;
+        let tuning = self.tuning();
+        tuning.sites.shown_to(tuning.sites.visit(&request.head), reply)
+    }
+
+    fn turned_away(&self, head: &Head<'_>, home: usize) -> Option<ProblemAnswer> {
+        if self.tuning().identity.is_heard(head) {
+            return None;
+        }
+        self.recorder(home).count(Outcome::Forbidden);
+        Some(problem::FOREIGN_ORIGIN.answer())
+    }
 }
 
 /// The answer to whoever would have to wait for the store.

@@ -17,7 +17,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, Uri, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -29,14 +29,15 @@ use tokio::task::{AbortHandle, LocalSet};
 
 use super::Application;
 use super::addresses::{Addresses, Clients, UnderWay};
+use super::answer::{Names, written};
 use super::connection::{Connection, NoPlace, refuse};
 use super::forwarded::{ForwardedHeader, proxied_client};
 use super::listen::listen;
 use super::problem::{self, ProblemAnswer};
 use super::pulse::{Order, Pulse, Pulses, Wait, WaitLimits};
-use super::reply::Reply;
-use super::request::{Head, Request, RequestId, echoable};
+use super::request::{Head, Request, RequestId};
 use super::settings::{EdgeSettings, StartError};
+use super::target;
 use crate::clock::Clock;
 use crate::supervisor::{Part, Supervisor};
 use crate::telemetry::{Seldom, Telemetry};
@@ -44,9 +45,6 @@ use crate::telemetry::{Seldom, Telemetry};
 /// Refused connections that a thread keeps open at once so that they can read why: at most this many, and an eighth of
 /// those that are served.
 const REFUSED_OPEN_MAX: usize = 256;
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const X_B3_TRACEID: HeaderName = HeaderName::from_static("x-b3-traceid");
 
 /// What the serving threads are told, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -376,14 +374,17 @@ impl<A: Application> Core<A> {
         let limited = names_clients && self.clients.are_limited();
         let place = if limited { self.request_of(&parts.headers) } else { Ok(None) };
         let checked = match place {
-            Ok(place) => self.checked_body(&head, parts.version, body).await.map(|body| (body, place)),
+            Ok(place) => {
+                let checked = self.checked(&head, &parts.uri, parts.version, body).await;
+                checked.map(|(path, body)| (path, body, place))
+            }
             Err(too_many) => Err(too_many),
         };
         let mut reply = match checked {
-            Ok((body, _place)) => {
+            Ok((path, body, _place)) => {
                 let request = Request {
                     method: parts.method.as_str(),
-                    path: parts.uri.path(),
+                    path,
                     head,
                     body: &body,
                     id,
@@ -398,25 +399,29 @@ impl<A: Application> Core<A> {
         // would take the rest of the bytes for another request, so nothing is read after such a request.
         reply.close |= head.transfer_encoding.is_some() || self.is_leaving.get();
 
-        let echoes = [
-            (X_REQUEST_ID, Some(id.as_str())),
-            (TRACEPARENT, echoable(head.traceparent)),
-            (X_B3_TRACEID, echoable(head.b3_trace_id)),
-        ]
-        .map(|(name, value)| (name, value.and_then(|value| HeaderValue::from_str(value).ok())));
-        let response = written(reply, echoes, parts.headers);
+        let names = Names::of(&head, &id);
+        let response = written(reply, names, parts.headers);
         pulse.waits_for(Wait::Request);
         Ok(response)
     }
 
-    /// Refuses what is malformed, and reads the body if there is one.
-    async fn checked_body(
+    /// Refuses who is not to be heard and what is malformed, and reads the body if there is one.
+    async fn checked<'a>(
         &self,
         head: &Head<'_>,
+        uri: &'a Uri,
         version: Version,
         body: Incoming,
-    ) -> Result<Bytes, ProblemAnswer> {
+    ) -> Result<(&'a str, Bytes), ProblemAnswer> {
+        if let Some(answer) = self.application.turned_away(head, self.home) {
+            return Err(answer);
+        }
         head.check(version == Version::HTTP_10)?;
+        let path = target::path_of_uri(uri, head.host)?;
+        Ok((path, self.whole(body).await?))
+    }
+
+    async fn whole(&self, body: Incoming) -> Result<Bytes, ProblemAnswer> {
         if body.is_end_stream() {
             return Ok(Bytes::new());
         }
@@ -469,30 +474,4 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.edge_connections.lower();
     }
-}
-
-/// The answer as hyper takes it, in the header map that the request came in.
-fn written(
-    reply: Reply,
-    echoes: [(HeaderName, Option<HeaderValue>); 3],
-    mut headers: HeaderMap,
-) -> hyper::Response<Full<Bytes>> {
-    headers.clear();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content.media_type()));
-    for (name, value) in echoes {
-        if let Some(value) = value {
-            headers.insert(name, value);
-        }
-    }
-    for field in &reply.fields {
-        let (name, value) = field.written();
-        headers.insert(name, value);
-    }
-    if reply.close {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    let mut response = hyper::Response::new(Full::new(reply.body));
-    *response.status_mut() = reply.status;
-    *response.headers_mut() = headers;
-    response
 }

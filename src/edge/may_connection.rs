@@ -16,12 +16,14 @@ use may::io::CoIo;
 use tokio::runtime::Handle;
 
 use super::Application;
+use super::answer::{Names, each_field};
 use super::may_framing::Framing;
 use super::may_homes::{HomeId, Homes};
 use super::may_server::Place;
 use super::problem::{self, ProblemAnswer};
 use super::reply::Reply;
-use super::request::{Head, Request, RequestId, echoable};
+use super::request::{Head, Request, RequestId};
+use super::target;
 use crate::admission::Moment;
 use crate::clock::Clock;
 
@@ -184,9 +186,20 @@ impl<A: Application> Connection<A> {
         let head = Head::read(fields());
         let id = RequestId::of(&head);
         let http_1_0 = parsed.version == Some(0);
+        let refused =
+            |answer: ProblemAnswer| self.last(written(answer.reply(&id).closing(), &head, &id, false));
+        if let Some(answer) =
+            self.server.application.turned_away(&head, self.socket.number() % limits.threads)
+        {
+            return refused(answer);
+        }
         let framing = match Framing::of(fields(), http_1_0, limits.body_bytes) {
             Ok(framing) => framing,
-            Err(answer) => return self.last(written(answer.reply(&id).closing(), &head, &id, false)),
+            Err(answer) => return refused(answer),
+        };
+        let path = match target::path_of_text(parsed.path.unwrap_or_default(), head.host) {
+            Ok(path) => path,
+            Err(answer) => return refused(answer),
         };
         let request_bytes = head_bytes + framing.body_bytes;
         let Some(body) = self.input.get(head_bytes..request_bytes) else {
@@ -195,7 +208,7 @@ impl<A: Application> Connection<A> {
         let method = parsed.method.unwrap_or_default();
         let request = Request {
             method,
-            path: path_of(parsed.path.unwrap_or_default()),
+            path,
             head,
             body,
             id,
@@ -249,15 +262,6 @@ impl Drop for Socket {
     }
 }
 
-/// The path of a request target, which may be a whole address, without the query.
-fn path_of(target: &str) -> &str {
-    let path = match target.split_once("://") {
-        Some((_, rest)) if !target.starts_with('/') => rest.find('/').map_or("/", |start| &rest[start..]),
-        _ => target,
-    };
-    path.split_once('?').map_or(path, |(path, _)| path)
-}
-
 /// The answer as bytes.
 fn written(reply: Reply, head: &Head<'_>, id: &RequestId<'_>, head_only: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(512 + reply.body.len());
@@ -267,22 +271,10 @@ fn written(reply: Reply, head: &Head<'_>, id: &RequestId<'_>, head_only: bool) -
     };
     let reason = reply.status.canonical_reason().unwrap_or_default();
     line(&[b"HTTP/1.1 ", reply.status.as_str().as_bytes(), b" ", reason.as_bytes()]);
-    line(&[b"content-type: ", reply.content.media_type().as_bytes()]);
     line(&[b"content-length: ", itoa::Buffer::new().format(reply.body.len()).as_bytes()]);
-    let echoes = [
-        ("x-request-id", Some(id.as_str())),
-        ("traceparent", echoable(head.traceparent)),
-        ("x-b3-traceid", echoable(head.b3_trace_id)),
-    ];
-    for (name, value) in echoes {
-        if let Some(value) = value {
-            line(&[name.as_bytes(), b": ", value.as_bytes()]);
-        }
-    }
-    for field in &reply.fields {
-        let (name, value) = field.written();
+    each_field(&reply, Names::of(head, id), |name, value| {
         line(&[name.as_str().as_bytes(), b": ", value.as_bytes()]);
-    }
+    });
     line(&[b"date: ", httpdate::fmt_http_date(SystemTime::now()).as_bytes()]);
     if reply.close {
         line(&[b"connection: close"]);
@@ -292,23 +284,4 @@ fn written(reply: Reply, head: &Head<'_>, id: &RequestId<'_>, head_only: bool) -
         out.extend_from_slice(&reply.body);
     }
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_path_is_found_in_every_form_of_target() {
-        for (target, path) in [
-            ("/orders/a", "/orders/a"),
-            ("/orders/a?x=/y", "/orders/a"),
-            ("http://shop.example/orders/a?x", "/orders/a"),
-            ("http://shop.example", "/"),
-            ("/a://b/c", "/a://b/c"),
-            ("*", "*"),
-        ] {
-            assert_eq!(path_of(target), path);
-        }
-    }
 }

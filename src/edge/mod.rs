@@ -4,8 +4,11 @@
 //! [`Reply`]. Nothing here knows of SQL, Redis or the admin plane.
 
 mod addresses;
+mod answer;
+mod auth_settings;
 mod chance;
 mod connection;
+mod cross_site;
 mod data_plane;
 mod forwarded;
 mod front_end;
@@ -26,9 +29,17 @@ mod request;
 mod route;
 mod sale_state;
 mod settings;
+mod target;
+mod tenant;
+mod token_crypto;
+mod token_keys;
+mod tokens;
 
 use std::future::Future;
 
+pub use auth_settings::{
+    AuthMode, AuthSettings, CorsSettings, JwtAlgorithm, JwtSettings, TenantSettings, TenantSource,
+};
 pub use data_plane::DataPlane;
 pub use front_end::Edge;
 pub use identity::{Buyer, Denied, Identity};
@@ -36,15 +47,20 @@ pub use may_framing::Framing;
 pub use orders::CheckoutBody;
 pub use problem::{Problem, ProblemAnswer};
 pub use purchase::PurchaseBody;
-pub use reply::{Content, Field, Reply};
+pub use reply::{Content, Field, Keep, Reply};
 pub use request::{Head, Request, RequestId};
 pub use route::{NoRoute, Route};
-pub use settings::{
-    AuthMode, AuthSettings, EdgeSettings, FrontEnd, JwtAlgorithm, JwtSettings, SaleStateSettings, StartError,
-};
+pub use settings::{EdgeSettings, FrontEnd, SaleStateSettings, StartError};
 
 /// What answers requests, whichever front end reads them.
 pub trait Application: Send + Sync + 'static {
     /// Answers one request. Called on a serving thread, which it must not block.
     fn answer(&self, request: &Request<'_>) -> impl Future<Output = Reply>;
+
+    /// The answer to a caller who is not to be heard at all. Asked before anything else is looked at, the body
+    /// included; `home` is the serving thread.
+    fn turned_away(&self, head: &Head<'_>, home: usize) -> Option<ProblemAnswer> {
+        let _ = (head, home);
+        None
+    }
 }

@@ -3,10 +3,11 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::data_plane::{DataPlane, store_is_away, tenant};
+use super::data_plane::{DataPlane, store_is_away};
+use super::identity::Buyer;
 use super::json::{JsonObject, json_object};
 use super::problem::{self, Problem, ProblemAnswer};
-use super::purchase::refused;
+use super::purchase::rejected;
 use super::reply::{Field, Reply, retry_after_s};
 use super::request::Request;
 use crate::admission::{LiveSale, Placed};
@@ -126,21 +127,32 @@ impl DataPlane {
         id: &str,
         ask: Ask,
     ) -> Result<Order, ProblemAnswer> {
-        let tenant = tenant(request)?;
-        let buyer = self.buyer(request)?;
+        let (tenant, buyer) = self.tenant_and_buyer(request)?;
         // Before the store is asked: that is what a flood would cost.
         match ask {
-            Ask::Look => self.admission.take_lookup(tenant, buyer.name(), request.arrived.mono),
-            Ask::Act => self.admission.take_click(tenant, buyer.name(), request.arrived.mono),
+            Ask::Look => self.admission.take_lookup(&tenant, buyer.name(), request.arrived.mono),
+            Ask::Act => self.admission.take_click(&tenant, buyer.name(), request.arrived.mono),
         }
-        .map_err(|rejection| refused(&rejection, request))?;
+        .map_err(|rejection| rejected(&rejection, request))?;
         let id: OrderId = id.parse().map_err(|_| problem::UNKNOWN_ORDER.answer())?;
         let found = self
             .desk
-            .order_of(tenant, buyer.name().as_str(), id)
+            .order_of(&tenant, buyer.name().as_str(), id)
             .await
             .map_err(|error| store_is_away(&error))?;
         found.ok_or_else(|| problem::UNKNOWN_ORDER.answer())
+    }
+
+    /// Whose customer asks, and who. Copied: the settings may change while the store is asked.
+    fn tenant_and_buyer<'a>(&self, request: &Request<'a>) -> Result<(String, Buyer<'a>), ProblemAnswer> {
+        let tuning = self.tuning();
+        let early = self.buyer_before_tenant(&tuning, request)?;
+        let tenant = tuning.tenants.of(&request.head, early.as_ref().and_then(Buyer::tenant))?.into_owned();
+        let buyer = match early {
+            Some(buyer) => buyer,
+            None => self.buyer(&tuning, request)?,
+        };
+        Ok((tenant, buyer))
     }
 
     /// An answer that is the order.
@@ -172,8 +184,8 @@ impl DataPlane {
         let body =
             CheckoutBody::parse(request.body).map_err(|wrong| problem::BAD_REQUEST.detailed(&wrong))?;
         let order = self.own_order(request, id, Ask::Act).await?;
-        let pay_before = order.placed.pay_before;
-        Err(match self.checkout.pay(order, &body.payment_method).await {
+        let (id, pay_before) = (order.placed.id, order.placed.pay_before);
+        let refused = match self.checkout.pay(order, &body.payment_method).await {
             PayAnswer::Paid(order) => {
                 return Ok(self.order_reply(request, StatusCode::OK, Outcome::Paid, &order));
             }
@@ -201,7 +213,8 @@ impl DataPlane {
             PayAnswer::Unavailable { retry_after_ms } => {
                 come_back(&problem::PAYMENT_UNAVAILABLE, nanos(retry_after_ms))
             }
-        })
+        };
+        Err(refused.order(id))
     }
 
     /// Gives an order up.
@@ -214,7 +227,8 @@ impl DataPlane {
 
     async fn try_cancel(&self, request: &Request<'_>, id: &str) -> Result<Reply, ProblemAnswer> {
         let order = self.own_order(request, id, Ask::Act).await?;
-        Err(match self.checkout.cancel(order).await {
+        let id = order.placed.id;
+        let refused = match self.checkout.cancel(order).await {
             CancelAnswer::Cancelled(order) => {
                 return Ok(self.order_reply(request, StatusCode::OK, Outcome::Served, &order));
             }
@@ -226,7 +240,8 @@ impl DataPlane {
             CancelAnswer::Unavailable { retry_after_ms } => {
                 come_back(&problem::OVERLOADED, nanos(retry_after_ms))
             }
-        })
+        };
+        Err(refused.order(id))
     }
 }
 

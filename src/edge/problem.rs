@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::json::JsonObject;
-use super::reply::{Content, Field, Reply};
+use super::reply::{Content, Field, Keep, Reply};
 use super::request::RequestId;
 use crate::domain::{EpochMs, OrderId};
 use crate::telemetry::Outcome;
@@ -63,6 +63,12 @@ problems! {
     NO_TOKEN = UNAUTHORIZED 401 Unauthorized "unauthorized" "Unauthorized" "Authorization must hold a valid bearer token that names the buyer.";
     /// The request did not pass the gateway.
     FOREIGN_ORIGIN = FORBIDDEN 403 Forbidden "forbidden" "Forbidden" "Requests are taken from the gateway only.";
+    /// A page of another site, whose visitor did not ask for this.
+    CROSS_SITE = FORBIDDEN 403 Forbidden "cross-site" "Cross-site request" "Pages of this origin may not do this; the operator lists those that may in edge.cors.origins.";
+    /// The request names no tenant.
+    NO_TENANT = BAD_REQUEST 400 BadRequest "tenant-missing" "Tenant missing" "The request does not say whose sale it is about.";
+    /// The request names a tenant that it may not name.
+    TENANT_NOT_ALLOWED = FORBIDDEN 403 Forbidden "tenant-not-allowed" "Tenant not allowed" "The request names a tenant that it may not name here.";
     /// No such sale.
     UNKNOWN_SALE = NOT_FOUND 404 UnknownSale "unknown-sale" "Unknown sale" "There is no such campaign and SKU for this tenant.";
     /// The key was used for something else.
@@ -192,6 +198,7 @@ impl ProblemAnswer {
             outcome: self.outcome,
             content: Content::Problem,
             body: Bytes::from(self.object.finish()),
+            keep: Keep::NoStore,
             fields: self.fields,
             close: false,
         }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::data_plane::{DataPlane, store_is_away, tenant};
+use super::data_plane::{DataPlane, store_is_away};
 use super::identity::Buyer;
 use super::json::{JsonObject, json_object};
 use super::orders::OrderView;
 use super::problem::{self, ProblemAnswer};
-use super::reply::{Field, Reply, retry_after_s};
+use super::reply::{Field, Reply, retry_after_s, seconds_until};
 use super::request::Request;
 use crate::admission::{Accepted, LiveSale, Placed, Purchase, Settlement, Ticket};
-use crate::domain::{BuyerName, KeyName, Nanos, OrderId, Rejection, Units};
+use crate::domain::{BuyerName, KeyName, Nanos, OrderId, RateScope, Refusal, Rejection, Units};
 use crate::telemetry::{Outcome, Path};
 
 /// What a purchase's body says.
@@ -89,14 +89,19 @@ impl DataPlane {
         let body =
             PurchaseBody::parse(request.body).map_err(|wrong| problem::BAD_REQUEST.detailed(&wrong))?;
         let idempotency_key = idempotency_key(request)?;
-        let tenant = tenant(request)?;
+        let tuning = self.tuning();
+        let early = self.buyer_before_tenant(&tuning, request)?;
+        let tenant = tuning.tenants.of(&request.head, early.as_ref().and_then(Buyer::tenant))?;
         let sales = self.admission.board().sales();
-        let sale = sales.by_name(tenant, campaign, sku).ok_or_else(|| problem::UNKNOWN_SALE.answer())?;
-        let buyer = self.buyer(request)?;
+        let sale = sales.by_name(&tenant, campaign, sku).ok_or_else(|| problem::UNKNOWN_SALE.answer())?;
+        let buyer = match early {
+            Some(buyer) => buyer,
+            None => self.buyer(&tuning, request)?,
+        };
         let purchase = Purchase { buyer: buyer.name(), quantity: body.quantity(), idempotency_key };
         match self.admission.purchase(sale, &purchase, request.home, request.arrived) {
             Ok(accepted) => Ok(Decided { accepted, sale: Arc::clone(sale), buyer }),
-            Err(rejection) => Err(refused(&rejection, request)),
+            Err(refusal) => Err(refused(&refusal, request)),
         }
     }
 
@@ -133,7 +138,10 @@ impl DataPlane {
         settlement: Settlement,
     ) -> Reply {
         match settlement {
-            Settlement::Rejected(rejection) => refused(&rejection, request).reply(&request.id),
+            Settlement::Rejected(rejection) => {
+                let holds = sale.state.claims().held(buyer.as_str());
+                refused(&Refusal::new(rejection, holds), request).reply(&request.id)
+            }
             Settlement::Replay(first) => self.replay(request, sale, buyer, first).await,
             Settlement::Durable | Settlement::Refused | Settlement::Unknown => {
                 not_stored(settlement, order_id).reply(&request.id)
@@ -154,12 +162,8 @@ impl DataPlane {
         let ack_wait = self.tuning().ack_wait;
         match tokio::time::timeout(ack_wait, ticket.settled()).await {
             Ok(Settlement::Durable) if replay => self.replay(request, sale, buyer, order_id).await,
-            Ok(Settlement::Durable) => {
-                refused(&Rejection::AlreadyPurchased { order_id }, request).reply(&request.id)
-            }
-            Ok(Settlement::Replay(first)) if !replay => {
-                refused(&Rejection::AlreadyPurchased { order_id: first }, request).reply(&request.id)
-            }
+            Ok(Settlement::Durable) => already_purchased(order_id).reply(&request.id),
+            Ok(Settlement::Replay(first)) if !replay => already_purchased(first).reply(&request.id),
             Ok(settlement) => self.not_placed(request, sale, buyer, order_id, settlement).await,
             Err(_late) => pending(order_id),
         }
@@ -210,8 +214,21 @@ fn not_stored(settlement: Settlement, order_id: OrderId) -> ProblemAnswer {
     answer.with(Field::RetryAfter(retry_after_s(Nanos::SECOND)))
 }
 
+fn already_purchased(order_id: OrderId) -> ProblemAnswer {
+    problem::ALREADY_PURCHASED.answer().order(order_id)
+}
+
+/// The answer to a refusal, with its cure. Who holds an order hears of it, whatever is refused.
+fn refused(refusal: &Refusal, request: &Request<'_>) -> ProblemAnswer {
+    let answer = rejected(&refusal.rejection, request);
+    match refusal.order_id() {
+        Some(order_id) => answer.order(order_id),
+        None => answer,
+    }
+}
+
 /// The answer to a rejection, with its cure.
-pub(super) fn refused(rejection: &Rejection, request: &Request<'_>) -> ProblemAnswer {
+pub(super) fn rejected(rejection: &Rejection, request: &Request<'_>) -> ProblemAnswer {
     match *rejection {
         Rejection::SoldOut => problem::SOLD_OUT.answer(),
         Rejection::UnknownSale => problem::UNKNOWN_SALE.answer(),
@@ -219,24 +236,26 @@ pub(super) fn refused(rejection: &Rejection, request: &Request<'_>) -> ProblemAn
         Rejection::QuantityNotAllowed { per_buyer_limit } => {
             problem::QUANTITY_NOT_ALLOWED.answer().number("per_buyer_limit", per_buyer_limit)
         }
-        Rejection::AlreadyPurchased { order_id } => problem::ALREADY_PURCHASED.answer().order(order_id),
+        Rejection::AlreadyPurchased { .. } => problem::ALREADY_PURCHASED.answer(),
         Rejection::NotStarted { starts_at } => {
             let wait_ms = starts_at.ms_since(request.arrived.wall).max(0) as u64;
             problem::SALE_NOT_STARTED
                 .answer()
                 .time("starts_at", starts_at)
                 .time("server_time", request.arrived.wall)
-                .with(Field::RetryAfter(retry_after_s(Nanos(wait_ms.saturating_mul(1_000_000)))))
+                .with(Field::RetryAfter(seconds_until(Nanos(wait_ms.saturating_mul(1_000_000)))))
         }
         Rejection::Paused => {
             problem::SALE_PAUSED.answer().with(Field::RetryAfter(retry_after_s(Nanos(5 * Nanos::SECOND.0))))
         }
         Rejection::Ended => problem::SALE_ENDED.answer(),
         Rejection::RateLimited { scope, rate, retry_after } => {
-            let wait_s = retry_after_s(retry_after);
+            let wait_s = seconds_until(retry_after);
+            // A buyer's own next click is due at a known moment; of a crowd that waits for the same one, few get it.
+            let come_back_s = if scope == RateScope::Buyer { wait_s } else { retry_after_s(retry_after) };
             problem::RATE_LIMITED
                 .answer()
-                .with(Field::RetryAfter(wait_s))
+                .with(Field::RetryAfter(come_back_s))
                 .with(Field::RateLimit { scope, wait_s })
                 .with(Field::RateLimitPolicy { scope, rate })
         }

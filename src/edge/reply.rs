@@ -18,6 +18,8 @@ pub struct Reply {
     pub content: Content,
     /// The body.
     pub body: Bytes,
+    /// Who may keep it, and for how long.
+    pub keep: Keep,
     /// Header fields beside those that every answer has. Most refusals have none, and allocate none.
     pub fields: Vec<Field>,
     /// Whether the connection ends with this answer.
@@ -43,6 +45,51 @@ impl Content {
     }
 }
 
+/// `X-Content-Type-Options` of every answer: the media type is meant.
+pub const NOSNIFF: &str = "nosniff";
+
+/// Whether an answer may be kept. The default is the only safe one, so that a document is public because somebody says
+/// so, and never because nobody thought of a cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// By nobody: it is one visitor's.
+    #[default]
+    NoStore,
+    /// As these fields say: it is the same for everybody, but for what `vary` names.
+    Public {
+        /// `Cache-Control`.
+        cache_control: HeaderValue,
+        /// `Vary`, if it depends on fields of the request.
+        vary: Option<HeaderValue>,
+    },
+}
+
+impl Keep {
+    /// `Cache-Control` of an answer that nobody may keep.
+    pub const NO_STORE: &'static str = "no-store";
+
+    /// The value of `Cache-Control`.
+    pub fn cache_control(&self) -> HeaderValue {
+        match self {
+            Self::NoStore => HeaderValue::from_static(Self::NO_STORE),
+            Self::Public { cache_control, .. } => cache_control.clone(),
+        }
+    }
+
+    /// The value of `Vary`.
+    pub fn vary(&self) -> Option<HeaderValue> {
+        match self {
+            Self::NoStore => None,
+            Self::Public { vary, .. } => vary.clone(),
+        }
+    }
+
+    /// Whether others than its visitor may be shown it.
+    pub const fn is_public(&self) -> bool {
+        matches!(self, Self::Public { .. })
+    }
+}
+
 /// A header field of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Field {
@@ -54,10 +101,8 @@ pub enum Field {
     Allow(&'static str),
     /// How the buyer proves who it is.
     WwwAuthenticate(&'static str),
-    /// How long the answer may be kept.
-    CacheControl(HeaderValue),
-    /// On which request fields the answer depends.
-    Vary(&'static str),
+    /// A field whose value is one of the few that the settings spell out.
+    Set(HeaderName, HeaderValue),
     /// How much of the rate is left: nothing, for this many seconds.
     RateLimit {
         /// Whose rate it is.
@@ -83,8 +128,7 @@ impl Field {
             Self::RetryAfter(seconds) => (header::RETRY_AFTER, HeaderValue::from(*seconds)),
             Self::Allow(methods) => (header::ALLOW, HeaderValue::from_static(methods)),
             Self::WwwAuthenticate(scheme) => (header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme)),
-            Self::CacheControl(value) => (header::CACHE_CONTROL, value.clone()),
-            Self::Vary(names) => (header::VARY, HeaderValue::from_static(names)),
+            Self::Set(name, value) => (name.clone(), value.clone()),
             Self::RateLimit { scope, wait_s } => (
                 HeaderName::from_static("ratelimit"),
                 text(format!("\"{}\";r=0;t={wait_s}", name_of(*scope))),
@@ -105,6 +149,7 @@ impl Reply {
             outcome,
             content: Content::Json,
             body: Bytes::from(body),
+            keep: Keep::NoStore,
             fields: Vec::new(),
             close: false,
         }
@@ -114,6 +159,13 @@ impl Reply {
     #[must_use]
     pub fn with(mut self, field: Field) -> Self {
         self.fields.push(field);
+        self
+    }
+
+    /// With the word that it may be kept.
+    #[must_use]
+    pub fn kept(mut self, keep: Keep) -> Self {
+        self.keep = keep;
         self
     }
 
@@ -134,11 +186,16 @@ const fn name_of(scope: RateScope) -> &'static str {
     }
 }
 
-/// `Retry-After` for a cure that takes `wait`: rounded up to whole seconds, plus up to half as much again (at least one
+/// `Retry-After` for a moment that is known: the seconds until then, rounded up. Who asks in vain a moment too early
+/// asks twice, and who is told a later moment comes too late.
+pub fn seconds_until(wait: Nanos) -> u32 {
+    u32::try_from(wait.0.div_ceil(Nanos::SECOND.0)).unwrap_or(u32::MAX / 2).clamp(1, u32::MAX / 2)
+}
+
+/// `Retry-After` where only time heals, in about `wait`: rounded up to whole seconds, plus up to half as much again (at least one
 /// second) by chance, so that those who were refused together do not come back together.
 pub fn retry_after_s(wait: Nanos) -> u32 {
-    let seconds =
-        u32::try_from(wait.0.div_ceil(Nanos::SECOND.0)).unwrap_or(u32::MAX / 2).clamp(1, u32::MAX / 2);
+    let seconds = seconds_until(wait);
     seconds + chance::up_to((seconds / 2).clamp(1, 60))
 }
 

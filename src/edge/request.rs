@@ -50,6 +50,12 @@ pub struct Head<'a> {
     pub tenant: Option<&'a [u8]>,
     /// `X-User-ID`.
     pub user: Option<&'a [u8]>,
+    /// `Origin`.
+    pub origin: Option<&'a [u8]>,
+    /// `Sec-Fetch-Site`.
+    pub fetch_site: Option<&'a [u8]>,
+    /// `Access-Control-Request-Method`.
+    pub preflight_method: Option<&'a [u8]>,
     /// A field above that came more than once. Two proxies that each read another one of them is how identities are
     /// stolen, so a request that has one is malformed.
     pub repeated: Option<&'static str>,
@@ -82,18 +88,31 @@ impl<'a> Head<'a> {
     /// Takes the field if it is one that matters. Most are not, and their length alone says so.
     fn note(&mut self, name: &str, value: &'a [u8]) {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
+        // Of these nothing depends but names in logs: repeated, one is as invalid as empty, and is replaced.
+        let traced = match name.len() {
+            11 if is("traceparent") => Some(&mut self.traceparent),
+            12 if is("x-request-id") => Some(&mut self.request_id),
+            12 if is("x-b3-traceid") => Some(&mut self.b3_trace_id),
+            _ => None,
+        };
+        if let Some(slot) = traced {
+            *slot = Some(if slot.is_none() { value } else { b"" });
+            return;
+        }
         let (slot, shown) = match name.len() {
             4 if is("host") => (&mut self.host, "Host"),
+            6 if is("origin") => (&mut self.origin, "Origin"),
             9 if is("x-user-id") => (&mut self.user, "X-User-ID"),
             10 if is("x-platform") => (&mut self.platform, "X-Platform"),
             11 if is("x-tenant-id") => (&mut self.tenant, "X-Tenant-ID"),
-            11 if is("traceparent") => (&mut self.traceparent, "traceparent"),
-            12 if is("x-request-id") => (&mut self.request_id, "X-Request-ID"),
-            12 if is("x-b3-traceid") => (&mut self.b3_trace_id, "X-B3-TraceId"),
             13 if is("authorization") => (&mut self.authorization, "Authorization"),
+            14 if is("sec-fetch-site") => (&mut self.fetch_site, "Sec-Fetch-Site"),
             15 if is("idempotency-key") => (&mut self.idempotency_key, "Idempotency-Key"),
             15 if is("x-origin-secret") => (&mut self.origin_secret, "X-Origin-Secret"),
             17 if is("transfer-encoding") => (&mut self.transfer_encoding, "Transfer-Encoding"),
+            29 if is("access-control-request-method") => {
+                (&mut self.preflight_method, "Access-Control-Request-Method")
+            }
             _ => return,
         };
         if slot.replace(value).is_some() {
@@ -173,6 +192,18 @@ mod tests {
     #[test]
     fn a_second_identity_is_seen() {
         assert_eq!(head(&[("x-user-id", "u1"), ("X-User-ID", "u2")]).repeated, Some("X-User-ID"));
+    }
+
+    #[test]
+    fn a6_a_repeated_name_of_tracing_is_replaced_and_refuses_nobody() {
+        for name in ["x-request-id", "traceparent", "x-b3-traceid"] {
+            for fields in [&[(name, "a"), (name, "b")][..], &[(name, "a"), (name, "b"), (name, "c")]] {
+                let head = head(fields);
+                assert_eq!(head.repeated, None, "{name}");
+                let slot = [head.request_id, head.traceparent, head.b3_trace_id].into_iter().flatten().next();
+                assert_eq!((slot, echoable(slot)), (Some(&b""[..]), None), "{name}");
+            }
+        }
     }
 
     #[test]

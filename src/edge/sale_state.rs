@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use http::{HeaderValue, StatusCode};
 
-use super::data_plane::{DataPlane, tenant};
+use super::data_plane::DataPlane;
+use super::identity::Buyer;
 use super::json::JsonObject;
 use super::problem::{self, ProblemAnswer};
-use super::reply::{Field, Reply};
+use super::reply::{Keep, Reply};
 use super::request::Request;
 use super::settings::SaleStateSettings;
 use crate::admission::LiveSale;
@@ -34,16 +35,16 @@ type Shown = [bool; FIELDS.len()];
 /// How the state is shown, and to whom.
 #[derive(Debug)]
 pub struct SaleStatePage {
-    cache_control: HeaderValue,
+    kept: Keep,
     platforms: HashMap<Box<[u8]>, Shown>,
 }
 
 impl SaleStatePage {
-    /// Reads the table.
+    /// Reads the table. `depends_on` are the request fields that choose the document, beside the platform.
     ///
     /// # Errors
     /// Names the setting that is wrong.
-    pub fn new(settings: &SaleStateSettings) -> Result<Self, FieldError> {
+    pub fn new(settings: &SaleStateSettings, mut depends_on: Vec<&'static str>) -> Result<Self, FieldError> {
         let cache_control = HeaderValue::from_str(&settings.cache_control).map_err(|_| FieldError {
             field: "sale_state.cache_control",
             problem: "holds characters that a header field cannot have".into(),
@@ -60,7 +61,11 @@ impl SaleStatePage {
             }
             platforms.insert(platform.as_bytes().into(), shown);
         }
-        Ok(Self { cache_control, platforms })
+        if !platforms.is_empty() {
+            depends_on.push("x-platform");
+        }
+        let vary = HeaderValue::from_str(&depends_on.join(", ")).ok().filter(|names| !names.is_empty());
+        Ok(Self { kept: Keep::Public { cache_control, vary }, platforms })
     }
 
     fn shown_on(&self, platform: Option<&[u8]>) -> Shown {
@@ -80,19 +85,17 @@ impl DataPlane {
         campaign: &str,
         sku: &str,
     ) -> Result<Reply, ProblemAnswer> {
-        let tenant = tenant(request)?;
-        let sales = self.admission.board().sales();
-        let sale = sales.by_name(tenant, campaign, sku).ok_or_else(|| problem::UNKNOWN_SALE.answer())?;
         let (tuning, now) = (self.tuning(), request.arrived.wall);
-        let body = state_object(
-            sale,
-            self.admission.phase(sale, now),
-            now,
-            tuning.sale_state.shown_on(request.head.platform),
-        );
-        Ok(Reply::json(StatusCode::OK, Outcome::Served, body)
-            .with(Field::CacheControl(tuning.sale_state.cache_control.clone()))
-            .with(Field::Vary("x-tenant-id, x-platform")))
+        // Without a token it is the default tenant's; with one the page is made for its bearer, and for nobody else.
+        let in_token = tuning.tenants.are_in_tokens() && request.head.authorization.is_some();
+        let bearer = if in_token { Some(self.buyer(&tuning, request)?) } else { None };
+        let tenant = tuning.tenants.of(&request.head, bearer.as_ref().and_then(Buyer::tenant))?;
+        let sales = self.admission.board().sales();
+        let sale = sales.by_name(&tenant, campaign, sku).ok_or_else(|| problem::UNKNOWN_SALE.answer())?;
+        let phase = self.admission.phase(sale, now);
+        let body = state_object(sale, phase, now, tuning.sale_state.shown_on(request.head.platform));
+        let kept = if in_token { Keep::NoStore } else { tuning.sale_state.kept.clone() };
+        Ok(Reply::json(StatusCode::OK, Outcome::Served, body).kept(kept))
     }
 }
 
@@ -195,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_listed_platform_sees_its_fields_and_another_sees_all() {
-        let page = SaleStatePage::new(&SaleStateSettings::default()).unwrap();
+        let page = SaleStatePage::new(&SaleStateSettings::default(), Vec::new()).unwrap();
         let fields = |platform: Option<&[u8]>| {
             let body = state_object(&sale(1), SalePhase::Open, EpochMs(1_500), page.shown_on(platform));
             serde_json::from_slice::<serde_json::Value>(&body).unwrap().as_object().unwrap().len()
@@ -209,7 +212,7 @@ mod tests {
     fn a_table_with_a_field_that_does_not_exist_is_refused() {
         let mut settings = SaleStateSettings::default();
         settings.platforms.insert("web".into(), vec!["prise".into()]);
-        let error = SaleStatePage::new(&settings).unwrap_err();
+        let error = SaleStatePage::new(&settings, Vec::new()).unwrap_err();
         assert!(error.problem.contains("prise"), "{error:?}");
     }
 }

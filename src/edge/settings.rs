@@ -7,11 +7,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::auth_settings::{AuthMode, AuthSettings, CorsSettings, TenantSettings};
+use super::data_plane::Tuning;
 use super::forwarded::ForwardedHeader;
-use super::identity::Identity;
-use super::sale_state::SaleStatePage;
 use crate::domain::FieldError;
-use crate::settings::{Secret, within};
+use crate::settings::within;
 
 /// The `[edge]` section of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -70,6 +70,10 @@ pub struct EdgeSettings {
     pub drain_ms: u64,
     /// How buyers prove who they are.
     pub auth: AuthSettings,
+    /// Whose sales a request is about.
+    pub tenant: TenantSettings,
+    /// Which other sites' pages may ask.
+    pub cors: CorsSettings,
     /// The public state of a sale.
     pub sale_state: SaleStateSettings,
 }
@@ -97,6 +101,8 @@ impl Default for EdgeSettings {
             lame_duck_ms: None,
             drain_ms: 10_000,
             auth: AuthSettings::default(),
+            tenant: TenantSettings::default(),
+            cors: CorsSettings::default(),
             sale_state: SaleStateSettings::default(),
         }
     }
@@ -115,68 +121,6 @@ pub enum FrontEnd {
     /// - HTTP/1.0 connections carry one request.
     /// - A body that does not come in time, and one connection above the limit, are closed without an answer.
     May,
-}
-
-/// The `[edge.auth]` section.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AuthSettings {
-    /// Where a buyer's name comes from. Default `trusted_header`.
-    pub mode: AuthMode,
-    /// What a request must carry in `X-Origin-Secret`, so that nobody passes by the gateway. Default none.
-    pub origin_secret: Secret,
-    /// Accepts `X-User-ID` from anyone on an address that is not loopback, without a secret. Default false.
-    pub insecure: bool,
-    /// How tokens are checked; needed by `mode = "jwt"`.
-    pub jwt: Option<JwtSettings>,
-}
-
-/// Where a buyer's name comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthMode {
-    /// The gateway in front has authenticated the buyer and says who it is in `X-User-ID`.
-    #[default]
-    TrustedHeader,
-    /// `Authorization: Bearer` holds a signed token whose `sub` is the buyer.
-    Jwt,
-}
-
-/// The `[edge.auth.jwt]` section.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct JwtSettings {
-    /// The one algorithm accepted: a token never chooses it.
-    pub algorithm: JwtAlgorithm,
-    /// The key: the shared secret for HS256, the public key as PEM for ES256 and EdDSA.
-    pub key: Secret,
-    /// The `iss` a token must have. Default: not looked at.
-    #[serde(default)]
-    pub issuer: Option<String>,
-    /// The `aud` a token must have. Default: a token with an `aud` is refused.
-    #[serde(default)]
-    pub audience: Option<String>,
-    /// How far the clocks of issuer and engine may differ, in seconds. Default 30.
-    #[serde(default = "leeway_s")]
-    pub leeway_s: u64,
-}
-
-fn leeway_s() -> u64 {
-    30
-}
-
-/// The signature algorithms of tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub enum JwtAlgorithm {
-    /// HMAC with SHA-256.
-    #[serde(rename = "HS256")]
-    Hs256,
-    /// ECDSA on P-256 with SHA-256.
-    #[serde(rename = "ES256")]
-    Es256,
-    /// Ed25519.
-    #[serde(rename = "EdDSA")]
-    EdDsa,
 }
 
 /// The `[edge.sale_state]` section.
@@ -254,8 +198,7 @@ impl EdgeSettings {
         within("lame_duck_ms", self.lame_duck_ms.unwrap_or_default(), 0..=600_000)?;
         within("drain_ms", self.drain_ms, 0..=600_000)?;
         self.check_exposure()?;
-        Identity::new(&self.auth)?;
-        SaleStatePage::new(&self.sale_state).map(drop)
+        Tuning::new(self).map(drop)
     }
 
     fn check_proxies(&self) -> Result<(), FieldError> {
@@ -278,7 +221,7 @@ impl EdgeSettings {
             return Ok(());
         }
         let auth = &self.auth;
-        if auth.mode == AuthMode::TrustedHeader && auth.origin_secret.is_empty() && !auth.insecure {
+        if auth.mode == AuthMode::TrustedHeader && !auth.has_origin_secret() && !auth.insecure {
             let problem = format!(
                 "is empty, and anyone who reaches {} could buy in any buyer's name; set a secret that the gateway \
                  sends in X-Origin-Secret, or auth.mode = \"jwt\", or auth.insecure = true",
@@ -301,6 +244,7 @@ impl EdgeSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Secret;
 
     fn key_of(settings: &EdgeSettings) -> Option<&'static str> {
         settings.check().err().map(|error| error.field)
@@ -312,7 +256,7 @@ mod tests {
         assert_eq!(key_of(&settings), None);
         settings.listen = "0.0.0.0:8080".parse().unwrap();
         assert_eq!(key_of(&settings), Some("auth.origin_secret"));
-        settings.auth.origin_secret = "s3cret".into();
+        settings.auth.origin_secret = "sixteen-bytes-ok".into();
         assert_eq!(key_of(&settings), None);
         settings.auth.origin_secret = Secret::default();
         settings.auth.insecure = true;
@@ -327,7 +271,7 @@ mod tests {
     fn unknown_keys_are_named_and_secrets_never_printed() {
         let error = toml::from_str::<EdgeSettings>("lissten = \"127.0.0.1:1\"").unwrap_err();
         assert!(error.to_string().contains("lissten"), "{error}");
-        let settings: EdgeSettings = toml::from_str("[auth]\norigin_secret = \"hunter2\"").unwrap();
+        let settings: EdgeSettings = toml::from_str("[auth]\norigin_secret = \"hunter2-hunter2-\"").unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
     }
 }

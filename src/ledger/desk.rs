@@ -87,6 +87,8 @@ impl SaleDesk {
     /// # Errors
     /// [`SaleError`]; nothing has changed then.
     pub async fn create(&self, new: NewSale) -> Result<Sale, SaleError> {
+        new.key.check_new().map_err(SaleError::Field)?;
+        new.terms.check_new_title().map_err(SaleError::Field)?;
         new.terms.check(new.stock, &self.limits).map_err(SaleError::Field)?;
         let _alone = self.making.lock().await;
         let sales = self.admission.board().sales().len();

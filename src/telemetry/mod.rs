@@ -13,6 +13,7 @@ mod outcome;
 mod process;
 mod prometheus;
 mod recorder;
+mod refused_tokens;
 mod seldom;
 mod settings;
 
@@ -25,5 +26,6 @@ pub use outcome::{Outcome, Path};
 pub use process::ProcessUsage;
 pub use prometheus::{CONTENT_TYPE, Exposition, Kind};
 pub use recorder::{Counter, Gauge, GaugeGuard, Recorder, Telemetry, WriterRecords};
+pub use refused_tokens::{RefusedTokens, TokenFault};
 pub use seldom::Seldom;
 pub use settings::TelemetrySettings;

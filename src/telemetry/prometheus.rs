@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::histogram::Snapshot;
 use super::outcome::{Outcome, Path};
 use super::recorder::Telemetry;
+use super::refused_tokens::TokenFault;
 
 /// The `Content-Type` of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -160,6 +161,16 @@ impl Exposition {
         const FAILED: &str = "seckill_failed_batches_total";
         self.family(FAILED, Kind::Counter, "Batches that the order store did not take, each try counted.");
         self.sample(FAILED, &[], writers.failed_batches.value() as f64);
+    }
+
+    /// Tokens of buyers that did not count, by reason.
+    pub fn refused_tokens(&mut self, telemetry: &Telemetry) {
+        const REFUSED: &str = "seckill_edge_tokens_refused_total";
+        self.family(REFUSED, Kind::Counter, "Tokens of buyers that did not count, by reason.");
+        for fault in TokenFault::ALL {
+            let count = telemetry.refused_tokens.value(fault);
+            self.sample(REFUSED, &[("reason", fault.code())], count as f64);
+        }
     }
 
     /// The page.

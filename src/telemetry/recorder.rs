@@ -8,6 +8,7 @@ use crossbeam::utils::CachePadded;
 use super::histogram::{AtomicHistogram, Layout, Snapshot};
 use super::lender::LenderRecords;
 use super::outcome::{Outcome, Path};
+use super::refused_tokens::RefusedTokens;
 
 const PATHS: usize = Path::ALL.len();
 const OUTCOMES: usize = Outcome::ALL.len();
@@ -177,6 +178,8 @@ pub struct Telemetry {
     pub edge_connections: Gauge,
     /// Connections that the edge closed at once, because it had as many as it may have.
     pub edge_connections_refused: Counter,
+    /// Buyers' tokens that did not count.
+    pub refused_tokens: RefusedTokens,
 }
 
 impl Telemetry {
@@ -188,6 +191,7 @@ impl Telemetry {
             lender: LenderRecords::default(),
             edge_connections: Gauge::default(),
             edge_connections_refused: Counter::default(),
+            refused_tokens: RefusedTokens::default(),
         }
     }
 

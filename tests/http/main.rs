@@ -2,6 +2,9 @@
 //! executed is counted exactly.
 
 mod addresses;
+mod answers;
+mod caches;
+mod callers;
 #[path = "../common/mod.rs"]
 mod common;
 mod contract;
@@ -11,4 +14,5 @@ mod life;
 mod limits;
 mod read_anything;
 mod server;
+mod tokens;
 mod winners;

@@ -130,7 +130,7 @@ impl Node {
         let now = Moment { wall: EpochMs(1_750_000_000_000), mono: Nanos(1) };
         match self.admission.purchase(&sale, &request, 0, now) {
             Ok(Accepted::Placed(_) | Accepted::InFlight { .. } | Accepted::Replay { .. }) => Ok(()),
-            Err(rejection) => Err(rejection),
+            Err(refusal) => Err(refusal.rejection),
         }
     }
 

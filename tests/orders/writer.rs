@@ -128,7 +128,7 @@ impl House {
         let idempotency_key = key.map(|key| KeyName::new(key).unwrap());
         let purchase = Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity, idempotency_key };
         let now = Moment { wall: NOW, mono: Nanos(1) };
-        self.admission.purchase(&self.sale(), &purchase, buyer.len(), now)
+        self.admission.purchase(&self.sale(), &purchase, buyer.len(), now).map_err(Rejection::from)
     }
 
     /// Buys one and does not wait for the store.
@@ -251,6 +251,22 @@ fn clicks_that_come_while_the_order_is_on_its_way_wait_for_it() {
     }
     assert_eq!(house.audit().durable_orders, 1);
     house.assert_no_unit_stranded();
+}
+
+#[test]
+fn a8_a_pending_order_says_what_it_will_say() {
+    let house = House::with_sale(5, &Options::default());
+    let held = Held::by_a_stranger(house.folder.path());
+    let Ok(Accepted::Placed(placed)) = house.buy("ann", 1, None) else { panic!("the first click is placed") };
+    let mut sale = house.wait(house.desk.sales()).unwrap().remove(0);
+    (sale.terms.price, sale.terms.pay_within_s, sale.version) = (Cents(500), 5, sale.version + 1);
+    house.admission.board().change_terms(&sale);
+    let order = || house.wait(house.desk.order_of("default", "ann", placed.order_id)).unwrap().unwrap();
+    let pending = order();
+    assert_eq!((pending.status, pending.placed.amount), (OrderStatus::Pending, Cents(5)));
+    held.let_go();
+    assert_eq!(house.wait(placed.ticket.settled()), Settlement::Durable);
+    assert_eq!(order().placed, pending.placed);
 }
 
 #[test]

@@ -9,7 +9,7 @@ pub struct Needed {
 }
 
 /// What the tests start.
-pub const FOR_TESTS: [Needed; 7] = [
+pub const FOR_TESTS: [Needed; 9] = [
     Needed { program: "redis-server", package: "redis-server" },
     // Its programs are kept by version, and not on the path.
     Needed { program: "initdb", package: "postgresql" },
@@ -18,6 +18,9 @@ pub const FOR_TESTS: [Needed; 7] = [
     Needed { program: "haproxy", package: "haproxy" },
     // Sets the calendar of one process; its library is what the tests use.
     Needed { program: "faketime", package: "faketime" },
+    // A cache as many run it; it compiles its configuration.
+    Needed { program: "varnishd", package: "varnish" },
+    Needed { program: "gcc", package: "gcc" },
     // The load tester's files are read back by other people's implementations.
     Needed { program: "python3", package: "python3" },
     Needed { program: "pip3", package: "python3-pip" },

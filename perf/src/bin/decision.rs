@@ -12,7 +12,7 @@ use clap::Parser;
 use perf::figures::{median, percentile, print};
 use perf::harness::{Bench, BuyerText, moment, one_unit};
 use seckill::admission::{Accepted, Moment};
-use seckill::domain::{BuyerName, Rate, Rejection};
+use seckill::domain::{BuyerName, Rate, Refusal, Rejection};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -45,7 +45,7 @@ struct Case {
     /// The first buyer, and whether each asks once.
     first_buyer: u64,
     asks_once: bool,
-    expected: fn(&Result<Accepted, Rejection>) -> bool,
+    expected: fn(&Result<Accepted, Refusal>) -> bool,
 }
 
 fn crowd(stock_left: u32, rate: Option<Rate>, buyer_rate: Option<Rate>) -> Bench {
@@ -78,7 +78,7 @@ const CASES: [Case; 5] = [
         setup: |_| crowd(0, None, None),
         first_buyer: BUYERS_STANDING,
         asks_once: false,
-        expected: |answer| matches!(answer, Err(Rejection::SoldOut)),
+        expected: |answer| matches!(answer, Err(Refusal { rejection: Rejection::SoldOut, .. })),
     },
     Case {
         name: "throttled_by_sale",
@@ -89,7 +89,7 @@ const CASES: [Case; 5] = [
         },
         first_buyer: BUYERS_STANDING,
         asks_once: false,
-        expected: |answer| matches!(answer, Err(Rejection::RateLimited { .. })),
+        expected: |answer| matches!(answer, Err(Refusal { rejection: Rejection::RateLimited { .. }, .. })),
     },
     Case {
         name: "throttled_by_buyer",
@@ -104,14 +104,16 @@ const CASES: [Case; 5] = [
         },
         first_buyer: BUYERS_STANDING,
         asks_once: false,
-        expected: |answer| matches!(answer, Err(Rejection::RateLimited { .. })),
+        expected: |answer| matches!(answer, Err(Refusal { rejection: Rejection::RateLimited { .. }, .. })),
     },
     Case {
         name: "repeat_click",
         setup: |_| crowd(10, None, None),
         first_buyer: 0,
         asks_once: false,
-        expected: |answer| matches!(answer, Err(Rejection::AlreadyPurchased { .. })),
+        expected: |answer| {
+            matches!(answer, Err(Refusal { rejection: Rejection::AlreadyPurchased { .. }, .. }))
+        },
     },
     Case {
         name: "win",

@@ -12,7 +12,7 @@ use clap::Parser;
 use perf::figures::print;
 use perf::harness::{BuyerText, Engine, moment, one_unit};
 use seckill::admission::{Accepted, Settlement, Ticket};
-use seckill::domain::Rejection;
+use seckill::domain::{Refusal, Rejection};
 use seckill::orders::postgres::PostgresSettings;
 use seckill::orders::sqlite::SqliteSettings;
 use seckill::orders::{StoreError, WriterSettings};
@@ -123,7 +123,9 @@ fn produce(engine: &Engine, producer: u32, args: &Args, started: Instant) -> Opt
                     break;
                 }
                 // The queue is full: as many wait as may.
-                Err(Rejection::Overloaded) => std::thread::sleep(Duration::from_micros(200)),
+                Err(Refusal { rejection: Rejection::Overloaded, .. }) => {
+                    std::thread::sleep(Duration::from_micros(200))
+                }
                 other => panic!("buyer {number} was answered {other:?}"),
             }
         }

@@ -1,0 +1,82 @@
+//! The header of an answer, whichever front end writes it: what every answer has, what this one has, and the names by which the
+//! visitor's own systems know the request.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http_body_util::Full;
+
+use super::chance;
+use super::reply::{NOSNIFF, Reply};
+use super::request::{Head, RequestId, echoable};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const X_B3_TRACEID: HeaderName = HeaderName::from_static("x-b3-traceid");
+
+/// The names of one visit, ready to be written.
+pub(super) struct Names {
+    request_id: Option<HeaderValue>,
+    traceparent: Option<HeaderValue>,
+    b3_trace_id: Option<HeaderValue>,
+}
+
+impl Names {
+    /// What the request called itself. A name that cannot be sent back is replaced by one of ours: what only serves
+    /// tracing refuses nobody.
+    pub fn of(head: &Head<'_>, id: &RequestId<'_>) -> Self {
+        Self {
+            request_id: HeaderValue::from_str(id.as_str()).ok(),
+            traceparent: echo(head.traceparent, || {
+                format!("00-{:016x}{:016x}-{:016x}-00", chance::next(), chance::next(), chance::next())
+            }),
+            b3_trace_id: echo(head.b3_trace_id, || format!("{:016x}", chance::next())),
+        }
+    }
+}
+
+fn echo(sent: Option<&[u8]>, replacement: impl Fn() -> String) -> Option<HeaderValue> {
+    sent?;
+    match echoable(sent) {
+        Some(name) => HeaderValue::from_str(name).ok(),
+        None => HeaderValue::try_from(replacement()).ok(),
+    }
+}
+
+/// Hands out every field of the answer but those that frame it: what all answers have, and what this one has.
+pub(super) fn each_field(reply: &Reply, names: Names, mut write: impl FnMut(HeaderName, HeaderValue)) {
+    write(header::CONTENT_TYPE, HeaderValue::from_static(reply.content.media_type()));
+    write(header::CACHE_CONTROL, reply.keep.cache_control());
+    write(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static(NOSNIFF));
+    if let Some(vary) = reply.keep.vary() {
+        write(header::VARY, vary);
+    }
+    // What a cache may show to others carries nobody's name.
+    if !reply.keep.is_public() {
+        let Names { request_id, traceparent, b3_trace_id } = names;
+        let names = [(X_REQUEST_ID, request_id), (TRACEPARENT, traceparent), (X_B3_TRACEID, b3_trace_id)];
+        for (name, value) in names {
+            if let Some(value) = value {
+                write(name, value);
+            }
+        }
+    }
+    for field in &reply.fields {
+        let (name, value) = field.written();
+        write(name, value);
+    }
+}
+
+/// The answer as hyper takes it, in the header map that the request came in.
+pub(super) fn written(reply: Reply, names: Names, mut headers: HeaderMap) -> hyper::Response<Full<Bytes>> {
+    headers.clear();
+    each_field(&reply, names, |name, value| {
+        headers.insert(name, value);
+    });
+    if reply.close {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let mut response = hyper::Response::new(Full::new(reply.body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = headers;
+    response
+}
