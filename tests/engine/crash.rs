@@ -13,7 +13,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::common::crowd::{Booth, Told};
-use crate::common::engine::{Engine, Launch};
+use crate::common::engine::{Engine, Launch, until};
 use crate::common::promises::{Log, Word};
 
 const CLIENTS: usize = 8;
@@ -151,7 +151,7 @@ fn a_clean_stop_under_load_keeps_every_promise() {
     let engine = launch().start();
     engine.sale("phone", STOCK, "");
     let (log, (status, launch)) = under_load(engine.edge(), || {
-        std::thread::sleep(Duration::from_millis(300));
+        until("they buy", || engine.audit("phone").durable_orders > 20);
         engine.terminate()
     });
     assert_eq!(status.code(), Some(0));

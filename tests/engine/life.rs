@@ -2,7 +2,6 @@
 //! a documented exit code.
 
 use std::net::TcpListener;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -162,9 +161,13 @@ fn o3_a_stop_keeps_its_one_budget_with_a_request_that_never_ends() {
         [("STOP_MS_MAX", "1000"), ("EDGE__DRAIN_MS", "600000"), ("EDGE__BODY_READ_TIMEOUT_MS", "600000")];
     engine.start("", &keys);
     let mut stuck = Client::connect(engine.edge);
-    stuck.send("POST /seckill/demo/widget HTTP/1.1\r\nHost: h\r\nX-User-ID: a\r\nContent-Length: 5\r\n\r\n{");
+    stuck.send(
+        "POST /seckill/demo/widget HTTP/1.1\r\nHost: h\r\nX-User-ID: a\r\nExpect: 100-continue\r\n\
+         Content-Length: 5\r\n\r\n",
+    );
     // It is being read when the stop begins.
-    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(stuck.answer().unwrap().status, 100);
+    stuck.send("{");
     engine.signal(Signal::TERM);
     assert_eq!(engine.wait_for_end().code(), Some(0));
 }

@@ -121,6 +121,11 @@ fn a_commit_that_never_arrived_is_done_once() {
 fn a_commit_that_arrives_after_it_was_given_up_is_turned_away() {
     let mut scene = Scene::new();
     let late = scene.batch(&["ann"]);
+    let query = |scene: &Scene, sql: &str| scene.postgres.query(&scene.database, sql);
+    // The session on which the node committed last.
+    let writing = "SELECT pid FROM pg_stat_activity WHERE application_name = 'seckill node 1' \
+                   AND datname = current_database() ORDER BY state_change DESC LIMIT 1";
+    let writing = query(&scene, writing);
     scene.proxy.set(Mode::HoldRequests);
     transient(scene.node.writer.commit(&late));
     // A new connection passes: the number is burned, and the same batch is committed under the next one.
@@ -130,7 +135,12 @@ fn a_commit_that_arrives_after_it_was_given_up_is_turned_away() {
     let done = insist(&mut scene.node, &next);
     committed(0)(done);
     scene.proxy.set(Mode::Pass);
-    std::thread::sleep(Duration::from_millis(300));
+    // The server has read everything that was on its way to the session when the session ends.
+    let there = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {writing}");
+    let deadline = Instant::now() + BOUND;
+    while query(&scene, &there) != "0" {
+        assert!(Instant::now() < deadline, "the session that was given up does not end");
+    }
     assert_eq!(scene.witness.sold(scene.sale), 3);
     assert_eq!(scene.witness.reader.events_after(0, 100).unwrap().len(), 3);
 }
@@ -159,19 +169,25 @@ fn a_row_that_somebody_holds_delays_the_batch_and_nothing_else() {
     std::thread::scope(|scope| {
         let (postgres, database) = (&scene.postgres, &scene.database);
         let hold = format!(
-            "BEGIN; UPDATE seckill.sales SET paused = paused WHERE sale_id = {}; SELECT pg_sleep(2); COMMIT",
+            "BEGIN; UPDATE seckill.sales SET paused = paused WHERE sale_id = {}; SELECT pg_sleep(120)",
             scene.sale.0
         );
-        let held = scope.spawn(move || postgres.query(database, &hold));
+        // It ends by being ended.
+        let held = scope.spawn(move || {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| postgres.query(database, &hold)))
+                .is_err()
+        });
+        let holding = "FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
         let deadline = Instant::now() + BOUND;
-        while postgres.query("postgres", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
-            == "0"
-        {
+        while postgres.query(database, &format!("SELECT count(*) {holding}")) == "0" {
             assert!(Instant::now() < deadline);
         }
-        transient(scene.node.writer.commit(&batch));
-        assert!(!scene.stored(&batch.placed[0]));
-        held.join().unwrap();
+        let given_up = scene.node.writer.commit(&batch);
+        let stored = scene.witness.reader.order(batch.placed[0].id).unwrap().is_some();
+        postgres.query(database, &format!("SELECT pg_terminate_backend(pid) {holding}"));
+        assert!(held.join().unwrap());
+        transient(given_up);
+        assert!(!stored);
     });
     let done = insist(&mut scene.node, &batch);
     committed(0)(done);

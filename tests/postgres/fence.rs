@@ -1,9 +1,12 @@
 //! Lives of nodes and epochs of sales.
 
+use std::time::Instant;
+
 use seckill::domain::NodeId;
 use seckill::orders::postgres::PostgresSettings;
 use seckill::orders::{Batch, Receipt, StoreReader, StoreWriter};
 
+use crate::engine::PATIENCE;
 use crate::node::{Node, settings, stored};
 use crate::server::Postgres;
 
@@ -53,33 +56,36 @@ fn ending_a_life_waits_for_the_batch_that_is_being_committed() {
         // Somebody holds the sale's row; the batch is in the middle of its transaction.
         let holder = scope.spawn(|| {
             let hold = format!(
-                "BEGIN; UPDATE seckill.sales SET sold = sold WHERE sale_id = {}; SELECT pg_sleep(4); COMMIT",
+                "BEGIN; UPDATE seckill.sales SET sold = sold WHERE sale_id = {}; SELECT pg_sleep(120)",
                 sale.0
             );
-            postgres.query(database, &hold)
+            // It ends by being ended.
+            std::panic::catch_unwind(|| postgres.query(database, &hold)).is_err()
         });
-        until_waiting(&postgres, "PgSleep");
+        let sessions = "FROM pg_stat_activity WHERE datname = current_database() AND";
+        let until = |who: &str, wanted: &str| {
+            let give_up_at = Instant::now() + PATIENCE;
+            while postgres.query(database, &format!("SELECT count(*) {sessions} {who}")) != wanted {
+                assert!(Instant::now() < give_up_at, "{wanted} never wait: {who}");
+            }
+        };
+        const HOLDING: &str = "wait_event = 'PgSleep'";
+        const WAITING: &str = "wait_event_type = 'Lock'";
+        until(HOLDING, "1");
         let batch = scope.spawn(|| one.buy(sale, "ann", None));
-        until_waiting(&postgres, "transactionid");
-        let seen = two.registry.incarnations().unwrap()[0].1;
-        two.registry.end_life(NodeId::new(1).unwrap(), seen).unwrap();
-        // What counts is that the number does not grow after the life has ended.
-        let counted = two.registry.durable_units_of(sale, NodeId::new(1).unwrap()).unwrap();
+        until(WAITING, "1");
+        let counted = scope.spawn(|| {
+            let seen = two.registry.incarnations().unwrap()[0].1;
+            two.registry.end_life(NodeId::new(1).unwrap(), seen).unwrap();
+            // What counts is that the number does not grow after the life has ended.
+            two.registry.durable_units_of(sale, NodeId::new(1).unwrap()).unwrap()
+        });
+        until(WAITING, "2");
+        postgres.query(database, &format!("SELECT pg_terminate_backend(pid) {sessions} {HOLDING}"));
+        assert!(holder.join().unwrap());
         assert!(batch.join().unwrap().is_ok());
-        holder.join().unwrap();
-        assert_eq!(counted, 1);
+        assert_eq!(counted.join().unwrap(), 1);
     });
-}
-
-fn until_waiting(postgres: &Postgres, event: &str) {
-    let select = format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event = '{event}'");
-    for _ in 0..500 {
-        if postgres.query("postgres", &select) != "0" {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("nobody waits for {event}");
 }
 
 #[test]
