@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -77,8 +77,16 @@ pub(super) async fn check_host(
     next.run(request).await
 }
 
+/// Browsers speak HTTP/1.1 and name a host, always. A balancer's check of HTTP/1.0 may name none.
 fn is_foreign_host(request: &Request, settings: &AdminSettings) -> bool {
-    let named = request.uri().host().or_else(|| text(request.headers(), header::HOST));
+    let of_uri = request.uri().host();
+    if request.version() < Version::HTTP_11
+        && of_uri.is_none()
+        && !request.headers().contains_key(header::HOST)
+    {
+        return false;
+    }
+    let named = of_uri.or_else(|| text(request.headers(), header::HOST));
     !named.is_some_and(|host| names_this_machine(host, &settings.hosts))
 }
 

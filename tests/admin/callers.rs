@@ -48,6 +48,21 @@ async fn o8_without_a_token_the_host_names_this_machine() {
     }
     let far = engine.request(Method::POST, "/api/v1/config/reload").header("sec-fetch-site", "cross-site");
     assert_eq!(far.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+
+    // A balancer's check of HTTP/1.0 need not name a host; no browser sends one like it.
+    for (sent, told) in [
+        ("GET /readyz HTTP/1.0\r\n\r\n", "503"),
+        ("GET /livez HTTP/1.0\r\n\r\n", "200"),
+        ("GET /livez HTTP/1.0\r\nHost: evil.example\r\n\r\n", "403"),
+        ("GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n", "403"),
+    ] {
+        let address = engine.admin.strip_prefix("http://").unwrap();
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(told), "{sent:?}: {answer}");
+    }
     engine.stop().await;
 }
 
