@@ -1,0 +1,157 @@
+//! The rules of the house, held by a machine: who may import whom, how long a file may be, and that the pages name only
+//! what there is. They read the sources as text and know nothing of the engine.
+
+mod arrows;
+mod pages;
+mod sources;
+
+use arrows::Arrows;
+use sources::{Source, below};
+
+/// Lines a file may have: beyond them it has two jobs.
+const LINES_MAX: usize = 500;
+
+/// Each room of `src`, and the rooms that its files may name. What is not listed may name everything.
+const TABLE: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("settings", &["domain"]),
+    ("supervisor", &["exit"]),
+    ("admission", &["domain"]),
+    ("clock", &["admission", "domain", "settings"]),
+    ("telemetry", &["domain", "settings"]),
+    ("orders", &["admission", "clock", "domain", "settings"]),
+    ("ledger", &["admission", "clock", "domain", "orders", "settings"]),
+    ("checkout", &["admission", "clock", "domain", "orders", "settings"]),
+    (
+        "edge",
+        &[
+            "admission",
+            "checkout",
+            "clock",
+            "domain",
+            "ledger",
+            "orders",
+            "settings",
+            "supervisor",
+            "telemetry",
+        ],
+    ),
+    ("admin", &["admission", "checkout", "clock", "domain", "ledger", "orders", "settings", "telemetry"]),
+];
+
+/// Packages that only the named places may use, so that what depends on them can be read in one sitting.
+const PACKAGES: &[(&str, &[&str])] = &[
+    ("rusqlite", &["src/orders/sqlite"]),
+    ("tokio_postgres", &["src/orders/postgres"]),
+    ("redis", &["src/ledger/redis"]),
+    ("axum", &["src/admin"]),
+    ("may", &["src/edge"]),
+    ("may_minihttp", &["src/edge"]),
+    ("figment", &["src/config"]),
+    ("clap", &["src/config", "src/main.rs"]),
+];
+
+/// Files that are longer still. The list only gets shorter: a file that was split is taken off it.
+const LONG_STILL: &[&str] = &["tests/checkout/tcc.rs", "tests/ledger/world.rs"];
+
+/// Files that import each other still. The list only gets shorter.
+const CIRCLES_STILL: &[&str] = &[
+    "src/admin <-> src/admin/access <-> src/admin/fields <-> src/admin/problem <-> src/admin/sales",
+    "src/app <-> src/app/start <-> src/app/stop <-> src/app/store",
+    "src/checkout/live <-> src/checkout/recovery <-> src/checkout/service",
+    "src/checkout/till <-> src/checkout/trying",
+    "src/config/cli <-> src/config/secret_files <-> src/config/source",
+    "src/domain/identity <-> src/domain/sale",
+    "src/edge/data_plane <-> src/edge/sale_state <-> src/edge/settings",
+    "src/edge/may_connection <-> src/edge/may_server",
+    "src/edge/orders <-> src/edge/purchase",
+    "src/edge/problem <-> src/edge/request",
+    "src/ledger/redis/link <-> src/ledger/redis/link/route <-> src/ledger/redis/settings",
+    "src/orders/postgres <-> src/orders/postgres/dialer <-> src/orders/postgres/pool",
+    "src/orders/postgres/deadlines <-> src/orders/postgres/marks <-> src/orders/postgres/reader <-> src/orders/postgres/registry",
+    "src/orders/postgres/sale_change <-> src/orders/postgres/writer",
+    "src/telemetry/lender <-> src/telemetry/recorder <-> src/telemetry/refused_tokens",
+];
+
+#[test]
+fn imports_follow_the_table() {
+    let mut wrong = Vec::new();
+    for source in below("src") {
+        let Some((room, allowed)) = TABLE.iter().find(|(room, _)| *room == source.room()) else { continue };
+        for path in arrows::paths(&source.code) {
+            let [start, to, ..] = &path[..] else { continue };
+            if start == "crate" && to != room && !allowed.contains(&to.as_str()) {
+                wrong.push(format!("{}: {room} may not name {}", source.path, path.join("::")));
+            }
+        }
+    }
+    assert_none("an import against the table", &wrong);
+}
+
+#[test]
+fn packages_stay_where_they_belong() {
+    let mut wrong = Vec::new();
+    for source in below("src") {
+        for path in arrows::imports(&source.code) {
+            let package = path[0].as_str();
+            // A type of the file itself: `use Status::*` inside of a function.
+            if package.starts_with(char::is_uppercase) {
+                continue;
+            }
+            let places = PACKAGES.iter().find(|(name, _)| *name == package).map(|(_, places)| *places);
+            if places.is_some_and(|places| !places.iter().any(|place| source.path.starts_with(place))) {
+                wrong.push(format!("{}: {package} is not for this place", source.path));
+            }
+            let plain = ["std", "core", "crate", "super", "self"].contains(&package);
+            if source.room() == "domain" && !plain && !source.path.ends_with("mod.rs") {
+                wrong.push(format!("{}: {package}, where only the standard library is used", source.path));
+            }
+        }
+    }
+    assert_none("a package out of its place", &wrong);
+}
+
+#[test]
+fn files_do_not_import_in_circles() {
+    let circles = Arrows::of(&below("src")).circles();
+    let circles = circles.iter().map(|circle| circle.join(" <-> ")).collect();
+    assert_only("files that import each other", circles, CIRCLES_STILL);
+}
+
+#[test]
+fn no_file_has_more_lines_than_one_job_needs() {
+    let sources = ["src", "tests", "loadtest", "perf", "xtask"].into_iter().flat_map(below);
+    let long = sources.filter(|source| source.lines > LINES_MAX).map(|source| source.path).collect();
+    assert_only(&format!("a file of more than {LINES_MAX} lines"), long, LONG_STILL);
+}
+
+#[test]
+fn what_the_architecture_names_exists() {
+    let sources: Vec<Source> = ["src", "tests", "xtask"].into_iter().flat_map(below).collect();
+    let missing = pages::names_that_do_not_exist("src/ARCHITECTURE.md", &sources);
+    assert_none("a name in src/ARCHITECTURE.md that is not in the project", &missing);
+}
+
+#[test]
+fn every_thread_stands_on_the_page() {
+    let page = pages::read("src/ARCHITECTURE.md");
+    let sources = below("src");
+    let names = sources.iter().flat_map(pages::thread_names);
+    let missing: Vec<_> = names.filter(|name| !page.contains(&format!("`{name}"))).collect();
+    assert_none("a thread that src/ARCHITECTURE.md does not name", &missing);
+}
+
+#[track_caller]
+fn assert_none(what: &str, found: &[String]) {
+    assert!(found.is_empty(), "{what}:\n  {}", found.join("\n  "));
+}
+
+/// Nothing new is found, and what was mended is no longer listed.
+#[track_caller]
+fn assert_only(what: &str, found: Vec<String>, still: &[&str]) {
+    let new: Vec<_> = found.iter().filter(|found| !still.contains(&found.as_str())).cloned().collect();
+    assert_none(what, &new);
+    let mended = still.iter().filter(|still| !found.iter().any(|found| found == *still));
+    let mended: Vec<_> = mended.map(|mended| (*mended).to_owned()).collect();
+    assert_none(&format!("{what}: mended, take it off the list"), &mended);
+}
