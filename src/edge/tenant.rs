@@ -234,8 +234,13 @@ mod tests {
 
     #[test]
     fn what_a_source_needs_is_told_at_the_start() {
-        for text in ["from = 'host'", "from = 'claim'", "from = 'fixed'", "default = 'a/b'", "allowed = ['']"]
-        {
+        for text in [
+            "from = 'host'",
+            "from = 'claim'",
+            "from = 'fixed'\nname = ''",
+            "default = 'a/b'",
+            "allowed = ['']",
+        ] {
             assert!(tenants(text, &AuthSettings::default()).is_err(), "{text}");
         }
     }

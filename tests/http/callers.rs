@@ -78,7 +78,7 @@ fn c6_pages_of_other_sites_do_not_act_unless_they_are_listed() {
             assert_eq!(engine.ask("DELETE", "/orders/0000000000000", "ann", lines, "").status, 403);
         }
         let own = [
-            "Origin: http://h\r\n",
+            "Origin: http://localhost\r\n",
             "Sec-Fetch-Site: same-origin\r\nOrigin: https://public.example\r\n",
             "Sec-Fetch-Site: none\r\n",
         ];
