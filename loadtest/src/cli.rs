@@ -97,7 +97,7 @@ pub enum Command {
         /// Token of the admin plane.
         #[arg(long, env = "LOADTEST_ADMIN_TOKEN", hide_env_values = true)]
         admin_token: Option<String>,
-        /// Addresses of a host, instead of asking for them, as HOST:PORT:ADDRESS[,ADDRESS]; may be given several times.
+        /// Addresses of a host, instead of asking for them, as HOST:PORT:ADDRESS,ADDRESS...; may be given several times.
         #[arg(long, value_parser = Resolve::parse)]
         resolve: Vec<Resolve>,
     },
@@ -219,7 +219,7 @@ pub struct EngineArgs {
     /// Further header of data-plane requests, as 'Name: value'; may be given several times.
     #[arg(long = "header")]
     pub headers: Vec<String>,
-    /// Addresses of a host, instead of asking for them, as HOST:PORT:ADDRESS[,ADDRESS]; may be given several times.
+    /// Addresses of a host, instead of asking for them, as HOST:PORT:ADDRESS,ADDRESS...; may be given several times.
     #[arg(long, value_parser = Resolve::parse)]
     pub resolve: Vec<Resolve>,
 }

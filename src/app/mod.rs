@@ -4,7 +4,7 @@
 //! ready. Stop: not ready, recovery and expiry end → lame duck → edge drained → payments finished → writer finished,
 //! store closed → unsold units handed back → admin.
 //!
-//! Whatever lives as long as the engine is started through the [`Supervisor`](crate::supervisor::Supervisor): when one
+//! Whatever lives as long as the engine is started through the [`Supervisor`]: when one
 //! of those parts ends by itself, the engine stops with that reason.
 
 pub mod backup;
