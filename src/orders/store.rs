@@ -208,8 +208,8 @@ pub trait LeaseStore: Send + Sync + std::fmt::Debug {
     /// What the database says.
     fn incarnations(&self) -> Result<Vec<(NodeId, u64)>, StoreError>;
 
-    /// Ends the epoch `seen` of the sale, unless it has ended already, and answers with the present one. `None` when
-    /// there is no such sale.
+    /// Ends the present epoch of the sale, which is `seen` or later, and answers with a new one that nobody else is given:
+    /// a book that two open under one number could be opened twice. `None` when there is no such sale.
     ///
     /// # Errors
     /// What the database says.

@@ -194,7 +194,8 @@ impl<const N: usize> Server<N> {
 /// `Ok`, or why a call is refused (or needs another movement first).
 fn judge<const N: usize>(book: &Book<N>, from: Caller, broken: Option<Break>) -> Verdict {
     let line = &book.lines[usize::from(from.node)];
-    if broken != Some(Break::IgnoresEpoch) {
+    // Who is awaited hears of the new epoch even then: or it would never announce, and open one book after another.
+    if broken != Some(Break::IgnoresEpoch) || line.awaited {
         if from.epoch < book.epoch {
             return Verdict::OldEpoch;
         }

@@ -22,6 +22,8 @@ pub enum Break {
     ReturnsByAdding,
     /// A book that was opened anew lends at once.
     OpensWithoutAll,
+    /// The store gives one epoch to all who end the one before.
+    SharesEpochs,
     /// The store commits batches of fenced nodes.
     NoFence,
     /// A node that starts again keeps its incarnation.
@@ -44,7 +46,6 @@ impl Break {
         Self::Node(&[Rule::KeepsWhatWasSold]),
         Self::Node(&[Rule::HandsBackOffSale]),
         Self::Node(&[Rule::AnnouncesHeld]),
-        Self::Node(&[Rule::AnnouncesOnce]),
         Self::Node(&[Rule::DropsStockAtEnd]),
         Self::Node(&[Rule::ReclaimsFromTheSilent]),
         Self::IgnoresIncarnation,
@@ -54,6 +55,7 @@ impl Break {
         Self::MergesByAdding,
         Self::ReturnsByAdding,
         Self::OpensWithoutAll,
+        Self::SharesEpochs,
         Self::NoFence,
         Self::KeepsIncarnation,
         Self::ReturnsTwice,

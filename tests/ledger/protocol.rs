@@ -88,7 +88,6 @@ fn where_found(broken: Break) -> (&'static [&'static str], Property) {
             Rule::KeepsWhatWasSold => (&["crash"], NeverOverLeased),
             Rule::HandsBackOffSale => (&["lost reply"], NeverOverLeased),
             Rule::AnnouncesHeld => (&["flush"], AlwaysHeals),
-            Rule::AnnouncesOnce => (&["flush", "flush", "lost reply", "late message"], NeverOverLeased),
             Rule::DropsStockAtEnd => (&["false suspicion"], NeverOverLeased),
             Rule::ReclaimsFromTheSilent => (&["crash"], AlwaysHeals),
             Rule::OpensWhatWasLeft => (&["flush", "crash"], AlwaysHeals),
@@ -100,6 +99,7 @@ fn where_found(broken: Break) -> (&'static [&'static str], Property) {
         Break::MergesByAdding => (&["late message"], NeverOverLeased),
         Break::ReturnsByAdding => (&["late message", "expiry"], NeverOverLeased),
         Break::OpensWithoutAll => (&["flush"], NeverOverLeased),
+        Break::SharesEpochs => (&["flush", "flush", "lost reply", "late message"], NeverOverLeased),
         Break::NoFence => (&["false suspicion"], NeverOverLeased),
         Break::KeepsIncarnation => (&["late message", "crash"], NeverOverLeased),
         Break::ReturnsTwice => (&["expiry"], NeverOverLeased),
@@ -113,9 +113,9 @@ fn every_deliberate_break_is_found() {
     for broken in Break::ALL {
         let (names, property) = where_found(broken);
         let faults = names.iter().fold(Faults::default(), |sum, name| both(sum, fault(name)));
-        // A hand-back above what was announced is refused by itself: this one takes a second unit.
-        let (total, granted_max) =
-            if broken == Break::Node(&[Rule::AnnouncesOnce]) { (2, 2) } else { (1, 3) };
+        // What a node announced too low it must have been lent since: this one takes a second unit.
+        // Open: neither this break nor the sound protocol has been searched to the end with its four faults.
+        let (total, granted_max) = if broken == Break::SharesEpochs { (2, 2) } else { (1, 3) };
         let instance = Instance { total, granted_max, faults, broken: Some(broken) };
         let explored = explore(&instance, Some(property));
         let Some((_, history)) = explored.found else {

@@ -96,7 +96,7 @@ impl MemoryStore {
 
     pub fn end_epoch(&self, seen: u64) -> u64 {
         let mut inner = self.0.lock().unwrap();
-        inner.epoch = inner.epoch.max(seen + 1);
+        inner.epoch = inner.epoch.max(seen) + 1;
         inner.epoch
     }
 }

@@ -13,6 +13,9 @@ use crate::breaks::{Break, rules};
 use crate::wire;
 use crate::world::{Instance, NODES, Node, World};
 
+/// Up to this epoch a node that finds the book behind has no patience with another one that is opening it.
+const EPOCHS_OUTDONE: Count = 2;
+
 /// A step, as a trace names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -260,7 +263,7 @@ impl Walk<'_> {
     /// The book is older than the store's epoch, and whoever was about to open it may be gone.
     fn left_behind(&mut self, n: usize) {
         let Some(book) = self.world.redis.valid_book(self.instance.broken) else { return };
-        if book.epoch < self.world.store.epoch {
+        if book.epoch < self.world.store.epoch && !self.world.waits_for_an_opener(n) {
             let (book, store) = (wire::read(book, true), self.world.store.units(self.instance.total));
             if let Some(errand) = left_behind(rules(self.instance.broken), &book, &store) {
                 self.begins(n, errand);
@@ -370,7 +373,10 @@ impl World {
                 Answer::Fenced((*life).into())
             }
             Ask::EndEpoch(seen) => {
-                self.store.epoch = self.store.epoch.max(wire::count(*seen) + 1);
+                let seen = wire::count(*seen);
+                let is_shared = instance.broken == Some(Break::SharesEpochs);
+                self.store.epoch =
+                    if is_shared { self.store.epoch.max(seen + 1) } else { self.store.epoch.max(seen) + 1 };
                 Answer::Epoch(self.store.epoch.into())
             }
             other => unreachable!("{other:?} is not the store's to answer"),
@@ -397,17 +403,29 @@ impl World {
     }
 
     fn follows(&mut self, n: usize, outcome: Outcome) {
+        let waits = self.waits_for_an_opener(n);
         let node = &mut self.nodes[n];
         match outcome {
             Outcome::Done(units) => node.stock += wire::count(units),
             Outcome::Fenced => node.ends_its_life(),
             // Patience is a matter of time: here it has run out, or the node would only ask again.
-            Outcome::Behind { seen, server } => {
+            Outcome::Behind { seen, server } if !waits => {
                 node.lessee.begin(Errand::Reopen { seen, server });
             }
-            Outcome::GoesOn | Outcome::Diverted | Outcome::NotNow => {}
+            Outcome::Behind { .. } | Outcome::GoesOn | Outcome::Diverted | Outcome::NotNow => {}
             Outcome::Compared(..) => unreachable!("nobody compares here"),
         }
+    }
+}
+
+impl World {
+    /// Whether a node that finds the book behind leaves it to the one that is opening it. Two may outdo each other once;
+    /// without an end of it the histories would have none either. Who finds the book lost never waits.
+    fn waits_for_an_opener(&self, n: usize) -> bool {
+        let opens = |node: &Node| {
+            node.up && matches!(node.lessee.ask(), Some(Ask::EndEpoch(_) | Ask::Lives | Ask::Open(_)))
+        };
+        self.store.epoch > EPOCHS_OUTDONE && (0..NODES).any(|other| other != n && opens(&self.nodes[other]))
     }
 }
 

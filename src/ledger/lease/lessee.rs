@@ -345,8 +345,8 @@ impl Lessee {
             Verdict::Rebuilding => Outcome::NotNow,
             Verdict::Behind => Outcome::Behind { seen: reply.epoch, server: reply.server.clone() },
             Verdict::OldEpoch => self.announce_to(reply.epoch),
-            Verdict::Awaited if !self.rules.keep(Rule::AnnouncesOnce) => self.announce_to(reply.epoch),
-            // In its own epoch it has announced already: that epoch began twice.
+            // In its own epoch it has announced already: that epoch began twice, as in a store that was put back to an
+            // older state.
             Verdict::Lost | Verdict::Awaited => {
                 self.divert(Step::EndEpoch { seen: self.epoch, server: reply.server.clone() })
             }

@@ -19,8 +19,6 @@ pub enum Rule {
     HandsBackOffSale,
     /// To a new book a node announces what it holds, not what it was ever lent.
     AnnouncesHeld,
-    /// A node announces once in an epoch: when it is asked again, that epoch began twice and another one is needed.
-    AnnouncesOnce,
     /// A node whose life is over drops its stock.
     DropsStockAtEnd,
     /// The units of silent nodes are taken back.

@@ -162,7 +162,7 @@ impl LeaseStore for PgRegistry {
         self.pool.run(async |session| {
             let raised = session
                 .row(
-                    "UPDATE sales SET epoch = greatest(epoch, $2::bigint + 1) WHERE sale_id = $1 RETURNING epoch",
+                    "UPDATE sales SET epoch = greatest(epoch, $2::bigint) + 1 WHERE sale_id = $1 RETURNING epoch",
                     &[&sale, &seen],
                 )
                 .await?;
