@@ -12,8 +12,7 @@ use super::ControlPlane;
 use super::access::Tenant;
 use super::problem::Problem;
 use crate::admission::LiveSale;
-use crate::domain::SaleUnits;
-use crate::ledger::lease::{Book, Drift, MemoryView};
+use crate::ledger::redis::{Drift, MemoryView, Snapshot, StoreView};
 use crate::ledger::{LedgerBook, ThreeBooks};
 
 /// Which sales; all of the tenant when nothing is named.
@@ -74,7 +73,7 @@ fn memory_json(memory: MemoryView) -> Value {
     json!({ "on_sale": memory.on_sale, "in_flight": memory.in_flight, "held": memory.held })
 }
 
-fn store_json(store: &SaleUnits) -> Value {
+fn store_json(store: &StoreView) -> Value {
     let settled: Vec<_> =
         store.settled.iter().map(|(node, units)| json!({ "node": node.number(), "units": units })).collect();
     json!({
@@ -87,19 +86,19 @@ fn store_json(store: &SaleUnits) -> Value {
     })
 }
 
-fn book_json(book: &Book) -> Value {
+fn book_json(book: &Snapshot) -> Value {
     let nodes: Vec<_> = book
-        .accounts
+        .lines
         .iter()
-        .map(|(node, account)| {
+        .map(|(node, line)| {
             json!({
                 "node": node.number(),
-                "incarnation": account.incarnation,
-                "granted": account.granted,
-                "handed_back": account.handed_back,
-                "settled": account.settled,
-                "leased": account.leased(),
-                "awaited": account.awaited,
+                "incarnation": line.incarnation,
+                "granted": line.granted,
+                "handed_back": line.handed_back,
+                "settled": line.settled,
+                "leased": line.leased(),
+                "awaited": line.awaited,
             })
         })
         .collect();

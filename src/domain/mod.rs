@@ -10,7 +10,6 @@ mod payment;
 mod rejection;
 mod sale;
 mod sale_edit;
-mod sale_units;
 mod time;
 
 pub use identity::{
@@ -22,5 +21,4 @@ pub use payment::{PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote}
 pub use rejection::{RateScope, Refusal, Rejection};
 pub use sale::{FieldError, Rate, Sale, SaleLimits, SalePhase, SaleTerms, Units};
 pub use sale_edit::{SaleEdit, StockEdit};
-pub use sale_units::SaleUnits;
 pub use time::{EpochMs, Nanos};

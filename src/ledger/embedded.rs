@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Awaited, Ledger, LedgerFault, StockAudit, ThreeBooks, Withdrawal};
+use super::redis::{RedisFault, StoreView};
+use super::{Awaited, Ledger, StockAudit, ThreeBooks, Withdrawal};
 use crate::admission::{Board, LiveSale, TakenUnits};
-use crate::domain::{Sale, SaleUnits, Units};
+use crate::domain::{Sale, Units};
 use crate::orders::{OrderDesk, StoreError};
 
 /// All stock is this engine's.
@@ -52,16 +53,16 @@ impl Ledger for EmbeddedLedger {
             // Memory first: what becomes durable meanwhile shows in two places, never as missing.
             let (on_sale, in_flight) = (u64::from(sale.remaining()), sale.state.units_in_flight());
             let Some(audit) = self.orders.audit(sale.id).await? else { return Ok(None) };
-            let store = SaleUnits { total: audit.total.into(), sold: audit.sold(), ..SaleUnits::default() };
+            let store = StoreView { total: audit.total.into(), sold: audit.sold(), ..StoreView::default() };
             Ok(Some(ThreeBooks::embedded(on_sale, in_flight, store)))
         })
     }
 
-    fn answers(&self) -> Awaited<'_, Option<Result<(), LedgerFault>>> {
+    fn redis_answers(&self) -> Awaited<'_, Option<Result<(), RedisFault>>> {
         Box::pin(std::future::ready(None))
     }
 
-    fn commands(&self) -> Option<u64> {
+    fn redis_commands(&self) -> Option<u64> {
         None
     }
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use reqwest::{Method, StatusCode};
 use seckill::admission::{Board, LiveSale};
 use seckill::domain::{Sale, SaleEdit, SaleKey, SaleLimits, StockEdit, Units};
-use seckill::ledger::{
-    Awaited, EmbeddedLedger, Ledger, LedgerFault, SaleDesk, StockAudit, ThreeBooks, Withdrawal,
-};
+use seckill::ledger::redis::RedisFault;
+use seckill::ledger::{Awaited, EmbeddedLedger, Ledger, SaleDesk, StockAudit, ThreeBooks, Withdrawal};
 use seckill::orders::StoreError;
 use serde_json::{Value, json};
 
@@ -95,12 +94,12 @@ impl Ledger for Stuck {
         self.0.books(sale)
     }
 
-    fn answers(&self) -> Awaited<'_, Option<Result<(), LedgerFault>>> {
-        self.0.answers()
+    fn redis_answers(&self) -> Awaited<'_, Option<Result<(), RedisFault>>> {
+        self.0.redis_answers()
     }
 
-    fn commands(&self) -> Option<u64> {
-        self.0.commands()
+    fn redis_commands(&self) -> Option<u64> {
+        self.0.redis_commands()
     }
 }
 
