@@ -130,8 +130,13 @@ async fn m7_what_is_called_voided_is_never_captured_afterwards() {
             || gateway.calls_of(Call::Capture).iter().filter(|key| key.attempt.attempt == 1).count();
         let captures_before = of_first();
         gateway.heal();
-        let again = life.checkout.pay(house.order(id).await, "card").await;
-        assert!(matches!(again, PayAnswer::Paid(_)), "{again:?}");
+        // A busy machine may take longer than a try has.
+        let paid = async {
+            while !matches!(life.checkout.pay(house.order(id).await, "card").await, PayAnswer::Paid(_)) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, paid).await.expect("it is paid after all");
         let asked = async {
             while life.checkout.recovery_queue_len() > 0 {
                 sleep(Duration::from_millis(1)).await;

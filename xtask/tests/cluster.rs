@@ -39,7 +39,7 @@ fn ask(address: &str, request: &str, headers: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the node listens");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let length = body.len();
-    write!(stream, "{request} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
+    write!(stream, "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
         .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
