@@ -14,7 +14,7 @@ use super::ControlPlane;
 use super::checkout_figures::{breaker_word, concerns_json};
 use crate::admission::Intake;
 use crate::domain::{NodeId, OrderId};
-use crate::ledger::redis::RedisFault;
+use crate::ledger::LedgerFault;
 
 /// A store that takes longer to find one order is not ready.
 const STORE_PROBE_MAX: Duration = Duration::from_secs(1);
@@ -141,13 +141,13 @@ impl Checks {
             }
             Err(_) => "slow",
         };
-        let answers = tokio::time::timeout(LEDGER_PROBE_MAX, plane.sales.ledger().redis_answers()).await;
+        let answers = tokio::time::timeout(LEDGER_PROBE_MAX, plane.sales.ledger().answers()).await;
         let ledger = match answers {
             Ok(None) => None,
             Ok(Some(Ok(()))) => Some("ok"),
             Ok(Some(Err(fault))) => {
                 reasons.insert("ledger".into(), fault.to_string().into());
-                Some(if matches!(fault, RedisFault::Away(_)) { "away" } else { "refused" })
+                Some(if matches!(fault, LedgerFault::Away(_)) { "away" } else { "refused" })
             }
             Err(_) => Some("away"),
         };

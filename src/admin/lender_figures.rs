@@ -21,7 +21,7 @@ fn counters(records: &LenderRecords) -> [(&'static str, &'static str, &Counter);
 
 /// The member `ledger` of the statistics; `null` for an engine that sells alone.
 pub(super) fn json(plane: &ControlPlane) -> Value {
-    let Some(commands) = plane.sales.ledger().redis_commands() else { return Value::Null };
+    let Some(commands) = plane.sales.ledger().commands() else { return Value::Null };
     let records = &plane.telemetry.lender;
     let mut figures = json!({ "redis_commands": commands });
     for (name, _, counter) in counters(records) {
@@ -35,7 +35,7 @@ pub(super) fn json(plane: &ControlPlane) -> Value {
 impl Exposition {
     /// The lender; nothing for an engine that sells alone.
     pub(super) fn lender(&mut self, plane: &ControlPlane) {
-        let Some(commands) = plane.sales.ledger().redis_commands() else { return };
+        let Some(commands) = plane.sales.ledger().commands() else { return };
         const COMMANDS: &str = "seckill_redis_commands_total";
         self.family(COMMANDS, Kind::Counter, "Commands sent to Redis.");
         self.sample(COMMANDS, &[], commands as f64);

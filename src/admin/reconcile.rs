@@ -12,7 +12,8 @@ use super::ControlPlane;
 use super::access::Tenant;
 use super::problem::Problem;
 use crate::admission::LiveSale;
-use crate::ledger::redis::{Drift, MemoryView, Snapshot, StoreView};
+use crate::domain::SaleUnits;
+use crate::ledger::lease::{Book, Drift, MemoryView};
 use crate::ledger::{LedgerBook, ThreeBooks};
 
 /// Which sales; all of the tenant when nothing is named.
@@ -73,7 +74,7 @@ fn memory_json(memory: MemoryView) -> Value {
     json!({ "on_sale": memory.on_sale, "in_flight": memory.in_flight, "held": memory.held })
 }
 
-fn store_json(store: &StoreView) -> Value {
+fn store_json(store: &SaleUnits) -> Value {
     let settled: Vec<_> =
         store.settled.iter().map(|(node, units)| json!({ "node": node.number(), "units": units })).collect();
     json!({
@@ -86,19 +87,19 @@ fn store_json(store: &StoreView) -> Value {
     })
 }
 
-fn book_json(book: &Snapshot) -> Value {
+fn book_json(book: &Book) -> Value {
     let nodes: Vec<_> = book
-        .lines
+        .accounts
         .iter()
-        .map(|(node, line)| {
+        .map(|(node, account)| {
             json!({
                 "node": node.number(),
-                "incarnation": line.incarnation,
-                "granted": line.granted,
-                "handed_back": line.handed_back,
-                "settled": line.settled,
-                "leased": line.leased(),
-                "awaited": line.awaited,
+                "incarnation": account.incarnation,
+                "granted": account.granted,
+                "handed_back": account.handed_back,
+                "settled": account.settled,
+                "leased": account.leased(),
+                "awaited": account.awaited,
             })
         })
         .collect();

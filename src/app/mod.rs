@@ -1,6 +1,6 @@
 //! Puts the engine together, runs it, and takes it apart: the only place that names adapters.
 //!
-//! Start: signals → log → admin answers → store (locked, rebuilt into memory) → writer → lender → checkout → edge →
+//! Start: signals → log → admin answers → store (locked, rebuilt into memory) → writer → lease agent → checkout → edge →
 //! ready. Stop: not ready, recovery and expiry end → lame duck → edge drained → payments finished → writer finished,
 //! store closed → unsold units handed back → admin.
 //!
@@ -11,7 +11,6 @@ pub mod backup;
 mod budget;
 mod demo;
 mod descriptors;
-mod ledger_store;
 mod payments;
 pub mod reconcile;
 mod reload;

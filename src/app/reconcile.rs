@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config::Settings;
-use crate::domain::{NodeId, Sale};
-use crate::ledger::redis::{Drift, RedisBooks, RedisLink, Snapshot, StoreView, compare_outside};
-use crate::orders::StoreReader;
+use crate::domain::{NodeId, Sale, SaleUnits};
+use crate::ledger::lease::{Book, Drift, compare_outside};
+use crate::ledger::redis::{RedisBooks, RedisLink};
 use crate::orders::postgres::{self, PgReader, PgRegistry};
+use crate::orders::{LeaseStore, StoreReader};
 use crate::terminal;
 
 /// How often the books are read before a difference is believed: what nodes sell takes one round of theirs to be settled.
@@ -78,11 +79,10 @@ impl Onlooker<'_> {
         let (mut looked, mut apart) = (Looked { text: String::new(), is_equal: true }, 0);
         for sale in &sales {
             // The store first: what is settled meanwhile is in the ledger at the earliest when it is in the store.
-            let Some(store) = self.registry.ledger_view(sale.id).map_err(|error| error.to_string())? else {
+            let Some(store) = self.registry.units(sale.id).map_err(|error| error.to_string())? else {
                 continue;
             };
-            let store = StoreView::from(store);
-            let book = self.runtime.block_on(self.books.snapshot(&sale.key));
+            let book = self.runtime.block_on(self.books.read(&sale.key));
             let book = book.map_err(|fault| fault.to_string())?;
             let drift = compare_outside(&book, &store);
             let here: Vec<_> = memories.iter().filter(|memory| memory.is_of(sale)).collect();
@@ -146,8 +146,8 @@ impl NodeMemory {
 fn describe(
     text: &mut String,
     sale: &Sale,
-    store: &StoreView,
-    book: &Snapshot,
+    store: &SaleUnits,
+    book: &Book,
     drift: &Drift,
     memories: &[&NodeMemory],
 ) -> std::fmt::Result {
@@ -170,16 +170,16 @@ fn describe(
         book.leased(),
         book.sold()
     )?;
-    for (node, line) in &book.lines {
-        let awaited = if line.awaited { ", has not said what it holds" } else { "" };
+    for (node, account) in &book.accounts {
+        let awaited = if account.awaited { ", has not said what it holds" } else { "" };
         writeln!(
             text,
             "    node {}: granted {}, handed back {}, settled {}, leased {}{awaited}",
             node.number(),
-            line.granted,
-            line.handed_back,
-            line.settled,
-            line.leased()
+            account.granted,
+            account.handed_back,
+            account.settled,
+            account.leased()
         )?;
     }
     for memory in memories {

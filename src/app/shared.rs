@@ -1,4 +1,4 @@
-//! What an engine has beside the others' when it sells one stock with them: the lender's clerk and the relay of events.
+//! What an engine has beside the others' when it sells one stock with them: the lease agent and the relay of events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use crate::admission::Admission;
 use crate::config::Settings;
 use crate::domain::{NodeId, SaleId};
 use crate::ledger::SharedLedger;
-use crate::ledger::redis::{
-    Drift, EventRelay, Lender, LenderDoor, LenderWatch, RedisBooks, RedisFault, RedisLink, RelayedEvent,
-};
+use crate::ledger::agent::{LeaseAgent, LeaseAgentParts, LeaseHandle, LeaseWatch};
+use crate::ledger::lease::Drift;
+use crate::ledger::redis::{EventRelay, RedisBooks, RedisFault, RedisLink, RelayedEvent};
 use crate::orders::postgres::PgRegistry;
-use crate::orders::{OrderDesk, StockNotice};
+use crate::orders::{LeaseStore, OrderDesk, StockNotice};
 use crate::supervisor::{Part, Supervisor};
 use crate::telemetry::Telemetry;
 
-/// Notices of the order writers that may wait for the clerk. Most are hints; those that are not wait for their place.
+/// Notices of the order writers that may wait for the agent. Most are hints; those that are not wait for their place.
 const NOTICES_MAX: usize = 4_096;
 
 /// The way to the ledger, before anything is lent.
@@ -50,7 +50,7 @@ impl SharedStock {
         }
     }
 
-    /// Where the order writers tell the clerk.
+    /// Where the order writers tell the agent.
     pub fn notify(&self) -> flume::Sender<StockNotice> {
         self.notify.clone()
     }
@@ -65,43 +65,43 @@ impl SharedStock {
         telemetry: &Arc<Telemetry>,
     ) -> Lending {
         let Self { books, registry, notices, .. } = self;
-        let life = (node, registry.incarnation());
-        let lender = Lender::new(
-            Arc::clone(&books),
-            Arc::clone(&registry),
-            Arc::clone(admission),
-            life,
-            settings.ledger.clone(),
+        let agent = LeaseAgent::new(LeaseAgentParts {
+            books: Arc::clone(&books),
+            store: Arc::clone(&registry) as Arc<dyn LeaseStore>,
+            admission: Arc::clone(admission),
+            node,
+            incarnation: registry.incarnation(),
+            settings: settings.ledger.clone(),
             notices,
-            LenderFigures(Arc::clone(telemetry)),
-        );
-        let door = lender.door();
+            watch: LeaseFigures(Arc::clone(telemetry)),
+        });
+        let handle = agent.handle();
         let (leave, told) = oneshot::channel();
-        let clerk = supervisor.task("lender's clerk", async move {
+        let working = supervisor.task("lease agent", async move {
             // A word that never comes is an engine that has died.
-            lender.run_until(async { drop(told.await) }).await;
+            agent.run_until(async { drop(told.await) }).await;
             Ok(())
         });
-        Lending { books, registry, door, leave, clerk }
+        Lending { books, registry, handle, leave, working }
     }
 }
 
-/// The clerk at work.
+/// The agent at work.
 pub(super) struct Lending {
     books: Arc<RedisBooks>,
     registry: Arc<PgRegistry>,
-    door: LenderDoor,
+    handle: LeaseHandle,
     leave: oneshot::Sender<()>,
-    clerk: Part,
+    working: Part,
 }
 
 impl Lending {
     /// The ledger for the rest of the engine, whose sales keep their units in `shards` counters.
-    pub fn ledger(&self, settings: &Settings, shards: usize) -> SharedLedger<PgRegistry> {
+    pub fn ledger(&self, settings: &Settings, shards: usize) -> SharedLedger {
         SharedLedger::new(
             Arc::clone(&self.books),
-            Arc::clone(&self.registry),
-            self.door.clone(),
+            Arc::clone(&self.registry) as Arc<dyn LeaseStore>,
+            self.handle.clone(),
             shards,
             Duration::from_millis(settings.ledger.withdraw_ms_max),
         )
@@ -140,17 +140,17 @@ impl Lending {
 
     /// Hands back what is not sold. Call it when no order is in flight any more.
     pub async fn leave(mut self) {
-        // A clerk that has ended has nothing to hand back.
+        // An agent that has ended has nothing to hand back.
         if self.leave.send(()).is_ok() {
-            self.clerk.ended().await;
+            self.working.ended().await;
         }
     }
 }
 
-/// What the clerk tells goes into the telemetry.
-struct LenderFigures(Arc<Telemetry>);
+/// What the agent tells goes into the telemetry.
+struct LeaseFigures(Arc<Telemetry>);
 
-impl LenderWatch for LenderFigures {
+impl LeaseWatch for LeaseFigures {
     fn leased(&self, units: u64) {
         self.0.lender.leased_units.add(units);
     }
@@ -181,6 +181,6 @@ impl LenderWatch for LenderFigures {
 
     fn troubled(&self, why: &str) {
         self.0.lender.troubles.increment();
-        tracing::debug!(why, "the lender was cut short");
+        tracing::debug!(why, "the lease agent was cut short");
     }
 }

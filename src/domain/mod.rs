@@ -10,6 +10,7 @@ mod payment;
 mod rejection;
 mod sale;
 mod sale_edit;
+mod sale_units;
 mod time;
 
 pub use identity::{
@@ -21,4 +22,5 @@ pub use payment::{PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote}
 pub use rejection::{RateScope, Refusal, Rejection};
 pub use sale::{FieldError, Rate, Sale, SaleLimits, SalePhase, SaleTerms, Units};
 pub use sale_edit::{SaleEdit, StockEdit};
+pub use sale_units::SaleUnits;
 pub use time::{EpochMs, Nanos};

@@ -1,6 +1,7 @@
 //! Where the units of a sale are, counted in the store and in the ledger.
 
-use super::redis::{Snapshot, StoreView};
+use super::lease::{Book, NodeAccount};
+use crate::domain::SaleUnits;
 use crate::orders::Audit;
 
 /// How the ledger answered.
@@ -55,9 +56,9 @@ impl StockAudit {
         }
     }
 
-    /// Of the store's counts, taken in one snapshot, and the ledger's book, read after them; `None` when Redis does not
+    /// Of the store's counts, taken in one snapshot, and the ledger's book, read after them; `None` when it does not
     /// answer.
-    pub fn shared(orders: Audit, store: &StoreView, book: Option<&Snapshot>) -> Self {
+    pub fn shared(orders: Audit, store: &SaleUnits, book: Option<&Book>) -> Self {
         let unknown = |ledger| Self {
             orders,
             available: 0,
@@ -66,15 +67,14 @@ impl StockAudit {
             conserved: orders.conserved(0),
         };
         let Some(book) = book else { return unknown(LedgerState::Unavailable) };
-        let is_counted = book.lines.values().all(|line| !line.awaited);
+        let is_counted = book.accounts.values().all(|account| !account.awaited);
         if book.lost || book.epoch != store.epoch || !is_counted {
             return unknown(LedgerState::Rebuilding);
         }
-        let lent = |line: &super::redis::Line| line.granted as i64 - line.handed_back as i64;
-        let lent_to_all: i64 = book.lines.values().map(lent).sum();
+        let lent_to_all: i64 = book.accounts.values().map(NodeAccount::held).sum();
         let settled: i64 = store.settled.iter().map(|(_, units)| *units as i64).sum();
-        let within_leases =
-            store.settled.iter().all(|(node, units)| book.lines.get(node).map_or(0, lent) >= *units as i64);
+        let lent = |node| book.accounts.get(node).map_or(0, NodeAccount::held);
+        let within_leases = store.settled.iter().all(|(node, units)| lent(node) >= *units as i64);
         // With the store's total and returns: what the ledger has not heard of yet is nobody's all the same.
         let available = store.total as i64 + store.returned as i64 - lent_to_all;
         let leased = lent_to_all - settled;
@@ -86,7 +86,6 @@ impl StockAudit {
 
 #[cfg(test)]
 mod tests {
-    use super::super::redis::Line;
     use super::*;
     use crate::domain::NodeId;
 
@@ -94,14 +93,14 @@ mod tests {
         NodeId::new(number).unwrap()
     }
 
-    fn counted() -> (Audit, StoreView, Snapshot) {
+    fn counted() -> (Audit, SaleUnits, Book) {
         let orders =
             Audit { total: 20, sold_by_guard: 6, held: 4, paid: 2, durable_orders: 7, ..Audit::default() };
         let settled = vec![(node(1), 4), (node(2), 3)];
-        let store = StoreView { epoch: 2, total: 20, revision: 1, sold: 6, returned: 1, settled };
-        let line = |granted, handed_back| Line { granted, handed_back, ..Line::default() };
-        let lines = [(node(1), line(8, 1)), (node(2), line(5, 0))].into();
-        (orders, store, Snapshot { epoch: 2, total: 20, lines, ..Snapshot::default() })
+        let store = SaleUnits { epoch: 2, total: 20, revision: 1, sold: 6, returned: 1, settled };
+        let account = |granted, handed_back| NodeAccount { granted, handed_back, ..NodeAccount::default() };
+        let accounts = [(node(1), account(8, 1)), (node(2), account(5, 0))].into();
+        (orders, store, Book { epoch: 2, total: 20, accounts, ..Book::default() })
     }
 
     #[test]
@@ -116,12 +115,12 @@ mod tests {
     fn a_book_that_contradicts_the_store_is_no_conservation() {
         let (orders, store, book) = counted();
         let mut short = book.clone();
-        short.lines.insert(node(2), Line { granted: 2, ..Line::default() });
+        short.accounts.insert(node(2), NodeAccount { granted: 2, ..NodeAccount::default() });
         assert!(!StockAudit::shared(orders, &store, Some(&short)).conserved, "sold above the lease");
         let mut over = book.clone();
-        over.lines.insert(node(3), Line { granted: 50, ..Line::default() });
+        over.accounts.insert(node(3), NodeAccount { granted: 50, ..NodeAccount::default() });
         assert!(!StockAudit::shared(orders, &store, Some(&over)).conserved, "lent above the total");
-        let wrong = StoreView { returned: 2, ..store };
+        let wrong = SaleUnits { returned: 2, ..store };
         assert!(!StockAudit::shared(orders, &wrong, Some(&book)).conserved, "orders and counters differ");
     }
 
@@ -130,8 +129,8 @@ mod tests {
         let (orders, store, book) = counted();
         for (book, state) in [
             (None, LedgerState::Unavailable),
-            (Some(Snapshot { lost: true, ..book.clone() }), LedgerState::Rebuilding),
-            (Some(Snapshot { epoch: 1, ..book }), LedgerState::Rebuilding),
+            (Some(Book { lost: true, ..book.clone() }), LedgerState::Rebuilding),
+            (Some(Book { epoch: 1, ..book }), LedgerState::Rebuilding),
         ] {
             let audit = StockAudit::shared(orders, &store, book.as_ref());
             assert_eq!((audit.available, audit.leased, audit.ledger), (0, 14, state));

@@ -1,6 +1,7 @@
 //! The three books of a sale side by side: this node's memory, the ledger, the order store.
 
-use super::redis::{Drift, MemoryView, Snapshot, StoreView};
+use super::lease::{Book, Drift, MemoryView};
+use crate::domain::SaleUnits;
 
 /// What the ledger has of a sale.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +11,7 @@ pub enum LedgerBook {
     /// It does not answer.
     Unavailable,
     /// Its book; it may say itself that it is not valid.
-    Read(Snapshot),
+    Read(Book),
 }
 
 /// The books as they were read, one after the other.
@@ -21,14 +22,14 @@ pub struct ThreeBooks {
     /// What is lent to whom.
     pub ledger: LedgerBook,
     /// What is sold, by whom.
-    pub store: StoreView,
+    pub store: SaleUnits,
     /// How far they are apart; `None` when one of them is missing.
     pub drift: Option<Drift>,
 }
 
 impl ThreeBooks {
     /// The books of an engine that sells alone, which has `on_sale` units and `in_flight` orders on their way.
-    pub fn embedded(on_sale: u64, in_flight: u64, store: StoreView) -> Self {
+    pub fn embedded(on_sale: u64, in_flight: u64, store: SaleUnits) -> Self {
         let held = store.total;
         let in_memory = on_sale + in_flight + store.sold;
         let drift = Drift { memory: held as i64 - in_memory as i64, ..Drift::default() };

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::redis::{RedisFault, StoreView};
-use super::{Awaited, Ledger, StockAudit, ThreeBooks, Withdrawal};
+use super::{Awaited, Ledger, LedgerFault, StockAudit, ThreeBooks, Withdrawal};
 use crate::admission::{Board, LiveSale, TakenUnits};
-use crate::domain::{Sale, Units};
+use crate::domain::{Sale, SaleUnits, Units};
 use crate::orders::{OrderDesk, StoreError};
 
 /// All stock is this engine's.
@@ -53,16 +52,16 @@ impl Ledger for EmbeddedLedger {
             // Memory first: what becomes durable meanwhile shows in two places, never as missing.
             let (on_sale, in_flight) = (u64::from(sale.remaining()), sale.state.units_in_flight());
             let Some(audit) = self.orders.audit(sale.id).await? else { return Ok(None) };
-            let store = StoreView { total: audit.total.into(), sold: audit.sold(), ..StoreView::default() };
+            let store = SaleUnits { total: audit.total.into(), sold: audit.sold(), ..SaleUnits::default() };
             Ok(Some(ThreeBooks::embedded(on_sale, in_flight, store)))
         })
     }
 
-    fn redis_answers(&self) -> Awaited<'_, Option<Result<(), RedisFault>>> {
+    fn answers(&self) -> Awaited<'_, Option<Result<(), LedgerFault>>> {
         Box::pin(std::future::ready(None))
     }
 
-    fn redis_commands(&self) -> Option<u64> {
+    fn commands(&self) -> Option<u64> {
         None
     }
 }

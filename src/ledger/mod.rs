@@ -1,36 +1,48 @@
-//! Who holds the unsold stock: this engine alone ([`EmbeddedLedger`]), or several engines that are lent it by [`redis`]
+//! Who holds the unsold stock: this engine alone ([`EmbeddedLedger`]), or several engines that are lent it
 //! ([`SharedLedger`]). [`SaleDesk`] makes and changes sales, whichever it is.
 //!
-//! Never knows HTTP or SQL.
+//! [`lease`] is the protocol of lending as pure machines, [`agent`] runs them, [`redis`] is the wire to the books. Never
+//! knows HTTP or SQL; only the agent and the wire know Redis.
 
+pub mod agent;
 mod audit;
 mod books;
 mod desk;
 mod embedded;
+pub mod lease;
 pub mod redis;
 mod settings;
-mod shared;
 mod withdrawal;
 
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use agent::SharedLedger;
 pub use audit::{LedgerState, StockAudit};
 pub use books::{LedgerBook, ThreeBooks};
 pub use desk::{NewSale, SaleDesk, SaleError};
 pub use embedded::EmbeddedLedger;
 pub use settings::LedgerSettings;
-pub use shared::SharedLedger;
 pub use withdrawal::Withdrawal;
 
-use self::redis::RedisFault;
 use crate::admission::{Board, LiveSale};
 use crate::domain::{Sale, Units};
 use crate::orders::StoreError;
 
 /// An answer that a ledger may have to wait for.
 pub type Awaited<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why stock is not lent at the moment, in the words of who lends it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerFault {
+    /// It does not answer; it may come back by itself.
+    #[error("{0}")]
+    Away(String),
+    /// It refuses this engine; an operator must act.
+    #[error("{0}")]
+    Refused(String),
+}
 
 /// Who holds the units that are not sold.
 pub trait Ledger: Debug + Send + Sync {
@@ -49,10 +61,9 @@ pub trait Ledger: Debug + Send + Sync {
     /// The three books of the sale as they are now. `None` when there is no such sale.
     fn books<'a>(&'a self, sale: &'a LiveSale) -> Awaited<'a, Result<Option<ThreeBooks>, StoreError>>;
 
-    /// Whether the Redis that others lend from answers and lets this engine do what lending needs. `None` when there is no
-    /// Redis.
-    fn redis_answers(&self) -> Awaited<'_, Option<Result<(), RedisFault>>>;
+    /// Whether who lends the stock answers, and lets this engine do what lending needs. `None` when nobody lends it.
+    fn answers(&self) -> Awaited<'_, Option<Result<(), LedgerFault>>>;
 
-    /// Commands sent to Redis since the start. `None` when there is no Redis.
-    fn redis_commands(&self) -> Option<u64>;
+    /// Commands sent to who lends the stock since the start. `None` when nobody lends it.
+    fn commands(&self) -> Option<u64>;
 }

@@ -1,7 +1,10 @@
 //! How many sales there may be, how stock is lent out, and when a silent node is given up.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+use super::lease::Terms;
 use crate::domain::{FieldError, SaleLimits};
 use crate::settings::within;
 
@@ -74,6 +77,18 @@ impl LedgerSettings {
     pub fn sale_limits(&self) -> SaleLimits {
         let Self { title_bytes_max, stock_max, pay_within_s_max, rate_max, .. } = *self;
         SaleLimits { title_bytes_max, stock_max, pay_within_s_max, rate_max }
+    }
+
+    /// How stock is lent, as the lease machine takes it.
+    pub(super) fn lease_terms(&self) -> Terms {
+        Terms {
+            lease_divisor: self.lease_divisor,
+            lease_units_max: self.lease_units_max,
+            low_water_percent: self.low_water_percent,
+            tail_pause: Duration::from_millis(self.tail_pause_ms),
+            compare_every: Duration::from_millis(self.reconcile_ms),
+            rebuild_patience: Duration::from_millis(self.rebuild_patience_ms),
+        }
     }
 
     /// Checks each value's range.

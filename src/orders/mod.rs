@@ -25,8 +25,8 @@ pub use graces::{Grace, Graces};
 pub use recovery::Recovered;
 pub use sale_change::{ChangeReceipt, SaleChange};
 pub use store::{
-    Audit, Batch, DeadlineStep, DeadlineStepped, Fault, PoolFigures, Receipt, Record, RefusalReason,
-    RefusedOrder, SettledOrders, StoreError, StoreReader, StoreWriter,
+    Audit, Batch, DeadlineStep, DeadlineStepped, Fault, LeaseStore, PoolFigures, Receipt, Record,
+    RefusalReason, RefusedOrder, SettledOrders, StoreError, StoreReader, StoreWriter,
 };
 pub use transition::{Applied, Transition};
 pub use wanted::Wanted;

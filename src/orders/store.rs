@@ -3,13 +3,15 @@
 //! Writing is batched: one [`Batch`] is one transaction. Reading goes past the writers, on connections of its own.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::events::Event;
 use super::graces::{Grace, Graces};
 use super::sale_change::{ChangeReceipt, SaleChange};
 use super::transition::{Applied, Transition};
 use crate::domain::{
-    EpochMs, NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, StoreIdentity, Units,
+    EpochMs, NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, SaleUnits, StoreIdentity,
+    Units,
 };
 
 /// The writing half of a store, in the hands of one writer thread. All methods block.
@@ -174,6 +176,61 @@ pub struct SettledOrders {
     pub through: OrderId,
     /// The highest number that is durable, settled or not.
     pub newest: Option<OrderId>,
+}
+
+/// The leasing half of a store that several engines share: it is the fence of the stock that they are lent. All methods
+/// but one block, and may be repeated by anyone.
+pub trait LeaseStore: Send + Sync + std::fmt::Debug {
+    /// Begins a new life of this engine's own node: its batches name it from now on. Never called while an order of the
+    /// last life is in flight or a unit of its stock is on sale.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn begin_life(&self) -> Result<u64, StoreError>;
+
+    /// The highest number of a durable order, of whatever node. A new life gives out only higher ones: what was shown to a
+    /// follower of the orders before it began lies below them.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn newest_order(&self) -> Result<Option<OrderId>, StoreError>;
+
+    /// Ends the present life of `node`, whichever it is, and answers with the next, which no other caller gets. When this
+    /// returns, no batch of an earlier life commits any more.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn raise_incarnation(&self, node: NodeId) -> Result<u64, StoreError>;
+
+    /// All nodes that ever lived, by number, and their present lives.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn incarnations(&self) -> Result<Vec<(NodeId, u64)>, StoreError>;
+
+    /// Ends the present epoch of the sale, which is `seen` or later, and answers with a new one that nobody else is given:
+    /// a book that two open under one number could be opened twice. `None` when there is no such sale.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn end_epoch(&self, sale: SaleId, seen: u64) -> Result<Option<u64>, StoreError>;
+
+    /// The sale's units, in one snapshot. `None` when there is no such sale.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn units(&self, sale: SaleId) -> Result<Option<SaleUnits>, StoreError>;
+
+    /// The sale's units as its orders hold them and as [`LeaseStore::units`] counts them, in one snapshot. `None` when
+    /// there is no such sale.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn audit(&self, sale: SaleId) -> Result<Option<(Audit, SaleUnits)>, StoreError>;
+
+    /// This node's memory knows all orders that were durable at this moment, wherever they were bought. `None` when it has
+    /// not followed the store yet. Does not block.
+    fn followed_until(&self) -> Option<Instant>;
 }
 
 /// The connections of a store: since the start, and now.

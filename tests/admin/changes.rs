@@ -5,8 +5,9 @@ use std::sync::Arc;
 use reqwest::{Method, StatusCode};
 use seckill::admission::{Board, LiveSale};
 use seckill::domain::{Sale, SaleEdit, SaleKey, SaleLimits, StockEdit, Units};
-use seckill::ledger::redis::RedisFault;
-use seckill::ledger::{Awaited, EmbeddedLedger, Ledger, SaleDesk, StockAudit, ThreeBooks, Withdrawal};
+use seckill::ledger::{
+    Awaited, EmbeddedLedger, Ledger, LedgerFault, SaleDesk, StockAudit, ThreeBooks, Withdrawal,
+};
 use seckill::orders::StoreError;
 use serde_json::{Value, json};
 
@@ -94,12 +95,12 @@ impl Ledger for Stuck {
         self.0.books(sale)
     }
 
-    fn redis_answers(&self) -> Awaited<'_, Option<Result<(), RedisFault>>> {
-        self.0.redis_answers()
+    fn answers(&self) -> Awaited<'_, Option<Result<(), LedgerFault>>> {
+        self.0.answers()
     }
 
-    fn redis_commands(&self) -> Option<u64> {
-        self.0.redis_commands()
+    fn commands(&self) -> Option<u64> {
+        self.0.commands()
     }
 }
 

@@ -139,7 +139,7 @@ impl<const N: usize> Server<N> {
             (Call::Lease { seen, .. }, Verdict::Ok) if line.granted < seen => Verdict::Lost,
             (Call::Lease { .. }, Verdict::Ok) if awaited > 0 => Verdict::Rebuilding,
             (Call::Lease { seen, divisor, chunk_min, chunk_max }, Verdict::Ok) => {
-                if line.granted == seen || broken == Some(Break::ForgetsSeen) {
+                if line.granted == seen {
                     let share = available.div_euclid(divisor.into());
                     let chunk = share.max(chunk_min.into()).min(chunk_max.into()).min(available);
                     line.granted += Count::try_from(chunk.max(0)).unwrap();
@@ -194,7 +194,8 @@ impl<const N: usize> Server<N> {
 /// `Ok`, or why a call is refused (or needs another movement first).
 fn judge<const N: usize>(book: &Book<N>, from: Caller, broken: Option<Break>) -> Verdict {
     let line = &book.lines[usize::from(from.node)];
-    if broken != Some(Break::IgnoresEpoch) {
+    // Who is awaited hears of the new epoch even then: or it would never announce, and open one book after another.
+    if broken != Some(Break::IgnoresEpoch) || line.awaited {
         if from.epoch < book.epoch {
             return Verdict::OldEpoch;
         }

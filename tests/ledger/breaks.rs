@@ -1,14 +1,17 @@
-//! Deliberate breaks of the protocol. The checker must find each.
+//! Deliberate breaks of the protocol. The checker must find each. Those of the node take a rule out of the crate's own
+//! machine; those of the scripts, the store and the writer are of their models.
+
+use seckill::ledger::lease::{Rule, Rules};
 
 /// One rule of the protocol, broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Break {
+    /// The node's half of the protocol has all rules but these.
+    Node(&'static [Rule]),
     /// The scripts take calls of former lives of a node.
     IgnoresIncarnation,
     /// The scripts take calls of former epochs.
     IgnoresEpoch,
-    /// A lease grants anew whatever the node has seen, and the node takes what this one call granted.
-    ForgetsSeen,
     /// A Redis that rolled back is believed.
     TrustsAnyLife,
     /// A Redis that rolled back is believed, and the store sells above the total.
@@ -19,59 +22,53 @@ pub enum Break {
     ReturnsByAdding,
     /// A book that was opened anew lends at once.
     OpensWithoutAll,
-    /// A book that was opened anew knows no incarnation.
-    RebuildForgetsIncarnations,
+    /// The store gives one epoch to all who end the one before.
+    SharesEpochs,
     /// The store commits batches of fenced nodes.
     NoFence,
-    /// A silent node's units are taken by the clock: nothing is fenced.
-    ReclaimsByTimeAlone,
-    /// The silent node's sold units are counted before it is fenced.
-    CountsBeforeFencing,
     /// A node that starts again keeps its incarnation.
     KeepsIncarnation,
-    /// A node that starts again takes what it was lent, sold or not.
-    ForgetsSold,
-    /// Units are handed back and stay on sale until the answer comes.
-    HandsBackOnSale,
     /// The unit of an expired order goes back on sale at its node and is also counted as returned.
     ReturnsTwice,
-    /// A node that is asked by a new book announces what it was ever lent.
-    AnnouncesGranted,
-    /// A node announces a second time in one epoch.
-    AnnouncesTwice,
-    /// A node that noticed its fencing goes on with the stock it had.
-    KeepsStockWhenFenced,
     /// The buyer hears before the commit.
     AcknowledgesFirst,
-    /// A silent node is never reclaimed.
-    NeverReclaims,
 }
 
 impl Break {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
+        Self::Node(&[Rule::LearnsGrantsFromLeases]),
+        // Each of the two does what the other one is for.
+        Self::Node(&[Rule::OpensWithIncarnations, Rule::ReclaimsInItsEpoch]),
+        Self::Node(&[Rule::OpensWhatWasLeft]),
+        Self::Node(&[Rule::FencesTheSilent]),
+        Self::Node(&[Rule::CountsAfterFencing]),
+        Self::Node(&[Rule::KeepsWhatWasSold]),
+        Self::Node(&[Rule::HandsBackOffSale]),
+        Self::Node(&[Rule::AnnouncesHeld]),
+        Self::Node(&[Rule::DropsStockAtEnd]),
+        Self::Node(&[Rule::ReclaimsFromTheSilent]),
         Self::IgnoresIncarnation,
         Self::IgnoresEpoch,
-        Self::ForgetsSeen,
         Self::TrustsAnyLife,
         Self::TrustsAnyLifeWithoutGuard,
         Self::MergesByAdding,
         Self::ReturnsByAdding,
         Self::OpensWithoutAll,
-        Self::RebuildForgetsIncarnations,
+        Self::SharesEpochs,
         Self::NoFence,
-        Self::ReclaimsByTimeAlone,
-        Self::CountsBeforeFencing,
         Self::KeepsIncarnation,
-        Self::ForgetsSold,
-        Self::HandsBackOnSale,
         Self::ReturnsTwice,
-        Self::AnnouncesGranted,
-        Self::AnnouncesTwice,
-        Self::KeepsStockWhenFenced,
         Self::AcknowledgesFirst,
-        Self::NeverReclaims,
     ];
+}
+
+/// The rules that the nodes keep.
+pub fn rules(broken: Option<Break>) -> Rules {
+    match broken {
+        Some(Break::Node(broken)) => broken.iter().fold(Rules::sound(), |rules, rule| rules.without(*rule)),
+        _ => Rules::sound(),
+    }
 }
 
 /// Whether a rolled-back server passes for a sound one.

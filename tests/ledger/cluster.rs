@@ -62,7 +62,7 @@ impl Cluster {
         })
         .await;
         assert_eq!(self.store.refusals(), 0, "the store's guard had to refuse: the ledger lent too much");
-        let book = self.running().next().unwrap().books.snapshot(&sale_key()).await.unwrap();
+        let book = self.running().next().unwrap().books.read(&sale_key()).await.unwrap();
         assert_eq!((book.available(), book.leased(), book.sold()), (0, 0, self.total as i64));
     }
 
@@ -166,11 +166,11 @@ async fn expired_units_are_on_sale_again() {
 }
 
 #[tokio::test]
-async fn a_node_whose_clerk_is_frozen_is_fenced_and_cannot_sell_twice() {
+async fn a_node_whose_agent_is_frozen_is_fenced_and_cannot_sell_twice() {
     let mut cluster = Cluster::start(2, 300);
     cluster.sell_until("all have units", |c| c.running().all(|node| node.on_sale() > 0)).await;
     let zombie = cluster.nodes[0].take().unwrap();
-    zombie.freeze_lender();
+    zombie.freeze_agent();
     cluster.sell_until("it is fenced", |c| c.sum(|n| n.counts.reclaimed.load(Ordering::SeqCst)) > 0).await;
     let sold = cluster.store.look().settled_by(seckill::domain::NodeId::new(0).unwrap());
     for _ in 0..50 {

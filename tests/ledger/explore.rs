@@ -1,9 +1,10 @@
 //! Breadth-first search through every reachable world, then backwards from the whole ones.
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
-use crate::world::{Instance, Property, Step, World};
+use crate::walk::Step;
+use crate::world::{Instance, Property, World};
 
 /// What a search found.
 pub struct Explored {
@@ -21,14 +22,14 @@ pub fn explore(instance: &Instance, only: Option<Property>) -> Explored {
     let mut steps = Vec::new();
     let mut at = 0;
     while at < search.worlds.len() {
-        let world = search.worlds[at];
+        let world = &search.worlds[at];
         if let Some(property) = world.breaks(instance)
             && only.is_none_or(|only| only == property)
         {
             return Explored { states: search.worlds.len(), found: Some((property, search.history(at))) };
         }
         world.steps(instance, &mut steps);
-        for &(step, next) in &steps {
+        for (step, next) in steps.drain(..) {
             let to = search.enter(next, (at as u32, step));
             if step.heals() && to != at as u32 {
                 search.healing.push((to, at as u32));
@@ -47,7 +48,9 @@ pub fn explore(instance: &Instance, only: Option<Property>) -> Explored {
 #[derive(Default)]
 struct Search {
     worlds: Vec<World>,
-    place: HashMap<World, u32, ahash::RandomState>,
+    /// The place of each world among them.
+    places: HashTable<u32>,
+    hasher: ahash::RandomState,
     /// From which world, and by which step, each was first reached.
     reached: Vec<(u32, Step)>,
     /// Healing steps, as (to, from).
@@ -56,13 +59,16 @@ struct Search {
 
 impl Search {
     fn enter(&mut self, world: World, reached: (u32, Step)) -> u32 {
-        match self.place.entry(world) {
+        let Self { worlds, places, hasher, reached: ways, .. } = self;
+        let is_same = |&place: &u32| worlds[place as usize] == world;
+        let hash = |&place: &u32| hasher.hash_one(&worlds[place as usize]);
+        match places.entry(hasher.hash_one(&world), is_same, hash) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => {
-                let place = self.worlds.len() as u32;
+                let place = worlds.len() as u32;
                 new.insert(place);
-                self.worlds.push(world);
-                self.reached.push(reached);
+                worlds.push(world);
+                ways.push(reached);
                 place
             }
         }

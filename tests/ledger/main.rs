@@ -1,9 +1,10 @@
-//! The ledger that several nodes share: its protocol, checked exhaustively; its scripts, on a real server; whole clusters,
-//! with faults; the relay of events.
+//! The ledger: one suite for the embedded and the shared one; the protocol of the latter, checked exhaustively; its scripts,
+//! on a real server; whole clusters, with faults; the relay of events.
 
 mod book;
 mod breaks;
 mod cluster;
+mod contract;
 mod explore;
 mod link;
 mod mutants;
@@ -12,6 +13,8 @@ mod protocol;
 mod relay;
 mod scripts;
 mod store;
+mod walk;
+mod wire;
 mod world;
 
 use xtask::servers::redis as server;

@@ -1,4 +1,4 @@
-//! One engine of the cluster, as far as stock goes: admission, a writer, the lender's clerk.
+//! One engine of the cluster, as far as stock goes: admission, a writer, the lease agent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +10,10 @@ use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Rejection, SaleId, SaleKey, SaleTerms,
 };
 use seckill::ledger::LedgerSettings;
-use seckill::ledger::redis::{Drift, Lender, LenderWatch, RedisBooks, RedisLink, RedisSettings};
-use seckill::orders::StockNotice;
+use seckill::ledger::agent::{LeaseAgent, LeaseAgentParts, LeaseHandle, LeaseWatch};
+use seckill::ledger::lease::Drift;
+use seckill::ledger::redis::{RedisBooks, RedisLink, RedisSettings};
+use seckill::orders::{LeaseStore, StockNotice};
 use tokio::task::JoinHandle;
 
 use crate::store::{Committed, MemoryStore, NodeStore};
@@ -22,7 +24,34 @@ pub fn sale_key() -> SaleKey {
     SaleKey::new("default", "launch", "phone").unwrap()
 }
 
-/// Counts what the lender tells.
+pub fn terms() -> SaleTerms {
+    SaleTerms {
+        title: "Phone".into(),
+        price: Cents(100),
+        currency: Currency::USD,
+        per_buyer_limit: 1,
+        starts_at: EpochMs(0),
+        ends_at: EpochMs(i64::MAX),
+        pay_within_s: 900,
+        rate: None,
+        paused: false,
+    }
+}
+
+/// A buyer whom nobody has seen clicks. `Ok` when the click was admitted.
+pub fn click(admission: &Admission) -> Result<(), Rejection> {
+    static BUYERS: AtomicU64 = AtomicU64::new(0);
+    let buyer = format!("buyer-{}", BUYERS.fetch_add(1, Ordering::Relaxed));
+    let sale = admission.board().sales().by_id(SALE).cloned().unwrap();
+    let request = Purchase { buyer: BuyerName::new(&buyer).unwrap(), quantity: 1, idempotency_key: None };
+    let now = Moment { wall: EpochMs(1_750_000_000_000), mono: Nanos(1) };
+    match admission.purchase(&sale, &request, 0, now) {
+        Ok(Accepted::Placed(_) | Accepted::InFlight { .. } | Accepted::Replay { .. }) => Ok(()),
+        Err(refusal) => Err(refusal.rejection),
+    }
+}
+
+/// Counts what the agent tells.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     pub rebuilt: Arc<AtomicU64>,
@@ -31,7 +60,7 @@ pub struct Counts {
     pub drifting: Arc<AtomicU64>,
 }
 
-impl LenderWatch for Counts {
+impl LeaseWatch for Counts {
     fn leased(&self, _: u64) {}
     fn handed_back(&self, _: u64) {}
     fn compared(&self, _: SaleId, drift: &Drift) {
@@ -55,7 +84,9 @@ pub struct Node {
     pub admission: Arc<Admission>,
     pub counts: Counts,
     pub books: Arc<RedisBooks>,
-    lender: JoinHandle<()>,
+    pub handle: LeaseHandle,
+    pub store: Arc<NodeStore>,
+    agent: JoinHandle<()>,
     writer: JoinHandle<()>,
 }
 
@@ -66,20 +97,9 @@ impl Node {
         let (queue, exit) = Queue::bounded(10_000);
         let ids = OrderIds::after(node, None);
         let admission = Arc::new(Admission::new(queue, ids, None, None));
-        let terms = SaleTerms {
-            title: "Phone".into(),
-            price: Cents(100),
-            currency: Currency::USD,
-            per_buyer_limit: 1,
-            starts_at: EpochMs(0),
-            ends_at: EpochMs(i64::MAX),
-            pay_within_s: 900,
-            rate: None,
-            paused: false,
-        };
         let state = Arc::new(SaleState::new(2, 0));
         state.set_more_may_come(true);
-        admission.board().publish(LiveSale::new(SALE, sale_key(), terms, state));
+        admission.board().publish(LiveSale::new(SALE, sale_key(), terms(), state));
 
         let life = Arc::new(AtomicU64::new(store.raise(node)));
         let (notify, notices) = flume::unbounded();
@@ -109,29 +129,24 @@ impl Node {
         let incarnation = life.load(Ordering::SeqCst);
         let ledger_store = Arc::new(NodeStore { store: Arc::clone(store), node, life });
         let counts = Counts::default();
-        let lender = Lender::new(
-            Arc::clone(&books),
-            ledger_store,
-            Arc::clone(&admission),
-            (node, incarnation),
+        let agent = LeaseAgent::new(LeaseAgentParts {
+            books: Arc::clone(&books),
+            store: Arc::clone(&ledger_store) as Arc<dyn LeaseStore>,
+            admission: Arc::clone(&admission),
+            node,
+            incarnation,
             settings,
             notices,
-            counts.clone(),
-        );
-        Self { admission, counts, books, lender: tokio::spawn(lender.run()), writer }
+            watch: counts.clone(),
+        });
+        let handle = agent.handle();
+        let agent = tokio::spawn(agent.run_until(std::future::pending()));
+        Self { admission, counts, books, handle, store: ledger_store, agent, writer }
     }
 
-    /// A buyer whom nobody has seen clicks. `Ok` when the click was admitted.
+    /// A buyer whom nobody has seen clicks.
     pub fn click(&self) -> Result<(), Rejection> {
-        static BUYERS: AtomicU64 = AtomicU64::new(0);
-        let buyer = format!("buyer-{}", BUYERS.fetch_add(1, Ordering::Relaxed));
-        let sale = self.admission.board().sales().by_id(SALE).cloned().unwrap();
-        let request = Purchase { buyer: BuyerName::new(&buyer).unwrap(), quantity: 1, idempotency_key: None };
-        let now = Moment { wall: EpochMs(1_750_000_000_000), mono: Nanos(1) };
-        match self.admission.purchase(&sale, &request, 0, now) {
-            Ok(Accepted::Placed(_) | Accepted::InFlight { .. } | Accepted::Replay { .. }) => Ok(()),
-            Err(refusal) => Err(refusal.rejection),
-        }
+        click(&self.admission)
     }
 
     /// Units on sale here.
@@ -139,15 +154,15 @@ impl Node {
         self.admission.board().sales().by_id(SALE).map_or(0, |sale| u64::from(sale.remaining()))
     }
 
-    /// Stops the clerk, as if the node were frozen but for its buyers.
-    pub fn freeze_lender(&self) {
-        self.lender.abort();
+    /// Stops the agent, as if the node were frozen but for its buyers.
+    pub fn freeze_agent(&self) {
+        self.agent.abort();
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.lender.abort();
+        self.agent.abort();
         self.writer.abort();
     }
 }
@@ -159,7 +174,7 @@ async fn write(
     store: Arc<MemoryStore>,
     node: NodeId,
     life: Arc<AtomicU64>,
-    lender: flume::Sender<StockNotice>,
+    agent: flume::Sender<StockNotice>,
 ) {
     while let Ok(arrival) = exit.recv_async().await {
         let Arrival::Purchase(queued) = arrival else { continue };
@@ -170,12 +185,12 @@ async fn write(
                 admission.queue().set_intake(Intake::Stalled);
                 drain(&admission);
                 queued.disowned();
-                let _ = lender.send(StockNotice::Fenced);
+                let _ = agent.send(StockNotice::Fenced);
             }
             Committed::Oversold => {
                 drain(&admission);
                 queued.disowned();
-                let _ = lender.send(StockNotice::Refused(SALE));
+                let _ = agent.send(StockNotice::Refused(SALE));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The ledger's protocol, checked exhaustively in small instances: every order of every step, with every pair of faults.
 //!
-//! What is checked is the protocol of `lua/` and of the nodes around it, as plain Rust; `scripts` holds the scripts
-//! themselves against the same book. `SECKILL_MODEL=long cargo test --release --test ledger protocol` looks at larger
+//! What is checked is the crate's own machine of a node, against the protocol of `lua/` and of the store as plain Rust;
+//! `scripts` holds the scripts themselves against the same book. `SECKILL_MODEL=long cargo test --release --test ledger protocol` looks at larger
 //! instances.
 
 use std::time::Instant;
@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::breaks::Break;
 use crate::explore::explore;
 use crate::world::{Faults, Instance, Property};
+use seckill::ledger::lease::Rule;
 
 /// Each fault alone, by name.
 const FAULTS: [(&str, Faults); 7] = {
@@ -70,34 +71,39 @@ fn every_pair_of_faults_leaves_the_stock_whole() {
         states += every_pair(2, 4);
     }
     println!("{states} states in all");
-    assert!(states > 400_000, "only {states} states: the instance has become too small to tell anything");
+    assert!(states > 1_000_000, "only {states} states: the instance has become too small to tell anything");
 }
 
 /// The faults and the property with which a break is found.
 fn where_found(broken: Break) -> (&'static [&'static str], Property) {
     use Property::{AlwaysHeals, NeverOverLeased, NeverOversold, NeverUnacknowledged};
     match broken {
+        Break::Node(rules) => match rules[0] {
+            Rule::LearnsGrantsFromLeases => (&["lost reply"], AlwaysHeals),
+            Rule::OpensWithIncarnations | Rule::ReclaimsInItsEpoch => {
+                (&["rollback", "crash"], NeverOverLeased)
+            }
+            Rule::FencesTheSilent => (&["false suspicion"], NeverOverLeased),
+            Rule::CountsAfterFencing => (&["false suspicion"], NeverOverLeased),
+            Rule::KeepsWhatWasSold => (&["crash"], NeverOverLeased),
+            Rule::HandsBackOffSale => (&["lost reply"], NeverOverLeased),
+            Rule::AnnouncesHeld => (&["flush"], AlwaysHeals),
+            Rule::DropsStockAtEnd => (&["false suspicion"], NeverOverLeased),
+            Rule::ReclaimsFromTheSilent => (&["crash"], AlwaysHeals),
+            Rule::OpensWhatWasLeft => (&["flush", "crash"], AlwaysHeals),
+        },
         Break::IgnoresIncarnation => (&["late message", "crash"], NeverOverLeased),
         Break::IgnoresEpoch => (&["late message", "flush"], NeverOverLeased),
-        Break::ForgetsSeen => (&["lost reply"], AlwaysHeals),
         Break::TrustsAnyLife => (&["rollback"], NeverOverLeased),
         Break::TrustsAnyLifeWithoutGuard => (&["rollback"], NeverOversold),
         Break::MergesByAdding => (&["late message"], NeverOverLeased),
         Break::ReturnsByAdding => (&["late message", "expiry"], NeverOverLeased),
         Break::OpensWithoutAll => (&["flush"], NeverOverLeased),
-        Break::RebuildForgetsIncarnations => (&["rollback", "crash"], NeverOverLeased),
+        Break::SharesEpochs => (&["flush", "flush", "lost reply", "late message"], NeverOverLeased),
         Break::NoFence => (&["false suspicion"], NeverOverLeased),
-        Break::ReclaimsByTimeAlone => (&["false suspicion"], NeverOverLeased),
-        Break::CountsBeforeFencing => (&["false suspicion"], NeverOverLeased),
         Break::KeepsIncarnation => (&["late message", "crash"], NeverOverLeased),
-        Break::ForgetsSold => (&["crash"], NeverOverLeased),
-        Break::HandsBackOnSale => (&["lost reply"], NeverOverLeased),
         Break::ReturnsTwice => (&["expiry"], NeverOverLeased),
-        Break::AnnouncesGranted => (&["flush"], AlwaysHeals),
-        Break::AnnouncesTwice => (&["flush", "flush", "lost reply", "late message"], NeverOverLeased),
-        Break::KeepsStockWhenFenced => (&["false suspicion"], NeverOverLeased),
         Break::AcknowledgesFirst => (&["crash"], NeverUnacknowledged),
-        Break::NeverReclaims => (&["crash"], AlwaysHeals),
     }
 }
 
@@ -107,15 +113,19 @@ fn every_deliberate_break_is_found() {
     for broken in Break::ALL {
         let (names, property) = where_found(broken);
         let faults = names.iter().fold(Faults::default(), |sum, name| both(sum, fault(name)));
-        // A hand-back above what was announced is refused by itself: this one takes a second unit.
-        let (total, granted_max) = if broken == Break::AnnouncesTwice { (2, 2) } else { (1, 3) };
+        // What a node announced too low it must have been lent since: this one takes a second unit.
+        // Open: neither this break nor the sound protocol has been searched to the end with its four faults.
+        let (total, granted_max) = if broken == Break::SharesEpochs { (2, 2) } else { (1, 3) };
         let instance = Instance { total, granted_max, faults, broken: Some(broken) };
         let explored = explore(&instance, Some(property));
         let Some((_, history)) = explored.found else {
             panic!("{broken:?} was not found in {} states with {names:?}", explored.states);
         };
-        println!("{broken:?}: {property:?} breaks after {} steps", history.len());
-        let sound = explore(&Instance { broken: None, ..instance }, None);
-        assert!(sound.found.is_none(), "{names:?} break the protocol itself");
+        println!("{broken:?}: {property:?} breaks after {} steps, {} states", history.len(), explored.states);
+        // Pairs of faults in the sound protocol are the other test's.
+        if names.len() > 2 {
+            let sound = explore(&Instance { broken: None, ..instance }, None);
+            assert!(sound.found.is_none(), "{names:?} break the protocol itself");
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! The scripts on a real server, held against the book of the protocol's model: random histories with repeats, late
 //! calls, a flushed script cache, lost data and restarts.
 
-use crate::book::{Call, Caller, Count, Server, Verdict};
+use crate::book::{Call, Caller, Count, Server};
 use crate::server::RedisServer;
+use crate::wire::{account, same};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use seckill::domain::{NodeId, SaleKey};
-use seckill::ledger::redis as ledger;
-use seckill::ledger::redis::{Chunk, Life, Movement, Rebuild, RedisBooks, RedisLink, RedisSettings, Reply};
+use seckill::ledger::lease::{self, Chunk, Movement, Rebuild, Reply, ServerId};
+use seckill::ledger::redis::{RedisBooks, RedisFault, RedisLink, RedisSettings};
 
 const NODES: usize = 3;
 const TOTAL: Count = 40;
@@ -27,8 +28,8 @@ fn node(number: Count) -> NodeId {
     NodeId::new(number.into()).unwrap()
 }
 
-fn caller(from: Caller) -> ledger::Caller {
-    ledger::Caller { node: node(from.node), incarnation: from.incarnation.into(), epoch: from.epoch.into() }
+fn caller(from: Caller) -> lease::Caller {
+    lease::Caller { node: node(from.node), incarnation: from.incarnation.into(), epoch: from.epoch.into() }
 }
 
 fn movement(call: Call<NODES>) -> Option<Movement> {
@@ -51,26 +52,13 @@ fn movement(call: Call<NODES>) -> Option<Movement> {
     })
 }
 
-fn same(model: Verdict) -> ledger::Verdict {
-    match model {
-        Verdict::Ok => ledger::Verdict::Ok,
-        Verdict::Lost => ledger::Verdict::Lost,
-        Verdict::Behind => ledger::Verdict::Behind,
-        Verdict::OldEpoch => ledger::Verdict::OldEpoch,
-        Verdict::OldIncarnation => ledger::Verdict::OldIncarnation,
-        Verdict::Unregistered => ledger::Verdict::Unregistered,
-        Verdict::Awaited => ledger::Verdict::Awaited,
-        Verdict::Rebuilding => ledger::Verdict::Rebuilding,
-    }
-}
-
 /// The real server and the model, side by side.
 struct Pair {
     server: RedisServer,
     books: RedisBooks,
     model: Server<NODES>,
     /// The real server's lives, by the model's number.
-    lives: Vec<Life>,
+    lives: Vec<ServerId>,
     sale: SaleKey,
     history: Vec<(Caller, Call<NODES>)>,
 }
@@ -94,14 +82,14 @@ impl Pair {
 
     async fn learn_life(&mut self) {
         // The first command after a restart meets the old connection.
-        let mut seen = self.books.snapshot(&self.sale).await;
+        let mut seen = self.books.read(&self.sale).await;
         for _ in 0..3 {
             if seen.is_ok() {
                 break;
             }
-            seen = self.books.snapshot(&self.sale).await;
+            seen = self.books.read(&self.sale).await;
         }
-        let life = seen.expect("the server answers").life;
+        let life = seen.expect("the server answers").server;
         assert!(!self.lives.contains(&life), "a server that starts again has another life");
         self.lives.push(life);
         self.model.life = Count::try_from(self.lives.len() - 1).unwrap();
@@ -114,11 +102,11 @@ impl Pair {
         let reply = self.send(from, call).await;
         let context = || format!("{from:?} {call:?} on {:?}", self.model.book);
         assert_eq!(reply.verdict, same(expected), "{}", context());
-        let real = self.books.snapshot(&self.sale).await.expect("the server answers");
+        let real = self.books.read(&self.sale).await.expect("the server answers");
         let valid = self.model.valid_book(None);
         assert_eq!(real.lost, valid.is_none(), "{}", context());
         let Some(book) = self.model.book else {
-            assert!(real.lines.is_empty(), "{}", context());
+            assert!(real.accounts.is_empty(), "{}", context());
             return;
         };
         assert_eq!(
@@ -134,14 +122,8 @@ impl Pair {
             context()
         );
         for (n, line) in book.lines.into_iter().enumerate() {
-            let got = real.lines.get(&node(n as Count)).copied().unwrap_or_default();
-            let wanted = ledger::Line {
-                incarnation: line.incarnation.into(),
-                granted: line.granted.into(),
-                handed_back: line.handed_back.into(),
-                settled: line.settled.into(),
-                awaited: line.awaited,
-            };
+            let got = real.accounts.get(&node(n as Count)).copied().unwrap_or_default();
+            let wanted = account(&line);
             assert_eq!(got, wanted, "node {n}: {}", context());
         }
         let line = book.lines[usize::from(from.node)];
@@ -166,7 +148,7 @@ impl Pair {
             (None, Call::Rebuild { life, total, revision, returned, incarnations }) => {
                 let rebuild = Rebuild {
                     epoch: from.epoch.into(),
-                    life: self.lives[usize::from(life)].clone(),
+                    server: self.lives[usize::from(life)].clone(),
                     total: total.into(),
                     revision: revision.into(),
                     returned: returned.into(),
@@ -275,17 +257,17 @@ async fn random_histories_leave_the_server_and_the_model_with_the_same_book() {
 }
 
 /// A book of two nodes, opened, with both announced.
-async fn open(books: &RedisBooks, sale: &SaleKey) -> ledger::Caller {
-    let life = books.snapshot(sale).await.unwrap().life;
+async fn open(books: &RedisBooks, sale: &SaleKey) -> lease::Caller {
+    let server = books.read(sale).await.unwrap().server;
     let nodes = vec![(node(0), 1), (node(1), 1)];
-    let rebuild = Rebuild { epoch: 1, life, total: 10, revision: 1, returned: 0, nodes };
-    assert_eq!(books.rebuild(sale, &rebuild).await.unwrap().verdict, ledger::Verdict::Ok);
+    let rebuild = Rebuild { epoch: 1, server, total: 10, revision: 1, returned: 0, nodes };
+    assert_eq!(books.rebuild(sale, &rebuild).await.unwrap().verdict, lease::Verdict::Ok);
     let nothing = Movement::Announce { held: 0, durable: 0 };
     for number in [1, 0] {
-        let from = ledger::Caller { node: node(number), incarnation: 1, epoch: 1 };
-        assert_eq!(books.run(sale, from, &nothing).await.unwrap().verdict, ledger::Verdict::Ok);
+        let from = lease::Caller { node: node(number), incarnation: 1, epoch: 1 };
+        assert_eq!(books.run(sale, from, &nothing).await.unwrap().verdict, lease::Verdict::Ok);
     }
-    ledger::Caller { node: node(0), incarnation: 1, epoch: 1 }
+    lease::Caller { node: node(0), incarnation: 1, epoch: 1 }
 }
 
 #[tokio::test]
@@ -304,12 +286,12 @@ async fn a_lease_that_was_not_answered_is_granted_once() {
     let hasty = RedisBooks::new(RedisLink::new(&hasty).unwrap());
     // Connected before the server stops, so that the call waits in its socket and is carried out late.
     let lease = Movement::Lease { seen: 0, chunk: Chunk { divisor: 1, min: 1, max: 4 }, starves: true };
-    while hasty.snapshot(&sale).await.is_err() {}
+    while hasty.read(&sale).await.is_err() {}
     server.pause();
-    assert!(matches!(hasty.run(&sale, from, &lease).await, Err(ledger::RedisFault::Away(_))));
+    assert!(matches!(hasty.run(&sale, from, &lease).await, Err(RedisFault::Away(_))));
     server.go_on();
     let answer = patient.run(&sale, from, &lease).await.unwrap();
-    assert_eq!((answer.verdict, answer.granted), (ledger::Verdict::Ok, 4));
+    assert_eq!((answer.verdict, answer.granted), (lease::Verdict::Ok, 4));
     let again = patient.run(&sale, from, &lease).await.unwrap();
     assert_eq!((again.granted, again.available), (4, 6), "the same question has the same answer");
 }

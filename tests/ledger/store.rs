@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use seckill::domain::{NodeId, SaleId};
-use seckill::ledger::redis::{LedgerStore, StoreView};
-use seckill::orders::{Audit, StoreError};
+use seckill::domain::{NodeId, SaleId, SaleUnits};
+use seckill::orders::{Audit, LeaseStore, StoreError};
 
 /// What became of a batch of one order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +19,7 @@ struct Inner {
     incarnations: BTreeMap<NodeId, u64>,
     epoch: u64,
     total: u64,
+    revision: u64,
     returned: u64,
     settled: BTreeMap<NodeId, u64>,
     refusals: u64,
@@ -31,7 +31,7 @@ pub struct MemoryStore(Mutex<Inner>);
 
 impl MemoryStore {
     pub fn new(total: u64) -> Self {
-        Self(Mutex::new(Inner { total, epoch: 1, ..Inner::default() }))
+        Self(Mutex::new(Inner { total, revision: 1, epoch: 1, ..Inner::default() }))
     }
 
     /// Commits `units` of a node in one of its lives.
@@ -47,6 +47,13 @@ impl MemoryStore {
         }
         *inner.settled.entry(node).or_default() += units;
         Committed::Durable
+    }
+
+    /// The operator changes the stock.
+    pub fn resize(&self, total: u64) {
+        let mut inner = self.0.lock().unwrap();
+        inner.total = total;
+        inner.revision += 1;
     }
 
     /// Sold orders expire.
@@ -71,12 +78,12 @@ impl MemoryStore {
         *incarnation
     }
 
-    pub fn look(&self) -> StoreView {
+    pub fn look(&self) -> SaleUnits {
         let inner = self.0.lock().unwrap();
-        StoreView {
+        SaleUnits {
             epoch: inner.epoch,
             total: inner.total,
-            revision: 1,
+            revision: inner.revision,
             sold: inner.settled.values().sum::<u64>() - inner.returned,
             returned: inner.returned,
             settled: inner.settled.iter().map(|(node, units)| (*node, *units)).collect(),
@@ -89,7 +96,7 @@ impl MemoryStore {
 
     pub fn end_epoch(&self, seen: u64) -> u64 {
         let mut inner = self.0.lock().unwrap();
-        inner.epoch = inner.epoch.max(seen + 1);
+        inner.epoch = inner.epoch.max(seen) + 1;
         inner.epoch
     }
 }
@@ -103,7 +110,7 @@ pub struct NodeStore {
     pub life: std::sync::Arc<std::sync::atomic::AtomicU64>,
 }
 
-impl LedgerStore for NodeStore {
+impl LeaseStore for NodeStore {
     fn begin_life(&self) -> Result<u64, StoreError> {
         let life = self.store.raise(self.node);
         self.life.store(life, std::sync::atomic::Ordering::SeqCst);
@@ -126,16 +133,16 @@ impl LedgerStore for NodeStore {
         Ok(Some(self.store.end_epoch(seen)))
     }
 
-    fn view(&self, _: SaleId) -> Result<Option<StoreView>, StoreError> {
+    fn units(&self, _: SaleId) -> Result<Option<SaleUnits>, StoreError> {
         Ok(Some(self.store.look()))
     }
 
     /// Buyers have no memory in this world.
-    fn has_followed(&self, _: std::time::Instant) -> bool {
-        true
+    fn followed_until(&self) -> Option<std::time::Instant> {
+        Some(std::time::Instant::now())
     }
 
-    fn audit(&self, _: SaleId) -> Result<Option<(Audit, StoreView)>, StoreError> {
+    fn audit(&self, _: SaleId) -> Result<Option<(Audit, SaleUnits)>, StoreError> {
         let view = self.store.look();
         let units = |units| u32::try_from(units).unwrap();
         let audit = Audit {

@@ -1,7 +1,9 @@
 //! The per-buyer limit and the idempotency keys hold across nodes.
 
 use seckill::domain::{OrderAction, OrderStatus};
-use seckill::orders::{Applied, Batch, Receipt, RefusalReason, StoreReader, StoreWriter, Transition};
+use seckill::orders::{
+    Applied, Batch, LeaseStore, Receipt, RefusalReason, StoreReader, StoreWriter, Transition,
+};
 
 use crate::node::{NOW, Node};
 use crate::server::Postgres;
@@ -73,9 +75,9 @@ fn units_given_back_at_one_node_may_be_bought_again_at_another() {
         assert!(matches!(one.step(again, OrderAction::Cancel), Applied::Done(_)));
     }
     assert_eq!(one.sold(sale), 0);
-    assert_eq!(one.registry.returned_units(sale).unwrap(), 4);
+    assert_eq!(one.registry.units(sale).unwrap().unwrap().returned, 4);
     for node in [&one, &two] {
-        assert_eq!(one.registry.durable_units_of(sale, node.id).unwrap(), 2);
+        assert_eq!(one.settled_by(sale, node.id), 2);
     }
 }
 

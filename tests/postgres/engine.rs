@@ -14,8 +14,8 @@ use seckill::domain::{
 };
 use seckill::orders::postgres::{self, Follower, FollowerParts, PgReader, PgRegistry, PostgresSettings};
 use seckill::orders::{
-    Applied, Deadlines, OrderDesk, OrderWriter, StockNotice, StoreReader, StoreWriter, Transition,
-    WriterSettings, WriterWatch,
+    Applied, Deadlines, LeaseStore, OrderDesk, OrderWriter, StockNotice, StoreReader, StoreWriter,
+    Transition, WriterSettings, WriterWatch,
 };
 
 use crate::node::{NOW, key, settings, terms};
@@ -284,7 +284,7 @@ fn a_node_that_was_fenced_drops_its_stock_and_tells_its_lender() {
     let engine = Engine::open(1, &url, 10, true);
     let (_, ticket) = engine.buy("ann").unwrap();
     assert_eq!(settled(&ticket), Settlement::Durable);
-    engine.registry.end_life(NodeId::new(1).unwrap(), engine.registry.incarnation()).unwrap();
+    engine.registry.raise_incarnation(NodeId::new(1).unwrap()).unwrap();
     let (lost, ticket) = engine.buy("bob").unwrap();
     assert_eq!(settled(&ticket), Settlement::Refused);
     assert_eq!(engine.notices.recv_timeout(PATIENCE), Ok(StockNotice::Fenced));

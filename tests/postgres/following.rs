@@ -6,7 +6,7 @@ use std::time::Instant;
 use seckill::admission::{Accepted, Admission, Moment, Purchase};
 use seckill::domain::{BuyerName, EpochMs, Nanos, OrderId, SaleId};
 use seckill::orders::postgres::{Follower, PostgresSettings};
-use seckill::orders::{Batch, OrderDesk, Receipt, SettledOrders, StoreWriter};
+use seckill::orders::{Batch, LeaseStore, OrderDesk, Receipt, SettledOrders, StoreWriter};
 use tokio::runtime::Runtime;
 
 use crate::engine::{Engine, PATIENCE};

@@ -8,8 +8,8 @@ use seckill::domain::{
 };
 use seckill::orders::postgres::{self, PgReader, PgRegistry, PgWriter, PostgresSettings};
 use seckill::orders::{
-    Applied, Batch, ChangeReceipt, Receipt, RefusalReason, RefusedOrder, SaleChange, StoreError, StoreReader,
-    StoreWriter, Transition,
+    Applied, Batch, ChangeReceipt, LeaseStore, Receipt, RefusalReason, RefusedOrder, SaleChange, StoreError,
+    StoreReader, StoreWriter, Transition,
 };
 
 /// The moment at which everything in these tests happens.
@@ -119,11 +119,16 @@ impl Node {
         let audit = self.reader.audit(sale).unwrap().unwrap();
         assert!(audit.conserved(0), "{audit:?}");
         assert_eq!(audit.buyers_over_limit, 0);
-        let view = self.registry.ledger_view(sale).unwrap().unwrap();
+        let view = self.registry.units(sale).unwrap().unwrap();
         let settled: u64 = view.settled.iter().map(|(_, units)| units).sum();
         assert_eq!(settled - view.returned, audit.sold(), "{view:?}");
-        assert_eq!(u64::from(view.sold), audit.sold());
+        assert_eq!(view.sold, audit.sold());
         audit.sold()
+    }
+
+    /// Units of the node's orders that were ever durable.
+    pub fn settled_by(&self, sale: SaleId, node: NodeId) -> u64 {
+        self.registry.units(sale).unwrap().unwrap().settled_by(node)
     }
 }
 

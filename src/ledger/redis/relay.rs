@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::books::RedisBooks;
 use super::link::RedisFault;
-use super::movements::RedisBooks;
 use crate::domain::FieldError;
 use crate::orders::StoreError;
 use crate::settings::within;

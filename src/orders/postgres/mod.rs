@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 pub use follow::{Follower, FollowerParts};
 pub use news::PgNews;
 pub use reader::PgReader;
-pub use registry::{LedgerView, PgRegistry};
+pub use registry::PgRegistry;
 pub use seat::{Seat, Tenancy};
 pub use writer::PgWriter;
 

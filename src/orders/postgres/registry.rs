@@ -1,17 +1,17 @@
-//! What the ledger's protocol needs of the store: lives of nodes, epochs of sales, units settled and returned.
+//! The leasing half of the store: lives of nodes, epochs of sales, units settled and returned.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::super::store::{Audit, StoreError};
+use super::super::store::{Audit, LeaseStore, StoreError};
 use super::pool::Pool;
 use super::reader;
 use super::rows::{self, damaged};
 use super::session::Session;
 use super::sight::Sight;
 use super::trouble::Trouble;
-use crate::domain::{NodeId, OrderId, SaleId, Units};
+use crate::domain::{NodeId, OrderId, SaleId, SaleUnits};
 
 /// Waits for the batches of the node's present life, and keeps new ones waiting until the transaction ends.
 pub(super) const FENCE: &str = "SELECT pg_advisory_xact_lock(1936024428, $1)";
@@ -51,24 +51,7 @@ impl Life {
     }
 }
 
-/// A sale's units as the ledger's protocol sees them, of one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LedgerView {
-    /// Which life of the ledger lends the stock.
-    pub epoch: u64,
-    /// All units ever put on sale.
-    pub total: Units,
-    /// Grows with every change of `total`.
-    pub revision: u64,
-    /// Units of orders that hold some.
-    pub sold: Units,
-    /// Units of orders that were cancelled or have expired. Only grows.
-    pub returned: u64,
-    /// Units of each node's orders that were ever durable. Only grow. A node without any is left out.
-    pub settled: Vec<(NodeId, u64)>,
-}
-
-/// The store's side of the ledger's protocol. All methods block, and may be repeated by anyone.
+/// The store's leasing half ([`LeaseStore`]).
 #[derive(Debug)]
 pub struct PgRegistry {
     pool: Arc<Pool>,
@@ -93,11 +76,6 @@ impl PgRegistry {
         &self.sight
     }
 
-    /// Whether the [`Follower`](super::Follower) of this store has taken over everything that was durable at `moment`.
-    pub fn has_followed(&self, moment: Instant) -> bool {
-        self.sight.covers(moment)
-    }
-
     pub(super) fn life(&self) -> &Arc<Life> {
         &self.life
     }
@@ -105,114 +83,6 @@ impl PgRegistry {
     /// This engine's own life.
     pub fn incarnation(&self) -> u64 {
         self.life.incarnation() as u64
-    }
-
-    /// Begins a new life of this engine's own node: the writers name it from now on. Call it only while no order of the
-    /// last life is in flight, and when none of its stock is on sale.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn begin_life(&self) -> Result<u64, StoreError> {
-        let node = self.life.node();
-        // What is durable by now is below every number of the life that begins: see `newest_order`.
-        let incarnation = self.fence(
-            node,
-            "INSERT INTO nodes AS n (node, incarnation, settled_through) \
-             VALUES ($1, 1, (SELECT coalesce(max(order_id), 0) FROM orders)) ON CONFLICT (node) DO UPDATE \
-             SET incarnation = n.incarnation + 1, settled_through = excluded.settled_through RETURNING incarnation",
-            &[&node],
-        )?;
-        self.life.incarnation.store(rows::column(incarnation), Ordering::Relaxed);
-        Ok(incarnation)
-    }
-
-    /// Ends the present life of `node`, whichever it is, and answers with the next: when this returns, no batch of an
-    /// earlier life can commit any more.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn raise_incarnation(&self, node: NodeId) -> Result<u64, StoreError> {
-        let node: i16 = rows::column(node.number());
-        self.fence(
-            node,
-            "INSERT INTO nodes AS n (node, incarnation) VALUES ($1, 1) \
-             ON CONFLICT (node) DO UPDATE SET incarnation = n.incarnation + 1, settled_through = NULL \
-             RETURNING incarnation",
-            &[&node],
-        )
-    }
-
-    /// Ends the life `seen` of `node`, unless it has ended already, and answers with the present one. So that several
-    /// who suspect the same node end one life together.
-    ///
-    /// # Errors
-    /// What the database says; a node that never lived is damage.
-    pub fn end_life(&self, node: NodeId, seen: u64) -> Result<u64, StoreError> {
-        let (node, seen): (i16, i64) = (rows::column(node.number()), rows::column(seen));
-        self.fence(
-            node,
-            "UPDATE nodes SET incarnation = greatest(incarnation, $2::bigint + 1), \
-                 settled_through = CASE WHEN incarnation > $2 THEN settled_through END \
-             WHERE node = $1 RETURNING incarnation",
-            &[&node, &seen],
-        )
-    }
-
-    fn fence(
-        &self,
-        node: i16,
-        raise: &str,
-        parameters: &[super::session::Parameter<'_>],
-    ) -> Result<u64, StoreError> {
-        self.pool.run(async |session| {
-            session.run("BEGIN").await?;
-            session.rows(FENCE, &[&i32::from(node)]).await?;
-            let raised = session.row(raise, parameters).await?;
-            session.run("COMMIT").await?;
-            let raised = raised.ok_or_else(|| damaged("a node that never lived"))?;
-            Ok(raised.try_get::<_, i64>(0)? as u64)
-        })
-    }
-
-    /// The highest number of a durable order. A node that begins a life gives out only numbers above the one that it reads
-    /// after [`PgRegistry::begin_life`]: what was shown to a follower of the orders before lies below them.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn newest_order(&self) -> Result<Option<OrderId>, StoreError> {
-        self.pool.run(newest_order)
-    }
-
-    /// All nodes that ever lived, and their present lives.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn incarnations(&self) -> Result<Vec<(NodeId, u64)>, StoreError> {
-        self.pool.run(async |session| {
-            let nodes = session.rows("SELECT node, incarnation FROM nodes ORDER BY node", &[]).await?;
-            nodes
-                .iter()
-                .map(|row| Ok((node_of(row.try_get(0)?)?, row.try_get::<_, i64>(1)? as u64)))
-                .collect()
-        })
-    }
-
-    /// Ends the epoch `seen` of the sale's ledger, unless it has ended already, and answers with the present one.
-    /// `None` when there is no such sale.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn end_epoch(&self, sale: SaleId, seen: u64) -> Result<Option<u64>, StoreError> {
-        let (sale, seen): (i32, i64) = (rows::column(sale.0), rows::column(seen));
-        self.pool.run(async |session| {
-            let raised = session
-                .row(
-                    "UPDATE sales SET epoch = greatest(epoch, $2::bigint + 1) WHERE sale_id = $1 RETURNING epoch",
-                    &[&sale, &seen],
-                )
-                .await?;
-            Ok(raised.map(|row| row.try_get::<_, i64>(0)).transpose()?.map(|epoch| epoch as u64))
-        })
     }
 
     /// Ends the epochs of all sales: whoever is lent their stock later counts it anew. Of an engine that sells alone, which
@@ -230,55 +100,93 @@ impl PgRegistry {
         })
     }
 
-    /// The sale's units as the ledger sees them. `None` when there is no such sale.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn ledger_view(&self, sale: SaleId) -> Result<Option<LedgerView>, StoreError> {
-        self.pool.run(async |session| ledger_view(session, sale).await)
+    fn fence(
+        &self,
+        node: i16,
+        raise: &str,
+        parameters: &[super::session::Parameter<'_>],
+    ) -> Result<u64, StoreError> {
+        self.pool.run(async |session| {
+            session.run("BEGIN").await?;
+            session.rows(FENCE, &[&i32::from(node)]).await?;
+            let raised = session.row(raise, parameters).await?;
+            session.run("COMMIT").await?;
+            let raised = raised.ok_or_else(|| damaged("a node that never lived"))?;
+            Ok(raised.try_get::<_, i64>(0)? as u64)
+        })
+    }
+}
+
+impl LeaseStore for PgRegistry {
+    fn begin_life(&self) -> Result<u64, StoreError> {
+        let node = self.life.node();
+        // What is durable by now is below every number of the life that begins: see `newest_order`.
+        let incarnation = self.fence(
+            node,
+            "INSERT INTO nodes AS n (node, incarnation, settled_through) \
+             VALUES ($1, 1, (SELECT coalesce(max(order_id), 0) FROM orders)) ON CONFLICT (node) DO UPDATE \
+             SET incarnation = n.incarnation + 1, settled_through = excluded.settled_through RETURNING incarnation",
+            &[&node],
+        )?;
+        self.life.incarnation.store(rows::column(incarnation), Ordering::Relaxed);
+        Ok(incarnation)
     }
 
-    /// The sale's units as its orders hold them and as the ledger sees them, in one snapshot. `None` when there is no
-    /// such sale.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn audit(&self, sale: SaleId) -> Result<Option<(Audit, LedgerView)>, StoreError> {
+    fn raise_incarnation(&self, node: NodeId) -> Result<u64, StoreError> {
+        let node: i16 = rows::column(node.number());
+        self.fence(
+            node,
+            "INSERT INTO nodes AS n (node, incarnation) VALUES ($1, 1) \
+             ON CONFLICT (node) DO UPDATE SET incarnation = n.incarnation + 1, settled_through = NULL \
+             RETURNING incarnation",
+            &[&node],
+        )
+    }
+
+    fn newest_order(&self) -> Result<Option<OrderId>, StoreError> {
+        self.pool.run(newest_order)
+    }
+
+    fn incarnations(&self) -> Result<Vec<(NodeId, u64)>, StoreError> {
+        self.pool.run(async |session| {
+            let nodes = session.rows("SELECT node, incarnation FROM nodes ORDER BY node", &[]).await?;
+            nodes
+                .iter()
+                .map(|row| Ok((node_of(row.try_get(0)?)?, row.try_get::<_, i64>(1)? as u64)))
+                .collect()
+        })
+    }
+
+    fn end_epoch(&self, sale: SaleId, seen: u64) -> Result<Option<u64>, StoreError> {
+        let (sale, seen): (i32, i64) = (rows::column(sale.0), rows::column(seen));
+        self.pool.run(async |session| {
+            let raised = session
+                .row(
+                    "UPDATE sales SET epoch = greatest(epoch, $2::bigint) + 1 WHERE sale_id = $1 RETURNING epoch",
+                    &[&sale, &seen],
+                )
+                .await?;
+            Ok(raised.map(|row| row.try_get::<_, i64>(0)).transpose()?.map(|epoch| epoch as u64))
+        })
+    }
+
+    fn units(&self, sale: SaleId) -> Result<Option<SaleUnits>, StoreError> {
+        self.pool.run(async |session| units(session, sale).await)
+    }
+
+    fn audit(&self, sale: SaleId) -> Result<Option<(Audit, SaleUnits)>, StoreError> {
         self.pool.run(async |session| {
             session
                 .snapshot(async |session| {
                     let audit = reader::audit(session, rows::column(sale.0)).await?;
-                    Ok(audit.zip(ledger_view(session, sale).await?))
+                    Ok(audit.zip(units(session, sale).await?))
                 })
                 .await
         })
     }
 
-    /// Units of the node's orders of this sale that were ever durable, whatever became of them. Only grows, and not at
-    /// all once the node's life has been ended.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn durable_units_of(&self, sale: SaleId, node: NodeId) -> Result<u64, StoreError> {
-        let (sale, node): (i32, i16) = (rows::column(sale.0), rows::column(node.number()));
-        let select = "SELECT coalesce((SELECT units FROM settled WHERE sale_id = $1 AND node = $2), 0)";
-        self.count(select, &[&sale, &node])
-    }
-
-    /// Units of the sale's orders that were cancelled or have expired. Only grows.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn returned_units(&self, sale: SaleId) -> Result<u64, StoreError> {
-        let sale: i32 = rows::column(sale.0);
-        self.count("SELECT coalesce((SELECT returned FROM sales WHERE sale_id = $1), 0)", &[&sale])
-    }
-
-    fn count(&self, select: &str, parameters: &[super::session::Parameter<'_>]) -> Result<u64, StoreError> {
-        self.pool.run(async |session| {
-            let row = session.row(select, parameters).await?;
-            Ok(row.map_or(Ok(0), |row| row.try_get::<_, i64>(0))? as u64)
-        })
+    fn followed_until(&self) -> Option<Instant> {
+        self.sight.reached()
     }
 }
 
@@ -287,7 +195,7 @@ pub(super) async fn newest_order(session: &mut Session) -> Result<Option<OrderId
     row.map_or(Ok(None), |row| row.try_get::<_, Option<i64>>(0))?.map(rows::order_id).transpose()
 }
 
-async fn ledger_view(session: &mut Session, sale: SaleId) -> Result<Option<LedgerView>, Trouble> {
+async fn units(session: &mut Session, sale: SaleId) -> Result<Option<SaleUnits>, Trouble> {
     let sale: i32 = rows::column(sale.0);
     // One statement, one snapshot.
     let select = "SELECT epoch, total, sold, returned, \
@@ -299,11 +207,11 @@ async fn ledger_view(session: &mut Session, sale: SaleId) -> Result<Option<Ledge
     let nodes: Vec<i16> = row.try_get(4)?;
     let units: Vec<i64> = row.try_get(5)?;
     let settled = nodes.into_iter().zip(units).map(|(node, units)| Ok((node_of(node)?, units as u64)));
-    Ok(Some(LedgerView {
+    Ok(Some(SaleUnits {
         epoch: row.try_get::<_, i64>(0)? as u64,
-        total: rows::whole(row.try_get(1)?)?,
+        total: u64::from(rows::whole(row.try_get(1)?)?),
         revision: row.try_get::<_, i64>(6)? as u64,
-        sold: rows::whole(row.try_get(2)?)?,
+        sold: u64::from(rows::whole(row.try_get(2)?)?),
         returned: row.try_get::<_, i64>(3)? as u64,
         settled: settled.collect::<Result<_, Trouble>>()?,
     }))

@@ -14,23 +14,8 @@ impl Sight {
         *self.0.lock() = Some(moment);
     }
 
-    /// Whether everything that was durable at `moment` has been taken over.
-    pub fn covers(&self, moment: Instant) -> bool {
-        self.0.lock().is_some_and(|seen| seen >= moment)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn it_covers_what_lies_before_it() {
-        let (sight, now) = (Sight::default(), Instant::now());
-        assert!(!sight.covers(now), "nothing has been read yet");
-        sight.reaches(now);
-        assert!(sight.covers(now) && !sight.covers(now + Duration::from_nanos(1)));
+    /// Up to when everything has been taken over; `None` before the first time.
+    pub fn reached(&self) -> Option<Instant> {
+        *self.0.lock()
     }
 }

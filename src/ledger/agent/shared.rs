@@ -1,67 +1,63 @@
-//! The ledger of engines that sell one stock together: units come and go through the lender's clerk.
+//! The ledger of engines that sell one stock together: units come and go through the lease agent.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::redis::{LedgerStore, LenderDoor, RedisBooks, RedisFault};
-use super::{Awaited, Ledger, LedgerBook, StockAudit, ThreeBooks, Withdrawal};
+use super::super::redis::{RedisBooks, RedisFault};
+use super::super::{Awaited, Ledger, LedgerBook, LedgerFault, StockAudit, ThreeBooks, Withdrawal};
+use super::LeaseHandle;
 use crate::admission::{Board, LiveSale};
 use crate::domain::{Sale, Units};
-use crate::orders::{StoreError, Wanted};
+use crate::orders::{LeaseStore, StoreError, Wanted};
 
 /// How often an audit reads again: between its two reads units may have come back and gone out once more.
 const AUDIT_READS_MAX: usize = 3;
-/// How long the clerk may take to compare the books of a sale.
+/// How long the agent may take to compare the books of a sale.
 const COMPARE_MAX: Duration = Duration::from_secs(2);
 
 /// All stock is lent.
-pub struct SharedLedger<S> {
+#[derive(Debug)]
+pub struct SharedLedger {
     books: Arc<RedisBooks>,
-    store: Arc<S>,
-    lender: LenderDoor,
+    store: Arc<dyn LeaseStore>,
+    agent: LeaseHandle,
     shards: usize,
     withdraw_max: Duration,
 }
 
-impl<S> std::fmt::Debug for SharedLedger<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SharedLedger").field("books", &self.books).finish_non_exhaustive()
-    }
-}
-
-impl<S: LedgerStore> SharedLedger<S> {
+impl SharedLedger {
     /// A ledger whose sales keep their units in `shards` counters, and that waits at most `withdraw_max` for units that
     /// other nodes have to give up.
     pub fn new(
         books: Arc<RedisBooks>,
-        store: Arc<S>,
-        lender: LenderDoor,
+        store: Arc<dyn LeaseStore>,
+        agent: LeaseHandle,
         shards: usize,
         withdraw_max: Duration,
     ) -> Self {
-        Self { books, store, lender, shards, withdraw_max }
+        Self { books, store, agent, shards, withdraw_max }
     }
 
     async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&S) -> Result<T, StoreError> + Send + 'static,
+        question: impl FnOnce(&dyn LeaseStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = Arc::clone(&self.store);
-        Wanted::read(move || question(&store)).await
+        Wanted::read(move || question(&*store)).await
     }
 }
 
-impl<S: LedgerStore> Ledger for SharedLedger<S> {
+impl Ledger for SharedLedger {
     /// Unless this node, which follows the others, has found it in the store already.
     fn open(&self, board: &Board, sale: Sale) {
         board.publish_new(LiveSale::lent(sale, self.shards));
     }
 
     fn withdraw<'a>(&'a self, sale: &'a LiveSale, units: Units) -> Awaited<'a, Option<Withdrawal>> {
-        Box::pin(self.lender.withhold(sale.id, units.into(), self.withdraw_max))
+        Box::pin(self.agent.withdraw(sale.id, units.into(), self.withdraw_max))
     }
 
-    /// The lender hears of the new total from the order writer, and reads it in the store.
+    /// The agent hears of the new total from the order writer, and reads it in the store.
     fn grow(&self, _: &LiveSale, _: Units) {}
 
     fn audit<'a>(&'a self, sale: &'a LiveSale) -> Awaited<'a, Result<Option<StockAudit>, StoreError>> {
@@ -72,7 +68,7 @@ impl<S: LedgerStore> Ledger for SharedLedger<S> {
                 let Some((orders, store)) = self.ask(move |store| store.audit(id)).await? else {
                     return Ok(None);
                 };
-                let book = self.books.snapshot(&sale.key).await.ok();
+                let book = self.books.read(&sale.key).await.ok();
                 let audit = StockAudit::shared(orders, &store, book.as_ref());
                 reads += 1;
                 if audit.conserved || reads == AUDIT_READS_MAX {
@@ -84,23 +80,28 @@ impl<S: LedgerStore> Ledger for SharedLedger<S> {
 
     fn books<'a>(&'a self, sale: &'a LiveSale) -> Awaited<'a, Result<Option<ThreeBooks>, StoreError>> {
         Box::pin(async {
-            if let Some(books) = self.lender.compare(sale.id, COMPARE_MAX).await {
+            if let Some(books) = self.agent.compare(sale.id, COMPARE_MAX).await {
                 return Ok(Some(books));
             }
-            // The clerk waits for somebody: what can be read without it is shown.
+            // The agent waits for somebody: what can be read without it is shown.
             let id = sale.id;
-            let store = self.ask(move |store| store.view(id)).await?;
-            let ledger =
-                self.books.snapshot(&sale.key).await.map_or(LedgerBook::Unavailable, LedgerBook::Read);
+            let store = self.ask(move |store| store.units(id)).await?;
+            let ledger = self.books.read(&sale.key).await.map_or(LedgerBook::Unavailable, LedgerBook::Read);
             Ok(store.map(|store| ThreeBooks { memory: None, ledger, store, drift: None }))
         })
     }
 
-    fn redis_answers(&self) -> Awaited<'_, Option<Result<(), RedisFault>>> {
-        Box::pin(async { Some(self.books.link().trial().await) })
+    fn answers(&self) -> Awaited<'_, Option<Result<(), LedgerFault>>> {
+        Box::pin(async {
+            let tried = self.books.link().trial().await;
+            Some(tried.map_err(|fault| match fault {
+                RedisFault::Away(_) => LedgerFault::Away(fault.to_string()),
+                _ => LedgerFault::Refused(fault.to_string()),
+            }))
+        })
     }
 
-    fn redis_commands(&self) -> Option<u64> {
+    fn commands(&self) -> Option<u64> {
         Some(self.books.link().commands())
     }
 }

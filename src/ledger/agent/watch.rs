@@ -1,10 +1,10 @@
-//! What the lender tells of its work, for the metrics.
+//! What the lease agent tells of its work, for the metrics.
 
-use super::reconcile::Drift;
+use super::super::lease::Drift;
 use crate::domain::{NodeId, SaleId};
 
-/// Hears of the lender's work. All methods are called on the control plane.
-pub trait LenderWatch: Send + 'static {
+/// Hears of the agent's work. All methods are called on the control plane.
+pub trait LeaseWatch: Send + 'static {
     /// This node was lent `units`.
     fn leased(&self, units: u64);
     /// This node handed `units` back.

@@ -1,0 +1,114 @@
+//! What a [`Lessee`](super::Lessee) can be sent out to do, what it asks for on the way, and what comes of it.
+
+use super::book::{Book, Caller, Chunk, Movement, Rebuild, Reply, ServerId};
+use crate::domain::{NodeId, SaleUnits};
+
+/// Something that the node does about the sale, in one or more steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Join the book in this life: what a former life was lent and did not sell is this one's stock.
+    Join,
+    /// Tell a newer book what this node holds.
+    Announce,
+    /// Read store and book.
+    Compare,
+    /// Ask for units.
+    Borrow {
+        /// How many.
+        chunk: Chunk,
+        /// Whether others may hand some back for it.
+        starves: bool,
+    },
+    /// Say what was handed back so far.
+    HandBack,
+    /// Read what this node has sold, and say it.
+    Settle,
+    /// Say that this node has sold so many units.
+    SettleKnown(u64),
+    /// Say that so many units came back.
+    Return(u64),
+    /// Read the sale's total, and say it.
+    Resize,
+    /// Say that the total is `.0` units since its revision `.1`.
+    ResizeKnown(u64, u64),
+    /// Take back what a silent node did not sell.
+    Reclaim(Silent),
+    /// End the epoch `seen`, and open the book anew on the server that was seen.
+    Reopen {
+        /// The epoch.
+        seen: u64,
+        /// The server.
+        server: ServerId,
+    },
+}
+
+/// A node that is silent and holds units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Silent {
+    /// The node.
+    pub node: NodeId,
+    /// Its incarnation in the book.
+    pub incarnation: u64,
+    /// The book's epoch.
+    pub epoch: u64,
+}
+
+/// What a lessee wants done now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Read the sale's units in the store.
+    Units,
+    /// Read all nodes and their lives in the store.
+    Lives,
+    /// Raise the incarnation of the node in the store.
+    Fence(NodeId),
+    /// End the epoch of the sale in the store.
+    EndEpoch(u64),
+    /// Read the book.
+    Book,
+    /// Send the movement, once.
+    Move(Caller, Movement),
+    /// Open the book anew, once.
+    Open(Box<Rebuild>),
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The sale's units.
+    Units(SaleUnits),
+    /// The nodes and their lives.
+    Lives(Vec<(NodeId, u64)>),
+    /// The raised incarnation.
+    Fenced(u64),
+    /// The epoch that is the present one now.
+    Epoch(u64),
+    /// The book.
+    Book(Book),
+    /// The answer to a movement, or to the opening of a book.
+    Reply(Reply),
+}
+
+/// What an answer means for the errand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There is another step to take.
+    GoesOn,
+    /// The errand is dropped for what must be done first, which is the next step.
+    Diverted,
+    /// It is done. So many units are this node's from now on, and off sale.
+    Done(u64),
+    /// It came to nothing: others must act first, or nobody answered.
+    NotNow,
+    /// The book is older than the epoch: somebody is about to open a newer one, unless he died.
+    Behind {
+        /// The book's epoch.
+        seen: u64,
+        /// The server.
+        server: ServerId,
+    },
+    /// This life of the node is over.
+    Fenced,
+    /// Store and book are read.
+    Compared(SaleUnits, Book),
+}

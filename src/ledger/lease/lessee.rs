@@ -1,0 +1,379 @@
+//! One node's half of the lease protocol for one sale: what the node may say, in which order, and what the answers mean.
+//!
+//! A machine without I/O, clock or memory of its own. Somebody begins an [`Errand`], carries out what [`Lessee::ask`] asks
+//! for, one thing at a time, and tells with [`Lessee::heard`] or [`Lessee::unheard`] what came of it. When to begin what is
+//! not decided here ([`SaleLease`](super::SaleLease) does): every order of errands is sound, and the model checker tries
+//! them all on this very code.
+
+use super::book::{Caller, Movement, Rebuild, Reply, ServerId, Verdict};
+use super::errand::{Answer, Ask, Errand, Outcome, Silent};
+use super::rules::{Rule, Rules};
+use crate::domain::{NodeId, SaleUnits};
+
+/// Where the node stands with the sale's book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// It has not registered in this life.
+    Unregistered,
+    /// It counts in the book's epoch.
+    Current,
+    /// The book of this newer epoch wants to hear, or has heard, what it holds; until that is answered its counters stand
+    /// still.
+    Announcing(u64),
+}
+
+/// The next step of the errand under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Step {
+    ReadToJoin,
+    Register { epoch: u64, durable: u64 },
+    JoinNewBook { epoch: u64, durable: u64 },
+    ReadToAnnounce,
+    Announce { durable: u64 },
+    ReadToCompare,
+    ReadBook(Box<SaleUnits>),
+    ReadToSettle,
+    ReadToResize,
+    Say(Movement),
+    Fence { silent: Silent, durable: Option<u64> },
+    Count { silent: Silent, incarnation: Option<u64> },
+    Reclaim { silent: Silent, incarnation: u64, durable: u64 },
+    EndEpoch { seen: u64, server: ServerId },
+    ReadToOpen { epoch: u64, server: ServerId },
+    ReadLives { epoch: u64, server: ServerId, total: u64, revision: u64, returned: u64 },
+    Open(Box<Rebuild>),
+}
+
+/// What a node holds of one sale, as it counts it itself, and what it is about to say. `granted - handed_back` are its
+/// units: sold, in flight, on sale and taken off sale.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lessee {
+    rules: Rules,
+    node: NodeId,
+    incarnation: u64,
+    standing: Standing,
+    /// The epoch it counts in.
+    epoch: u64,
+    /// Units it was granted, as far as it has heard.
+    granted: u64,
+    /// Units it took off sale to hand them back.
+    handed_back: u64,
+    /// Units handed back that the book has confirmed.
+    confirmed_back: u64,
+    /// The store refused to sell what this node held: all of it goes back at the next registration.
+    surrenders: bool,
+    step: Option<Step>,
+}
+
+impl Lessee {
+    /// A node that has yet to join the sale's book in its life `incarnation`.
+    pub fn new(rules: Rules, node: NodeId, incarnation: u64) -> Self {
+        Self {
+            rules,
+            node,
+            incarnation,
+            standing: Standing::Unregistered,
+            epoch: 0,
+            granted: 0,
+            handed_back: 0,
+            confirmed_back: 0,
+            surrenders: false,
+            step: None,
+        }
+    }
+
+    /// Another life of the node begins, without stock. What is to be surrendered still is.
+    pub fn begin_life(&mut self, incarnation: u64) {
+        *self = Self { surrenders: self.surrenders, ..Self::new(self.rules, self.node, incarnation) };
+    }
+
+    /// The store refused to sell units of this node above the sale's total.
+    pub fn surrender(&mut self) {
+        self.surrenders = true;
+    }
+
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Units ever granted in this epoch, as far as it has heard.
+    pub fn granted(&self) -> u64 {
+        self.granted
+    }
+
+    /// Its units: sold, in flight, on sale and taken off sale.
+    pub fn held(&self) -> u64 {
+        self.granted - self.handed_back
+    }
+
+    /// Whether the book has not confirmed all that was handed back.
+    pub fn owes_units(&self) -> bool {
+        self.handed_back > self.confirmed_back
+    }
+
+    /// Whether an errand is under way.
+    pub fn is_busy(&self) -> bool {
+        self.step.is_some()
+    }
+
+    /// Units that are off sale for good are handed back from now on, with the next [`Errand::HandBack`].
+    pub fn hand_back(&mut self, units: u64) {
+        self.handed_back += units;
+    }
+
+    /// Begins an errand, if no other is under way and the node's standing allows it.
+    pub fn begin(&mut self, errand: Errand) -> bool {
+        let is_allowed = match errand {
+            Errand::Join => self.standing == Standing::Unregistered,
+            Errand::Announce => matches!(self.standing, Standing::Announcing(_)),
+            // Who has not joined may have to open the book that it wants to join.
+            Errand::Reopen { .. } => !matches!(self.standing, Standing::Announcing(_)),
+            _ => self.standing == Standing::Current,
+        };
+        if self.is_busy() || !is_allowed {
+            return false;
+        }
+        self.step = Some(match errand {
+            Errand::Join => Step::ReadToJoin,
+            Errand::Announce => Step::ReadToAnnounce,
+            Errand::Compare => Step::ReadToCompare,
+            Errand::Borrow { chunk, starves } => {
+                Step::Say(Movement::Lease { seen: self.granted, chunk, starves })
+            }
+            Errand::HandBack => Step::Say(Movement::HandBack { handed_back: self.handed_back }),
+            Errand::Settle => Step::ReadToSettle,
+            Errand::SettleKnown(durable) => Step::Say(Movement::Settle { durable }),
+            Errand::Return(returned) => Step::Say(Movement::Return { returned }),
+            Errand::Resize => Step::ReadToResize,
+            Errand::ResizeKnown(total, revision) => Step::Say(Movement::Resize { total, revision }),
+            Errand::Reclaim(silent) => self.reclaim(silent, None, None),
+            Errand::Reopen { seen, server } => Step::EndEpoch { seen, server },
+        });
+        true
+    }
+
+    /// What is to be done now; the same until it was [heard](Self::heard) or [not](Self::unheard). `None` when no errand
+    /// is under way.
+    pub fn ask(&self) -> Option<Ask> {
+        let Self { node, incarnation, .. } = *self;
+        let mine = |epoch, movement| Ask::Move(Caller { node, incarnation, epoch }, movement);
+        Some(match self.step.as_ref()? {
+            Step::ReadToJoin
+            | Step::ReadToAnnounce
+            | Step::ReadToCompare
+            | Step::ReadToSettle
+            | Step::ReadToResize
+            | Step::Count { .. }
+            | Step::ReadToOpen { .. } => Ask::Units,
+            Step::Register { epoch, .. } => mine(*epoch, Movement::Register),
+            Step::JoinNewBook { epoch, durable } => {
+                mine(*epoch, Movement::Announce { held: *durable, durable: *durable })
+            }
+            Step::Announce { durable } => {
+                let Standing::Announcing(epoch) = self.standing else { return None };
+                mine(epoch, Movement::Announce { held: self.announced(), durable: *durable })
+            }
+            Step::ReadBook(_) => Ask::Book,
+            Step::Say(movement) => mine(self.epoch, *movement),
+            Step::Fence { silent, .. } => Ask::Fence(silent.node),
+            Step::Reclaim { silent, incarnation, durable } => {
+                let Silent { node, epoch, .. } = *silent;
+                let from = Caller { node, incarnation: *incarnation, epoch };
+                Ask::Move(from, Movement::Reclaim { durable: *durable })
+            }
+            Step::EndEpoch { seen, .. } => Ask::EndEpoch(*seen),
+            Step::ReadLives { .. } => Ask::Lives,
+            Step::Open(rebuild) => Ask::Open(rebuild.clone()),
+        })
+    }
+
+    /// Takes in the answer to what was asked. An answer to something else ends the errand.
+    pub fn heard(&mut self, answer: Answer) -> Outcome {
+        let Some(step) = self.step.take() else { return Outcome::NotNow };
+        match (step, answer) {
+            (Step::ReadToJoin, Answer::Units(units)) => {
+                let (epoch, durable) = (units.epoch, units.settled_by(self.node));
+                self.go_on(Step::Register { epoch, durable })
+            }
+            (Step::Register { epoch, durable }, Answer::Reply(reply)) => match reply.verdict {
+                Verdict::Awaited => self.go_on(Step::JoinNewBook { epoch, durable }),
+                _ => self.joined(epoch, durable, reply),
+            },
+            (Step::JoinNewBook { epoch, durable }, Answer::Reply(reply)) => {
+                self.joined(epoch, durable, reply)
+            }
+            (Step::ReadToAnnounce, Answer::Units(units)) => {
+                self.go_on(Step::Announce { durable: units.settled_by(self.node) })
+            }
+            (Step::Announce { .. }, Answer::Reply(reply)) => self.announcement_heard(&reply),
+            (Step::ReadToCompare, Answer::Units(units)) => self.go_on(Step::ReadBook(Box::new(units))),
+            (Step::ReadBook(units), Answer::Book(book)) => Outcome::Compared(*units, book),
+            (Step::ReadToSettle, Answer::Units(units)) => {
+                self.go_on(Step::Say(Movement::Settle { durable: units.settled_by(self.node) }))
+            }
+            (Step::ReadToResize, Answer::Units(units)) => {
+                let (total, revision) = (units.total, units.revision);
+                self.go_on(Step::Say(Movement::Resize { total, revision }))
+            }
+            (Step::Say(movement), Answer::Reply(reply)) => self.movement_heard(movement, &reply),
+            (Step::Fence { silent, durable }, Answer::Fenced(incarnation)) => {
+                let next = self.reclaim(silent, Some(incarnation), durable);
+                self.go_on(next)
+            }
+            (Step::Count { mut silent, incarnation }, Answer::Units(units)) => {
+                if !self.rules.keep(Rule::ReclaimsInItsEpoch) {
+                    silent.epoch = units.epoch;
+                }
+                let next = self.reclaim(silent, incarnation, Some(units.settled_by(silent.node)));
+                self.go_on(next)
+            }
+            (Step::Reclaim { .. }, Answer::Reply(reply)) if reply.verdict == Verdict::Ok => Outcome::Done(0),
+            (Step::EndEpoch { server, .. }, Answer::Epoch(epoch)) => {
+                self.go_on(Step::ReadToOpen { epoch, server })
+            }
+            (
+                Step::ReadToOpen { epoch, server },
+                Answer::Units(SaleUnits { total, revision, returned, .. }),
+            ) => {
+                // After the epoch was raised: whoever could hold units of the old book is listed.
+                self.go_on(Step::ReadLives { epoch, server, total, revision, returned })
+            }
+            (Step::ReadLives { epoch, server, total, revision, returned }, Answer::Lives(mut nodes)) => {
+                if !self.rules.keep(Rule::OpensWithIncarnations) {
+                    nodes.iter_mut().for_each(|(_, incarnation)| *incarnation = 0);
+                }
+                let rebuild = Rebuild { epoch, server, total, revision, returned, nodes };
+                self.go_on(Step::Open(Box::new(rebuild)))
+            }
+            // Several nodes may do this together: one book comes of it, whatever was answered here.
+            (Step::Open(_), Answer::Reply(_)) => Outcome::Done(0),
+            _ => Outcome::NotNow,
+        }
+    }
+
+    /// Nobody answered: what was asked may have been done, or may be later. The errand is over; an announcement is made
+    /// again before anything else is said.
+    pub fn unheard(&mut self) -> Outcome {
+        let step = self.step.take();
+        let is_hand_back = matches!(step, Some(Step::Say(Movement::HandBack { .. })));
+        if is_hand_back && !self.rules.keep(Rule::HandsBackOffSale) {
+            return Outcome::Done(
+                std::mem::replace(&mut self.handed_back, self.confirmed_back) - self.confirmed_back,
+            );
+        }
+        Outcome::NotNow
+    }
+
+    fn go_on(&mut self, step: Step) -> Outcome {
+        self.step = Some(step);
+        Outcome::GoesOn
+    }
+
+    fn divert(&mut self, step: Step) -> Outcome {
+        self.step = Some(step);
+        Outcome::Diverted
+    }
+
+    /// The next step of a reclaim: the node is fenced, then counted, then its units are taken. Silence is only the reason
+    /// to ask; the store's word is the evidence.
+    fn reclaim(&self, silent: Silent, incarnation: Option<u64>, durable: Option<u64>) -> Step {
+        let counts_first = !self.rules.keep(Rule::CountsAfterFencing);
+        let fenced = match self.rules.keep(Rule::FencesTheSilent) {
+            true => incarnation,
+            false => Some(silent.incarnation),
+        };
+        match (fenced, durable) {
+            (Some(incarnation), Some(durable)) => Step::Reclaim { silent, incarnation, durable },
+            (None, None) if counts_first => Step::Count { silent, incarnation: None },
+            (None, durable) => Step::Fence { silent, durable },
+            (Some(_), None) => Step::Count { silent, incarnation: fenced },
+        }
+    }
+
+    /// What it announces.
+    fn announced(&self) -> u64 {
+        if self.rules.keep(Rule::AnnouncesHeld) { self.held() } else { self.granted }
+    }
+
+    /// The answer to its registration in `epoch`, with `durable` units sold in former lives.
+    fn joined(&mut self, epoch: u64, durable: u64, reply: Reply) -> Outcome {
+        match reply.verdict {
+            Verdict::Ok => {
+                self.standing = Standing::Current;
+                self.epoch = epoch;
+                self.granted = reply.granted;
+                (self.handed_back, self.confirmed_back) = (reply.handed_back, reply.handed_back);
+                let sold = if self.rules.keep(Rule::KeepsWhatWasSold) { durable } else { 0 };
+                let stock = self.held().saturating_sub(sold);
+                if std::mem::take(&mut self.surrenders) {
+                    self.handed_back += stock;
+                    return Outcome::Done(0);
+                }
+                Outcome::Done(stock)
+            }
+            Verdict::OldIncarnation => Outcome::Fenced,
+            Verdict::Lost => self.divert(Step::EndEpoch { seen: epoch, server: reply.server }),
+            Verdict::Behind => Outcome::Behind { seen: reply.epoch, server: reply.server },
+            _ => Outcome::NotNow,
+        }
+    }
+
+    /// The answer to an announcement: it counts on from what it said.
+    fn announcement_heard(&mut self, reply: &Reply) -> Outcome {
+        let Standing::Announcing(epoch) = self.standing else { return Outcome::NotNow };
+        match reply.verdict {
+            Verdict::Ok => {
+                self.granted = self.announced();
+                (self.handed_back, self.confirmed_back) = (0, 0);
+                (self.standing, self.epoch) = (Standing::Current, epoch);
+                Outcome::Done(0)
+            }
+            Verdict::OldIncarnation | Verdict::Unregistered => Outcome::Fenced,
+            // Another book has begun since, or this one is lost: the next call in the old epoch says what to do.
+            _ => {
+                self.standing = Standing::Current;
+                Outcome::NotNow
+            }
+        }
+    }
+
+    /// The answer to a movement in the present epoch.
+    fn movement_heard(&mut self, movement: Movement, reply: &Reply) -> Outcome {
+        match reply.verdict {
+            Verdict::Ok => Outcome::Done(self.carried_out(movement, reply)),
+            Verdict::Rebuilding => Outcome::NotNow,
+            Verdict::Behind => Outcome::Behind { seen: reply.epoch, server: reply.server.clone() },
+            Verdict::OldEpoch => self.announce_to(reply.epoch),
+            // In its own epoch it has announced already: that epoch began twice, as in a store that was put back to an
+            // older state.
+            Verdict::Lost | Verdict::Awaited => {
+                self.divert(Step::EndEpoch { seen: self.epoch, server: reply.server.clone() })
+            }
+            Verdict::OldIncarnation | Verdict::Unregistered => Outcome::Fenced,
+        }
+    }
+
+    fn announce_to(&mut self, epoch: u64) -> Outcome {
+        self.standing = Standing::Announcing(epoch);
+        self.divert(Step::ReadToAnnounce)
+    }
+
+    /// Counts what a movement moved. Returns the units that are new, counted from what this node had seen: a lost answer is
+    /// made good by the next one.
+    fn carried_out(&mut self, movement: Movement, reply: &Reply) -> u64 {
+        match movement {
+            Movement::Lease { .. } => {
+                let new = reply.granted.saturating_sub(self.granted);
+                self.granted += new;
+                return new;
+            }
+            Movement::HandBack { handed_back } => self.confirmed_back = handed_back,
+            _ => {}
+        }
+        if !self.rules.keep(Rule::LearnsGrantsFromLeases) {
+            self.granted = reply.granted;
+        }
+        0
+    }
+}

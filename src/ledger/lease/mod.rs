@@ -1,0 +1,28 @@
+//! The lease protocol: what a node and the keeper of the books say to each other, and one node's half of it as a machine.
+//!
+//! [`Lessee`] says what may be said and what answers mean, [`SaleLease`] when to say what. Neither does anything itself:
+//! time, memory and what was heard of the other nodes are arguments, what is to be done is a value. The agent runs them
+//! against Redis and the store; the model checker runs [`Lessee`] against models of both.
+//!
+//! Never knows I/O, clocks, or anything of this crate but the domain.
+
+mod book;
+mod detector;
+mod drift;
+mod effects;
+mod errand;
+mod lessee;
+mod node_life;
+mod rules;
+mod sale_lease;
+mod withdrawing;
+
+pub use book::{Book, Caller, Chunk, Movement, NodeAccount, Rebuild, Reply, ServerId, Verdict};
+pub use detector::FailureDetector;
+pub use drift::{Drift, MemoryView, compare, compare_outside, left_behind, repairs, silent_holders};
+pub use effects::{Act, Compared, Effects, Terms, View};
+pub use errand::{Answer, Ask, Errand, Outcome, Silent};
+pub use lessee::{Lessee, Standing};
+pub use node_life::NodeLife;
+pub use rules::{Rule, Rules};
+pub use sale_lease::SaleLease;

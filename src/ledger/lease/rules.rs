@@ -1,0 +1,55 @@
+//! The rules that the node's half of the protocol stands on, each with a name, so that the checker can take one away and
+//! show what comes of it. An engine always keeps all of them.
+
+/// A rule of the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// What a node was granted it learns from the answers to its leases alone: a lease that was not answered is made good
+    /// by the next one.
+    LearnsGrantsFromLeases,
+    /// A book that is opened anew knows the store's incarnation of every node.
+    OpensWithIncarnations,
+    /// A silent node is fenced in the store before anything is taken from it.
+    FencesTheSilent,
+    /// What a silent node has sold is counted after it was fenced, when it can sell no more.
+    CountsAfterFencing,
+    /// Of what a former life was lent, only what it did not sell is stock again.
+    KeepsWhatWasSold,
+    /// Units that are handed back are off sale before it is said, and stay so whether or not an answer comes.
+    HandsBackOffSale,
+    /// To a new book a node announces what it holds, not what it was ever lent.
+    AnnouncesHeld,
+    /// A node whose life is over drops its stock.
+    DropsStockAtEnd,
+    /// The units of silent nodes are taken back.
+    ReclaimsFromTheSilent,
+    /// Units are taken back in the epoch in which the node was found silent, and in no later one.
+    ReclaimsInItsEpoch,
+    /// A book that is older than the store's epoch is opened anew by whoever finds it so, also when the one who ended the
+    /// epoch has died.
+    OpensWhatWasLeft,
+}
+
+/// The rules in force: all of them, but for the checker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rules {
+    /// A bit for each rule that is not in force.
+    broken: u16,
+}
+
+impl Rules {
+    /// All rules.
+    pub const fn sound() -> Self {
+        Self { broken: 0 }
+    }
+
+    /// All of these rules but one: for the checker, which must notice.
+    pub const fn without(self, rule: Rule) -> Self {
+        Self { broken: self.broken | 1 << rule as u16 }
+    }
+
+    /// Whether the rule is in force.
+    pub(super) fn keep(self, rule: Rule) -> bool {
+        self.broken & 1 << rule as u16 == 0
+    }
+}

@@ -1,0 +1,387 @@
+//! When one node says what about one sale: it borrows ahead of need, hands back to those who have none, compares the books,
+//! and tells the buyers how the sale stands. What may be said at all is the [`Lessee`]'s to know.
+//!
+//! A look goes through its stages once, and a sale where nothing happens costs a few comparisons of numbers. Whoever looks
+//! after many sales may let their asks go out together: one ask a sale is open at a time.
+
+mod hearing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::book::{Book, Chunk};
+use super::detector::FailureDetector;
+use super::drift::MemoryView;
+use super::effects::{Act, Effects, Terms, View};
+use super::errand::{Answer, Errand, Outcome};
+use super::lessee::{Lessee, Standing};
+use super::node_life::NodeLife;
+use super::withdrawing::{Next, Withdrawing};
+use crate::domain::{NodeId, SaleUnits};
+
+/// How far a look has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Begins,
+    Gathers,
+    Withdraws,
+    Leases,
+    Compares,
+    Shares,
+    Over,
+}
+
+/// What the errand under way is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Join,
+    Announce,
+    Sell { starves: bool },
+    Withdraw,
+    GiveUp,
+    HandBack,
+    Compare(MemoryView),
+    Repair,
+    Settle,
+    Reclaim(NodeId),
+    Reopen,
+}
+
+/// For whom units are being taken off sale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taking {
+    ForTheOperator,
+    ForOthers,
+}
+
+/// How the book stood at the last answer.
+#[derive(Clone, Copy, Debug, Default)]
+struct LastHeard {
+    /// Units that may be lent.
+    available: i64,
+    /// Nodes that lately asked for units and got none.
+    starving: u64,
+}
+
+/// One sale at one node.
+#[derive(Debug)]
+pub struct SaleLease {
+    terms: Terms,
+    node: NodeId,
+    life: NodeLife,
+    lessee: Lessee,
+    stage: Stage,
+    purpose: Purpose,
+    taking: Option<(Taking, u64)>,
+    /// What is to be done next, whatever the stage.
+    todo: VecDeque<(Errand, Purpose)>,
+    last: LastHeard,
+    /// Units of the last lease.
+    chunk: u64,
+    ask_at: Instant,
+    compare_at: Instant,
+    share_at: Instant,
+    /// Since when calls are answered by a book that is older than this node's epoch.
+    behind_since: Option<Instant>,
+    /// Since when comparisons find a book that is older than the store's epoch.
+    left_since: Option<Instant>,
+    /// When the ledger said that the sale is over; until the buyers are told.
+    over_since: Option<Instant>,
+    /// Buyers were refused for want of units at this look.
+    is_wanted: bool,
+    /// They were, and the ledger had none to lend.
+    asked_in_vain: bool,
+    /// Comparisons in a row that found everything as it was.
+    quiet: u32,
+    /// Store and ledger at the last comparison.
+    seen: Option<(SaleUnits, Book)>,
+    /// Units on sale here at the last look.
+    on_sale: u64,
+    /// Units that are kept off sale for an operator who lowers the stock.
+    withdrawing: Option<Withdrawing>,
+}
+
+impl SaleLease {
+    /// A sale that this node has yet to join in its life.
+    pub fn new(terms: Terms, life: NodeLife, now: Instant) -> Self {
+        Self {
+            terms,
+            node: life.node(),
+            life,
+            lessee: Lessee::new(life.rules(), life.node(), life.incarnation()),
+            stage: Stage::Over,
+            purpose: Purpose::Join,
+            taking: None,
+            todo: VecDeque::new(),
+            last: LastHeard::default(),
+            chunk: 0,
+            ask_at: now,
+            compare_at: now,
+            share_at: now,
+            behind_since: None,
+            left_since: None,
+            over_since: None,
+            is_wanted: false,
+            asked_in_vain: false,
+            quiet: 0,
+            seen: None,
+            on_sale: 0,
+            withdrawing: None,
+        }
+    }
+
+    /// Another life of the node has begun, without stock.
+    pub fn begin_life(&mut self, life: NodeLife, now: Instant) {
+        let mut lessee = self.lessee.clone();
+        lessee.begin_life(life.incarnation());
+        *self = Self { lessee, ..Self::new(self.terms, life, now) };
+    }
+
+    /// The store refused to sell what this node held: it goes back when the node has joined again.
+    pub fn surrender(&mut self) {
+        self.lessee.surrender();
+    }
+
+    /// Units of the sale came back: it is not over, whatever was heard.
+    pub fn units_came_back(&mut self, now: Instant) {
+        self.over_since = None;
+        self.wake(now);
+    }
+
+    /// Something happens: it is looked at as often as any other sale, and not later than `compare_at`.
+    pub fn wake(&mut self, compare_at: Instant) {
+        self.quiet = 0;
+        self.compare_at = self.compare_at.min(compare_at);
+    }
+
+    /// An operator wants units off sale. One change of a sale at a time: `false` while another is under way.
+    pub fn withdraw(&mut self, units: u64, give_up_at: Instant) -> bool {
+        let is_free = self.withdrawing.is_none();
+        if is_free {
+            self.withdrawing = Some(Withdrawing::new(units, give_up_at));
+        }
+        is_free
+    }
+
+    /// The operator has decided about the units, or does not listen any more.
+    pub fn decide(&mut self, is_given_up: bool) {
+        if let Some(withdrawing) = &mut self.withdrawing {
+            withdrawing.decide(is_given_up);
+        }
+    }
+
+    /// Whether units are kept off sale for an operator, or gathered.
+    pub fn is_withdrawing(&self) -> bool {
+        self.withdrawing.is_some()
+    }
+
+    /// Store and ledger as they were last compared.
+    pub fn seen(&self) -> Option<&(SaleUnits, Book)> {
+        self.seen.as_ref()
+    }
+
+    /// Begins a look.
+    pub fn look(&mut self) {
+        self.stage = Stage::Begins;
+    }
+
+    /// Begins the last look: everything is handed back, `unsold` units that were just taken off sale and those that an
+    /// operator waits for, and what was sold is told.
+    pub fn leave(&mut self, unsold: u64, effects: &mut Effects) {
+        let unsold = unsold + self.withdrawing.take().map_or(0, |withdrawing| withdrawing.units());
+        self.stage = Stage::Over;
+        if self.lessee.standing() == Standing::Current {
+            self.lessee.hand_back(unsold);
+            effects.handed_back += unsold;
+            self.todo = [(Errand::HandBack, Purpose::HandBack), (Errand::Settle, Purpose::Settle)].into();
+        }
+    }
+
+    /// What is to be done now; `None` ends the look.
+    pub fn next(&mut self, now: Instant, view: &View, effects: &mut Effects) -> Option<Act> {
+        loop {
+            if let Some((_, units)) = self.taking {
+                return Some(Act::TakeOffSale(units));
+            }
+            if let Some(ask) = self.lessee.ask() {
+                return Some(Act::Ask(ask));
+            }
+            let (errand, purpose) = match self.todo.pop_front() {
+                Some(next) => next,
+                None => match self.decide_next(now, view, effects) {
+                    Some(next) => next,
+                    None if self.taking.is_some() => continue,
+                    None => return None,
+                },
+            };
+            self.purpose = purpose;
+            self.lessee.begin(errand);
+        }
+    }
+
+    /// So many units were taken off sale.
+    pub fn took_off_sale(&mut self, units: u64, effects: &mut Effects) {
+        match (self.taking.take(), &mut self.withdrawing) {
+            (Some((Taking::ForTheOperator, _)), Some(withdrawing)) => withdrawing.gather(units),
+            (Some((Taking::ForOthers, _)), _) if units > 0 => {
+                self.lessee.hand_back(units);
+                effects.handed_back += units;
+                self.todo.push_front((Errand::HandBack, Purpose::HandBack));
+            }
+            _ => effects.put_on_sale += units,
+        }
+    }
+
+    /// Takes in the answer to what was asked.
+    pub fn heard(
+        &mut self,
+        answer: Answer,
+        now: Instant,
+        view: &View,
+        detector: &mut FailureDetector,
+        effects: &mut Effects,
+    ) {
+        let reply = match &answer {
+            Answer::Reply(reply) if !matches!(self.purpose, Purpose::Reclaim(_) | Purpose::Reopen) => {
+                self.last = LastHeard { available: reply.available, starving: reply.starving };
+                Some(reply.clone())
+            }
+            _ => None,
+        };
+        match self.lessee.heard(answer) {
+            Outcome::GoesOn => {}
+            Outcome::Compared(store, ledger) => self.compared(store, ledger, now, detector, effects),
+            Outcome::Done(units) => self.done(units, reply, now, view, effects),
+            refused => self.not_done(refused, now, effects),
+        }
+    }
+
+    /// Nobody answered, or the store has no such sale: the look is over, and the next call waits a little.
+    pub fn unheard(&mut self, now: Instant, effects: &mut Effects) {
+        if let Outcome::Done(units) = self.lessee.unheard() {
+            effects.put_on_sale += units;
+        }
+        self.ask_at = now + self.terms.tail_pause;
+        self.todo.clear();
+        self.stage = Stage::Over;
+    }
+
+    /// Goes on through the stages of a look to the next errand.
+    fn decide_next(&mut self, now: Instant, view: &View, effects: &mut Effects) -> Option<(Errand, Purpose)> {
+        match self.lessee.standing() {
+            Standing::Current => {}
+            _ if self.stage != Stage::Begins => return None,
+            Standing::Unregistered if self.ask_at > now => return None,
+            Standing::Unregistered => {
+                self.stage = Stage::Over;
+                self.ask_at = now + self.terms.tail_pause;
+                self.over_since = None;
+                effects.more_may_come = Some(true);
+                return Some((Errand::Join, Purpose::Join));
+            }
+            Standing::Announcing(_) => {
+                self.stage = Stage::Over;
+                return Some((Errand::Announce, Purpose::Announce));
+            }
+        }
+        loop {
+            let (next, found) = match self.stage {
+                Stage::Begins => {
+                    let owes = self.lessee.owes_units();
+                    (Stage::Gathers, owes.then_some((Errand::HandBack, Purpose::HandBack)))
+                }
+                Stage::Gathers => {
+                    self.stage = Stage::Withdraws;
+                    self.conclude(view, effects);
+                    let missing = self.withdrawing.as_ref().map_or(0, Withdrawing::missing);
+                    if missing.min(view.on_sale) > 0 {
+                        self.taking = Some((Taking::ForTheOperator, missing.min(view.on_sale)));
+                        return None;
+                    }
+                    (Stage::Withdraws, None)
+                }
+                Stage::Withdraws => (Stage::Leases, self.advance_withdrawal(now, effects)),
+                Stage::Leases => (Stage::Compares, self.lease(now, view, effects)),
+                Stage::Compares if self.compare_at <= now && view.may_compare => {
+                    self.compare_at = now + self.terms.compare_every * (self.quiet + 1);
+                    self.share_at = now + self.terms.tail_pause;
+                    let withheld = self.withdrawing.as_ref().map_or(0, Withdrawing::units);
+                    // Before the store is read: what becomes durable meanwhile shows as a unit in two places, never as one
+                    // that is missing.
+                    let memory = MemoryView {
+                        on_sale: view.on_sale + withheld,
+                        in_flight: view.in_flight,
+                        held: self.lessee.held(),
+                    };
+                    (Stage::Over, Some((Errand::Compare, Purpose::Compare(memory))))
+                }
+                Stage::Compares => (Stage::Shares, None),
+                Stage::Shares => (Stage::Over, self.look_whether_others_starve(now, view)),
+                Stage::Over => return None,
+            };
+            self.stage = next;
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+
+    /// Goes on with the units that an operator wants off sale, and does with them what he decided.
+    fn advance_withdrawal(&mut self, now: Instant, effects: &mut Effects) -> Option<(Errand, Purpose)> {
+        let withdrawing = self.withdrawing.as_mut()?;
+        match withdrawing.advance(now) {
+            Next::Keep => {}
+            Next::Deliver => effects.withdrawal_is_complete = true,
+            Next::PutBack => {
+                effects.put_on_sale += withdrawing.units();
+                self.withdrawing = None;
+                return None;
+            }
+            // The total first: units that are handed back before it is lower could be lent out again.
+            Next::GiveUp => return Some((Errand::Resize, Purpose::GiveUp)),
+        }
+        let missing = withdrawing.missing();
+        if missing == 0 || self.ask_at > now {
+            return None;
+        }
+        self.ask_at = now + self.terms.tail_pause;
+        let chunk = Chunk { divisor: 1, min: missing, max: missing };
+        Some((Errand::Borrow { chunk, starves: true }, Purpose::Withdraw))
+    }
+
+    /// Borrows when stock runs low and there is more, or when a buyer was turned away.
+    fn lease(&mut self, now: Instant, view: &View, effects: &mut Effects) -> Option<(Errand, Purpose)> {
+        if std::mem::replace(&mut self.on_sale, view.on_sale) != view.on_sale || view.is_wanted {
+            self.wake(now + self.terms.compare_every);
+        }
+        self.is_wanted = view.is_wanted && view.more_may_come;
+        let low_water = self.chunk * self.terms.low_water_percent / 100;
+        let is_low = view.on_sale <= low_water && self.last.available > 0;
+        if !(is_low || self.is_wanted) || self.ask_at > now {
+            return None;
+        }
+        self.ask_at = now + self.terms.tail_pause;
+        effects.demand_heard = true;
+        let max = self.terms.lease_units_max;
+        let chunk = Chunk {
+            divisor: self.terms.lease_divisor.max(1) * (view.others_alive + 1),
+            min: view.per_buyer_limit.clamp(1, max),
+            max,
+        };
+        // A node without buyers needs nothing: others keep what they have.
+        let starves = view.is_wanted;
+        Some((Errand::Borrow { chunk, starves }, Purpose::Sell { starves }))
+    }
+
+    /// Nothing is available, and not everything is sold: who has nothing may need what this node has.
+    fn look_whether_others_starve(&mut self, now: Instant, view: &View) -> Option<(Errand, Purpose)> {
+        let is_tail = self.last.available <= 0 && view.more_may_come;
+        if !is_tail || !(self.is_wanted || self.last.starving > 0) || self.share_at > now {
+            return None;
+        }
+        self.share_at = now + self.terms.tail_pause;
+        Some((Errand::Settle, Purpose::Settle))
+    }
+}

@@ -1,0 +1,184 @@
+//! What an answer changes: for the units, for what is done next, and for what the buyers hear.
+
+use std::time::{Duration, Instant};
+
+use super::super::book::{Book, Reply};
+use super::super::detector::FailureDetector;
+use super::super::drift::{compare, left_behind, repairs, silent_holders};
+use super::super::effects::{Compared, Effects, View};
+use super::super::errand::{Errand, Outcome};
+use super::super::lessee::Standing;
+use super::{Purpose, SaleLease, Taking};
+use crate::domain::SaleUnits;
+
+/// A sale where nothing happens is compared ever more rarely, down to one comparison in as many rounds.
+const QUIET_ROUNDS_MAX: u32 = 10;
+
+impl SaleLease {
+    pub(super) fn done(
+        &mut self,
+        units: u64,
+        reply: Option<Reply>,
+        now: Instant,
+        view: &View,
+        effects: &mut Effects,
+    ) {
+        match self.purpose {
+            Purpose::Reclaim(node) => return effects.reclaimed = Some(node),
+            Purpose::Reopen => return effects.is_rebuilt = true,
+            Purpose::Announce => return,
+            _ => self.behind_since = None,
+        }
+        match self.purpose {
+            Purpose::Join => {
+                effects.put_on_sale += units;
+                (self.ask_at, self.compare_at) = (now, now);
+            }
+            Purpose::Sell { starves } => {
+                self.borrowed(units, now, effects);
+                self.asked_in_vain = starves && units == 0;
+                effects.put_on_sale += units;
+                if units > 0 {
+                    self.chunk = units;
+                }
+            }
+            Purpose::Withdraw => {
+                self.borrowed(units, now, effects);
+                match &mut self.withdrawing {
+                    Some(withdrawing) => withdrawing.gather(units),
+                    None => effects.put_on_sale += units,
+                }
+            }
+            Purpose::GiveUp => {
+                let units = self.withdrawing.take().map_or(0, |withdrawing| withdrawing.units());
+                self.lessee.hand_back(units);
+                self.todo.push_front((Errand::HandBack, Purpose::HandBack));
+            }
+            _ => {}
+        }
+        let Some(reply) = reply else { return };
+        match self.purpose {
+            Purpose::Sell { .. } | Purpose::Withdraw => self.tell(&reply, now, view, effects),
+            Purpose::Settle => {
+                self.share(&reply, view);
+                self.tell(&reply, now, view, effects);
+                if reply.available > 0 {
+                    self.ask_at = now;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn borrowed(&mut self, units: u64, now: Instant, effects: &mut Effects) {
+        effects.leased += units;
+        if units > 0 {
+            self.ask_at = now;
+        }
+    }
+
+    /// What was to be said came to nothing, or something else must be done first.
+    pub(super) fn not_done(&mut self, outcome: Outcome, now: Instant, effects: &mut Effects) {
+        if let Purpose::Sell { starves } = self.purpose {
+            self.asked_in_vain = starves;
+        }
+        // The next silent node may still be reclaimed, and what is handed back is said again at the next look.
+        if !matches!(self.purpose, Purpose::Reclaim(_) | Purpose::HandBack) || outcome != Outcome::NotNow {
+            self.todo.clear();
+        }
+        match outcome {
+            Outcome::Fenced => effects.life_is_over = true,
+            Outcome::Behind { seen, server }
+                if has_lasted(&mut self.behind_since, self.terms.rebuild_patience, now) =>
+            {
+                self.todo.push_front((Errand::Reopen { seen, server }, Purpose::Reopen));
+            }
+            Outcome::Diverted if matches!(self.lessee.standing(), Standing::Announcing(_)) => {
+                self.purpose = Purpose::Announce;
+            }
+            Outcome::Diverted => self.purpose = Purpose::Reopen,
+            _ => {}
+        }
+    }
+
+    /// Moves the ledger towards the store, and shows the drift.
+    pub(super) fn compared(
+        &mut self,
+        store: SaleUnits,
+        ledger: Book,
+        now: Instant,
+        detector: &mut FailureDetector,
+        effects: &mut Effects,
+    ) {
+        let Purpose::Compare(memory) = self.purpose else { return };
+        effects.compared = Some(Compared { memory, drift: compare(self.node, memory, &ledger, &store) });
+        self.todo.extend(repairs(&ledger, &store).map(|errand| (errand, Purpose::Repair)));
+        effects.repairs += self.todo.len() as u64;
+        self.todo.push_back((Errand::SettleKnown(store.settled_by(self.node)), Purpose::Settle));
+        let is_silent = |node| detector.is_silent(node, now);
+        let silent = silent_holders(self.life.rules(), self.node, &ledger, &store, is_silent);
+        self.todo.extend(
+            silent.into_iter().map(|silent| (Errand::Reclaim(silent), Purpose::Reclaim(silent.node))),
+        );
+        let reopens = left_behind(self.life.rules(), &ledger, &store);
+        match &reopens {
+            None => self.left_since = None,
+            Some(errand) if has_lasted(&mut self.left_since, self.terms.rebuild_patience, now) => {
+                self.todo.push_back((errand.clone(), Purpose::Reopen));
+            }
+            Some(_) => {}
+        }
+        // A node that has units must hear soon when others want them.
+        let is_quiet = memory.on_sale == 0
+            && reopens.is_none()
+            && self.seen.as_ref().is_some_and(|seen| (&seen.0, &seen.1) == (&store, &ledger));
+        self.quiet = if is_quiet { (self.quiet + 1).min(QUIET_ROUNDS_MAX - 1) } else { 0 };
+        self.seen = Some((store, ledger));
+    }
+
+    /// Nothing is available and somebody starves: half of what is on sale here goes back, at least one unit.
+    fn share(&mut self, reply: &Reply, view: &View) {
+        // Nodes that want more units than each of them has draw lots, until one of them has enough.
+        let others_starve = reply.starving > u64::from(self.asked_in_vain);
+        let gives = others_starve && (!self.asked_in_vain || view.lot);
+        let short = reply.available < 0 || (reply.available == 0 && gives);
+        if short && view.on_sale > 0 {
+            self.taking = Some((Taking::ForOthers, view.on_sale.div_ceil(2)));
+        }
+    }
+
+    /// Takes in how the sale stands. It is over when nothing is available and nobody holds a unit that is not sold.
+    fn tell(&mut self, reply: &Reply, now: Instant, view: &View, effects: &mut Effects) {
+        let unsold_here = reply.granted as i64 - reply.handed_back as i64 - reply.settled as i64;
+        let elsewhere = reply.available + reply.leased - unsold_here;
+        effects.elsewhere = Some(u64::try_from(elsewhere).unwrap_or(0));
+        if reply.available > 0 || reply.leased > 0 || reply.awaited > 0 {
+            self.over_since = None;
+            effects.more_may_come = Some(true);
+        } else if view.more_may_come {
+            self.over_since.get_or_insert(now);
+            self.conclude(view, effects);
+        }
+    }
+
+    /// Tells the buyers that a sale is over, once this node knows every order that was durable when it was: who holds one
+    /// hears of it here too, and not "sold out".
+    pub(super) fn conclude(&mut self, view: &View, effects: &mut Effects) {
+        if self.over_since.is_some_and(|since| view.followed_until.is_some_and(|known| known >= since)) {
+            self.over_since = None;
+            effects.more_may_come = Some(false);
+            // Whoever comes from now on is refused for good, and wakes the sale again.
+            effects.demand_heard = true;
+        }
+    }
+}
+
+/// Whether something that was seen again at `now`, and before `since`, has lasted for so long. It begins anew then.
+fn has_lasted(since: &mut Option<Instant>, patience: Duration, now: Instant) -> bool {
+    let first = *since.get_or_insert(now);
+    let has_lasted = now.saturating_duration_since(first) >= patience;
+    if has_lasted {
+        *since = None;
+    }
+    has_lasted
+}

@@ -1,0 +1,198 @@
+use std::time::{Duration, Instant};
+
+use super::super::book::{Book, Movement, Reply, ServerId, Verdict};
+use super::super::detector::FailureDetector;
+use super::super::effects::{Act, Effects, Terms, View};
+use super::super::errand::{Answer, Ask};
+use super::super::node_life::NodeLife;
+use super::super::rules::Rules;
+use super::SaleLease;
+use crate::domain::{NodeId, SaleUnits};
+
+const TERMS: Terms = Terms {
+    lease_divisor: 2,
+    lease_units_max: 100,
+    low_water_percent: 50,
+    tail_pause: Duration::from_millis(100),
+    compare_every: Duration::from_secs(1),
+    rebuild_patience: Duration::from_secs(2),
+};
+
+/// One node that has joined a sale of 20 units in epoch 1, with its clock and its memory.
+struct Bench {
+    lease: SaleLease,
+    detector: FailureDetector,
+    now: Instant,
+    view: View,
+    store: SaleUnits,
+    book: Book,
+    reply: Reply,
+    effects: Effects,
+}
+
+impl Bench {
+    fn joined() -> Self {
+        let (me, now) = (NodeId::new(1).unwrap(), Instant::now());
+        let life = NodeLife::new(Rules::sound(), me, 1);
+        let mut bench = Self {
+            lease: SaleLease::new(TERMS, life, now),
+            detector: FailureDetector::new(me, Duration::from_secs(10), Duration::from_secs(3), now),
+            now,
+            view: View {
+                on_sale: 0,
+                in_flight: 0,
+                is_wanted: false,
+                more_may_come: true,
+                per_buyer_limit: 1,
+                others_alive: 1,
+                followed_until: None,
+                may_compare: true,
+                lot: false,
+            },
+            store: SaleUnits { epoch: 1, total: 20, revision: 1, ..SaleUnits::default() },
+            book: Book { epoch: 1, total: 20, revision: 1, ..Book::default() },
+            reply: Reply {
+                verdict: Verdict::Ok,
+                server: ServerId::default(),
+                epoch: 1,
+                incarnation: 1,
+                granted: 0,
+                handed_back: 0,
+                settled: 0,
+                available: 20,
+                leased: 0,
+                awaited: 0,
+                starving: 0,
+            },
+            effects: Effects::default(),
+        };
+        assert_eq!(bench.look(), ["units", "register"]);
+        bench.reply.granted = 5;
+        assert_eq!(bench.look(), ["lease", "units", "book", "settle"]);
+        assert_eq!(bench.effects.put_on_sale, 5);
+        bench.view.on_sale = 5;
+        bench
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now += Duration::from_millis(ms);
+    }
+
+    /// Looks once, answers everything, and names what was asked.
+    fn look(&mut self) -> Vec<&'static str> {
+        self.effects = Effects::default();
+        self.lease.look();
+        let mut asked = Vec::new();
+        while let Some(act) = self.lease.next(self.now, &self.view, &mut self.effects) {
+            let (name, answer) = match act {
+                Act::TakeOffSale(units) => {
+                    self.view.on_sale -= units;
+                    self.lease.took_off_sale(units, &mut self.effects);
+                    continue;
+                }
+                Act::Ask(Ask::Units) => ("units", Answer::Units(self.store.clone())),
+                Act::Ask(Ask::Book) => ("book", Answer::Book(self.book.clone())),
+                Act::Ask(Ask::Lives) => ("lives", Answer::Lives(vec![(NodeId::new(1).unwrap(), 1)])),
+                Act::Ask(Ask::EndEpoch(seen)) => ("end epoch", Answer::Epoch(seen + 1)),
+                Act::Ask(Ask::Open(_)) => ("open", Answer::Reply(self.reply.clone())),
+                Act::Ask(Ask::Fence(_)) => ("fence", Answer::Fenced(2)),
+                Act::Ask(Ask::Move(_, movement)) => (name(movement), Answer::Reply(self.reply.clone())),
+            };
+            asked.push(name);
+            self.lease.heard(answer, self.now, &self.view, &mut self.detector, &mut self.effects);
+        }
+        asked
+    }
+}
+
+fn name(movement: Movement) -> &'static str {
+    match movement {
+        Movement::Register => "register",
+        Movement::Lease { .. } => "lease",
+        Movement::HandBack { .. } => "hand back",
+        Movement::Settle { .. } => "settle",
+        Movement::Return { .. } => "return",
+        Movement::Resize { .. } => "resize",
+        Movement::Reclaim { .. } => "reclaim",
+        Movement::Announce { .. } => "announce",
+    }
+}
+
+#[test]
+fn a_sale_where_nothing_happens_asks_for_nothing_and_is_compared_now_and_then() {
+    let mut bench = Bench::joined();
+    for _ in 0..9 {
+        bench.pass(100);
+        assert_eq!(bench.look(), [""; 0]);
+        assert_eq!(bench.effects, Effects::default());
+    }
+    bench.pass(100);
+    assert_eq!(bench.look(), ["units", "book", "settle"]);
+}
+
+#[test]
+fn stock_that_runs_low_is_filled_up_while_there_is_more() {
+    let mut bench = Bench::joined();
+    bench.view.on_sale = 2;
+    bench.reply.granted = 9;
+    assert_eq!(bench.look(), ["lease"]);
+    assert_eq!((bench.effects.put_on_sale, bench.effects.leased), (4, 4));
+    bench.view.on_sale = 1;
+    bench.reply.available = 0;
+    bench.reply.leased = 4;
+    assert_eq!(bench.look(), ["lease"], "it has yet to hear that there is no more");
+    bench.pass(200);
+    assert_eq!(bench.look(), [""; 0]);
+}
+
+#[test]
+fn half_of_what_is_left_goes_to_those_who_starve() {
+    let mut bench = Bench::joined();
+    (bench.reply.available, bench.reply.leased, bench.reply.starving) = (0, 5, 1);
+    bench.pass(1_000);
+    assert_eq!(bench.look(), ["units", "book", "settle", "hand back"]);
+    assert_eq!((bench.view.on_sale, bench.effects.handed_back), (2, 3));
+}
+
+#[test]
+fn a_lost_book_is_opened_at_once_and_one_that_was_left_behind_after_a_while() {
+    let mut bench = Bench::joined();
+    bench.reply.verdict = Verdict::Lost;
+    bench.pass(1_000);
+    assert_eq!(bench.look(), ["units", "book", "settle", "end epoch", "units", "lives", "open"]);
+    assert!(bench.effects.is_rebuilt);
+
+    let mut bench = Bench::joined();
+    bench.store.epoch = 2;
+    for _ in 0..2 {
+        bench.pass(1_000);
+        assert_eq!(
+            bench.look(),
+            ["units", "book", "settle"],
+            "whoever ended the epoch may be about to open it"
+        );
+    }
+    bench.pass(1_000);
+    assert_eq!(bench.look(), ["units", "book", "settle", "end epoch", "units", "lives", "open"]);
+}
+
+#[test]
+fn who_is_told_of_a_newer_book_announces_before_anything_else() {
+    let mut bench = Bench::joined();
+    (bench.reply.verdict, bench.reply.epoch) = (Verdict::OldEpoch, 2);
+    bench.pass(1_000);
+    assert_eq!(bench.look(), ["units", "book", "settle", "units", "announce"]);
+    bench.pass(100);
+    bench.view.is_wanted = true;
+    assert_eq!(bench.look(), ["lease", "units", "announce"], "a book that began since has yet another epoch");
+}
+
+#[test]
+fn a_call_that_nobody_answers_ends_the_look() {
+    let mut bench = Bench::joined();
+    bench.pass(1_000);
+    bench.lease.look();
+    assert_eq!(bench.lease.next(bench.now, &bench.view, &mut bench.effects), Some(Act::Ask(Ask::Units)));
+    bench.lease.unheard(bench.now, &mut bench.effects);
+    assert_eq!(bench.lease.next(bench.now, &bench.view, &mut bench.effects), None);
+}

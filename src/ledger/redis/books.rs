@@ -1,0 +1,257 @@
+//! The scripts of `lua/` with the arguments and answers of [`lease`](super::super::lease).
+
+use redis::{ErrorKind, FromRedisValue, ServerErrorKind, Value};
+
+use super::super::lease::{Book, Caller, Movement, Rebuild, Reply, ServerId, Verdict};
+use super::link::{RedisFault, RedisLink};
+use crate::domain::{NodeId, SaleKey};
+
+/// A script: the shared head and its own part.
+struct Script {
+    text: &'static str,
+}
+
+macro_rules! script {
+    ($name:literal) => {
+        Script {
+            text: concat!(
+                include_str!("../../../lua/book.lua"),
+                include_str!(concat!("../../../lua/", $name))
+            ),
+        }
+    };
+}
+
+const REGISTER: Script = script!("register.lua");
+const LEASE: Script = script!("lease.lua");
+const HAND_BACK: Script = script!("hand_back.lua");
+const SETTLE: Script = script!("settle.lua");
+const RETURN: Script = script!("return.lua");
+const RESIZE: Script = script!("resize.lua");
+const RECLAIM: Script = script!("reclaim.lua");
+const ANNOUNCE: Script = script!("announce.lua");
+const REBUILD: Script = script!("rebuild.lua");
+const SNAPSHOT: Script = script!("snapshot.lua");
+const RELAY: Script = Script { text: include_str!("../../../lua/relay.lua") };
+const BEAT: Script = Script { text: include_str!("../../../lua/beat.lua") };
+
+/// The hash of all nodes' beats.
+const BEATS_KEY: &str = "seckill:{nodes}:beats";
+
+/// The key of a sale's book. The braces keep a sale in one slot of a Cluster.
+pub fn book_key(sale: &SaleKey) -> String {
+    format!("seckill:{{{}:{}:{}}}:book", sale.tenant(), sale.campaign(), sale.sku())
+}
+
+/// The books in Redis.
+#[derive(Debug)]
+pub struct RedisBooks {
+    link: RedisLink,
+    calls: std::sync::atomic::AtomicU64,
+}
+
+impl RedisBooks {
+    /// The books behind a link.
+    pub fn new(link: RedisLink) -> Self {
+        Self { link, calls: std::sync::atomic::AtomicU64::new(0) }
+    }
+
+    /// The link, for commands that are not the ledger's.
+    pub fn link(&self) -> &RedisLink {
+        &self.link
+    }
+
+    /// Scripts run since the start.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Runs one movement.
+    ///
+    /// # Errors
+    /// [`RedisFault::Away`]: it may have been carried out, or may be later.
+    pub async fn run(&self, sale: &SaleKey, from: Caller, movement: &Movement) -> Result<Reply, RedisFault> {
+        let (script, rest): (&Script, Vec<u64>) = match *movement {
+            Movement::Register => (&REGISTER, vec![]),
+            Movement::Lease { seen, chunk, starves } => {
+                (&LEASE, vec![seen, chunk.divisor.max(1), chunk.min, chunk.max, starves.into()])
+            }
+            Movement::HandBack { handed_back } => (&HAND_BACK, vec![handed_back]),
+            Movement::Settle { durable } => (&SETTLE, vec![durable]),
+            Movement::Return { returned } => (&RETURN, vec![returned]),
+            Movement::Resize { total, revision } => (&RESIZE, vec![total, revision]),
+            Movement::Reclaim { durable } => (&RECLAIM, vec![durable]),
+            Movement::Announce { held, durable } => (&ANNOUNCE, vec![held, durable]),
+        };
+        let mut arguments = vec![u64::from(from.node.number()), from.incarnation, from.epoch];
+        arguments.extend(rest);
+        let arguments: Vec<String> = arguments.iter().map(u64::to_string).collect();
+        reply(self.evaluate(script, &book_key(sale), &arguments).await?)
+    }
+
+    /// Opens the sale's book anew. Send a [`Rebuild`] once: after a fault, raise the epoch again.
+    ///
+    /// # Errors
+    /// As [`RedisBooks::run`].
+    pub async fn rebuild(&self, sale: &SaleKey, rebuild: &Rebuild) -> Result<Reply, RedisFault> {
+        let mut arguments = vec![
+            rebuild.epoch.to_string(),
+            rebuild.server.run.clone(),
+            rebuild.server.repl.clone(),
+            rebuild.total.to_string(),
+            rebuild.revision.to_string(),
+            rebuild.returned.to_string(),
+        ];
+        for (node, incarnation) in &rebuild.nodes {
+            arguments.extend([node.number().to_string(), incarnation.to_string()]);
+        }
+        reply(self.evaluate(&REBUILD, &book_key(sale), &arguments).await?)
+    }
+
+    /// Reads the sale's book.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn read(&self, sale: &SaleKey) -> Result<Book, RedisFault> {
+        let value = self.evaluate(&SNAPSHOT, &book_key(sale), &[]).await?;
+        let words = Vec::<String>::from_redis_value(value).map_err(|error| strange(&error))?;
+        book(&words).ok_or_else(|| RedisFault::Strange(words.join(" ")))
+    }
+
+    /// Says that `node` lives. Returns every node that ever said so, with the ms since it last did; `None` for one that
+    /// has left.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn beat(&self, node: NodeId) -> Result<Vec<(NodeId, Option<u64>)>, RedisFault> {
+        let value = self.evaluate(&BEAT, BEATS_KEY, &[node.number().to_string()]).await?;
+        let beats = Vec::<(u16, i64)>::from_redis_value(value).map_err(|error| strange(&error))?;
+        let known = |(node, ms): (u16, i64)| Some((NodeId::new(node)?, u64::try_from(ms).ok()));
+        Ok(beats.into_iter().filter_map(known).collect())
+    }
+
+    /// Says that `node` leaves: the others need not wait for it.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn leave(&self, node: NodeId) -> Result<(), RedisFault> {
+        let arguments = [node.number().to_string(), "leaves".to_owned()];
+        self.evaluate(&BEAT, BEATS_KEY, &arguments).await.map(drop)
+    }
+
+    /// Appends numbered events to a stream, if `after` is the last number in it. Returns the last number that is there now.
+    ///
+    /// # Errors
+    /// Redis does not answer: the events may be there, or come later.
+    pub async fn append(
+        &self,
+        stream: &str,
+        after: u64,
+        length_max: u64,
+        events: impl Iterator<Item = (u64, &str)>,
+    ) -> Result<u64, RedisFault> {
+        let mut arguments = vec![after.to_string(), length_max.max(1).to_string()];
+        for (seq, json) in events {
+            arguments.extend([seq.to_string(), json.to_owned()]);
+        }
+        let value = self.evaluate(&RELAY, stream, &arguments).await?;
+        u64::from_redis_value(value).map_err(|error| strange(&error))
+    }
+
+    /// By hash first; the text only when the server does not know it (a new one, or its cache was flushed).
+    async fn evaluate(&self, script: &Script, key: &str, arguments: &[String]) -> Result<Value, RedisFault> {
+        self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let hash = redis::Script::new(script.text);
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(hash.get_hash()).arg(1).arg(key).arg(arguments);
+        match self.link.send(&command).await? {
+            Ok(value) => return Ok(value),
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
+            Err(error) => return Err(RedisFault::Strange(error.to_string())),
+        }
+        let mut command = redis::cmd("EVAL");
+        command.arg(script.text).arg(1).arg(key).arg(arguments);
+        self.link.send(&command).await?.map_err(|error| RedisFault::Strange(error.to_string()))
+    }
+}
+
+fn book(words: &[String]) -> Option<Book> {
+    let [verdict, run, repl, fields @ ..] = words else { return None };
+    let mut book = Book {
+        lost: verdict != "ok",
+        server: ServerId { run: run.clone(), repl: repl.clone() },
+        ..Book::default()
+    };
+    for pair in fields.chunks_exact(2) {
+        let (field, value) = (pair[0].as_str(), pair[1].as_str());
+        if matches!(field, "run" | "repl") {
+            continue;
+        }
+        let number: u64 = value.parse().ok()?;
+        match field {
+            "epoch" => book.epoch = number,
+            "total" => book.total = number,
+            "revision" => book.revision = number,
+            "returned" => book.returned = number,
+            _ => {
+                let (kind, node) = field.split_once(':')?;
+                let account = book.accounts.entry(NodeId::new(node.parse().ok()?)?).or_default();
+                match kind {
+                    "i" => account.incarnation = number,
+                    "g" => account.granted = number,
+                    "h" => account.handed_back = number,
+                    "s" => account.settled = number,
+                    "w" => account.awaited = true,
+                    _ => {}
+                }
+            }
+        }
+    }
+    Some(book)
+}
+
+fn verdict(word: &str) -> Option<Verdict> {
+    Some(match word {
+        "ok" => Verdict::Ok,
+        "lost" => Verdict::Lost,
+        "behind" => Verdict::Behind,
+        "old-epoch" => Verdict::OldEpoch,
+        "old-incarnation" => Verdict::OldIncarnation,
+        "unregistered" => Verdict::Unregistered,
+        "awaited" => Verdict::Awaited,
+        "rebuilding" => Verdict::Rebuilding,
+        _ => return None,
+    })
+}
+
+fn reply(value: Value) -> Result<Reply, RedisFault> {
+    let words = Vec::<Value>::from_redis_value(value).map_err(|error| strange(&error))?;
+    let text = |at: usize| {
+        let word = words.get(at).cloned().unwrap_or(Value::Nil);
+        String::from_redis_value(word).map_err(|error| strange(&error))
+    };
+    let number = |at: usize| {
+        let word = words.get(at).cloned().unwrap_or(Value::Nil);
+        i64::from_redis_value(word).map_err(|error| strange(&error))
+    };
+    let count = |at: usize| number(at).and_then(|n| u64::try_from(n).map_err(|error| strange(&error)));
+    let word = text(0)?;
+    let verdict = verdict(&word).ok_or(RedisFault::Strange(word))?;
+    Ok(Reply {
+        verdict,
+        server: ServerId { run: text(1)?, repl: text(2)? },
+        epoch: count(3)?,
+        incarnation: count(4)?,
+        granted: count(5)?,
+        handed_back: count(6)?,
+        settled: count(7)?,
+        available: number(8)?,
+        leased: number(9)?,
+        awaited: count(10)?,
+        starving: count(11)?,
+    })
+}
+
+fn strange(error: &impl std::fmt::Display) -> RedisFault {
+    RedisFault::Strange(error.to_string())
+}

@@ -1,0 +1,137 @@
+//! Between the crate's words and the small numbers of the models.
+
+use seckill::domain::{NodeId, SaleUnits};
+use seckill::ledger::lease::{self, Ask, Movement, NodeAccount, Rebuild, Reply, ServerId};
+
+use crate::book::{Book, Call, Caller, Count, Server, Verdict};
+
+pub fn node(number: usize) -> NodeId {
+    NodeId::new(u16::try_from(number).unwrap()).unwrap()
+}
+
+pub fn count(number: u64) -> Count {
+    Count::try_from(number).expect("the instance is small")
+}
+
+/// A server of the model, by its life.
+pub fn server_id(life: Count) -> ServerId {
+    ServerId { run: life.to_string(), repl: String::new() }
+}
+
+pub fn same(model: Verdict) -> lease::Verdict {
+    match model {
+        Verdict::Ok => lease::Verdict::Ok,
+        Verdict::Lost => lease::Verdict::Lost,
+        Verdict::Behind => lease::Verdict::Behind,
+        Verdict::OldEpoch => lease::Verdict::OldEpoch,
+        Verdict::OldIncarnation => lease::Verdict::OldIncarnation,
+        Verdict::Unregistered => lease::Verdict::Unregistered,
+        Verdict::Awaited => lease::Verdict::Awaited,
+        Verdict::Rebuilding => lease::Verdict::Rebuilding,
+    }
+}
+
+/// What a machine asks of the books, as the model's server takes it. `None` for what it asks of the store.
+pub fn call<const N: usize>(ask: &Ask) -> Option<(Caller, Call<N>)> {
+    Some(match ask {
+        Ask::Move(from, movement) => (
+            Caller {
+                node: count(from.node.number().into()),
+                incarnation: count(from.incarnation),
+                epoch: count(from.epoch),
+            },
+            match *movement {
+                Movement::Register => Call::Register,
+                Movement::Lease { seen, chunk, .. } => Call::Lease {
+                    seen: count(seen),
+                    divisor: count(chunk.divisor),
+                    chunk_min: count(chunk.min),
+                    chunk_max: count(chunk.max),
+                },
+                Movement::HandBack { handed_back } => Call::HandBack { handed_back: count(handed_back) },
+                Movement::Settle { durable } => Call::Settle { durable: count(durable) },
+                Movement::Return { returned } => Call::Return { returned: count(returned) },
+                Movement::Resize { total, revision } => {
+                    Call::Resize { total: count(total), revision: count(revision) }
+                }
+                Movement::Reclaim { durable } => Call::Reclaim { durable: count(durable) },
+                Movement::Announce { held, durable } => {
+                    Call::Announce { held: count(held), durable: count(durable) }
+                }
+            },
+        ),
+        Ask::Open(rebuild) => {
+            let Rebuild { epoch, server, total, revision, returned, nodes } = &**rebuild;
+            let mut incarnations = [0; N];
+            for (node, incarnation) in nodes {
+                incarnations[usize::from(node.number())] = count(*incarnation);
+            }
+            let call = Call::Rebuild {
+                life: server.run.parse().unwrap(),
+                total: count(*total),
+                revision: count(*revision),
+                returned: count(*returned),
+                incarnations,
+            };
+            (Caller { node: 0, incarnation: 0, epoch: count(*epoch) }, call)
+        }
+        _ => return None,
+    })
+}
+
+/// The server's answer to a call of node `n`, as the machine hears it.
+pub fn reply<const N: usize>(server: &Server<N>, verdict: Verdict, n: usize) -> Reply {
+    let (line, epoch, available, leased, awaited) =
+        server.book.as_ref().map_or((Default::default(), 0, 0, 0, 0), |book| {
+            let leased = book.lines.iter().map(|line| account(line).leased()).sum();
+            (book.lines[n], book.epoch, book.available(), leased, book.awaited() as u64)
+        });
+    Reply {
+        verdict: same(verdict),
+        server: server_id(server.life),
+        epoch: epoch.into(),
+        incarnation: line.incarnation.into(),
+        granted: line.granted.into(),
+        handed_back: line.handed_back.into(),
+        settled: line.settled.into(),
+        available: available.into(),
+        leased,
+        awaited,
+        starving: 0,
+    }
+}
+
+pub fn account(line: &crate::book::Line) -> NodeAccount {
+    NodeAccount {
+        incarnation: line.incarnation.into(),
+        granted: line.granted.into(),
+        handed_back: line.handed_back.into(),
+        settled: line.settled.into(),
+        awaited: line.awaited,
+    }
+}
+
+/// The book as a machine reads it.
+pub fn read<const N: usize>(book: &Book<N>, is_valid: bool) -> lease::Book {
+    lease::Book {
+        lost: !is_valid,
+        server: server_id(book.life),
+        epoch: book.epoch.into(),
+        total: book.total.into(),
+        revision: book.revision.into(),
+        returned: book.returned.into(),
+        accounts: book.lines.iter().enumerate().map(|(n, line)| (node(n), account(line))).collect(),
+    }
+}
+
+/// The store's count as a machine reads it.
+pub fn units(epoch: Count, total: Count, returned: Count, durable: &[Count]) -> SaleUnits {
+    SaleUnits {
+        epoch: epoch.into(),
+        total: total.into(),
+        revision: 1,
+        sold: u64::from(durable.iter().sum::<Count>() - returned),
+        returned: returned.into(),
+        settled: durable.iter().enumerate().map(|(n, units)| (node(n), (*units).into())).collect(),
+    }
+}
