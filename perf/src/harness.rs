@@ -14,7 +14,7 @@ use seckill::domain::{
 use seckill::orders::postgres::{self, PostgresSettings};
 use seckill::orders::sqlite::{self, SqliteSettings};
 use seckill::orders::{
-    Deadlines, OrderDesk, OrderWriter, StoreError, StoreReader, StoreWriter, WriterSettings, WriterWatch,
+    OrderDesk, Pipeline, PipelineParts, StoreError, StoreReader, StoreWriter, WriterSettings, WriterWatch,
 };
 
 /// One unit a buyer, open for a year.
@@ -192,34 +192,15 @@ impl Engine {
         let key = SaleKey::new("default", "demo", "widget").expect("the name keeps its rule");
         let sale = stores[0].create_sale(&key, &terms(wall_now(), None), stock)?;
         let sale = sale.expect("the store is empty");
-        let (queue, arrivals) = Queue::bounded(settings.queue_orders_max);
-        let node = NodeId::new(0).expect("0 is a node");
-        let admission = Arc::new(Admission::new(queue, OrderIds::after(node, None), None, None));
+        let order_ids = OrderIds::after(NodeId::new(0).expect("0 is a node"), None);
+        let commits = CommitCounts::default();
+        let Pipeline { admission, desk, writers } = Pipeline::new(PipelineParts {
+            watch: Arc::new(commits.clone()),
+            ..PipelineParts::new(stores, Arc::clone(&reader), order_ids, settings)
+        });
         admission.board().publish(LiveSale::open(sale.clone(), shards));
         let live = admission.board().sales().by_id(sale.id).cloned().expect("it was just published");
-        let deadlines = Arc::new(Deadlines::default());
-        let (steps, steps_exit) = flume::bounded(settings.steps_max);
-        let desk = OrderDesk::new(
-            Arc::clone(&admission),
-            steps,
-            Arc::clone(&reader),
-            Arc::clone(&deadlines),
-            stores.len(),
-        );
-        let commits = CommitCounts::default();
-        let counting = Arc::default();
-        let writers = stores.into_iter().map(|store| {
-            let writer = OrderWriter {
-                store,
-                admission: Arc::clone(&admission),
-                arrivals: arrivals.clone(),
-                steps: steps_exit.clone(),
-                deadlines: Arc::clone(&deadlines),
-                lender: None,
-                counting: Arc::clone(&counting),
-                settings: settings.clone(),
-                watch: commits.clone(),
-            };
+        let writers = writers.into_iter().map(|writer| {
             let thread = std::thread::Builder::new().name("order-writer".into());
             thread.spawn(move || writer.run()).expect("a thread can be started")
         });

@@ -14,7 +14,7 @@ use super::{Engine, demo, descriptors, payments};
 use crate::admin::{
     AdminServer, AdminTokens, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, StartPhase,
 };
-use crate::admission::{Admission, LiveSale, OrderIds, Queue};
+use crate::admission::{LiveSale, OrderIds};
 use crate::checkout::{AttemptId, CheckoutParts};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigSource};
@@ -23,7 +23,7 @@ use crate::edge::{DataPlane, Edge};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{EmbeddedLedger, Ledger, SaleDesk};
 use crate::orders::postgres::{Follower, FollowerParts, Seat};
-use crate::orders::{Deadlines, OrderDesk, OrderWriter, Recovered, WriterWatch, guard_calendar};
+use crate::orders::{Deadlines, Pipeline, PipelineParts, Recovered, WriterWatch, guard_calendar};
 use crate::supervisor::Supervisor;
 use crate::telemetry::{IntervalLog, LogControl, Telemetry};
 use crate::terminal;
@@ -94,36 +94,18 @@ impl Start {
         let identity = reader.identity().map_err(Failure::at_start("the order store"))?;
         readiness.enter(StartPhase::OpeningEdge);
         let (sales, orders) = (recovered.sales.len(), recovered.orders);
-        let (queue, arrivals) = Queue::bounded(settings.store.queue_orders_max);
-        let admission = Arc::new(Admission::new(queue, OrderIds::after(node, recovered.newest), None, None));
+        let order_ids = OrderIds::after(node, recovered.newest);
+        let Pipeline { admission, desk, writers } = Pipeline::new(PipelineParts {
+            deadlines: Arc::clone(&deadlines),
+            clock: clock.clone(),
+            lender: shared.as_ref().map(SharedStock::notify),
+            watch: Arc::clone(&telemetry) as Arc<dyn WriterWatch>,
+            ..PipelineParts::new(stores, reader, order_ids, settings.store.clone())
+        });
         admission.set_limits(node_limits(&settings.admission));
         let on_board = if shared.is_some() { LiveSale::without_stock } else { std::convert::identity };
         admission.board().publish_all(recovered.sales.into_iter().map(on_board).collect());
-
-        let (step_sender, steps) = flume::bounded(settings.store.steps_max);
-        let desk = OrderDesk::new(
-            Arc::clone(&admission),
-            step_sender,
-            Arc::clone(&reader),
-            Arc::clone(&deadlines),
-            stores.len(),
-        )
-        .with_clock(clock.clone());
-        let counting = Arc::default();
-        let writers = stores.into_iter().map(|store| OrderWriter {
-            store,
-            admission: Arc::clone(&admission),
-            arrivals: arrivals.clone(),
-            steps: steps.clone(),
-            deadlines: Arc::clone(&deadlines),
-            lender: shared.as_ref().map(SharedStock::notify),
-            counting: Arc::clone(&counting),
-            settings: settings.store.clone(),
-            watch: WriterFigures(Arc::clone(&telemetry)),
-        });
         let writers = WriterThreads::start(&supervisor, writers)?;
-        // The writers' own ends are the last ones: when they are gone, nobody takes work any more.
-        drop((arrivals, steps));
         let lending = shared.map(|shared| shared.start(&supervisor, &settings, node, &admission, &telemetry));
         let relays = seat.as_ref().map(Seat::relays);
         if let (Some(lending), Some(elected)) = (&lending, relays) {
@@ -242,16 +224,14 @@ impl Start {
     }
 }
 
-/// What the writer tells goes into the telemetry.
-struct WriterFigures(Arc<Telemetry>);
-
-impl WriterWatch for WriterFigures {
+/// What the writers tell goes into the telemetry.
+impl WriterWatch for Telemetry {
     fn committed(&self, orders: usize, steps: usize, took: Duration) {
-        self.0.writers.record_batch(orders + steps, took.as_nanos() as u64);
+        self.writers.record_batch(orders + steps, took.as_nanos() as u64);
     }
 
     fn stalled(&self) {
-        self.0.writers.failed_batches.increment();
+        self.writers.failed_batches.increment();
     }
 }
 

@@ -12,7 +12,7 @@ use crate::domain::{EpochMs, NodeId};
 use crate::exit::Failure;
 use crate::orders::postgres::{self, Follower, PgNews, PgRegistry, Seat, Tenancy};
 use crate::orders::{
-    DeadlineStep, Deadlines, Grace, OrderWriter, StoreError, StoreReader, StoreWriter, WriterWatch, sqlite,
+    DeadlineStep, Deadlines, Grace, OrderWriter, StoreError, StoreReader, StoreWriter, sqlite,
 };
 use crate::supervisor::{Cause, Ended, Part, Supervisor};
 
@@ -125,10 +125,7 @@ pub(super) struct WriterThreads(Vec<Part>);
 
 impl WriterThreads {
     /// Starts a thread for each writer.
-    pub fn start<W: WriterWatch + 'static>(
-        supervisor: &Supervisor,
-        writers: impl IntoIterator<Item = OrderWriter<W>>,
-    ) -> Result<Self, Failure> {
+    pub fn start(supervisor: &Supervisor, writers: Vec<OrderWriter>) -> Result<Self, Failure> {
         let threads = writers.into_iter().map(|writer| {
             supervisor
                 .thread("writer", || writer.run().map_err(|error| format!("the order store failed: {error}")))

@@ -34,22 +34,16 @@ pub struct OrderDesk {
 }
 
 impl OrderDesk {
-    /// A desk in front of the `writers` threads that receive `steps`.
-    pub fn new(
+    /// A desk in front of the `writers` threads that receive `steps`. Orders live by `clock`.
+    pub(super) fn new(
         admission: Arc<Admission>,
         steps: flume::Sender<Step>,
         reader: Arc<dyn StoreReader>,
         deadlines: Arc<Deadlines>,
         writers: usize,
+        clock: Clock,
     ) -> Self {
-        let clock = Clock::start();
         Self { admission, steps, reader, lookups: Arc::default(), deadlines, writers, clock }
-    }
-
-    /// The same with the clock of the engine instead of one of its own.
-    #[must_use]
-    pub fn with_clock(self, clock: Clock) -> Self {
-        Self { clock, ..self }
     }
 
     /// The time by which orders live.

@@ -8,6 +8,7 @@ mod desk;
 mod events;
 mod graces;
 mod lookup;
+mod pipeline;
 pub mod postgres;
 mod recovery;
 mod sale_change;
@@ -22,6 +23,7 @@ pub use deadlines::Deadlines;
 pub use desk::OrderDesk;
 pub use events::{Event, EventKind};
 pub use graces::{Grace, Graces};
+pub use pipeline::{Pipeline, PipelineParts};
 pub use recovery::Recovered;
 pub use sale_change::{ChangeReceipt, SaleChange};
 pub use store::{
@@ -30,4 +32,4 @@ pub use store::{
 };
 pub use transition::{Applied, Transition};
 pub use wanted::Wanted;
-pub use writer::{OrderWriter, Step, StockNotice, StopRelay, WriterSettings, WriterWatch};
+pub use writer::{OrderWriter, StockNotice, WriterSettings, WriterWatch};

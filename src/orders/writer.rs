@@ -7,6 +7,7 @@
 //! Several writers may share the queue: while one waits for its commit, the next prepares its own.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,7 @@ impl Default for WriterSettings {
 
 /// Work for the writer that is not a purchase.
 #[derive(Debug)]
-pub enum Step {
+pub(super) enum Step {
     /// A step in an order's life.
     Transition(Transition, Reply<Applied>),
     /// Make a sale. The answer is `None` when the name is taken.
@@ -69,7 +70,7 @@ pub enum Step {
 
 /// The word to stop, handed from writer to writer until the last one has ended.
 #[derive(Debug)]
-pub struct StopRelay {
+pub(super) struct StopRelay {
     writers_left: usize,
     steps: flume::Sender<Step>,
     /// Dropped by the last writer.
@@ -116,40 +117,46 @@ pub enum StockNotice {
 }
 
 /// Where the answer to a step goes.
-pub type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// What the writer tells of its commits. All methods are called on the writer's thread.
-pub trait WriterWatch: Send {
+/// What the writers tell of their commits. All methods are called on a writer's thread.
+pub trait WriterWatch: Send + Sync {
     /// A batch of `orders` purchases and `steps` steps was committed in `took`.
     fn committed(&self, orders: usize, steps: usize, took: Duration);
     /// An attempt to commit met a busy store.
     fn stalled(&self);
 }
 
+/// Nobody watches.
+impl WriterWatch for () {
+    fn committed(&self, _orders: usize, _steps: usize, _took: Duration) {}
+    fn stalled(&self) {}
+}
+
 /// How often the writer gives way before a commit at most: so that the first order of a batch never waits long.
 const GIVEN_WAY_MAX: usize = 8;
 
-/// A thread that owns a writing half of the store.
-pub struct OrderWriter<W> {
+/// A thread that owns a writing half of the store. [`Pipeline`](super::Pipeline) makes them.
+pub struct OrderWriter {
     /// The store.
-    pub store: Box<dyn StoreWriter>,
+    pub(super) store: Box<dyn StoreWriter>,
     /// Admission: its board is told what comes back on sale.
-    pub admission: Arc<Admission>,
+    pub(super) admission: Arc<Admission>,
     /// The queue's exit.
-    pub arrivals: flume::Receiver<Arrival>,
+    pub(super) arrivals: flume::Receiver<Arrival>,
     /// Work that is not a purchase.
-    pub steps: flume::Receiver<Step>,
+    pub(super) steps: flume::Receiver<Step>,
     /// Told of each order that waits for its payment.
-    pub deadlines: Arc<Deadlines>,
+    pub(super) deadlines: Arc<Deadlines>,
     /// Who lends the stock; `None` when all of it is this engine's own.
-    pub lender: Option<flume::Sender<StockNotice>>,
+    pub(super) lender: Option<flume::Sender<StockNotice>>,
     /// Shared by all writers: held for reading from a commit until its orders are settled, so that whoever counts the
     /// stock anew counts no order twice.
-    pub counting: Arc<RwLock<()>>,
+    pub(super) counting: Arc<RwLock<()>>,
     /// Limits.
-    pub settings: WriterSettings,
+    pub(super) settings: WriterSettings,
     /// Who watches the commits.
-    pub watch: W,
+    pub(super) watch: Arc<dyn WriterWatch>,
 }
 
 /// One round's work, taken from the queue and the steps.
@@ -162,7 +169,13 @@ struct Round {
     stop: Option<StopRelay>,
 }
 
-impl<W: WriterWatch> OrderWriter<W> {
+impl fmt::Debug for OrderWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrderWriter").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl OrderWriter {
     /// Works until it is told to stop.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use seckill::admin::{
     AdminServer, AdminSettings, AdminTokens, ControlPlane, ControlPlaneParts, Readiness, ReloadRefused,
 };
-use seckill::admission::{Accepted, Admission, Moment, OrderIds, Purchase, Queue, Settlement};
+use seckill::admission::{Accepted, Admission, Moment, OrderIds, Purchase, Settlement};
 use seckill::checkout::{
     Checkout, CheckoutParts, CheckoutSettings, Gateways, NamedGateway, SimulatedGateway,
     SimulatedGatewaySettings, SimulatedRisk, SimulatedRiskSettings,
@@ -18,7 +18,7 @@ use seckill::domain::{BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, S
 use seckill::ledger::{EmbeddedLedger, SaleDesk};
 use seckill::orders::sqlite::{self, SqliteSettings};
 use seckill::orders::{
-    Applied, Deadlines, OrderDesk, OrderWriter, StoreError, StoreReader, Transition, WriterSettings,
+    Applied, OrderDesk, Pipeline, PipelineParts, StoreError, StoreReader, Transition, WriterSettings,
     WriterWatch,
 };
 use seckill::telemetry::{IntervalLog, Telemetry};
@@ -28,18 +28,6 @@ use tokio::sync::watch;
 
 const NODE: NodeId = NodeId::new(3).unwrap();
 pub const PATIENCE: Duration = Duration::from_secs(120);
-
-struct Figures(Arc<Telemetry>);
-
-impl WriterWatch for Figures {
-    fn committed(&self, orders: usize, steps: usize, took: Duration) {
-        self.0.writers.record_batch(orders + steps, took.as_nanos() as u64);
-    }
-
-    fn stalled(&self) {
-        self.0.writers.failed_batches.increment();
-    }
-}
 
 pub struct Engine {
     _folder: tempfile::TempDir,
@@ -52,7 +40,7 @@ pub struct Engine {
     pub readiness: Arc<Readiness>,
     stop: watch::Sender<bool>,
     server: tokio::task::JoinHandle<()>,
-    writer: JoinHandle<Result<(), StoreError>>,
+    writers: Vec<JoinHandle<Result<(), StoreError>>>,
 }
 
 impl Engine {
@@ -65,23 +53,20 @@ impl Engine {
         let folder = tempfile::tempdir().unwrap();
         let (store, reader) = sqlite::open(folder.path(), &SqliteSettings::default()).unwrap();
         let identity = reader.identity().unwrap();
-        let (queue, arrivals) = Queue::bounded(100);
-        let admission = Arc::new(Admission::new(queue, OrderIds::after(NODE, None), None, None));
-        let (step_sender, steps) = flume::bounded(100);
-        let (deadlines, telemetry) = (Arc::new(Deadlines::default()), Arc::new(Telemetry::new(1)));
-        let desk =
-            OrderDesk::new(Arc::clone(&admission), step_sender, Arc::new(reader), Arc::clone(&deadlines), 1);
-        let writer = OrderWriter {
-            store: Box::new(store),
-            admission: Arc::clone(&admission),
-            arrivals,
-            steps,
-            deadlines,
-            lender: None,
-            counting: Arc::default(),
-            settings: WriterSettings::default(),
-            watch: Figures(Arc::clone(&telemetry)),
-        };
+        let settings_of_writers =
+            WriterSettings { queue_orders_max: 100, steps_max: 100, ..WriterSettings::default() };
+        let telemetry = Arc::new(Telemetry::new(1));
+        let pipeline = Pipeline::new(PipelineParts {
+            watch: Arc::clone(&telemetry) as Arc<dyn WriterWatch>,
+            ..PipelineParts::new(
+                vec![Box::new(store)],
+                Arc::new(reader),
+                OrderIds::after(NODE, None),
+                settings_of_writers,
+            )
+        });
+        let Pipeline { admission, desk, writers } = pipeline;
+        let writers = writers.into_iter().map(|writer| std::thread::spawn(move || writer.run())).collect();
         let ledger = Arc::new(EmbeddedLedger::new(desk.clone(), 2));
         let sales = SaleDesk::new(Arc::clone(&admission), desk.clone(), ledger, 3, SaleLimits::default());
         let simulated = Arc::new(SimulatedGateway::new(SimulatedGatewaySettings::default()));
@@ -136,7 +121,7 @@ impl Engine {
             readiness,
             stop,
             server: tokio::spawn(server.serve(stopped)),
-            writer: std::thread::spawn(move || writer.run()),
+            writers,
         }
     }
 
@@ -198,10 +183,10 @@ impl Engine {
     pub async fn stop(self) {
         self.stop.send(true).unwrap();
         tokio::time::timeout(PATIENCE, self.server).await.unwrap().unwrap();
-        let (desk, writer) = (self.desk, self.writer);
+        let (desk, writers) = (self.desk, self.writers);
         let stopped = tokio::task::spawn_blocking(move || desk.stop(PATIENCE)).await.unwrap();
         assert!(stopped);
-        writer.join().unwrap().unwrap();
+        writers.into_iter().for_each(|writer| writer.join().unwrap().unwrap());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seckill::admission::{Accepted, Admission, LiveSale, Moment, OrderIds, Purchase, Queue, Settlement};
+use seckill::admission::{Accepted, Admission, LiveSale, Moment, OrderIds, Purchase, Settlement};
 use seckill::checkout::{
     AttemptId, Checkout, CheckoutParts, CheckoutSettings, Gateways, NamedGateway, PaymentGateway, PaymentKey,
     ProcessingSettings, RecoverySettings, RetrySettings, RiskService, expire, recover,
@@ -12,19 +12,12 @@ use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Order, OrderId, OrderStatus, SaleId, SaleKey,
     SaleTerms, StoreIdentity, Units,
 };
-use seckill::orders::{Deadlines, OrderDesk, OrderWriter, StoreReader, WriterSettings, WriterWatch, sqlite};
+use seckill::orders::{OrderDesk, Pipeline, PipelineParts, StoreReader, WriterSettings, sqlite};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 /// Longer than anything here takes unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(120);
-
-struct NoWatch;
-
-impl WriterWatch for NoWatch {
-    fn committed(&self, _orders: usize, _steps: usize, _took: Duration) {}
-    fn stalled(&self) {}
-}
 
 pub struct House {
     pub admission: Arc<Admission>,
@@ -41,25 +34,13 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let (store, reader) = sqlite::open(folder.path(), &sqlite::SqliteSettings::default()).unwrap();
         let identity = reader.identity().unwrap();
-        let (queue, arrivals) = Queue::bounded(10_000);
         let ids = OrderIds::after(NodeId::new(1).unwrap(), None);
-        let admission = Arc::new(Admission::new(queue, ids, None, None));
-        let deadlines = Arc::new(Deadlines::default());
-        let (steps_in, steps) = flume::bounded(10_000);
-        let desk =
-            OrderDesk::new(Arc::clone(&admission), steps_in, Arc::new(reader), Arc::clone(&deadlines), 1);
-        let writer = OrderWriter {
-            store: Box::new(store),
-            admission: Arc::clone(&admission),
-            arrivals,
-            steps,
-            deadlines,
-            lender: None,
-            counting: Arc::default(),
-            settings: WriterSettings::default(),
-            watch: NoWatch,
-        };
-        std::thread::spawn(move || writer.run().expect("the store works"));
+        let settings = WriterSettings::default();
+        let Pipeline { admission, desk, writers } =
+            Pipeline::new(PipelineParts::new(vec![Box::new(store)], Arc::new(reader), ids, settings));
+        for writer in writers {
+            std::thread::spawn(move || writer.run().expect("the store works"));
+        }
         let terms = SaleTerms {
             title: "Widget".into(),
             price: Cents(1_999),

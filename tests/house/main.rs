@@ -51,6 +51,13 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("clap", &["src/config", "src/main.rs"]),
 ];
 
+/// What is made in one place only, so that the engine and its tests run the same thing.
+const MADE_IN: &[(&str, &str)] =
+    &[("OrderWriter {", "src/orders/pipeline.rs"), ("OrderDesk::new(", "src/orders/pipeline.rs")];
+
+/// Folders with Rust files.
+const FOLDERS: &[&str] = &["src", "tests", "loadtest", "perf", "xtask"];
+
 /// Files that are longer still. The list only gets shorter: a file that was split is taken off it.
 const LONG_STILL: &[&str] = &["tests/checkout/tcc.rs"];
 
@@ -120,9 +127,23 @@ fn files_do_not_import_in_circles() {
 
 #[test]
 fn no_file_has_more_lines_than_one_job_needs() {
-    let sources = ["src", "tests", "loadtest", "perf", "xtask"].into_iter().flat_map(below);
+    let sources = FOLDERS.iter().copied().flat_map(below);
     let long = sources.filter(|source| source.lines > LINES_MAX).map(|source| source.path).collect();
     assert_only(&format!("a file of more than {LINES_MAX} lines"), long, LONG_STILL);
+}
+
+#[test]
+fn the_way_to_the_store_is_put_together_in_one_place() {
+    let sources: Vec<_> = FOLDERS.iter().copied().flat_map(below).collect();
+    let mut found = Vec::new();
+    for (making, place) in MADE_IN {
+        let makers = sources.iter().flat_map(|source| vec![&source.path; source.makes(making)]);
+        let makers: Vec<_> = makers.collect();
+        if makers != [place] {
+            found.push(format!("{making} stands in {makers:?}, not once in {place}"));
+        }
+    }
+    assert_none("a second place that wires writers", &found);
 }
 
 #[test]

@@ -49,6 +49,13 @@ impl Source {
         inner.split_once('/').map_or_else(|| inner.trim_end_matches(".rs"), |(room, _)| room)
     }
 
+    /// How often the code has an expression that begins like this. Definitions are none, nor is what a text names.
+    pub fn makes(&self, begin: &str) -> usize {
+        let defines = ["struct ", "impl ", "for ", "\"", "`"];
+        let found = self.code.match_indices(begin);
+        found.filter(|(at, _)| !defines.iter().any(|word| self.code[..*at].ends_with(word))).count()
+    }
+
     /// The file's module path.
     pub fn module(&self) -> Vec<String> {
         let inner = self.path.trim_start_matches("src/").trim_end_matches(".rs");

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use seckill::admission::{Admission, LiveSale, OrderIds, Queue};
+use seckill::admission::{Admission, LiveSale, OrderIds};
 use seckill::domain::{NodeId, Sale, SaleEdit, SaleLimits, StockEdit};
 use seckill::ledger::{EmbeddedLedger, Ledger, SharedLedger};
 use seckill::orders::sqlite::{self, SqliteSettings};
 use seckill::orders::{
-    ChangeReceipt, Deadlines, LeaseStore, OrderDesk, OrderWriter, SaleChange, WriterSettings, WriterWatch,
+    ChangeReceipt, LeaseStore, OrderDesk, Pipeline, PipelineParts, SaleChange, WriterSettings,
 };
 
 use crate::node::{Node, SALE, click, sale_key, terms};
@@ -36,35 +36,15 @@ struct Alone {
     _folder: tempfile::TempDir,
 }
 
-struct Unwatched;
-
-impl WriterWatch for Unwatched {
-    fn committed(&self, _: usize, _: usize, _: Duration) {}
-    fn stalled(&self) {}
-}
-
 impl Alone {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (store, reader) = sqlite::open(folder.path(), &SqliteSettings::default()).unwrap();
-        let (queue, arrivals) = Queue::bounded(100);
         let ids = OrderIds::after(NodeId::new(0).unwrap(), None);
-        let admission = Arc::new(Admission::new(queue, ids, None, None));
-        let (step_sender, steps) = flume::bounded(100);
-        let deadlines = Arc::new(Deadlines::default());
-        let desk =
-            OrderDesk::new(Arc::clone(&admission), step_sender, Arc::new(reader), Arc::clone(&deadlines), 1);
-        let writer = OrderWriter {
-            store: Box::new(store),
-            admission: Arc::clone(&admission),
-            arrivals,
-            steps,
-            deadlines,
-            lender: None,
-            counting: Arc::default(),
-            settings: WriterSettings::default(),
-            watch: Unwatched,
-        };
+        let settings = WriterSettings::default();
+        let Pipeline { admission, desk, mut writers } =
+            Pipeline::new(PipelineParts::new(vec![Box::new(store)], Arc::new(reader), ids, settings));
+        let writer = writers.remove(0);
         let writer = std::thread::spawn(move || writer.run().unwrap());
         let ledger = EmbeddedLedger::new(desk.clone(), 2);
         Self { admission, desk, ledger, writer: Some(writer), _folder: folder }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use seckill::admission::{
-    Accepted, Admission, Intake, LiveSale, Moment, OrderIds, Purchase, Queue, Settlement, Ticket,
+    Accepted, Admission, Intake, LiveSale, Moment, OrderIds, Purchase, Settlement, Ticket,
 };
 use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, KeyName, Nanos, NodeId, OrderAction, OrderId, OrderStatus,
@@ -17,8 +17,8 @@ use seckill::domain::{
 };
 use seckill::orders::sqlite::{self, SqliteSettings};
 use seckill::orders::{
-    Applied, Audit, Deadlines, OrderDesk, OrderWriter, Recovered, StoreError, Transition, WriterSettings,
-    WriterWatch,
+    Applied, Audit, Deadlines, OrderDesk, Pipeline, PipelineParts, Recovered, StoreError, Transition,
+    WriterSettings,
 };
 use tempfile::TempDir;
 
@@ -26,13 +26,6 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 const SHARDS: usize = 2;
 const NOW: EpochMs = EpochMs(1_800_000_000_000);
-
-struct Unwatched;
-
-impl WriterWatch for Unwatched {
-    fn committed(&self, _orders: usize, _steps: usize, _took: Duration) {}
-    fn stalled(&self) {}
-}
 
 #[derive(Clone)]
 struct Options {
@@ -85,24 +78,11 @@ impl House {
         let mut recovered =
             Recovered::read(&reader, NodeId::new(0).unwrap(), SHARDS, &deadlines, &Default::default())
                 .unwrap();
-        let (queue, arrivals) = Queue::bounded(options.writer.queue_orders_max);
         let ids = OrderIds::after(NodeId::new(0).unwrap(), recovered.newest);
-        let admission = Arc::new(Admission::new(queue, ids, None, None));
+        let parts = PipelineParts::new(vec![Box::new(store)], Arc::new(reader), ids, options.writer.clone());
+        let Pipeline { admission, desk, mut writers } = Pipeline::new(PipelineParts { deadlines, ..parts });
         admission.board().publish_all(std::mem::take(&mut recovered.sales));
-        let (step_sender, steps) = flume::bounded(options.writer.steps_max);
-        let desk =
-            OrderDesk::new(Arc::clone(&admission), step_sender, Arc::new(reader), Arc::clone(&deadlines), 1);
-        let writer = OrderWriter {
-            store: Box::new(store),
-            admission: Arc::clone(&admission),
-            arrivals,
-            steps,
-            deadlines,
-            lender: None,
-            counting: Arc::default(),
-            settings: options.writer.clone(),
-            watch: Unwatched,
-        };
+        let writer = writers.remove(0);
         let writer = std::thread::spawn(move || writer.run());
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

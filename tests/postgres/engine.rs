@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use seckill::admission::{
-    Accepted, Admission, Intake, LiveSale, Moment, OrderIds, Purchase, Queue, Settlement, Ticket,
+    Accepted, Admission, Intake, LiveSale, Moment, OrderIds, Purchase, Settlement, Ticket,
 };
 use seckill::domain::{
     BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, Rejection, Sale, SaleId, Units,
 };
 use seckill::orders::postgres::{self, Follower, FollowerParts, PgReader, PgRegistry, PostgresSettings};
 use seckill::orders::{
-    Applied, Deadlines, LeaseStore, OrderDesk, OrderWriter, StockNotice, StoreReader, StoreWriter,
-    Transition, WriterSettings, WriterWatch,
+    Applied, Deadlines, LeaseStore, OrderDesk, Pipeline, PipelineParts, StockNotice, StoreReader,
+    StoreWriter, Transition, WriterSettings,
 };
 
 use crate::node::{NOW, key, settings, terms};
@@ -25,13 +25,6 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const WRITERS: usize = 3;
 /// Sales that a node may sell.
 pub const SALES_MAX: usize = 3;
-
-pub struct Unwatched;
-
-impl WriterWatch for Unwatched {
-    fn committed(&self, _orders: usize, _steps: usize, _took: Duration) {}
-    fn stalled(&self) {}
-}
 
 /// Admission, queue and several writers over one sale.
 pub struct Engine {
@@ -56,49 +49,38 @@ impl Engine {
         let mut store = postgres::open(settings, node, WRITERS).unwrap();
         let made = store.writers[0].create_sale(&key("a"), &terms(1), stock).unwrap();
         let sale = made.unwrap_or_else(|| store.reader.sales().unwrap().remove(0));
-        let (queue, arrivals) = Queue::bounded(10_000);
-        let admission = Arc::new(Admission::new(queue, OrderIds::after(node, None), None, None));
         let id = sale.id;
-        admission.board().publish(LiveSale::open(sale, 2));
-        let (steps_in, steps) = flume::bounded(100);
         let reader = Arc::new(store.reader);
+        let stores = store.writers.into_iter().map(|store| Box::new(store) as Box<dyn StoreWriter>);
         let deadlines = Arc::new(Deadlines::default());
-        let desk = OrderDesk::new(
-            Arc::clone(&admission),
-            steps_in,
-            Arc::clone(&reader) as Arc<dyn StoreReader>,
-            Arc::clone(&deadlines),
-            WRITERS,
-        );
+        let (lender, notices) = flume::unbounded();
+        let settings = WriterSettings {
+            queue_orders_max: 10_000,
+            steps_max: 100,
+            batch_orders_max: 20,
+            retry_pause_ms_max: 20,
+            ..WriterSettings::default()
+        };
+        let Pipeline { admission, desk, writers } = Pipeline::new(PipelineParts {
+            deadlines: Arc::clone(&deadlines),
+            lender: is_lent.then_some(lender),
+            ..PipelineParts::new(
+                stores.collect(),
+                Arc::clone(&reader) as Arc<dyn StoreReader>,
+                OrderIds::after(node, None),
+                settings,
+            )
+        });
+        admission.board().publish(LiveSale::open(sale, 2));
         let follower = Follower::new(FollowerParts {
             news: store.news,
             admission: Arc::clone(&admission),
-            deadlines: Arc::clone(&deadlines),
+            deadlines,
             after_event: 0,
             shards: 2,
             sales_max: SALES_MAX,
         });
-        let (lender, notices) = flume::unbounded();
-        let counting = Arc::default();
-        let writers = store.writers.into_iter().map(|store| {
-            let writer = OrderWriter {
-                store: Box::new(store),
-                admission: Arc::clone(&admission),
-                arrivals: arrivals.clone(),
-                steps: steps.clone(),
-                deadlines: Arc::clone(&deadlines),
-                lender: is_lent.then(|| lender.clone()),
-                counting: Arc::clone(&counting),
-                settings: WriterSettings {
-                    batch_orders_max: 20,
-                    retry_pause_ms_max: 20,
-                    ..WriterSettings::default()
-                },
-                watch: Unwatched,
-            };
-            std::thread::spawn(move || writer.run())
-        });
-        let writers = writers.collect();
+        let writers = writers.into_iter().map(|writer| std::thread::spawn(move || writer.run())).collect();
         let registry = store.registry;
         Self { admission, desk, reader, registry, follower, notices, writers, sale: id }
     }
