@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::control_plane::ControlPlane;
 use super::places::Place;
 use super::problem::Problem;
-use super::{AdminSettings, ControlPlane};
+use super::settings::AdminSettings;
 use crate::domain::{InvalidId, SaleKey};
-use crate::settings::Secret;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -36,31 +35,6 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
         SaleKey::check_part(tenant)
             .map_err(|InvalidId(rule)| Problem::malformed(format!("X-Tenant-ID {rule}")))?;
         Ok(Self(tenant.into()))
-    }
-}
-
-/// The tokens of the admin API, which may be exchanged while it runs.
-#[derive(Debug)]
-pub struct AdminTokens(ArcSwap<[Secret; 2]>);
-
-impl AdminTokens {
-    /// Those of the settings.
-    pub fn new(settings: &AdminSettings) -> Self {
-        Self(ArcSwap::from_pointee([settings.token.clone(), settings.former_token.clone()]))
-    }
-
-    /// From now on, only those of these settings count.
-    pub fn replace(&self, settings: &AdminSettings) {
-        self.0.store(Arc::new([settings.token.clone(), settings.former_token.clone()]));
-    }
-
-    /// Whether anyone may ask.
-    fn are_none(&self) -> bool {
-        self.0.load().iter().all(Secret::is_empty)
-    }
-
-    fn accept(&self, given: &[u8]) -> bool {
-        self.0.load().iter().any(|token| token.matches(given))
     }
 }
 

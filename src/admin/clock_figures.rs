@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::ControlPlane;
+use super::control_plane::ControlPlane;
 use crate::clock::ClockFigures;
 use crate::telemetry::{Exposition, Kind};
 

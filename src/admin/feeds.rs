@@ -20,8 +20,9 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::access::Tenant;
+use super::control_plane::ControlPlane;
 use super::problem::{Problem, invalid_name};
-use super::{ControlPlane, rfc3339};
+use super::time_text::rfc3339;
 use crate::admission::LiveSale;
 use crate::domain::{Order, OrderId, SaleId};
 use crate::orders::{Event, Fault, SettledOrders, StoreError};

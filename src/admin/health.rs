@@ -1,7 +1,6 @@
 //! Whether the engine lives, whether it is ready, and how it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Json;
@@ -10,8 +9,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::ControlPlane;
 use super::checkout_figures::{breaker_word, concerns_json};
+use super::control_plane::ControlPlane;
+use super::readiness::{Lifecycle, Readiness};
 use crate::admission::Intake;
 use crate::domain::{NodeId, OrderId};
 use crate::ledger::LedgerFault;
@@ -20,92 +20,6 @@ use crate::ledger::LedgerFault;
 const STORE_PROBE_MAX: Duration = Duration::from_secs(1);
 /// A Redis that takes longer to answer a PING is away.
 const LEDGER_PROBE_MAX: Duration = Duration::from_millis(500);
-
-/// Where the engine is between its start and its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Lifecycle {
-    /// The edge does not listen yet.
-    Starting,
-    /// Buyers are served.
-    Running,
-    /// Stopping: what is in flight is finished, nothing new is taken.
-    Draining,
-}
-
-/// What a start is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum StartPhase {
-    /// The order store is being opened: its lock or seat, its tables.
-    OpeningStore,
-    /// Stock, claims and deadlines are rebuilt from the orders.
-    ReadingOrders,
-    /// Writers, payments and the edge are being started.
-    OpeningEdge,
-}
-
-impl StartPhase {
-    const ALL: [Self; 3] = [Self::OpeningStore, Self::ReadingOrders, Self::OpeningEdge];
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::OpeningStore => "opening-store",
-            Self::ReadingOrders => "reading-orders",
-            Self::OpeningEdge => "opening-edge",
-        }
-    }
-}
-
-/// The lifecycle as `app` sets it and the probes read it. Words of their own that publish nothing else: relaxed.
-#[derive(Debug)]
-pub struct Readiness {
-    lifecycle: AtomicU8,
-    phase: AtomicU8,
-    orders_read: AtomicU64,
-}
-
-impl Default for Readiness {
-    fn default() -> Self {
-        Self {
-            lifecycle: AtomicU8::new(Lifecycle::Starting as u8),
-            phase: AtomicU8::new(StartPhase::OpeningStore as u8),
-            orders_read: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Readiness {
-    /// Moves on.
-    pub fn set(&self, lifecycle: Lifecycle) {
-        self.lifecycle.store(lifecycle as u8, Relaxed);
-    }
-
-    /// Moves on within the start.
-    pub fn enter(&self, phase: StartPhase) {
-        self.phase.store(phase as u8, Relaxed);
-    }
-
-    /// Counts the orders that the start has read.
-    pub fn orders_read(&self) -> &AtomicU64 {
-        &self.orders_read
-    }
-
-    /// Where the engine is.
-    pub fn lifecycle(&self) -> Lifecycle {
-        match self.lifecycle.load(Relaxed) {
-            0 => Lifecycle::Starting,
-            1 => Lifecycle::Running,
-            _ => Lifecycle::Draining,
-        }
-    }
-
-    /// How far the start is.
-    fn progress(&self) -> Value {
-        let phase = StartPhase::ALL[usize::from(self.phase.load(Relaxed))];
-        json!({ "phase": phase.word(), "orders_read": self.orders_read.load(Relaxed) })
-    }
-}
 
 /// The state of each thing that readiness depends on; "ok" is the good one.
 struct Checks {

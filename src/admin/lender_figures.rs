@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::ControlPlane;
+use super::control_plane::ControlPlane;
 use crate::telemetry::{Counter, Exposition, Kind, LenderRecords};
 
 /// Each counter with its name in both formats and what it counts.

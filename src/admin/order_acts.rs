@@ -10,11 +10,12 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::access::Tenant;
+use super::control_plane::ControlPlane;
 use super::fields::{Fields, Given, required};
 use super::problem::Problem;
 use super::sales::whole;
 use super::settle::unknown_order;
-use super::{ControlPlane, rfc3339};
+use super::time_text::rfc3339;
 use crate::domain::SaleLimits;
 use crate::orders::{Applied, Grace};
 

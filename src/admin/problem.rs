@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::etag::etag;
 use crate::domain::{FieldError, InvalidId};
 use crate::ledger::SaleError;
 use crate::orders::StoreError;
@@ -37,6 +38,11 @@ impl Problem {
     pub fn field(field: &str, problem: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-field", format!("{field} {problem}"))
             .with("field", field)
+    }
+
+    /// No such path.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing at this path.")
     }
 
     /// The tenant has no such sale.
@@ -128,7 +134,7 @@ impl From<SaleError> for Problem {
             SaleError::ChangedMeanwhile(sale) => {
                 let detail = "The campaign was changed meanwhile; look at it again, and decide again.";
                 Self::new(StatusCode::PRECONDITION_FAILED, "changed-meanwhile", detail)
-                    .with("etag", super::sales::etag(&sale))
+                    .with("etag", etag(&sale))
             }
             SaleError::Store(error) => error.into(),
         }

@@ -8,8 +8,8 @@ use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::ControlPlane;
 use super::access::Tenant;
+use super::control_plane::ControlPlane;
 use super::problem::Problem;
 use crate::admission::LiveSale;
 use crate::domain::SaleUnits;

@@ -22,11 +22,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::control_plane::ControlPlane;
 use super::places::{Place, Places};
 use super::problem::Problem;
+use super::readiness::Readiness;
+use super::settings::AdminSettings;
 use super::{
-    AdminSettings, ControlPlane, Readiness, access, feeds, health, not_found, order_acts, reconcile, reload,
-    request_id, sales, settle, stats, status_page,
+    access, feeds, health, order_acts, reconcile, reload, request_id, sales, settle, stats, status_page,
 };
 
 /// How long accepting pauses after the system refused a connection: it is out of descriptors or memory.
@@ -55,7 +57,7 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .route("/api/v1/events", get(feeds::events))
         .route("/api/v1/reconcile", get(reconcile::reconcile))
         .route("/api/v1/config/reload", post(reload::reload))
-        .fallback(async || not_found())
+        .fallback(async || Problem::not_found())
         .layer(middleware::from_fn_with_state(Arc::clone(&plane), access::check));
     probes
         .merge(api)

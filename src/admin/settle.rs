@@ -9,8 +9,8 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use serde_json::{Value, json};
 
-use super::ControlPlane;
 use super::access::Tenant;
+use super::control_plane::ControlPlane;
 use super::feeds::order_json;
 use super::fields::{Fields, required};
 use super::problem::Problem;

@@ -9,8 +9,9 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::control_plane::ControlPlane;
 use super::problem::Problem;
-use super::{ControlPlane, checkout_figures, lender_figures, store_figures};
+use super::{checkout_figures, lender_figures, store_figures};
 use crate::admission::Intake;
 use crate::domain::FieldError;
 use crate::telemetry::{
@@ -182,7 +183,7 @@ pub(super) async fn percentiles(
     UrlPath(file): UrlPath<String>,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Result<Response, Problem> {
-    let path = file.strip_suffix(".hgrm").and_then(Path::from_name).ok_or_else(super::not_found)?;
+    let path = file.strip_suffix(".hgrm").and_then(Path::from_name).ok_or_else(Problem::not_found)?;
     if let Some(unknown) = query.keys().find(|name| *name != "code") {
         return Err(Problem::field(unknown, "is no parameter here; there is code"));
     }

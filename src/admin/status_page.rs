@@ -7,9 +7,10 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 
+use super::control_plane::ControlPlane;
 use super::sales::state_word;
 use super::stats::micros;
-use super::{ControlPlane, rfc3339};
+use super::time_text::rfc3339;
 use crate::telemetry::Path;
 
 /// Sales that the page shows; more are only counted.

@@ -1,0 +1,137 @@
+//! What the handlers of the control plane work with.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+
+use super::readiness::Readiness;
+use super::settings::AdminSettings;
+use super::tokens::AdminTokens;
+use crate::admission::Admission;
+use crate::checkout::Checkout;
+use crate::domain::{EpochMs, NodeId};
+use crate::ledger::SaleDesk;
+use crate::orders::{OrderDesk, Wanted};
+use crate::telemetry::{IntervalLog, Telemetry};
+
+/// Why the configuration was not reloaded; the old one stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadRefused {
+    /// `invalid-config` or `restart-required`.
+    pub code: &'static str,
+    /// What is wrong.
+    pub detail: String,
+    /// The keys that are to blame.
+    pub keys: Vec<String>,
+}
+
+/// Reads the configuration again and applies it: answers with the keys that changed, and logs them or why there are
+/// none. May block on a file.
+pub type Reload = dyn Fn() -> Result<Vec<String>, ReloadRefused> + Send + Sync;
+
+/// What the control plane works with.
+pub struct ControlPlane {
+    pub(super) node: NodeId,
+    pub(super) settings: AdminSettings,
+    pub(super) tokens: Arc<AdminTokens>,
+    pub(super) started: Instant,
+    pub(super) admission: Arc<Admission>,
+    pub(super) desk: OrderDesk,
+    pub(super) sales: Arc<SaleDesk>,
+    pub(super) checkout: Checkout,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) intervals: Arc<IntervalLog>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) reload: Arc<Reload>,
+    /// Places for reading the store.
+    pub(super) store_reads: Arc<Semaphore>,
+    /// Answers of feeds that are held in memory while their clients take them.
+    pub(super) feed_answers: Arc<Semaphore>,
+}
+
+/// What a [`ControlPlane`] is made of.
+pub struct ControlPlaneParts {
+    /// This engine's number.
+    pub node: NodeId,
+    /// Checked settings.
+    pub settings: AdminSettings,
+    /// Who may ask.
+    pub tokens: Arc<AdminTokens>,
+    /// The queue and the board of live sales.
+    pub admission: Arc<Admission>,
+    /// Orders, events, audits.
+    pub desk: OrderDesk,
+    /// Makes and changes sales.
+    pub sales: Arc<SaleDesk>,
+    /// Tells how paying goes.
+    pub checkout: Checkout,
+    /// The figures.
+    pub telemetry: Arc<Telemetry>,
+    /// The interval log, which somebody else appends to.
+    pub intervals: Arc<IntervalLog>,
+    /// Where the engine is between its start and its end.
+    pub readiness: Arc<Readiness>,
+    /// Reads the configuration again.
+    pub reload: Arc<Reload>,
+}
+
+impl ControlPlane {
+    /// A control plane; its uptime counts from here.
+    pub fn new(parts: ControlPlaneParts) -> Self {
+        let ControlPlaneParts {
+            node,
+            settings,
+            tokens,
+            admission,
+            desk,
+            sales,
+            checkout,
+            telemetry,
+            intervals,
+            readiness,
+            reload,
+        } = parts;
+        let store_reads = Arc::new(Semaphore::new(settings.store_reads_max));
+        let feed_answers = Arc::new(Semaphore::new(settings.feed_answers_max));
+        let started = Instant::now();
+        Self {
+            node,
+            settings,
+            tokens,
+            started,
+            admission,
+            desk,
+            sales,
+            checkout,
+            telemetry,
+            intervals,
+            readiness,
+            reload,
+            store_reads,
+            feed_answers,
+        }
+    }
+
+    /// The calendar's time.
+    pub(super) fn now(&self) -> EpochMs {
+        self.desk.clock().calendar()
+    }
+
+    /// Reads the store when there is a place for it: long reads of operators must not take the threads and the disk from
+    /// the orders. The place is taken until the reading itself has ended, and a reading that nobody waits for any more is
+    /// interrupted.
+    pub(super) async fn limited<T>(&self, reading: impl Future<Output = T>) -> T {
+        Wanted::limited(&self.store_reads, reading).await
+    }
+}
+
+impl fmt::Debug for ControlPlane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlPlane")
+            .field("node", &self.node)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
