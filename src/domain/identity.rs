@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::sale::FieldError;
+use super::field_error::FieldError;
 use super::time::EpochMs;
 
 /// Why a name from outside is not one of ours. The text says which rule it broke.

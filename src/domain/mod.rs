@@ -3,6 +3,7 @@
 //! Standard library only. Nothing here knows of atomics, clocks, serialisation or I/O: time is an argument
 //! ([`EpochMs`]), a refusal is a value ([`Rejection`]), and the order's life is a table ([`OrderStatus::after`]).
 
+mod field_error;
 mod identity;
 mod money;
 mod order;
@@ -13,6 +14,7 @@ mod sale_edit;
 mod sale_units;
 mod time;
 
+pub use field_error::FieldError;
 pub use identity::{
     BuyerId, BuyerName, IdempotencyKey, InvalidId, KeyName, NodeId, OrderId, SaleId, SaleKey, StoreIdentity,
 };
@@ -20,7 +22,7 @@ pub use money::{Cents, Currency};
 pub use order::{IllegalTransition, NewOrder, Offer, Order, OrderAction, OrderStatus};
 pub use payment::{PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote};
 pub use rejection::{RateScope, Refusal, Rejection};
-pub use sale::{FieldError, Rate, Sale, SaleLimits, SalePhase, SaleTerms, Units};
+pub use sale::{Rate, Sale, SaleLimits, SalePhase, SaleTerms, Units};
 pub use sale_edit::{SaleEdit, StockEdit};
 pub use sale_units::SaleUnits;
 pub use time::{EpochMs, Nanos};

@@ -1,5 +1,6 @@
 //! A sale: what is sold, when, to whom and how fast. [`SaleTerms::check`] is the one place that says what is allowed.
 
+use super::field_error::FieldError;
 use super::identity::{SaleId, SaleKey};
 use super::money::{Cents, Currency};
 use super::time::EpochMs;
@@ -67,15 +68,6 @@ pub enum SalePhase {
     Paused,
     /// After the end.
     Ended,
-}
-
-/// A field that breaks its rule, named as in the admin API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldError {
-    /// The JSON field.
-    pub field: &'static str,
-    /// What is wrong and what would be right.
-    pub problem: String,
 }
 
 /// The largest values that terms may have.

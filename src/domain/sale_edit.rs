@@ -1,7 +1,8 @@
 //! What an operator changes of a sale: only what is named, so that two who change different things both get them.
 
 use super::money::Cents;
-use super::sale::{FieldError, Rate, Sale, SaleLimits, SaleTerms, Units};
+use super::field_error::FieldError;
+use super::sale::{Rate, Sale, SaleLimits, SaleTerms, Units};
 use super::time::EpochMs;
 
 /// A change of a sale, field by field. What is `None` stays as it is.
