@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-use super::recorder::Counter;
+use super::counter::Counter;
 use crate::domain::SaleId;
 
 /// How far the three books of a sale were apart when they were last compared: each kind of drift with its units.

@@ -4,6 +4,7 @@
 //! Everything else happens when somebody asks: [`Telemetry`] adds up the cores, [`Exposition`] writes the Prometheus
 //! text, [`percentile_file`] and [`IntervalLog`] write HdrHistogram's two formats.
 
+mod counter;
 mod hgrm;
 mod histogram;
 mod interval_log;
@@ -17,6 +18,7 @@ mod refused_tokens;
 mod seldom;
 mod settings;
 
+pub use counter::{Counter, Gauge, GaugeGuard};
 pub use hgrm::percentile_file;
 pub use histogram::{AtomicHistogram, Layout, SIGNIFICANT_DIGITS, Snapshot};
 pub use interval_log::{IntervalLog, Recent};
@@ -25,7 +27,7 @@ pub use logs::{LogControl, LogFlush, LogFormat, LogSettings, dropped_log_lines};
 pub use outcome::{Outcome, Path};
 pub use process::ProcessUsage;
 pub use prometheus::{CONTENT_TYPE, Exposition, Kind};
-pub use recorder::{Counter, Gauge, GaugeGuard, Recorder, Telemetry, WriterRecords};
+pub use recorder::{Recorder, Telemetry, WriterRecords};
 pub use refused_tokens::{RefusedTokens, TokenFault};
 pub use seldom::Seldom;
 pub use settings::TelemetrySettings;

@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::recorder::Counter;
+use super::counter::Counter;
 
 /// Seconds between two lines of the log.
 const TELL_EVERY_S: u64 = 60;
