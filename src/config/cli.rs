@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::error::ConfigError;
+use super::flags::KEY_FLAGS;
 use super::source::ConfigSource;
 
 /// A flash-sale engine: admits a crowd at the edge, never oversells, never loses an acknowledged order.
@@ -83,22 +84,6 @@ struct Flags {
 
 /// Names the configuration file where no flag does: a container's health check gets no flags.
 const FILE_VARIABLE: &str = "SECKILL_CONFIG";
-
-/// Flags that set a key.
-const KEY_FLAGS: [(&str, &str); 7] = [
-    ("--edge-listen", "edge.listen"),
-    ("--admin-listen", "admin.listen"),
-    ("--data-dir", "data_dir"),
-    ("--database-url", "postgres.url"),
-    ("--redis-url", "redis.url"),
-    ("--node-id", "node.id"),
-    ("--demo", "demo"),
-];
-
-/// The flag with this name.
-pub(super) fn flag_named(name: &str) -> Option<&'static str> {
-    KEY_FLAGS.iter().map(|(flag, _)| *flag).find(|flag| *flag == name)
-}
 
 impl Cli {
     /// What to do.

@@ -7,6 +7,8 @@ mod cli;
 mod contradictions;
 mod effective;
 mod error;
+mod flags;
+mod origin;
 mod reload;
 mod secret_files;
 mod sections;
@@ -15,7 +17,8 @@ mod source;
 
 pub use cli::{Cli, Command};
 pub use error::{ConfigError, Problem};
+pub use origin::Origin;
 pub use reload::{ReloadError, Reloader};
 pub use sections::{AdmissionSettings, NodeSettings};
 pub use settings::Settings;
-pub use source::{Config, ConfigSource, ENV_PREFIX, Origin};
+pub use source::{Config, ConfigSource, ENV_PREFIX};

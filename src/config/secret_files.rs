@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::value::{Dict, Value};
 
 use super::error::Problem;
-use super::source::Origin;
+use super::origin::Origin;
 
 const SUFFIX: &str = "_file";
 /// A list: one secret a line.

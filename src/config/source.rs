@@ -10,35 +10,12 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::error::{ConfigError, Problem};
+use super::origin::Origin;
 use super::secret_files::{SecretFile, is_secret};
 use super::settings::Settings;
 
 /// Environment variables that begin like this are keys: `SECKILL__EDGE__LISTEN` is `edge.listen`.
 pub const ENV_PREFIX: &str = "SECKILL__";
-
-/// Where a value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Built in.
-    Default,
-    /// The configuration file.
-    File(PathBuf),
-    /// An environment variable, by name.
-    Env(String),
-    /// A flag, as on the command line.
-    Flag(&'static str),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File(path) => write!(f, "file {}", path.display()),
-            Self::Env(name) => write!(f, "env {name}"),
-            Self::Flag(flag) => write!(f, "flag {flag}"),
-        }
-    }
-}
 
 /// The places that a configuration is read from. Reading again sees what the file says by then.
 #[derive(Clone, Debug, Default)]
@@ -171,29 +148,11 @@ struct Layer<P> {
 
 impl<P: Provider> Provider for Layer<P> {
     fn metadata(&self) -> Metadata {
-        match &self.origin {
-            Origin::Default => Metadata::named("default"),
-            Origin::File(path) => Metadata::from("file", path.as_path()),
-            Origin::Env(name) => Metadata::from("env", name.as_str()),
-            Origin::Flag(flag) => Metadata::from("flag", *flag),
-        }
+        self.origin.metadata()
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         self.provider.data()
-    }
-}
-
-impl Origin {
-    fn of(metadata: &Metadata) -> Option<Self> {
-        let custom = || metadata.source.as_ref()?.custom();
-        Some(match &*metadata.name {
-            "default" => Self::Default,
-            "file" => Self::File(metadata.source.as_ref()?.file_path()?.to_owned()),
-            "env" => Self::Env(custom()?.to_owned()),
-            "flag" => Self::Flag(super::cli::flag_named(custom()?)?),
-            _ => return None,
-        })
     }
 }
 
