@@ -6,7 +6,7 @@ use super::super::events::EventKind;
 use super::super::graces::Grace;
 use super::super::store::{DeadlineStep, DeadlineStepped};
 use super::super::transition::Applied;
-use super::reader::orders_by_id;
+use super::read_orders::orders_by_id;
 use super::rows::{column, damaged, text, whole};
 use super::session::Session;
 use super::trouble::Trouble;

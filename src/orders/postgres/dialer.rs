@@ -14,8 +14,8 @@ use tokio_postgres::{Client, Config, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::store::{Fault, StoreError};
-use super::PostgresSettings;
 use super::session::{Session, Traffic};
+use super::settings::PostgresSettings;
 use super::tls::{self, Address, Host};
 use super::trouble::Trouble;
 use crate::domain::NodeId;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::super::events::Event;
 use super::super::store::StoreError;
-use super::PostgresSettings;
 use super::neighbours::Sign;
 use super::pool::Pool;
 use super::reader::events_after;
 use super::registry::node_of;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
+use super::settings::PostgresSettings;
 use super::sight::Sight;
 use crate::domain::{EpochMs, NodeId, OrderId, OrderStatus, Sale};
 

@@ -10,9 +10,9 @@ use tokio::sync::Semaphore;
 
 use super::super::store::{Fault, PoolFigures, StoreError};
 use super::super::wanted::Wanted;
-use super::PostgresSettings;
 use super::dialer::Dialer;
 use super::session::{Session, Traffic};
+use super::settings::PostgresSettings;
 use super::trouble::Trouble;
 
 /// A bounded pool of sessions and the runtime that drives them.

@@ -10,11 +10,12 @@ use super::super::store::{Audit, PoolFigures, Record, SettledOrders, StoreError,
 use super::deadlines;
 use super::marks::Marks;
 use super::pool::Pool;
-use super::registry::newest_order;
+use super::read_orders::{newest_order, orders_by_id};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
 use super::session::Session;
+use super::stock_audit::audit;
 use super::trouble::Trouble;
-use crate::domain::{EpochMs, NodeId, Order, OrderId, OrderStatus, Sale, SaleId, StoreIdentity};
+use crate::domain::{EpochMs, NodeId, Order, OrderId, Sale, SaleId, StoreIdentity};
 
 /// Blocks of events that are read at once.
 const EVENT_BLOCKS_READ: i64 = 16;
@@ -162,12 +163,6 @@ async fn sales(session: &mut Session) -> Result<Vec<Sale>, Trouble> {
     session.rows(&select, &[]).await?.iter().map(rows::sale).collect()
 }
 
-/// The orders with these numbers, in no order.
-pub(super) async fn orders_by_id(session: &mut Session, ids: &[i64]) -> Result<Vec<Order>, Trouble> {
-    let select = format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ANY ($1)");
-    session.rows(&select, &[&ids]).await?.iter().map(rows::order).collect()
-}
-
 pub(super) async fn events_after(
     session: &mut Session,
     after: i64,
@@ -208,47 +203,6 @@ pub(super) async fn events_after(
         Ok(Event { seq, kind, at, order })
     });
     events.collect()
-}
-
-/// The sale's units, as its orders hold them.
-pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Audit>, Trouble> {
-    let terms = "SELECT total, sold, per_buyer_limit FROM sales WHERE sale_id = $1";
-    let Some(terms) = session.row(terms, &[&sale]).await? else { return Ok(None) };
-    let limit: i32 = terms.try_get(2)?;
-    let mut audit = Audit {
-        total: rows::whole(terms.try_get(0)?)?,
-        sold_by_guard: rows::whole(terms.try_get(1)?)?,
-        ..Audit::default()
-    };
-    let sums = session
-        .rows(
-            "SELECT status, count(*), sum(quantity)::bigint FROM orders WHERE sale_id = $1 GROUP BY status",
-            &[&sale],
-        )
-        .await?;
-    for row in &sums {
-        let (orders, units) = (row.try_get::<_, i64>(1)? as u64, row.try_get::<_, i64>(2)? as u64);
-        audit.durable_orders += orders;
-        match rows::status(row.try_get(0)?)? {
-            OrderStatus::PrePay | OrderStatus::Paying => audit.held += units,
-            OrderStatus::Paid => audit.paid += units,
-            _ => {}
-        }
-    }
-    let holding: Vec<i16> = OrderStatus::ALL
-        .iter()
-        .filter(|status| status.holds_units())
-        .map(|status| status.code().into())
-        .collect();
-    let over = session
-        .row(
-            "SELECT count(*) FROM (SELECT FROM orders WHERE sale_id = $1 AND status = ANY ($2) GROUP BY buyer \
-             HAVING sum(quantity) > $3::bigint) AS over_limit",
-            &[&sale, &holding, &i64::from(limit)],
-        )
-        .await?;
-    audit.buyers_over_limit = over.map_or(Ok(0), |row| row.try_get::<_, i64>(0))? as u64;
-    Ok(Some(audit))
 }
 
 async fn read_all(session: &mut Session, visit: &mut dyn FnMut(Record)) -> Result<(), Trouble> {

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use super::super::store::{Audit, LeaseStore, StoreError};
 use super::pool::Pool;
-use super::reader;
+use super::read_orders::newest_order;
 use super::rows::{self, damaged};
 use super::session::Session;
 use super::sight::Sight;
+use super::stock_audit;
 use super::trouble::Trouble;
 use crate::domain::{NodeId, OrderId, SaleId, SaleUnits};
 
@@ -178,7 +179,7 @@ impl LeaseStore for PgRegistry {
         self.pool.run(async |session| {
             session
                 .snapshot(async |session| {
-                    let audit = reader::audit(session, rows::column(sale.0)).await?;
+                    let audit = stock_audit::audit(session, rows::column(sale.0)).await?;
                     Ok(audit.zip(units(session, sale).await?))
                 })
                 .await
@@ -188,11 +189,6 @@ impl LeaseStore for PgRegistry {
     fn followed_until(&self) -> Option<Instant> {
         self.sight.reached()
     }
-}
-
-pub(super) async fn newest_order(session: &mut Session) -> Result<Option<OrderId>, Trouble> {
-    let row = session.row("SELECT max(order_id) FROM orders", &[]).await?;
-    row.map_or(Ok(None), |row| row.try_get::<_, Option<i64>>(0))?.map(rows::order_id).transpose()
 }
 
 async fn units(session: &mut Session, sale: SaleId) -> Result<Option<SaleUnits>, Trouble> {

@@ -9,8 +9,8 @@ use super::super::sale_change::{ChangeReceipt, SaleChange};
 use super::super::store::{Fault, StoreError};
 use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::session::{Parameter, Session};
+use super::term_columns::TermColumns;
 use super::trouble::Trouble;
-use super::writer::TermColumns;
 
 /// A change whose answer was lost, if there is one.
 #[derive(Debug, Default)]

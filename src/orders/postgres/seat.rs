@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::super::store::{Fault, StoreError};
-use super::PostgresSettings;
 use super::dialer::Dialer;
 use super::session::Session;
+use super::settings::PostgresSettings;
 use super::trouble::Trouble;
 use crate::domain::NodeId;
 

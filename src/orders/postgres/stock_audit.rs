@@ -1,0 +1,48 @@
+//! Counts a sale's units in its orders.
+
+use super::super::store::Audit;
+use super::rows;
+use super::session::Session;
+use super::trouble::Trouble;
+use crate::domain::OrderStatus;
+
+/// The sale's units, as its orders hold them.
+pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Audit>, Trouble> {
+    let terms = "SELECT total, sold, per_buyer_limit FROM sales WHERE sale_id = $1";
+    let Some(terms) = session.row(terms, &[&sale]).await? else { return Ok(None) };
+    let limit: i32 = terms.try_get(2)?;
+    let mut audit = Audit {
+        total: rows::whole(terms.try_get(0)?)?,
+        sold_by_guard: rows::whole(terms.try_get(1)?)?,
+        ..Audit::default()
+    };
+    let sums = session
+        .rows(
+            "SELECT status, count(*), sum(quantity)::bigint FROM orders WHERE sale_id = $1 GROUP BY status",
+            &[&sale],
+        )
+        .await?;
+    for row in &sums {
+        let (orders, units) = (row.try_get::<_, i64>(1)? as u64, row.try_get::<_, i64>(2)? as u64);
+        audit.durable_orders += orders;
+        match rows::status(row.try_get(0)?)? {
+            OrderStatus::PrePay | OrderStatus::Paying => audit.held += units,
+            OrderStatus::Paid => audit.paid += units,
+            _ => {}
+        }
+    }
+    let holding: Vec<i16> = OrderStatus::ALL
+        .iter()
+        .filter(|status| status.holds_units())
+        .map(|status| status.code().into())
+        .collect();
+    let over = session
+        .row(
+            "SELECT count(*) FROM (SELECT FROM orders WHERE sale_id = $1 AND status = ANY ($2) GROUP BY buyer \
+             HAVING sum(quantity) > $3::bigint) AS over_limit",
+            &[&sale, &holding, &i64::from(limit)],
+        )
+        .await?;
+    audit.buyers_over_limit = over.map_or(Ok(0), |row| row.try_get::<_, i64>(0))? as u64;
+    Ok(Some(audit))
+}

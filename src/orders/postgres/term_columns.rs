@@ -1,0 +1,55 @@
+//! The terms of a sale as columns, in the order in which both statements that write them name them.
+
+use super::rows::{self, column};
+use super::session::Parameter;
+use crate::domain::{SaleTerms, Units};
+
+/// Terms and total as columns.
+#[derive(PartialEq)]
+pub(super) struct TermColumns<'a> {
+    title: String,
+    price: i64,
+    currency: &'a str,
+    per_buyer_limit: i32,
+    starts_at: i64,
+    ends_at: i64,
+    pay_within_s: i32,
+    rate_per_s: Option<i32>,
+    burst: Option<i32>,
+    paused: bool,
+    total: i32,
+}
+
+impl<'a> TermColumns<'a> {
+    pub(super) fn of(terms: &'a SaleTerms, total: Units) -> Self {
+        Self {
+            title: rows::text(&terms.title),
+            price: column(terms.price.0),
+            currency: terms.currency.as_str(),
+            per_buyer_limit: column(terms.per_buyer_limit),
+            starts_at: terms.starts_at.0,
+            ends_at: terms.ends_at.0,
+            pay_within_s: column(terms.pay_within_s),
+            rate_per_s: terms.rate.map(|rate| column(rate.per_s)),
+            burst: terms.rate.map(|rate| column(rate.burst)),
+            paused: terms.paused,
+            total: column(total),
+        }
+    }
+
+    pub(super) fn parameters(&self) -> [Parameter<'_>; 11] {
+        [
+            &self.title,
+            &self.price,
+            &self.currency,
+            &self.per_buyer_limit,
+            &self.starts_at,
+            &self.ends_at,
+            &self.pay_within_s,
+            &self.rate_per_s,
+            &self.burst,
+            &self.paused,
+            &self.total,
+        ]
+    }
+}
