@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 
 use super::gateway::AttemptId;
-use super::till::{Doubt, Settled};
+use super::payment_outcome::{Doubt, Settled};
 
 /// The payments that wait for something, by what it is.
 #[derive(Debug, Default)]

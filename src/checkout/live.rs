@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::service::PayAnswer;
+use super::answers::PayAnswer;
 use crate::domain::OrderId;
 
 /// Where an attempt's answer will be: nothing until it ends, and closed without an answer if it broke off.

@@ -24,6 +24,7 @@
 //! one over all nodes: only one of them takes the step `pre_pay → paying`. Confirm and Cancel name the attempt that they
 //! end, so that what a node hears late of its own attempt cannot end the next one, which may be another node's.
 
+mod answers;
 mod breaker;
 mod call;
 mod concerns;
@@ -38,7 +39,9 @@ mod limits;
 mod live;
 mod metrics;
 mod outages;
+mod payment_outcome;
 mod recovery;
+mod recovery_queue;
 mod risk;
 mod service;
 mod service_settings;
@@ -48,6 +51,7 @@ mod simulated;
 mod till;
 mod trying;
 
+pub use answers::{CancelAnswer, PayAnswer};
 pub use breaker::{Breaker, BreakerState, Gate, Pass, Ticket, Verdict};
 pub use call::{Answer, CallError};
 pub use concerns::ConcernCounts;
@@ -59,7 +63,7 @@ pub use metrics::{CallCounts, CheckoutMetrics, Count};
 pub use outages::note_outages;
 pub use recovery::recover;
 pub use risk::{Outlook, RiskCheck, RiskPolicy, RiskService, RiskVerdict};
-pub use service::{CancelAnswer, Checkout, CheckoutParts, PayAnswer};
+pub use service::{Checkout, CheckoutParts};
 pub use service_settings::{
     BreakerSettings, GatewaySettings, HttpSettings, LatencySettings, ProcessingSettings, RetrySettings,
     ServiceKind, SimulatedGatewaySettings,

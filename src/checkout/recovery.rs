@@ -1,134 +1,25 @@
 //! Payments whose outcome is not known: the gateway is asked, again and again, until it tells.
-//!
-//! The units of such an order stay with it. An entry of the queue is a hint, like a deadline: the store says what the
-//! order is when its turn comes.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
 
-use super::call::backoff;
+use super::answers::answer;
 use super::gateway::AttemptId;
 use super::live::Entry;
-use super::service::{Checkout, answer};
-use super::service_settings::ProcessingSettings;
-use super::settings::RecoverySettings;
-use super::till::{Doubt, Settled};
+use super::payment_outcome::Settled;
+use super::recovery_queue::Unsettled;
+use super::service::Checkout;
 use crate::domain::{Order, OrderStatus};
 use crate::orders::StoreError;
-
-/// The payments to ask about, soonest first: 40 bytes each.
-#[derive(Debug)]
-pub(super) struct RecoveryQueue {
-    due: Mutex<BinaryHeap<Reverse<(Instant, AttemptId, u32)>>>,
-    added: Notify,
-    settings: RecoverySettings,
-    processing: ProcessingSettings,
-}
-
-impl RecoveryQueue {
-    pub(super) fn new(settings: RecoverySettings, processing: ProcessingSettings) -> Arc<Self> {
-        Arc::new(Self { due: Mutex::default(), added: Notify::new(), settings, processing })
-    }
-
-    /// Enters payments that an earlier life of the engine, or another node, left unfinished, to be asked about at once.
-    pub(super) fn adopt(&self, payments: impl IntoIterator<Item = AttemptId>) {
-        let now = Instant::now();
-        self.due.lock().extend(payments.into_iter().map(|payment| Reverse((now, payment, 0))));
-        self.added.notify_one();
-    }
-
-    /// Stands by while an order is being paid: the payment is entered unless it is said to be settled.
-    pub(super) fn watch(self: &Arc<Self>, payment: AttemptId) -> Unsettled {
-        self.unsettled(payment, 0)
-    }
-
-    fn unsettled(self: &Arc<Self>, payment: AttemptId, failures: u32) -> Unsettled {
-        Unsettled { payment, failures, is_settled: false, is_processing: false, queue: Arc::clone(self) }
-    }
-
-    /// Whether more outcomes are unknown than the settings allow.
-    pub(super) fn is_full(&self) -> bool {
-        self.len() >= self.settings.queue_max
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.due.lock().len()
-    }
-
-    /// The next payment whose turn has come.
-    async fn next(self: &Arc<Self>) -> Unsettled {
-        loop {
-            let added = self.added.notified();
-            let soonest = {
-                let mut due = self.due.lock();
-                let soonest = due.peek().map(|Reverse((at, ..))| *at);
-                if soonest.is_some_and(|at| at <= Instant::now())
-                    && let Some(Reverse((_, payment, failures))) = due.pop()
-                {
-                    return self.unsettled(payment, failures);
-                }
-                soonest
-            };
-            match soonest {
-                Some(at) => tokio::select! { () = sleep_until(at) => {}, () = added => {} },
-                None => added.await,
-            }
-        }
-    }
-}
-
-/// A payment that may end without an outcome: back in the queue when dropped, unless it was settled.
-#[derive(Debug)]
-pub(super) struct Unsettled {
-    pub(super) payment: AttemptId,
-    failures: u32,
-    is_settled: bool,
-    is_processing: bool,
-    queue: Arc<RecoveryQueue>,
-}
-
-impl Unsettled {
-    /// Nothing is left to ask.
-    pub(super) fn settled(mut self) {
-        self.is_settled = true;
-    }
-
-    /// Takes note of how the payment stands now.
-    pub(super) fn conclude(mut self, settled: &Settled) {
-        self.is_settled = !matches!(settled, Settled::Unknown(_));
-        self.is_processing = matches!(settled, Settled::Unknown(Doubt::Processing));
-    }
-}
-
-impl Drop for Unsettled {
-    fn drop(&mut self) {
-        if self.is_settled {
-            return;
-        }
-        let failures = self.failures.saturating_add(1);
-        let (first_ms, ms_max) = if self.is_processing {
-            (self.queue.processing.poll_ms, self.queue.processing.poll_ms_max)
-        } else {
-            (self.queue.settings.backoff_ms, self.queue.settings.backoff_ms_max)
-        };
-        let at = Instant::now() + backoff(first_ms, ms_max, failures);
-        self.queue.due.lock().push(Reverse((at, self.payment, failures)));
-        self.queue.added.notify_one();
-    }
-}
 
 /// Asks the gateway about every payment without an outcome and brings it to its end, for ever.
 ///
 /// May be dropped at any moment: what is then half-way is finished at the next start.
 pub async fn recover(checkout: Checkout) {
     let queue = Arc::clone(&checkout.0.recovery);
-    let places = Arc::new(Semaphore::new(queue.settings.concurrency_max));
+    let places = Arc::new(Semaphore::new(queue.concurrency_max()));
     let mut under_way = JoinSet::new();
     loop {
         let place = Arc::clone(&places).acquire_owned().await;
@@ -177,50 +68,4 @@ async fn recover_one(checkout: &Checkout, unsettled: Unsettled) {
 async fn unfinished(checkout: &Checkout, payment: AttemptId) -> Result<Option<Order>, StoreError> {
     let order = checkout.0.till.desk.order(payment.order).await?;
     Ok(order.filter(|order| order.status == OrderStatus::Paying && AttemptId::latest(order) == payment))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{NodeId, OrderId};
-    use std::time::Duration;
-    use tokio::time::timeout;
-
-    fn payment(serial: u64) -> AttemptId {
-        AttemptId { order: OrderId::from_tick(serial, NodeId::new(0).unwrap()), attempt: 1 }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_order_comes_back_later_and_later_until_it_is_settled() {
-        let settings =
-            RecoverySettings { backoff_ms: 100, backoff_ms_max: 400, ..RecoverySettings::default() };
-        let queue = RecoveryQueue::new(settings, ProcessingSettings::default());
-        queue.adopt([payment(1)]);
-        let mut unsettled = queue.next().await;
-        for ms_max in [100, 200, 400, 400] {
-            drop(unsettled);
-            assert_eq!(queue.len(), 1);
-            let dropped_at = Instant::now();
-            unsettled = queue.next().await;
-            // The clock is paused: virtual time is exact, to the timer's millisecond.
-            let waited = dropped_at.elapsed().as_millis();
-            assert!((ms_max / 2..=ms_max + 1).contains(&waited), "{waited} ms of {ms_max}");
-        }
-        unsettled.settled();
-        assert_eq!(queue.len(), 0);
-        assert!(timeout(Duration::from_secs(3600), queue.next()).await.is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_hears_of_an_order_that_comes_sooner() {
-        let queue = RecoveryQueue::new(RecoverySettings::default(), ProcessingSettings::default());
-        drop(queue.watch(payment(1)));
-        let waiting = tokio::spawn({
-            let queue = Arc::clone(&queue);
-            async move { queue.next().await.payment }
-        });
-        tokio::task::yield_now().await;
-        queue.adopt([payment(2)]);
-        assert_eq!(waiting.await.unwrap(), payment(2));
-    }
 }

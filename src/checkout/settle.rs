@@ -18,10 +18,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::answers::{RETRY_AFTER_MS, answer};
 use super::gateway::{AttemptId, PaymentState};
 use super::live::{Attempt, Entry};
-use super::service::{Checkout, RETRY_AFTER_MS, answer};
-use super::till::{Settled, Why, has_ended};
+use super::payment_outcome::{Settled, Why, has_ended};
+use super::service::Checkout;
 use crate::domain::{Order, OrderAction, OrderStatus, PaymentDirection, PaymentNote};
 use crate::orders::Applied;
 

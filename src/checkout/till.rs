@@ -5,17 +5,16 @@
 //! then on it is only repeated, by this life, a later one or another node: nobody asks the risk service again about a
 //! payment that was decided, and nobody captures one that is being let go.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::breaker::Verdict;
 use super::call::{Answer, CallError, backoff, retried};
 use super::gateway::{AttemptId, Charge, Money, Payment, PaymentKey, PaymentState};
 use super::gateways::{Gateways, NamedGateway};
 use super::metrics::CheckoutMetrics;
+use super::payment_outcome::{Doubt, Settled, Why, has_ended};
 use super::risk::{RiskCheck, RiskVerdict};
 use super::settings::CheckoutSettings;
 use super::trying::{Tried, try_both};
@@ -34,106 +33,6 @@ pub(super) struct Till {
     pub(super) risk: Arc<RiskCheck>,
     pub(super) settings: CheckoutSettings,
     pub(super) metrics: Arc<CheckoutMetrics>,
-}
-
-/// Why a payment did not happen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    /// The bank said no.
-    Declined { reason: String },
-    /// The risk check said no.
-    RiskRejected { reason: String },
-    /// The risk service is away.
-    RiskAway,
-    /// The gateway could not be reached, or knows nothing of the payment.
-    GatewayAway,
-    /// The gateway answered that it does not do it, or let go of the money.
-    GatewayRefused,
-    /// The time in which held money is still captured is over.
-    TooLate,
-    /// An operator ended it by hand.
-    Operator { reason: String },
-}
-
-/// As the journal keeps it.
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Declined { reason } => write!(f, "declined: {reason}"),
-            Self::RiskRejected { reason } => write!(f, "risk-rejected: {reason}"),
-            Self::Operator { reason } => write!(f, "operator: {reason}"),
-            Self::RiskAway => f.write_str("risk-away"),
-            Self::GatewayAway => f.write_str("gateway-away"),
-            Self::GatewayRefused => f.write_str("gateway-refused"),
-            Self::TooLate => f.write_str("too-late"),
-        }
-    }
-}
-
-impl Why {
-    /// Reads what the journal keeps. What a later engine may have written there counts as the gateway's doing.
-    fn read(kept: &str) -> Self {
-        let (word, reason) = kept.split_once(": ").unwrap_or((kept, ""));
-        let reason = reason.to_owned();
-        match word {
-            "declined" => Self::Declined { reason },
-            "risk-rejected" => Self::RiskRejected { reason },
-            "operator" => Self::Operator { reason },
-            "risk-away" => Self::RiskAway,
-            "too-late" => Self::TooLate,
-            "gateway-refused" => Self::GatewayRefused,
-            _ => Self::GatewayAway,
-        }
-    }
-}
-
-/// Who left a payment in doubt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doubt {
-    /// The gateway does not answer.
-    Gateway,
-    /// The gateway works on it and will know later.
-    Processing,
-    /// The gateway tells what cannot be true.
-    Contradiction,
-    /// Its gateway is not configured here.
-    NoGateway,
-    /// The risk service, in a payment that is being recovered.
-    Risk,
-    /// The order store.
-    Store,
-}
-
-impl Doubt {
-    /// What an error of the gateway leaves.
-    pub(super) const fn of(error: &CallError) -> Self {
-        if error.is_alarming() { Self::Contradiction } else { Self::Gateway }
-    }
-}
-
-/// How a payment stands after what could be done.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Settled {
-    /// Captured, and the order durably paid.
-    Paid(Order),
-    /// Nothing was taken and nothing will be, and the order durably waits for another payment.
-    Back(Order, Why),
-    /// Nobody knows: the order stays `paying`.
-    Unknown(Doubt),
-}
-
-impl Settled {
-    /// How the gateway served: only silence, and what is as good as silence, is a failure. Whatever else it answers, it
-    /// answers.
-    pub(super) fn gateway_verdict(&self) -> Verdict {
-        match self {
-            Self::Back(_, Why::GatewayAway) | Self::Unknown(Doubt::Gateway) => Verdict::Bad,
-            Self::Unknown(Doubt::Store | Doubt::Risk | Doubt::NoGateway) => Verdict::Unused,
-            Self::Unknown(Doubt::Processing | Doubt::Contradiction) | Self::Paid(_) | Self::Back(..) => {
-                Verdict::Good
-            }
-        }
-    }
 }
 
 /// A payment under way: its order as it is durable, what it charges, and where.
@@ -447,33 +346,5 @@ impl Till {
 
     fn settle_deadline(&self) -> Instant {
         Instant::now() + Duration::from_millis(self.settings.settle_within_ms)
-    }
-}
-
-/// Whether the order, as it is `now`, does not wait for this payment any more.
-pub(super) fn has_ended(payment: AttemptId, now: &Order) -> bool {
-    now.status != OrderStatus::Paying || now.payment_attempt != payment.attempt
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn why_a_payment_is_let_go_is_read_as_it_was_written() {
-        let reason = || "a: b, c".to_owned();
-        let all = [
-            Why::Declined { reason: reason() },
-            Why::RiskRejected { reason: reason() },
-            Why::Operator { reason: reason() },
-            Why::RiskAway,
-            Why::GatewayAway,
-            Why::GatewayRefused,
-            Why::TooLate,
-        ];
-        for why in all {
-            assert_eq!(Why::read(&why.to_string()), why);
-        }
-        assert_eq!(Why::read("a word of the future: x"), Why::GatewayAway);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::call::CallError;
 use super::gateway::PaymentState;
+use super::payment_outcome::{Doubt, Why};
 use super::risk::RiskVerdict;
-use super::till::{Doubt, Why};
 
 /// How the Try ended.
 #[derive(Debug, PartialEq, Eq)]
