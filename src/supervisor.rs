@@ -15,6 +15,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+use crate::exit::{Exit, Failure};
+
 /// What a part's work comes to: an error says why it cannot go on.
 pub type Outcome = Result<(), String>;
 
@@ -46,6 +48,17 @@ impl fmt::Display for Ended {
             Cause::Failed(problem) => write!(f, "{part} failed: {problem}"),
             Cause::Panicked(message) => write!(f, "{part} panicked: {message}"),
         }
+    }
+}
+
+/// Why an engine stops that was not told to.
+impl From<Ended> for Failure {
+    fn from(ended: Ended) -> Self {
+        let exit = match ended.cause {
+            Cause::Failed(_) => Exit::Io,
+            Cause::Returned | Cause::Panicked(_) => Exit::Broken,
+        };
+        Self::new(exit, ended)
     }
 }
 

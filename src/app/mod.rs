@@ -11,6 +11,7 @@ pub mod backup;
 mod budget;
 mod demo;
 mod descriptors;
+mod engine;
 mod payments;
 pub mod reconcile;
 mod reload;
@@ -20,23 +21,16 @@ mod start;
 mod stop;
 mod store;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use self::shared::Lending;
 use self::signals::{Signals, Told};
 use self::start::Start;
-use self::store::WriterThreads;
-use crate::admin::{Readiness, Reload};
-use crate::checkout::Checkout;
 use crate::config::ConfigSource;
-use crate::edge::Edge;
 use crate::exit::{Exit, Failure};
-use crate::orders::OrderDesk;
-use crate::supervisor::{Ended, Ends, Part, Supervisor};
+use crate::supervisor::{Ends, Supervisor};
 use crate::telemetry::LogControl;
 
 /// Threads of the control plane: admin, checkout, expiry, recovery.
@@ -101,46 +95,4 @@ async fn run(
     let Some(engine) = started? else { return Ok(()) };
     let ended = engine.until_told_to_stop(control, &mut signals, &mut ends).await;
     engine.stop(ended, signals).await
-}
-
-/// A running engine.
-struct Engine {
-    readiness: Arc<Readiness>,
-    reload: Arc<Reload>,
-    edge: Edge,
-    checkout: Checkout,
-    /// Recovery and expiry.
-    background: Vec<Part>,
-    desk: OrderDesk,
-    writers: WriterThreads,
-    lending: Option<Lending>,
-    stop_admin: watch::Sender<bool>,
-    admin: Part,
-    lame_duck: Duration,
-    drain: Duration,
-    stop_max: Duration,
-}
-
-impl Engine {
-    /// Waits for a signal to stop, or for the end of a part that it cannot go on without.
-    async fn until_told_to_stop(
-        &self,
-        control: &Handle,
-        signals: &mut Signals,
-        ends: &mut Ends,
-    ) -> Option<Ended> {
-        loop {
-            tokio::select! {
-                told = signals.next() => match told {
-                    Told::Stop => return None,
-                    Told::Reload => {
-                        let reload = Arc::clone(&self.reload);
-                        // It logs what came of it; it reads a file, which may block.
-                        drop(control.spawn_blocking(move || reload()));
-                    }
-                },
-                ended = ends.next() => return Some(ended),
-            }
-        }
-    }
 }

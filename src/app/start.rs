@@ -7,10 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
+use super::engine::Engine;
 use super::reload::{node_limits, reload};
 use super::shared::SharedStock;
 use super::store::{self, OpenStore, WriterThreads};
-use super::{Engine, demo, descriptors, payments};
+use super::{demo, descriptors, payments};
 use crate::admin::{
     AdminServer, AdminTokens, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, StartPhase,
 };

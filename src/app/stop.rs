@@ -3,12 +3,12 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use super::Engine;
 use super::budget::{Budget, Share};
+use super::engine::Engine;
 use super::signals::{Signals, Told};
 use crate::admin::Lifecycle;
 use crate::exit::{Exit, Failure};
-use crate::supervisor::{Cause, Ended};
+use crate::supervisor::Ended;
 
 /// How long a stop waits for the store to take its last sign of life.
 const LAST_SIGN_MAX: Duration = Duration::from_secs(1);
@@ -93,7 +93,7 @@ impl Engine {
         budget.within(Share::Rest, Duration::MAX, admin.ended()).await;
         match (written, ended) {
             (Some(Err(failure)), _) => return Err(failure),
-            (_, Some(ended)) => return Err(reason(&ended)),
+            (_, Some(ended)) => return Err(ended.into()),
             (None, None) => {
                 let problem =
                     "stopped before everything was finished: the order store did not take what was queued";
@@ -110,13 +110,4 @@ impl Engine {
         tracing::info!("stopped");
         Ok(())
     }
-}
-
-/// Why an engine stops that was not told to.
-pub(super) fn reason(ended: &Ended) -> Failure {
-    let exit = match ended.cause {
-        Cause::Failed(_) => Exit::Io,
-        Cause::Returned | Cause::Panicked(_) => Exit::Broken,
-    };
-    Failure::new(exit, ended)
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::stop::reason;
 use crate::checkout::{AttemptId, Checkout};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -136,7 +135,7 @@ impl WriterThreads {
 
     /// Why one of them has ended by itself, if one has.
     pub fn failure(&self) -> Option<Failure> {
-        self.0.iter().find_map(|thread| Some(reason(&Ended { part: "writer".into(), cause: thread.end()? })))
+        self.0.iter().find_map(|thread| Some(Ended { part: "writer".into(), cause: thread.end()? }.into()))
     }
 
     /// Waits until all have ended, as they were told to; at once when one fails.
@@ -144,7 +143,7 @@ impl WriterThreads {
         for thread in &mut self.0 {
             match thread.ended().await {
                 Cause::Returned => {}
-                cause => return Err(reason(&Ended { part: "writer".into(), cause })),
+                cause => return Err(Ended { part: "writer".into(), cause }.into()),
             }
         }
         Ok(())
