@@ -10,7 +10,7 @@ use crate::admin::AdminSettings;
 use crate::checkout::{CheckoutSettings, WrongKey};
 use crate::clock::ClockSettings;
 use crate::domain::FieldError;
-use crate::edge::EdgeSettings;
+use crate::edge::{DataPlane, EdgeSettings};
 use crate::ledger::LedgerSettings;
 use crate::ledger::redis::{RedisSettings, RelaySettings};
 use crate::orders::WriterSettings;
@@ -122,7 +122,7 @@ impl Settings {
         let sections: [(&str, Result<(), FieldError>); 13] = [
             ("node", self.node.check()),
             ("clock", self.clock.check()),
-            ("edge", self.edge.check()),
+            ("edge", self.edge.check().and_then(|()| DataPlane::check(&self.edge))),
             ("admission", self.admission.check()),
             ("ledger", self.ledger.check()),
             ("redis", self.redis.check()),

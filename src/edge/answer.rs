@@ -7,7 +7,8 @@ use http_body_util::Full;
 
 use super::chance;
 use super::reply::{NOSNIFF, Reply};
-use super::request::{Head, RequestId, echoable};
+use super::request::Head;
+use super::request_id::{RequestId, echoable};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use super::problem;
 use super::pulse::{Pulse, Wait};
 use super::reply::{Keep, NOSNIFF, retry_after_s};
-use super::request::{Head, RequestId};
+use super::request_id::RequestId;
 use crate::domain::Nanos;
 
 /// Why a connection is not served.
@@ -35,7 +35,7 @@ pub(super) async fn refuse(stream: TcpStream, why: NoPlace) {
             NoPlace::Full => "The engine has as many connections as it may have.",
             NoPlace::AddressFull => "This address has as many connections as it may have.",
         })
-        .reply(&RequestId::of(&Head::default()));
+        .reply(&RequestId::of(None));
     let mut answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {}\r\ncache-control: {}\r\n\
          x-content-type-options: {NOSNIFF}\r\nretry-after: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",

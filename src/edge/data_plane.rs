@@ -1,63 +1,25 @@
 //! The engine's own [`Application`]: finds the route and hands the request to its handler.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 
 use super::Application;
-use super::auth_settings::{AuthSettings, TenantSettings};
-use super::cross_site::{self, CrossSite, Visit};
-use super::identity::{Buyer, Denied, Identity};
+use super::cross_site::{self, Visit};
+use super::identity::{Buyer, Denied};
 use super::problem::{self, ProblemAnswer};
 use super::reply::{Field, Reply, retry_after_s};
 use super::request::{Head, Request};
 use super::route::{NoRoute, Route};
-use super::sale_state::SaleStatePage;
 use super::settings::EdgeSettings;
-use super::tenant::Tenants;
 use super::tokens::challenge;
+use super::tuning::Tuning;
 use crate::admission::Admission;
 use crate::checkout::Checkout;
 use crate::clock::Clock;
 use crate::domain::{FieldError, Nanos};
 use crate::orders::{OrderDesk, StoreError};
 use crate::telemetry::{Outcome, Path, Recorder, Seldom, Telemetry};
-
-/// What may change while buyers are served.
-#[derive(Debug)]
-pub(super) struct Tuning {
-    pub(super) ack_wait: Duration,
-    pub(super) sale_state: SaleStatePage,
-    pub(super) tenants: Tenants,
-    sites: CrossSite,
-    /// Kept when the settings that it was made of have not changed: it holds keys that were read from elsewhere.
-    identity: Arc<Identity>,
-    made_of: (AuthSettings, TenantSettings),
-}
-
-impl Tuning {
-    /// Reads keys, lists and tables.
-    ///
-    /// # Errors
-    /// Names the setting that is missing or wrong.
-    pub(super) fn new(settings: &EdgeSettings) -> Result<Self, FieldError> {
-        let tenants = Tenants::new(&settings.tenant, &settings.auth)?;
-        let sites = CrossSite::new(&settings.cors)?;
-        let mut depends_on = Vec::from_iter(tenants.decided_by());
-        if sites.is_open() {
-            depends_on.push("origin");
-        }
-        Ok(Self {
-            ack_wait: Duration::from_millis(settings.ack_wait_ms),
-            sale_state: SaleStatePage::new(&settings.sale_state, depends_on)?,
-            tenants,
-            sites,
-            identity: Arc::new(Identity::new(&settings.auth, &settings.tenant)?),
-            made_of: (settings.auth.clone(), settings.tenant.clone()),
-        })
-    }
-}
 
 /// What the handlers work with.
 pub struct DataPlane {
@@ -92,6 +54,14 @@ impl DataPlane {
             telemetry: Arc::clone(telemetry),
             recorders: (0..settings.serving_threads()).map(|home| telemetry.recorder(home)).collect(),
         })
+    }
+
+    /// Whether the keys and tables of the settings can be read: what [`DataPlane::new`] would say.
+    ///
+    /// # Errors
+    /// Names the setting that is missing or wrong.
+    pub fn check(settings: &EdgeSettings) -> Result<(), FieldError> {
+        Tuning::new(settings).map(drop)
     }
 
     /// Takes over `ack_wait_ms`, `sale_state`, `auth`, `tenant` and `cors` while buyers are served; the rest of the

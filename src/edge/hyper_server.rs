@@ -35,8 +35,10 @@ use super::forwarded::{ForwardedHeader, proxied_client};
 use super::listen::listen;
 use super::problem::{self, ProblemAnswer};
 use super::pulse::{Order, Pulse, Pulses, Wait, WaitLimits};
-use super::request::{Head, Request, RequestId};
-use super::settings::{EdgeSettings, StartError};
+use super::request::{Head, Request};
+use super::request_id::RequestId;
+use super::settings::EdgeSettings;
+use super::start_error::StartError;
 use super::target;
 use crate::clock::Clock;
 use crate::supervisor::{Part, Supervisor};
@@ -369,7 +371,7 @@ impl<A: Application> Core<A> {
         let arrived = self.clock.now();
         let (parts, body) = request.into_parts();
         let head = Head::read(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
-        let id = RequestId::of(&head);
+        let id = RequestId::of(head.request_id);
         // Nobody pays for what is not limited.
         let limited = names_clients && self.clients.are_limited();
         let place = if limited { self.request_of(&parts.headers) } else { Ok(None) };

@@ -17,12 +17,13 @@ use tokio::runtime::Handle;
 
 use super::Application;
 use super::answer::{Names, each_field};
+use super::may_connections::Place;
 use super::may_framing::Framing;
 use super::may_homes::{HomeId, Homes};
-use super::may_server::Place;
 use super::problem::{self, ProblemAnswer};
 use super::reply::Reply;
-use super::request::{Head, Request, RequestId};
+use super::request::{Head, Request};
+use super::request_id::RequestId;
 use super::target;
 use crate::admission::Moment;
 use crate::clock::Clock;
@@ -178,13 +179,13 @@ impl<A: Application> Connection<A> {
             Ok(_) | Err(httparse::Error::TooManyHeaders) => return self.last(TOO_LONG.to_vec()),
             Err(_) => {
                 let head = Head::default();
-                let id = RequestId::of(&head);
+                let id = RequestId::of(head.request_id);
                 return self.last(written(problem::BAD_REQUEST.reply(&id).closing(), &head, &id, false));
             }
         };
         let fields = || parsed.headers.iter().map(|field| (field.name, field.value));
         let head = Head::read(fields());
-        let id = RequestId::of(&head);
+        let id = RequestId::of(head.request_id);
         let http_1_0 = parsed.version == Some(0);
         let refused =
             |answer: ProblemAnswer| self.last(written(answer.reply(&id).closing(), &head, &id, false));

@@ -9,23 +9,22 @@
 //! [`Framing`]: super::Framing
 //! [`FrontEnd::May`]: super::settings::FrontEnd::May
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use nix::sys::socket::{Shutdown, shutdown};
-use parking_lot::Mutex;
+use nix::sys::socket::Shutdown;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Application;
 use super::may_connection::{Connection, Limits, Server};
+use super::may_connections::Connections;
 use super::may_homes::Homes;
-use super::settings::{EdgeSettings, StartError};
+use super::settings::EdgeSettings;
+use super::start_error::StartError;
 use crate::clock::Clock;
 use crate::supervisor::{Part, Supervisor};
 use crate::telemetry::Telemetry;
@@ -34,9 +33,6 @@ const BACKLOG: i32 = 4096;
 const SWEEP_EVERY: Duration = Duration::from_millis(20);
 /// How often the accepting thread looks whether it is to stop.
 const ACCEPT_WAIT: Duration = Duration::from_millis(50);
-/// The moment at which a connection that is being answered is cut.
-const NEVER: u64 = u64::MAX;
-
 /// The running front end.
 #[derive(Debug)]
 pub struct MayServer {
@@ -65,15 +61,7 @@ impl MayServer {
         let listener = listen(settings.listen).map_err(cannot)?;
         let addr = listener.local_addr().map_err(cannot)?;
         let threads = settings.serving_threads();
-        let connections = Arc::new(Connections {
-            clock: clock.clone(),
-            idle_ms: settings.idle_timeout_ms,
-            connections_max: settings.connections_max,
-            telemetry,
-            leaving: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
-            open: Mutex::default(),
-        });
+        let connections = Arc::new(Connections::new(settings, clock.clone(), telemetry));
         let server = Arc::new(Server {
             application,
             clock,
@@ -116,13 +104,13 @@ impl MayServer {
 
     /// Has every answer from now on end its connection. New connections are still accepted.
     pub fn leave(&self) {
-        self.connections.leaving.store(true, Ordering::Relaxed);
+        self.connections.leave();
     }
 
     /// Takes no new connections, lets requests in flight finish, and closes. Returns how many connections had to be cut
     /// because they took longer than `drain_ms`, or because `hurry` ended.
     pub async fn drain(mut self, hurry: impl Future<Output = ()>) -> usize {
-        self.connections.draining.store(true, Ordering::SeqCst);
+        self.connections.begin_draining();
         let all_closed = async {
             self.accepting.ended().await;
             // What has arrived can still be read and is still answered; then there is an end to read.
@@ -155,7 +143,7 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 /// waits for.
 fn accept<A: Application>(listener: &TcpListener, server: &Arc<Server<A>>, connections: &Arc<Connections>) {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, TimedOut, WouldBlock};
-    while !connections.draining.load(Ordering::SeqCst) {
+    while !connections.is_draining() {
         match listener.accept() {
             Ok((stream, _)) => take(server, connections, stream),
             Err(error)
@@ -183,95 +171,5 @@ fn take<A: Application>(server: &Arc<Server<A>>, connections: &Arc<Connections>,
         .and_then(|connection| server.homes.start(connection.home(), move || connection.serve()));
     if let Err(error) = started {
         tracing::warn!(%error, "a connection cannot be served");
-    }
-}
-
-/// The open sockets, by descriptor.
-#[derive(Debug)]
-pub struct Connections {
-    clock: Clock,
-    idle_ms: u64,
-    connections_max: usize,
-    telemetry: Arc<Telemetry>,
-    /// Every answer ends its connection. Alone, so relaxed.
-    leaving: AtomicBool,
-    draining: AtomicBool,
-    /// For each socket the moment, in milliseconds of the stopwatch, at which it is cut.
-    open: Mutex<HashMap<RawFd, Arc<AtomicU64>>>,
-}
-
-impl Connections {
-    fn now_ms(&self) -> u64 {
-        self.clock.stopwatch().ceil_ms()
-    }
-
-    /// A place for a connection, unless there are too many.
-    fn enter(self: &Arc<Self>, socket: RawFd) -> Option<Place> {
-        let cut_at = Arc::new(AtomicU64::new(self.now_ms() + self.idle_ms));
-        let mut open = self.open.lock();
-        if open.len() >= self.connections_max {
-            self.telemetry.edge_connections_refused.increment();
-            return None;
-        }
-        open.insert(socket, Arc::clone(&cut_at));
-        self.telemetry.edge_connections.raise();
-        Some(Place { connections: Arc::clone(self), socket, cut_at })
-    }
-
-    fn count(&self) -> usize {
-        self.open.lock().len()
-    }
-
-    fn end_all(&self, how: Shutdown) -> usize {
-        let open = self.open.lock();
-        open.keys().for_each(|&socket| end(socket, how));
-        open.len()
-    }
-
-    fn cut_overdue(&self) {
-        let now = self.now_ms();
-        let open = self.open.lock();
-        let overdue = open.iter().filter(|(_, cut_at)| cut_at.load(Ordering::Relaxed) <= now);
-        overdue.for_each(|(&socket, _)| end(socket, Shutdown::Both));
-    }
-}
-
-/// Ends one or both directions. The coroutine that waits for the socket wakes and finds the end.
-fn end(socket: RawFd, how: Shutdown) {
-    // It fails when the other side has ended both already: that is what was wanted.
-    let _ = shutdown(socket, how);
-}
-
-/// A connection's place among the open ones. It must be dropped before the socket is closed: a descriptor in the table
-/// is never another socket's.
-#[derive(Debug)]
-pub struct Place {
-    connections: Arc<Connections>,
-    socket: RawFd,
-    cut_at: Arc<AtomicU64>,
-}
-
-impl Place {
-    /// The connection is cut unless it gets on within this time.
-    pub fn cut_in(&self, ms: u64) {
-        self.cut_at.store(self.connections.now_ms().saturating_add(ms), Ordering::Relaxed);
-    }
-
-    /// The connection is not cut before the next word.
-    pub fn never_cut(&self) {
-        self.cut_at.store(NEVER, Ordering::Relaxed);
-    }
-
-    /// Whether the next answer is the last one.
-    pub fn is_ending(&self) -> bool {
-        let Connections { leaving, draining, .. } = &*self.connections;
-        leaving.load(Ordering::Relaxed) || draining.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.connections.open.lock().remove(&self.socket);
-        self.connections.telemetry.edge_connections.lower();
     }
 }

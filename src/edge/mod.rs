@@ -17,23 +17,30 @@ mod identity;
 mod json;
 mod listen;
 mod may_connection;
+mod may_connections;
 mod may_framing;
 mod may_homes;
 mod may_server;
+mod order_view;
 mod orders;
 mod problem;
 mod pulse;
 mod purchase;
+mod refusal;
 mod reply;
 mod request;
+mod request_id;
 mod route;
 mod sale_state;
+mod sale_state_page;
 mod settings;
+mod start_error;
 mod target;
 mod tenant;
 mod token_crypto;
 mod token_keys;
 mod tokens;
+mod tuning;
 
 use std::future::Future;
 
@@ -48,9 +55,11 @@ pub use orders::CheckoutBody;
 pub use problem::{Problem, ProblemAnswer};
 pub use purchase::PurchaseBody;
 pub use reply::{Content, Field, Keep, Reply};
-pub use request::{Head, Request, RequestId};
+pub use request::{Head, Request};
+pub use request_id::RequestId;
 pub use route::{NoRoute, Route};
-pub use settings::{EdgeSettings, FrontEnd, SaleStateSettings, StartError};
+pub use settings::{EdgeSettings, FrontEnd, SaleStateSettings};
+pub use start_error::StartError;
 
 /// What answers requests, whichever front end reads them.
 pub trait Application: Send + Sync + 'static {

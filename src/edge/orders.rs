@@ -5,84 +5,15 @@ use serde::Deserialize;
 
 use super::data_plane::{DataPlane, store_is_away};
 use super::identity::Buyer;
-use super::json::{JsonObject, json_object};
+use super::json::json_object;
+use super::order_view::OrderView;
 use super::problem::{self, Problem, ProblemAnswer};
-use super::purchase::rejected;
+use super::refusal::rejected;
 use super::reply::{Field, Reply, retry_after_s};
 use super::request::Request;
-use crate::admission::{LiveSale, Placed};
 use crate::checkout::{CancelAnswer, PayAnswer};
-use crate::domain::{Cents, EpochMs, Nanos, Order, OrderId, OrderStatus, Units};
+use crate::domain::{Nanos, Order, OrderId};
 use crate::telemetry::{Outcome, Path};
-
-/// An order as its buyer sees it.
-#[derive(Debug)]
-pub(super) struct OrderView<'a> {
-    sale: &'a LiveSale,
-    order_id: OrderId,
-    buyer: &'a str,
-    quantity: Units,
-    amount: Cents,
-    status: OrderStatus,
-    created_at: EpochMs,
-    pay_before: EpochMs,
-    paid_at: Option<EpochMs>,
-}
-
-impl<'a> OrderView<'a> {
-    /// An order the moment it became durable.
-    pub(super) fn of_placed(sale: &'a LiveSale, buyer: &'a str, placed: &Placed) -> Self {
-        Self {
-            sale,
-            order_id: placed.order_id,
-            buyer,
-            quantity: placed.quantity,
-            amount: placed.amount,
-            status: OrderStatus::PrePay,
-            created_at: placed.created_at,
-            pay_before: placed.pay_before,
-            paid_at: None,
-        }
-    }
-
-    /// An order of the store.
-    pub(super) fn of_order(sale: &'a LiveSale, order: &'a Order) -> Self {
-        let placed = &order.placed;
-        Self {
-            sale,
-            order_id: placed.id,
-            buyer: placed.buyer.as_str(),
-            quantity: placed.quantity,
-            amount: placed.amount,
-            status: order.status,
-            created_at: placed.created_at,
-            pay_before: placed.pay_before,
-            paid_at: order.paid_at,
-        }
-    }
-
-    /// The order object of the API.
-    pub(super) fn object(&self) -> Vec<u8> {
-        let mut object = JsonObject::with_capacity(384);
-        object
-            .order_id("order_id", self.order_id)
-            .text("tenant", self.sale.key.tenant())
-            .text("campaign", self.sale.key.campaign())
-            .text("sku", self.sale.key.sku())
-            .text("buyer", self.buyer)
-            .number("quantity", self.quantity)
-            .number("amount_cents", self.amount.0)
-            .text("currency", self.sale.terms.currency.as_str())
-            .text("status", self.status.as_str())
-            .time("created_at", self.created_at)
-            .time("pay_before", self.pay_before);
-        match self.paid_at {
-            Some(paid_at) => object.time("paid_at", paid_at),
-            None => object.null("paid_at"),
-        };
-        object.finish()
-    }
-}
 
 /// What a checkout's body says.
 #[derive(Debug, Deserialize, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::json::JsonObject;
 use super::reply::{Content, Field, Keep, Reply};
-use super::request::RequestId;
+use super::request_id::RequestId;
 use crate::domain::{EpochMs, OrderId};
 use crate::telemetry::Outcome;
 
@@ -207,14 +207,13 @@ impl ProblemAnswer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::request::Head;
     use super::*;
 
     #[test]
     fn every_problem_is_json_that_says_what_its_status_line_says() {
-        let head = Head { request_id: Some(b"a\"b\\c"), ..Head::default() };
+        let id = RequestId::Echoed("a\"b\\c");
         for (code, problem) in ALL {
-            let reply = problem.reply(&RequestId::of(&head));
+            let reply = problem.reply(&id);
             let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
             assert_eq!(body["status"], problem.status.as_u16(), "{code}");
             assert_eq!(body["code"], *code);

@@ -1,9 +1,7 @@
 //! One request as both front ends hand it over: what the handlers look at, found in one pass over the header fields.
 
-use std::fmt;
-
-use super::chance;
 use super::problem::{self, ProblemAnswer};
+use super::request_id::RequestId;
 use crate::admission::Moment;
 
 /// A request whose framing the front end has checked and whose body it has read.
@@ -121,58 +119,9 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The longest request id and trace id that is echoed, in bytes.
-pub const ECHO_BYTES_MAX: usize = 128;
-
-/// The value if it can be sent back as it came: 1 to [`ECHO_BYTES_MAX`] visible ASCII characters.
-pub fn echoable(value: Option<&[u8]>) -> Option<&str> {
-    let value = value.filter(|value| (1..=ECHO_BYTES_MAX).contains(&value.len()))?;
-    value.iter().all(u8::is_ascii_graphic).then(|| std::str::from_utf8(value).ok())?
-}
-
-/// What a request is called in its answer: the client's own name for it, or a made one.
-#[derive(Clone, Copy)]
-pub enum RequestId<'a> {
-    /// The client's, 1 to 128 visible ASCII characters.
-    Echoed(&'a str),
-    /// Ours: 16 hexadecimal digits.
-    Made([u8; 16]),
-}
-
-impl<'a> RequestId<'a> {
-    /// The client's `X-Request-ID` when it can be echoed, otherwise a new one: a random number of this thread, no lock.
-    pub fn of(head: &Head<'a>) -> Self {
-        match echoable(head.request_id) {
-            Some(id) => Self::Echoed(id),
-            None => Self::made(chance::next()),
-        }
-    }
-
-    fn made(number: u64) -> Self {
-        let mut digits = [0; 16];
-        for (place, digit) in digits.iter_mut().enumerate() {
-            *digit = b"0123456789abcdef"[(number >> (60 - 4 * place) & 15) as usize];
-        }
-        Self::Made(digits)
-    }
-
-    /// The id.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Echoed(id) => id,
-            Self::Made(digits) => std::str::from_utf8(digits).expect("hexadecimal digits are ASCII"),
-        }
-    }
-}
-
-impl fmt::Debug for RequestId<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::request_id::echoable;
     use super::*;
 
     fn head<'a>(fields: &[(&'a str, &'a str)]) -> Head<'a> {
@@ -204,19 +153,5 @@ mod tests {
                 assert_eq!((slot, echoable(slot)), (Some(&b""[..]), None), "{name}");
             }
         }
-    }
-
-    #[test]
-    fn ids_are_echoed_only_when_they_are_visible_ascii() {
-        let long = "x".repeat(129);
-        for (sent, echoed) in
-            [("abc-1", true), ("", false), ("a b", false), (long.as_str(), false), ("é", false)]
-        {
-            let head = head(&[("x-request-id", sent)]);
-            assert_eq!(RequestId::of(&head).as_str() == sent, echoed, "{sent:?}");
-        }
-        assert_eq!(RequestId::made(0x0123_4567_89ab_cdef).as_str(), "0123456789abcdef");
-        let none = Head::default();
-        assert_ne!(RequestId::of(&none).as_str(), RequestId::of(&none).as_str());
     }
 }

@@ -8,7 +8,6 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::auth_settings::{AuthMode, AuthSettings, CorsSettings, TenantSettings};
-use super::data_plane::Tuning;
 use super::forwarded::ForwardedHeader;
 use crate::domain::FieldError;
 use crate::settings::within;
@@ -145,25 +144,6 @@ impl Default for SaleStateSettings {
     }
 }
 
-/// Why the edge does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A setting is missing, wrong or dangerous.
-    #[error("edge.{} {}", .0.field, .0.problem)]
-    Setting(FieldError),
-    /// The address cannot be listened on.
-    #[error("cannot listen on {listen}: {source}")]
-    Listen {
-        /// The address.
-        listen: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A serving thread cannot be started.
-    #[error("cannot start a serving thread: {0}")]
-    Thread(std::io::Error),
-}
-
 impl EdgeSettings {
     /// The number of serving threads: as set, or one a core.
     pub fn serving_threads(&self) -> usize {
@@ -179,7 +159,8 @@ impl EdgeSettings {
         Duration::from_millis(self.lame_duck_ms.unwrap_or(suits))
     }
 
-    /// Refuses what would be unsafe or cannot work.
+    /// Refuses what would be unsafe or cannot work. Keys, lists and tables are checked by reading them: see
+    /// [`DataPlane::check`](super::DataPlane::check).
     ///
     /// # Errors
     /// The first field that breaks its rule.
@@ -197,8 +178,7 @@ impl EdgeSettings {
         within("idle_timeout_ms", self.idle_timeout_ms, 100..=3_600_000)?;
         within("lame_duck_ms", self.lame_duck_ms.unwrap_or_default(), 0..=600_000)?;
         within("drain_ms", self.drain_ms, 0..=600_000)?;
-        self.check_exposure()?;
-        Tuning::new(self).map(drop)
+        self.check_exposure()
     }
 
     fn check_proxies(&self) -> Result<(), FieldError> {

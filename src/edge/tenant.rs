@@ -179,7 +179,8 @@ mod tests {
     fn told(tenants: &Tenants, tenant: Option<&str>, host: &str, claim: Option<&str>) -> Result<String, u16> {
         let head = Head { tenant: tenant.map(str::as_bytes), host: Some(host.as_bytes()), ..Head::default() };
         let found = tenants.of(&head, claim).map(Cow::into_owned);
-        found.map_err(|answer| answer.reply(&super::super::request::RequestId::Echoed("x")).status.as_u16())
+        found
+            .map_err(|answer| answer.reply(&super::super::request_id::RequestId::Echoed("x")).status.as_u16())
     }
 
     #[test]
