@@ -17,9 +17,10 @@ pub fn imports(code: &str) -> Vec<Path> {
 pub fn paths(code: &str) -> Vec<Path> {
     let mut found = imports(code);
     for word in code.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
-        let path: Path = word.split("::").map(str::to_owned).collect();
+        let path: Path = word.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        // Alone it is the beginning of a group such as `super::{a, b}`, whose paths stand above.
         if path.len() > 1 && ["crate", "self", "super"].contains(&path[0].as_str()) {
-            found.push(path.into_iter().filter(|part| !part.is_empty()).collect());
+            found.push(path);
         }
     }
     found
