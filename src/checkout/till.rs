@@ -23,6 +23,7 @@ use crate::domain::{
     EpochMs, Order, OrderAction, OrderId, OrderStatus, PaymentDirection, PaymentNote, StoreIdentity,
 };
 use crate::orders::{Applied, OrderDesk, StoreError, Transition};
+use crate::telemetry::Seldom;
 
 /// Everything a payment needs.
 pub(super) struct Till {
@@ -320,7 +321,12 @@ impl Till {
             Ok(PaymentState::Processing) => self.metrics.processing.add_one(),
             Ok(_) => {}
             Err(error) if error.is_alarming() => self.alarm(payment, error),
-            Err(error) => tracing::warn!(%error, "the payment gateway did not answer"),
+            Err(error) => {
+                static SAID: Seldom = Seldom::new();
+                if let Some(more) = SAID.now() {
+                    tracing::warn!(%error, more, "the payment gateway did not answer");
+                }
+            }
         }
         answer
     }
@@ -338,8 +344,11 @@ impl Till {
         let started = Instant::now();
         let verdict = self.risk.judge(charge, deadline).await;
         self.metrics.risk.add(verdict.is_ok(), started.elapsed());
-        if let Err(error) = &verdict {
-            tracing::warn!(%error, "the risk service did not answer");
+        static SAID: Seldom = Seldom::new();
+        if let Err(error) = &verdict
+            && let Some(more) = SAID.now()
+        {
+            tracing::warn!(%error, more, "the risk service did not answer");
         }
         verdict
     }
