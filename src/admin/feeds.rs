@@ -15,14 +15,14 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::access::Tenant;
 use super::control_plane::ControlPlane;
+use super::order_json::{event_json, order_json};
 use super::problem::{Problem, invalid_name};
-use super::time_text::rfc3339;
 use crate::admission::LiveSale;
 use crate::domain::{Order, OrderId, SaleId};
 use crate::orders::{Event, Fault, SettledOrders, StoreError};
@@ -106,42 +106,6 @@ impl Shown {
         }
         link + ">; rel=\"next\""
     }
-}
-
-/// An order of `sale` as the feed shows it.
-pub(super) fn order_json(sale: &LiveSale, order: &Order) -> Value {
-    let Order { placed, status, paid_at, .. } = order;
-    json!({
-        "order_id": placed.id.to_string(),
-        "tenant": sale.key.tenant(),
-        "campaign": sale.key.campaign(),
-        "sku": sale.key.sku(),
-        "buyer": placed.buyer.as_str(),
-        "quantity": placed.quantity,
-        "amount_cents": placed.amount.0,
-        "currency": sale.terms.currency.as_str(),
-        "status": status.as_str(),
-        "created_at": rfc3339(placed.created_at),
-        "pay_before": rfc3339(placed.pay_before),
-        "paid_at": paid_at.map(rfc3339),
-    })
-}
-
-/// An event of `sale` as the feed shows it and as it is relayed.
-pub fn event_json(sale: &LiveSale, event: &Event) -> Value {
-    let placed = &event.order.placed;
-    json!({
-        "seq": event.seq,
-        "type": event.kind.as_str(),
-        "order_id": placed.id.to_string(),
-        "campaign": sale.key.campaign(),
-        "sku": sale.key.sku(),
-        "tenant": sale.key.tenant(),
-        "buyer": placed.buyer.as_str(),
-        "quantity": placed.quantity,
-        "at": rfc3339(event.at),
-        "pay_before": rfc3339(placed.pay_before),
-    })
 }
 
 /// Which rows, and how far they have been read.

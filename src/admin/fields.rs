@@ -1,9 +1,15 @@
 //! Reads a JSON object field by field, so that every error names the field.
 
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use crate::domain::EpochMs;
+
+/// The longest reason of an act, in characters.
+const REASON_CHARS_MAX: usize = 500;
 
 /// The fields of a body that have not been read yet.
 pub(super) struct Fields(Map<String, Value>);
@@ -30,7 +36,19 @@ impl<T> Given<T> {
 }
 
 impl Fields {
-    /// The fields of a body.
+    /// The fields of a request's body.
+    pub fn of_body(body: Result<Bytes, BytesRejection>) -> Result<Self, Problem> {
+        let body = body.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let detail = "The body is larger than admin.body_bytes_max.";
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
+            }
+            _ => Problem::malformed("The body did not arrive whole."),
+        })?;
+        Self::parse(&body)
+    }
+
+    /// The fields of these bytes.
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
         match serde_json::from_slice(body) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
@@ -54,6 +72,17 @@ impl Fields {
     /// A text.
     pub fn text(&mut self, field: &str) -> Result<Given<String>, Problem> {
         self.take(field, "must be a text", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// Why an operator acts: a text on one line, without the spaces around it. An empty one is none.
+    pub fn reason(&mut self) -> Result<Given<String>, Problem> {
+        let rule = format!("must be 1 to {REASON_CHARS_MAX} characters on one line");
+        let reason = self.take("reason", &rule, |value| {
+            let reason = value.as_str()?.trim();
+            let fits = reason.chars().count() <= REASON_CHARS_MAX && !reason.chars().any(char::is_control);
+            fits.then(|| reason.to_owned())
+        })?;
+        Ok(if reason == Given::Value(String::new()) { Given::Null } else { reason })
     }
 
     /// A truth value.

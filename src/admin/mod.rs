@@ -13,6 +13,7 @@ mod fields;
 mod health;
 mod lender_figures;
 mod order_acts;
+mod order_json;
 mod places;
 mod probe;
 mod problem;
@@ -31,7 +32,7 @@ mod time_text;
 mod tokens;
 
 pub use control_plane::{ControlPlane, ControlPlaneParts, Reload, ReloadRefused};
-pub use feeds::event_json;
+pub use order_json::event_json;
 pub use probe::{Question, probe};
 pub use readiness::{Lifecycle, Readiness, StartPhase};
 pub use server::{AdminServer, Opening};

@@ -11,16 +11,11 @@ use serde_json::{Value, json};
 
 use super::access::Tenant;
 use super::control_plane::ControlPlane;
-use super::fields::{Fields, Given, required};
+use super::fields::{Fields, required};
 use super::problem::Problem;
-use super::sales::whole;
-use super::settle::unknown_order;
 use super::time_text::rfc3339;
 use crate::domain::SaleLimits;
 use crate::orders::{Applied, Grace};
-
-/// Bytes of a reason.
-const REASON_BYTES_MAX: usize = 500;
 
 /// `POST /api/v1/orders/{id}/extend` with `{"pay_before","reason"}`: the order has at least until then.
 pub(super) async fn extend(
@@ -30,9 +25,9 @@ pub(super) async fn extend(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Problem> {
     let order = plane.order_of_tenant(&tenant, &id).await?;
-    let mut fields = Fields::parse(&whole(body)?)?;
+    let mut fields = Fields::of_body(body)?;
     let pay_before = required("pay_before", fields.time("pay_before")?)?;
-    let reason = reason(&mut fields)?;
+    let reason = fields.reason()?.unwrap_or(String::new());
     fields.finish(&["pay_before", "reason"])?;
     let now = plane.now();
     if pay_before <= now {
@@ -53,7 +48,7 @@ pub(super) async fn extend(
             "Only an order that waits to be paid, or is being paid, can be given more time.",
         )
         .with("status", order.status.as_str())),
-        Applied::UnknownOrder => Err(unknown_order()),
+        Applied::UnknownOrder => Err(Problem::unknown_order()),
     }
 }
 
@@ -66,9 +61,9 @@ pub(super) async fn extend_sale(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Problem> {
     let sale = plane.live_sale(&tenant, &campaign, &sku)?;
-    let mut fields = Fields::parse(&whole(body)?)?;
+    let mut fields = Fields::of_body(body)?;
     let by_s: u32 = required("by_s", fields.number("by_s")?)?;
-    let reason = reason(&mut fields)?;
+    let reason = fields.reason()?.unwrap_or(String::new());
     fields.finish(&["by_s", "reason"])?;
     let by_ms = i64::from(by_s) * 1_000;
     if by_ms == 0 || by_ms > extension_ms_max() {
@@ -83,13 +78,4 @@ pub(super) async fn extend_sale(
 /// As long as a sale may give from the start.
 fn extension_ms_max() -> i64 {
     i64::from(SaleLimits::default().pay_within_s_max) * 1_000
-}
-
-fn reason(fields: &mut Fields) -> Result<String, Problem> {
-    match fields.text("reason")? {
-        Given::Value(reason) if reason.len() > REASON_BYTES_MAX => {
-            Err(Problem::field("reason", format!("is longer than {REASON_BYTES_MAX} bytes")))
-        }
-        given => Ok(given.unwrap_or(String::new())),
-    }
 }

@@ -50,6 +50,17 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "unknown-sale", "There is no such campaign and SKU for this tenant.")
     }
 
+    /// The tenant has no such order.
+    pub fn unknown_order() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "unknown-order", "There is no such order for this tenant.")
+    }
+
+    /// The engine stopped while it made a change.
+    pub fn cut_short(_: tokio::task::JoinError) -> Self {
+        let detail = "The engine stopped during the change; look at what became of it when it runs again.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
+    }
+
     /// An order that is on its way may still get a number below one that is durable already.
     pub fn orders_on_their_way() -> Self {
         let detail = "Orders with lower numbers than the last ones are still on their way to the store, here or at a node \

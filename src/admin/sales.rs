@@ -31,10 +31,10 @@ pub(super) async fn create(
     Tenant(tenant): Tenant,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let new = parse_new(&tenant, plane.now(), Fields::parse(&whole(body)?)?)?;
+    let new = parse_new(&tenant, plane.now(), Fields::of_body(body)?)?;
     let desk = Arc::clone(&plane.sales);
     // A task of its own: a client that goes away must not stop it half-way.
-    let created = tokio::spawn(async move { desk.create(new).await }).await.map_err(cut_short)??;
+    let created = tokio::spawn(async move { desk.create(new).await }).await.map_err(Problem::cut_short)??;
     tracing::info!(sale = %created.key, stock = created.total, "a campaign was created");
     let location = format!("/api/v1/campaigns/{}/{}", created.key.campaign(), created.key.sku());
     let answer = (StatusCode::CREATED, [(header::LOCATION, location)], Json(plane.describe(&created)));
@@ -75,11 +75,11 @@ pub(super) async fn change(
     let if_version = versions(&headers, live.id).map_err(|NotEntityTags| {
         Problem::malformed("If-Match must be *, or entity tags as ETag gives them.")
     })?;
-    let edit = parse_edit(Fields::parse(&whole(body)?)?)?;
+    let edit = parse_edit(Fields::of_body(body)?)?;
     let (desk, key) = (Arc::clone(&plane.sales), live.key.clone());
     // A task of its own: a client that goes away must not stop it half-way.
     let changing = tokio::spawn(async move { desk.change(&key, edit, if_version).await });
-    let changed = changing.await.map_err(cut_short)??;
+    let changed = changing.await.map_err(Problem::cut_short)??;
     tracing::info!(sale = %changed.key, stock = changed.total, terms = ?changed.terms, "a campaign was changed");
     Ok(tagged(&changed, Json(plane.describe(&changed))))
 }
@@ -110,21 +110,6 @@ pub(super) async fn audit(
         "ledger": ledger.as_str(),
         "conserved": conserved,
     })))
-}
-
-pub(super) fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let detail = "The body is larger than admin.body_bytes_max.";
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
-        }
-        _ => Problem::malformed("The body did not arrive whole."),
-    })
-}
-
-pub(super) fn cut_short(_: tokio::task::JoinError) -> Problem {
-    let detail = "The engine stopped during the change; look at what became of it when it runs again.";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
 }
 
 fn parse_new(tenant: &str, now: EpochMs, mut fields: Fields) -> Result<NewSale, Problem> {

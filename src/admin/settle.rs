@@ -11,15 +11,10 @@ use serde_json::{Value, json};
 
 use super::access::Tenant;
 use super::control_plane::ControlPlane;
-use super::feeds::order_json;
 use super::fields::{Fields, required};
 use super::problem::Problem;
-use super::sales::{cut_short, whole};
 use crate::checkout::{SettleAnswer, SettleOutcome};
-use crate::domain::{Order, OrderId};
-
-/// The longest reason, in characters.
-const REASON_CHARS_MAX: usize = 500;
+use crate::domain::Order;
 
 /// `POST /api/v1/orders/{id}/settle`
 pub(super) async fn settle(
@@ -28,13 +23,13 @@ pub(super) async fn settle(
     Path(id): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let (outcome, reason) = parse(Fields::parse(&whole(body)?)?)?;
+    let (outcome, reason) = parse(Fields::of_body(body)?)?;
     let order = plane.order_of_tenant(&tenant, &id).await?;
     let checkout = plane.checkout.clone();
     let because = reason.clone();
     // A task of its own: a client that goes away must not stop it half-way.
     let settling = tokio::spawn(async move { checkout.settle(order, outcome, &because).await });
-    match settling.await.map_err(cut_short)? {
+    match settling.await.map_err(Problem::cut_short)? {
         SettleAnswer::Settled(order) => {
             let mut body = plane.shown(&order)?;
             body["settled"] =
@@ -67,16 +62,7 @@ fn parse(mut fields: Fields) -> Result<(SettleOutcome, String), Problem> {
         "voided" => SettleOutcome::Voided,
         _ => return Err(Problem::field("outcome", "must be \"paid\" or \"voided\"")),
     };
-    let reason = required("reason", fields.text("reason")?)?.trim().to_owned();
-    let is_text = !reason.is_empty()
-        && reason.chars().count() <= REASON_CHARS_MAX
-        && !reason.chars().any(char::is_control);
-    if !is_text {
-        return Err(Problem::field(
-            "reason",
-            format!("must be 1 to {REASON_CHARS_MAX} characters on one line"),
-        ));
-    }
+    let reason = required("reason", fields.reason()?)?;
     fields.finish(&["outcome", "reason"])?;
     Ok((outcome, reason))
 }
@@ -92,28 +78,6 @@ fn conflict(code: &'static str, detail: &str, order: &Order) -> Problem {
     Problem::new(StatusCode::CONFLICT, code, detail).with("order_status", order.status.as_str())
 }
 
-pub(super) fn unknown_order() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "unknown-order", "There is no such order for this tenant.")
-}
-
-impl ControlPlane {
-    /// The durable order with this number, if its sale is the tenant's.
-    pub(super) async fn order_of_tenant(&self, tenant: &str, id: &str) -> Result<Order, Problem> {
-        let id: OrderId = id.parse().map_err(|_| unknown_order())?;
-        let order = self.desk.order(id).await?.ok_or_else(unknown_order)?;
-        let sales = self.admission.board().sales();
-        let is_theirs = sales.by_id(order.placed.sale).is_some_and(|sale| sale.key.tenant() == tenant);
-        if is_theirs { Ok(order) } else { Err(unknown_order()) }
-    }
-
-    /// An order as the API shows it.
-    pub(super) fn shown(&self, order: &Order) -> Result<Value, Problem> {
-        let sales = self.admission.board().sales();
-        let sale = sales.by_id(order.placed.sale).ok_or_else(unknown_order)?;
-        Ok(order_json(sale, order))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +90,7 @@ mod tests {
     fn an_outcome_needs_a_reason() {
         let (outcome, reason) = read(r#"{"outcome":"voided","reason":" bank called "}"#).unwrap();
         assert_eq!((outcome, reason.as_str()), (SettleOutcome::Voided, "bank called"));
-        let long = format!(r#"{{"outcome":"paid","reason":"{}"}}"#, "x".repeat(REASON_CHARS_MAX + 1));
+        let long = format!(r#"{{"outcome":"paid","reason":"{}"}}"#, "x".repeat(501));
         let bad = [
             (r#"{"outcome":"paid"}"#, "reason"),
             (r#"{"outcome":"paid","reason":"  "}"#, "reason"),

@@ -1,7 +1,7 @@
 //! What an operator changes of a sale: only what is named, so that two who change different things both get them.
 
-use super::money::Cents;
 use super::field_error::FieldError;
+use super::money::Cents;
 use super::sale::{Rate, Sale, SaleLimits, SaleTerms, Units};
 use super::time::EpochMs;
 

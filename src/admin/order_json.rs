@@ -1,0 +1,64 @@
+//! Orders and their events as the API shows them.
+
+use serde_json::{Value, json};
+
+use super::control_plane::ControlPlane;
+use super::problem::Problem;
+use super::time_text::rfc3339;
+use crate::admission::LiveSale;
+use crate::domain::{Order, OrderId};
+use crate::orders::Event;
+
+/// An order of `sale` as the feed shows it.
+pub(super) fn order_json(sale: &LiveSale, order: &Order) -> Value {
+    let Order { placed, status, paid_at, .. } = order;
+    json!({
+        "order_id": placed.id.to_string(),
+        "tenant": sale.key.tenant(),
+        "campaign": sale.key.campaign(),
+        "sku": sale.key.sku(),
+        "buyer": placed.buyer.as_str(),
+        "quantity": placed.quantity,
+        "amount_cents": placed.amount.0,
+        "currency": sale.terms.currency.as_str(),
+        "status": status.as_str(),
+        "created_at": rfc3339(placed.created_at),
+        "pay_before": rfc3339(placed.pay_before),
+        "paid_at": paid_at.map(rfc3339),
+    })
+}
+
+/// An event of `sale` as the feed shows it and as it is relayed.
+pub fn event_json(sale: &LiveSale, event: &Event) -> Value {
+    let placed = &event.order.placed;
+    json!({
+        "seq": event.seq,
+        "type": event.kind.as_str(),
+        "order_id": placed.id.to_string(),
+        "campaign": sale.key.campaign(),
+        "sku": sale.key.sku(),
+        "tenant": sale.key.tenant(),
+        "buyer": placed.buyer.as_str(),
+        "quantity": placed.quantity,
+        "at": rfc3339(event.at),
+        "pay_before": rfc3339(placed.pay_before),
+    })
+}
+
+impl ControlPlane {
+    /// The durable order with this number, if its sale is the tenant's.
+    pub(super) async fn order_of_tenant(&self, tenant: &str, id: &str) -> Result<Order, Problem> {
+        let id: OrderId = id.parse().map_err(|_| Problem::unknown_order())?;
+        let order = self.desk.order(id).await?.ok_or_else(Problem::unknown_order)?;
+        let sales = self.admission.board().sales();
+        let is_theirs = sales.by_id(order.placed.sale).is_some_and(|sale| sale.key.tenant() == tenant);
+        if is_theirs { Ok(order) } else { Err(Problem::unknown_order()) }
+    }
+
+    /// An order as the API shows it.
+    pub(super) fn shown(&self, order: &Order) -> Result<Value, Problem> {
+        let sales = self.admission.board().sales();
+        let sale = sales.by_id(order.placed.sale).ok_or_else(Problem::unknown_order)?;
+        Ok(order_json(sale, order))
+    }
+}
