@@ -50,6 +50,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
                 |error| Failure::new(Exit::Io, format_args!("cannot print the configuration: {error}"));
             terminal::print(&load()?.effective()).map_err(cannot)
         }
+        Command::ConfigReference => {
+            let cannot = |error| Failure::new(Exit::Io, format_args!("cannot print the page: {error}"));
+            terminal::print(&seckill::config::reference()).map_err(cannot)
+        }
         Command::Healthcheck { ready } => {
             let Config { settings, .. } = load()?;
             let question = if ready { Question::Ready } else { Question::Lives };

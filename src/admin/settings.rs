@@ -2,44 +2,44 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::FieldError;
 use crate::settings::{Secret, within};
 
 /// `[admin]`
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminSettings {
-    /// Where the admin API and the status page are. Default `127.0.0.1:9090`; port 0 takes a free one.
+    /// Where the admin API and the status page are; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// What a request must carry as `Authorization: Bearer`. Needed on an address that is not loopback. Default none.
+    /// What a request must carry as `Authorization: Bearer`. Needed on an address that is not loopback.
     pub token: Secret,
-    /// A token that is accepted as well, so that one can be exchanged for another without a gap: the new one in `token`,
-    /// the old one here, until all clients know the new one. Default none.
+    /// A token that is accepted as well, so that one can be exchanged for another without a gap: the new one in
+    /// `token`, the old one here, until all clients know the new one.
     pub former_token: Secret,
-    /// Bytes of a request's body. More are answered 413. Default 65,536.
+    /// Bytes of a request's body. More are answered 413.
     pub body_bytes_max: usize,
     /// Open connections of callers that are known: they have sent a request that may be answered. One more hears 503.
-    /// Default 256.
     pub connections_max: usize,
-    /// Open connections of callers that are not known yet, and of probes. One more takes the place of the oldest that says
-    /// nothing. Default 64.
+    /// Open connections of callers that are not known yet, and of probes. One more takes the place of the oldest that
+    /// says nothing.
     pub unknown_connections_max: usize,
-    /// From a connection's start, or its last answer, to the end of a request's header, in milliseconds. Default 5,000.
+    /// From a connection's start, or its last answer, to the end of a request's header, in milliseconds.
     pub header_read_timeout_ms: u64,
-    /// From the end of the header to the beginning of the answer, in milliseconds; then 503. Default 30,000.
+    /// From the end of the header to the beginning of the answer, in milliseconds; then 503.
     pub request_timeout_ms: u64,
-    /// Orders or events of one answer: what `limit` may ask for at most. Default 10,000.
+    /// Orders or events of one answer: what `limit` may ask for at most; more is 422.
     pub page_rows_max: usize,
-    /// Requests that read the order store at once; others wait. Default 4.
+    /// Requests that read the order store at once; others wait.
     pub store_reads_max: usize,
-    /// Answers of orders or events that are held in memory at once, of at most 4 MiB each; others wait. Default 16.
+    /// Answers of orders or events that are held in memory at once, of at most 4 MiB each; others wait.
     pub feed_answers_max: usize,
-    /// Names, beside `localhost` and the loopback addresses, under which a browser may reach this engine while there is no
-    /// token. Default none.
+    /// Names, beside `localhost` and the loopback addresses, under which a browser may reach this engine while there is
+    /// no token. Requests of HTTP/1.0 may name none.
     pub hosts: Vec<String>,
-    /// How long requests in flight may take to finish after the order to stop, in milliseconds. Default 5,000.
+    /// How long requests in flight may take to finish after the order to stop, in milliseconds.
     pub drain_ms: u64,
 }
 

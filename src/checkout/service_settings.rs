@@ -1,12 +1,13 @@
 //! The settings of a remote service: which one, how it is called, and how the simulated one behaves.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{Checked, HOUR_MS, share, within, wrong};
 use crate::settings::Secret;
 
 /// Which implementation of a remote service is used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceKind {
     /// In this process, by chance that can be repeated: for demonstrations and load tests. Moves no money.
@@ -17,14 +18,14 @@ pub enum ServiceKind {
 }
 
 /// The section `checkout.gateway`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewaySettings {
-    /// What payments begun here call it in their journal: 1 to 255 visible ASCII characters. Empty (default): `simulated`,
-    /// or its address. A payment is finished with the gateway of this name: give a gateway that moves to another address
+    /// What payments begun here call it in their journal: 1 to 255 visible ASCII characters. Empty: `simulated`, or its
+    /// address. A payment is finished with the gateway of this name: give a gateway that moves to another address
     /// a name, and another gateway another one.
     pub name: String,
-    /// `simulated` (default) or `http`.
+    /// Which gateway takes the money.
     pub kind: ServiceKind,
     /// How calls are repeated.
     pub retry: RetrySettings,
@@ -32,9 +33,9 @@ pub struct GatewaySettings {
     pub processing: ProcessingSettings,
     /// When the gateway is left alone.
     pub breaker: BreakerSettings,
-    /// For `kind = "simulated"`.
+    /// What the simulated gateway does, for `kind = "simulated"`.
     pub simulated: SimulatedGatewaySettings,
-    /// For `kind = "http"`.
+    /// Where the gateway is, for `kind = "http"`.
     pub http: HttpSettings,
 }
 
@@ -70,12 +71,12 @@ impl GatewaySettings {
 
 /// The pace at which a payment is asked about that the gateway works on (`processing`). Not a failure: neither counted by
 /// the breaker nor hurried.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProcessingSettings {
-    /// The pause before the first question; doubles after each, with jitter. Default 1000, 1 to 3600000.
+    /// The pause before the first question; doubles after each, with jitter.
     pub poll_ms: u64,
-    /// The longest pause. Default 30000, 1 to 3600000.
+    /// The longest pause.
     pub poll_ms_max: u64,
 }
 
@@ -93,16 +94,16 @@ impl ProcessingSettings {
 }
 
 /// How calls of a remote service are repeated, always with the same idempotency key.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetrySettings {
-    /// Tries of one call, the first included. Default 3, 1 to 20.
+    /// Tries of one call, the first included.
     pub tries_max: u32,
-    /// How long one try may take. Default 2000, 1 to 600000.
+    /// How long one try may take.
     pub try_ms: u64,
-    /// The pause after the first failure; doubles after each, with jitter. Default 50, 1 to 60000.
+    /// The pause after the first failure; doubles after each, with jitter.
     pub backoff_ms: u64,
-    /// The longest pause. Default 1000, 1 to 60000.
+    /// The longest pause; at least `backoff_ms`.
     pub backoff_ms_max: u64,
 }
 
@@ -122,18 +123,18 @@ impl RetrySettings {
 }
 
 /// When a failing service is left alone, and how its return is noticed.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BreakerSettings {
-    /// How far back failures are counted. Default 10000, 10 to 3600000.
+    /// How far back failures are counted.
     pub window_ms: u64,
-    /// Below this many calls in the window nothing is concluded. Default 20, 1 to 1000000.
+    /// Below this many calls in the window nothing is concluded.
     pub calls_min: u32,
-    /// The share of failed calls that opens the breaker. Default 0.5, above 0 to 1.
+    /// The share of failed calls that opens the breaker.
     pub failure_ratio: f64,
-    /// How long it stays open before probing. Default 5000, 1 to 3600000.
+    /// How long it stays open before probing.
     pub open_ms: u64,
-    /// Calls that must succeed, one of which may not fail, before it closes. Default 5, 1 to 1000.
+    /// Calls that must succeed, one of which may not fail, before it closes.
     pub probes: u32,
 }
 
@@ -156,12 +157,12 @@ impl BreakerSettings {
 }
 
 /// A log-normal distribution of answer times.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LatencySettings {
-    /// Half of the answers are faster. Above 0 to 600000.
+    /// Half of the answers are faster.
     pub median_ms: f64,
-    /// One answer in a hundred is slower. At least the median, to 600000.
+    /// One answer in a hundred is slower.
     pub p99_ms: f64,
 }
 
@@ -178,22 +179,22 @@ impl LatencySettings {
 }
 
 /// The section `checkout.gateway.simulated`.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimulatedGatewaySettings {
-    /// The same seed draws the same fate for the same payment. Default 1.
+    /// The same seed draws the same fate for the same payment.
     pub seed: u64,
-    /// Answer times of holds. Default median 30 ms, 99th percentile 120 ms.
+    /// Answer times of holds.
     pub hold_latency: LatencySettings,
-    /// Answer times of captures, voids and status questions. Default median 5 ms, 99th percentile 20 ms.
+    /// Answer times of captures, voids and status questions.
     pub settle_latency: LatencySettings,
-    /// The share of payments that the bank declines. Default 0.
+    /// The share of payments that the bank declines.
     pub decline_rate: f64,
-    /// The share of calls that are never answered; half of them take effect all the same. Default 0.
+    /// The share of calls that are never answered; half of them take effect all the same.
     pub timeout_rate: f64,
-    /// The share of calls whose connection is lost; half of them take effect all the same. Default 0.
+    /// The share of calls whose connection is lost; half of them take effect all the same.
     pub unknown_rate: f64,
-    /// Payments remembered; the oldest is forgotten first. Default 1000000, 1 to 100000000; about 100 bytes each.
+    /// Payments remembered; the oldest is forgotten first. About 100 bytes each.
     pub payments_max: usize,
 }
 
@@ -223,18 +224,18 @@ impl SimulatedGatewaySettings {
 }
 
 /// A remote service over HTTP.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// Where it is, `http://` or `https://`, without query; paths are appended. No default.
+    /// Where it is, `http://` or `https://`, without query; paths are appended.
     pub url: String,
     /// Sent as `Authorization: Bearer`, if not empty. Never shown.
     pub token: Secret,
-    /// How long connecting may take. Default 1000, 1 to 60000.
+    /// How long connecting may take.
     pub connect_ms: u64,
-    /// A longer answer is not read to its end. Default 1048576, 256 to 67108864.
+    /// A longer answer is not read to its end.
     pub answer_bytes_max: usize,
-    /// Idle connections kept open. Default 256, 0 to 10000.
+    /// Idle connections kept open.
     pub idle_connections_max: usize,
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{Checked, HOUR_MS, WrongKey, share, within, wrong};
@@ -11,31 +12,31 @@ use super::service_settings::{
 };
 
 /// The section `checkout`.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckoutSettings {
-    /// The payment methods that are accepted; empty (default): every method, 1 to 64 visible ASCII characters.
+    /// The payment methods that are accepted; empty: every method, 1 to 64 visible ASCII characters.
     pub methods: Vec<String>,
-    /// How long a buyer waits for the outcome before hearing `paying`. Default 5000, 1 to 60000.
+    /// How long a buyer waits for the outcome before hearing `paying`.
     pub wait_ms: u64,
     /// Payments under way at once, each a task in memory; above it buyers hear `payment-unavailable`.
-    /// Default 20000, 1 to 1000000.
     pub attempts_max: usize,
     /// Payments of one order that may be begun, whatever becomes of them; 0 sets no limit. One more is refused, and the
-    /// order waits until its deadline. Default 20, 0 to 1000000.
+    /// order waits until its deadline.
     pub attempts_per_order_max: u32,
-    /// How long hold and risk check together may take. Default 4000, 1 to 600000.
+    /// How long hold and risk check together may take.
     pub try_within_ms: u64,
-    /// How long the capture, or the void, may take before recovery takes over. Default 4000, 1 to 600000.
+    /// How long the capture, or the void, may take before recovery takes over.
     pub settle_within_ms: u64,
     /// The payment gateway.
     pub gateway: GatewaySettings,
-    /// Gateways that take no new payments and finish those that were begun there, by name. Default none.
+    /// Gateways that take no new payments and finish those that were begun there: by name, tables with the keys of
+    /// `checkout.gateway` but `name`.
     pub former_gateways: BTreeMap<String, GatewaySettings>,
     /// The risk service.
     pub risk: RiskSettings,
-    /// Lets an engine that others can reach (an edge address that is not loopback) take payments with a simulated gateway
-    /// or risk service: no money is taken, goods go for nothing. For load tests. Default false.
+    /// Lets an engine that others can reach (an edge address that is not loopback) take payments with a simulated
+    /// gateway or risk service: no money is taken, goods go for nothing. For load tests.
     pub allow_simulated: bool,
     /// Payments whose outcome is not known.
     pub recovery: RecoverySettings,
@@ -123,7 +124,7 @@ impl CheckoutSettings {
 }
 
 /// What becomes of a payment that the risk service cannot be asked about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenAway {
     /// It is not made; the buyer hears `payment-unavailable`.
@@ -134,24 +135,24 @@ pub enum WhenAway {
 }
 
 /// The section `checkout.risk`.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RiskSettings {
-    /// `simulated` (default) or `http`.
+    /// Which service judges.
     pub kind: ServiceKind,
-    /// How calls are repeated. Default: 2 tries of 300 ms.
+    /// How calls are repeated.
     pub retry: RetrySettings,
     /// When the service is left alone.
     pub breaker: BreakerSettings,
-    /// A policy older than this is fetched anew while payments still go by the old one. Default 5000, 1 to 3600000.
+    /// A policy older than this is fetched anew while payments still go by the old one.
     pub policy_ttl_ms: u64,
-    /// A policy older than this is not used any more. Default 300000, from `policy_ttl_ms` to 86400000.
+    /// A policy older than this is not used any more; at least `policy_ttl_ms`.
     pub policy_stale_ms_max: u64,
-    /// `refuse` (default) or `approve`: what becomes of payments while the service does not answer.
+    /// What becomes of payments while the service does not answer.
     pub when_away: WhenAway,
-    /// For `kind = "simulated"`.
+    /// What the simulated service does, for `kind = "simulated"`.
     pub simulated: SimulatedRiskSettings,
-    /// For `kind = "http"`.
+    /// Where the service is, for `kind = "http"`.
     pub http: HttpSettings,
 }
 
@@ -189,22 +190,22 @@ impl RiskSettings {
 }
 
 /// The section `checkout.risk.simulated`.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimulatedRiskSettings {
-    /// The same seed draws the same verdict for the same payment. Default 1.
+    /// The same seed draws the same verdict for the same payment.
     pub seed: u64,
-    /// Answer times. Default median 20 ms, 99th percentile 80 ms.
+    /// Answer times.
     pub latency: LatencySettings,
-    /// Payments of more than this are assessed one by one, the others approved by the policy. Default 50000.
+    /// Payments of more than this are assessed one by one, the others approved by the policy.
     pub ask_above_cents: u64,
-    /// Methods the policy denies. Default none.
+    /// Methods the policy denies.
     pub denied_methods: Vec<String>,
-    /// Buyers the policy denies. Default none.
+    /// Buyers the policy denies.
     pub denied_buyers: Vec<String>,
-    /// The share of assessed payments that are rejected. Default 0.
+    /// The share of assessed payments that are rejected.
     pub reject_rate: f64,
-    /// The share of calls that fail. Default 0.
+    /// The share of calls that fail.
     pub failure_rate: f64,
 }
 
@@ -231,18 +232,18 @@ impl SimulatedRiskSettings {
 }
 
 /// The section `checkout.recovery`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecoverySettings {
-    /// Payments asked about at once. Default 64, 1 to 10000.
+    /// Payments asked about at once.
     pub concurrency_max: usize,
-    /// With more payments of unknown outcome than this, no new ones are begun. Default 100000, 1 to 10000000.
+    /// With more payments of unknown outcome than this, no new ones are begun.
     pub queue_max: usize,
-    /// The pause before a payment is asked about again; doubles each time, with jitter. Default 500, 1 to 3600000.
+    /// The pause before a payment is asked about again; doubles each time, with jitter.
     pub backoff_ms: u64,
-    /// The longest such pause. Default 30000, 1 to 3600000.
+    /// The longest such pause; at least `backoff_ms`.
     pub backoff_ms_max: u64,
-    /// How long after `pay_before` money that is still on hold is captured; later it is let go. Default 900, 0 to 604800.
+    /// How long after `pay_before` money that is still on hold is captured; later it is let go.
     pub capture_within_s: u64,
 }
 
@@ -269,16 +270,15 @@ impl RecoverySettings {
 }
 
 /// The section `checkout.expiry`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExpirySettings {
-    /// How often overdue orders are looked for. Default 100, 1 to 60000.
+    /// How often overdue orders are looked for.
     pub tick_ms: u64,
     /// Orders let go of at once; at most half of `store.steps_max`, so that payments always find room beside them.
-    /// Default 1000, 1 to 100000.
     pub batch_max: usize,
-    /// How often it is written down that the engine lives, in ms: by so much more than it was down deadlines may move at
-    /// the next start. Default 5000, 100 to 600000.
+    /// How often it is written down that the engine lives, in ms: by so much more than it was down deadlines may move
+    /// at the next start.
     pub alive_ms: u64,
 }
 

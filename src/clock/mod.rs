@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use calendar::{Calendar, Finding, Sighting};
@@ -24,15 +25,15 @@ use crate::domain::{EpochMs, FieldError, Nanos};
 use crate::settings::within;
 
 /// `[clock]`: when a calendar is not believed.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClockSettings {
-    /// How often the system's calendar is compared with the stopwatch, in ms. Default 100, 10 to 10000.
+    /// How often the system's calendar is compared with the stopwatch, in ms.
     pub tick_ms: u64,
-    /// How far they may be apart, in ms; a calendar that is farther off has stepped. Default 500, 50 to 60000.
+    /// How far they may be apart, in ms; a calendar that is farther off has stepped.
     pub step_ms_max: u64,
-    /// How long a calendar that has stepped must run evenly until it is taken for right, in ms. Until then upcoming sales
-    /// open only when both calendars say so, and nothing expires. Default 300000, 1000 to 86400000.
+    /// How long a calendar that has stepped must run evenly until it is taken for right, in ms. Until then upcoming
+    /// sales open only when both calendars say so, and nothing expires.
     pub settle_ms: u64,
 }
 

@@ -26,6 +26,8 @@ pub enum Command {
     Serve,
     /// Check the configuration and print every value in force with its origin
     CheckConfig,
+    /// Print the page of all configuration keys, as Markdown
+    ConfigReference,
     /// Ask the engine on the configured admin address whether it lives; exit code 0 means yes
     Healthcheck {
         /// Ask whether buyers can be sent there, instead: for load balancers, not for what restarts a container

@@ -1,5 +1,6 @@
 //! The sections that belong to the engine as a whole.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{FieldError, NodeId, Rate};
@@ -8,10 +9,10 @@ use crate::orders::sqlite::SqliteSettings;
 use crate::settings::within;
 
 /// `[node]`
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NodeSettings {
-    /// The number of this engine among those that sell the same stock, 0 to 1,023. Part of every order id. Default 0.
+    /// The number of this engine among those that sell the same stock. Part of every order id.
     pub id: u16,
 }
 
@@ -26,27 +27,26 @@ impl NodeSettings {
 }
 
 /// `[admission]`: the node's own limits. Each sale has its own besides.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdmissionSettings {
     /// Requests a second that write or call out (purchases, payments, cancellations) and that one buyer may make over
-    /// time; 0 sets no limit. Default 20.
+    /// time; 0 sets no limit.
     pub buyer_rate_per_s: u32,
-    /// Such requests that one buyer may make at once after a quiet time. Default 40.
+    /// Such requests that one buyer may make at once after a quiet time.
     pub buyer_burst: u32,
-    /// Looks a second at orders that one buyer may take over time; 0 sets no limit. Default 50.
+    /// Looks a second at orders that one buyer may take over time; 0 sets no limit.
     pub lookup_rate_per_s: u32,
-    /// Such looks that one buyer may take at once after a quiet time. Default 100.
+    /// Such looks that one buyer may take at once after a quiet time.
     pub lookup_burst: u32,
     /// Buyers whose rate is known at once, 16 bytes each and kind of rate. Beyond them the oldest are forgotten.
-    /// Default 1,048,576.
     pub buyers_max: usize,
     /// How often one buyer may take units of one sale and let them go again, by cancelling or by not paying; then the
-    /// buyer buys there no more. 0 sets no limit. Default 20.
+    /// buyer buys there no more. 0 sets no limit.
     pub releases_max: u32,
-    /// Admissions a second over all sales of this node; 0 (the default) sets no limit.
+    /// Admissions a second over all sales of this node; 0 sets no limit.
     pub node_rate_per_s: u32,
-    /// Admissions at once over all sales after a quiet time. Default 1,000.
+    /// Admissions at once over all sales after a quiet time.
     pub node_burst: u32,
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
@@ -19,16 +20,16 @@ use crate::orders::sqlite::SqliteSettings;
 use crate::telemetry::{LogSettings, TelemetrySettings};
 
 /// The configuration of an engine. Every key has a default.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The folder of the orders. One engine owns it. Default `data`, in the folder the engine is started in.
+    /// The folder of the orders. One engine owns it. A relative one is found from where the engine is started.
     pub data_dir: PathBuf,
     /// The longest that a stop may take, in milliseconds: the lame-duck time, the drain, payments under way, the order
-    /// store, all together. Default 25,000, below the 30 s after which orchestrators kill.
+    /// store, all together. Orchestrators kill after 30 s: keep it below.
     pub stop_ms_max: u64,
-    /// Opens the demo sale when the store has no sale at all, also where it is not opened by itself: an engine that only
-    /// this machine reaches, with the embedded store and everything simulated. Default false.
+    /// Opens the demo sale when the store has no sale at all, also where it is not opened by itself: an engine that
+    /// only this machine reaches, with the embedded store and everything simulated.
     pub demo: bool,
     /// Who this engine is.
     pub node: NodeSettings,

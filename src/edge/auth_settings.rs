@@ -2,30 +2,31 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{FieldError, SaleKey};
 use crate::settings::Secret;
 
 /// The `[edge.auth]` section.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthSettings {
-    /// Where a buyer's name comes from. Default `trusted_header`.
+    /// Where a buyer's name comes from.
     pub mode: AuthMode,
-    /// What a request must carry in `X-Origin-Secret`, so that nobody passes by the gateway. Default none.
+    /// What a request must carry in `X-Origin-Secret`, so that nobody passes by the gateway.
     pub origin_secret: Secret,
     /// More secrets that are accepted, so that they can be exchanged one after the other: the new one here and in the
-    /// gateway, then the old one away. Default none.
+    /// gateway, then the old one away.
     pub origin_secrets: Vec<Secret>,
-    /// Accepts `X-User-ID` from anyone on an address that is not loopback, without a secret. Default false.
+    /// Accepts `X-User-ID` from anyone on an address that is not loopback, without a secret.
     pub insecure: bool,
-    /// How tokens are checked; needed by `mode = "jwt"`.
+    /// How tokens are checked; needed by `mode = "jwt"`. Keys come from `key` and `keys`, or from a set (JWKS).
     pub jwt: Option<JwtSettings>,
 }
 
 /// Where a buyer's name comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthMode {
     /// The gateway in front has authenticated the buyer and says who it is in `X-User-ID`.
@@ -36,7 +37,7 @@ pub enum AuthMode {
 }
 
 /// The `[edge.auth.jwt]` section. Keys come from `key` and `keys`, or from a set (JWKS).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtSettings {
     /// The one algorithm accepted: a token never chooses it.
@@ -44,32 +45,31 @@ pub struct JwtSettings {
     /// The key: the shared secret for HS256, the public key as PEM for RS256, ES256 and EdDSA.
     #[serde(default)]
     pub key: Secret,
-    /// More keys that are accepted, so that they can be exchanged one after the other. Default none.
+    /// More keys that are accepted, so that they can be exchanged one after the other.
     #[serde(default)]
     pub keys: Vec<Secret>,
-    /// A file that holds the set of keys; a token's `kid` chooses one. Default none.
+    /// A file that holds the set of keys; a token's `kid` chooses one.
     #[serde(default)]
     pub jwks_file: String,
-    /// The address of the set of keys, `https` unless it is this machine's. Default none.
+    /// The address of the set of keys, `https` unless it is this machine's.
     #[serde(default)]
     pub jwks_url: String,
-    /// How old the set may become before it is read again, in seconds. Default 300.
+    /// How old the set may become before it is read again, in seconds.
     #[serde(default = "jwks_refresh_s")]
     pub jwks_refresh_s: u64,
     /// The shortest time between two readings of the set, in ms, however many tokens name keys that it lacks.
-    /// Default 10,000.
     #[serde(default = "jwks_pause_ms")]
     pub jwks_pause_ms: u64,
-    /// The longest wait for the set, in ms. Default 2,000.
+    /// The longest wait for the set, in ms.
     #[serde(default = "jwks_wait_ms")]
     pub jwks_wait_ms: u64,
-    /// The `iss` a token must have. Default: not looked at.
+    /// The `iss` a token must have. None: it is not looked at.
     #[serde(default)]
     pub issuer: Option<String>,
-    /// The `aud` a token must have. Default: a token with an `aud` is refused.
+    /// The `aud` a token must have. None: a token with an `aud` is refused.
     #[serde(default)]
     pub audience: Option<String>,
-    /// How far the clocks of issuer and engine may differ, in seconds. Default 30.
+    /// How far the clocks of issuer and engine may differ, in seconds.
     #[serde(default = "leeway_s")]
     pub leeway_s: u64,
 }
@@ -91,7 +91,7 @@ fn leeway_s() -> u64 {
 }
 
 /// The signature algorithms of tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 pub enum JwtAlgorithm {
     /// HMAC with SHA-256.
     #[serde(rename = "HS256")]
@@ -129,22 +129,22 @@ impl AuthSettings {
 }
 
 /// The `[edge.tenant]` section.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TenantSettings {
-    /// Where the tenant of a request comes from. Default `header`.
+    /// Where the tenant of a request comes from.
     pub from: TenantSource,
-    /// The tenant of a request that names none. Empty: such a request is refused. Default `default`.
+    /// The tenant of a request that names none. Empty: such a request is refused.
     pub default: String,
-    /// The tenants that may be named. Default empty: any; a name without sales has none.
+    /// The tenants that may be named. Empty: any; a name without sales has none.
     pub allowed: Vec<String>,
-    /// `from = "host"`: the tenant of each host name. Default none.
+    /// `from = "host"`: the tenant of each host name.
     pub hosts: BTreeMap<String, String>,
-    /// `from = "host"`: what host names end with whose first label is the tenant, such as `.sales.example`. Default none.
+    /// `from = "host"`: what host names end with whose first label is the tenant, such as `.sales.example`.
     pub host_suffix: String,
-    /// `from = "claim"`: the claim of the token. Default `tenant`.
+    /// `from = "claim"`: the claim of the token.
     pub claim: String,
-    /// `from = "fixed"`: the tenant. Default `default`.
+    /// `from = "fixed"`: the tenant.
     pub name: String,
 }
 
@@ -163,7 +163,7 @@ impl Default for TenantSettings {
 }
 
 /// Where the tenant of a request comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TenantSource {
     /// `X-Tenant-ID`, as the gateway sends it. With `auth.mode = "jwt"` and without an origin secret it comes from
@@ -179,14 +179,14 @@ pub enum TenantSource {
 }
 
 /// The `[edge.cors]` section.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CorsSettings {
-    /// Origins of other sites whose pages may buy, such as `https://shop.example`. Default none.
+    /// Origins of other sites whose pages may buy, such as `https://shop.example`.
     pub origins: Vec<String>,
-    /// Whether their browsers may send cookies, which a gateway in front may know buyers by. Default false.
+    /// Whether their browsers may send cookies, which a gateway in front may know buyers by.
     pub credentials: bool,
-    /// How long browsers remember that they may, in seconds. Default 600.
+    /// How long browsers remember that they may, in seconds.
     pub max_age_s: u32,
 }
 

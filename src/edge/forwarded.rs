@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use proxy_header::{Error, ParseConfig, ProxyHeader};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
@@ -13,7 +14,7 @@ use tokio::net::TcpStream;
 const PROXY_HEADER_BYTES_MAX: usize = 4_096;
 
 /// The header in which trusted proxies name the client. Only one is believed: the other may be the client's own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For`.

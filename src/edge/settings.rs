@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::auth_settings::{AuthMode, AuthSettings, CorsSettings, TenantSettings};
@@ -13,59 +14,61 @@ use crate::domain::FieldError;
 use crate::settings::within;
 
 /// The `[edge]` section of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EdgeSettings {
-    /// Where buyers' requests arrive. Default `127.0.0.1:8080`; port 0 takes a free one.
+    /// Where buyers' requests arrive; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Which server reads the sockets. Default `hyper`.
+    /// Which server reads the sockets.
     pub front_end: FrontEnd,
     /// Lets the `may` front end listen on an address that is not loopback: true states that a proxy in front of it
-    /// frames every request by one `Content-Length` and keeps hostile clients away. Default false.
+    /// frames every request by one `Content-Length` and keeps hostile clients away.
     pub may_behind_trusted_proxy: bool,
-    /// Serving threads; 0 (the default) takes one for each core.
+    /// Serving threads, each with its own listener; 0 takes one for each core.
     pub threads: usize,
     /// How long a winner's request waits for its order to be durable before it is answered 202, in milliseconds.
-    /// Default 2,000: far above a commit, below the patience of browsers and load balancers.
+    /// Let it be far above a commit, and below the patience of browsers and load balancers.
     pub ack_wait_ms: u64,
-    /// Header fields a request may have. More are answered 431. Default 100: a browser behind a CDN sends 20 to 40.
+    /// Header fields a request may have. More are answered 431. A browser behind a CDN sends 20 to 40.
     pub headers_max: usize,
-    /// Bytes of a request's line and header fields together, at least 8,192. More are answered 431. Default 16,384.
+    /// Bytes of a request's line and header fields together. More are answered 431.
     pub header_bytes_max: usize,
-    /// Bytes of a request's body. More are answered 413. Default 16,384.
+    /// Bytes of a request's body. More are answered 413.
     pub body_bytes_max: usize,
     /// Open connections. One more is answered 503 and closed, so that a flood cannot take the memory of those served.
-    /// Default 50,000.
+    /// Where it is not set, it is lowered to what the limit of open files leaves; one that is set and does not fit refuses
+    /// the start.
     pub connections_max: usize,
-    /// Open connections of one address (of IPv6: of one /64 network); one more is answered 503 and closed. 0, the default:
-    /// as many as places are free, so that one address alone gets half of `connections_max`, and each of many less.
+    /// Open connections of one address (of IPv6: of one /64 network); one more is answered 503 and closed. 0: as
+    /// many as places are free, so that one address alone gets half of `connections_max`, and each of many less.
     /// Behind `trusted_proxies` that name their clients in a header: requests under way of one client, if this is set.
     pub connections_per_address_max: usize,
     /// Networks of proxies that carry many clients, such as `["10.0.0.0/8"]`: their connections are not limited by
-    /// address, and what they say of their clients' addresses is believed. Default none.
+    /// address, and what they say of their clients' addresses is believed.
+    #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
-    /// The header in which trusted proxies name the client: `x-forwarded-for` (default) or `forwarded`.
+    /// The header in which trusted proxies name the client.
     pub forwarded_header: ForwardedHeader,
     /// Trusted proxies begin each connection with a PROXY header (version 1 or 2); the connection then counts as the
-    /// client's. Default false.
+    /// client's.
     pub proxy_protocol: bool,
     /// From a request's first byte to the end of its header, in milliseconds; then the connection is closed.
-    /// Default 10,000: enough for a phone on a bad network, too short to hold sockets for nothing.
+    /// Enough for a phone on a bad network, too short to hold sockets for nothing.
     pub header_read_timeout_ms: u64,
-    /// From the end of the header to the end of the body, in milliseconds; then 408. Default 10,000.
+    /// From the end of the header to the end of the body, in milliseconds; then 408.
     pub body_read_timeout_ms: u64,
-    /// How long a connection may stay open with no request under way, in milliseconds. Also bounds how long a client may
-    /// leave an answer unread. Default 60,000.
+    /// How long a connection may stay open with no request under way, in milliseconds. Also bounds how long a client
+    /// may leave an answer unread.
     pub idle_timeout_ms: u64,
-    /// Whether a connection may carry more than one request. Default true.
+    /// Whether a connection may carry more than one request.
     pub keep_alive: bool,
     /// How long a stop goes on to serve, answering `Connection: close` and not ready, before it stops to accept, in
-    /// milliseconds: time for load balancers to look at `/readyz` and for clients to go elsewhere. Default 5,000, and 0
-    /// on a loopback address, where nobody balances.
+    /// milliseconds: time for load balancers to look at `/readyz` and for clients to go elsewhere. Not set:
+    /// 5,000, and 0 on a loopback address, where nobody balances.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lame_duck_ms: Option<u64>,
-    /// How long requests in flight may take to finish after the order to stop, in milliseconds; then their
-    /// connections are cut. Default 10,000.
+    /// How long requests in flight may take to finish after the order to stop, in milliseconds; then their connections
+    /// are cut.
     pub drain_ms: u64,
     /// How buyers prove who they are.
     pub auth: AuthSettings,
@@ -108,7 +111,7 @@ impl Default for EdgeSettings {
 }
 
 /// The two servers that can read the sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FrontEnd {
     /// Conformant HTTP/1.1; for every network.
@@ -123,14 +126,14 @@ pub enum FrontEnd {
 }
 
 /// The `[edge.sale_state]` section.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SaleStateSettings {
-    /// The `Cache-Control` of `GET /seckill/{campaign}/{sku}`. Default `public, s-maxage=1, stale-while-revalidate=2`:
-    /// a CDN asks once a second, however many people look.
+    /// The `Cache-Control` of `GET /seckill/{campaign}/{sku}`: `s-maxage` is how often a CDN asks, however many
+    /// people look.
     pub cache_control: String,
     /// The fields each platform is shown, by the `X-Platform` that it sends; a platform that is not listed is shown all.
-    /// Default: `miniapp` is spared the title and the prices that its pages already hold.
+    /// `miniapp` is spared the title and the prices that its pages already hold.
     pub platforms: BTreeMap<String, Vec<String>>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lease::Terms;
@@ -9,43 +10,42 @@ use crate::domain::{FieldError, SaleLimits};
 use crate::settings::within;
 
 /// `[ledger]`: the largest terms of a sale, and how several engines share its stock.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LedgerSettings {
-    /// Sales of all tenants, ended ones included: each takes memory. Default 10,000.
+    /// Sales of all tenants, ended ones included: each takes memory. One more campaign is refused with 409.
     pub sales_max: usize,
-    /// Bytes of a title. Default 200.
+    /// The longest title of a sale, in bytes.
     pub title_bytes_max: usize,
-    /// Units of one sale. Default 100,000,000.
+    /// The largest stock of one sale, in units.
     pub stock_max: u32,
-    /// Seconds to pay. Default a week.
+    /// The longest time to pay that a sale may give, in seconds.
     pub pay_within_s_max: u32,
-    /// Admissions a second of one sale, and its burst. Default 10,000,000.
+    /// The highest rate of one sale, in admissions a second, and its largest burst.
     pub rate_max: u32,
-    /// How often the stock in memory is looked at, in ms. Default 5.
+    /// How often the stock in memory is looked at, in ms.
     pub watch_ms: u64,
     /// A lease is what is available divided by this and by the number of live nodes: larger means smaller leases and
-    /// more calls, smaller means more to hand back at the end. Default 2.
+    /// more calls, smaller means more to hand back at the end.
     pub lease_divisor: u64,
-    /// Units of one lease at most. Default 100,000.
+    /// Units of one lease at most.
     pub lease_units_max: u64,
-    /// The next lease is asked for when this much of the last one is left, in percent. Default 50.
+    /// The next lease is asked for when this much of the last one is left, in percent.
     pub low_water_percent: u64,
     /// How long a node that got nothing waits before it asks again, in ms. It is also how often nodes look whether
-    /// others starve, once nothing is available. Default 100.
+    /// others starve, once nothing is available.
     pub tail_pause_ms: u64,
     /// How often books are compared, and units returned, settled and resized, in ms. Stock that comes back is noticed
-    /// within this time. Default 1,000.
+    /// within this time.
     pub reconcile_ms: u64,
-    /// How often a node says that it lives, in ms. Default 1,000.
+    /// How often a node says that it lives, in ms.
     pub beat_ms: u64,
-    /// A node that is silent for longer is fenced in the store and its units are taken back, in ms. Nodes with higher
-    /// numbers wait a little longer, so that one of them does it. Default 10,000.
+    /// A node that is silent for longer is fenced in the store and its units are taken back, in ms; at least three beats.
+    /// Nodes with higher numbers wait a little longer, so that one of them does it.
     pub silent_ms_max: u64,
-    /// How long a book may be behind the store's epoch before another one opens it, in ms. Default 2,000.
+    /// How long a book may be behind the store's epoch before another one opens it, in ms.
     pub rebuild_patience_ms: u64,
-    /// How long an operator who lowers the stock waits for units that other nodes must give up first, in ms. Default
-    /// 3,000.
+    /// How long an operator who lowers the stock waits for units that other nodes must give up first, in ms.
     pub withdraw_ms_max: u64,
 }
 

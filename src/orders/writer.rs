@@ -12,6 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -26,7 +27,7 @@ use crate::admission::{Admission, Arrival, Intake, Queue, QueuedOrder, Settlemen
 use crate::domain::{NewOrder, Order, OrderStatus, Rejection, Sale, SaleId, SaleKey, SaleTerms, Units};
 
 /// Settings of the way from admission to the store.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct WriterSettings {
     /// Orders that may wait for a writer; one more is answered with 503 and takes no unit.

@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt;
@@ -17,7 +18,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 use crate::domain::FieldError;
 
 /// How a line looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -28,10 +29,10 @@ pub enum LogFormat {
 }
 
 /// `[log]`
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
-    /// `text` or `json`; lines go to standard error.
+    /// How a line looks; lines go to standard error.
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug` or `trace`; also by module, such as `info,seckill::checkout=debug`.
     pub level: String,

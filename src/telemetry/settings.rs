@@ -1,12 +1,13 @@
 //! The settings of the figures that are kept.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::FieldError;
 use crate::settings::within;
 
 /// `[telemetry]`
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetrySettings {
     /// Milliseconds of one interval of the interval log.

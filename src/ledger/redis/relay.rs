@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -18,7 +19,7 @@ use crate::orders::StoreError;
 use crate::settings::within;
 
 /// `[relay]`: the stream of order events.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct RelaySettings {
     /// The stream's key.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::link::{RedisFault, RedisLink};
@@ -10,7 +11,7 @@ use crate::domain::FieldError;
 use crate::settings::{Secret, within};
 
 /// `[redis]`: where the ledger that several engines share is.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisSettings {
     /// `redis://[user:password@]host:port[/db]`, or `rediss://` for TLS. Several addresses, separated by commas, are the

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::tls::Address;
@@ -9,7 +10,7 @@ use crate::domain::FieldError;
 use crate::settings::{Secret, within};
 
 /// The `[postgres]` section of the configuration.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct PostgresSettings {
     /// Where the database is, as `postgres://user:password@host:port/database`; several hosts, separated by commas, are
@@ -41,7 +42,8 @@ pub struct PostgresSettings {
     pub follow_ms: u32,
     /// How often this node gives a sign of life, in ms.
     pub beat_ms: u32,
-    /// For how long a node may give no sign of life until another one looks after its unpaid orders, in ms.
+    /// For how long a node may give no sign of life until another one looks after its unpaid orders, in ms;
+    /// above `beat_ms`.
     pub silent_ms_max: u32,
 }
 

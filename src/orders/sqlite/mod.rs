@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use backup::{BackupContents, SaleContents, back_up, check_backup};
@@ -28,7 +29,7 @@ use super::store::{Fault, StoreError};
 const FILE_MODE: u32 = 0o600;
 
 /// Settings of the embedded store.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct SqliteSettings {
     /// How long one attempt to commit waits for a lock that another process holds, in ms. Attempts are repeated.
