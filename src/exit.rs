@@ -1,4 +1,4 @@
-//! How the process ends: every way out has a code, and the codes are documented in the README.
+//! How the process ends: every way out has a code, and the codes are documented in `admin/OPERATING.md`.
 
 use std::fmt;
 use std::process::ExitCode;

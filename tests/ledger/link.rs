@@ -36,10 +36,10 @@ fn refused(outcome: Result<(), RedisFault>) -> String {
     }
 }
 
-/// The README's line that makes the engine's user.
+/// The page's line that makes the engine's user.
 fn acl_line() -> &'static str {
-    let readme = include_str!("../../README.md");
-    readme.lines().find(|line| line.starts_with("ACL SETUSER seckill ")).expect("the README has the line")
+    let page = include_str!("../../src/ledger/NODES.md");
+    page.lines().find(|line| line.starts_with("ACL SETUSER seckill ")).expect("the page has the line")
 }
 
 #[tokio::test]
@@ -49,13 +49,13 @@ async fn o10_n10_what_redis_refuses_is_said_with_what_to_do() {
     server.command("ACL SETUSER weak on >weak ~seckill:* +@all -info");
     let weak = link(&settings(&at("weak:weak@")));
     let said = refused(weak.trial().await);
-    assert!(said.contains("INFO") && said.contains("ACL line in the README"), "{said}");
+    assert!(said.contains("INFO") && said.contains("ACL line in src/ledger/NODES.md"), "{said}");
     server.command("ACL SETUSER weak +info");
     weak.trial().await.expect("the right was given");
 
     server.command("ACL SETUSER narrow on >narrow ~other:* +@all");
     let said = refused(link(&settings(&at("narrow:narrow@"))).trial().await);
-    assert!(said.contains("ACL line in the README"), "{said}");
+    assert!(said.contains("ACL line in src/ledger/NODES.md"), "{said}");
 
     server.command("CONFIG SET maxmemory 1");
     let said = refused(weak.trial().await);
@@ -77,7 +77,7 @@ async fn o10_the_rights_of_the_readme_are_enough_and_cover_every_script() {
     let server = RedisServer::start_in_memory();
     assert_eq!(server.command(&acl_line().replace("PASSWORD", "secret")), "OK\n");
     let user = link(&settings(&format!("redis://seckill:secret@{}/2", server.address())));
-    user.trial().await.expect("the line of the README is enough");
+    user.trial().await.expect("the line of the page is enough");
 
     let rights = acl_line().to_lowercase();
     let trial = include_str!("../../lua/trial.lua").to_lowercase();
@@ -88,7 +88,7 @@ async fn o10_the_rights_of_the_readme_are_enough_and_cover_every_script() {
                 let command = after.split('\'').next().unwrap();
                 assert!(
                     rights.contains(&format!("+{command}")),
-                    "{command} of {script:?} is not in the README"
+                    "{command} of {script:?} is not on the page"
                 );
                 assert!(trial.contains(&format!("{{ '{command}'")), "{command} of {script:?} is not tried");
             }

@@ -9,7 +9,7 @@ pub struct Needed {
 }
 
 /// What the tests start.
-pub const FOR_TESTS: [Needed; 9] = [
+pub const FOR_TESTS: [Needed; 10] = [
     Needed { program: "redis-server", package: "redis-server" },
     // Its programs are kept by version, and not on the path.
     Needed { program: "initdb", package: "postgresql" },
@@ -21,6 +21,8 @@ pub const FOR_TESTS: [Needed; 9] = [
     // A cache as many run it; it compiles its configuration.
     Needed { program: "varnishd", package: "varnish" },
     Needed { program: "gcc", package: "gcc" },
+    // The lines of the README are run as they are pasted.
+    Needed { program: "curl", package: "curl" },
     // The load tester's files are read back by other people's implementations.
     Needed { program: "python3", package: "python3" },
     Needed { program: "pip3", package: "python3-pip" },

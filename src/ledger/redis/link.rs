@@ -245,7 +245,7 @@ fn is_answer(error: &RedisError) -> bool {
 /// What an operator can do about a refusal, and whether the connection can be kept; `None` for what is no refusal.
 fn advice(error: &RedisError) -> Option<(&'static str, bool)> {
     const LOGIN: &str = "check user and password: redis.url, redis.password, redis.sentinel_password";
-    const RIGHTS: &str = "give the user the rights of the ACL line in the README";
+    const RIGHTS: &str = "give the user the rights of the ACL line in src/ledger/NODES.md";
     let said = error.to_string();
     let has = |word: &str| said.contains(word);
     if error.kind() == ErrorKind::AuthenticationFailed
