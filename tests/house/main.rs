@@ -11,6 +11,9 @@ use sources::{Source, below};
 /// Lines a file may have: beyond them it has two jobs.
 const LINES_MAX: usize = 500;
 
+/// Lines that pages may have which are read from beginning to end.
+const LINES_OF_PAGES_MAX: &[(&str, usize)] = &[("README.md", 220), ("src/ARCHITECTURE.md", 200)];
+
 /// Each room of `src`, and the rooms that its files may name. What is not listed may name everything.
 const TABLE: &[(&str, &[&str])] = &[
     ("domain", &[]),
@@ -145,6 +148,57 @@ fn every_thread_stands_on_the_page() {
     let names = sources.iter().flat_map(pages::thread_names);
     let missing: Vec<_> = names.filter(|name| !page.contains(&format!("`{name}"))).collect();
     assert_none("a thread that src/ARCHITECTURE.md does not name", &missing);
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let broken: Vec<_> = pages::all().iter().flat_map(|page| pages::broken_links(page)).collect();
+    assert_none("a link to what is not there", &broken);
+}
+
+#[test]
+fn every_command_that_a_page_gives_exists() {
+    let mut missing = Vec::new();
+    // What changed is told by the names of its time.
+    for page in pages::all().into_iter().filter(|page| page != "CHANGELOG.md") {
+        for (program, command) in pages::commands(&pages::read(&page)) {
+            if !pages::has_command(program, &command) {
+                missing.push(format!("{page}: {program} {command}"));
+            }
+        }
+    }
+    assert_none("a command that is not there", &missing);
+}
+
+#[test]
+fn pages_that_are_read_whole_stay_short() {
+    let lines = LINES_OF_PAGES_MAX.iter().map(|(page, max)| (page, pages::read(page).lines().count(), max));
+    let long = lines.filter(|(_, lines, max)| lines > max);
+    let long: Vec<_> =
+        long.map(|(page, lines, max)| format!("{page}: {lines} lines, at most {max}")).collect();
+    assert_none("a page that is too long", &long);
+}
+
+#[test]
+fn exit_codes_are_those_of_the_pages() {
+    for (file, page) in
+        [("src/exit.rs", "src/admin/OPERATING.md"), ("loadtest/src/exit.rs", "loadtest/README.md")]
+    {
+        let (codes, told) = pages::exit_codes(file, page);
+        assert!(codes.len() > 5, "{file} has exit codes");
+        assert_eq!(codes, told, "the exit codes of {file} and those that {page} tells");
+    }
+}
+
+#[test]
+fn decisions_are_dated_the_newest_first() {
+    let page = pages::read("src/DECISIONS.md");
+    let dates: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")?.get(..10)).collect();
+    assert!(!dates.is_empty() && dates.is_sorted_by(|one, next| one >= next), "{dates:#?}");
+    let lines: Vec<_> = page.lines().collect();
+    let crowded = lines.windows(2).filter(|pair| pair[1].starts_with("## ") && !pair[0].is_empty());
+    let crowded: Vec<_> = crowded.map(|pair| pair[1].to_owned()).collect();
+    assert_none("a heading without an empty line before it", &crowded);
 }
 
 #[track_caller]
