@@ -13,8 +13,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::connection_timeout::{ConnectionTimeout, Wait};
 use super::problem;
-use super::pulse::{Pulse, Wait};
 use super::reply::{Keep, NOSNIFF, retry_after_s};
 use super::request_id::RequestId;
 use crate::domain::Nanos;
@@ -62,10 +62,10 @@ pub(super) async fn refuse(stream: TcpStream, why: NoPlace) {
     let _ = tokio::time::timeout(Duration::from_millis(500), read_to_the_end).await;
 }
 
-/// A socket that tells the [`Pulse`] when bytes arrive, and closes in the order that loses no answer.
+/// A socket that tells the [`ConnectionTimeout`] when bytes arrive, and closes in the order that loses no answer.
 pub(super) struct Connection {
     stream: TokioIo<TcpStream>,
-    pulse: Rc<Pulse>,
+    timeout: Rc<ConnectionTimeout>,
     /// What has been read already.
     begun: Bytes,
     sent_end: bool,
@@ -73,8 +73,8 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection whose first bytes are `begun`.
-    pub(super) fn new(stream: TcpStream, pulse: Rc<Pulse>, begun: Bytes) -> Self {
-        Self { stream: TokioIo::new(stream), pulse, begun, sent_end: false }
+    pub(super) fn new(stream: TcpStream, timeout: Rc<ConnectionTimeout>, begun: Bytes) -> Self {
+        Self { stream: TokioIo::new(stream), timeout, begun, sent_end: false }
     }
 }
 
@@ -92,8 +92,8 @@ impl Read for Connection {
             buffer.put_slice(&this.begun.split_to(fits));
             Ok(())
         };
-        if this.pulse.wait() == Wait::Request {
-            this.pulse.waits_for(Wait::Header);
+        if this.timeout.wait() == Wait::Request {
+            this.timeout.waits_for(Wait::Header);
         }
         Poll::Ready(read)
     }
@@ -115,7 +115,7 @@ impl Write for Connection {
         if !this.sent_end {
             ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
             this.sent_end = true;
-            this.pulse.waits_for(Wait::Close);
+            this.timeout.waits_for(Wait::Close);
         }
         let mut unread = [0; 1024];
         loop {

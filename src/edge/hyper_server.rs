@@ -31,10 +31,10 @@ use super::Application;
 use super::addresses::{Addresses, Clients, UnderWay};
 use super::answer::{Names, written};
 use super::connection::{Connection, NoPlace, refuse};
+use super::connection_timeout::{ConnectionTimeout, ConnectionTimeouts, Signal, Wait, WaitLimits};
 use super::forwarded::{ForwardedHeader, proxied_client};
 use super::listen::listen;
 use super::problem::{self, ProblemAnswer};
-use super::pulse::{Order, Pulse, Pulses, Wait, WaitLimits};
 use super::request::{Head, Request};
 use super::request_id::RequestId;
 use super::settings::EdgeSettings;
@@ -147,7 +147,7 @@ struct Core<A> {
     clock: Clock,
     home: usize,
     http: http1::Builder,
-    pulses: Pulses,
+    timeouts: ConnectionTimeouts,
     addresses: Arc<Addresses>,
     forwarded: ForwardedHeader,
     proxy_protocol: bool,
@@ -191,7 +191,7 @@ impl<A: Application> Core<A> {
             clock,
             home,
             http,
-            pulses: Pulses::new(WaitLimits {
+            timeouts: ConnectionTimeouts::new(WaitLimits {
                 idle: Duration::from_millis(settings.idle_timeout_ms),
                 header: Duration::from_millis(settings.header_read_timeout_ms),
             }),
@@ -220,7 +220,7 @@ impl<A: Application> Core<A> {
         let listener = TcpListener::from_std(listener)
             .map_err(|error| format!("the listener cannot be registered: {error}"))?;
         let core = Rc::clone(&self);
-        let mut sweep = tokio::task::spawn_local(async move { core.pulses.sweep().await });
+        let mut sweep = tokio::task::spawn_local(async move { core.timeouts.sweep().await });
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
@@ -261,13 +261,13 @@ impl<A: Application> Core<A> {
         let give_up = tokio::time::Instant::now() + self.drain;
         // Requests that were sent before we stopped are still being read.
         tokio::time::sleep(LOOK_EVERY).await;
-        self.pulses.tell_all(Order::Finish);
+        self.timeouts.send_all(Signal::Finish);
         let is_hurried = || *told.borrow() == Stage::Cut;
-        while self.pulses.open() > 0 && tokio::time::Instant::now() < give_up && !is_hurried() {
+        while self.timeouts.open() > 0 && tokio::time::Instant::now() < give_up && !is_hurried() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        let cut = self.pulses.open();
-        self.pulses.tell_all(Order::Drop);
+        let cut = self.timeouts.open();
+        self.timeouts.send_all(Signal::Drop);
         cut
     }
 
@@ -336,23 +336,23 @@ impl<A: Application> Core<A> {
     }
 
     async fn serve(&self, stream: TcpStream, begun: Bytes, names_clients: bool) {
-        let pulse = self.pulses.start();
-        let io = Connection::new(stream, Rc::clone(&pulse), begun);
-        let service = service_fn(|request| self.answer(request, &pulse, names_clients));
+        let timeout = self.timeouts.start();
+        let io = Connection::new(stream, Rc::clone(&timeout), begun);
+        let service = service_fn(|request| self.answer(request, &timeout, names_clients));
         let mut connection = pin!(self.http.serve_connection(io, service));
         let mut begun = false;
         poll_fn(|context| {
             if !begun {
-                pulse.belongs_to(context.waker());
+                timeout.belongs_to(context.waker());
                 begun = true;
             }
-            match pulse.order() {
-                Order::Serve => {}
-                Order::Finish => {
+            match timeout.signal() {
+                Signal::Serve => {}
+                Signal::Finish => {
                     connection.as_mut().graceful_shutdown();
-                    pulse.followed();
+                    timeout.acknowledge();
                 }
-                Order::Drop => return Poll::Ready(()),
+                Signal::Drop => return Poll::Ready(()),
             }
             // How a connection ends (reset, malformed, half a request) is the client's affair: hyper has answered what
             // can be answered.
@@ -364,10 +364,10 @@ impl<A: Application> Core<A> {
     async fn answer(
         &self,
         request: hyper::Request<Incoming>,
-        pulse: &Pulse,
+        timeout: &ConnectionTimeout,
         names_clients: bool,
     ) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
-        pulse.waits_for(Wait::Answer);
+        timeout.waits_for(Wait::Answer);
         let arrived = self.clock.now();
         let (parts, body) = request.into_parts();
         let head = Head::read(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
@@ -403,7 +403,7 @@ impl<A: Application> Core<A> {
 
         let names = Names::of(&head, &id);
         let response = written(reply, names, parts.headers);
-        pulse.waits_for(Wait::Request);
+        timeout.waits_for(Wait::Request);
         Ok(response)
     }
 

@@ -1,4 +1,4 @@
-//! The life signs of connections: which of them have been waiting too long, and for what.
+//! The time-outs of connections: which of them have been waiting too long, and for what.
 //!
 //! A timer for each wait of each connection would cost every request. Instead each connection notes what it waits for,
 //! which is one store to memory of its own thread, and a sweep a few times a second looks at all of them.
@@ -21,9 +21,9 @@ pub enum Wait {
     Close,
 }
 
-/// What a connection is told to do.
+/// What a connection is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum Signal {
     /// Go on.
     Serve,
     /// Finish what is in flight, then close.
@@ -61,17 +61,17 @@ impl WaitLimits {
     }
 }
 
-/// One connection's life signs.
+/// What one connection waits for, since when, and the signal that it was sent.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct ConnectionTimeout {
     wait: Cell<Wait>,
     since: Cell<Instant>,
-    order: Cell<Order>,
+    signal: Cell<Signal>,
     waker: RefCell<Option<Waker>>,
     now: Rc<Cell<Instant>>,
 }
 
-impl Pulse {
+impl ConnectionTimeout {
     /// Notes what the connection waits for from now on.
     #[inline]
     pub fn waits_for(&self, wait: Wait) {
@@ -85,23 +85,23 @@ impl Pulse {
         self.wait.get()
     }
 
-    /// What it is told.
+    /// The signal that it was sent.
     #[inline]
-    pub fn order(&self) -> Order {
-        self.order.get()
+    pub fn signal(&self) -> Signal {
+        self.signal.get()
     }
 
-    /// Tells it, and wakes its task.
-    pub fn tell(&self, order: Order) {
-        self.order.set(order);
+    /// Sends it a signal, and wakes its task.
+    pub fn send(&self, signal: Signal) {
+        self.signal.set(signal);
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
     }
 
-    /// The order was followed as far as it can be followed now.
-    pub fn followed(&self) {
-        self.order.set(Order::Serve);
+    /// The signal was followed as far as it can be followed now.
+    pub fn acknowledge(&self) {
+        self.signal.set(Signal::Serve);
     }
 
     /// The task to wake.
@@ -112,34 +112,34 @@ impl Pulse {
 
 /// The connections of one serving thread.
 #[derive(Debug)]
-pub struct Pulses {
+pub struct ConnectionTimeouts {
     limits: WaitLimits,
     now: Rc<Cell<Instant>>,
-    all: RefCell<Vec<Rc<Pulse>>>,
+    all: RefCell<Vec<Rc<ConnectionTimeout>>>,
 }
 
-impl Pulses {
+impl ConnectionTimeouts {
     /// No connections yet.
     pub fn new(limits: WaitLimits) -> Self {
         Self { limits, now: Rc::new(Cell::new(Instant::now())), all: RefCell::default() }
     }
 
     /// A new connection, which waits for its first request. It is watched until its owner drops it.
-    pub fn start(&self) -> Rc<Pulse> {
-        let pulse = Rc::new(Pulse {
+    pub fn start(&self) -> Rc<ConnectionTimeout> {
+        let timeout = Rc::new(ConnectionTimeout {
             wait: Cell::new(Wait::Request),
             since: Cell::new(self.now.get()),
-            order: Cell::new(Order::Serve),
+            signal: Cell::new(Signal::Serve),
             waker: RefCell::default(),
             now: Rc::clone(&self.now),
         });
-        self.all.borrow_mut().push(Rc::clone(&pulse));
-        pulse
+        self.all.borrow_mut().push(Rc::clone(&timeout));
+        timeout
     }
 
-    /// Tells every connection.
-    pub fn tell_all(&self, order: Order) {
-        self.all.borrow().iter().for_each(|pulse| pulse.tell(order));
+    /// Sends every connection the signal.
+    pub fn send_all(&self, signal: Signal) {
+        self.all.borrow().iter().for_each(|timeout| timeout.send(signal));
     }
 
     /// How many connections there are.
@@ -159,15 +159,15 @@ impl Pulses {
     fn look(&self, now: Instant) {
         self.now.set(now);
         self.forget_closed();
-        for pulse in &*self.all.borrow() {
-            if now.saturating_duration_since(pulse.since.get()) > self.limits.of(pulse.wait.get()) {
-                pulse.tell(Order::Drop);
+        for timeout in &*self.all.borrow() {
+            if now.saturating_duration_since(timeout.since.get()) > self.limits.of(timeout.wait.get()) {
+                timeout.send(Signal::Drop);
             }
         }
     }
 
     fn forget_closed(&self) {
-        self.all.borrow_mut().retain(|pulse| Rc::strong_count(pulse) > 1);
+        self.all.borrow_mut().retain(|timeout| Rc::strong_count(timeout) > 1);
     }
 }
 
@@ -178,21 +178,21 @@ mod tests {
     #[test]
     fn each_wait_has_its_own_limit() {
         let second = Duration::from_secs(1);
-        let pulses = Pulses::new(WaitLimits { idle: 60 * second, header: 10 * second });
-        let start = pulses.now.get();
+        let timeouts = ConnectionTimeouts::new(WaitLimits { idle: 60 * second, header: 10 * second });
+        let start = timeouts.now.get();
         let [idle, slow, busy] = [Wait::Request, Wait::Header, Wait::Answer].map(|wait| {
-            let pulse = pulses.start();
-            pulse.waits_for(wait);
-            pulse
+            let timeout = timeouts.start();
+            timeout.waits_for(wait);
+            timeout
         });
-        let orders = || [&idle, &slow, &busy].map(|pulse| pulse.order());
-        pulses.look(start + 10 * second);
-        assert_eq!(orders(), [Order::Serve; 3]);
-        pulses.look(start + 11 * second);
-        assert_eq!(orders(), [Order::Serve, Order::Drop, Order::Serve]);
-        pulses.look(start + 3600 * second);
-        assert_eq!(orders(), [Order::Drop, Order::Drop, Order::Serve]);
+        let signals = || [&idle, &slow, &busy].map(|timeout| timeout.signal());
+        timeouts.look(start + 10 * second);
+        assert_eq!(signals(), [Signal::Serve; 3]);
+        timeouts.look(start + 11 * second);
+        assert_eq!(signals(), [Signal::Serve, Signal::Drop, Signal::Serve]);
+        timeouts.look(start + 3600 * second);
+        assert_eq!(signals(), [Signal::Drop, Signal::Drop, Signal::Serve]);
         drop((idle, slow));
-        assert_eq!(pulses.open(), 1);
+        assert_eq!(timeouts.open(), 1);
     }
 }
