@@ -1,6 +1,6 @@
 //! Durable orders: the store that is the truth, the writer that feeds it in batches, the events it tells of.
 //!
-//! Never knows HTTP or Redis. [`OrderDesk`] is the door for the rest of the engine.
+//! Never knows HTTP or Redis. [`OrderDesk`] is the handle that the rest of the engine has of it.
 
 mod calendar_guard;
 mod deadlines;
