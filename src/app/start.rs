@@ -65,7 +65,7 @@ impl Start {
         });
         tracing::info!(admin = %admin_address, "starting: the admin plane answers");
 
-        let OpenStore { writers: mut stores, reader, registry, seat, news } =
+        let OpenStore { writers: mut stores, reader, registry, seat, feed } =
             store::open(&control, &settings, node).map_err(Failure::at_start("the order store"))?;
         // Where several nodes may share the store, its calendar is the one that counts.
         let store_calendar = reader.calendar().map_err(Failure::at_start("the order store's calendar"))?;
@@ -144,9 +144,9 @@ impl Start {
         let unfinished = recovered.unfinished.iter().map(AttemptId::latest);
         let paying = payments::start(&supervisor, parts, unfinished);
         let checkout = paying.checkout;
-        if let Some(news) = news {
+        if let Some(feed) = feed {
             let follower = Follower::new(FollowerParts {
-                news,
+                feed,
                 admission: Arc::clone(&admission),
                 deadlines,
                 after_event: recovered.last_event,

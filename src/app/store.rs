@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::domain::{EpochMs, NodeId};
 use crate::exit::Failure;
-use crate::orders::postgres::{self, Follower, PgNews, PgRegistry, Seat, Tenancy};
+use crate::orders::postgres::{self, Follower, PgChangeFeed, PgRegistry, Seat, Tenancy};
 use crate::orders::{
     DeadlineStep, Deadlines, Grace, OrderWriter, StoreError, StoreReader, StoreWriter, sqlite,
 };
@@ -26,7 +26,7 @@ pub(super) struct OpenStore {
     /// The right to sell from it.
     pub seat: Option<Seat>,
     /// What other nodes do.
-    pub news: Option<PgNews>,
+    pub feed: Option<PgChangeFeed>,
 }
 
 /// Opens PostgreSQL when its address is set, and the embedded store otherwise. Blocks.
@@ -34,7 +34,7 @@ pub(super) fn open(control: &Handle, settings: &Settings, node: NodeId) -> Resul
     if settings.postgres.url.is_empty() {
         let (writer, reader) = sqlite::open(&settings.data_dir, &settings.sqlite)?;
         let writers: Vec<Box<dyn StoreWriter>> = vec![Box::new(writer)];
-        return Ok(OpenStore { writers, reader: Arc::new(reader), registry: None, seat: None, news: None });
+        return Ok(OpenStore { writers, reader: Arc::new(reader), registry: None, seat: None, feed: None });
     }
     let tenancy = if settings.is_shared() { Tenancy::Shared } else { Tenancy::Alone };
     // Before anything else: opening the store ends the life of whoever runs under this number.
@@ -49,7 +49,7 @@ pub(super) fn open(control: &Handle, settings: &Settings, node: NodeId) -> Resul
         reader: Arc::new(store.reader),
         registry: Some(store.registry),
         seat: Some(seat),
-        news: Some(store.news),
+        feed: Some(store.feed),
     })
 }
 
@@ -94,7 +94,7 @@ pub(super) fn count_downtime(
 /// Keeps this node up with what other nodes do in a shared store, as long as the runtime lives.
 pub(super) fn follow(supervisor: &Supervisor, mut follower: Follower, checkout: Checkout) {
     supervisor.task("follower", async move {
-        let mut has_news = true;
+        let mut is_up_to_date = true;
         loop {
             let looked = tokio::task::spawn_blocking(move || {
                 let left_behind = follower.look();
@@ -105,11 +105,11 @@ pub(super) fn follow(supervisor: &Supervisor, mut follower: Follower, checkout: 
             match left_behind {
                 Ok(payments) => {
                     checkout.adopt(payments.into_iter().map(|(order, attempt)| AttemptId { order, attempt }));
-                    has_news = true;
+                    is_up_to_date = true;
                 }
                 Err(error) => {
                     // Once an outage: the writers say when the store answers again.
-                    if std::mem::take(&mut has_news) {
+                    if std::mem::take(&mut is_up_to_date) {
                         tracing::warn!(%error, "what other nodes do is not known at the moment");
                     }
                 }

@@ -73,7 +73,7 @@ impl Engine {
         });
         admission.board().publish(LiveSale::open(sale, 2));
         let follower = Follower::new(FollowerParts {
-            news: store.news,
+            feed: store.feed,
             admission: Arc::clone(&admission),
             deadlines,
             after_event: 0,

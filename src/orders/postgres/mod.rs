@@ -2,18 +2,18 @@
 //!
 //! One [`PgWriter`] is one connection that commits batches, each in one call of a stored function; a node has several.
 //! [`PgReader`] reads through a pool. [`PgRegistry`] keeps what the ledger's protocol needs of the store: the lives of
-//! the nodes, the epochs of the sales, and the units ever settled and returned. [`PgNews`] tells what the other nodes do,
+//! the nodes, the epochs of the sales, and the units ever settled and returned. [`PgChangeFeed`] tells what the other nodes do,
 //! and [`Follower`] takes it over into this node's memory.
 //!
 //! A server that is away makes every call fail with a transient error within its time limit. A commit whose connection
 //! broke is in doubt: the writer first makes sure, on a new connection, whether it came about or never will.
 
+mod change_feed;
 mod deadlines;
 mod dialer;
-mod follow;
+mod follower;
 mod marks;
 mod neighbours;
-mod news;
 mod plan;
 mod pool;
 mod read_orders;
@@ -25,17 +25,17 @@ mod schema;
 mod seat;
 mod session;
 mod settings;
-mod sight;
 mod stock_audit;
 mod term_columns;
 mod tls;
 mod trouble;
+mod watermark;
 mod writer;
 
 use std::sync::Arc;
 
-pub use follow::{Follower, FollowerParts};
-pub use news::PgNews;
+pub use change_feed::PgChangeFeed;
+pub use follower::{Follower, FollowerParts};
 pub use reader::PgReader;
 pub use registry::PgRegistry;
 pub use seat::{Seat, Tenancy};
@@ -47,7 +47,7 @@ use self::pool::Pool;
 use super::store::StoreError;
 use crate::domain::NodeId;
 
-/// Connections for the registry and the news.
+/// Connections for the registry and the feed.
 const HOUSE_CONNECTIONS: usize = 2;
 
 /// An open store.
@@ -60,7 +60,7 @@ pub struct PgStore {
     /// What the ledger needs of the store.
     pub registry: PgRegistry,
     /// What the other nodes do.
-    pub news: PgNews,
+    pub feed: PgChangeFeed,
 }
 
 /// Opens the store for a new life of `node`, with `writers` writing halves, and brings its tables to the version of this
@@ -79,8 +79,8 @@ pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result
     let writers = (0..writers.max(1))
         .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(registry.life()), place))
         .collect::<Result<_, _>>()?;
-    let news = PgNews::new(house, node, Arc::clone(registry.sight()));
-    Ok(PgStore { writers, reader: PgReader::new(pool, node), registry, news })
+    let feed = PgChangeFeed::new(house, node, Arc::clone(registry.watermark()));
+    Ok(PgStore { writers, reader: PgReader::new(pool, node), registry, feed })
 }
 
 /// The reading half and the registry for who only looks at a store that engines sell from: nothing is brought up to date

@@ -63,11 +63,11 @@ impl Neighbours {
             let after = living.iter().filter(|other| **other > node).min();
             after.or(living.iter().min()).copied()
         };
-        let is_news = |sign: &Sign| {
+        let is_new = |sign: &Sign| {
             self.known.get(&sign.node).is_none_or(|known| known.inherited_at != Some(sign.batches))
         };
         let silent = signs.iter().filter(|sign| !lives(sign.node));
-        silent.filter(|sign| heir_of(sign.node) == Some(self.me) && is_news(sign)).copied().collect()
+        silent.filter(|sign| heir_of(sign.node) == Some(self.me) && is_new(sign)).copied().collect()
     }
 
     /// Everything that the node had left behind by this sign is looked after here now.
@@ -78,7 +78,7 @@ impl Neighbours {
     }
 
     /// This node could not look for a while: nobody's silence counts from before.
-    pub fn lost_sight(&mut self, now: Instant) {
+    pub fn watched_anew(&mut self, now: Instant) {
         for known in self.known.values_mut() {
             known.heard_at = now;
         }
@@ -145,7 +145,7 @@ mod tests {
         let start = Instant::now();
         let left = signs(&[(1, 4, 9)]);
         neighbours.hear(&left, start);
-        neighbours.lost_sight(start + Duration::from_secs(60));
+        neighbours.watched_anew(start + Duration::from_secs(60));
         assert_eq!(neighbours.hear(&left, start + Duration::from_secs(69)), []);
         assert_eq!(neighbours.hear(&left, start + Duration::from_secs(70)), left);
     }

@@ -9,9 +9,9 @@ use super::pool::Pool;
 use super::read_orders::newest_order;
 use super::rows::{self, damaged};
 use super::session::Session;
-use super::sight::Sight;
 use super::stock_audit;
 use super::trouble::Trouble;
+use super::watermark::AppliedWatermark;
 use crate::domain::{NodeId, OrderId, SaleId, SaleUnits};
 
 /// Waits for the batches of the node's present life, and keeps new ones waiting until the transaction ends.
@@ -57,7 +57,7 @@ impl Life {
 pub struct PgRegistry {
     pool: Arc<Pool>,
     life: Arc<Life>,
-    sight: Arc<Sight>,
+    watermark: Arc<AppliedWatermark>,
 }
 
 impl PgRegistry {
@@ -70,11 +70,11 @@ impl PgRegistry {
     /// For who only looks: nothing lives, so nothing can be written.
     pub(super) fn lifeless(pool: Arc<Pool>, node: NodeId) -> Self {
         let life = Arc::new(Life { node, incarnation: AtomicI64::new(0), writers: AtomicUsize::new(0) });
-        Self { pool, life, sight: Arc::default() }
+        Self { pool, life, watermark: Arc::default() }
     }
 
-    pub(super) fn sight(&self) -> &Arc<Sight> {
-        &self.sight
+    pub(super) fn watermark(&self) -> &Arc<AppliedWatermark> {
+        &self.watermark
     }
 
     pub(super) fn life(&self) -> &Arc<Life> {
@@ -187,7 +187,7 @@ impl LeaseStore for PgRegistry {
     }
 
     fn followed_until(&self) -> Option<Instant> {
-        self.sight.reached()
+        self.watermark.reached()
     }
 }
 

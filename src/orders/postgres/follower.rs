@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use super::super::deadlines::Deadlines;
 use super::super::events::EventKind;
 use super::super::store::StoreError;
+use super::change_feed::PgChangeFeed;
 use super::neighbours::Neighbours;
-use super::news::PgNews;
 use crate::admission::{Admission, LiveSale};
 use crate::domain::{NodeId, OrderId, Sale};
 
@@ -25,7 +25,7 @@ const PAGES_A_LOOK: usize = 32;
 #[derive(Debug)]
 pub struct FollowerParts {
     /// The store.
-    pub news: PgNews,
+    pub feed: PgChangeFeed,
     /// This node's memory.
     pub admission: Arc<Admission>,
     /// When orders that nobody else looks after run out of time.
@@ -55,8 +55,8 @@ pub struct Follower {
 impl Follower {
     /// A follower that has seen nothing but what the start has read.
     pub fn new(parts: FollowerParts) -> Self {
-        let silent_after = Duration::from_millis(parts.news.settings().silent_ms_max.into());
-        let neighbours = Neighbours::new(parts.news.node(), silent_after);
+        let silent_after = Duration::from_millis(parts.feed.settings().silent_ms_max.into());
+        let neighbours = Neighbours::new(parts.feed.node(), silent_after);
         // From the first change on: what the start has read already is looked at again, and is as it was.
         Self {
             parts,
@@ -70,7 +70,7 @@ impl Follower {
 
     /// How long to wait between two looks.
     pub fn pause(&self) -> Duration {
-        let pause_ms = if self.is_behind { 0 } else { self.parts.news.settings().follow_ms };
+        let pause_ms = if self.is_behind { 0 } else { self.parts.feed.settings().follow_ms };
         Duration::from_millis(pause_ms.into())
     }
 
@@ -82,7 +82,7 @@ impl Follower {
     pub fn look(&mut self) -> Result<Vec<(OrderId, u32)>, StoreError> {
         let looked = self.catch_up().and_then(|_| self.look_around());
         if looked.is_err() {
-            self.neighbours.lost_sight(Instant::now());
+            self.neighbours.watched_anew(Instant::now());
         }
         looked
     }
@@ -93,7 +93,7 @@ impl Follower {
     /// As [`Follower::look`].
     pub fn catch_up(&mut self) -> Result<usize, StoreError> {
         let began = Instant::now();
-        let ends = self.parts.news.log_ends()?;
+        let ends = self.parts.feed.log_ends()?;
         let mut taken = 0;
         // Sales first, and events only as far as these sales were known: one of a sale that is not on the board is lost.
         if ends.last_change > self.after_change {
@@ -109,7 +109,7 @@ impl Follower {
         self.tell_how_far(ends.newest_order)?;
         self.is_behind = ends.last_event > self.parts.after_event;
         if !self.is_behind {
-            self.parts.news.sight().reaches(began);
+            self.parts.feed.watermark().advance(began);
         }
         Ok(taken)
     }
@@ -119,14 +119,14 @@ impl Follower {
     fn tell_how_far(&mut self, newest: Option<OrderId>) -> Result<(), StoreError> {
         if self.told_through < newest {
             let through = self.parts.admission.flight().settled_through(newest);
-            self.parts.news.settled_through(through)?;
+            self.parts.feed.settled_through(through)?;
             self.told_through = Some(through);
         }
         Ok(())
     }
 
     fn take_changes(&mut self) -> Result<usize, StoreError> {
-        let changed = self.parts.news.sales_changed_after(self.after_change)?;
+        let changed = self.parts.feed.sales_changed_after(self.after_change)?;
         let taken = changed.len();
         for sale in changed {
             self.after_change = sale.version;
@@ -161,7 +161,7 @@ impl Follower {
     }
 
     fn take_events(&mut self, limit: usize) -> Result<usize, StoreError> {
-        let events = self.parts.news.events_after(self.parts.after_event, limit)?;
+        let events = self.parts.feed.events_after(self.parts.after_event, limit)?;
         let sales = self.parts.admission.board().sales();
         for event in &events {
             let placed = &event.order.placed;
@@ -171,7 +171,7 @@ impl Follower {
             let claims = sale.state.claims();
             match event.kind {
                 // This node's own orders have their claims since before they were durable.
-                EventKind::Created if placed.id.node() != self.parts.news.node() => {
+                EventKind::Created if placed.id.node() != self.parts.feed.node() => {
                     claims.restore(&event.order);
                 }
                 EventKind::Created | EventKind::Paid | EventKind::Extended => {}
@@ -191,15 +191,15 @@ impl Follower {
         if now < self.beat_at {
             return Ok(Vec::new());
         }
-        let news = &self.parts.news;
-        let signs = news.beat()?;
-        self.beat_at = now + Duration::from_millis(news.settings().beat_ms.into());
+        let feed = &self.parts.feed;
+        let signs = feed.beat()?;
+        self.beat_at = now + Duration::from_millis(feed.settings().beat_ms.into());
         let left = self.neighbours.hear(&signs, now);
         if left.is_empty() {
             return Ok(Vec::new());
         }
         let nodes: Vec<NodeId> = left.iter().map(|sign| sign.node).collect();
-        let open = news.open_orders_of(&nodes)?;
+        let open = feed.open_orders_of(&nodes)?;
         left.into_iter().for_each(|sign| self.neighbours.inherited(sign));
         if !open.is_empty() {
             tracing::warn!(

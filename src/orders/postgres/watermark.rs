@@ -6,11 +6,11 @@ use parking_lot::Mutex;
 
 /// The moment up to which memory knows every durable order. One hand writes it, the follower's.
 #[derive(Debug, Default)]
-pub(super) struct Sight(Mutex<Option<Instant>>);
+pub(super) struct AppliedWatermark(Mutex<Option<Instant>>);
 
-impl Sight {
+impl AppliedWatermark {
     /// Everything that was durable at `moment` has been taken over.
-    pub fn reaches(&self, moment: Instant) {
+    pub fn advance(&self, moment: Instant) {
         *self.0.lock() = Some(moment);
     }
 

@@ -10,7 +10,7 @@ use super::reader::events_after;
 use super::registry::node_of;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::settings::PostgresSettings;
-use super::sight::Sight;
+use super::watermark::AppliedWatermark;
 use crate::domain::{EpochMs, NodeId, OrderId, OrderStatus, Sale};
 
 /// The ends of the two logs: whoever is behind one of them has something to read.
@@ -37,20 +37,20 @@ pub struct OpenOrder {
 
 /// Reads what other nodes do, and tells them that this one lives. All methods block.
 #[derive(Debug)]
-pub struct PgNews {
+pub struct PgChangeFeed {
     pool: Arc<Pool>,
     node: NodeId,
-    sight: Arc<Sight>,
+    watermark: Arc<AppliedWatermark>,
 }
 
-impl PgNews {
-    pub(super) fn new(pool: Arc<Pool>, node: NodeId, sight: Arc<Sight>) -> Self {
-        Self { pool, node, sight }
+impl PgChangeFeed {
+    pub(super) fn new(pool: Arc<Pool>, node: NodeId, watermark: Arc<AppliedWatermark>) -> Self {
+        Self { pool, node, watermark }
     }
 
     /// Where to say how far memory has followed.
-    pub(super) fn sight(&self) -> &Sight {
-        &self.sight
+    pub(super) fn watermark(&self) -> &AppliedWatermark {
+        &self.watermark
     }
 
     /// This node.
