@@ -212,8 +212,8 @@ mod tests {
         assert_eq!(part.ended().await, Cause::Panicked("no deadline 7".into()));
         supervisor.task("recovery", async { Ok(()) });
         assert_eq!(ends.next().await, ended("recovery", Cause::Returned));
-        supervisor.task("seat", async { Err("taken".into()) });
-        assert_eq!(ends.next().await.to_string(), "seat failed: taken");
+        supervisor.task("lock", async { Err("taken".into()) });
+        assert_eq!(ends.next().await.to_string(), "lock failed: taken");
         supervisor.thread("writer", || panic!("a bug")).unwrap();
         assert_eq!(ends.next().await.to_string(), "writer panicked: a bug");
         let part = supervisor.thread("edge-0", || Err("no listener".into())).unwrap();

@@ -20,7 +20,7 @@ pub enum Lifecycle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum StartPhase {
-    /// The order store is being opened: its lock or seat, its tables.
+    /// The order store is being opened: its lock, its tables.
     OpeningStore,
     /// Stock, claims and deadlines are rebuilt from the orders.
     ReadingOrders,

@@ -23,7 +23,7 @@ use crate::domain::NodeId;
 use crate::edge::{DataPlane, Edge};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{EmbeddedLedger, Ledger, SaleDesk};
-use crate::orders::postgres::{Follower, FollowerParts, Seat};
+use crate::orders::postgres::{Follower, FollowerParts, InstanceLock};
 use crate::orders::{Deadlines, Pipeline, PipelineParts, Recovered, WriterWatch, guard_calendar};
 use crate::supervisor::Supervisor;
 use crate::telemetry::{IntervalLog, LogControl, Telemetry};
@@ -65,7 +65,7 @@ impl Start {
         });
         tracing::info!(admin = %admin_address, "starting: the admin plane answers");
 
-        let OpenStore { writers: mut stores, reader, registry, seat, feed } =
+        let OpenStore { writers: mut stores, reader, registry, instance_lock, feed } =
             store::open(&control, &settings, node).map_err(Failure::at_start("the order store"))?;
         // Where several nodes may share the store, its calendar is the one that counts.
         let store_calendar = reader.calendar().map_err(Failure::at_start("the order store's calendar"))?;
@@ -108,12 +108,12 @@ impl Start {
         admission.board().publish_all(recovered.sales.into_iter().map(on_board).collect());
         let writers = WriterThreads::start(&supervisor, writers)?;
         let lending = shared.map(|shared| shared.start(&supervisor, &settings, node, &admission, &telemetry));
-        let relays = seat.as_ref().map(Seat::relays);
+        let relays = instance_lock.as_ref().map(InstanceLock::relays);
         if let (Some(lending), Some(elected)) = (&lending, relays) {
             lending.relay(&supervisor, &settings, &desk, &admission, elected);
         }
-        if let Some(seat) = seat {
-            supervisor.task("database seat", async { Err(seat.keep().await.to_string()) });
+        if let Some(instance_lock) = instance_lock {
+            supervisor.task("instance lock", async { Err(instance_lock.keep().await.to_string()) });
         }
         let ledger: Arc<dyn Ledger> = match &lending {
             None => Arc::new(EmbeddedLedger::new(desk.clone(), shards)),

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::domain::{EpochMs, NodeId};
 use crate::exit::Failure;
-use crate::orders::postgres::{self, Follower, PgChangeFeed, PgRegistry, Seat, Tenancy};
+use crate::orders::postgres::{self, Exclusivity, Follower, InstanceLock, PgChangeFeed, PgRegistry};
 use crate::orders::{
     DeadlineStep, Deadlines, Grace, OrderWriter, StoreError, StoreReader, StoreWriter, sqlite,
 };
@@ -24,7 +24,7 @@ pub(super) struct OpenStore {
     /// What a store of several nodes knows of them.
     pub registry: Option<PgRegistry>,
     /// The right to sell from it.
-    pub seat: Option<Seat>,
+    pub instance_lock: Option<InstanceLock>,
     /// What other nodes do.
     pub feed: Option<PgChangeFeed>,
 }
@@ -34,13 +34,19 @@ pub(super) fn open(control: &Handle, settings: &Settings, node: NodeId) -> Resul
     if settings.postgres.url.is_empty() {
         let (writer, reader) = sqlite::open(&settings.data_dir, &settings.sqlite)?;
         let writers: Vec<Box<dyn StoreWriter>> = vec![Box::new(writer)];
-        return Ok(OpenStore { writers, reader: Arc::new(reader), registry: None, seat: None, feed: None });
+        return Ok(OpenStore {
+            writers,
+            reader: Arc::new(reader),
+            registry: None,
+            instance_lock: None,
+            feed: None,
+        });
     }
-    let tenancy = if settings.is_shared() { Tenancy::Shared } else { Tenancy::Alone };
+    let exclusivity = if settings.is_shared() { Exclusivity::Shared } else { Exclusivity::Alone };
     // Before anything else: opening the store ends the life of whoever runs under this number.
-    let seat = control.block_on(Seat::take(&settings.postgres, node, tenancy))?;
+    let instance_lock = control.block_on(InstanceLock::take(&settings.postgres, node, exclusivity))?;
     let store = postgres::open(&settings.postgres, node, settings.store.writers)?;
-    if tenancy == Tenancy::Alone {
+    if exclusivity == Exclusivity::Alone {
         store.registry.end_all_epochs()?;
     }
     let boxed = store.writers.into_iter().map(|writer| Box::new(writer) as Box<dyn StoreWriter>);
@@ -48,7 +54,7 @@ pub(super) fn open(control: &Handle, settings: &Settings, node: NodeId) -> Resul
         writers: boxed.collect(),
         reader: Arc::new(store.reader),
         registry: Some(store.registry),
-        seat: Some(seat),
+        instance_lock: Some(instance_lock),
         feed: Some(store.feed),
     })
 }

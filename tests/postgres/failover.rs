@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use seckill::domain::NodeId;
-use seckill::orders::postgres::{PostgresSettings, Seat, Tenancy};
+use seckill::orders::postgres::{Exclusivity, InstanceLock, PostgresSettings};
 use seckill::orders::{Batch, Fault, Receipt, StoreReader, StoreWriter};
 use xtask::servers::pgbouncer::PgBouncer;
 
@@ -62,12 +62,13 @@ fn o9_n9_a_first_host_that_comes_back_as_a_standby_is_passed_over() {
     insist(&mut node, sale, "after");
     assert_eq!(reads(&node), 1);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let seat = runtime.block_on(Seat::take(&settings(&url), NodeId::new(4).unwrap(), Tenancy::Shared));
-    assert!(seat.is_ok(), "{seat:?}");
+    let lock =
+        runtime.block_on(InstanceLock::take(&settings(&url), NodeId::new(4).unwrap(), Exclusivity::Shared));
+    assert!(lock.is_ok(), "{lock:?}");
     assert_eq!(node.sold(sale), 4);
 
     // And back again.
-    drop(seat);
+    drop(lock);
     let (mut first, second) = (second, first);
     first.stop();
     second.promote();
@@ -117,8 +118,9 @@ fn o11_a_password_that_was_changed_stalls_the_store_until_the_file_has_the_new_o
     assert!(refused.kind == Fault::Fatal && refused.message.contains("postgres.password_file"), "{refused}");
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let seat = runtime.block_on(Seat::take(&settings, NodeId::new(1).unwrap(), Tenancy::Alone)).unwrap();
-    let kept = runtime.spawn(seat.keep());
+    let lock =
+        runtime.block_on(InstanceLock::take(&settings, NodeId::new(1).unwrap(), Exclusivity::Alone)).unwrap();
+    let kept = runtime.spawn(lock.keep());
     let mut node = Node::open_with(1, &settings).unwrap();
     let sale = node.sale("a", 100, 10);
     insist(&mut node, sale, "before");
@@ -137,7 +139,7 @@ fn o11_a_password_that_was_changed_stalls_the_store_until_the_file_has_the_new_o
     };
     assert!(said.contains("postgres.password_file"), "{said}");
     assert!(node.reader.sales().unwrap_err().is_transient());
-    // The seat has looked, too: it was refused, and is still there.
+    // The lock has looked, too: it was refused, and is still there.
     let refusals = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'";
     assert_eq!(postgres.query("postgres", refusals), "0");
     assert!(!kept.is_finished(), "the engine would have ended");
@@ -147,7 +149,7 @@ fn o11_a_password_that_was_changed_stalls_the_store_until_the_file_has_the_new_o
     assert_eq!(node.sold(sale), 2);
     let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
     while postgres.query(&database, locks) == "0" {
-        assert!(Instant::now() < give_up, "the seat is taken again");
+        assert!(Instant::now() < give_up, "the lock is taken again");
     }
     assert!(!kept.is_finished());
 }
@@ -204,7 +206,7 @@ fn n12_a_pooler_that_shares_sessions_is_refused_at_the_start() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let take = |pooler: &PgBouncer, node: u16| {
         let url = postgres.url_at(pooler.address(), &database);
-        runtime.block_on(Seat::take(&settings(&url), NodeId::new(node).unwrap(), Tenancy::Shared))
+        runtime.block_on(InstanceLock::take(&settings(&url), NodeId::new(node).unwrap(), Exclusivity::Shared))
     };
     for (node, (mode, more)) in (1..).zip([
         ("transaction", ""),
@@ -220,9 +222,9 @@ fn n12_a_pooler_that_shares_sessions_is_refused_at_the_start() {
         }
     }
     let honest = PgBouncer::start(postgres.address(), "session", "");
-    let seat = take(&honest, 9).unwrap();
+    let lock = take(&honest, 9).unwrap();
     let mut node = Node::open(9, &postgres.url_at(honest.address(), &database));
     let sale = node.sale("a", 10, 10);
     insist(&mut node, sale, "ann");
-    drop(seat);
+    drop(lock);
 }

@@ -12,6 +12,7 @@ mod change_feed;
 mod deadlines;
 mod dialer;
 mod follower;
+mod instance_lock;
 mod marks;
 mod neighbours;
 mod plan;
@@ -22,7 +23,6 @@ mod registry;
 mod rows;
 mod sale_change;
 mod schema;
-mod seat;
 mod session;
 mod settings;
 mod stock_audit;
@@ -36,9 +36,9 @@ use std::sync::Arc;
 
 pub use change_feed::PgChangeFeed;
 pub use follower::{Follower, FollowerParts};
+pub use instance_lock::{Exclusivity, InstanceLock};
 pub use reader::PgReader;
 pub use registry::PgRegistry;
-pub use seat::{Seat, Tenancy};
 pub use settings::PostgresSettings;
 pub use writer::PgWriter;
 

@@ -95,7 +95,7 @@ impl PgRegistry {
         let node: i16 = self.life.node();
         self.pool.run(async |session| {
             session.run("UPDATE sales SET epoch = epoch + 1").await?;
-            // Nobody else has a seat: the numbers of no other node are waited for.
+            // Nobody else has the lock: the numbers of no other node are waited for.
             session.rows("UPDATE nodes SET settled_through = NULL WHERE node <> $1", &[&node]).await?;
             Ok(())
         })

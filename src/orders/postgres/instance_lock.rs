@@ -1,7 +1,7 @@
 //! The right of this engine to sell from the database: locks that PostgreSQL holds for it while it lives, and lets go
 //! when its connection ends.
 //!
-//! The seat prevents mistakes early, with words. What makes them harmless is elsewhere: the incarnation of a node, and
+//! They prevent mistakes early, with words. What makes mistakes harmless is elsewhere: the incarnation of a node, and
 //! the guards of a batch.
 
 use std::sync::Arc;
@@ -23,37 +23,37 @@ const NODE_LOCK: i32 = 1_936_024_430;
 /// The lock of the one engine that relays the events.
 const RELAY_LOCK: i32 = 1_936_024_431;
 
-/// How often the seat is looked after.
+/// How often the lock is looked after.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often a seat that is taken is asked for again.
+/// How often a lock that is taken is asked for again.
 const RETRY_EVERY: Duration = Duration::from_millis(50);
 
 /// A server that lost its client without a word must notice soon, or the next life of the node waits for it.
 const NOTICE_A_DEAD_CLIENT: &str =
     "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3";
 
-/// With whom an engine sells from its database.
+/// Whether an engine has its database to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tenancy {
+pub enum Exclusivity {
     /// With nobody: all stock is its own.
     Alone,
     /// With others that are lent their stock by the same ledger.
     Shared,
 }
 
-/// A seat at the database.
+/// The locks in PostgreSQL by which this engine may sell from its database.
 #[derive(Debug)]
-pub struct Seat {
+pub struct InstanceLock {
     dialer: Arc<Dialer>,
     node: NodeId,
-    tenancy: Tenancy,
+    exclusivity: Exclusivity,
     patience: Duration,
     session: Option<Session>,
     relays: watch::Sender<bool>,
 }
 
-impl Seat {
-    /// Takes the seat of `node`, waiting up to `postgres.seat_wait_ms` for a former life of it to be noticed dead. Call
+impl InstanceLock {
+    /// Takes the lock of `node`, waiting up to `postgres.seat_wait_ms` for a former life of it to be noticed dead. Call
     /// it on the runtime that will keep it, before the store is opened.
     ///
     /// # Errors
@@ -61,19 +61,19 @@ impl Seat {
     pub async fn take(
         settings: &PostgresSettings,
         node: NodeId,
-        tenancy: Tenancy,
+        exclusivity: Exclusivity,
     ) -> Result<Self, StoreError> {
-        let mut seat = Self {
+        let mut lock = Self {
             dialer: Arc::new(Dialer::new(settings, node)?),
             node,
-            tenancy,
+            exclusivity,
             patience: Duration::from_millis(settings.seat_wait_ms.into()),
             session: None,
             relays: watch::Sender::new(false),
         };
-        seat.refuse_a_pooler().await?;
-        seat.sit_down().await?;
-        Ok(seat)
+        lock.refuse_a_pooler().await?;
+        lock.acquire().await?;
+        Ok(lock)
     }
 
     /// Whether this engine is the one that relays the events.
@@ -81,13 +81,13 @@ impl Seat {
         self.relays.subscribe()
     }
 
-    /// Keeps the seat, also over a restart of the server. Ends only when another engine has it.
+    /// Keeps the lock, also over a restart of the server. Ends only when another engine has it.
     pub async fn keep(mut self) -> StoreError {
         loop {
             match self.look().await {
                 Ok(()) => {}
                 Err(error) if error.is_transient() => {
-                    tracing::debug!(%error, "the seat at the database is looked for again");
+                    tracing::debug!(%error, "the lock at the database is looked for again");
                 }
                 Err(error) => return error,
             }
@@ -110,11 +110,11 @@ impl Seat {
 
     async fn look(&mut self) -> Result<(), StoreError> {
         let Some(session) = self.session.as_mut().filter(|session| session.is_open()) else {
-            return self.sit_down().await;
+            return self.acquire().await;
         };
         let holds = *self.relays.borrow();
-        let looked = match (holds, self.tenancy) {
-            (false, Tenancy::Shared) => lock(session, "pg_try_advisory_lock", RELAY_LOCK, 0).await,
+        let looked = match (holds, self.exclusivity) {
+            (false, Exclusivity::Shared) => lock(session, "pg_try_advisory_lock", RELAY_LOCK, 0).await,
             _ => session.run("SELECT 1").await.map(|()| holds),
         };
         match looked {
@@ -123,19 +123,19 @@ impl Seat {
                 Ok(())
             }
             Err(trouble) => {
-                self.stand_up();
+                self.release();
                 Err(trouble.into())
             }
         }
     }
 
-    fn stand_up(&mut self) {
+    fn release(&mut self) {
         self.session = None;
         self.relays.send_replace(false);
     }
 
-    async fn sit_down(&mut self) -> Result<(), StoreError> {
-        self.stand_up();
+    async fn acquire(&mut self) -> Result<(), StoreError> {
+        self.release();
         let give_up_at = Instant::now() + self.patience;
         let mut session = self.dialer.connect().await?;
         session.run(NOTICE_A_DEAD_CLIENT).await?;
@@ -155,9 +155,9 @@ impl Seat {
     /// Takes the locks; or names the first that another engine holds, and holds none itself.
     async fn first_taken(&self, session: &mut Session) -> Result<Option<Place>, Trouble> {
         let node = i32::from(self.node.number());
-        let wanted: &[(&str, Place)] = match self.tenancy {
-            Tenancy::Alone => &[("pg_try_advisory_lock", (DATABASE_LOCK, 0))],
-            Tenancy::Shared => &[
+        let wanted: &[(&str, Place)] = match self.exclusivity {
+            Exclusivity::Alone => &[("pg_try_advisory_lock", (DATABASE_LOCK, 0))],
+            Exclusivity::Shared => &[
                 ("pg_try_advisory_lock_shared", (DATABASE_LOCK, 0)),
                 ("pg_try_advisory_lock", (NODE_LOCK, node)),
             ],
@@ -172,17 +172,17 @@ impl Seat {
     }
 
     fn refusal(&self, (kind, _): Place, holder: &str) -> String {
-        match (kind, self.tenancy) {
+        match (kind, self.exclusivity) {
             (NODE_LOCK, _) => format!(
                 "another engine runs as node {} on this database ({holder}); give each engine a node.id (--node-id) of \
                  its own, or stop that one",
                 self.node.number()
             ),
-            (_, Tenancy::Alone) => format!(
+            (_, Exclusivity::Alone) => format!(
                 "another engine sells from this database ({holder}); without redis.url only one engine may: set \
                  redis.url (--redis-url), the same for all engines, and a node.id for each, or stop the other one"
             ),
-            (_, Tenancy::Shared) => format!(
+            (_, Exclusivity::Shared) => format!(
                 "an engine without redis.url sells from this database alone ({holder}); stop it, or start it with the \
                  same redis.url (--redis-url)"
             ),
