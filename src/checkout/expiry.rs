@@ -16,16 +16,18 @@ use crate::orders::{Applied, OrderDesk, StoreError, Transition};
 ///
 /// May be dropped at any moment: orders that were taken out and not expired yet are entered anew at the next start.
 pub async fn expire(checkout: Checkout) {
-    let till = &checkout.0.till;
-    let settings = &till.settings.expiry;
+    let coordinator = &checkout.0.coordinator;
+    let settings = &coordinator.settings.expiry;
     let mut ticks = interval(Duration::from_millis(settings.tick_ms));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_failing = false;
     loop {
         ticks.tick().await;
-        while till.desk.clock().is_agreed() && till.desk.deadlines().graces().ongoing().is_none() {
-            let room = room(settings, till.desk.steps_capacity(), till.desk.steps_waiting());
-            let due = till.desk.deadlines().take_due(till.desk.clock().calendar(), room);
+        while coordinator.desk.clock().is_agreed()
+            && coordinator.desk.deadlines().graces().ongoing().is_none()
+        {
+            let room = room(settings, coordinator.desk.steps_capacity(), coordinator.desk.steps_waiting());
+            let due = coordinator.desk.deadlines().take_due(coordinator.desk.clock().calendar(), room);
             let is_last = due.len() < room || room == 0;
             let failed = expire_batch(&checkout, due).await;
             tell(&mut is_failing, &failed);
@@ -68,11 +70,11 @@ async fn expire_batch(checkout: &Checkout, due: Vec<OrderId>) -> Vec<StoreError>
 
 /// An error when the store did not take the step; the order is tried again at the next tick.
 async fn expire_one(checkout: &Checkout, order: OrderId) -> Result<(), StoreError> {
-    let till = &checkout.0.till;
-    let desk: &OrderDesk = &till.desk;
+    let coordinator = &checkout.0.coordinator;
+    let desk: &OrderDesk = &coordinator.desk;
     let now = desk.clock().calendar();
     match desk.apply(Transition::plain(order, OrderAction::Expire, now)).await {
-        Ok(Applied::Done(_)) => till.metrics.expired.add_one(),
+        Ok(Applied::Done(_)) => coordinator.metrics.expired.add_one(),
         // Its deadline was moved to a later time.
         Ok(Applied::Refused(order)) if order.status == OrderStatus::PrePay => {
             desk.deadlines().enter(order.placed.pay_before, order.placed.id);

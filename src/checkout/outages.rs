@@ -25,8 +25,8 @@ const TOLD_AT_ONCE: usize = 512;
 ///
 /// May be dropped at any moment: what was not written down then counts as time in which the engine did not live.
 pub async fn note_outages(checkout: Checkout) {
-    let desk = &checkout.0.till.desk;
-    let alive = Duration::from_millis(checkout.0.till.settings.expiry.alive_ms);
+    let desk = &checkout.0.coordinator.desk;
+    let alive = Duration::from_millis(checkout.0.coordinator.settings.expiry.alive_ms);
     let mut ticks = interval(Duration::from_millis(LOOK_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watch = Watch::default();
@@ -41,7 +41,7 @@ pub async fn note_outages(checkout: Checkout) {
             desk.deadlines().set_ongoing(Some(since));
         }
         let is_time =
-            Instant::now() >= write_at && checkout.0.till.admission.queue().intake() == Intake::Open;
+            Instant::now() >= write_at && checkout.0.coordinator.admission.queue().intake() == Intake::Open;
         if is_time || change == Change::Over {
             write_at = Instant::now() + alive;
             // What fails is tried again: until then the outage goes on, and nothing expires.
@@ -82,11 +82,11 @@ async fn write_down(
 impl Checkout {
     /// Whether a buyer who wants to pay would not be turned away at once.
     fn paying_is_possible(&self) -> bool {
-        let till = &self.0.till;
-        let needs_risk = till.settings.risk.when_away == WhenAway::Refuse;
+        let coordinator = &self.0.coordinator;
+        let needs_risk = coordinator.settings.risk.when_away == WhenAway::Refuse;
         self.0.gate.wait().is_none()
-            && !(needs_risk && till.risk.gate().wait().is_some())
-            && till.admission.queue().intake() == Intake::Open
+            && !(needs_risk && coordinator.risk.gate().wait().is_some())
+            && coordinator.admission.queue().intake() == Intake::Open
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::answers::answer;
 use super::gateway::AttemptId;
-use super::live::Entry;
+use super::in_flight::Entry;
 use super::payment_outcome::Settled;
 use super::recovery_queue::Unsettled;
 use super::service::Checkout;
@@ -38,7 +38,7 @@ pub async fn recover(checkout: Checkout) {
 }
 
 async fn recover_one(checkout: &Checkout, unsettled: Unsettled) {
-    let till = &checkout.0.till;
+    let coordinator = &checkout.0.coordinator;
     let order = match unfinished(checkout, unsettled.payment).await {
         Ok(Some(order)) => order,
         Ok(None) => {
@@ -48,11 +48,11 @@ async fn recover_one(checkout: &Checkout, unsettled: Unsettled) {
         Err(_) => return,
     };
     let method = order.payment_method.as_deref().unwrap_or_default();
-    let Entry::First(attempt) = checkout.0.live.enter(order.placed.id, method) else { return };
+    let Entry::First(attempt) = checkout.0.in_flight.enter(order.placed.id, method) else { return };
     // Read again: now that nobody else here pays it, the order stays as it is, or another node has ended the payment.
     let Ok(Some(order)) = unfinished(checkout, unsettled.payment).await else { return };
-    let settled = till.resume(order.clone()).await;
-    let metrics = &till.metrics;
+    let settled = coordinator.resume(order.clone()).await;
+    let metrics = &coordinator.metrics;
     match &settled {
         Settled::Paid(_) => &metrics.recovered_paid,
         Settled::Back(..) => &metrics.recovered_back,
@@ -66,6 +66,6 @@ async fn recover_one(checkout: &Checkout, unsettled: Unsettled) {
 
 /// The order, if it still waits for this very payment. A later one has somebody else who follows it.
 async fn unfinished(checkout: &Checkout, payment: AttemptId) -> Result<Option<Order>, StoreError> {
-    let order = checkout.0.till.desk.order(payment.order).await?;
+    let order = checkout.0.coordinator.desk.order(payment.order).await?;
     Ok(order.filter(|order| order.status == OrderStatus::Paying && AttemptId::latest(order) == payment))
 }

@@ -9,15 +9,15 @@ use tokio::time::timeout;
 use super::answers::{CancelAnswer, PayAnswer, RETRY_AFTER_MS, answer, paying, standing};
 use super::breaker::{BreakerState, Gate, Pass};
 use super::concerns::{ConcernCounts, Concerns};
+use super::coordinator::Coordinator;
 use super::gateway::{AttemptId, Charge, PaymentKey};
 use super::gateways::Gateways;
-use super::live::{Attempt, Entry, LiveAttempts, Outcome};
+use super::in_flight::{Attempt, Entry, InFlightPayments, PendingAnswer};
 use super::metrics::CheckoutMetrics;
 use super::payment_outcome::{Settled, Why};
 use super::recovery_queue::RecoveryQueue;
 use super::risk::{Outlook, RiskCheck, RiskService, RiskVerdict};
 use super::settings::CheckoutSettings;
-use super::till::Till;
 use crate::admission::Admission;
 use crate::domain::{Order, OrderAction, OrderStatus, StoreIdentity};
 use crate::orders::{Applied, OrderDesk, Transition};
@@ -48,8 +48,8 @@ pub struct Checkout(pub(super) Arc<Shared>);
 
 /// What all clones share.
 pub(super) struct Shared {
-    pub(super) till: Till,
-    pub(super) live: Arc<LiveAttempts>,
+    pub(super) coordinator: Coordinator,
+    pub(super) in_flight: Arc<InFlightPayments>,
     pub(super) recovery: Arc<RecoveryQueue>,
     pub(super) concerns: Concerns,
     pub(super) gate: Arc<Gate>,
@@ -64,12 +64,12 @@ impl Checkout {
         let recovery = RecoveryQueue::new(settings.recovery.clone(), processing);
         recovery.adopt(unfinished);
         Self(Arc::new(Shared {
-            live: LiveAttempts::new(settings.attempts_max),
+            in_flight: InFlightPayments::new(settings.attempts_max),
             recovery,
             concerns: Concerns::default(),
             gate: Arc::new(Gate::new(settings.gateway.breaker.clone())),
             runtime,
-            till: Till {
+            coordinator: Coordinator {
                 desk,
                 admission,
                 gateways,
@@ -86,27 +86,27 @@ impl Checkout {
     /// The payment goes on when the caller gives up; the answer is awaited for at most `wait_ms`, then it is
     /// [`PayAnswer::Paying`]. Whoever pays the same order by the same method meanwhile hears the same answer.
     pub async fn pay(&self, mut order: Order, method: &str) -> PayAnswer {
-        let Shared { till, live, runtime, .. } = &*self.0;
+        let Shared { coordinator, in_flight, runtime, .. } = &*self.0;
         if order.status == OrderStatus::Paying {
-            if let Some(outcome) = live.join(order.placed.id, method) {
+            if let Some(outcome) = in_flight.join(order.placed.id, method) {
                 return self.wait(outcome, &order).await;
             }
             // The payment may have ended since the order was read.
-            if let Ok(Some(fresh)) = till.desk.order(order.placed.id).await {
+            if let Ok(Some(fresh)) = coordinator.desk.order(order.placed.id).await {
                 order = fresh;
             }
         }
         if let Some(answer) = standing(&order) {
             return answer;
         }
-        if !till.settings.accepts_method(method) {
+        if !coordinator.settings.accepts_method(method) {
             return PayAnswer::MethodNotAllowed;
         }
-        let attempts_max = till.settings.attempts_per_order_max;
+        let attempts_max = coordinator.settings.attempts_per_order_max;
         if attempts_max > 0 && order.payment_attempt >= attempts_max {
             return PayAnswer::TooManyAttempts { attempts_max };
         }
-        let outcome = match live.enter(order.placed.id, method) {
+        let outcome = match in_flight.enter(order.placed.id, method) {
             Entry::First(attempt) => {
                 let outcome = attempt.outcome();
                 match self.admit(&order, method) {
@@ -126,16 +126,16 @@ impl Checkout {
 
     /// Gives `order` up, as it was read for its buyer just now.
     pub async fn cancel(&self, order: Order) -> CancelAnswer {
-        let Shared { till, .. } = &*self.0;
+        let Shared { coordinator, .. } = &*self.0;
         let order = match order.status {
             OrderStatus::PrePay | OrderStatus::Paying => {
-                match till
+                match coordinator
                     .desk
-                    .apply(Transition::plain(order.placed.id, OrderAction::Cancel, till.now()))
+                    .apply(Transition::plain(order.placed.id, OrderAction::Cancel, coordinator.now()))
                     .await
                 {
                     Ok(Applied::Done(order)) => {
-                        till.metrics.cancelled.add_one();
+                        coordinator.metrics.cancelled.add_one();
                         order
                     }
                     Ok(Applied::Refused(order)) => order,
@@ -165,22 +165,22 @@ impl Checkout {
     /// Waits until no payment is under way. Call it when nobody begins one any more, and before the order writer is
     /// told to stop. Payments of unknown outcome are not waited for: they are finished at the next start.
     pub async fn drain(&self) {
-        self.0.live.ended().await;
+        self.0.in_flight.ended().await;
     }
 
     /// Which services are only played; see [`CheckoutSettings::simulated`].
     pub fn simulated(&self) -> Vec<&'static str> {
-        self.0.till.settings.simulated()
+        self.0.coordinator.settings.simulated()
     }
 
     /// What was counted.
     pub fn metrics(&self) -> Arc<CheckoutMetrics> {
-        Arc::clone(&self.0.till.metrics)
+        Arc::clone(&self.0.coordinator.metrics)
     }
 
     /// Payments under way.
     pub fn payments_under_way(&self) -> usize {
-        self.0.live.len()
+        self.0.in_flight.len()
     }
 
     /// Payments of unknown outcome that wait to be asked about.
@@ -200,23 +200,23 @@ impl Checkout {
 
     /// The breaker in front of the risk service.
     pub fn risk_breaker(&self) -> BreakerState {
-        self.0.till.risk.gate().state()
+        self.0.coordinator.risk.gate().state()
     }
 
     /// Looks at everything that could stand in the way of a payment, before anything changes.
     /// What costs nothing needs neither gateway nor risk service.
     fn admit(&self, order: &Order, method: &str) -> Result<(Charge, Option<Pass>), Box<PayAnswer>> {
-        let Shared { till, recovery, gate, .. } = &*self.0;
-        let Some(charge) = till.charge(order, method) else {
+        let Shared { coordinator, recovery, gate, .. } = &*self.0;
+        let Some(charge) = coordinator.charge(order, method) else {
             tracing::error!(order = %order.placed.id, "the sale of an order is not on the board");
             return Err(Box::new(self.refuse(RETRY_AFTER_MS)));
         };
         if charge.is_free() {
             return Ok((charge, None));
         }
-        match till.risk.outlook(&charge) {
+        match coordinator.risk.outlook(&charge) {
             Outlook::Known(RiskVerdict::Reject { reason }) => {
-                till.metrics.risk_rejected.add_one();
+                coordinator.metrics.risk_rejected.add_one();
                 return Err(Box::new(PayAnswer::RiskRejected { reason }));
             }
             Outlook::Away { retry_after } => return Err(Box::new(self.refuse(retry_after.ceil_ms()))),
@@ -230,41 +230,41 @@ impl Checkout {
     }
 
     fn refuse(&self, retry_after_ms: u64) -> PayAnswer {
-        self.0.till.metrics.refused.add_one();
+        self.0.coordinator.metrics.refused.add_one();
         PayAnswer::Unavailable { retry_after_ms: retry_after_ms.max(1) }
     }
 
     /// The one attempt to pay the order. If it breaks off anywhere, recovery takes over.
     async fn run(self, order: Order, mut charge: Charge, pass: Option<Pass>, attempt: Attempt) {
-        let Shared { till, recovery, .. } = &*self.0;
+        let Shared { coordinator, recovery, .. } = &*self.0;
         // The store decides the number of the payment. If its answer gets lost, it is most likely this one.
         let expected = AttemptId { order: order.placed.id, attempt: order.payment_attempt + 1 };
         let mut unsettled = recovery.watch(expected);
-        let paying = match till.begin(order.placed.id, &charge).await {
+        let paying = match coordinator.begin(order.placed.id, &charge).await {
             Ok(Applied::Done(paying)) => paying,
             Ok(Applied::Refused(order)) => {
                 unsettled.settled();
-                till.metrics.too_late.add_one();
+                coordinator.metrics.too_late.add_one();
                 // Refused although it waits: its time to pay is over.
                 return attempt.end(standing(&order).unwrap_or(PayAnswer::Expired));
             }
             Ok(Applied::UnknownOrder) => {
                 unsettled.settled();
-                till.metrics.too_late.add_one();
+                coordinator.metrics.too_late.add_one();
                 return attempt.end(PayAnswer::Pending);
             }
             Err(_) => {
-                till.metrics.unavailable.add_one();
+                coordinator.metrics.unavailable.add_one();
                 return attempt.end(PayAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS });
             }
         };
-        charge.key = PaymentKey::of(&paying, till.identity);
+        charge.key = PaymentKey::of(&paying, coordinator.identity);
         unsettled.payment = charge.key.attempt;
-        let settled = till.pay(paying.clone(), charge).await;
+        let settled = coordinator.pay(paying.clone(), charge).await;
         if let Some(pass) = pass {
             pass.conclude(settled.gateway_verdict());
         }
-        let metrics = &till.metrics;
+        let metrics = &coordinator.metrics;
         match &settled {
             Settled::Paid(_) => &metrics.paid,
             Settled::Back(_, Why::Declined { .. }) => &metrics.declined,
@@ -278,8 +278,8 @@ impl Checkout {
         attempt.end(answer(settled, paying));
     }
 
-    async fn wait(&self, mut outcome: Outcome, order: &Order) -> PayAnswer {
-        let wait = Duration::from_millis(self.0.till.settings.wait_ms);
+    async fn wait(&self, mut outcome: PendingAnswer, order: &Order) -> PayAnswer {
+        let wait = Duration::from_millis(self.0.coordinator.settings.wait_ms);
         let answer = {
             // The caller's runtime may have no timers.
             let _timers = self.0.runtime.enter();

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::answers::{RETRY_AFTER_MS, answer};
 use super::gateway::{AttemptId, PaymentState};
-use super::live::{Attempt, Entry};
+use super::in_flight::{Attempt, Entry};
 use super::payment_outcome::{Settled, Why, has_ended};
 use super::service::Checkout;
 use crate::domain::{Order, OrderAction, OrderStatus, PaymentDirection, PaymentNote};
@@ -68,7 +68,7 @@ impl Checkout {
             return SettleAnswer::UnderWay { retry_after_ms: RETRY_AFTER_MS };
         };
         // Read again: now that nobody else here pays it, it stays as it is, or another node has ended the payment.
-        let order = match self.0.till.desk.order(order.placed.id).await {
+        let order = match self.0.coordinator.desk.order(order.placed.id).await {
             Ok(Some(fresh)) if !has_ended(AttemptId::latest(&order), &fresh) => fresh,
             Ok(Some(fresh)) => return SettleAnswer::NotPaying(fresh),
             Ok(None) | Err(_) => return UNAVAILABLE,
@@ -89,7 +89,7 @@ impl Checkout {
             SettleAnswer::UnderWay { .. } | SettleAnswer::Unavailable { .. } => return told,
         };
         self.0.concerns.note(payment, &settled);
-        self.0.till.metrics.settled_by_operator.add_one();
+        self.0.coordinator.metrics.settled_by_operator.add_one();
         tracing::warn!(payment = %payment, ?outcome, reason, order = %payment.order, "a payment was settled by an operator");
         attempt.end(answer(settled, order));
         told
@@ -97,12 +97,12 @@ impl Checkout {
 
     /// Waits until nobody at this node makes or recovers the payment, and keeps others away from then on.
     async fn alone_with(&self, order: &Order) -> Option<Attempt> {
-        let settings = &self.0.till.settings;
+        let settings = &self.0.coordinator.settings;
         let longest = settings.try_within_ms + 2 * settings.settle_within_ms;
         let deadline = Instant::now() + Duration::from_millis(longest);
         let method = order.payment_method.as_deref().unwrap_or_default();
         loop {
-            match self.0.live.enter(order.placed.id, method) {
+            match self.0.in_flight.enter(order.placed.id, method) {
                 Entry::First(attempt) => return Some(attempt),
                 Entry::Joined(mut outcome) => {
                     // An attempt that broke off is as good as one that ended.
@@ -114,18 +114,18 @@ impl Checkout {
     }
 
     async fn settle_voided(&self, order: Order, reason: &str) -> SettleAnswer {
-        let till = &self.0.till;
+        let coordinator = &self.0.coordinator;
         let was_going_on = order.payment.direction == PaymentDirection::GoingOn;
         let payment = AttemptId::latest(&order);
         let why = Why::Operator { reason: reason.to_owned() }.to_string();
-        let order = match till.noted(&order, PaymentNote::TurnBack { why }).await {
+        let order = match coordinator.noted(&order, PaymentNote::TurnBack { why }).await {
             Ok(order) => order,
             Err(Settled::Paid(order) | Settled::Back(order, _)) => return SettleAnswer::NotPaying(order),
             Err(Settled::Unknown(_)) => return UNAVAILABLE,
         };
-        let captures_end = Instant::now() + Duration::from_millis(till.settings.settle_within_ms);
-        let told = match till.under_way(order).await {
-            Ok(payment) => till.void(&payment).await.ok(),
+        let captures_end = Instant::now() + Duration::from_millis(coordinator.settings.settle_within_ms);
+        let told = match coordinator.under_way(order).await {
+            Ok(payment) => coordinator.void(&payment).await.ok(),
             Err(Settled::Paid(order)) => return SettleAnswer::Captured(order),
             // Without its gateway, or its sale, there is nobody to ask.
             Err(_) => None,
@@ -145,7 +145,7 @@ impl Checkout {
     }
 
     async fn end_as_told(&self, payment: AttemptId, action: OrderAction, reason: &str) -> SettleAnswer {
-        match self.0.till.end(payment, action, Some(reason.to_owned())).await {
+        match self.0.coordinator.end(payment, action, Some(reason.to_owned())).await {
             Ok(Applied::Done(order)) => SettleAnswer::Settled(order),
             Ok(Applied::Refused(order)) => SettleAnswer::NotPaying(order),
             Ok(Applied::UnknownOrder) | Err(_) => UNAVAILABLE,

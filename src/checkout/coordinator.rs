@@ -26,7 +26,7 @@ use crate::orders::{Applied, OrderDesk, StoreError, Transition};
 use crate::telemetry::Seldom;
 
 /// Everything a payment needs.
-pub(super) struct Till {
+pub(super) struct Coordinator {
     pub(super) desk: OrderDesk,
     pub(super) admission: Arc<Admission>,
     pub(super) gateways: Gateways,
@@ -43,7 +43,7 @@ pub(super) struct UnderWay<'a> {
     at: &'a NamedGateway,
 }
 
-impl Till {
+impl Coordinator {
     /// What the order costs, whom and how; `None` when its sale is not on the board.
     pub(super) fn charge(&self, order: &Order, method: &str) -> Option<Charge> {
         let sales = self.admission.board().sales();

@@ -11,18 +11,18 @@ use super::answers::PayAnswer;
 use crate::domain::OrderId;
 
 /// Where an attempt's answer will be: nothing until it ends, and closed without an answer if it broke off.
-pub(super) type Outcome = watch::Receiver<Option<PayAnswer>>;
+pub(super) type PendingAnswer = watch::Receiver<Option<PayAnswer>>;
 
 #[derive(Debug)]
-struct Live {
+struct InFlight {
     method: Box<str>,
-    outcome: Outcome,
+    outcome: PendingAnswer,
 }
 
 /// The attempts under way.
 #[derive(Debug)]
-pub(super) struct LiveAttempts {
-    by_order: Mutex<HashMap<OrderId, Live>>,
+pub(super) struct InFlightPayments {
+    by_order: Mutex<HashMap<OrderId, InFlight>>,
     attempts_max: usize,
     /// How many attempts are under way: what a drain waits for.
     count: watch::Sender<usize>,
@@ -33,14 +33,14 @@ pub(super) enum Entry {
     /// Nobody is paying it: the attempt is theirs.
     First(Attempt),
     /// It is being paid by the same method: the answer will be theirs too.
-    Joined(Outcome),
+    Joined(PendingAnswer),
     /// It is being paid by another method.
     Occupied,
     /// Too many orders are being paid.
     Full,
 }
 
-impl LiveAttempts {
+impl InFlightPayments {
     pub(super) fn new(attempts_max: usize) -> Arc<Self> {
         let (count, _) = watch::channel(0);
         Arc::new(Self { by_order: Mutex::default(), attempts_max, count })
@@ -59,16 +59,16 @@ impl LiveAttempts {
             Slot::Vacant(slot) => slot,
         };
         let (answer, outcome) = watch::channel(None);
-        slot.insert(Live { method: method.into(), outcome });
+        slot.insert(InFlight { method: method.into(), outcome });
         self.count.send_replace(by_order.len());
-        Entry::First(Attempt { order, answer, live: Arc::clone(self) })
+        Entry::First(Attempt { order, answer, in_flight: Arc::clone(self) })
     }
 
     /// The outcome of the attempt under way, if there is one by this method.
-    pub(super) fn join(&self, order: OrderId, method: &str) -> Option<Outcome> {
+    pub(super) fn join(&self, order: OrderId, method: &str) -> Option<PendingAnswer> {
         let by_order = self.by_order.lock();
-        let live = by_order.get(&order).filter(|live| &*live.method == method)?;
-        Some(live.outcome.clone())
+        let payment = by_order.get(&order).filter(|payment| &*payment.method == method)?;
+        Some(payment.outcome.clone())
     }
 
     /// How many attempts are under way.
@@ -88,12 +88,12 @@ impl LiveAttempts {
 pub(super) struct Attempt {
     order: OrderId,
     answer: watch::Sender<Option<PayAnswer>>,
-    live: Arc<LiveAttempts>,
+    in_flight: Arc<InFlightPayments>,
 }
 
 impl Attempt {
     /// Where its answer will be.
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> PendingAnswer {
         self.answer.subscribe()
     }
 
@@ -107,9 +107,9 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let mut by_order = self.live.by_order.lock();
+        let mut by_order = self.in_flight.by_order.lock();
         by_order.remove(&self.order);
-        self.live.count.send_replace(by_order.len());
+        self.in_flight.count.send_replace(by_order.len());
     }
 }
 
@@ -124,23 +124,25 @@ mod tests {
 
     #[tokio::test]
     async fn one_attempt_an_order_and_its_answer_for_all_who_joined() {
-        let live = LiveAttempts::new(2);
-        let Entry::First(attempt) = live.enter(order(1), "card") else { panic!("nobody else pays") };
-        let Entry::Joined(mut outcome) = live.enter(order(1), "card") else { panic!("one is under way") };
-        assert!(matches!(live.enter(order(1), "wire"), Entry::Occupied));
-        assert!(live.join(order(1), "wire").is_none());
-        let Entry::First(other) = live.enter(order(2), "card") else { panic!("room for two") };
-        assert!(matches!(live.enter(order(3), "card"), Entry::Full));
+        let in_flight = InFlightPayments::new(2);
+        let Entry::First(attempt) = in_flight.enter(order(1), "card") else { panic!("nobody else pays") };
+        let Entry::Joined(mut outcome) = in_flight.enter(order(1), "card") else {
+            panic!("one is under way")
+        };
+        assert!(matches!(in_flight.enter(order(1), "wire"), Entry::Occupied));
+        assert!(in_flight.join(order(1), "wire").is_none());
+        let Entry::First(other) = in_flight.enter(order(2), "card") else { panic!("room for two") };
+        assert!(matches!(in_flight.enter(order(3), "card"), Entry::Full));
 
         attempt.end(PayAnswer::Expired);
         assert_eq!(outcome.wait_for(Option::is_some).await.unwrap().as_ref(), Some(&PayAnswer::Expired));
-        let Entry::First(broken) = live.enter(order(1), "card") else { panic!("the first has ended") };
+        let Entry::First(broken) = in_flight.enter(order(1), "card") else { panic!("the first has ended") };
         let mut outcome = broken.outcome();
         drop(broken);
         assert!(outcome.wait_for(Option::is_some).await.is_err(), "an attempt that broke off has no answer");
 
-        assert_eq!(live.len(), 1);
+        assert_eq!(in_flight.len(), 1);
         drop(other);
-        live.ended().await;
+        in_flight.ended().await;
     }
 }
