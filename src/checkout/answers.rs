@@ -1,6 +1,6 @@
 //! What buyers hear who want to pay an order, or to give it up.
 
-use super::payment_outcome::{Settled, Why};
+use super::payment_outcome::{PaymentOutcome, Why};
 use crate::domain::{Order, OrderStatus};
 
 /// When to come back if nothing better is known, in ms.
@@ -68,12 +68,12 @@ pub enum CancelAnswer {
 }
 
 /// What a buyer hears of a payment that stands so.
-pub(super) fn answer(settled: Settled, paying: Order) -> PayAnswer {
-    match settled {
-        Settled::Paid(order) => PayAnswer::Paid(order),
-        Settled::Unknown(_) => PayAnswer::Paying(paying),
+pub(super) fn answer(outcome: PaymentOutcome, paying: Order) -> PayAnswer {
+    match outcome {
+        PaymentOutcome::Paid(order) => PayAnswer::Paid(order),
+        PaymentOutcome::Unknown(_) => PayAnswer::Paying(paying),
         // Another node may have begun the next payment, or ended the order.
-        Settled::Back(order, why) => standing(&order).unwrap_or(match why {
+        PaymentOutcome::Back(order, why) => standing(&order).unwrap_or(match why {
             Why::Declined { reason } => PayAnswer::Declined { reason },
             Why::RiskRejected { reason } => PayAnswer::RiskRejected { reason },
             Why::RiskAway | Why::GatewayAway | Why::GatewayRefused | Why::TooLate | Why::Operator { .. } => {

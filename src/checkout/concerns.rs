@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 
 use super::gateway::AttemptId;
-use super::payment_outcome::{Doubt, Settled};
+use super::payment_outcome::{Doubt, PaymentOutcome};
 
 /// The payments that wait for something, by what it is.
 #[derive(Debug, Default)]
@@ -24,14 +24,16 @@ pub struct ConcernCounts {
 
 impl Concerns {
     /// Keeps in mind how a payment stands now.
-    pub(super) fn note(&self, payment: AttemptId, settled: &Settled) {
-        match settled {
-            Settled::Unknown(doubt @ (Doubt::Processing | Doubt::Contradiction | Doubt::NoGateway)) => {
+    pub(super) fn note(&self, payment: AttemptId, outcome: &PaymentOutcome) {
+        match outcome {
+            PaymentOutcome::Unknown(
+                doubt @ (Doubt::Processing | Doubt::Contradiction | Doubt::NoGateway),
+            ) => {
                 self.0.lock().insert(payment, *doubt);
             }
             // Silence says nothing about what was wrong before.
-            Settled::Unknown(_) => {}
-            Settled::Paid(_) | Settled::Back(..) => self.forget(payment),
+            PaymentOutcome::Unknown(_) => {}
+            PaymentOutcome::Paid(_) | PaymentOutcome::Back(..) => self.forget(payment),
         }
     }
 

@@ -14,7 +14,7 @@ use super::call::{Answer, CallError, backoff, retried};
 use super::gateway::{AttemptId, Charge, Money, Payment, PaymentKey, PaymentState};
 use super::gateways::{Gateways, NamedGateway};
 use super::metrics::CheckoutMetrics;
-use super::payment_outcome::{Doubt, Settled, Why, has_ended};
+use super::payment_outcome::{Doubt, PaymentOutcome, Why, has_ended};
 use super::risk::{RiskCheck, RiskVerdict};
 use super::settings::CheckoutSettings;
 use super::trying::{Tried, try_both};
@@ -78,11 +78,11 @@ impl Coordinator {
     }
 
     /// Makes the payment of an order that is durably `paying`.
-    pub(super) async fn pay(&self, order: Order, charge: Charge) -> Settled {
+    pub(super) async fn pay(&self, order: Order, charge: Charge) -> PaymentOutcome {
         if charge.is_free() {
             return self.mark_paid(&order).await;
         }
-        let Some(at) = self.gateways.of(&order) else { return Settled::Unknown(Doubt::NoGateway) };
+        let Some(at) = self.gateways.of(&order) else { return PaymentOutcome::Unknown(Doubt::NoGateway) };
         let payment = UnderWay { order, charge, at };
         let deadline = Instant::now() + Duration::from_millis(self.settings.try_within_ms);
         let tried = try_both(self.hold(&payment, deadline), self.judge(&payment.charge, deadline)).await;
@@ -92,7 +92,7 @@ impl Coordinator {
                 self.go(payment, PaymentDirection::LettingGo { why: why.to_string() }).await
             }
             Tried::Nothing(why) => self.go_back(&payment.order, why).await,
-            Tried::Unknown(doubt) => Settled::Unknown(doubt),
+            Tried::Unknown(doubt) => PaymentOutcome::Unknown(doubt),
         }
     }
 
@@ -103,16 +103,17 @@ impl Coordinator {
 
     /// Finds out what became of an earlier payment, and brings it to its end: in the direction that it has; without one,
     /// forward if the money is held and still wanted, back otherwise.
-    pub(super) async fn resume(&self, order: Order) -> Settled {
+    pub(super) async fn resume(&self, order: Order) -> PaymentOutcome {
         let payment = match self.under_way(order).await {
             Ok(payment) => payment,
-            Err(settled) => return settled,
+            Err(outcome) => return outcome,
         };
         if payment.order.payment.direction != PaymentDirection::Undecided {
             return self.follow(payment).await;
         }
         let key = payment.charge.key;
-        let status = self.ask(&payment, self.settle_deadline(), || payment.at.gateway.status(key)).await;
+        let status =
+            self.ask(&payment, self.second_phase_deadline(), || payment.at.gateway.status(key)).await;
         match status {
             Ok(PaymentState::Captured) => self.mark_paid(&payment.order).await,
             Ok(PaymentState::Declined { reason }) => {
@@ -121,17 +122,17 @@ impl Coordinator {
             Ok(PaymentState::Voided) => self.go_back(&payment.order, Why::GatewayRefused).await,
             Ok(PaymentState::NotFound) => self.let_go_because(payment, &Why::GatewayAway).await,
             Ok(PaymentState::Held) => self.resume_held(payment).await,
-            Ok(PaymentState::Processing) => Settled::Unknown(Doubt::Processing),
-            Err(error) => Settled::Unknown(Doubt::of(&error)),
+            Ok(PaymentState::Processing) => PaymentOutcome::Unknown(Doubt::Processing),
+            Err(error) => PaymentOutcome::Unknown(Doubt::of(&error)),
         }
     }
 
     /// What is needed to go on with a payment that somebody else began. One that names no gateway is the current one's,
     /// from now on for good.
-    pub(super) async fn under_way(&self, order: Order) -> Result<UnderWay<'_>, Settled> {
+    pub(super) async fn under_way(&self, order: Order) -> Result<UnderWay<'_>, PaymentOutcome> {
         let Some(charge) = self.charge(&order, order.payment_method.as_deref().unwrap_or_default()) else {
             tracing::error!(order = %order.placed.id, "the sale of a payment is not on the board");
-            return Err(Settled::Unknown(Doubt::Store));
+            return Err(PaymentOutcome::Unknown(Doubt::Store));
         };
         if charge.is_free() {
             return Err(self.mark_paid(&order).await);
@@ -150,54 +151,54 @@ impl Coordinator {
                     payment = %charge.key, gateway = order.payment.gateway,
                     "a payment waits for a gateway that is not configured here; see checkout.former_gateways"
                 );
-                Err(Settled::Unknown(Doubt::NoGateway))
+                Err(PaymentOutcome::Unknown(Doubt::NoGateway))
             }
         }
     }
 
-    async fn resume_held(&self, payment: UnderWay<'_>) -> Settled {
+    async fn resume_held(&self, payment: UnderWay<'_>) -> PaymentOutcome {
         let wanted_ms = self.settings.recovery.capture_within_s as i64 * 1_000;
         if self.now() >= payment.order.placed.pay_before.plus_ms(wanted_ms) {
             return self.let_go_because(payment, &Why::TooLate).await;
         }
-        match self.judge(&payment.charge, self.settle_deadline()).await {
+        match self.judge(&payment.charge, self.second_phase_deadline()).await {
             Ok(RiskVerdict::Approve) => self.go(payment, PaymentDirection::GoingOn).await,
             Ok(RiskVerdict::Reject { reason }) => {
                 self.let_go_because(payment, &Why::RiskRejected { reason }).await
             }
-            Err(_) => Settled::Unknown(Doubt::Risk),
+            Err(_) => PaymentOutcome::Unknown(Doubt::Risk),
         }
     }
 
-    async fn let_go_because(&self, payment: UnderWay<'_>, why: &Why) -> Settled {
+    async fn let_go_because(&self, payment: UnderWay<'_>, why: &Why) -> PaymentOutcome {
         self.go(payment, PaymentDirection::LettingGo { why: why.to_string() }).await
     }
 
     /// Makes the direction durable, and only then takes it. If somebody else decided first, theirs is taken.
-    async fn go(&self, payment: UnderWay<'_>, direction: PaymentDirection) -> Settled {
+    async fn go(&self, payment: UnderWay<'_>, direction: PaymentDirection) -> PaymentOutcome {
         match self.noted(&payment.order, PaymentNote::Direction(direction)).await {
             Ok(order) => self.follow(UnderWay { order, ..payment }).await,
-            Err(settled) => settled,
+            Err(outcome) => outcome,
         }
     }
 
     /// Makes an entry in the journal of the payment. Answers with the order as it is then: if the entry does not follow
     /// what others have entered, theirs counts.
-    pub(super) async fn noted(&self, order: &Order, note: PaymentNote) -> Result<Order, Settled> {
+    pub(super) async fn noted(&self, order: &Order, note: PaymentNote) -> Result<Order, PaymentOutcome> {
         let payment = AttemptId::latest(order);
         let step = Transition::plain(payment.order, OrderAction::NotePayment, self.now());
         let step = Transition { payment_attempt: Some(payment.attempt), payment_note: Some(note), ..step };
         match self.desk.apply(step).await {
             Ok(Applied::Done(order)) => Ok(order),
             Ok(Applied::Refused(now)) if !has_ended(payment, &now) => Ok(now),
-            Ok(Applied::Refused(now)) if now.status == OrderStatus::Paid => Err(Settled::Paid(now)),
-            Ok(Applied::Refused(now)) => Err(Settled::Back(now, Why::GatewayRefused)),
+            Ok(Applied::Refused(now)) if now.status == OrderStatus::Paid => Err(PaymentOutcome::Paid(now)),
+            Ok(Applied::Refused(now)) => Err(PaymentOutcome::Back(now, Why::GatewayRefused)),
             refused => Err(self.in_doubt(order, "decided, but its journal could not be written", &refused)),
         }
     }
 
     /// Repeats what was decided.
-    async fn follow(&self, mut payment: UnderWay<'_>) -> Settled {
+    async fn follow(&self, mut payment: UnderWay<'_>) -> PaymentOutcome {
         loop {
             match &payment.order.payment.direction {
                 PaymentDirection::LettingGo { why } => {
@@ -206,81 +207,81 @@ impl Coordinator {
                 }
                 PaymentDirection::GoingOn => {}
                 // Nothing was decided after all; recovery looks again.
-                PaymentDirection::Undecided => return Settled::Unknown(Doubt::Store),
+                PaymentDirection::Undecided => return PaymentOutcome::Unknown(Doubt::Store),
             }
-            if let Some(settled) = self.confirm(&payment).await {
-                return settled;
+            if let Some(outcome) = self.confirm(&payment).await {
+                return outcome;
             }
             let why = Why::GatewayAway.to_string();
             match self.noted(&payment.order, PaymentNote::TurnBack { why }).await {
                 Ok(order) => payment.order = order,
-                Err(settled) => return settled,
+                Err(outcome) => return outcome,
             }
         }
     }
 
     /// Confirm: takes the money, then marks the order paid. `None` when the gateway has forgotten what it held, as one does
     /// that moves no money.
-    async fn confirm(&self, payment: &UnderWay<'_>) -> Option<Settled> {
+    async fn confirm(&self, payment: &UnderWay<'_>) -> Option<PaymentOutcome> {
         let UnderWay { order, charge, at } = payment;
-        Some(match self.ask(payment, self.settle_deadline(), || at.gateway.capture(charge.key)).await {
+        Some(match self.ask(payment, self.second_phase_deadline(), || at.gateway.capture(charge.key)).await {
             Ok(PaymentState::Captured) => self.mark_paid(order).await,
             Ok(PaymentState::Declined { reason }) => self.go_back(order, Why::Declined { reason }).await,
             Ok(PaymentState::Voided) => self.go_back(order, Why::GatewayRefused).await,
-            Ok(PaymentState::Processing) => Settled::Unknown(Doubt::Processing),
+            Ok(PaymentState::Processing) => PaymentOutcome::Unknown(Doubt::Processing),
             Ok(PaymentState::NotFound) if at.gateway.forgets() => return None,
             Ok(PaymentState::NotFound) => {
                 let text = "it was held, and now the gateway does not know it".into();
                 self.alarm(payment, &CallError::Contradiction(text));
-                Settled::Unknown(Doubt::Contradiction)
+                PaymentOutcome::Unknown(Doubt::Contradiction)
             }
-            Ok(PaymentState::Held) => Settled::Unknown(Doubt::Gateway),
-            Err(error) => Settled::Unknown(Doubt::of(&error)),
+            Ok(PaymentState::Held) => PaymentOutcome::Unknown(Doubt::Gateway),
+            Err(error) => PaymentOutcome::Unknown(Doubt::of(&error)),
         })
     }
 
     /// Cancel: uses the payment's key up, then lets the order wait again. Money that was taken after all stays taken,
     /// and the order is paid: the buyer is not charged for nothing.
-    async fn let_go(&self, payment: &UnderWay<'_>, why: Why) -> Settled {
+    async fn let_go(&self, payment: &UnderWay<'_>, why: Why) -> PaymentOutcome {
         match self.void(payment).await {
             Ok(PaymentState::Voided | PaymentState::Declined { .. }) => {
                 self.go_back(&payment.order, why).await
             }
             Ok(PaymentState::Captured) => self.mark_paid(&payment.order).await,
-            Ok(PaymentState::Processing) => Settled::Unknown(Doubt::Processing),
-            Ok(PaymentState::Held | PaymentState::NotFound) => Settled::Unknown(Doubt::Gateway),
-            Err(error) => Settled::Unknown(Doubt::of(&error)),
+            Ok(PaymentState::Processing) => PaymentOutcome::Unknown(Doubt::Processing),
+            Ok(PaymentState::Held | PaymentState::NotFound) => PaymentOutcome::Unknown(Doubt::Gateway),
+            Err(error) => PaymentOutcome::Unknown(Doubt::of(&error)),
         }
     }
 
     /// Tells the gateway to let go.
     pub(super) async fn void(&self, payment: &UnderWay<'_>) -> Result<PaymentState, CallError> {
         let UnderWay { charge, at, .. } = payment;
-        self.ask(payment, self.settle_deadline(), || at.gateway.void(charge.key)).await
+        self.ask(payment, self.second_phase_deadline(), || at.gateway.void(charge.key)).await
     }
 
-    pub(super) async fn mark_paid(&self, order: &Order) -> Settled {
+    pub(super) async fn mark_paid(&self, order: &Order) -> PaymentOutcome {
         match self.end(AttemptId::latest(order), OrderAction::ConfirmPayment, None).await {
-            Ok(Applied::Done(order)) => Settled::Paid(order),
+            Ok(Applied::Done(order)) => PaymentOutcome::Paid(order),
             // Another node has heard it first.
-            Ok(Applied::Refused(order)) if order.status == OrderStatus::Paid => Settled::Paid(order),
+            Ok(Applied::Refused(order)) if order.status == OrderStatus::Paid => PaymentOutcome::Paid(order),
             refused => self.in_doubt(order, "captured, but the order could not be marked paid", &refused),
         }
     }
 
-    async fn go_back(&self, order: &Order, why: Why) -> Settled {
+    async fn go_back(&self, order: &Order, why: Why) -> PaymentOutcome {
         let payment = AttemptId::latest(order);
         match self.end(payment, OrderAction::AbortPayment, None).await {
-            Ok(Applied::Done(order)) => Settled::Back(order, why),
+            Ok(Applied::Done(order)) => PaymentOutcome::Back(order, why),
             // Another node has heard it first. Whatever happened to the order since is not this payment's.
-            Ok(Applied::Refused(now)) if has_ended(payment, &now) => Settled::Back(now, why),
+            Ok(Applied::Refused(now)) if has_ended(payment, &now) => PaymentOutcome::Back(now, why),
             refused => self.in_doubt(order, "not made, but the order could not be told so", &refused),
         }
     }
 
-    fn in_doubt(&self, order: &Order, what: &str, refused: &Result<Applied, StoreError>) -> Settled {
+    fn in_doubt(&self, order: &Order, what: &str, refused: &Result<Applied, StoreError>) -> PaymentOutcome {
         tracing::error!(payment = %AttemptId::latest(order), ?refused, "the payment was {what}");
-        Settled::Unknown(Doubt::Store)
+        PaymentOutcome::Unknown(Doubt::Store)
     }
 
     /// Holds the money. While the gateway works on it, it is asked at its own pace as long as there is time.
@@ -353,7 +354,8 @@ impl Coordinator {
         verdict
     }
 
-    fn settle_deadline(&self) -> Instant {
+    /// Confirm and Cancel have until then.
+    fn second_phase_deadline(&self) -> Instant {
         Instant::now() + Duration::from_millis(self.settings.settle_within_ms)
     }
 }

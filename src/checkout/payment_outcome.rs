@@ -84,7 +84,7 @@ impl Doubt {
 
 /// How a payment stands after what could be done.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Settled {
+pub(super) enum PaymentOutcome {
     /// Captured, and the order durably paid.
     Paid(Order),
     /// Nothing was taken and nothing will be, and the order durably waits for another payment.
@@ -93,7 +93,7 @@ pub(super) enum Settled {
     Unknown(Doubt),
 }
 
-impl Settled {
+impl PaymentOutcome {
     /// How the gateway served: only silence, and what is as good as silence, is a failure. Whatever else it answers, it
     /// answers.
     pub(super) fn gateway_verdict(&self) -> Verdict {

@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use super::answers::answer;
 use super::gateway::AttemptId;
 use super::in_flight::Entry;
-use super::payment_outcome::Settled;
-use super::recovery_queue::Unsettled;
+use super::payment_outcome::PaymentOutcome;
+use super::recovery_queue::Unresolved;
 use super::service::Checkout;
 use crate::domain::{Order, OrderStatus};
 use crate::orders::StoreError;
@@ -23,10 +23,10 @@ pub async fn recover(checkout: Checkout) {
     let mut under_way = JoinSet::new();
     loop {
         let place = Arc::clone(&places).acquire_owned().await;
-        let unsettled = queue.next().await;
+        let unresolved = queue.next().await;
         let checkout = checkout.clone();
         under_way.spawn(async move {
-            recover_one(&checkout, unsettled).await;
+            recover_one(&checkout, unresolved).await;
             drop(place);
         });
         while let Some(ended) = under_way.try_join_next() {
@@ -37,31 +37,31 @@ pub async fn recover(checkout: Checkout) {
     }
 }
 
-async fn recover_one(checkout: &Checkout, unsettled: Unsettled) {
+async fn recover_one(checkout: &Checkout, unresolved: Unresolved) {
     let coordinator = &checkout.0.coordinator;
-    let order = match unfinished(checkout, unsettled.payment).await {
+    let order = match unfinished(checkout, unresolved.payment).await {
         Ok(Some(order)) => order,
         Ok(None) => {
-            checkout.0.concerns.forget(unsettled.payment);
-            return unsettled.settled();
+            checkout.0.concerns.forget(unresolved.payment);
+            return unresolved.resolved();
         }
         Err(_) => return,
     };
     let method = order.payment_method.as_deref().unwrap_or_default();
     let Entry::First(attempt) = checkout.0.in_flight.enter(order.placed.id, method) else { return };
     // Read again: now that nobody else here pays it, the order stays as it is, or another node has ended the payment.
-    let Ok(Some(order)) = unfinished(checkout, unsettled.payment).await else { return };
-    let settled = coordinator.resume(order.clone()).await;
+    let Ok(Some(order)) = unfinished(checkout, unresolved.payment).await else { return };
+    let outcome = coordinator.resume(order.clone()).await;
     let metrics = &coordinator.metrics;
-    match &settled {
-        Settled::Paid(_) => &metrics.recovered_paid,
-        Settled::Back(..) => &metrics.recovered_back,
-        Settled::Unknown(_) => &metrics.recovery_retries,
+    match &outcome {
+        PaymentOutcome::Paid(_) => &metrics.recovered_paid,
+        PaymentOutcome::Back(..) => &metrics.recovered_back,
+        PaymentOutcome::Unknown(_) => &metrics.recovery_retries,
     }
     .add_one();
-    checkout.0.concerns.note(unsettled.payment, &settled);
-    unsettled.conclude(&settled);
-    attempt.end(answer(settled, order));
+    checkout.0.concerns.note(unresolved.payment, &outcome);
+    unresolved.conclude(&outcome);
+    attempt.end(answer(outcome, order));
 }
 
 /// The order, if it still waits for this very payment. A later one has somebody else who follows it.

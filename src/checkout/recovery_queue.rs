@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::call::backoff;
 use super::gateway::AttemptId;
-use super::payment_outcome::{Doubt, Settled};
+use super::payment_outcome::{Doubt, PaymentOutcome};
 use super::service_settings::ProcessingSettings;
 use super::settings::RecoverySettings;
 
@@ -38,13 +38,13 @@ impl RecoveryQueue {
         self.added.notify_one();
     }
 
-    /// Stands by while an order is being paid: the payment is entered unless it is said to be settled.
-    pub(super) fn watch(self: &Arc<Self>, payment: AttemptId) -> Unsettled {
-        self.unsettled(payment, 0)
+    /// Stands by while an order is being paid: the payment is entered unless it is said to be resolved.
+    pub(super) fn watch(self: &Arc<Self>, payment: AttemptId) -> Unresolved {
+        self.unresolved(payment, 0)
     }
 
-    fn unsettled(self: &Arc<Self>, payment: AttemptId, failures: u32) -> Unsettled {
-        Unsettled { payment, failures, is_settled: false, is_processing: false, queue: Arc::clone(self) }
+    fn unresolved(self: &Arc<Self>, payment: AttemptId, failures: u32) -> Unresolved {
+        Unresolved { payment, failures, is_resolved: false, is_processing: false, queue: Arc::clone(self) }
     }
 
     /// Whether more outcomes are unknown than the settings allow.
@@ -62,7 +62,7 @@ impl RecoveryQueue {
     }
 
     /// The next payment whose turn has come.
-    pub(super) async fn next(self: &Arc<Self>) -> Unsettled {
+    pub(super) async fn next(self: &Arc<Self>) -> Unresolved {
         loop {
             let added = self.added.notified();
             let soonest = {
@@ -71,7 +71,7 @@ impl RecoveryQueue {
                 if soonest.is_some_and(|at| at <= Instant::now())
                     && let Some(Reverse((_, payment, failures))) = due.pop()
                 {
-                    return self.unsettled(payment, failures);
+                    return self.unresolved(payment, failures);
                 }
                 soonest
             };
@@ -83,32 +83,32 @@ impl RecoveryQueue {
     }
 }
 
-/// A payment that may end without an outcome: back in the queue when dropped, unless it was settled.
+/// A payment that may end without an outcome: back in the queue when dropped, unless it was resolved.
 #[derive(Debug)]
-pub(super) struct Unsettled {
+pub(super) struct Unresolved {
     pub(super) payment: AttemptId,
     failures: u32,
-    is_settled: bool,
+    is_resolved: bool,
     is_processing: bool,
     queue: Arc<RecoveryQueue>,
 }
 
-impl Unsettled {
+impl Unresolved {
     /// Nothing is left to ask.
-    pub(super) fn settled(mut self) {
-        self.is_settled = true;
+    pub(super) fn resolved(mut self) {
+        self.is_resolved = true;
     }
 
     /// Takes note of how the payment stands now.
-    pub(super) fn conclude(mut self, settled: &Settled) {
-        self.is_settled = !matches!(settled, Settled::Unknown(_));
-        self.is_processing = matches!(settled, Settled::Unknown(Doubt::Processing));
+    pub(super) fn conclude(mut self, outcome: &PaymentOutcome) {
+        self.is_resolved = !matches!(outcome, PaymentOutcome::Unknown(_));
+        self.is_processing = matches!(outcome, PaymentOutcome::Unknown(Doubt::Processing));
     }
 }
 
-impl Drop for Unsettled {
+impl Drop for Unresolved {
     fn drop(&mut self) {
-        if self.is_settled {
+        if self.is_resolved {
             return;
         }
         let failures = self.failures.saturating_add(1);
@@ -140,17 +140,17 @@ mod tests {
             RecoverySettings { backoff_ms: 100, backoff_ms_max: 400, ..RecoverySettings::default() };
         let queue = RecoveryQueue::new(settings, ProcessingSettings::default());
         queue.adopt([payment(1)]);
-        let mut unsettled = queue.next().await;
+        let mut unresolved = queue.next().await;
         for ms_max in [100, 200, 400, 400] {
-            drop(unsettled);
+            drop(unresolved);
             assert_eq!(queue.len(), 1);
             let dropped_at = Instant::now();
-            unsettled = queue.next().await;
+            unresolved = queue.next().await;
             // The clock is paused: virtual time is exact, to the timer's millisecond.
             let waited = dropped_at.elapsed().as_millis();
             assert!((ms_max / 2..=ms_max + 1).contains(&waited), "{waited} ms of {ms_max}");
         }
-        unsettled.settled();
+        unresolved.resolved();
         assert_eq!(queue.len(), 0);
         assert!(timeout(Duration::from_secs(3600), queue.next()).await.is_err());
     }

@@ -14,7 +14,7 @@ use super::gateway::{AttemptId, Charge, PaymentKey};
 use super::gateways::Gateways;
 use super::in_flight::{Attempt, Entry, InFlightPayments, PendingAnswer};
 use super::metrics::CheckoutMetrics;
-use super::payment_outcome::{Settled, Why};
+use super::payment_outcome::{PaymentOutcome, Why};
 use super::recovery_queue::RecoveryQueue;
 use super::risk::{Outlook, RiskCheck, RiskService, RiskVerdict};
 use super::settings::CheckoutSettings;
@@ -239,17 +239,17 @@ impl Checkout {
         let Shared { coordinator, recovery, .. } = &*self.0;
         // The store decides the number of the payment. If its answer gets lost, it is most likely this one.
         let expected = AttemptId { order: order.placed.id, attempt: order.payment_attempt + 1 };
-        let mut unsettled = recovery.watch(expected);
+        let mut unresolved = recovery.watch(expected);
         let paying = match coordinator.begin(order.placed.id, &charge).await {
             Ok(Applied::Done(paying)) => paying,
             Ok(Applied::Refused(order)) => {
-                unsettled.settled();
+                unresolved.resolved();
                 coordinator.metrics.too_late.add_one();
                 // Refused although it waits: its time to pay is over.
                 return attempt.end(standing(&order).unwrap_or(PayAnswer::Expired));
             }
             Ok(Applied::UnknownOrder) => {
-                unsettled.settled();
+                unresolved.resolved();
                 coordinator.metrics.too_late.add_one();
                 return attempt.end(PayAnswer::Pending);
             }
@@ -259,23 +259,23 @@ impl Checkout {
             }
         };
         charge.key = PaymentKey::of(&paying, coordinator.identity);
-        unsettled.payment = charge.key.attempt;
-        let settled = coordinator.pay(paying.clone(), charge).await;
+        unresolved.payment = charge.key.attempt;
+        let outcome = coordinator.pay(paying.clone(), charge).await;
         if let Some(pass) = pass {
-            pass.conclude(settled.gateway_verdict());
+            pass.conclude(outcome.gateway_verdict());
         }
         let metrics = &coordinator.metrics;
-        match &settled {
-            Settled::Paid(_) => &metrics.paid,
-            Settled::Back(_, Why::Declined { .. }) => &metrics.declined,
-            Settled::Back(_, Why::RiskRejected { .. }) => &metrics.risk_rejected,
-            Settled::Back(..) => &metrics.unavailable,
-            Settled::Unknown(_) => &metrics.left_to_recovery,
+        match &outcome {
+            PaymentOutcome::Paid(_) => &metrics.paid,
+            PaymentOutcome::Back(_, Why::Declined { .. }) => &metrics.declined,
+            PaymentOutcome::Back(_, Why::RiskRejected { .. }) => &metrics.risk_rejected,
+            PaymentOutcome::Back(..) => &metrics.unavailable,
+            PaymentOutcome::Unknown(_) => &metrics.left_to_recovery,
         }
         .add_one();
-        self.0.concerns.note(unsettled.payment, &settled);
-        unsettled.conclude(&settled);
-        attempt.end(answer(settled, paying));
+        self.0.concerns.note(unresolved.payment, &outcome);
+        unresolved.conclude(&outcome);
+        attempt.end(answer(outcome, paying));
     }
 
     async fn wait(&self, mut outcome: PendingAnswer, order: &Order) -> PayAnswer {

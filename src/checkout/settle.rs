@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::answers::{RETRY_AFTER_MS, answer};
 use super::gateway::{AttemptId, PaymentState};
 use super::in_flight::{Attempt, Entry};
-use super::payment_outcome::{Settled, Why, has_ended};
+use super::payment_outcome::{PaymentOutcome, Why, has_ended};
 use super::service::Checkout;
 use crate::domain::{Order, OrderAction, OrderStatus, PaymentDirection, PaymentNote};
 use crate::orders::Applied;
@@ -78,20 +78,20 @@ impl Checkout {
             SettleOutcome::Paid => self.end_as_told(payment, OrderAction::ConfirmPayment, reason).await,
             SettleOutcome::Voided => self.settle_voided(order.clone(), reason).await,
         };
-        let settled = match &told {
+        let outcome_now = match &told {
             SettleAnswer::Settled(now) | SettleAnswer::Captured(now) if now.status == OrderStatus::Paid => {
-                Settled::Paid(now.clone())
+                PaymentOutcome::Paid(now.clone())
             }
             SettleAnswer::Settled(now) | SettleAnswer::Captured(now) | SettleAnswer::NotPaying(now) => {
-                Settled::Back(now.clone(), Why::Operator { reason: reason.to_owned() })
+                PaymentOutcome::Back(now.clone(), Why::Operator { reason: reason.to_owned() })
             }
             // Whoever waits for the payment asks again.
             SettleAnswer::UnderWay { .. } | SettleAnswer::Unavailable { .. } => return told,
         };
-        self.0.concerns.note(payment, &settled);
+        self.0.concerns.note(payment, &outcome_now);
         self.0.coordinator.metrics.settled_by_operator.add_one();
         tracing::warn!(payment = %payment, ?outcome, reason, order = %payment.order, "a payment was settled by an operator");
-        attempt.end(answer(settled, order));
+        attempt.end(answer(outcome_now, order));
         told
     }
 
@@ -120,13 +120,15 @@ impl Checkout {
         let why = Why::Operator { reason: reason.to_owned() }.to_string();
         let order = match coordinator.noted(&order, PaymentNote::TurnBack { why }).await {
             Ok(order) => order,
-            Err(Settled::Paid(order) | Settled::Back(order, _)) => return SettleAnswer::NotPaying(order),
-            Err(Settled::Unknown(_)) => return UNAVAILABLE,
+            Err(PaymentOutcome::Paid(order) | PaymentOutcome::Back(order, _)) => {
+                return SettleAnswer::NotPaying(order);
+            }
+            Err(PaymentOutcome::Unknown(_)) => return UNAVAILABLE,
         };
         let captures_end = Instant::now() + Duration::from_millis(coordinator.settings.settle_within_ms);
         let told = match coordinator.under_way(order).await {
             Ok(payment) => coordinator.void(&payment).await.ok(),
-            Err(Settled::Paid(order)) => return SettleAnswer::Captured(order),
+            Err(PaymentOutcome::Paid(order)) => return SettleAnswer::Captured(order),
             // Without its gateway, or its sale, there is nobody to ask.
             Err(_) => None,
         };

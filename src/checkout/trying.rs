@@ -28,11 +28,11 @@ pub(super) async fn try_both(
     tokio::select! {
         held = &mut hold => match judge_hold(held) {
             Tried::Held => judge_risk(judge.await),
-            settled => settled,
+            outcome => outcome,
         },
         verdict = &mut judge => match judge_risk(verdict) {
             Tried::Held => judge_hold(hold.await),
-            settled => settled,
+            outcome => outcome,
         },
     }
 }
