@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use loom::thread;
 use seckill::admission::{
     Accepted, Admission, BuyerRates, ClaimGuard, ClaimRequest, Claims, LiveSale, Moment, OrderIds, Purchase,
-    Queue, SaleState, Settlement, Standing, Stock, TakenUnits, Ticket, TokenBucket,
+    Queue, Resolution, SaleState, Standing, Stock, TakenUnits, Ticket, TokenBucket,
 };
 use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Offer, OrderId, Rate, Refusal, Rejection, SaleId,
@@ -219,8 +219,8 @@ mod claims {
             };
             given_back.join().unwrap();
             let own = claims.offer_in_flight("ann", id(2)).is_some();
-            let told = ticket.settlement();
-            assert_eq!(told, if own { None } else { Some(Settlement::Refused) });
+            let told = ticket.resolution();
+            assert_eq!(told, if own { None } else { Some(Resolution::Refused) });
             assert_eq!(claims.buyers(), usize::from(own), "no claim is left behind");
         });
     }
@@ -320,10 +320,10 @@ mod ticket {
     fn everyone_who_waits_hears_the_same_word() {
         explore_preempting(3, || {
             let ticket = Arc::new(Ticket::new(Offer::default()));
-            let waiter = on_thread(&ticket, |ticket| block_on(ticket.settled()));
-            let writer = on_thread(&ticket, |ticket| ticket.settle(Settlement::Durable));
-            assert_eq!(block_on(ticket.settled()), Settlement::Durable);
-            assert_eq!(waiter.join().unwrap(), Settlement::Durable);
+            let waiter = on_thread(&ticket, |ticket| block_on(ticket.resolved()));
+            let writer = on_thread(&ticket, |ticket| ticket.resolve(Resolution::Durable));
+            assert_eq!(block_on(ticket.resolved()), Resolution::Durable);
+            assert_eq!(waiter.join().unwrap(), Resolution::Durable);
             writer.join().unwrap();
         });
     }
@@ -332,12 +332,12 @@ mod ticket {
     fn the_first_word_stands() {
         explore_preempting(3, || {
             let ticket = Arc::new(Ticket::new(Offer::default()));
-            let one = on_thread(&ticket, |ticket| ticket.settle(Settlement::Durable));
-            let other = on_thread(&ticket, |ticket| ticket.settle(Settlement::Refused));
-            let heard = block_on(ticket.settled());
+            let one = on_thread(&ticket, |ticket| ticket.resolve(Resolution::Durable));
+            let other = on_thread(&ticket, |ticket| ticket.resolve(Resolution::Refused));
+            let heard = block_on(ticket.resolved());
             one.join().unwrap();
             other.join().unwrap();
-            assert_eq!(ticket.settlement(), Some(heard));
+            assert_eq!(ticket.resolution(), Some(heard));
         });
     }
 }

@@ -25,7 +25,7 @@ use super::order_json::{event_json, order_json};
 use super::problem::{Problem, invalid_name};
 use crate::admission::LiveSale;
 use crate::domain::{Order, OrderId, SaleId};
-use crate::orders::{Event, Fault, SettledOrders, StoreError};
+use crate::orders::{CompleteOrders, Event, Fault, StoreError};
 
 /// Rows of one read of the store: bounds the memory of an answer, and how long a read takes.
 const PAGE_ROWS: usize = 512;
@@ -37,7 +37,7 @@ const PAGE_BYTES_MAX: usize = 4 << 20;
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that wait for a slow client.
 const PIECES_AHEAD: usize = 2;
-/// How long to wait before looking again whether the orders that were on their way are settled.
+/// How long to wait before looking again whether the orders that were on their way have arrived.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The query of both feeds, as text: errors shall name the field.
@@ -150,7 +150,7 @@ struct Read {
     /// Whether there are no further rows to show at the moment.
     is_end: bool,
     /// Of orders: up to where nothing is missing, and the highest number that is durable.
-    settled: Option<(OrderId, Option<OrderId>)>,
+    complete: Option<(OrderId, Option<OrderId>)>,
 }
 
 /// A feed that is being read for one answer.
@@ -190,7 +190,7 @@ impl Feed {
                     return Ok(page);
                 }
             }
-            let (through, newest) = read.settled.unzip();
+            let (through, newest) = read.complete.unzip();
             // What became durable after the first look need not be waited for.
             let due = due.get_or_insert(newest.flatten());
             match (read.is_end, through) {
@@ -214,18 +214,18 @@ impl Feed {
         let desk = &self.plane.desk;
         match &mut self.rows {
             Rows::Orders { sale, after } => {
-                let reading = desk.settled_orders(*sale, *after, PAGE_ROWS);
-                let SettledOrders { orders, through, newest } = self.plane.limited(reading).await?;
+                let reading = desk.complete_orders(*sale, *after, PAGE_ROWS);
+                let CompleteOrders { orders, through, newest } = self.plane.limited(reading).await?;
                 *after = orders.last().map(|order| order.placed.id).or(*after);
                 let is_end = orders.len() < PAGE_ROWS;
                 let rows = orders.into_iter().map(Row::Order).collect();
-                Ok(Read { rows, is_end, settled: Some((through, newest)) })
+                Ok(Read { rows, is_end, complete: Some((through, newest)) })
             }
             Rows::Events { after } => {
                 let events = self.plane.limited(desk.events_after(*after, PAGE_ROWS)).await?;
                 *after = events.last().map_or(*after, |event| event.seq);
                 let is_end = events.len() < PAGE_ROWS;
-                Ok(Read { rows: events.into_iter().map(Row::Event).collect(), is_end, settled: None })
+                Ok(Read { rows: events.into_iter().map(Row::Event).collect(), is_end, complete: None })
             }
         }
     }

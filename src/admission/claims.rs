@@ -14,7 +14,7 @@ use dashmap::mapref::entry::Entry;
 use smallvec::SmallVec;
 
 use super::sync::SchedulePoint;
-use super::ticket::{Settlement, Ticket};
+use super::ticket::{Resolution, Ticket};
 use crate::domain::{BuyerName, IdempotencyKey, KeyName, Offer, Order, OrderId, Refusal, Rejection, Units};
 
 /// Released claims with a key that are remembered for one buyer; older ones are forgotten first.
@@ -48,7 +48,7 @@ pub enum Standing {
         order_id: OrderId,
         /// Whether this is the same request again, or another one that would pass the limit.
         replay: bool,
-        /// Where its settlement is announced.
+        /// Where its resolution is announced.
         ticket: Arc<Ticket>,
     },
 }
@@ -315,7 +315,7 @@ pub struct ClaimGuard<'a> {
 }
 
 impl ClaimGuard<'_> {
-    /// The claim is the order's now; whoever settles the ticket also confirms or withdraws the claim.
+    /// The claim is the order's now; whoever resolves the ticket also confirms or withdraws the claim.
     pub fn keep(mut self) -> Arc<Ticket> {
         self.ticket.take().expect("a claim is kept once")
     }
@@ -326,7 +326,7 @@ impl Drop for ClaimGuard<'_> {
         if let Some(ticket) = self.ticket.take() {
             self.claims.withdraw(self.buyer, self.order_id);
             // Clicks that came meanwhile wait on this ticket: they are told to try again.
-            ticket.settle(Settlement::Refused);
+            ticket.resolve(Resolution::Refused);
         }
     }
 }

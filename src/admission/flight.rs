@@ -1,14 +1,14 @@
-//! Order numbers on their way: given out, and not settled yet.
+//! Order numbers on their way: given out, and not arrived yet.
 //!
 //! Who reads durable orders by their numbers must not be shown one above a number that may still become durable, or he
 //! passes it by for good. Numbers are given out in several parts of the engine at once, so each part lists its own; within
-//! a part they grow, and settling one is a search in a short sorted list.
+//! a part they grow, and finding one is a search in a short sorted list.
 //!
 //! # Protocol
 //!
 //! A number is taken from [`OrderIds`] while the part's lock is held, and listed before it is let go. A reader takes the
 //! last number given out first, and then looks into each part: a number up to that one was taken either before the reader
-//! had the part's lock, and is listed there or settled, or after it, and then it is higher. So below the lowest listed
+//! had the part's lock, and is listed there or arrived, or after it, and then it is higher. So below the lowest listed
 //! number, and up to the last one, nothing is missing.
 
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ const PARTS: usize = 16;
 struct Listed {
     id: OrderId,
     sale: SaleId,
-    is_settled: bool,
+    has_arrived: bool,
 }
 
 /// The numbers that are on their way.
@@ -41,21 +41,21 @@ impl Flight {
         Self { ids, parts: Default::default() }
     }
 
-    /// The next number, for an order of `sale`. It is on its way until [`Flight::settle`] is called with the same `home`.
+    /// The next number, for an order of `sale`. It is on its way until [`Flight::arrive`] is called with the same `home`.
     pub(super) fn depart(&self, sale: SaleId, home: usize, now: EpochMs) -> OrderId {
         let mut part = self.parts[home % PARTS].lock();
         let id = self.ids.next(now);
-        part.push_back(Listed { id, sale, is_settled: false });
+        part.push_back(Listed { id, sale, has_arrived: false });
         id
     }
 
     /// The number is an order's that is durable, or nobody's for good.
-    pub(super) fn settle(&self, id: OrderId, home: usize) {
+    pub(super) fn arrive(&self, id: OrderId, home: usize) {
         let mut part = self.parts[home % PARTS].lock();
         if let Ok(place) = part.binary_search_by_key(&id, |listed| listed.id) {
-            part[place].is_settled = true;
+            part[place].has_arrived = true;
         }
-        while part.front().is_some_and(|first| first.is_settled) {
+        while part.front().is_some_and(|first| first.has_arrived) {
             part.pop_front();
         }
     }
@@ -65,13 +65,13 @@ impl Flight {
         self.parts.iter().find_map(|part| {
             let part = part.lock();
             let place = part.binary_search_by_key(&id, |listed| listed.id).ok()?;
-            Some(part[place].sale).filter(|_| !part[place].is_settled)
+            Some(part[place].sale).filter(|_| !part[place].has_arrived)
         })
     }
 
     /// The highest number such that no order of this node with a number up to it can become durable any more. Orders of
-    /// other nodes up to `known` count as settled there: this node's next numbers are above it.
-    pub fn settled_through(&self, known: Option<OrderId>) -> OrderId {
+    /// other nodes up to `known` count as arrived there: this node's next numbers are above it.
+    pub fn complete_through(&self, known: Option<OrderId>) -> OrderId {
         if let Some(known) = known {
             self.ids.rise_above(known);
         }
@@ -98,22 +98,22 @@ mod tests {
     fn a1_nothing_above_the_lowest_number_on_its_way_is_settled() {
         let flight = flight();
         let [a, b, c] = [0, 1, 0].map(|home| flight.depart(SALE, home, NOW));
-        assert!(flight.settled_through(None) < a);
-        flight.settle(c, 0);
-        assert!(flight.settled_through(None) < a, "a is still on its way");
-        flight.settle(a, 0);
-        let mark = flight.settled_through(None);
+        assert!(flight.complete_through(None) < a);
+        flight.arrive(c, 0);
+        assert!(flight.complete_through(None) < a, "a is still on its way");
+        flight.arrive(a, 0);
+        let mark = flight.complete_through(None);
         assert!(a <= mark && mark < b);
-        flight.settle(b, 1);
-        assert!(flight.settled_through(None) >= c);
-        assert!(flight.depart(SALE, 5, NOW) > flight.settled_through(None));
+        flight.arrive(b, 1);
+        assert!(flight.complete_through(None) >= c);
+        assert!(flight.depart(SALE, 5, NOW) > flight.complete_through(None));
     }
 
     #[test]
     fn what_others_have_made_durable_is_below_the_next_number() {
         let flight = flight();
         let other = OrderId::from_tick(OrderId::tick_at(NOW) + 1_000_000, NodeId::new(9).unwrap());
-        assert!(flight.settled_through(Some(other)) >= other);
+        assert!(flight.complete_through(Some(other)) >= other);
         assert!(flight.depart(SALE, 0, NOW) > other);
     }
 
@@ -122,7 +122,7 @@ mod tests {
         let flight = flight();
         let id = flight.depart(SALE, 20, NOW);
         assert_eq!(flight.sale_of(id), Some(SALE));
-        flight.settle(id, 20);
+        flight.arrive(id, 20);
         assert_eq!(flight.sale_of(id), None);
     }
 
@@ -130,25 +130,25 @@ mod tests {
     fn a1_readers_beside_many_threads_never_pass_a_number_that_is_not_settled() {
         use std::sync::atomic::{AtomicBool, Ordering};
         let (flight, over) = (flight(), AtomicBool::new(false));
-        let settled = parking_lot::Mutex::new(std::collections::BTreeSet::new());
+        let arrived = parking_lot::Mutex::new(std::collections::BTreeSet::new());
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
                 .map(|home| {
-                    let (flight, settled) = (&flight, &settled);
+                    let (flight, arrived) = (&flight, &arrived);
                     scope.spawn(move || {
                         let mut on_their_way = VecDeque::new();
                         for n in 0..2_000 {
                             on_their_way.push_back(flight.depart(SALE, home, NOW));
                             if n % 3 == 0 {
                                 let id = on_their_way.pop_front().unwrap();
-                                // Durable first, settled then.
-                                settled.lock().insert(id);
-                                flight.settle(id, home);
+                                // Durable first, arrived then.
+                                arrived.lock().insert(id);
+                                flight.arrive(id, home);
                             }
                         }
                         for id in on_their_way {
-                            settled.lock().insert(id);
-                            flight.settle(id, home);
+                            arrived.lock().insert(id);
+                            flight.arrive(id, home);
                         }
                     })
                 })
@@ -156,16 +156,16 @@ mod tests {
             scope.spawn(|| {
                 let mut seen_below = (OrderId::last_below_tick(1), 0);
                 while !over.load(Ordering::SeqCst) {
-                    let mark = flight.settled_through(None);
-                    let durable = settled.lock().range(..=mark).count();
+                    let mark = flight.complete_through(None);
+                    let durable = arrived.lock().range(..=mark).count();
                     // What lies below an older mark has not become more.
-                    assert_eq!(settled.lock().range(..=seen_below.0).count(), seen_below.1);
+                    assert_eq!(arrived.lock().range(..=seen_below.0).count(), seen_below.1);
                     seen_below = (mark, durable);
                 }
             });
             threads.into_iter().for_each(|thread| thread.join().unwrap());
             over.store(true, Ordering::SeqCst);
         });
-        assert_eq!(settled.lock().range(..=flight.settled_through(None)).count(), 8_000);
+        assert_eq!(arrived.lock().range(..=flight.complete_through(None)).count(), 8_000);
     }
 }

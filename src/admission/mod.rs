@@ -22,4 +22,4 @@ pub use order_ids::OrderIds;
 pub use purchase::{Accepted, Admission, Moment, NodeLimits, Placed, Purchase};
 pub use queue::{Arrival, Intake, Place, Queue, QueuedOrder};
 pub use stock::{Stock, TakenUnits};
-pub use ticket::{Settled, Settlement, Ticket};
+pub use ticket::{Resolution, Resolved, Ticket};

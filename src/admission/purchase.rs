@@ -54,7 +54,7 @@ pub enum Accepted {
         order_id: OrderId,
         /// Whether this is the same request again (same idempotency key), or one that would pass the limit.
         replay: bool,
-        /// Where its settlement is announced.
+        /// Where its resolution is announced.
         ticket: Arc<Ticket>,
     },
     /// The same request made this durable order before.
@@ -77,7 +77,7 @@ pub struct Placed {
     pub created_at: EpochMs,
     /// Until when it may be paid.
     pub pay_before: EpochMs,
-    /// Where its settlement is announced.
+    /// Where its resolution is announced.
     pub ticket: Arc<Ticket>,
 }
 

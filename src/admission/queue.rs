@@ -7,14 +7,14 @@
 //!
 //! `waiting` counts places, reserved ones included; it is raised by compare-and-swap below the capacity only, so the
 //! limit holds at every moment. `intake` is a switch that the writers turn; a purchase that read it just before may
-//! still pass, and is settled like any other. Neither publishes other data (the channel does): relaxed.
+//! still pass, and is resolved like any other. Neither publishes other data (the channel does): relaxed.
 
 use std::sync::Arc;
 
 use super::board::SaleState;
 use super::flight::Flight;
 use super::sync::{AtomicU8, AtomicUsize, Ordering};
-use super::ticket::{Settlement, Ticket};
+use super::ticket::{Resolution, Ticket};
 use crate::domain::{NewOrder, Order, Rejection};
 
 /// What wakes a writer.
@@ -121,9 +121,9 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Fills the place. The order is settled by a writer, or abandoned when there is none any more.
+    /// Fills the place. The order is resolved by a writer, or abandoned when there is none any more.
     pub fn push(self, order: QueuedOrder) {
-        // A send that fails drops the order, which settles its ticket as unknown.
+        // A send that fails drops the order, which resolves its ticket as unknown.
         let _ = self.queue.arrivals.send(Arrival::Purchase(order));
         std::mem::forget(self);
     }
@@ -135,7 +135,7 @@ impl Drop for Place<'_> {
     }
 }
 
-/// An admitted purchase on its way to the store. It is settled exactly once; one that is dropped unsettled (a writer
+/// An admitted purchase on its way to the store. It is resolved exactly once; one that is dropped unresolved (a writer
 /// died) is abandoned: its units stay taken, for the store may have it.
 #[derive(Debug)]
 pub struct QueuedOrder {
@@ -143,7 +143,7 @@ pub struct QueuedOrder {
     sale: Arc<SaleState>,
     home: usize,
     flight: Arc<Flight>,
-    /// `None` once settled.
+    /// `None` once resolved.
     ticket: Option<Arc<Ticket>>,
 }
 
@@ -173,46 +173,46 @@ impl QueuedOrder {
     /// The store has it: the claim stands, the buyer may hear.
     pub fn durable(mut self) {
         self.sale.claims().confirm(self.order.buyer.as_str(), self.order.id);
-        self.settle(Settlement::Durable);
+        self.resolve(Resolution::Durable);
     }
 
     /// The store certainly does not have it: claim and units go back, the buyer may hear.
     pub fn refused(mut self) {
         self.sale.claims().withdraw(self.order.buyer.as_str(), self.order.id);
         self.sale.stock().add(self.home, self.order.quantity);
-        self.settle(Settlement::Refused);
+        self.resolve(Resolution::Refused);
     }
 
     /// The store certainly does not have it, and its sale is about to be counted anew from the store: the claim goes
     /// back, the units do not.
     pub fn disowned(mut self) {
         self.sale.claims().withdraw(self.order.buyer.as_str(), self.order.id);
-        self.settle(Settlement::Refused);
+        self.resolve(Resolution::Refused);
     }
 
     /// The store certainly does not have it, for the buyer has `standing` from another node: the units go back, the claim
-    /// is that order's, the buyer hears `settlement`.
-    pub fn superseded(mut self, standing: &Order, settlement: Settlement) {
+    /// is that order's, the buyer hears `resolution`.
+    pub fn superseded(mut self, standing: &Order, resolution: Resolution) {
         self.sale.claims().withdraw(self.order.buyer.as_str(), self.order.id);
         self.sale.claims().restore(standing);
         self.sale.stock().add(self.home, self.order.quantity);
-        self.settle(settlement);
+        self.resolve(resolution);
     }
 
-    fn settle(&mut self, settlement: Settlement) {
+    fn resolve(&mut self, resolution: Resolution) {
         if let Some(ticket) = self.ticket.take() {
             self.sale.leave_flight(self.order.quantity);
             // An order whose end nobody knows may still become durable: its number stays on its way.
-            if settlement != Settlement::Unknown {
-                self.flight.settle(self.order.id, self.home);
+            if resolution != Resolution::Unknown {
+                self.flight.arrive(self.order.id, self.home);
             }
-            ticket.settle(settlement);
+            ticket.resolve(resolution);
         }
     }
 }
 
 impl Drop for QueuedOrder {
     fn drop(&mut self) {
-        self.settle(Settlement::Unknown);
+        self.resolve(Resolution::Unknown);
     }
 }

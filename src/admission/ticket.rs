@@ -1,7 +1,7 @@
 //! One order on its way to the store, and everybody who waits to hear of it.
 //!
 //! The buyer's own request waits on the ticket, and so does every further click of that buyer, until the order is
-//! settled. Waiting is a plain future: any runtime can drive it, and dropping it costs nothing.
+//! resolved. Waiting is a plain future: any runtime can drive it, and dropping it costs nothing.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use crate::domain::{Offer, OrderId, Rejection};
 
 /// How the order's way to the store ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settlement {
+pub enum Resolution {
     /// The order survives anything from now on.
     Durable,
     /// There is no order, and its units are back on sale.
@@ -27,7 +27,7 @@ pub enum Settlement {
     Unknown,
 }
 
-/// The place where an order's [`Settlement`] is announced.
+/// The place where an order's [`Resolution`] is announced.
 #[derive(Debug, Default)]
 pub struct Ticket {
     offer: Offer,
@@ -36,12 +36,12 @@ pub struct Ticket {
 
 #[derive(Debug, Default)]
 struct State {
-    settlement: Option<Settlement>,
+    resolution: Option<Resolution>,
     waiting: SmallVec<[Waker; 1]>,
 }
 
 impl Ticket {
-    /// A ticket that is not settled, of an order that was offered so.
+    /// A ticket that is not resolved, of an order that was offered so.
     pub fn new(offer: Offer) -> Self {
         Self { offer, state: Mutex::new(State::default()) }
     }
@@ -52,13 +52,13 @@ impl Ticket {
     }
 
     /// Announces how it ended. The first word stands; later ones are ignored.
-    pub fn settle(&self, settlement: Settlement) {
+    pub fn resolve(&self, resolution: Resolution) {
         let woken = {
             let mut state = self.state.lock();
-            if state.settlement.is_some() {
+            if state.resolution.is_some() {
                 return;
             }
-            state.settlement = Some(settlement);
+            state.resolution = Some(resolution);
             std::mem::take(&mut state.waiting)
         };
         // Woken outside the lock, so that a waiter that runs at once does not wait for it.
@@ -66,30 +66,30 @@ impl Ticket {
     }
 
     /// How it ended, if it has.
-    pub fn settlement(&self) -> Option<Settlement> {
-        self.state.lock().settlement
+    pub fn resolution(&self) -> Option<Resolution> {
+        self.state.lock().resolution
     }
 
-    /// Waits until the order is settled.
-    pub fn settled(&self) -> Settled<'_> {
-        Settled { ticket: self }
+    /// Waits until the order is resolved.
+    pub fn resolved(&self) -> Resolved<'_> {
+        Resolved { ticket: self }
     }
 }
 
-/// Future of [`Ticket::settled`].
+/// Future of [`Ticket::resolved`].
 #[must_use = "futures do nothing unless polled"]
 #[derive(Debug)]
-pub struct Settled<'a> {
+pub struct Resolved<'a> {
     ticket: &'a Ticket,
 }
 
-impl Future for Settled<'_> {
-    type Output = Settlement;
+impl Future for Resolved<'_> {
+    type Output = Resolution;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Settlement> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Resolution> {
         let mut state = self.ticket.state.lock();
-        if let Some(settlement) = state.settlement {
-            return Poll::Ready(settlement);
+        if let Some(resolution) = state.resolution {
+            return Poll::Ready(resolution);
         }
         // A task that is polled again without having been woken must not be listed twice.
         if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {

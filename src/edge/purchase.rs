@@ -13,7 +13,7 @@ use super::problem::{self, ProblemAnswer};
 use super::refusal::refused;
 use super::reply::{Field, Reply, retry_after_s};
 use super::request::Request;
-use crate::admission::{Accepted, LiveSale, Placed, Purchase, Settlement, Ticket};
+use crate::admission::{Accepted, LiveSale, Placed, Purchase, Resolution, Ticket};
 use crate::domain::{BuyerName, KeyName, Nanos, OrderId, Refusal, Units};
 use crate::telemetry::{Outcome, Path};
 
@@ -115,14 +115,14 @@ impl DataPlane {
         placed: Placed,
     ) -> Reply {
         let ack_wait = self.tuning().ack_wait;
-        let settled = tokio::time::timeout(ack_wait, placed.ticket.settled()).await;
-        let reply = match settled {
-            Ok(Settlement::Durable) => {
+        let resolved = tokio::time::timeout(ack_wait, placed.ticket.resolved()).await;
+        let reply = match resolved {
+            Ok(Resolution::Durable) => {
                 let order = OrderView::of_placed(sale, buyer.as_str(), &placed).object();
                 let reply = Reply::json(StatusCode::CREATED, Outcome::Durable, order);
                 reply.with(Field::Location(placed.order_id))
             }
-            Ok(settlement) => self.not_placed(request, sale, buyer, placed.order_id, settlement).await,
+            Ok(resolution) => self.not_placed(request, sale, buyer, placed.order_id, resolution).await,
             Err(_late) => pending(placed.order_id),
         };
         self.record(request, Path::Order, reply.outcome);
@@ -136,16 +136,16 @@ impl DataPlane {
         sale: &LiveSale,
         buyer: BuyerName<'_>,
         order_id: OrderId,
-        settlement: Settlement,
+        resolution: Resolution,
     ) -> Reply {
-        match settlement {
-            Settlement::Rejected(rejection) => {
+        match resolution {
+            Resolution::Rejected(rejection) => {
                 let holds = sale.state.claims().held(buyer.as_str());
                 refused(&Refusal::new(rejection, holds), request).reply(&request.id)
             }
-            Settlement::Replay(first) => self.replay(request, sale, buyer, first).await,
-            Settlement::Durable | Settlement::Refused | Settlement::Unknown => {
-                not_stored(settlement, order_id).reply(&request.id)
+            Resolution::Replay(first) => self.replay(request, sale, buyer, first).await,
+            Resolution::Durable | Resolution::Refused | Resolution::Unknown => {
+                not_stored(resolution, order_id).reply(&request.id)
             }
         }
     }
@@ -161,11 +161,11 @@ impl DataPlane {
         ticket: &Ticket,
     ) -> Reply {
         let ack_wait = self.tuning().ack_wait;
-        match tokio::time::timeout(ack_wait, ticket.settled()).await {
-            Ok(Settlement::Durable) if replay => self.replay(request, sale, buyer, order_id).await,
-            Ok(Settlement::Durable) => already_purchased(order_id).reply(&request.id),
-            Ok(Settlement::Replay(first)) if !replay => already_purchased(first).reply(&request.id),
-            Ok(settlement) => self.not_placed(request, sale, buyer, order_id, settlement).await,
+        match tokio::time::timeout(ack_wait, ticket.resolved()).await {
+            Ok(Resolution::Durable) if replay => self.replay(request, sale, buyer, order_id).await,
+            Ok(Resolution::Durable) => already_purchased(order_id).reply(&request.id),
+            Ok(Resolution::Replay(first)) if !replay => already_purchased(first).reply(&request.id),
+            Ok(resolution) => self.not_placed(request, sale, buyer, order_id, resolution).await,
             Err(_late) => pending(order_id),
         }
     }
@@ -205,9 +205,9 @@ fn pending(order_id: OrderId) -> Reply {
 }
 
 /// 503: the store refused the order, or failed while it had it.
-fn not_stored(settlement: Settlement, order_id: OrderId) -> ProblemAnswer {
-    let answer = match settlement {
-        Settlement::Unknown => problem::OVERLOADED
+fn not_stored(resolution: Resolution, order_id: OrderId) -> ProblemAnswer {
+    let answer = match resolution {
+        Resolution::Unknown => problem::OVERLOADED
             .detailed("The store failed while it had the order. Look the order up later before buying again.")
             .order(order_id),
         _ => problem::OVERLOADED.answer(),

@@ -11,7 +11,7 @@ use super::graces::Grace;
 use super::lookup::Lookups;
 use super::sale_change::{ChangeReceipt, SaleChange};
 use super::store::{
-    Audit, DeadlineStep, DeadlineStepped, Fault, PoolFigures, SettledOrders, StoreError, StoreReader,
+    Audit, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, PoolFigures, StoreError, StoreReader,
 };
 use super::transition::{Applied, Transition};
 use super::wanted::Wanted;
@@ -130,17 +130,17 @@ impl OrderDesk {
     ///
     /// # Errors
     /// The store does not answer.
-    pub async fn settled_orders(
+    pub async fn complete_orders(
         &self,
         sale: Option<SaleId>,
         after: Option<OrderId>,
         limit: usize,
-    ) -> Result<SettledOrders, StoreError> {
-        // Before the store is read: what is settled by now is seen there.
-        let through = self.admission.flight().settled_through(None);
-        let settled = self.read(move |store| store.settled_orders(sale, after, limit, through)).await?;
-        let orders = settled.orders.into_iter().map(|order| self.shown(order)).collect();
-        Ok(SettledOrders { orders, ..settled })
+    ) -> Result<CompleteOrders, StoreError> {
+        // Before the store is read: what is complete by now is seen there.
+        let through = self.admission.flight().complete_through(None);
+        let found = self.read(move |store| store.complete_orders(sale, after, limit, through)).await?;
+        let orders = found.orders.into_iter().map(|order| self.shown(order)).collect();
+        Ok(CompleteOrders { orders, ..found })
     }
 
     /// Events above `after`, in order, at most `limit`.

@@ -107,7 +107,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::super::events::Event;
-    use super::super::store::{Audit, PoolFigures, Record, SettledOrders};
+    use super::super::store::{Audit, CompleteOrders, PoolFigures, Record};
     use super::*;
     use crate::domain::{Sale, SaleId, StoreIdentity};
 
@@ -142,14 +142,14 @@ mod tests {
             Ok(Vec::new())
         }
 
-        fn settled_orders(
+        fn complete_orders(
             &self,
             _: Option<SaleId>,
             _: Option<OrderId>,
             _: usize,
             through: OrderId,
-        ) -> Result<SettledOrders, StoreError> {
-            Ok(SettledOrders { orders: Vec::new(), through, newest: None })
+        ) -> Result<CompleteOrders, StoreError> {
+            Ok(CompleteOrders { orders: Vec::new(), through, newest: None })
         }
 
         fn events_after(&self, _: u64, _: usize) -> Result<Vec<Event>, StoreError> {

@@ -27,8 +27,8 @@ pub use pipeline::{Pipeline, PipelineParts};
 pub use recovery::Recovered;
 pub use sale_change::{ChangeReceipt, SaleChange};
 pub use store::{
-    Audit, Batch, DeadlineStep, DeadlineStepped, Fault, LeaseStore, PoolFigures, Receipt, Record,
-    RefusalReason, RefusedOrder, SettledOrders, StoreError, StoreReader, StoreWriter,
+    Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, PoolFigures, Receipt,
+    Record, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter,
 };
 pub use transition::{Applied, Transition};
 pub use wanted::Wanted;

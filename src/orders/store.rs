@@ -94,17 +94,17 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     ) -> Result<Vec<Order>, StoreError>;
 
     /// As [`StoreReader::orders_after`], but only up to the number below which nothing can become durable any more.
-    /// `through` is how far this node itself is settled; other nodes say it in a store that they share.
+    /// `through` is how far the numbers of this node itself are complete; other nodes say it in a store that they share.
     ///
     /// # Errors
     /// What the database says.
-    fn settled_orders(
+    fn complete_orders(
         &self,
         sale: Option<SaleId>,
         after: Option<OrderId>,
         limit: usize,
         through: OrderId,
-    ) -> Result<SettledOrders, StoreError>;
+    ) -> Result<CompleteOrders, StoreError>;
 
     /// Events above `after`, in order, at most `limit`. What is numbered lower than an event that was seen has been
     /// visible before it: a reader that goes on from the last number misses nothing.
@@ -169,12 +169,12 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
 
 /// Orders that nothing can be put between any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettledOrders {
+pub struct CompleteOrders {
     /// The orders, oldest first.
     pub orders: Vec<Order>,
-    /// Up to this number everything is settled.
+    /// Up to this number nothing is missing.
     pub through: OrderId,
-    /// The highest number that is durable, settled or not.
+    /// The highest number that is durable, also where numbers below it are on their way.
     pub newest: Option<OrderId>,
 }
 

@@ -23,7 +23,7 @@ use super::store::{
     StoreWriter,
 };
 use super::transition::{Applied, Transition};
-use crate::admission::{Admission, Arrival, Intake, Queue, QueuedOrder, Settlement};
+use crate::admission::{Admission, Arrival, Intake, Queue, QueuedOrder, Resolution};
 use crate::domain::{NewOrder, Order, OrderStatus, Rejection, Sale, SaleId, SaleKey, SaleTerms, Units};
 
 /// Settings of the way from admission to the store.
@@ -151,7 +151,7 @@ pub struct OrderWriter {
     pub(super) deadlines: Arc<Deadlines>,
     /// Who lends the stock; `None` when all of it is this engine's own.
     pub(super) lender: Option<flume::Sender<StockNotice>>,
-    /// Shared by all writers: held for reading from a commit until its orders are settled, so that whoever counts the
+    /// Shared by all writers: held for reading from a commit until its orders are resolved, so that whoever counts the
     /// stock anew counts no order twice.
     pub(super) counting: Arc<RwLock<()>>,
     /// Limits.
@@ -211,7 +211,7 @@ impl OrderWriter {
                         self.let_others_go_first();
                         let mut round = self.gather(Some(arrival));
                         stop = round.stop.take().or(stop);
-                        self.settle(round)?;
+                        self.finish_round(round)?;
                         continue;
                     }
                     Err(flume::RecvError::Disconnected) => return Ok(None),
@@ -220,7 +220,7 @@ impl OrderWriter {
             self.let_others_go_first();
             let mut round = self.gather(None);
             stop = round.stop.take().or(stop);
-            self.settle(round)?;
+            self.finish_round(round)?;
         }
     }
 
@@ -266,7 +266,7 @@ impl OrderWriter {
         round
     }
 
-    fn settle(&mut self, round: Round) -> Result<(), StoreError> {
+    fn finish_round(&mut self, round: Round) -> Result<(), StoreError> {
         for step in round.sale_steps {
             self.change_sales(step)?;
         }
@@ -317,7 +317,7 @@ impl OrderWriter {
         }
         drop(uncounted);
         // Last, for it counts what was just put back on sale, too.
-        self.settle_anew(oversold)
+        self.recount_stock(oversold)
     }
 
     /// Answers the purchases that the store refused alone: the buyer has, from another node, what counts instead.
@@ -335,15 +335,15 @@ impl OrderWriter {
                 None => others.push(queued),
                 Some(RefusalReason::BuyerLimit(Some(standing))) => {
                     let rejection = Rejection::AlreadyPurchased { order_id: standing.placed.id };
-                    queued.superseded(&standing, Settlement::Rejected(rejection));
+                    queued.superseded(&standing, Resolution::Rejected(rejection));
                 }
                 // More units than the limit, and no order that holds any: the terms have changed on the way.
                 Some(RefusalReason::BuyerLimit(None)) => queued.refused(),
                 Some(RefusalReason::KeyUsed(first)) if first.placed.quantity == quantity => {
-                    queued.superseded(&first, Settlement::Replay(first.placed.id));
+                    queued.superseded(&first, Resolution::Replay(first.placed.id));
                 }
                 Some(RefusalReason::KeyUsed(first)) => {
-                    queued.superseded(&first, Settlement::Rejected(Rejection::IdempotencyKeyReused));
+                    queued.superseded(&first, Resolution::Rejected(Rejection::IdempotencyKeyReused));
                 }
             }
         }
@@ -448,7 +448,7 @@ impl OrderWriter {
     }
 
     /// Memory had more units than the store: it is counted anew, from the store or by the lender.
-    fn settle_anew(&mut self, mut sales: Vec<SaleId>) -> Result<(), StoreError> {
+    fn recount_stock(&mut self, mut sales: Vec<SaleId>) -> Result<(), StoreError> {
         if sales.is_empty() {
             return Ok(());
         }

@@ -9,7 +9,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use seckill::admin::{
     AdminServer, AdminSettings, AdminTokens, ControlPlane, ControlPlaneParts, Readiness, ReloadRefused,
 };
-use seckill::admission::{Accepted, Admission, Moment, OrderIds, Purchase, Settlement};
+use seckill::admission::{Accepted, Admission, Moment, OrderIds, Purchase, Resolution};
 use seckill::checkout::{
     Checkout, CheckoutParts, CheckoutSettings, Gateways, NamedGateway, SimulatedGateway,
     SimulatedGatewaySettings, SimulatedRisk, SimulatedRiskSettings,
@@ -166,7 +166,7 @@ impl Engine {
         let Accepted::Placed(placed) = self.admission.purchase(&sale, &purchase, 0, now).unwrap() else {
             panic!("{buyer} had an order");
         };
-        assert_eq!(placed.ticket.settled().await, Settlement::Durable);
+        assert_eq!(placed.ticket.resolved().await, Resolution::Durable);
         placed.order_id
     }
 

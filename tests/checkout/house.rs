@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seckill::admission::{Accepted, Admission, LiveSale, Moment, OrderIds, Purchase, Settlement};
+use seckill::admission::{Accepted, Admission, LiveSale, Moment, OrderIds, Purchase, Resolution};
 use seckill::checkout::{
     AttemptId, Checkout, CheckoutParts, CheckoutSettings, Gateways, NamedGateway, PaymentGateway, PaymentKey,
     ProcessingSettings, RecoverySettings, RetrySettings, RiskService, expire, recover,
@@ -65,7 +65,7 @@ impl House {
         let now = Moment { wall: now(), mono: Nanos(0) };
         let accepted = self.admission.purchase(&sale, &request, 0, now).unwrap();
         let Accepted::Placed(placed) = accepted else { panic!("{buyer} bought before: {accepted:?}") };
-        assert_eq!(placed.ticket.settled().await, Settlement::Durable);
+        assert_eq!(placed.ticket.resolved().await, Resolution::Durable);
         self.order(placed.order_id).await
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use seckill::admission::{
-    Accepted, Admission, Intake, LiveSale, Moment, OrderIds, Purchase, Settlement, Ticket,
+    Accepted, Admission, Intake, LiveSale, Moment, OrderIds, Purchase, Resolution, Ticket,
 };
 use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, KeyName, Nanos, NodeId, OrderAction, OrderId, OrderStatus,
@@ -122,7 +122,7 @@ impl House {
     /// Buys one and waits until it is durable.
     fn own(&self, buyer: &str) -> OrderId {
         let (order, ticket) = self.place(buyer);
-        assert_eq!(self.wait(ticket.settled()), Settlement::Durable);
+        assert_eq!(self.wait(ticket.resolved()), Resolution::Durable);
         order
     }
 
@@ -187,7 +187,7 @@ fn a_repeated_key_hears_of_its_order_whatever_became_of_it() {
     let Ok(Accepted::Placed(first)) = house.buy("ann", 1, Some("k1")) else {
         panic!("the first click is placed")
     };
-    assert_eq!(house.wait(first.ticket.settled()), Settlement::Durable);
+    assert_eq!(house.wait(first.ticket.resolved()), Resolution::Durable);
     let hears_of_the_first = |house: &House| {
         assert!(
             matches!(house.buy("ann", 1, Some("k1")), Ok(Accepted::Replay { order_id }) if order_id == first.order_id)
@@ -222,12 +222,12 @@ fn clicks_that_come_while_the_order_is_on_its_way_wait_for_it() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(tickets.iter().all(|ticket| ticket.settlement().is_none()));
+    assert!(tickets.iter().all(|ticket| ticket.resolution().is_none()));
     let pending = house.wait(house.desk.order_of("default", "ann", first.order_id)).unwrap().unwrap();
     assert_eq!((pending.status, pending.placed.quantity), (OrderStatus::Pending, 1));
     held.let_go();
     for ticket in tickets {
-        assert_eq!(house.wait(ticket.settled()), Settlement::Durable);
+        assert_eq!(house.wait(ticket.resolved()), Resolution::Durable);
     }
     assert_eq!(house.audit().durable_orders, 1);
     house.assert_no_unit_stranded();
@@ -245,7 +245,7 @@ fn a8_a_pending_order_says_what_it_will_say() {
     let pending = order();
     assert_eq!((pending.status, pending.placed.amount), (OrderStatus::Pending, Cents(5)));
     held.let_go();
-    assert_eq!(house.wait(placed.ticket.settled()), Settlement::Durable);
+    assert_eq!(house.wait(placed.ticket.resolved()), Resolution::Durable);
     assert_eq!(order().placed, pending.placed);
 }
 
@@ -266,7 +266,7 @@ fn a_queue_of_one_place_refuses_and_keeps_the_unit_on_sale() {
     assert_eq!((queue.depth(), house.sale().remaining()), (1, 8));
     held.let_go();
     for (order, ticket) in [in_the_writers_hand, waiting] {
-        assert_eq!(house.wait(ticket.settled()), Settlement::Durable);
+        assert_eq!(house.wait(ticket.resolved()), Resolution::Durable);
         assert_eq!(house.status(order), Some(OrderStatus::PrePay));
     }
     house.own("late-7");
@@ -294,7 +294,7 @@ fn a_store_that_somebody_holds_stalls_the_intake_and_loses_nothing() {
     }
     assert!(admitted.len() >= 3, "each round admits somebody before the store is found busy");
     for (order, ticket) in &admitted {
-        assert_eq!(house.wait(ticket.settled()), Settlement::Durable);
+        assert_eq!(house.wait(ticket.resolved()), Resolution::Durable);
         assert_eq!(house.status(*order), Some(OrderStatus::PrePay));
     }
     assert_eq!(house.audit().durable_orders, admitted.len() as u64);
@@ -308,9 +308,9 @@ fn units_in_memory_that_the_store_does_not_have_are_refused_and_counted_anew() {
     let mut sold = 0;
     for n in 0..60 {
         match house.buy(&format!("buyer-{n}"), 1, None) {
-            Ok(Accepted::Placed(placed)) => match house.wait(placed.ticket.settled()) {
-                Settlement::Durable => sold += 1,
-                Settlement::Refused => {
+            Ok(Accepted::Placed(placed)) => match house.wait(placed.ticket.resolved()) {
+                Resolution::Durable => sold += 1,
+                Resolution::Refused => {
                     assert_eq!(house.status(placed.order_id), Some(OrderStatus::Rejected));
                 }
                 other => panic!("{other:?}"),
@@ -340,9 +340,9 @@ fn units_given_back_in_the_batch_that_is_refused_are_counted_once() {
     until("the cancel waits, too", || house.desk.steps_waiting() == 1);
     held.let_go();
     assert!(matches!(house.wait(cancel).unwrap(), Ok(Applied::Done(_))));
-    assert_eq!(house.wait(alone.1.settled()), Settlement::Durable);
-    let settled: Vec<_> = over.iter().map(|(_, ticket)| house.wait(ticket.settled())).collect();
-    assert_eq!(settled, [Settlement::Refused; 3], "the store takes all of a sale's orders or none");
+    assert_eq!(house.wait(alone.1.resolved()), Resolution::Durable);
+    let settled: Vec<_> = over.iter().map(|(_, ticket)| house.wait(ticket.resolved())).collect();
+    assert_eq!(settled, [Resolution::Refused; 3], "the store takes all of a sale's orders or none");
     house.assert_no_unit_stranded();
     assert_eq!(house.audit().sold(), 1);
 }
@@ -365,7 +365,7 @@ fn an_engine_whose_store_breaks_leaves_nobody_waiting() {
     held.0.execute_batch("ALTER TABLE orders RENAME TO lost").unwrap();
     held.let_go();
     for (_, ticket) in &placed {
-        assert_eq!(house.wait(ticket.settled()), Settlement::Unknown);
+        assert_eq!(house.wait(ticket.resolved()), Resolution::Unknown);
     }
     for step in steps {
         assert!(!house.wait(step).unwrap().unwrap_err().is_transient());
@@ -397,7 +397,7 @@ fn a_restart_finds_what_was_there() {
         else {
             panic!("two a buyer are allowed")
         };
-        assert_eq!(house.wait(placed.ticket.settled()), Settlement::Durable);
+        assert_eq!(house.wait(placed.ticket.resolved()), Resolution::Durable);
         for action in match n % 5 {
             0 => &[OrderAction::Cancel][..],
             1 => &[OrderAction::BeginPayment],
@@ -438,7 +438,7 @@ fn a_restart_finds_what_was_there() {
     }
     let (next, ticket) = house.place("new");
     assert!(Some(next) > house.recovered.newest, "numbers go on");
-    assert_eq!(house.wait(ticket.settled()), Settlement::Durable);
+    assert_eq!(house.wait(ticket.resolved()), Resolution::Durable);
     house.assert_no_unit_stranded();
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use seckill::admission::{Accepted, Admission, Moment, Purchase};
 use seckill::domain::{BuyerName, EpochMs, Nanos, OrderId, SaleId};
 use seckill::orders::postgres::{Follower, PostgresSettings};
-use seckill::orders::{Batch, LeaseStore, OrderDesk, Receipt, SettledOrders, StoreWriter};
+use seckill::orders::{Batch, CompleteOrders, LeaseStore, OrderDesk, Receipt, StoreWriter};
 use tokio::runtime::Runtime;
 
 use crate::engine::{Engine, PATIENCE};
@@ -27,9 +27,9 @@ impl<'a> Reader<'a> {
         Self { runtime: Runtime::new().unwrap(), desk, seen: Vec::new() }
     }
 
-    fn next_page(&mut self) -> SettledOrders {
+    fn next_page(&mut self) -> CompleteOrders {
         let after = self.seen.last().copied();
-        let page = self.runtime.block_on(self.desk.settled_orders(None, after, 50)).unwrap();
+        let page = self.runtime.block_on(self.desk.complete_orders(None, after, 50)).unwrap();
         self.seen.extend(page.orders.iter().map(|order| order.placed.id));
         page
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use perf::figures::print;
 use perf::harness::{BuyerText, Engine, moment, one_unit};
-use seckill::admission::{Accepted, Settlement, Ticket};
+use seckill::admission::{Accepted, Resolution, Ticket};
 use seckill::domain::{Refusal, Rejection};
 use seckill::orders::postgres::PostgresSettings;
 use seckill::orders::sqlite::SqliteSettings;
@@ -76,13 +76,13 @@ fn run(args: &Args) -> Result<(), StoreError> {
         producers.into_iter().filter_map(|producer| producer.join().expect("no producer panics")).collect()
     });
     while engine.commits.orders() < u64::from(args.orders)
-        || last_tickets.iter().any(|ticket| ticket.settlement().is_none())
+        || last_tickets.iter().any(|ticket| ticket.resolution().is_none())
     {
         std::thread::sleep(Duration::from_micros(100));
     }
     let took = started.elapsed();
 
-    assert!(last_tickets.iter().all(|ticket| ticket.settlement() == Some(Settlement::Durable)));
+    assert!(last_tickets.iter().all(|ticket| ticket.resolution() == Some(Resolution::Durable)));
     let audit = engine.reader.audit(engine.sale.id)?.expect("the sale is there");
     assert!(audit.durable_orders == u64::from(args.orders) && audit.conserved(0), "{audit:?}");
     let commits = engine.commits.commits();

@@ -39,7 +39,7 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         let incarnation = self.ask_store(|store| store.begin_life()).await?;
         // What was shown to a follower of the orders while this node did not live lies below its next number.
         let newest = self.ask_store(|store| store.newest_order()).await?;
-        self.admission.flight().settled_through(newest);
+        self.admission.flight().complete_through(newest);
         tracing::warn!(incarnation, "this node registers anew");
         self.life.begin(incarnation);
         let (life, now) = (self.life, Instant::now().into_std());

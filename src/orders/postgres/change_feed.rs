@@ -74,8 +74,8 @@ impl PgChangeFeed {
         })
     }
 
-    /// Says how far this node's order numbers are settled, unless its life was ended or it has left.
-    pub(super) fn settled_through(&self, through: OrderId) -> Result<(), StoreError> {
+    /// Says how far this node's order numbers are complete, unless its life was ended or it has left.
+    pub(super) fn complete_through(&self, through: OrderId) -> Result<(), StoreError> {
         let (node, through): (i16, i64) = (column(self.node.number()), column(through.number()));
         let say = "UPDATE nodes SET settled_through = $2 WHERE node = $1 AND settled_through IS NOT NULL";
         self.pool.run(async |session| session.rows(say, &[&node, &through]).await.map(drop))

@@ -48,7 +48,7 @@ pub struct Follower {
     is_behind: bool,
     neighbours: Neighbours,
     beat_at: Instant,
-    /// How far this node's order numbers are settled, as the others last heard.
+    /// How far this node's order numbers are complete, as the others last heard.
     told_through: Option<OrderId>,
 }
 
@@ -114,12 +114,12 @@ impl Follower {
         Ok(taken)
     }
 
-    /// Tells the others how far this node's order numbers are settled, as long as that is below an order of anybody's: who
+    /// Tells the others how far this node's order numbers are complete, as long as that is below an order of anybody's: who
     /// follows the orders waits for it.
     fn tell_how_far(&mut self, newest: Option<OrderId>) -> Result<(), StoreError> {
         if self.told_through < newest {
-            let through = self.parts.admission.flight().settled_through(newest);
-            self.parts.feed.settled_through(through)?;
+            let through = self.parts.admission.flight().complete_through(newest);
+            self.parts.feed.complete_through(through)?;
             self.told_through = Some(through);
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! How far the order numbers of the other nodes are settled, as they say it in the store.
+//! How far the order numbers of the other nodes are complete, as they say it in the store.
 //!
 //! A node that dies says nothing any more, and who follows the orders would wait for it for ever. So a node that has given
 //! no sign of life for `postgres.silent_ms_max`, while somebody waited, is given up: its life is ended, and only then, when
@@ -31,7 +31,7 @@ impl Marks {
         Self { node: column(node.number()), silent_after, heard: Mutex::default() }
     }
 
-    /// The number up to which all other nodes are settled. `None` when there is nobody to wait for.
+    /// The number up to which the numbers of all other nodes are complete. `None` when there is nobody to wait for.
     pub async fn lowest(&self, session: &mut Session) -> Result<Option<OrderId>, Trouble> {
         let row =
             session.row("SELECT min(settled_through) FROM nodes WHERE node <> $1", &[&self.node]).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
-use super::super::store::{Audit, PoolFigures, Record, SettledOrders, StoreError, StoreReader};
+use super::super::store::{Audit, CompleteOrders, PoolFigures, Record, StoreError, StoreReader};
 use super::deadlines;
 use super::marks::Marks;
 use super::pool::Pool;
@@ -69,13 +69,13 @@ impl StoreReader for PgReader {
         })
     }
 
-    fn settled_orders(
+    fn complete_orders(
         &self,
         sale: Option<SaleId>,
         after: Option<OrderId>,
         limit: usize,
         through: OrderId,
-    ) -> Result<SettledOrders, StoreError> {
+    ) -> Result<CompleteOrders, StoreError> {
         let select = format!(
             "SELECT {ORDER_COLUMNS} FROM orders WHERE order_id > $1 AND order_id <= $2 \
              AND ($3::integer IS NULL OR sale_id = $3) ORDER BY order_id LIMIT $4"
@@ -94,7 +94,7 @@ impl StoreReader for PgReader {
                     let end: i64 = rows::column(through.number());
                     let found = session.rows(&select, &[&after, &end, &sale, &limit]).await?;
                     let orders = found.iter().map(rows::order).collect::<Result<_, _>>()?;
-                    Ok(SettledOrders { orders, through, newest })
+                    Ok(CompleteOrders { orders, through, newest })
                 })
                 .await
         })

@@ -191,7 +191,7 @@ impl Line {
     }
 
     async fn commit(&mut self, batch: &Batch) -> Result<Receipt, StoreError> {
-        if let Some(receipt) = self.settle_doubt(batch).await? {
+        if let Some(receipt) = self.resolve_doubt(batch).await? {
             return Ok(receipt);
         }
         let new_orders = NewOrders::of(batch);
@@ -245,7 +245,7 @@ impl Line {
 
     /// Finds out what became of a batch whose answer was lost. `None` when there is none, or when it certainly was not
     /// and will not be committed.
-    async fn settle_doubt(&mut self, batch: &Batch) -> Result<Option<Receipt>, StoreError> {
+    async fn resolve_doubt(&mut self, batch: &Batch) -> Result<Option<Receipt>, StoreError> {
         let Some(InDoubt { number, print, .. }) = self.in_doubt else { return Ok(None) };
         if print != print_of(batch) {
             return Err(StoreError {

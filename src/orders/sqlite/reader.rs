@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
-use super::super::store::{Audit, Fault, PoolFigures, Record, SettledOrders, StoreError, StoreReader};
+use super::super::store::{Audit, CompleteOrders, Fault, PoolFigures, Record, StoreError, StoreReader};
 use super::super::wanted::Wanted;
 use super::deadlines;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
@@ -105,13 +105,13 @@ impl StoreReader for SqliteReader {
         })
     }
 
-    fn settled_orders(
+    fn complete_orders(
         &self,
         sale: Option<SaleId>,
         after: Option<OrderId>,
         limit: usize,
         through: OrderId,
-    ) -> Result<SettledOrders, StoreError> {
+    ) -> Result<CompleteOrders, StoreError> {
         let select = format!(
             "SELECT {ORDER_COLUMNS} FROM orders WHERE order_id > ?1 AND order_id <= ?2 \
              AND (?3 IS NULL OR sale_id = ?3) ORDER BY order_id LIMIT ?4"
@@ -124,7 +124,7 @@ impl StoreReader for SqliteReader {
             let after = after.map_or(-1, |id| id.number() as i64);
             let wanted = params![after, through.number(), sale.map(|id| id.0), limit as i64];
             let orders = statement.query_map(wanted, rows::order)?.collect::<Result<_, _>>()?;
-            Ok(SettledOrders { orders, through, newest: newest.and_then(OrderId::from_number) })
+            Ok(CompleteOrders { orders, through, newest: newest.and_then(OrderId::from_number) })
         })
     }
 
