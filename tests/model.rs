@@ -11,8 +11,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use loom::thread;
 use seckill::admission::{
-    Accepted, Admission, BuyerRates, ClaimGuard, ClaimRequest, Claims, LiveSale, Moment, OrderIds, Purchase,
-    Queue, Resolution, SaleState, Standing, Stock, TakenUnits, Ticket, TokenBucket,
+    Accepted, Admission, BuyerRates, ClaimGuard, ClaimRequest, Claims, LiveSale, Moment, OrderIds,
+    PriorClaim, Purchase, Queue, Resolution, SaleState, Stock, TakenUnits, Ticket, TokenBucket,
 };
 use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Offer, OrderId, Rate, Refusal, Rejection, SaleId,
@@ -177,7 +177,7 @@ mod claims {
 
     /// The buyer's units, found out from outside: the largest quantity that is still allowed tells.
     fn units_claimed(claims: &Claims, limit: Units) -> Units {
-        let free = (1..=limit).rev().find(|&quantity| claims.standing(&request(quantity, limit)).is_ok());
+        let free = (1..=limit).rev().find(|&quantity| claims.prior(&request(quantity, limit)).is_ok());
         limit - free.unwrap_or(0)
     }
 
@@ -211,9 +211,9 @@ mod claims {
                 on_thread(&claims, |claims| drop(claims.claim(&request(1, 1), id(1)).map_err(|_| ())));
             let ticket = match claims.claim(&request(1, 1), id(2)) {
                 Ok(claim) => claim.keep(),
-                Err(Standing::InFlight { order_id, ticket, .. }) => {
-                    assert_eq!(order_id, id(1));
-                    ticket
+                Err(PriorClaim::InFlight(order)) => {
+                    assert_eq!(order.order_id, id(1));
+                    order.ticket
                 }
                 Err(other) => panic!("a claim in flight is waited for, not {other:?}"),
             };
@@ -232,8 +232,8 @@ mod claims {
             assert_eq!(kept(&claims, 1, 1, 1), 1);
             let writer = on_thread(&claims, |claims| claims.confirm("ann", id(1)));
             match claims.claim(&request(1, 1), id(2)).map(ClaimGuard::keep) {
-                Err(Standing::InFlight { order_id, replay: false, .. }) => assert_eq!(order_id, id(1)),
-                Err(Standing::Rejected(Refusal {
+                Err(PriorClaim::InFlight(order)) if !order.replay => assert_eq!(order.order_id, id(1)),
+                Err(PriorClaim::Rejected(Refusal {
                     rejection: Rejection::AlreadyPurchased { order_id },
                     ..
                 })) => {

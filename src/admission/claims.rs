@@ -1,6 +1,6 @@
 //! Which buyer holds which orders of one sale: the per-buyer limit, and the memory behind idempotency keys.
 //!
-//! A *claim* is a buyer's hold on units of the sale. It is in flight until its order is durable, stands while the order
+//! A *claim* is a buyer's hold on units of the sale. It is in flight until its order is durable, durable while the order
 //! holds units, and is released when the order is cancelled or expires. A released claim stays only if it has an
 //! idempotency key, so that a late repeat of that request still hears of its order; how often a buyer has released is
 //! remembered in any case, so that nobody takes units off sale again and again without ever paying.
@@ -35,28 +35,32 @@ pub struct ClaimRequest<'a> {
     pub releases_max: u32,
 }
 
-/// The buyer's standing answers the request: no new claim.
+/// What the buyer has claimed before answers the request: no new claim.
 #[derive(Debug)]
-pub enum Standing {
+pub enum PriorClaim {
     /// A refusal.
     Rejected(Refusal),
     /// The same request made this durable order before.
     Replay(OrderId),
-    /// An order of this buyer is on its way to the store; what it becomes answers this request too.
-    InFlight {
-        /// The order.
-        order_id: OrderId,
-        /// Whether this is the same request again, or another one that would pass the limit.
-        replay: bool,
-        /// Where its resolution is announced.
-        ticket: Arc<Ticket>,
-    },
+    /// An order of this buyer is on its way.
+    InFlight(OrderInFlight),
+}
+
+/// An order of the buyer that is on its way to the store: what it becomes answers the request, too.
+#[derive(Debug)]
+pub struct OrderInFlight {
+    /// The order.
+    pub order_id: OrderId,
+    /// Whether this is the same request again (same idempotency key), or another one that would pass the limit.
+    pub replay: bool,
+    /// Where its resolution is announced.
+    pub ticket: Arc<Ticket>,
 }
 
 #[derive(Debug)]
 enum ClaimState {
     InFlight(Arc<Ticket>),
-    Standing,
+    Durable,
     Released,
 }
 
@@ -102,9 +106,9 @@ impl Claims {
     /// buyer holds, if any.
     ///
     /// # Errors
-    /// [`Standing`] when the request is answered by what the buyer has, or is for a quantity that nobody may have.
+    /// [`PriorClaim`] when the request is answered by what the buyer has, or is for a quantity that nobody may have.
     #[inline]
-    pub fn standing(&self, request: &ClaimRequest<'_>) -> Result<Option<OrderId>, Standing> {
+    pub fn prior(&self, request: &ClaimRequest<'_>) -> Result<Option<OrderId>, PriorClaim> {
         self.looks.pass();
         match self.buyers.get(request.buyer.as_str()) {
             Some(claims) => claims.answer(request),
@@ -117,15 +121,15 @@ impl Claims {
         self.buyers.get(buyer)?.held()
     }
 
-    /// Claims the request's units for the buyer, unless [`Claims::standing`] now answers it.
+    /// Claims the request's units for the buyer, unless [`Claims::prior`] now answers it.
     ///
     /// # Errors
-    /// As [`Claims::standing`], and [`Rejection::TooManyReleases`].
+    /// As [`Claims::prior`], and [`Rejection::TooManyReleases`].
     pub fn claim<'a>(
         &'a self,
         request: &ClaimRequest<'a>,
         order_id: OrderId,
-    ) -> Result<ClaimGuard<'a>, Standing> {
+    ) -> Result<ClaimGuard<'a>, PriorClaim> {
         let ticket = Arc::new(Ticket::new(request.offer));
         let idempotency_key = request.idempotency_key.map(IdempotencyKey::from);
         let claim = Claim {
@@ -155,7 +159,7 @@ impl Claims {
         if let Some(mut claims) = self.buyers.get_mut(buyer)
             && let Some(claim) = claims.claims.iter_mut().find(|claim| claim.order_id == order_id)
         {
-            claim.state = ClaimState::Standing;
+            claim.state = ClaimState::Durable;
         }
     }
 
@@ -186,7 +190,7 @@ impl Claims {
     /// claim keeps it.
     pub fn restore(&self, order: &Order) {
         let placed = &order.placed;
-        let state = if order.status.holds_units() { ClaimState::Standing } else { ClaimState::Released };
+        let state = if order.status.holds_units() { ClaimState::Durable } else { ClaimState::Released };
         let claim = Claim {
             order_id: placed.id,
             quantity: placed.quantity,
@@ -213,13 +217,13 @@ impl Claims {
         let claim = claims.claims.iter().find(|claim| claim.order_id == order_id)?;
         match &claim.state {
             ClaimState::InFlight(ticket) => Some(ticket.offer()),
-            ClaimState::Standing | ClaimState::Released => None,
+            ClaimState::Durable | ClaimState::Released => None,
         }
     }
 }
 
 impl BuyerClaims {
-    fn answer(&self, request: &ClaimRequest<'_>) -> Result<Option<OrderId>, Standing> {
+    fn answer(&self, request: &ClaimRequest<'_>) -> Result<Option<OrderId>, PriorClaim> {
         if let Some(key) = request.idempotency_key {
             let same_key =
                 |claim: &&Claim| claim.idempotency_key.as_ref().is_some_and(|k| k.as_str() == key.as_str());
@@ -229,7 +233,7 @@ impl BuyerClaims {
                 }
                 return Err(match &claim.state {
                     ClaimState::InFlight(ticket) => claim.in_flight(ticket, true),
-                    ClaimState::Standing | ClaimState::Released => Standing::Replay(claim.order_id),
+                    ClaimState::Durable | ClaimState::Released => PriorClaim::Replay(claim.order_id),
                 });
             }
         }
@@ -240,19 +244,19 @@ impl BuyerClaims {
             return Ok(self.held());
         }
         // A durable order is an answer at once; one in flight has to be waited for.
-        if let Some(claim) = active().find(|claim| matches!(claim.state, ClaimState::Standing)) {
+        if let Some(claim) = active().find(|claim| matches!(claim.state, ClaimState::Durable)) {
             return Err(rejected(Rejection::AlreadyPurchased { order_id: claim.order_id }, None));
         }
         match active().find_map(|claim| match &claim.state {
             ClaimState::InFlight(ticket) => Some(claim.in_flight(ticket, false)),
             _ => None,
         }) {
-            Some(standing) => Err(standing),
+            Some(prior) => Err(prior),
             None => Ok(None),
         }
     }
 
-    fn check_releases(&self, request: &ClaimRequest<'_>) -> Result<(), Standing> {
+    fn check_releases(&self, request: &ClaimRequest<'_>) -> Result<(), PriorClaim> {
         let ClaimRequest { releases_max, .. } = *request;
         if releases_max > 0 && self.releases >= releases_max {
             return Err(rejected(Rejection::TooManyReleases { releases_max }, self.held()));
@@ -265,7 +269,7 @@ impl BuyerClaims {
         let latest = |wanted: fn(&ClaimState) -> bool| {
             self.claims.iter().rev().find(|claim| wanted(&claim.state)).map(|claim| claim.order_id)
         };
-        latest(|state| matches!(state, ClaimState::Standing))
+        latest(|state| matches!(state, ClaimState::Durable))
             .or_else(|| latest(|state| matches!(state, ClaimState::InFlight(_))))
     }
 
@@ -286,12 +290,12 @@ impl BuyerClaims {
 }
 
 impl Claim {
-    fn in_flight(&self, ticket: &Arc<Ticket>, replay: bool) -> Standing {
-        Standing::InFlight { order_id: self.order_id, replay, ticket: Arc::clone(ticket) }
+    fn in_flight(&self, ticket: &Arc<Ticket>, replay: bool) -> PriorClaim {
+        PriorClaim::InFlight(OrderInFlight { order_id: self.order_id, replay, ticket: Arc::clone(ticket) })
     }
 }
 
-fn check_quantity(request: &ClaimRequest<'_>, holds: Option<OrderId>) -> Result<(), Standing> {
+fn check_quantity(request: &ClaimRequest<'_>, holds: Option<OrderId>) -> Result<(), PriorClaim> {
     let ClaimRequest { offer: Offer { quantity, .. }, per_buyer_limit, .. } = *request;
     if quantity == 0 || quantity > per_buyer_limit {
         return Err(rejected(Rejection::QuantityNotAllowed { per_buyer_limit }, holds));
@@ -299,8 +303,8 @@ fn check_quantity(request: &ClaimRequest<'_>, holds: Option<OrderId>) -> Result<
     Ok(())
 }
 
-fn rejected(rejection: Rejection, holds: Option<OrderId>) -> Standing {
-    Standing::Rejected(Refusal::new(rejection, holds))
+fn rejected(rejection: Rejection, holds: Option<OrderId>) -> PriorClaim {
+    PriorClaim::Rejected(Refusal::new(rejection, holds))
 }
 
 /// A claim in the hand of one purchase: kept or, when dropped, gone without a trace.

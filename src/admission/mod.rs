@@ -16,7 +16,7 @@ mod ticket;
 pub use board::{Board, LiveSale, SaleState, Sales};
 pub use bucket::{Pace, TokenBucket};
 pub use buyer_rates::BuyerRates;
-pub use claims::{ClaimGuard, ClaimRequest, Claims, Standing};
+pub use claims::{ClaimGuard, ClaimRequest, Claims, OrderInFlight, PriorClaim};
 pub use flight::Flight;
 pub use order_ids::OrderIds;
 pub use purchase::{Accepted, Admission, Moment, NodeLimits, Placed, Purchase};

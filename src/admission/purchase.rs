@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use super::board::{Board, LiveSale};
 use super::bucket::TokenBucket;
 use super::buyer_rates::BuyerRates;
-use super::claims::{ClaimRequest, Standing};
+use super::claims::{ClaimRequest, OrderInFlight, PriorClaim};
 use super::flight::Flight;
 use super::order_ids::OrderIds;
 use super::queue::{Queue, QueuedOrder};
@@ -48,20 +48,10 @@ pub struct Moment {
 pub enum Accepted {
     /// A new order, on its way to the store.
     Placed(Placed),
-    /// An order of this buyer is on its way already, and what it becomes answers this request.
-    InFlight {
-        /// The order.
-        order_id: OrderId,
-        /// Whether this is the same request again (same idempotency key), or one that would pass the limit.
-        replay: bool,
-        /// Where its resolution is announced.
-        ticket: Arc<Ticket>,
-    },
+    /// An order of this buyer is on its way already.
+    InFlight(OrderInFlight),
     /// The same request made this durable order before.
-    Replay {
-        /// The order.
-        order_id: OrderId,
-    },
+    Replay(OrderId),
 }
 
 /// A new order, and where to hear that it is durable.
@@ -188,11 +178,9 @@ impl Admission {
     ) -> Result<Accepted, Refusal> {
         match self.try_purchase(sale, request, home, now) {
             Ok(placed) => Ok(Accepted::Placed(placed)),
-            Err(Standing::Rejected(refusal)) => Err(refusal),
-            Err(Standing::Replay(order_id)) => Ok(Accepted::Replay { order_id }),
-            Err(Standing::InFlight { order_id, replay, ticket }) => {
-                Ok(Accepted::InFlight { order_id, replay, ticket })
-            }
+            Err(PriorClaim::Rejected(refusal)) => Err(refusal),
+            Err(PriorClaim::Replay(order_id)) => Ok(Accepted::Replay(order_id)),
+            Err(PriorClaim::InFlight(order)) => Ok(Accepted::InFlight(order)),
         }
     }
 
@@ -202,7 +190,7 @@ impl Admission {
         request: &Purchase<'_>,
         home: usize,
         now: Moment,
-    ) -> Result<Placed, Standing> {
+    ) -> Result<Placed, PriorClaim> {
         let claims = sale.state.claims();
         let stock = sale.state.stock();
         let wanted = ClaimRequest {
@@ -213,8 +201,8 @@ impl Admission {
             releases_max: 0,
         };
 
-        let holds = claims.standing(&wanted)?; // Replay, InFlight, KeyReused, QuantityNotAllowed, AlreadyPurchased
-        let refused = |rejection| Standing::Rejected(Refusal::new(rejection, holds));
+        let holds = claims.prior(&wanted)?; // Replay, InFlight, KeyReused, QuantityNotAllowed, AlreadyPurchased
+        let refused = |rejection| PriorClaim::Rejected(Refusal::new(rejection, holds));
         self.check_open(sale, now.wall).map_err(refused)?; // NotStarted, Paused, Ended
         check_stock(sale, stock.may_have(home, request.quantity)).map_err(refused)?; // SoldOut, Overloaded
         let limits = self.limits.load();
@@ -222,7 +210,7 @@ impl Admission {
         let wanted = ClaimRequest { releases_max: limits.releases_max, ..wanted };
         let number = Number::take(&self.flight, sale.id, home, now.wall);
         let order_id = number.id;
-        let claim = claims.claim(&wanted, order_id)?; // as standing, against a simultaneous click; TooManyReleases
+        let claim = claims.claim(&wanted, order_id)?; // as above, against a simultaneous click; TooManyReleases
         let place = self.queue.place().map_err(refused)?; // Overloaded
         let units = stock.take(home, request.quantity).ok_or_else(|| refused(nothing_left(sale)))?;
         let buyer = BuyerId::from(request.buyer);
@@ -266,7 +254,7 @@ impl<'a> Number<'a> {
         Self { id: flight.depart(sale, home, now), flight, home }
     }
 
-    /// The order that is queued under this number settles it.
+    /// The order that is queued under this number sees to it.
     fn keep(self) {
         std::mem::forget(self);
     }
@@ -274,7 +262,7 @@ impl<'a> Number<'a> {
 
 impl Drop for Number<'_> {
     fn drop(&mut self) {
-        self.flight.settle(self.id, self.home);
+        self.flight.arrive(self.id, self.home);
     }
 }
 

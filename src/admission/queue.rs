@@ -190,11 +190,11 @@ impl QueuedOrder {
         self.resolve(Resolution::Refused);
     }
 
-    /// The store certainly does not have it, for the buyer has `standing` from another node: the units go back, the claim
+    /// The store certainly does not have it, for the buyer has `prior` from another node: the units go back, the claim
     /// is that order's, the buyer hears `resolution`.
-    pub fn superseded(mut self, standing: &Order, resolution: Resolution) {
+    pub fn superseded(mut self, prior: &Order, resolution: Resolution) {
         self.sale.claims().withdraw(self.order.buyer.as_str(), self.order.id);
-        self.sale.claims().restore(standing);
+        self.sale.claims().restore(prior);
         self.sale.stock().add(self.home, self.order.quantity);
         self.resolve(resolution);
     }

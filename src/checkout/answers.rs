@@ -73,7 +73,7 @@ pub(super) fn answer(outcome: PaymentOutcome, paying: Order) -> PayAnswer {
         PaymentOutcome::Paid(order) => PayAnswer::Paid(order),
         PaymentOutcome::Unknown(_) => PayAnswer::Paying(paying),
         // Another node may have begun the next payment, or ended the order.
-        PaymentOutcome::Back(order, why) => standing(&order).unwrap_or(match why {
+        PaymentOutcome::Back(order, why) => answer_by_status(&order).unwrap_or(match why {
             Why::Declined { reason } => PayAnswer::Declined { reason },
             Why::RiskRejected { reason } => PayAnswer::RiskRejected { reason },
             Why::RiskAway | Why::GatewayAway | Why::GatewayRefused | Why::TooLate | Why::Operator { .. } => {
@@ -85,7 +85,7 @@ pub(super) fn answer(outcome: PaymentOutcome, paying: Order) -> PayAnswer {
 
 /// What the order's status says to a payment; `None` when it may be paid. Whether its time is over is for the store to
 /// say: the order as read may be older than its deadline.
-pub(super) fn standing(order: &Order) -> Option<PayAnswer> {
+pub(super) fn answer_by_status(order: &Order) -> Option<PayAnswer> {
     match order.status {
         OrderStatus::Pending => Some(PayAnswer::Pending),
         OrderStatus::PrePay => None,

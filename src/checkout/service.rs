@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::answers::{CancelAnswer, PayAnswer, RETRY_AFTER_MS, answer, paying, standing};
+use super::answers::{CancelAnswer, PayAnswer, RETRY_AFTER_MS, answer, answer_by_status, paying};
 use super::breaker::{BreakerState, Gate, Pass};
 use super::concerns::{ConcernCounts, Concerns};
 use super::coordinator::Coordinator;
@@ -96,7 +96,7 @@ impl Checkout {
                 order = fresh;
             }
         }
-        if let Some(answer) = standing(&order) {
+        if let Some(answer) = answer_by_status(&order) {
             return answer;
         }
         if !coordinator.settings.accepts_method(method) {
@@ -246,7 +246,7 @@ impl Checkout {
                 unresolved.resolved();
                 coordinator.metrics.too_late.add_one();
                 // Refused although it waits: its time to pay is over.
-                return attempt.end(standing(&order).unwrap_or(PayAnswer::Expired));
+                return attempt.end(answer_by_status(&order).unwrap_or(PayAnswer::Expired));
             }
             Ok(Applied::UnknownOrder) => {
                 unresolved.resolved();

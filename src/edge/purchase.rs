@@ -13,7 +13,7 @@ use super::problem::{self, ProblemAnswer};
 use super::refusal::refused;
 use super::reply::{Field, Reply, retry_after_s};
 use super::request::Request;
-use crate::admission::{Accepted, LiveSale, Placed, Purchase, Resolution, Ticket};
+use crate::admission::{Accepted, LiveSale, OrderInFlight, Placed, Purchase, Resolution, Ticket};
 use crate::domain::{BuyerName, KeyName, Nanos, OrderId, Refusal, Units};
 use crate::telemetry::{Outcome, Path};
 
@@ -49,7 +49,7 @@ impl PurchaseBody {
 }
 
 /// A purchase that has, or may be getting, an order.
-struct Decided<'a> {
+struct AcceptedPurchase<'a> {
     accepted: Accepted,
     sale: Arc<LiveSale>,
     buyer: Buyer<'a>,
@@ -60,22 +60,23 @@ impl DataPlane {
     pub(super) async fn purchase(&self, request: &Request<'_>, campaign: &str, sku: &str) -> Reply {
         let decided = self.decide(request, campaign, sku).map_err(|answer| answer.reply(&request.id));
         let outcome = match &decided {
-            Ok(Decided { accepted: Accepted::Placed(_), .. }) => Outcome::Won,
-            Ok(Decided { accepted: Accepted::InFlight { replay: false, .. }, .. }) => {
-                Outcome::AlreadyPurchased
-            }
+            Ok(AcceptedPurchase { accepted: Accepted::Placed(_), .. }) => Outcome::Won,
+            Ok(AcceptedPurchase {
+                accepted: Accepted::InFlight(OrderInFlight { replay: false, .. }),
+                ..
+            }) => Outcome::AlreadyPurchased,
             Ok(_) => Outcome::Replayed,
             Err(reply) => reply.outcome,
         };
         self.record(request, Path::Seckill, outcome);
         match decided {
             Err(reply) => reply,
-            Ok(Decided { accepted, sale, buyer }) => match accepted {
+            Ok(AcceptedPurchase { accepted, sale, buyer }) => match accepted {
                 Accepted::Placed(placed) => self.placed(request, &sale, buyer.name(), placed).await,
-                Accepted::InFlight { order_id, replay, ticket } => {
+                Accepted::InFlight(OrderInFlight { order_id, replay, ticket }) => {
                     self.in_flight(request, &sale, buyer.name(), order_id, replay, &ticket).await
                 }
-                Accepted::Replay { order_id } => self.replay(request, &sale, buyer.name(), order_id).await,
+                Accepted::Replay(order_id) => self.replay(request, &sale, buyer.name(), order_id).await,
             },
         }
     }
@@ -86,7 +87,7 @@ impl DataPlane {
         request: &Request<'a>,
         campaign: &str,
         sku: &str,
-    ) -> Result<Decided<'a>, ProblemAnswer> {
+    ) -> Result<AcceptedPurchase<'a>, ProblemAnswer> {
         let body =
             PurchaseBody::parse(request.body).map_err(|wrong| problem::BAD_REQUEST.detailed(&wrong))?;
         let idempotency_key = idempotency_key(request)?;
@@ -101,7 +102,7 @@ impl DataPlane {
         };
         let purchase = Purchase { buyer: buyer.name(), quantity: body.quantity(), idempotency_key };
         match self.admission.purchase(sale, &purchase, request.home, request.arrived) {
-            Ok(accepted) => Ok(Decided { accepted, sale: Arc::clone(sale), buyer }),
+            Ok(accepted) => Ok(AcceptedPurchase { accepted, sale: Arc::clone(sale), buyer }),
             Err(refusal) => Err(refused(&refusal, request)),
         }
     }

@@ -333,9 +333,9 @@ impl OrderWriter {
             let quantity = queued.order().quantity;
             match reasons.remove(&queued.order().id) {
                 None => others.push(queued),
-                Some(RefusalReason::BuyerLimit(Some(standing))) => {
-                    let rejection = Rejection::AlreadyPurchased { order_id: standing.placed.id };
-                    queued.superseded(&standing, Resolution::Rejected(rejection));
+                Some(RefusalReason::BuyerLimit(Some(prior))) => {
+                    let rejection = Rejection::AlreadyPurchased { order_id: prior.placed.id };
+                    queued.superseded(&prior, Resolution::Rejected(rejection));
                 }
                 // More units than the limit, and no order that holds any: the terms have changed on the way.
                 Some(RefusalReason::BuyerLimit(None)) => queued.refused(),

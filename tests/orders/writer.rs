@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use seckill::admission::{
-    Accepted, Admission, Intake, LiveSale, Moment, OrderIds, Purchase, Resolution, Ticket,
+    Accepted, Admission, Intake, LiveSale, Moment, OrderIds, OrderInFlight, Purchase, Resolution, Ticket,
 };
 use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, KeyName, Nanos, NodeId, OrderAction, OrderId, OrderStatus,
@@ -190,7 +190,7 @@ fn a_repeated_key_hears_of_its_order_whatever_became_of_it() {
     assert_eq!(house.wait(first.ticket.resolved()), Resolution::Durable);
     let hears_of_the_first = |house: &House| {
         assert!(
-            matches!(house.buy("ann", 1, Some("k1")), Ok(Accepted::Replay { order_id }) if order_id == first.order_id)
+            matches!(house.buy("ann", 1, Some("k1")), Ok(Accepted::Replay(order_id)) if order_id == first.order_id)
         );
         assert_eq!(house.buy("ann", 2, Some("k1")).unwrap_err(), Rejection::IdempotencyKeyReused);
     };
@@ -215,7 +215,7 @@ fn clicks_that_come_while_the_order_is_on_its_way_wait_for_it() {
     let mut tickets = vec![first.ticket];
     for (key, same_request) in [(Some("k"), true), (None, false), (Some("other"), false)] {
         match house.buy("ann", 1, key) {
-            Ok(Accepted::InFlight { order_id, replay, ticket }) => {
+            Ok(Accepted::InFlight(OrderInFlight { order_id, replay, ticket })) => {
                 assert_eq!((order_id, replay), (first.order_id, same_request));
                 tickets.push(ticket);
             }

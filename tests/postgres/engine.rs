@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use seckill::admission::{
-    Accepted, Admission, Intake, LiveSale, Moment, OrderIds, Purchase, Resolution, Ticket,
+    Accepted, Admission, Intake, LiveSale, Moment, OrderIds, OrderInFlight, Purchase, Resolution, Ticket,
 };
 use seckill::domain::{
     BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, Rejection, Sale, SaleId, Units,
@@ -99,8 +99,8 @@ impl Engine {
         let moment = Moment { wall, mono: Nanos(0) };
         match self.admission.purchase(&sale, &request, 0, moment)? {
             Accepted::Placed(placed) => Ok((placed.order_id, placed.ticket)),
-            Accepted::InFlight { order_id, ticket, .. } => Ok((order_id, ticket)),
-            Accepted::Replay { order_id } => panic!("{order_id} was made without a key"),
+            Accepted::InFlight(OrderInFlight { order_id, ticket, .. }) => Ok((order_id, ticket)),
+            Accepted::Replay(order_id) => panic!("{order_id} was made without a key"),
         }
     }
 

@@ -15,7 +15,7 @@ const LOOKUP_DEFAULT_MS: u64 = 250;
 
 /// Where a visitor stands with an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum OrderState {
     /// None yet.
     Without,
     /// 202: perhaps; the purchase was due at the time given.
@@ -25,7 +25,7 @@ enum Standing {
     /// 202 to a checkout that was due at the time given.
     Paying { due_ns: u64 },
     /// Nothing more to do about it.
-    Settled,
+    Over,
 }
 
 /// One visit, from the first request to the last answer.
@@ -45,7 +45,7 @@ pub struct Journey {
     pub open_requests: u32,
     /// The order, once the engine named one.
     pub order: Box<str>,
-    standing: Standing,
+    order_state: OrderState,
     pages_left: u32,
     retries_left: u32,
     payment_retries_left: u32,
@@ -109,7 +109,7 @@ impl Journey {
             quantity: least + dice.below(most - least + 1),
             open_requests: 0,
             order: Box::default(),
-            standing: Standing::Without,
+            order_state: OrderState::Without,
             pages_left: shopper.pages,
             retries_left: shopper.retries,
             payment_retries_left: shopper.payment_retries,
@@ -131,14 +131,14 @@ impl Journey {
 
     /// Whether the buyer holds an order now.
     pub fn holds_order(&self) -> bool {
-        self.standing == Standing::Held
+        self.order_state == OrderState::Held
     }
 
     /// When the purchase or checkout was due whose outcome is still open, for the final count.
     pub fn unresolved(&self) -> Option<(Path, Outcome, u64)> {
-        match self.standing {
-            Standing::Pending { due_ns } => Some((Path::Order, Outcome::Pending, due_ns)),
-            Standing::Paying { due_ns } => Some((Path::Checkout, Outcome::Paying, due_ns)),
+        match self.order_state {
+            OrderState::Pending { due_ns } => Some((Path::Order, Outcome::Pending, due_ns)),
+            OrderState::Paying { due_ns } => Some((Path::Checkout, Outcome::Paying, due_ns)),
             _ => None,
         }
     }
@@ -207,7 +207,7 @@ impl Journey {
                             | Outcome::SaleNotStarted
                             | Outcome::ConnectFailed
                     );
-                if may_pass && self.retries_left > 0 && self.standing == Standing::Without {
+                if may_pass && self.retries_left > 0 && self.order_state == OrderState::Without {
                     self.retries_left -= 1;
                     reaction.next = Some((Action::Purchase, pause_ms(answer, RETRY_DEFAULT_MS, dice)));
                 }
@@ -222,7 +222,7 @@ impl Journey {
     fn demand_shown_by(&mut self, outcome: Outcome) -> u64 {
         let units = match outcome {
             Outcome::Won | Outcome::Replay | Outcome::Pending => self.quantity,
-            Outcome::SoldOut if self.quantity == 1 && self.standing == Standing::Without => 1,
+            Outcome::SoldOut if self.quantity == 1 && self.order_state == OrderState::Without => 1,
             _ => 0,
         };
         if units == 0 || std::mem::replace(&mut self.demanded, true) { 0 } else { units }
@@ -235,23 +235,23 @@ impl Journey {
             Outcome::AlreadyPurchased => !answer.order.is_empty() && answer.order != &*self.order,
             _ => false,
         };
-        limit == 1 && denial && answer.held_when_asked && self.standing == Standing::Held
+        limit == 1 && denial && answer.held_when_asked && self.order_state == OrderState::Held
     }
 
     fn wait_for(&mut self, answer: Answer<'_>) -> Option<(Action, u64)> {
-        if self.standing != Standing::Without || answer.order.is_empty() {
+        if self.order_state != OrderState::Without || answer.order.is_empty() {
             return None;
         }
-        self.standing = Standing::Pending { due_ns: answer.due_ns };
+        self.order_state = OrderState::Pending { due_ns: answer.due_ns };
         self.order = answer.order.into();
         Some((Action::Lookup, answer.retry_after_ms.unwrap_or(LOOKUP_DEFAULT_MS)))
     }
 
     fn take_hold(&mut self, order: &str, shopper: &Shopper, dice: &mut Dice) -> Option<(Action, u64)> {
-        if !matches!(self.standing, Standing::Without | Standing::Pending { .. }) || order.is_empty() {
+        if !matches!(self.order_state, OrderState::Without | OrderState::Pending { .. }) || order.is_empty() {
             return None;
         }
-        self.standing = Standing::Held;
+        self.order_state = OrderState::Held;
         self.order = order.into();
         let [least, most] = shopper.think_ms;
         let think_ms = least + dice.below(most - least + 1);
@@ -265,33 +265,33 @@ impl Journey {
     fn after_lookup(&mut self, answer: Answer<'_>, shopper: &Shopper, dice: &mut Dice) -> Reaction {
         let mut reaction = Reaction::default();
         let known = answer.outcome == Outcome::Found;
-        match (self.standing, answer.status) {
-            (Standing::Pending { due_ns }, "rejected") if known => {
-                self.standing = Standing::Settled;
+        match (self.order_state, answer.status) {
+            (OrderState::Pending { due_ns }, "rejected") if known => {
+                self.order_state = OrderState::Over;
                 reaction.concluded = Some((Path::Order, Outcome::LostLater, due_ns));
             }
-            (Standing::Pending { due_ns }, status) if known && status != "pending" => {
+            (OrderState::Pending { due_ns }, status) if known && status != "pending" => {
                 reaction.told = Some(Told::Won);
                 reaction.concluded = Some((Path::Order, Outcome::WonLater, due_ns));
                 let order = std::mem::take(&mut self.order);
                 reaction.next = self.take_hold(&order, shopper, dice);
             }
-            (Standing::Paying { due_ns }, status) if known && status != "paying" => {
+            (OrderState::Paying { due_ns }, status) if known && status != "paying" => {
                 let outcome = match status {
                     "paid" => Outcome::Paid,
                     "expired" => Outcome::OrderExpired,
                     "cancelled" => Outcome::OrderCancelled,
                     _ => Outcome::PaymentDeclined,
                 };
-                self.standing =
-                    if outcome == Outcome::PaymentDeclined { Standing::Held } else { Standing::Settled };
+                self.order_state =
+                    if outcome == Outcome::PaymentDeclined { OrderState::Held } else { OrderState::Over };
                 reaction.told = (outcome == Outcome::Paid).then_some(Told::Paid);
                 reaction.concluded = Some((Path::Checkout, outcome, due_ns));
                 if outcome == Outcome::PaymentDeclined {
                     reaction.next = self.pay_again(answer, dice);
                 }
             }
-            (Standing::Pending { .. } | Standing::Paying { .. }, _) if self.lookups_left > 0 => {
+            (OrderState::Pending { .. } | OrderState::Paying { .. }, _) if self.lookups_left > 0 => {
                 self.lookups_left -= 1;
                 reaction.next = Some((Action::Lookup, pause_ms(answer, LOOKUP_DEFAULT_MS, dice)));
             }
@@ -304,11 +304,11 @@ impl Journey {
         let mut reaction = Reaction::default();
         match answer.outcome {
             Outcome::Paid => {
-                self.standing = Standing::Settled;
+                self.order_state = OrderState::Over;
                 reaction.told = Some(Told::Paid);
             }
             Outcome::Paying => {
-                self.standing = Standing::Paying { due_ns: answer.due_ns };
+                self.order_state = OrderState::Paying { due_ns: answer.due_ns };
                 reaction.next = Some((Action::Lookup, answer.retry_after_ms.unwrap_or(LOOKUP_DEFAULT_MS)));
             }
             Outcome::PaymentDeclined | Outcome::PaymentUnavailable | Outcome::Overloaded => {
@@ -332,7 +332,7 @@ impl Journey {
     fn after_cancel(&mut self, answer: Answer<'_>) -> Reaction {
         let mut reaction = Reaction::default();
         if answer.outcome == Outcome::Cancelled {
-            self.standing = Standing::Settled;
+            self.order_state = OrderState::Over;
             reaction.told = Some(Told::Cancelled);
         } else if answer.outcome.is_unknown() {
             reaction.told = Some(Told::NothingOnOrder);
