@@ -212,7 +212,7 @@ impl Admission {
         let order_id = number.id;
         let claim = claims.claim(&wanted, order_id)?; // as above, against a simultaneous click; TooManyReleases
         let place = self.queue.place().map_err(refused)?; // Overloaded
-        let units = stock.take(home, request.quantity).ok_or_else(|| refused(nothing_left(sale)))?;
+        let units = stock.take(home, request.quantity).ok_or_else(|| refused(turn_away(sale)))?;
         let buyer = BuyerId::from(request.buyer);
         let idempotency_key = request.idempotency_key.map(IdempotencyKey::from);
         let order = sale.new_order(order_id, buyer, wanted.offer, idempotency_key);
@@ -302,11 +302,11 @@ fn take_of(
 }
 
 fn check_stock(sale: &LiveSale, may_have: bool) -> Result<(), Rejection> {
-    if may_have { Ok(()) } else { Err(nothing_left(sale)) }
+    if may_have { Ok(()) } else { Err(turn_away(sale)) }
 }
 
-/// "Sold out" is final: while other nodes hold unsold units, the buyer is asked to come back.
-fn nothing_left(sale: &LiveSale) -> Rejection {
+/// Turns the buyer away and notes that demand was not met. "Sold out" is final: while other nodes hold unsold units, the buyer is asked to come back.
+fn turn_away(sale: &LiveSale) -> Rejection {
     sale.state.note_unmet_demand();
     if sale.state.more_may_come() { Rejection::Overloaded } else { Rejection::SoldOut }
 }
