@@ -26,7 +26,7 @@ pub enum BreakerState {
 
 /// How the service served one piece of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CallVerdict {
     /// It answered, whatever the answer was.
     Good,
     /// It failed, or did not answer in time.
@@ -37,7 +37,7 @@ pub enum Verdict {
 
 /// The right to ask the service once. Must come back through [`Breaker::conclude`].
 #[derive(Debug)]
-pub struct Ticket {
+pub struct Permit {
     /// Work let through before the last change of state says nothing about the service now.
     era: u64,
 }
@@ -83,7 +83,7 @@ impl Breaker {
     ///
     /// # Errors
     /// How long to wait before asking again.
-    pub fn admit(&mut self, now: Nanos) -> Result<Ticket, Nanos> {
+    pub fn admit(&mut self, now: Nanos) -> Result<Permit, Nanos> {
         if let Some(wait) = self.wait(now) {
             return Err(wait);
         }
@@ -92,7 +92,7 @@ impl Breaker {
             Mode::Open { .. } => self.enter(Mode::HalfOpen { out: 1, good: 0 }),
             Mode::HalfOpen { out, .. } => *out += 1,
         }
-        Ok(Ticket { era: self.era })
+        Ok(Permit { era: self.era })
     }
 
     /// How long [`admit`](Self::admit) would refuse; `None` when it would let work through.
@@ -108,17 +108,17 @@ impl Breaker {
         }
     }
 
-    /// Takes back a ticket with what became of its work.
-    pub fn conclude(&mut self, ticket: Ticket, verdict: Verdict, now: Nanos) {
+    /// Takes back a permit with what became of its work.
+    pub fn conclude(&mut self, permit: Permit, verdict: CallVerdict, now: Nanos) {
         self.latest = self.latest.max(now);
-        if ticket.era != self.era {
+        if permit.era != self.era {
             return;
         }
         match (&mut self.mode, verdict) {
-            (Mode::Closed, Verdict::Unused) => {}
+            (Mode::Closed, CallVerdict::Unused) => {}
             (Mode::Closed, _) => self.remember(verdict),
-            (Mode::HalfOpen { out, .. }, Verdict::Unused) => *out -= 1,
-            (Mode::HalfOpen { out, good }, Verdict::Good) => {
+            (Mode::HalfOpen { out, .. }, CallVerdict::Unused) => *out -= 1,
+            (Mode::HalfOpen { out, good }, CallVerdict::Good) => {
                 *out -= 1;
                 *good += 1;
                 if *good >= self.settings.probes {
@@ -126,9 +126,9 @@ impl Breaker {
                     self.enter(Mode::Closed);
                 }
             }
-            (Mode::HalfOpen { .. }, Verdict::Bad) => self.trip(),
+            (Mode::HalfOpen { .. }, CallVerdict::Bad) => self.trip(),
             (Mode::Open { .. }, _) => {
-                unreachable!("an open breaker begins a new era and gives out no tickets")
+                unreachable!("an open breaker begins a new era and gives out no permits")
             }
         }
     }
@@ -142,14 +142,14 @@ impl Breaker {
         }
     }
 
-    fn remember(&mut self, verdict: Verdict) {
+    fn remember(&mut self, verdict: CallVerdict) {
         let slot_ns = (self.settings.window_ms * 1_000_000 / SLOTS as u64).max(1);
         let number = self.latest.0 / slot_ns;
         let slot = &mut self.slots[(number % SLOTS as u64) as usize];
         if slot.number != number {
             *slot = Slot { number, ..Slot::default() };
         }
-        if verdict == Verdict::Good {
+        if verdict == CallVerdict::Good {
             slot.good = slot.good.saturating_add(1);
             return;
         }
@@ -198,8 +198,8 @@ impl Gate {
     /// # Errors
     /// How long to wait before asking again.
     pub fn pass(self: &Arc<Self>) -> Result<Pass, Nanos> {
-        let ticket = self.breaker.lock().admit(self.now())?;
-        Ok(Pass { gate: Arc::clone(self), ticket: Some(ticket) })
+        let permit = self.breaker.lock().admit(self.now())?;
+        Ok(Pass { gate: Arc::clone(self), permit: Some(permit) })
     }
 
     /// How long [`pass`](Self::pass) would refuse; `None` when it would not.
@@ -221,26 +221,26 @@ impl Gate {
 #[derive(Debug)]
 pub struct Pass {
     gate: Arc<Gate>,
-    ticket: Option<Ticket>,
+    permit: Option<Permit>,
 }
 
 impl Pass {
     /// Says how the service served.
-    pub fn conclude(mut self, verdict: Verdict) {
+    pub fn conclude(mut self, verdict: CallVerdict) {
         self.give_back(verdict);
     }
 
-    fn give_back(&mut self, verdict: Verdict) {
-        if let Some(ticket) = self.ticket.take() {
+    fn give_back(&mut self, verdict: CallVerdict) {
+        if let Some(permit) = self.permit.take() {
             let now = self.gate.now();
-            self.gate.breaker.lock().conclude(ticket, verdict, now);
+            self.gate.breaker.lock().conclude(permit, verdict, now);
         }
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.give_back(Verdict::Unused);
+        self.give_back(CallVerdict::Unused);
     }
 }
 
@@ -259,8 +259,8 @@ mod tests {
     fn tripped() -> Breaker {
         let mut breaker = Breaker::new(SETTINGS);
         for _ in 0..4 {
-            let ticket = breaker.admit(at(0)).unwrap();
-            breaker.conclude(ticket, Verdict::Bad, at(0));
+            let permit = breaker.admit(at(0)).unwrap();
+            breaker.conclude(permit, CallVerdict::Bad, at(0));
         }
         assert_eq!(breaker.state(), BreakerState::Open);
         breaker
@@ -273,13 +273,13 @@ mod tests {
         let probes = [(); 2].map(|()| breaker.admit(at(500)).unwrap());
         assert!(breaker.admit(at(500)).is_err(), "no third probe");
         for probe in probes {
-            breaker.conclude(probe, Verdict::Good, at(510));
+            breaker.conclude(probe, CallVerdict::Good, at(510));
         }
         assert_eq!(breaker.state(), BreakerState::Closed);
 
         let mut breaker = tripped();
         let probe = breaker.admit(at(500)).unwrap();
-        breaker.conclude(probe, Verdict::Bad, at(510));
+        breaker.conclude(probe, CallVerdict::Bad, at(510));
         assert_eq!(breaker.admit(at(1_009)).unwrap_err(), at(1));
         assert!(breaker.admit(at(1_010)).is_ok());
     }
@@ -289,14 +289,14 @@ mod tests {
         let mut breaker = tripped();
         let unused = breaker.admit(at(500)).unwrap();
         let _waiting = breaker.admit(at(500)).unwrap();
-        breaker.conclude(unused, Verdict::Unused, at(501));
+        breaker.conclude(unused, CallVerdict::Unused, at(501));
         assert!(breaker.admit(at(502)).is_ok());
     }
 
     #[tokio::test]
     async fn a_dropped_pass_gives_its_place_back() {
         let gate = Arc::new(Gate::new(BreakerSettings { calls_min: 1, open_ms: 0, probes: 1, ..SETTINGS }));
-        gate.pass().unwrap().conclude(Verdict::Bad);
+        gate.pass().unwrap().conclude(CallVerdict::Bad);
         assert_eq!(gate.state(), BreakerState::Open);
         for _ in 0..3 {
             drop(gate.pass().expect("the probe before gave its place back"));
@@ -308,11 +308,11 @@ mod tests {
     enum Step {
         Wait(u64),
         Admit,
-        Conclude(usize, Verdict),
+        Conclude(usize, CallVerdict),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let verdict = prop_oneof![Just(Verdict::Good), Just(Verdict::Bad), Just(Verdict::Unused)];
+        let verdict = prop_oneof![Just(CallVerdict::Good), Just(CallVerdict::Bad), Just(CallVerdict::Unused)];
         let step = prop_oneof![
             (0..400u64).prop_map(Step::Wait),
             Just(Step::Admit),
@@ -328,7 +328,7 @@ mod tests {
         half_open: bool,
         probes_out: Vec<u64>,
         probes_good: u32,
-        verdicts: Vec<(u64, Verdict)>,
+        verdicts: Vec<(u64, CallVerdict)>,
     }
 
     impl Model {
@@ -344,24 +344,24 @@ mod tests {
             *self = Self { opened_at: Some(now), ..Self::default() };
         }
 
-        fn conclude(&mut self, serial: u64, was_closed: bool, verdict: Verdict, now: u64) {
+        fn conclude(&mut self, serial: u64, was_closed: bool, verdict: CallVerdict, now: u64) {
             if self.half_open {
                 let Some(place) = self.probes_out.iter().position(|&probe| probe == serial) else { return };
                 self.probes_out.remove(place);
                 match verdict {
-                    Verdict::Bad => self.open(now),
-                    Verdict::Good if self.probes_good + 1 == SETTINGS.probes => *self = Self::default(),
-                    Verdict::Good => self.probes_good += 1,
-                    Verdict::Unused => {}
+                    CallVerdict::Bad => self.open(now),
+                    CallVerdict::Good if self.probes_good + 1 == SETTINGS.probes => *self = Self::default(),
+                    CallVerdict::Good => self.probes_good += 1,
+                    CallVerdict::Unused => {}
                 }
-            } else if self.opened_at.is_none() && was_closed && verdict != Verdict::Unused {
+            } else if self.opened_at.is_none() && was_closed && verdict != CallVerdict::Unused {
                 self.verdicts.push((now, verdict));
                 let slot = SETTINGS.window_ms / SLOTS as u64;
-                let recent = |&&(then, _): &&(u64, Verdict)| then / slot + SLOTS as u64 > now / slot;
+                let recent = |&&(then, _): &&(u64, CallVerdict)| then / slot + SLOTS as u64 > now / slot;
                 let calls = self.verdicts.iter().filter(recent).count();
-                let bad = self.verdicts.iter().filter(recent).filter(|(_, v)| *v == Verdict::Bad).count();
+                let bad = self.verdicts.iter().filter(recent).filter(|(_, v)| *v == CallVerdict::Bad).count();
                 let enough = calls as u32 >= SETTINGS.calls_min;
-                if verdict == Verdict::Bad && enough && 2 * bad >= calls {
+                if verdict == CallVerdict::Bad && enough && 2 * bad >= calls {
                     self.open(now);
                 }
             }
@@ -372,8 +372,8 @@ mod tests {
         #[test]
         fn it_does_what_the_naive_rules_say(steps in steps()) {
             let (mut breaker, mut model) = (Breaker::new(SETTINGS), Model::default());
-            let mut out: Vec<(Ticket, u64, u64)> = Vec::new();
-            // A ticket counts only in the closed period it was given out in.
+            let mut out: Vec<(Permit, u64, u64)> = Vec::new();
+            // A permit counts only in the closed period it was given out in.
             let (mut now, mut serial, mut period) = (0, 0, 0u64);
             for step in steps {
                 match step {
@@ -382,7 +382,7 @@ mod tests {
                         let expected = model.admits(now);
                         let admitted = breaker.admit(at(now));
                         prop_assert_eq!(admitted.is_ok(), expected, "at {} ms", now);
-                        if let Ok(ticket) = admitted {
+                        if let Ok(permit) = admitted {
                             serial += 1;
                             if model.opened_at.take().is_some() {
                                 model.half_open = true;
@@ -390,13 +390,13 @@ mod tests {
                             if model.half_open {
                                 model.probes_out.push(serial);
                             }
-                            out.push((ticket, serial, period));
+                            out.push((permit, serial, period));
                         }
                     }
                     Step::Conclude(which, verdict) if !out.is_empty() => {
-                        let (ticket, serial, born) = out.swap_remove(which % out.len());
+                        let (permit, serial, born) = out.swap_remove(which % out.len());
                         let was_open = model.opened_at.is_some() || model.half_open;
-                        breaker.conclude(ticket, verdict, at(now));
+                        breaker.conclude(permit, verdict, at(now));
                         model.conclude(serial, born == period, verdict, now);
                         let is_open = model.opened_at.is_some() || model.half_open;
                         if was_open != is_open {
@@ -417,14 +417,14 @@ mod tests {
                     Step::Wait(ms) => now += ms,
                     Step::Admit => out.extend(breaker.admit(at(now))),
                     Step::Conclude(which, verdict) if !out.is_empty() => {
-                        let ticket = out.swap_remove(which % out.len());
-                        breaker.conclude(ticket, verdict, at(now));
+                        let permit = out.swap_remove(which % out.len());
+                        breaker.conclude(permit, verdict, at(now));
                     }
                     Step::Conclude(..) => {}
                 }
             }
-            for ticket in out {
-                breaker.conclude(ticket, Verdict::Unused, at(now));
+            for permit in out {
+                breaker.conclude(permit, CallVerdict::Unused, at(now));
             }
             prop_assert!(breaker.admit(at(now + SETTINGS.open_ms)).is_ok());
         }

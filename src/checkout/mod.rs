@@ -52,7 +52,7 @@ mod simulated;
 mod trying;
 
 pub use answers::{CancelAnswer, PayAnswer};
-pub use breaker::{Breaker, BreakerState, Gate, Pass, Ticket, Verdict};
+pub use breaker::{Breaker, BreakerState, CallVerdict, Gate, Pass, Permit};
 pub use call::{Answer, CallError};
 pub use concerns::ConcernCounts;
 pub use expiry::expire;

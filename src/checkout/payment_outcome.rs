@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::breaker::Verdict;
+use super::breaker::CallVerdict;
 use super::call::CallError;
 use super::gateway::AttemptId;
 use crate::domain::{Order, OrderStatus};
@@ -96,12 +96,12 @@ pub(super) enum PaymentOutcome {
 impl PaymentOutcome {
     /// How the gateway served: only silence, and what is as good as silence, is a failure. Whatever else it answers, it
     /// answers.
-    pub(super) fn gateway_verdict(&self) -> Verdict {
+    pub(super) fn gateway_verdict(&self) -> CallVerdict {
         match self {
-            Self::Back(_, Why::GatewayAway) | Self::Unknown(Doubt::Gateway) => Verdict::Bad,
-            Self::Unknown(Doubt::Store | Doubt::Risk | Doubt::NoGateway) => Verdict::Unused,
+            Self::Back(_, Why::GatewayAway) | Self::Unknown(Doubt::Gateway) => CallVerdict::Bad,
+            Self::Unknown(Doubt::Store | Doubt::Risk | Doubt::NoGateway) => CallVerdict::Unused,
             Self::Unknown(Doubt::Processing | Doubt::Contradiction) | Self::Paid(_) | Self::Back(..) => {
-                Verdict::Good
+                CallVerdict::Good
             }
         }
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::breaker::{Gate, Verdict};
+use super::breaker::{CallVerdict, Gate};
 use super::call::{Answer, CallError, retried};
 use super::gateway::Charge;
 use super::settings::{RiskSettings, WhenAway};
@@ -212,7 +212,7 @@ impl RiskCheck {
             ))
         })?;
         let answer = retried(&self.settings.retry, deadline, call).await;
-        pass.conclude(if answer.is_ok() { Verdict::Good } else { Verdict::Bad });
+        pass.conclude(if answer.is_ok() { CallVerdict::Good } else { CallVerdict::Bad });
         answer
     }
 
