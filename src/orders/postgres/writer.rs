@@ -42,13 +42,13 @@ const COMMIT_BATCH: &str = "SELECT refused, by_key, standing FROM commit_batch($
 pub struct PgWriter {
     /// Drives this writer's connection while the writer waits for it.
     runtime: Runtime,
-    line: Line,
+    connection: WriterConnection,
     sale_doubt: SaleDoubt,
 }
 
 /// The writer's connection and what it knows of its own batches.
 #[derive(Debug)]
-struct Line {
+struct WriterConnection {
     dialer: Arc<Dialer>,
     life: Arc<Life>,
     /// The writer's number on its node.
@@ -66,7 +66,7 @@ struct Line {
 struct InDoubt {
     number: i64,
     /// What tells this batch from another one.
-    print: Print,
+    fingerprint: Fingerprint,
     /// What its steps have done, if it is committed.
     applied: Vec<Applied>,
 }
@@ -77,9 +77,9 @@ fn asks_for_the_time(step: &Transition) -> bool {
 }
 
 /// Numbers of the first and the last order, and how many there are of each kind.
-type Print = (Option<OrderId>, Option<OrderId>, usize, usize, usize);
+type Fingerprint = (Option<OrderId>, Option<OrderId>, usize, usize, usize);
 
-fn print_of(batch: &Batch) -> Print {
+fn fingerprint_of(batch: &Batch) -> Fingerprint {
     let Batch { placed, rejected, transitions, .. } = batch;
     let id = |order: &crate::domain::NewOrder| order.id;
     (placed.first().map(id), placed.last().map(id), placed.len(), rejected.len(), transitions.len())
@@ -93,7 +93,7 @@ impl PgWriter {
             kind: Fault::Fatal,
             message: format!("a PostgreSQL writer cannot be started: {error}"),
         })?;
-        let mut line = Line {
+        let mut connection = WriterConnection {
             dialer,
             life,
             place: column(place),
@@ -102,10 +102,10 @@ impl PgWriter {
             in_doubt: None,
             sale_in_doubt: false,
         };
-        line.last_batch = runtime.block_on(async {
-            line.session = Some(line.dialer.connect().await?);
-            let (node, place) = (line.life.node(), line.place);
-            let begun = line
+        connection.last_batch = runtime.block_on(async {
+            connection.session = Some(connection.dialer.connect().await?);
+            let (node, place) = (connection.life.node(), connection.place);
+            let begun = connection
                 .rows(
                     "INSERT INTO writers AS w (node, writer, last_batch, burned) VALUES ($1, $2, 0, true) \
                      ON CONFLICT (node, writer) DO UPDATE SET last_batch = w.last_batch + 1, burned = true \
@@ -116,14 +116,14 @@ impl PgWriter {
             let begun = begun.first().map_or(Ok(0), |row| row.try_get(0));
             begun.map_err(|error| StoreError::from(Trouble::from(error)))
         })?;
-        line.life.writer_opened();
-        Ok(Self { runtime, line, sale_doubt: SaleDoubt::default() })
+        connection.life.writer_opened();
+        Ok(Self { runtime, connection, sale_doubt: SaleDoubt::default() })
     }
 }
 
 impl StoreWriter for PgWriter {
     fn commit(&mut self, batch: &Batch) -> Result<Receipt, StoreError> {
-        self.runtime.block_on(self.line.commit(batch))
+        self.runtime.block_on(self.connection.commit(batch))
     }
 
     fn create_sale(
@@ -132,19 +132,19 @@ impl StoreWriter for PgWriter {
         terms: &SaleTerms,
         total: Units,
     ) -> Result<Option<Sale>, StoreError> {
-        self.runtime.block_on(self.line.create_sale(key, terms, total))
+        self.runtime.block_on(self.connection.create_sale(key, terms, total))
     }
 
     fn change_sale(&mut self, change: &SaleChange) -> Result<ChangeReceipt, StoreError> {
         self.runtime.block_on(async {
-            let session = self.line.session().await?;
+            let session = self.connection.session().await?;
             self.sale_doubt.change(session, change).await
         })
     }
 
     fn move_deadlines(&mut self, step: &DeadlineStep) -> Result<DeadlineStepped, StoreError> {
         self.runtime.block_on(async {
-            let session = self.line.session().await?;
+            let session = self.connection.session().await?;
             Ok(deadlines::step(session, step).await?)
         })
     }
@@ -153,7 +153,7 @@ impl StoreWriter for PgWriter {
         let sale: i32 = column(sale.0);
         self.runtime.block_on(async {
             let select = "SELECT total, sold FROM sales WHERE sale_id = $1";
-            let found = self.line.rows(select, &[&sale]).await?;
+            let found = self.connection.rows(select, &[&sale]).await?;
             let row = found.first().ok_or_else(|| damaged("an order of no sale"))?;
             let units = |place| rows::whole(row.try_get(place)?);
             Ok((units(0)?, units(1)?))
@@ -162,10 +162,10 @@ impl StoreWriter for PgWriter {
 
     /// The last writer says that no order of this life comes any more.
     fn close(mut self: Box<Self>) -> Result<(), StoreError> {
-        if self.line.life.writer_closed() {
-            let (node, incarnation) = (self.line.life.node(), self.line.life.incarnation());
+        if self.connection.life.writer_closed() {
+            let (node, incarnation) = (self.connection.life.node(), self.connection.life.incarnation());
             let leave = "UPDATE nodes SET settled_through = NULL WHERE node = $1 AND incarnation = $2";
-            let left = self.runtime.block_on(self.line.rows(leave, &[&node, &incarnation]));
+            let left = self.runtime.block_on(self.connection.rows(leave, &[&node, &incarnation]));
             if let Err(error) = left {
                 tracing::warn!(%error, "the store was not told that this node ends; who follows the orders waits until \
                                         it has been silent for postgres.silent_ms_max");
@@ -175,7 +175,7 @@ impl StoreWriter for PgWriter {
     }
 }
 
-impl Line {
+impl WriterConnection {
     /// The connection, made anew if there is none.
     async fn session(&mut self) -> Result<&mut Session, StoreError> {
         let open = self.session.take().filter(Session::is_open);
@@ -216,7 +216,7 @@ impl Line {
                 Ok(row) => return self.receipt(batch, applied, &row).await,
                 Err(trouble) if trouble.is_lost() => {
                     let number = self.last_batch;
-                    self.in_doubt = Some(InDoubt { number, print: print_of(batch), applied });
+                    self.in_doubt = Some(InDoubt { number, fingerprint: fingerprint_of(batch), applied });
                     return Err(trouble.into());
                 }
                 Err(trouble) if trouble.has_code("SK001") => {}
@@ -246,8 +246,8 @@ impl Line {
     /// Finds out what became of a batch whose answer was lost. `None` when there is none, or when it certainly was not
     /// and will not be committed.
     async fn resolve_doubt(&mut self, batch: &Batch) -> Result<Option<Receipt>, StoreError> {
-        let Some(InDoubt { number, print, .. }) = self.in_doubt else { return Ok(None) };
-        if print != print_of(batch) {
+        let Some(InDoubt { number, fingerprint, .. }) = self.in_doubt else { return Ok(None) };
+        if fingerprint != fingerprint_of(batch) {
             return Err(StoreError {
                 kind: Fault::Fatal,
                 message: "another batch was offered while one was in doubt".into(),
@@ -315,7 +315,7 @@ impl Line {
             Ok(orders) => orders.into_iter().map(|order| (order.placed.id, order)).collect(),
             Err(error) => {
                 let number = self.last_batch;
-                self.in_doubt = Some(InDoubt { number, print: print_of(batch), applied });
+                self.in_doubt = Some(InDoubt { number, fingerprint: fingerprint_of(batch), applied });
                 return Err(error);
             }
         };
