@@ -68,7 +68,7 @@ impl PgChangeFeed {
                       (SELECT max(order_id) FROM orders)";
         self.pool.run(async |session| {
             let row = session.row(select, &[]).await?.ok_or_else(|| damaged("no logs"))?;
-            let end = |place| Ok::<_, super::trouble::Trouble>(row.try_get::<_, i64>(place)? as u64);
+            let end = |place| Ok::<_, super::error::PgError>(row.try_get::<_, i64>(place)? as u64);
             let newest_order = row.try_get::<_, Option<i64>>(2)?.map(rows::order_id).transpose()?;
             Ok(LogEnds { last_event: end(0)?, last_change: end(1)?, newest_order })
         })

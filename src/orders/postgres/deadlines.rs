@@ -6,10 +6,10 @@ use super::super::events::EventKind;
 use super::super::graces::Grace;
 use super::super::store::{DeadlineStep, DeadlineStepped};
 use super::super::transition::Applied;
+use super::error::PgError;
 use super::read_orders::orders_by_id;
 use super::rows::{column, damaged, text, whole};
 use super::session::Session;
-use super::trouble::Trouble;
 use crate::domain::{EpochMs, OrderId, OrderStatus, SaleId};
 
 const ALIVE: &str = "INSERT INTO alive AS a (at_ms) VALUES ($1) \
@@ -34,7 +34,7 @@ const TELL: &str = "WITH numbered AS ( \
                     SELECT last_seq, $2, $3, $1 FROM numbered";
 
 /// Carries a step out.
-pub(super) async fn step(session: &mut Session, step: &DeadlineStep) -> Result<DeadlineStepped, Trouble> {
+pub(super) async fn step(session: &mut Session, step: &DeadlineStep) -> Result<DeadlineStepped, PgError> {
     let kind = i16::from(EventKind::Extended.code());
     match step {
         DeadlineStep::Alive(at) => session.rows(ALIVE, &[&at.0]).await?,
@@ -59,7 +59,7 @@ pub(super) async fn step(session: &mut Session, step: &DeadlineStep) -> Result<D
     Ok(DeadlineStepped::Done)
 }
 
-async fn extended(session: &mut Session, order: OrderId, is_moved: bool) -> Result<Applied, Trouble> {
+async fn extended(session: &mut Session, order: OrderId, is_moved: bool) -> Result<Applied, PgError> {
     let found = orders_by_id(session, &[column(order.number())]).await?.pop();
     Ok(match found {
         None => Applied::UnknownOrder,
@@ -69,7 +69,7 @@ async fn extended(session: &mut Session, order: OrderId, is_moved: bool) -> Resu
 }
 
 /// All graces.
-pub(super) async fn graces(session: &mut Session) -> Result<Vec<Grace>, Trouble> {
+pub(super) async fn graces(session: &mut Session) -> Result<Vec<Grace>, PgError> {
     let select = "SELECT sale_id, from_ms, until_ms, by_ms, reason FROM graces";
     let grace = |row: &Row| {
         let sale = whole(row.try_get(0)?)?;
@@ -85,7 +85,7 @@ pub(super) async fn graces(session: &mut Session) -> Result<Vec<Grace>, Trouble>
 }
 
 /// When an engine is last known to have lived.
-pub(super) async fn last_alive(session: &mut Session) -> Result<Option<EpochMs>, Trouble> {
+pub(super) async fn last_alive(session: &mut Session) -> Result<Option<EpochMs>, PgError> {
     let row = session.row("SELECT max(at_ms) FROM alive", &[]).await?.ok_or_else(|| damaged("no answer"))?;
     Ok(row.try_get::<_, Option<i64>>(0)?.map(EpochMs))
 }

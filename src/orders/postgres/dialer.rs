@@ -14,10 +14,10 @@ use tokio_postgres::{Client, Config, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::store::{Fault, StoreError};
+use super::error::PgError;
 use super::session::{Session, Traffic};
 use super::settings::PostgresSettings;
 use super::tls::{self, Address, Host};
-use super::trouble::Trouble;
 use crate::domain::NodeId;
 
 /// Where the server is and how its connections are set up.
@@ -167,7 +167,7 @@ impl Dialer {
                 Refusal::Standby => "is a standby, and takes no orders".to_owned(),
                 Refusal::Failed(error) => {
                     let lasting = will_not_pass(&error);
-                    let StoreError { message, .. } = Trouble::from(error).into();
+                    let StoreError { message, .. } = PgError::from(error).into();
                     if let Some(advice) = lasting {
                         kind = Fault::Fatal;
                         format!("{message}; {advice}")

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 
 use super::super::store::{Fault, StoreError};
 use super::dialer::Dialer;
+use super::error::PgError;
 use super::session::Session;
 use super::settings::PostgresSettings;
-use super::trouble::Trouble;
 use crate::domain::NodeId;
 
 /// Locks of the first kind: the whole database. Shared by engines that share a ledger, held alone by one that does not.
@@ -103,7 +103,7 @@ impl InstanceLock {
         let (mut ours, mut other) = (self.dialer.connect().await?, self.dialer.connect().await?);
         match is_pooled(&mut ours, &mut other).await {
             Ok(false) => Ok(()),
-            Err(trouble) if !STRANGERS.iter().any(|code| trouble.has_code(code)) => Err(trouble.into()),
+            Err(error) if !STRANGERS.iter().any(|code| error.has_code(code)) => Err(error.into()),
             Ok(true) | Err(_) => Err(StoreError { kind: Fault::Fatal, message: POOLED.into() }),
         }
     }
@@ -122,9 +122,9 @@ impl InstanceLock {
                 self.relays.send_if_modified(|was| std::mem::replace(was, relays) != relays);
                 Ok(())
             }
-            Err(trouble) => {
+            Err(error) => {
                 self.release();
-                Err(trouble.into())
+                Err(error.into())
             }
         }
     }
@@ -153,7 +153,7 @@ impl InstanceLock {
     }
 
     /// Takes the locks; or names the first that another engine holds, and holds none itself.
-    async fn first_taken(&self, session: &mut Session) -> Result<Option<Place>, Trouble> {
+    async fn first_taken(&self, session: &mut Session) -> Result<Option<Place>, PgError> {
         let node = i32::from(self.node.number());
         let wanted: &[(&str, Place)] = match self.exclusivity {
             Exclusivity::Alone => &[("pg_try_advisory_lock", (DATABASE_LOCK, 0))],
@@ -198,7 +198,7 @@ const POOLED: &str = "PostgreSQL: postgres.url leads to a connection pooler that
 /// SQLSTATEs of statements that were prepared in another session, or by another client in this one.
 const STRANGERS: [&str; 2] = ["26000", "42P05"];
 
-async fn is_pooled(ours: &mut Session, other: &mut Session) -> Result<bool, Trouble> {
+async fn is_pooled(ours: &mut Session, other: &mut Session) -> Result<bool, PgError> {
     let at_first = backend(ours).await?;
     if backend(other).await? == at_first {
         return Ok(true);
@@ -213,7 +213,7 @@ async fn is_pooled(ours: &mut Session, other: &mut Session) -> Result<bool, Trou
 }
 
 /// The server process behind a session, at this moment.
-async fn backend(session: &mut Session) -> Result<i32, Trouble> {
+async fn backend(session: &mut Session) -> Result<i32, PgError> {
     let row = session.row("SELECT pg_backend_pid()", &[]).await?;
     Ok(row.map_or(Ok(0), |row| row.try_get(0))?)
 }
@@ -221,13 +221,13 @@ async fn backend(session: &mut Session) -> Result<i32, Trouble> {
 /// Kind and number of a lock.
 type Place = (i32, i32);
 
-async fn lock(session: &mut Session, function: &str, kind: i32, number: i32) -> Result<bool, Trouble> {
+async fn lock(session: &mut Session, function: &str, kind: i32, number: i32) -> Result<bool, PgError> {
     let row = session.row(&format!("SELECT {function}($1, $2)"), &[&kind, &number]).await?;
     Ok(row.map_or(Ok(false), |row| row.try_get(0))?)
 }
 
 /// Who holds a lock, in words.
-async fn holder_of(session: &mut Session, (kind, number): Place) -> Result<String, Trouble> {
+async fn holder_of(session: &mut Session, (kind, number): Place) -> Result<String, PgError> {
     let select = "SELECT a.application_name || ' at ' || coalesce(host(a.client_addr), 'this host') || ', since ' || \
                   to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') \
                   FROM pg_locks l JOIN pg_stat_activity a USING (pid) \

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::error::PgError;
 use super::registry::FENCE;
 use super::rows::{self, column};
 use super::session::Session;
-use super::trouble::Trouble;
 use crate::domain::{NodeId, OrderId};
 
 /// What a reader remembers of the nodes that it waits for.
@@ -32,14 +32,14 @@ impl Marks {
     }
 
     /// The number up to which the numbers of all other nodes are complete. `None` when there is nobody to wait for.
-    pub async fn lowest(&self, session: &mut Session) -> Result<Option<OrderId>, Trouble> {
+    pub async fn lowest(&self, session: &mut Session) -> Result<Option<OrderId>, PgError> {
         let row =
             session.row("SELECT min(settled_through) FROM nodes WHERE node <> $1", &[&self.node]).await?;
         row.map_or(Ok(None), |row| row.try_get::<_, Option<i64>>(0))?.map(rows::order_id).transpose()
     }
 
     /// Ends the lives of the nodes that hold the others up and have been silent for so long.
-    pub async fn give_up_the_silent(&self, session: &mut Session) -> Result<(), Trouble> {
+    pub async fn give_up_the_silent(&self, session: &mut Session) -> Result<(), PgError> {
         let behind = session
             .rows(
                 "SELECT node, beats FROM nodes \
@@ -48,7 +48,7 @@ impl Marks {
             )
             .await?;
         let behind = behind.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-        let behind = behind.collect::<Result<Vec<(i16, i64)>, Trouble>>()?;
+        let behind = behind.collect::<Result<Vec<(i16, i64)>, PgError>>()?;
         for (node, beats) in self.silent(&behind, Instant::now()) {
             session.run("BEGIN").await?;
             let ended = async {
@@ -68,8 +68,8 @@ impl Marks {
                     }
                 }
                 // It is in the middle of a batch, or was given up by somebody else: the next reading looks again.
-                Err(Trouble::Refused(_)) => session.run("ROLLBACK").await?,
-                Err(trouble) => return Err(trouble),
+                Err(PgError::Refused(_)) => session.run("ROLLBACK").await?,
+                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -11,6 +11,7 @@
 mod change_feed;
 mod deadlines;
 mod dialer;
+mod error;
 mod follower;
 mod instance_lock;
 mod marks;
@@ -28,7 +29,6 @@ mod settings;
 mod stock_audit;
 mod term_columns;
 mod tls;
-mod trouble;
 mod watermark;
 mod writer;
 

@@ -11,9 +11,9 @@ use tokio::sync::Semaphore;
 use super::super::store::{Fault, PoolFigures, StoreError};
 use super::super::wanted::Wanted;
 use super::dialer::Dialer;
+use super::error::PgError;
 use super::session::{Session, Traffic};
 use super::settings::PostgresSettings;
-use super::trouble::Trouble;
 
 /// A bounded pool of sessions and the runtime that drives them.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Pool {
     /// is doing it once.
     pub fn run<T>(
         &self,
-        mut work: impl AsyncFnMut(&mut Session) -> Result<T, Trouble>,
+        mut work: impl AsyncFnMut(&mut Session) -> Result<T, PgError>,
     ) -> Result<T, StoreError> {
         self.runtime().block_on(async {
             let _place = self.place().await?;
@@ -75,7 +75,7 @@ impl Pool {
                 self.reused.fetch_add(1, Ordering::Relaxed);
                 match self.while_wanted(asker.clone(), &mut session, &mut work).await {
                     // The others that wait here lead to the same server: nobody shall find that out one by one.
-                    Err(trouble) if trouble.is_lost() => self.idle.lock().clear(),
+                    Err(error) if error.is_lost() => self.idle.lock().clear(),
                     outcome => return self.put_back(session, outcome),
                 }
             }
@@ -90,8 +90,8 @@ impl Pool {
         &self,
         asker: Option<Wanted>,
         session: &mut Session,
-        work: &mut impl AsyncFnMut(&mut Session) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+        work: &mut impl AsyncFnMut(&mut Session) -> Result<T, PgError>,
+    ) -> Result<T, PgError> {
         let Some(asker) = asker else { return work(session).await };
         let stop = session.stopper();
         tokio::select! {
@@ -99,7 +99,7 @@ impl Pool {
             () = asker.gone() => {
                 // A request that does not arrive leaves the statement to the server's own limit.
                 let _ = tokio::time::timeout(self.dialer.connect_wait(), stop.cancel_query(self.dialer.tls())).await;
-                Err(Trouble::Unwanted)
+                Err(PgError::Unwanted)
             }
         }
     }
@@ -107,7 +107,7 @@ impl Pool {
     /// As [`Pool::run`], for work that cannot be done twice: on a new connection.
     pub fn run_once<T>(
         &self,
-        work: impl AsyncFnOnce(&mut Session) -> Result<T, Trouble>,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, PgError>,
     ) -> Result<T, StoreError> {
         self.runtime().block_on(async {
             let _place = self.place().await?;
@@ -121,7 +121,7 @@ impl Pool {
         self.runtime.as_ref().expect("the runtime lives as long as the pool")
     }
 
-    fn put_back<T>(&self, session: Session, outcome: Result<T, Trouble>) -> Result<T, StoreError> {
+    fn put_back<T>(&self, session: Session, outcome: Result<T, PgError>) -> Result<T, StoreError> {
         // A session whose work failed may be in the middle of something.
         if outcome.is_ok() && session.is_open() {
             let mut idle = self.idle.lock();

@@ -8,13 +8,13 @@ use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
 use super::super::store::{Audit, CompleteOrders, PoolFigures, Record, StoreError, StoreReader};
 use super::deadlines;
+use super::error::PgError;
 use super::marks::Marks;
 use super::pool::Pool;
 use super::read_orders::{newest_order, orders_by_id};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
 use super::session::Session;
 use super::stock_audit::audit;
-use super::trouble::Trouble;
 use crate::domain::{EpochMs, NodeId, Order, OrderId, Sale, SaleId, StoreIdentity};
 
 /// Blocks of events that are read at once.
@@ -158,7 +158,7 @@ impl StoreReader for PgReader {
     }
 }
 
-async fn sales(session: &mut Session) -> Result<Vec<Sale>, Trouble> {
+async fn sales(session: &mut Session) -> Result<Vec<Sale>, PgError> {
     let select = format!("SELECT {SALE_COLUMNS} FROM sales ORDER BY sale_id");
     session.rows(&select, &[]).await?.iter().map(rows::sale).collect()
 }
@@ -167,7 +167,7 @@ pub(super) async fn events_after(
     session: &mut Session,
     after: i64,
     limit: usize,
-) -> Result<Vec<Event>, Trouble> {
+) -> Result<Vec<Event>, PgError> {
     let mut found: Vec<(u64, EventKind, EpochMs, OrderId)> = Vec::new();
     let mut last_read = after;
     loop {
@@ -205,7 +205,7 @@ pub(super) async fn events_after(
     events.collect()
 }
 
-async fn read_all(session: &mut Session, visit: &mut dyn FnMut(Record)) -> Result<(), Trouble> {
+async fn read_all(session: &mut Session, visit: &mut dyn FnMut(Record)) -> Result<(), PgError> {
     let last_event = session.row("SELECT last_seq FROM event_log", &[]).await?;
     let last_event = last_event.ok_or_else(|| damaged("no event log"))?.try_get::<_, i64>(0)? as u64;
     visit(Record::LastEvent(last_event));

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::super::store::{Audit, LeaseStore, StoreError};
+use super::error::PgError;
 use super::pool::Pool;
 use super::read_orders::newest_order;
 use super::rows::{self, damaged};
 use super::session::Session;
 use super::stock_audit;
-use super::trouble::Trouble;
 use super::watermark::AppliedWatermark;
 use crate::domain::{NodeId, OrderId, SaleId, SaleUnits};
 
@@ -191,7 +191,7 @@ impl LeaseStore for PgRegistry {
     }
 }
 
-async fn units(session: &mut Session, sale: SaleId) -> Result<Option<SaleUnits>, Trouble> {
+async fn units(session: &mut Session, sale: SaleId) -> Result<Option<SaleUnits>, PgError> {
     let sale: i32 = rows::column(sale.0);
     // One statement, one snapshot.
     let select = "SELECT epoch, total, sold, returned, \
@@ -209,11 +209,11 @@ async fn units(session: &mut Session, sale: SaleId) -> Result<Option<SaleUnits>,
         revision: row.try_get::<_, i64>(6)? as u64,
         sold: u64::from(rows::whole(row.try_get(2)?)?),
         returned: row.try_get::<_, i64>(3)? as u64,
-        settled: settled.collect::<Result<_, Trouble>>()?,
+        settled: settled.collect::<Result<_, PgError>>()?,
     }))
 }
 
 /// A node from its column.
-pub(super) fn node_of(number: i16) -> Result<NodeId, Trouble> {
+pub(super) fn node_of(number: i16) -> Result<NodeId, PgError> {
     u16::try_from(number).ok().and_then(NodeId::new).ok_or_else(|| damaged("no node"))
 }

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Row;
 
-use super::trouble::Trouble;
+use super::error::PgError;
 use crate::domain::{
     BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus,
     PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Sale, SaleId, SaleKey, SaleTerms,
@@ -18,7 +18,7 @@ pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cen
      ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold, change";
 
 /// Reads an order from [`ORDER_COLUMNS`].
-pub fn order(row: &Row) -> Result<Order, Trouble> {
+pub fn order(row: &Row) -> Result<Order, PgError> {
     let key = row.try_get::<_, Option<&str>>(8)?.map(IdempotencyKey::new).transpose();
     Ok(Order {
         placed: NewOrder {
@@ -41,11 +41,11 @@ pub fn order(row: &Row) -> Result<Order, Trouble> {
 
 /// The journal of the latest attempt. One that speaks of another attempt is none: an engine that did not know the
 /// journal has begun the latest.
-fn journal(row: &Row) -> Result<PaymentJournal, Trouble> {
+fn journal(row: &Row) -> Result<PaymentJournal, PgError> {
     if row.try_get::<_, i32>(10)? != row.try_get::<_, i32>(16)? {
         return Ok(PaymentJournal::default());
     }
-    let code = |index| Ok::<_, Trouble>(u8::try_from(row.try_get::<_, i16>(index)?).ok());
+    let code = |index| Ok::<_, PgError>(u8::try_from(row.try_get::<_, i16>(index)?).ok());
     let key_form = code(13)?.and_then(PaymentKeyForm::from_code);
     let why: Option<&str> = row.try_get(15)?;
     let direction = code(14)?.and_then(|code| PaymentDirection::from_code(code, why));
@@ -57,7 +57,7 @@ fn journal(row: &Row) -> Result<PaymentJournal, Trouble> {
 }
 
 /// Reads a sale from [`SALE_COLUMNS`].
-pub fn sale(row: &Row) -> Result<Sale, Trouble> {
+pub fn sale(row: &Row) -> Result<Sale, PgError> {
     let rate = match (row.try_get::<_, Option<i32>>(11)?, row.try_get::<_, Option<i32>>(12)?) {
         (Some(per_s), Some(burst)) => Some(Rate { per_s: whole(per_s)?, burst: whole(burst)? }),
         _ => None,
@@ -83,17 +83,17 @@ pub fn sale(row: &Row) -> Result<Sale, Trouble> {
 }
 
 /// An order number from its column.
-pub fn order_id(number: i64) -> Result<OrderId, Trouble> {
+pub fn order_id(number: i64) -> Result<OrderId, PgError> {
     u64::try_from(number).ok().and_then(OrderId::from_number).ok_or_else(|| damaged("no order number"))
 }
 
 /// An order status from its column.
-pub fn status(code: i16) -> Result<OrderStatus, Trouble> {
+pub fn status(code: i16) -> Result<OrderStatus, PgError> {
     u8::try_from(code).ok().and_then(OrderStatus::from_code).ok_or_else(|| damaged("no order status"))
 }
 
 /// A count from its column.
-pub fn whole(number: i32) -> Result<u32, Trouble> {
+pub fn whole(number: i32) -> Result<u32, PgError> {
     u32::try_from(number).map_err(damaged)
 }
 
@@ -112,6 +112,6 @@ pub fn text(text: &str) -> String {
 }
 
 /// Says that a row is not one of ours.
-pub fn damaged(what: impl std::fmt::Display) -> Trouble {
-    Trouble::Damaged(what.to_string())
+pub fn damaged(what: impl std::fmt::Display) -> PgError {
+    PgError::Damaged(what.to_string())
 }

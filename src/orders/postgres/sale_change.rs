@@ -7,10 +7,10 @@ use tokio_postgres::Row;
 
 use super::super::sale_change::{ChangeReceipt, SaleChange};
 use super::super::store::{Fault, StoreError};
+use super::error::PgError;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::session::{Parameter, Session};
 use super::term_columns::TermColumns;
-use super::trouble::Trouble;
 
 /// A change whose answer was lost, if there is one.
 #[derive(Debug, Default)]
@@ -40,9 +40,9 @@ impl SaleDoubt {
                     let message = "PostgreSQL: the change of a sale is still under way".into();
                     return Err(StoreError { kind: Fault::Transient, message });
                 }
-                Err(trouble) => {
+                Err(error) => {
                     self.0 = Some(doubt);
-                    return Err(trouble.into());
+                    return Err(error.into());
                 }
             }
         }
@@ -54,27 +54,27 @@ impl SaleDoubt {
                 session.run("ROLLBACK").await?;
                 return Ok(receipt);
             }
-            Err(trouble) => {
-                if !trouble.is_lost() {
+            Err(error) => {
+                if !error.is_lost() {
                     session.run("ROLLBACK").await?;
                 }
-                return Err(trouble.into());
+                return Err(error.into());
             }
         };
         match session.run("COMMIT").await {
             Ok(()) => Ok(receipt),
-            Err(trouble) => {
-                if trouble.is_lost() {
+            Err(error) => {
+                if error.is_lost() {
                     self.0 = Some(InDoubt { change: change.clone(), transaction, receipt });
                 }
-                Err(trouble.into())
+                Err(error.into())
             }
         }
     }
 }
 
 /// What the change comes to, and the number of the transaction if it has written something.
-async fn decide(session: &mut Session, change: &SaleChange) -> Result<(ChangeReceipt, Option<i64>), Trouble> {
+async fn decide(session: &mut Session, change: &SaleChange) -> Result<(ChangeReceipt, Option<i64>), PgError> {
     let sale: i32 = column(change.sale.0);
     let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = $1 FOR UPDATE");
     let Some(row) = session.row(&select, &[&sale]).await? else { return Ok((ChangeReceipt::Unknown, None)) };
@@ -110,9 +110,9 @@ enum Ending {
 
 impl Ending {
     /// What the server says. One that does not know the transaction lost it in a failover, with all that it did.
-    async fn of(session: &mut Session, transaction: i64) -> Result<Self, Trouble> {
+    async fn of(session: &mut Session, transaction: i64) -> Result<Self, PgError> {
         let row = match session.row("SELECT txid_status($1)", &[&transaction]).await {
-            Err(Trouble::Refused(_)) => return Ok(Self::Aborted),
+            Err(PgError::Refused(_)) => return Ok(Self::Aborted),
             answer => answer?,
         };
         let status = row.map_or(Ok(None), |row| row.try_get::<_, Option<String>>(0))?;

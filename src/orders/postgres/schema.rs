@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::error::PgError;
 use super::session::Session;
-use super::trouble::Trouble;
 
 /// The scripts of each version, applied in order; the table `version` counts those that have been. Never change a
 /// released one.
@@ -23,7 +23,7 @@ const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_time
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Brings the tables to the version of this engine, in one transaction.
-pub async fn migrate(session: &mut Session) -> Result<(), Trouble> {
+pub async fn migrate(session: &mut Session) -> Result<(), PgError> {
     let limit = session.limit_to(PATIENCE);
     session.run(BEGIN).await?;
     let migrated = migrate_alone(session).await;
@@ -33,18 +33,18 @@ pub async fn migrate(session: &mut Session) -> Result<(), Trouble> {
 }
 
 /// At the start a missing right or a foreign table is the operator's to mend, and said at once.
-fn lasting(trouble: Trouble) -> Trouble {
-    match trouble {
-        Trouble::Refused(error)
+fn lasting(error: PgError) -> PgError {
+    match error {
+        PgError::Refused(error)
             if ["0A", "3F", "42"].iter().any(|class| error.code().code().starts_with(class)) =>
         {
-            Trouble::Unfit(format!("the tables cannot be made or brought up to date: {error}"))
+            PgError::Unfit(format!("the tables cannot be made or brought up to date: {error}"))
         }
         other => other,
     }
 }
 
-async fn migrate_alone(session: &mut Session) -> Result<(), Trouble> {
+async fn migrate_alone(session: &mut Session) -> Result<(), PgError> {
     session
         .run(
             "CREATE SCHEMA IF NOT EXISTS seckill; \
@@ -54,7 +54,7 @@ async fn migrate_alone(session: &mut Session) -> Result<(), Trouble> {
     let found = session.row("SELECT coalesce(max(version), 0) FROM seckill.version", &[]).await?;
     let found = found.map_or(Ok(0), |row| row.try_get::<_, i32>(0))? as usize;
     if found > MIGRATIONS.len() {
-        return Err(Trouble::Unfit(format!(
+        return Err(PgError::Unfit(format!(
             "a newer engine has brought the tables to version {found}, and this one knows {}; nothing is damaged: \
              start an engine of that version or a later one",
             MIGRATIONS.len()

@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{CancelToken, Client, Row, Statement};
 
-use super::trouble::Trouble;
+use super::error::PgError;
 
 /// A parameter of a statement.
 pub type Parameter<'a> = &'a (dyn ToSql + Sync);
@@ -59,7 +59,7 @@ impl Session {
     }
 
     /// The rows that a statement answers with.
-    pub async fn rows(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Trouble> {
+    pub async fn rows(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, PgError> {
         let statement = match self.prepared.get(sql) {
             Some(statement) => statement.clone(),
             None => {
@@ -72,20 +72,20 @@ impl Session {
     }
 
     /// The one row that a statement answers with, if it does.
-    pub async fn row(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Option<Row>, Trouble> {
+    pub async fn row(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Option<Row>, PgError> {
         Ok(self.rows(sql, parameters).await?.into_iter().next())
     }
 
     /// Runs statements that have no parameters and no answer.
-    pub async fn run(&mut self, script: &str) -> Result<(), Trouble> {
+    pub async fn run(&mut self, script: &str) -> Result<(), PgError> {
         limited(self.limit, &mut self.given_up, self.client.batch_execute(script)).await
     }
 
     /// Runs `work` in one read-only snapshot.
     pub async fn snapshot<T>(
         &mut self,
-        work: impl AsyncFnOnce(&mut Self) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+        work: impl AsyncFnOnce(&mut Self) -> Result<T, PgError>,
+    ) -> Result<T, PgError> {
         self.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let outcome = work(self).await;
         self.run("COMMIT").await?;
@@ -111,7 +111,7 @@ async fn limited<T>(
     limit: Duration,
     given_up: &mut bool,
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
-) -> Result<T, Trouble> {
+) -> Result<T, PgError> {
     // Set before the wait: a caller that stops waiting half-way leaves an answer that belongs to no one.
     *given_up = true;
     match tokio::time::timeout(limit, answer).await {
@@ -122,6 +122,6 @@ async fn limited<T>(
             *given_up = code == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
             Ok(answer?)
         }
-        Err(_) => Err(Trouble::Lost(format!("no answer within {} ms", limit.as_millis()))),
+        Err(_) => Err(PgError::Lost(format!("no answer within {} ms", limit.as_millis()))),
     }
 }

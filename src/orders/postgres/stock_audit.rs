@@ -1,13 +1,13 @@
 //! Counts a sale's units in its orders.
 
 use super::super::store::Audit;
+use super::error::PgError;
 use super::rows;
 use super::session::Session;
-use super::trouble::Trouble;
 use crate::domain::OrderStatus;
 
 /// The sale's units, as its orders hold them.
-pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Audit>, Trouble> {
+pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Audit>, PgError> {
     let terms = "SELECT total, sold, per_buyer_limit FROM sales WHERE sale_id = $1";
     let Some(terms) = session.row(terms, &[&sale]).await? else { return Ok(None) };
     let limit: i32 = terms.try_get(2)?;

@@ -20,6 +20,7 @@ use super::super::store::{
 use super::super::transition::{Applied, Transition};
 use super::deadlines;
 use super::dialer::Dialer;
+use super::error::PgError;
 use super::plan::{NewOrders, Steps};
 use super::read_orders::orders_by_id;
 use super::registry::Life;
@@ -27,7 +28,6 @@ use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::sale_change::SaleDoubt;
 use super::session::{Parameter, Session};
 use super::term_columns::TermColumns;
-use super::trouble::Trouble;
 use crate::domain::{OrderAction, OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
 
 /// How often orders are read again within one attempt because they took a step meanwhile.
@@ -114,7 +114,7 @@ impl PgWriter {
                 )
                 .await?;
             let begun = begun.first().map_or(Ok(0), |row| row.try_get(0));
-            begun.map_err(|error| StoreError::from(Trouble::from(error)))
+            begun.map_err(|error| StoreError::from(PgError::from(error)))
         })?;
         connection.life.writer_opened();
         Ok(Self { runtime, connection, sale_doubt: SaleDoubt::default() })
@@ -214,15 +214,15 @@ impl WriterConnection {
             let (steps, applied) = Steps::decide(batch, read, &graces);
             match self.call(&new_orders, &steps).await {
                 Ok(row) => return self.receipt(batch, applied, &row).await,
-                Err(trouble) if trouble.is_lost() => {
+                Err(error) if error.is_lost() => {
                     let number = self.last_batch;
                     self.in_doubt = Some(InDoubt { number, fingerprint: fingerprint_of(batch), applied });
-                    return Err(trouble.into());
+                    return Err(error.into());
                 }
-                Err(trouble) if trouble.has_code("SK001") => {}
-                Err(trouble) if trouble.has_code("SK002") => return oversold(trouble),
-                Err(trouble) if trouble.has_code("SK003") => return Ok(Receipt::Fenced),
-                Err(trouble) => return Err(trouble.into()),
+                Err(error) if error.has_code("SK001") => {}
+                Err(error) if error.has_code("SK002") => return oversold(error),
+                Err(error) if error.has_code("SK003") => return Ok(Receipt::Fenced),
+                Err(error) => return Err(error.into()),
             }
         }
         Err(StoreError {
@@ -232,13 +232,13 @@ impl WriterConnection {
     }
 
     /// Commits under a new number.
-    async fn call(&mut self, new_orders: &NewOrders<'_>, steps: &Steps) -> Result<Row, Trouble> {
+    async fn call(&mut self, new_orders: &NewOrders<'_>, steps: &Steps) -> Result<Row, PgError> {
         self.last_batch += 1;
         let (node, incarnation) = (self.life.node(), self.life.incarnation());
         let mut parameters: Vec<Parameter<'_>> = vec![&node, &incarnation, &self.place, &self.last_batch];
         parameters.extend(new_orders.parameters());
         parameters.extend(steps.parameters());
-        let Some(session) = &mut self.session else { return Err(Trouble::Lost("no connection".into())) };
+        let Some(session) = &mut self.session else { return Err(PgError::Lost("no connection".into())) };
         let row = session.row(COMMIT_BATCH, &parameters).await?;
         row.ok_or_else(|| damaged("commit_batch has no answer"))
     }
@@ -268,7 +268,7 @@ impl WriterConnection {
             .await?;
         let row = found.first().ok_or_else(|| damaged("a writer without its row"))?;
         let (last, burned): (i64, bool) =
-            (row.try_get(3).map_err(Trouble::from)?, row.try_get(4).map_err(Trouble::from)?);
+            (row.try_get(3).map_err(PgError::from)?, row.try_get(4).map_err(PgError::from)?);
         if last != number {
             return Err(StoreError {
                 kind: Fault::Fatal,
@@ -299,7 +299,7 @@ impl WriterConnection {
             let refused: Vec<i64> = row.try_get(0)?;
             let by_key: Vec<bool> = row.try_get(1)?;
             let standing: Vec<Option<i64>> = row.try_get(2)?;
-            Ok::<_, Trouble>((refused, by_key, standing))
+            Ok::<_, PgError>((refused, by_key, standing))
         })();
         let (refused, by_key, standing) = refusals?;
         if refused.is_empty() {
@@ -364,7 +364,7 @@ impl WriterConnection {
         parameters.extend(columns.parameters());
         let session = self.session().await?;
         let created = session.row(&insert, &parameters).await;
-        if created.as_ref().is_err_and(Trouble::is_lost) {
+        if created.as_ref().is_err_and(PgError::is_lost) {
             self.sale_in_doubt = true;
         }
         let in_doubt = created.is_ok() && std::mem::take(&mut self.sale_in_doubt);
@@ -385,11 +385,11 @@ impl WriterConnection {
 }
 
 /// The sales that the guard names.
-fn oversold(trouble: Trouble) -> Result<Receipt, StoreError> {
-    let named = match &trouble {
-        Trouble::Refused(answer) => answer.detail().unwrap_or_default(),
-        Trouble::Lost(_) | Trouble::Unwanted | Trouble::Damaged(_) | Trouble::Unfit(_) => "",
+fn oversold(error: PgError) -> Result<Receipt, StoreError> {
+    let named = match &error {
+        PgError::Refused(answer) => answer.detail().unwrap_or_default(),
+        PgError::Lost(_) | PgError::Unwanted | PgError::Damaged(_) | PgError::Unfit(_) => "",
     };
     let sales: Result<Vec<_>, _> = named.split(',').map(|number| number.parse().map(SaleId)).collect();
-    sales.map(Receipt::Oversold).map_err(|_| trouble.into())
+    sales.map(Receipt::Oversold).map_err(|_| error.into())
 }

@@ -7,7 +7,7 @@ use super::super::store::{Fault, StoreError};
 
 /// Why a statement has no result.
 #[derive(Debug)]
-pub enum Trouble {
+pub enum PgError {
     /// The server refused it: it did nothing.
     Refused(Box<DbError>),
     /// There was no answer: the statement may have been carried out, or may still be.
@@ -20,7 +20,7 @@ pub enum Trouble {
     Unfit(String),
 }
 
-impl Trouble {
+impl PgError {
     /// Whether nobody knows if the statement was carried out.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Lost(_))
@@ -32,7 +32,7 @@ impl Trouble {
     }
 }
 
-impl From<tokio_postgres::Error> for Trouble {
+impl From<tokio_postgres::Error> for PgError {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.as_db_error() {
             // A session that is being ended says so with its last words, which may follow a commit.
@@ -52,25 +52,25 @@ impl From<tokio_postgres::Error> for Trouble {
     }
 }
 
-impl From<Trouble> for StoreError {
-    fn from(trouble: Trouble) -> Self {
-        let (kind, what) = match trouble {
-            Trouble::Refused(error) if contradicts(error.code()) => (
+impl From<PgError> for StoreError {
+    fn from(error: PgError) -> Self {
+        let (kind, what) = match error {
+            PgError::Refused(error) if contradicts(error.code()) => (
                 Fault::Fatal,
                 format!(
                     "{error}; what the store holds is not what this engine believes: it must be read anew"
                 ),
             ),
-            Trouble::Refused(error) if is_corrupt(error.code()) => {
+            PgError::Refused(error) if is_corrupt(error.code()) => {
                 (Fault::Fatal, damaged(&error.to_string()))
             }
-            Trouble::Refused(error) => {
+            PgError::Refused(error) => {
                 (Fault::Transient, format!("{error} (SQLSTATE {})", error.code().code()))
             }
-            Trouble::Lost(what) => (Fault::Transient, what),
-            Trouble::Unwanted => (Fault::Transient, "nobody waits for the answer any more".into()),
-            Trouble::Damaged(what) => (Fault::Fatal, damaged(&what)),
-            Trouble::Unfit(what) => (Fault::Fatal, what),
+            PgError::Lost(what) => (Fault::Transient, what),
+            PgError::Unwanted => (Fault::Transient, "nobody waits for the answer any more".into()),
+            PgError::Damaged(what) => (Fault::Fatal, damaged(&what)),
+            PgError::Unfit(what) => (Fault::Fatal, what),
         };
         Self { kind, message: format!("PostgreSQL: {what}") }
     }
