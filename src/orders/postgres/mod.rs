@@ -77,7 +77,7 @@ pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result
     let house = Arc::new(Pool::new(Arc::clone(&dialer), HOUSE_CONNECTIONS)?);
     let registry = PgRegistry::new(Arc::clone(&house), node)?;
     let writers = (0..writers.max(1))
-        .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(registry.life()), place))
+        .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(registry.own()), place))
         .collect::<Result<_, _>>()?;
     let feed = PgChangeFeed::new(house, node, Arc::clone(registry.watermark()));
     Ok(PgStore { writers, reader: PgReader::new(pool, node), registry, feed })

@@ -17,20 +17,20 @@ use crate::domain::{NodeId, OrderId, SaleId, SaleUnits};
 /// Waits for the batches of the node's present life, and keeps new ones waiting until the transaction ends.
 pub(super) const FENCE: &str = "SELECT pg_advisory_xact_lock(1936024428, $1)";
 
-/// Which life of which node this engine is. The writers name it in every batch.
+/// Which incarnation of which node this engine is. The writers name it in every batch.
 ///
 /// # Protocol of the atomic
 ///
-/// `incarnation` is read once a batch. A batch that reads the old one is refused by the store: relaxed. `writers` counts
+/// `number` is read once a batch. A batch that reads the old one is refused by the store: relaxed. `writers` counts
 /// those that may still commit; the last one that closes has seen the ends of the others: acquire and release.
 #[derive(Debug)]
-pub struct Life {
+pub struct NodeIncarnation {
     node: NodeId,
-    incarnation: AtomicI64,
+    number: AtomicI64,
     writers: AtomicUsize,
 }
 
-impl Life {
+impl NodeIncarnation {
     /// The node's number in its column.
     pub fn node(&self) -> i16 {
         rows::column(self.node.number())
@@ -46,9 +46,9 @@ impl Life {
         self.writers.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// The life that is current as far as this engine knows.
-    pub fn incarnation(&self) -> i64 {
-        self.incarnation.load(Ordering::Relaxed)
+    /// The incarnation that is current as far as this engine knows.
+    pub fn number(&self) -> i64 {
+        self.number.load(Ordering::Relaxed)
     }
 }
 
@@ -56,7 +56,7 @@ impl Life {
 #[derive(Debug)]
 pub struct PgRegistry {
     pool: Arc<Pool>,
-    life: Arc<Life>,
+    own: Arc<NodeIncarnation>,
     watermark: Arc<AppliedWatermark>,
 }
 
@@ -69,21 +69,21 @@ impl PgRegistry {
 
     /// For who only looks: nothing lives, so nothing can be written.
     pub(super) fn lifeless(pool: Arc<Pool>, node: NodeId) -> Self {
-        let life = Arc::new(Life { node, incarnation: AtomicI64::new(0), writers: AtomicUsize::new(0) });
-        Self { pool, life, watermark: Arc::default() }
+        let own = Arc::new(NodeIncarnation { node, number: AtomicI64::new(0), writers: AtomicUsize::new(0) });
+        Self { pool, own, watermark: Arc::default() }
     }
 
     pub(super) fn watermark(&self) -> &Arc<AppliedWatermark> {
         &self.watermark
     }
 
-    pub(super) fn life(&self) -> &Arc<Life> {
-        &self.life
+    pub(super) fn own(&self) -> &Arc<NodeIncarnation> {
+        &self.own
     }
 
-    /// This engine's own life.
+    /// This engine's own incarnation.
     pub fn incarnation(&self) -> u64 {
-        self.life.incarnation() as u64
+        self.own.number() as u64
     }
 
     /// Ends the epochs of all sales: whoever is lent their stock later counts it anew. Of an engine that sells alone, which
@@ -92,7 +92,7 @@ impl PgRegistry {
     /// # Errors
     /// What the database says.
     pub fn end_all_epochs(&self) -> Result<(), StoreError> {
-        let node: i16 = self.life.node();
+        let node: i16 = self.own.node();
         self.pool.run(async |session| {
             session.run("UPDATE sales SET epoch = epoch + 1").await?;
             // Nobody else has the lock: the numbers of no other node are waited for.
@@ -120,7 +120,7 @@ impl PgRegistry {
 
 impl LeaseStore for PgRegistry {
     fn begin_life(&self) -> Result<u64, StoreError> {
-        let node = self.life.node();
+        let node = self.own.node();
         // What is durable by now is below every number of the life that begins: see `newest_order`.
         let incarnation = self.fence(
             node,
@@ -129,7 +129,7 @@ impl LeaseStore for PgRegistry {
              SET incarnation = n.incarnation + 1, settled_through = excluded.settled_through RETURNING incarnation",
             &[&node],
         )?;
-        self.life.incarnation.store(rows::column(incarnation), Ordering::Relaxed);
+        self.own.number.store(rows::column(incarnation), Ordering::Relaxed);
         Ok(incarnation)
     }
 

@@ -23,7 +23,7 @@ use super::dialer::Dialer;
 use super::error::PgError;
 use super::plan::{NewOrders, Steps};
 use super::read_orders::orders_by_id;
-use super::registry::Life;
+use super::registry::NodeIncarnation;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::sale_change::SaleDoubt;
 use super::session::{Parameter, Session};
@@ -50,7 +50,7 @@ pub struct PgWriter {
 #[derive(Debug)]
 struct WriterConnection {
     dialer: Arc<Dialer>,
-    life: Arc<Life>,
+    incarnation: Arc<NodeIncarnation>,
     /// The writer's number on its node.
     place: i16,
     session: Option<Session>,
@@ -87,7 +87,11 @@ fn fingerprint_of(batch: &Batch) -> Fingerprint {
 
 impl PgWriter {
     /// Writer number `place` of this life. Burns what an earlier life may still have under way.
-    pub(super) fn open(dialer: Arc<Dialer>, life: Arc<Life>, place: usize) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        dialer: Arc<Dialer>,
+        incarnation: Arc<NodeIncarnation>,
+        place: usize,
+    ) -> Result<Self, StoreError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| StoreError {
             kind: Fault::Fatal,
@@ -95,7 +99,7 @@ impl PgWriter {
         })?;
         let mut connection = WriterConnection {
             dialer,
-            life,
+            incarnation,
             place: column(place),
             session: None,
             last_batch: 0,
@@ -104,7 +108,7 @@ impl PgWriter {
         };
         connection.last_batch = runtime.block_on(async {
             connection.session = Some(connection.dialer.connect().await?);
-            let (node, place) = (connection.life.node(), connection.place);
+            let (node, place) = (connection.incarnation.node(), connection.place);
             let begun = connection
                 .rows(
                     "INSERT INTO writers AS w (node, writer, last_batch, burned) VALUES ($1, $2, 0, true) \
@@ -116,7 +120,7 @@ impl PgWriter {
             let begun = begun.first().map_or(Ok(0), |row| row.try_get(0));
             begun.map_err(|error| StoreError::from(PgError::from(error)))
         })?;
-        connection.life.writer_opened();
+        connection.incarnation.writer_opened();
         Ok(Self { runtime, connection, sale_doubt: SaleDoubt::default() })
     }
 }
@@ -162,8 +166,9 @@ impl StoreWriter for PgWriter {
 
     /// The last writer says that no order of this life comes any more.
     fn close(mut self: Box<Self>) -> Result<(), StoreError> {
-        if self.connection.life.writer_closed() {
-            let (node, incarnation) = (self.connection.life.node(), self.connection.life.incarnation());
+        if self.connection.incarnation.writer_closed() {
+            let (node, incarnation) =
+                (self.connection.incarnation.node(), self.connection.incarnation.number());
             let leave = "UPDATE nodes SET settled_through = NULL WHERE node = $1 AND incarnation = $2";
             let left = self.runtime.block_on(self.connection.rows(leave, &[&node, &incarnation]));
             if let Err(error) = left {
@@ -234,7 +239,7 @@ impl WriterConnection {
     /// Commits under a new number.
     async fn call(&mut self, new_orders: &NewOrders<'_>, steps: &Steps) -> Result<Row, PgError> {
         self.last_batch += 1;
-        let (node, incarnation) = (self.life.node(), self.life.incarnation());
+        let (node, incarnation) = (self.incarnation.node(), self.incarnation.number());
         let mut parameters: Vec<Parameter<'_>> = vec![&node, &incarnation, &self.place, &self.last_batch];
         parameters.extend(new_orders.parameters());
         parameters.extend(steps.parameters());
@@ -253,7 +258,7 @@ impl WriterConnection {
                 message: "another batch was offered while one was in doubt".into(),
             });
         }
-        let (node, place) = (self.life.node(), self.place);
+        let (node, place) = (self.incarnation.node(), self.place);
         // Waits for a commit that is still under way. Repeated, it finds its own mark.
         self.rows(
             "UPDATE writers SET last_batch = $3, burned = true WHERE node = $1 AND writer = $2 AND last_batch < $3",
