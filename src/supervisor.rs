@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 use crate::exit::{Exit, Failure};
 
 /// What a part's work comes to: an error says why it cannot go on.
-pub type Outcome = Result<(), String>;
+pub type PartResult = Result<(), String>;
 
 /// How a part of the engine ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Supervisor {
     }
 
     /// Starts a task.
-    pub fn task(&self, part: &str, work: impl Future<Output = Outcome> + Send + 'static) -> Part {
+    pub fn task(&self, part: &str, work: impl Future<Output = PartResult> + Send + 'static) -> Part {
         let task = self.control.spawn(work);
         let abort = task.abort_handle();
         let (report, over) = self.report(part);
@@ -117,7 +117,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn thread(&self, part: &str, work: impl FnOnce() -> Outcome + Send + 'static) -> io::Result<Part> {
+    pub fn thread(&self, part: &str, work: impl FnOnce() -> PartResult + Send + 'static) -> io::Result<Part> {
         let (report, over) = self.report(part);
         std::thread::Builder::new().name(part.into()).spawn(move || {
             let cause = match catch_unwind(AssertUnwindSafe(work)) {
@@ -182,8 +182,8 @@ impl Part {
     }
 }
 
-impl From<Outcome> for Cause {
-    fn from(outcome: Outcome) -> Self {
+impl From<PartResult> for Cause {
+    fn from(outcome: PartResult) -> Self {
         outcome.map_or_else(Self::Failed, |()| Self::Returned)
     }
 }
