@@ -15,7 +15,7 @@ use super::store::{
 };
 use super::transition::{Applied, Transition};
 use super::wanted::Wanted;
-use super::writer::{Reply, Step, StopRelay};
+use super::writer::{ReplySender, Step, StopRelay};
 use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Units};
@@ -328,7 +328,7 @@ impl OrderDesk {
         matches!(ended.recv_timeout(wait), Err(mpsc::RecvTimeoutError::Disconnected))
     }
 
-    async fn ask<T>(&self, step: impl FnOnce(Reply<T>) -> Step) -> Result<T, StoreError> {
+    async fn ask<T>(&self, step: impl FnOnce(ReplySender<T>) -> Step) -> Result<T, StoreError> {
         let gone = || StoreError {
             kind: Fault::Fatal,
             message: "the order writer has ended; the outcome is known at the next start".into(),

@@ -58,13 +58,13 @@ impl Default for WriterSettings {
 #[derive(Debug)]
 pub(super) enum Step {
     /// A step in an order's life.
-    Transition(Transition, Reply<Applied>),
+    Transition(Transition, ReplySender<Applied>),
     /// Make a sale. The answer is `None` when the name is taken.
-    CreateSale(Box<(SaleKey, SaleTerms, Units)>, Reply<Option<Sale>>),
+    CreateSale(Box<(SaleKey, SaleTerms, Units)>, ReplySender<Option<Sale>>),
     /// Move deadlines.
-    Deadlines(Box<DeadlineStep>, Reply<DeadlineStepped>),
+    Deadlines(Box<DeadlineStep>, ReplySender<DeadlineStepped>),
     /// Change a sale.
-    ChangeSale(Box<SaleChange>, Reply<ChangeReceipt>),
+    ChangeSale(Box<SaleChange>, ReplySender<ChangeReceipt>),
     /// Finish what waits, close the store, tell the next writer, end.
     Stop(StopRelay),
 }
@@ -118,7 +118,7 @@ pub enum StockNotice {
 }
 
 /// Where the answer to a step goes.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+pub(super) type ReplySender<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the writers tell of their commits. All methods are called on a writer's thread.
 pub trait WriterWatch: Send + Sync {
@@ -165,7 +165,7 @@ pub struct OrderWriter {
 struct Round {
     purchases: Vec<QueuedOrder>,
     transitions: Vec<Transition>,
-    replies: Vec<Reply<Applied>>,
+    replies: Vec<ReplySender<Applied>>,
     sale_steps: Vec<Step>,
     stop: Option<StopRelay>,
 }
@@ -354,7 +354,7 @@ impl OrderWriter {
     fn stand_down(
         &self,
         purchases: Vec<QueuedOrder>,
-        replies: Vec<Reply<Applied>>,
+        replies: Vec<ReplySender<Applied>>,
     ) -> Result<(), StoreError> {
         let message = "the order store knows a later life of this node: another engine runs under its number, or \
                        this one was silent for so long that its stock was taken back";
