@@ -15,7 +15,8 @@ use super::{checkout_figures, lender_figures, store_figures};
 use crate::admission::Intake;
 use crate::domain::FieldError;
 use crate::telemetry::{
-    CONTENT_TYPE, Exposition, Kind, Outcome, Path, ProcessUsage, Snapshot, Telemetry, percentile_file,
+    CONTENT_TYPE, Exposition, HistogramSnapshot, Kind, Outcome, Path, ProcessUsage, Telemetry,
+    percentile_file,
 };
 
 const NANOS_PER_US: f64 = 1_000.0;
@@ -91,7 +92,7 @@ fn by_outcome(telemetry: &Telemetry, path: Path) -> Value {
     Value::Object(seen.collect())
 }
 
-fn latency(snapshot: &Snapshot) -> Value {
+fn latency(snapshot: &HistogramSnapshot) -> Value {
     let at = |quantile| {
         if snapshot.count() == 0 {
             0.0

@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use super::histogram::Snapshot;
+use super::histogram::HistogramSnapshot;
 
 const NANOS_PER_MS: f64 = 1e6;
 /// Lines for each halving of the distance to 100 %, as the reference implementation writes them.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
 /// The percentiles of a latency snapshot in milliseconds.
-pub fn percentile_file(snapshot: &Snapshot) -> String {
+pub fn percentile_file(snapshot: &HistogramSnapshot) -> String {
     let histogram = &snapshot.histogram;
     let mut text =
         format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
@@ -35,10 +35,10 @@ mod tests {
     use super::super::histogram::{AtomicHistogram, Layout};
     use super::*;
 
-    fn snapshot(values: impl IntoIterator<Item = u64>) -> Snapshot {
+    fn snapshot(values: impl IntoIterator<Item = u64>) -> HistogramSnapshot {
         let histogram = AtomicHistogram::new(Layout::LATENCY);
         values.into_iter().for_each(|value| histogram.record(value));
-        let mut snapshot = Snapshot::empty(Layout::LATENCY);
+        let mut snapshot = HistogramSnapshot::empty(Layout::LATENCY);
         histogram.add_to(&mut snapshot);
         snapshot
     }

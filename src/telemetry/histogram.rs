@@ -88,7 +88,7 @@ impl AtomicHistogram {
     }
 
     /// Adds what has been recorded so far to `snapshot`.
-    pub fn add_to(&self, snapshot: &mut Snapshot) {
+    pub fn add_to(&self, snapshot: &mut HistogramSnapshot) {
         debug_assert_eq!(snapshot.layout, self.layout, "a snapshot adds up histograms of one layout");
         for (cell, count) in self.cells.iter().enumerate() {
             let count = count.load(Relaxed);
@@ -107,7 +107,7 @@ impl AtomicHistogram {
 
 /// What one or more histograms of the same layout had recorded when they were read.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub struct HistogramSnapshot {
     layout: Layout,
     /// The values, each known to three digits.
     pub histogram: Histogram<u64>,
@@ -115,7 +115,7 @@ pub struct Snapshot {
     pub sum: u64,
 }
 
-impl Snapshot {
+impl HistogramSnapshot {
     /// A snapshot of nothing.
     pub fn empty(layout: Layout) -> Self {
         Self { layout, histogram: layout.histogram(), sum: 0 }
@@ -144,14 +144,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn both(layout: Layout, values: &[u64]) -> (Histogram<u64>, Snapshot) {
+    fn both(layout: Layout, values: &[u64]) -> (Histogram<u64>, HistogramSnapshot) {
         let (mut expected, ours) = (layout.histogram(), AtomicHistogram::new(layout));
         for &value in values {
             expected.saturating_record(value.min(layout.highest));
             ours.record(value);
         }
         assert_eq!(ours.count(), values.len() as u64);
-        let mut snapshot = Snapshot::empty(layout);
+        let mut snapshot = HistogramSnapshot::empty(layout);
         ours.add_to(&mut snapshot);
         (expected, snapshot)
     }
@@ -194,7 +194,7 @@ mod tests {
                 scope.spawn(move || (0..10_000).for_each(|n| shared.record(n % 7 + thread)));
             }
         });
-        let mut snapshot = Snapshot::empty(Layout::SIZE);
+        let mut snapshot = HistogramSnapshot::empty(Layout::SIZE);
         shared.add_to(&mut snapshot);
         assert_eq!(snapshot.count(), 40_000);
     }

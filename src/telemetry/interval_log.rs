@@ -8,7 +8,7 @@ use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use parking_lot::Mutex;
 
-use super::histogram::{Layout, Snapshot};
+use super::histogram::{HistogramSnapshot, Layout};
 use super::outcome::Path;
 use super::recorder::Telemetry;
 
@@ -103,7 +103,12 @@ impl IntervalLog {
 }
 
 impl State {
-    fn append(&mut self, snapshots: [Snapshot; Path::ALL.len()], uptime: Duration, bytes_max: usize) {
+    fn append(
+        &mut self,
+        snapshots: [HistogramSnapshot; Path::ALL.len()],
+        uptime: Duration,
+        bytes_max: usize,
+    ) {
         let length = uptime.saturating_sub(self.until);
         if length.is_zero() {
             return;

@@ -20,7 +20,7 @@ mod settings;
 
 pub use counter::{Counter, Gauge, GaugeGuard};
 pub use hgrm::percentile_file;
-pub use histogram::{AtomicHistogram, Layout, SIGNIFICANT_DIGITS, Snapshot};
+pub use histogram::{AtomicHistogram, HistogramSnapshot, Layout, SIGNIFICANT_DIGITS};
 pub use interval_log::{IntervalLog, Recent};
 pub use lender::{DriftKinds, LenderRecords};
 pub use logs::{LogControl, LogFlush, LogFormat, LogSettings, dropped_log_lines};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::histogram::Snapshot;
+use super::histogram::HistogramSnapshot;
 use super::outcome::{Outcome, Path};
 use super::recorder::Telemetry;
 use super::refused_tokens::TokenFault;
@@ -89,7 +89,7 @@ impl Exposition {
         &mut self,
         name: &str,
         labels: &[(&str, &str)],
-        snapshot: &Snapshot,
+        snapshot: &HistogramSnapshot,
         bounds: &[u64],
         unit: f64,
     ) {

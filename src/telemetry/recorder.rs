@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crossbeam::utils::CachePadded;
 
 use super::counter::{Counter, Gauge};
-use super::histogram::{AtomicHistogram, Layout, Snapshot};
+use super::histogram::{AtomicHistogram, HistogramSnapshot, Layout};
 use super::lender::LenderRecords;
 use super::outcome::{Outcome, Path};
 use super::refused_tokens::RefusedTokens;
@@ -99,12 +99,12 @@ impl WriterRecords {
     }
 
     /// Orders and transitions a batch.
-    pub fn batch_orders(&self) -> Snapshot {
+    pub fn batch_orders(&self) -> HistogramSnapshot {
         read(Layout::SIZE, [&self.batch_orders])
     }
 
     /// Nanoseconds a commit.
-    pub fn commit(&self) -> Snapshot {
+    pub fn commit(&self) -> HistogramSnapshot {
         read(Layout::LATENCY, [&self.commit])
     }
 }
@@ -144,12 +144,12 @@ impl Telemetry {
     }
 
     /// The latencies of one outcome on one path, over all cores, in nanoseconds.
-    pub fn outcome(&self, path: Path, outcome: Outcome) -> Snapshot {
+    pub fn outcome(&self, path: Path, outcome: Outcome) -> HistogramSnapshot {
         read(Layout::LATENCY, self.cores.iter().map(|core| core.histogram(path, outcome)))
     }
 
     /// The latencies of every outcome of a path, over all cores, in nanoseconds.
-    pub fn path(&self, path: Path) -> Snapshot {
+    pub fn path(&self, path: Path) -> HistogramSnapshot {
         let histograms = self
             .cores
             .iter()
@@ -168,8 +168,8 @@ impl Telemetry {
     }
 }
 
-fn read<'a>(layout: Layout, histograms: impl IntoIterator<Item = &'a AtomicHistogram>) -> Snapshot {
-    let mut snapshot = Snapshot::empty(layout);
+fn read<'a>(layout: Layout, histograms: impl IntoIterator<Item = &'a AtomicHistogram>) -> HistogramSnapshot {
+    let mut snapshot = HistogramSnapshot::empty(layout);
     histograms.into_iter().for_each(|histogram| histogram.add_to(&mut snapshot));
     snapshot
 }
