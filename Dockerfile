@@ -20,7 +20,7 @@ WORKDIR /src
 # targets with files of their own (tests, benches) are left out of the manifest here, because their files are not copied.
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
-RUN sed -i -e 's/^members = .*/members = []/' -e '/^\[\[/,/^$/d' Cargo.toml \
+RUN sed -i -e 's/^members = .*/members = []/' -e '/^\[\[/,/^$/d' -e '/^\[dev-dependencies\]/,/^$/d' Cargo.toml \
     && mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs \
     && cargo build --release --bin seckill
 

@@ -1,15 +1,16 @@
 //! The configuration as an operator meets it: `check-config`, `healthcheck`, a running engine that reloads.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
+use testbed::PATIENCE;
+use testbed::servers::engine::{EngineProcess, binary};
+use testbed::servers::process::free_address;
 
 fn seckill(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_seckill"));
+    let mut command = Command::new(binary());
     command.current_dir(folder).env_clear();
     command
 }
@@ -20,38 +21,13 @@ fn run(folder: &Path, args: &[&str], vars: &[(&str, &str)]) -> (Option<i32>, Str
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
-/// An engine of its own process, ended when this is dropped.
-struct Engine {
-    process: Child,
-    edge: String,
-    admin: String,
-}
-
-impl Engine {
-    /// Starts an engine on free ports and waits until it says where it listens.
-    fn start(folder: &Path, file: &str) -> Self {
-        let mut process = seckill(folder)
-            .args(["--config", file, "--edge-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut welcome = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut welcome).unwrap();
-        let mut addresses = welcome.split("http://").skip(1).map(|rest| {
-            let end = rest.find([',', ' ']).unwrap_or(rest.len());
-            format!("http://{}", rest[..end].trim_end())
-        });
-        let (edge, admin) = (addresses.next().expect("an edge"), addresses.next().expect("an admin plane"));
-        Self { process, edge, admin }
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// An engine of its own process on free ports, with the addresses of its edge and its admin plane.
+fn start(folder: &Path, file: &str) -> (EngineProcess, String, String) {
+    let mut command = seckill(folder);
+    command.args(["--config", file, "--edge-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    let engine = EngineProcess::run(command, folder.join("log"));
+    let (edge, admin) = (format!("http://{}", engine.edge()), format!("http://{}", engine.admin()));
+    (engine, edge, admin)
 }
 
 #[test]
@@ -126,20 +102,19 @@ fn the_file_of_the_readme_is_a_configuration() {
 fn the_lines_of_the_readme_work_in_their_order() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("engine.toml"), "").unwrap();
-    let engine = Engine::start(folder.path(), "engine.toml");
-    let admin = engine.admin.strip_prefix("http://").unwrap();
-    let binaries = Path::new(env!("CARGO_BIN_EXE_seckill")).parent().unwrap();
+    let (_engine, edge, admin) = start(folder.path(), "engine.toml");
+    let admin_address = admin.strip_prefix("http://").unwrap();
+    let binaries = binary().parent().unwrap();
     // What is built from source and the load tests have tests of their own.
     let lines = blocks("sh").into_iter().flat_map(str::lines);
     let lines = lines.filter(|line| !line.starts_with("cargo ") && !line.starts_with("loadtest "));
     let script =
         ["set -euxo pipefail", "curl() { command curl --fail-with-body \"$@\"; }"].into_iter().chain(lines);
     let script = script.collect::<Vec<_>>().join("\n");
-    let script =
-        script.replace("http://127.0.0.1:8080", &engine.edge).replace("http://127.0.0.1:9090", &engine.admin);
+    let script = script.replace("http://127.0.0.1:8080", &edge).replace("http://127.0.0.1:9090", &admin);
     let script = script.replace("$PWD/target/release", binaries.to_str().unwrap());
     let mut bash = Command::new("bash");
-    bash.args(["-c", &script]).current_dir(folder.path()).env("SECKILL__ADMIN__LISTEN", admin);
+    bash.args(["-c", &script]).current_dir(folder.path()).env("SECKILL__ADMIN__LISTEN", admin_address);
     let Output { status, stdout, stderr } = bash.output().unwrap();
     let (told, traced) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{told}\n{traced}");
@@ -151,7 +126,7 @@ fn the_lines_of_the_readme_work_in_their_order() {
 #[test]
 fn healthcheck_without_an_engine_fails() {
     let folder = tempfile::tempdir().unwrap();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let free = free_address().to_string();
     let (code, _, problem) = run(folder.path(), &["healthcheck", "--admin-listen", &free], &[]);
     assert_eq!(code, Some(1));
     assert!(problem.contains(&free), "{problem}");
@@ -162,25 +137,25 @@ async fn a_running_engine_takes_over_what_may_change_live() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("engine.toml");
     std::fs::write(&file, "").unwrap();
-    let engine = Engine::start(folder.path(), "engine.toml");
-    let http = Client::builder().timeout(Duration::from_secs(120)).build().unwrap();
-    let admin = engine.admin.strip_prefix("http://").unwrap();
-    assert_eq!(run(folder.path(), &["healthcheck", "--admin-listen", admin], &[]).0, Some(0));
+    let (_engine, edge, admin) = start(folder.path(), "engine.toml");
+    let http = Client::builder().timeout(PATIENCE).build().unwrap();
+    let admin_address = admin.strip_prefix("http://").unwrap();
+    assert_eq!(run(folder.path(), &["healthcheck", "--admin-listen", admin_address], &[]).0, Some(0));
 
     let sale = json!({"campaign": "c", "sku": "s", "price_cents": 1, "stock": 100, "per_buyer_limit": 50});
-    let created = http.post(format!("{}/api/v1/campaigns", engine.admin)).body(sale.to_string());
+    let created = http.post(format!("{}/api/v1/campaigns", admin)).body(sale.to_string());
     assert_eq!(created.send().await.unwrap().status(), StatusCode::CREATED);
     let buy = async || {
-        let click = http.post(format!("{}/seckill/c/s", engine.edge)).header("x-user-id", "ada");
+        let click = http.post(format!("{}/seckill/c/s", edge)).header("x-user-id", "ada");
         click.send().await.unwrap().status()
     };
     let sale_state = async || {
-        let page = http.get(format!("{}/seckill/c/s", engine.edge)).header("x-platform", "watch");
+        let page = http.get(format!("{}/seckill/c/s", edge)).header("x-platform", "watch");
         page.send().await.unwrap().json::<Value>().await.unwrap()
     };
     let reload = async |text: &str| {
         std::fs::write(&file, text).unwrap();
-        let answer = http.post(format!("{}/api/v1/config/reload", engine.admin)).send().await.unwrap();
+        let answer = http.post(format!("{}/api/v1/config/reload", admin)).send().await.unwrap();
         (answer.status(), answer.json::<Value>().await.unwrap())
     };
 
@@ -223,7 +198,7 @@ async fn a_running_engine_takes_over_what_may_change_live() {
 fn an_engine_that_nobody_listens_to_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("engine.toml"), "").unwrap();
-    let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let admin = free_address().to_string();
     let mut process = seckill(folder.path())
         .args(["--config", "engine.toml", "--edge-listen", "127.0.0.1:0", "--admin-listen", &admin])
         .stdout(Stdio::piped())
@@ -235,7 +210,7 @@ fn an_engine_that_nobody_listens_to_goes_on() {
     let asked = std::time::Instant::now();
     while run(folder.path(), &["healthcheck", "--admin-listen", &admin], &[]).0 != Some(0) {
         assert_eq!(process.try_wait().unwrap(), None, "it has ended");
-        assert!(asked.elapsed() < Duration::from_secs(120), "it never became ready");
+        assert!(asked.elapsed() < PATIENCE, "it never became ready");
     }
     rustix::process::kill_process(rustix::process::Pid::from_child(&process), rustix::process::Signal::TERM)
         .unwrap();
@@ -305,7 +280,7 @@ fn o6_the_data_is_its_owners_alone() {
     let data = folder.path().join("data");
     std::fs::write(folder.path().join("engine.toml"), "").unwrap();
     for life in 0..2 {
-        let engine = Engine::start(folder.path(), "engine.toml");
+        let (engine, ..) = start(folder.path(), "engine.toml");
         assert_eq!(mode(&data), 0o700);
         let files: Vec<_> = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(files.iter().any(|path| path.ends_with("orders.sqlite-wal")), "{files:?}");
@@ -331,15 +306,14 @@ async fn o6_secrets_and_tokens_change_while_the_engine_runs() {
     let files = "[edge.auth]\norigin_secrets_file = 'origin'\n[admin]\n";
     write("origin", &format!("{old}\n"));
     write("engine.toml", &format!("{files}token = '{old}'"));
-    let engine = Engine::start(folder.path(), "engine.toml");
-    let http = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+    let (_engine, edge, admin) = start(folder.path(), "engine.toml");
+    let http = Client::builder().timeout(PATIENCE).build().unwrap();
     let heard = async |secret: &str| {
-        let state =
-            http.get(format!("{}/seckill/demo/widget", engine.edge)).header("x-origin-secret", secret);
+        let state = http.get(format!("{}/seckill/demo/widget", edge)).header("x-origin-secret", secret);
         state.send().await.unwrap().status() == StatusCode::OK
     };
     let reload = async |token: &str| {
-        let reload = http.post(format!("{}/api/v1/config/reload", engine.admin)).bearer_auth(token);
+        let reload = http.post(format!("{}/api/v1/config/reload", admin)).bearer_auth(token);
         reload.send().await.unwrap().status()
     };
     assert!(heard(old).await && !heard(new).await);

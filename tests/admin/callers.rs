@@ -3,9 +3,10 @@
 use reqwest::{Client, Method, StatusCode};
 use seckill::admin::AdminSettings;
 use serde_json::Value;
+use testbed::PATIENCE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::engine::{Engine, PATIENCE};
+use super::engine::Engine;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_token_only_the_probes_are_open() {

@@ -10,8 +10,9 @@ use seckill::ledger::{
 };
 use seckill::orders::StoreError;
 use serde_json::{Value, json};
+use testbed::PATIENCE;
 
-use super::engine::{Engine, PATIENCE};
+use super::engine::Engine;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o1_a_change_names_the_version_that_it_was_made_from() {

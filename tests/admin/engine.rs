@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use seckill::admin::{
@@ -23,11 +23,11 @@ use seckill::orders::{
 };
 use seckill::telemetry::{IntervalLog, Telemetry};
 use serde_json::{Value, json};
+use testbed::PATIENCE;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 const NODE: NodeId = NodeId::new(3).unwrap();
-pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Engine {
     _folder: tempfile::TempDir,

@@ -6,8 +6,9 @@ use reqwest::{Method, StatusCode};
 use seckill::admission::{Accepted, Moment, Purchase};
 use seckill::domain::{BuyerName, Nanos, OrderAction};
 use serde_json::{Value, json};
+use testbed::PATIENCE;
 
-use super::engine::{Engine, PATIENCE, wall_now};
+use super::engine::{Engine, wall_now};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn audit_orders_and_events_tell_what_the_store_has() {

@@ -7,8 +7,9 @@ use seckill::admin::{Lifecycle, Question, probe};
 use seckill::admission::Intake;
 use seckill::telemetry::{Outcome, Path};
 use serde_json::{Value, json};
+use testbed::PATIENCE;
 
-use super::engine::{Engine, PATIENCE};
+use super::engine::Engine;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn figures_are_told_in_every_format() {

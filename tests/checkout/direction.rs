@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use seckill::checkout::{AttemptId, PayAnswer, PaymentState};
 use seckill::domain::{OrderStatus, PaymentDirection};
+use testbed::PATIENCE;
 use tokio::time::{sleep, timeout};
 
-use crate::house::{House, PATIENCE, impatient};
+use crate::house::{House, impatient};
 use crate::scripted::{Call, FOR_EVER, Fault, Mood, ScriptedGateway, ScriptedRisk};
 
 #[tokio::test]

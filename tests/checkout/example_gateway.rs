@@ -13,9 +13,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use testbed::PATIENCE;
 use tokio::runtime::{Builder, Runtime};
-
-use super::house::PATIENCE;
 
 /// What goes wrong with the calls, by their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! The engine dies between every two steps of an attempt, and comes back to a risk service that thinks otherwise, or with
 //! another gateway.
 
-use crate::common::engine::{Engine, Launch};
+use testbed::engine::{Engine, Launch};
+
 use crate::example_gateway::{ExampleGateway, Step, Weather};
 use crate::process::{as_pairs, buy, keys, kill_at, pay, status, until_status};
 use Step::{After, Assess, Before};

@@ -14,10 +14,8 @@ use seckill::domain::{
 };
 use seckill::orders::{OrderDesk, Pipeline, PipelineParts, StoreReader, WriterSettings, sqlite};
 use tempfile::TempDir;
+use testbed::PATIENCE;
 use tokio::runtime::{Builder, Runtime};
-
-/// Longer than anything here takes unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct House {
     pub admission: Arc<Admission>,

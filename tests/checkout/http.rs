@@ -12,10 +12,11 @@ use seckill::checkout::{
     PaymentState, RiskService, RiskVerdict,
 };
 use seckill::domain::{BuyerId, Cents, Currency, NodeId, OrderId, OrderStatus};
+use testbed::PATIENCE;
 use tokio::time::{sleep, timeout};
 
 use super::example_gateway::{ExampleGateway, Weather};
-use super::house::{House, PATIENCE, impatient};
+use super::house::{House, impatient};
 use PaymentState::{Captured, Declined, Held, NotFound, Voided};
 
 fn settings(url: String) -> HttpSettings {

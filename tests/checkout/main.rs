@@ -2,8 +2,6 @@
 //! contracts against servers that misbehave. Where several engines, other configurations or `kill -9` matter, the engine is
 //! the real process.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod direction;
 mod example_gateway;
 mod gateway_change;

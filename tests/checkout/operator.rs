@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use seckill::checkout::{AttemptId, PayAnswer, PaymentState, SettleAnswer, SettleOutcome};
 use seckill::domain::OrderStatus;
+use testbed::engine::{Engine, Launch};
+use testbed::{PATIENCE, until};
 use tokio::time::{sleep, timeout};
 
-use crate::common::engine::{Engine, Launch};
 use crate::example_gateway::{ExampleGateway, Weather};
-use crate::house::{House, PATIENCE, giving_up, impatient};
-use crate::process::{as_pairs, buy, health, keys, pay, status, until, until_status};
+use crate::house::{House, giving_up, impatient};
+use crate::process::{as_pairs, buy, health, keys, pay, status, until_status};
 use crate::scripted::{Call, FOR_EVER, Fault, Mood, ScriptedGateway, ScriptedRisk};
 
 /// An engine whose buyers do not wait for long.

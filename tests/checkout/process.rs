@@ -1,13 +1,11 @@
 //! The real engine with the example gateway, and a buyer who pays while it is killed.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
+use testbed::client::Answer;
+use testbed::engine::{Engine, Launch};
+use testbed::until;
 
-use crate::common::client::Answer;
-use crate::common::engine::{Engine, Launch};
 use crate::example_gateway::{ExampleGateway, Step};
-use crate::house::PATIENCE;
 
 /// Keys of an engine that takes money at `gateway` under this name. Nothing is repeated while a call is stopped, and
 /// recovery does not wait.
@@ -64,15 +62,6 @@ pub fn until_status(engine: &Engine, buyer: &str, order: &str, wanted: &str) {
     until(&format!("order {order} is {wanted}"), || status(engine, buyer, order) == wanted);
 }
 
-/// Waits until `holds`.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let give_up_at = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < give_up_at, "never: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// What the engine says of its health.
 pub fn health(engine: &Engine) -> Value {
     engine.admin("GET", "/healthz", "").json()
@@ -84,7 +73,7 @@ pub fn kill_at(engine: Engine, gateway: &ExampleGateway, step: Step, buyer: &str
     let (edge, path) = (engine.edge(), format!("/orders/{order}/checkout"));
     std::thread::scope(|scope| {
         let paying = scope.spawn(move || {
-            let mut booth = crate::common::crowd::Booth::at(edge);
+            let mut booth = testbed::crowd::Booth::at(edge);
             booth.ask("POST", &path, buyer, "", r#"{"payment_method":"card"}"#)
         });
         stopped.reached();

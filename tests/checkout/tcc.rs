@@ -10,9 +10,10 @@ use seckill::checkout::{
 };
 use seckill::domain::{EpochMs, Order, OrderStatus};
 use seckill::orders::EventKind;
+use testbed::PATIENCE;
 use tokio::time::{sleep, timeout};
 
-use super::house::{House, Life, PATIENCE, impatient, now};
+use super::house::{House, Life, impatient, now};
 use super::scripted::{Call, FOR_EVER, Fault, Mood, QUICK, ScriptedGateway, ScriptedRisk};
 use Call::{Capture, Hold, Status, Void};
 use Fault::{Busy, Delayed, HangAfter, HangBefore, Invalid, LostAfter, LostBefore};

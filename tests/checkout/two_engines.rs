@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
-use crate::common::crowd::{Booth, crowd};
-use crate::common::engine::{Engine, Launch};
+use testbed::crowd::{Booth, crowd};
+use testbed::engine::{Engine, Launch};
+use testbed::until;
+
 use crate::example_gateway::{ExampleGateway, Step, Weather};
-use crate::process::{as_pairs, buy, health, keys, kill_at, pay, status, until, until_status};
+use crate::process::{as_pairs, buy, health, keys, kill_at, pay, status, until_status};
 
 /// A number from the environment, for the long form of a test.
 fn from_env(name: &str, otherwise: usize) -> usize {

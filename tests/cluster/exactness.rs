@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::common::crowd::{Booth, Told, crowd};
-use crate::house::{House, PATIENCE};
+use testbed::PATIENCE;
+use testbed::crowd::{Booth, Told, crowd};
+
+use crate::house::House;
 use crate::witness::Witness;
 
 const BUYERS: usize = 60_000;

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use xtask::servers::proxy::{Mode, Proxy};
+use testbed::PATIENCE;
+use testbed::servers::proxy::{Mode, Proxy};
 
-use crate::house::{House, PATIENCE, SILENT_MS_MAX};
+use crate::house::{House, SILENT_MS_MAX};
 use crate::round::under_load;
 
 /// A line that is cut for so long has its node fenced.

@@ -6,15 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use xtask::servers::cluster::{Cluster, ClusterPlan, Node};
-use xtask::servers::proxy::Proxy;
-use xtask::servers::redis::RedisServer;
-
-use crate::common::crowd::Booth;
-use crate::common::engine::{orders, request, try_request};
-
-/// Longer than everything that is waited for here.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+use testbed::PATIENCE;
+use testbed::crowd::Booth;
+use testbed::engine::{orders, request, try_request};
+use testbed::servers::cluster::{Cluster, ClusterPlan, Node};
+use testbed::servers::engine::binary;
+use testbed::servers::proxy::Proxy;
+use testbed::servers::redis::RedisServer;
 
 /// A node that says nothing for this long is fenced.
 pub const SILENT_MS_MAX: u64 = 2_000;
@@ -65,7 +63,7 @@ impl House {
         ];
         let keys = ours.iter().chain(keys).map(|&(key, value)| (key.to_owned(), value.to_owned()));
         let plan = ClusterPlan {
-            engine: env!("CARGO_BIN_EXE_seckill").into(),
+            engine: binary().to_owned(),
             nodes: 3,
             keys: keys.collect(),
             is_proxied: true,

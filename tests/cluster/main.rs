@@ -3,8 +3,6 @@
 //!
 //! `SECKILL_FAULT_ROUNDS` sets how often each fault strikes (`cargo xtask faults --rounds 20` is the long form).
 
-#[path = "../common/mod.rs"]
-mod common;
 mod exactness;
 mod faults;
 mod house;

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::common::promises::Word;
+use testbed::promises::Word;
+
 use crate::house::House;
 use crate::shoppers::Shoppers;
 use crate::witness::Witness;

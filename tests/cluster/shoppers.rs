@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use testbed::PATIENCE;
+use testbed::crowd::{Booth, Told};
+use testbed::promises::{Log, Word};
 
-use crate::common::crowd::{Booth, Told};
-use crate::common::promises::{Log, Word};
-use crate::house::{Doors, House, PATIENCE, door};
+use crate::house::{Doors, House, door};
 
 const THREADS: usize = 12;
 /// A shopper's pause, so that a sale lasts longer than a fault needs to strike.

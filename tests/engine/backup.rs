@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::common::engine::{Engine, Launch};
+use testbed::engine::{Engine, Launch};
+use testbed::servers::engine::binary;
 
 fn seckill(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_seckill")).args(args).output().unwrap()
+    Command::new(binary()).args(args).output().unwrap()
 }
 
 fn text(path: &Path) -> &str {

@@ -1,7 +1,8 @@
 //! M5: a wall clock that steps. The real engine on a calendar that the test sets.
 
-use crate::common::calendar::FakeCalendar;
-use crate::common::engine::{Engine, Launch, until};
+use testbed::calendar::FakeCalendar;
+use testbed::engine::{Engine, Launch};
+use testbed::until;
 
 const BUYERS: usize = 20;
 const HOUR_S: i64 = 3_600;

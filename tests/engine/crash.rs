@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-
-use crate::common::crowd::{Booth, Told};
-use crate::common::engine::{Engine, Launch, until};
-use crate::common::promises::{Log, Word};
+use testbed::crowd::{Booth, Told};
+use testbed::engine::{Engine, Launch};
+use testbed::promises::{Log, Word};
+use testbed::until;
 
 const CLIENTS: usize = 8;
 const STOCK: u32 = 50_000_000;

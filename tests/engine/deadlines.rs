@@ -2,7 +2,8 @@
 
 use std::net::TcpListener;
 
-use crate::common::engine::{Engine, until};
+use testbed::engine::Engine;
+use testbed::until;
 
 fn pay(engine: &Engine, order: &str, buyer: &str) -> String {
     let path = format!("/orders/{order}/checkout");

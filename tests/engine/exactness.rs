@@ -5,12 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-
-use crate::common::crowd::{Booth, Told, crowd};
-use crate::common::engine::{Engine, Launch};
-
-/// Longer than everything that is waited for here.
-const PATIENCE: Duration = Duration::from_secs(120);
+use testbed::PATIENCE;
+use testbed::crowd::{Booth, Told, crowd};
+use testbed::engine::{Engine, Launch};
 
 fn text<'a>(order: &'a Value, name: &str) -> &'a str {
     order[name].as_str().unwrap_or_else(|| panic!("{name} in {order}"))

@@ -4,18 +4,18 @@
 use std::net::TcpListener;
 
 use rustix::process::Signal;
-
-use super::process::{Process, shell};
-use crate::common::client::Client;
+use testbed::client::Client;
+use testbed::until;
+use testbed::watched::{WatchedEngine, shell};
 
 #[test]
 fn o5_the_admin_plane_answers_while_the_store_opens() {
     // A database that accepts connections and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("postgres://u:p@{}/d", silent.local_addr().unwrap());
-    let mut engine = Process::prepare();
+    let mut engine = WatchedEngine::prepare();
     engine.run(engine.command("", &[("POSTGRES__URL", &url), ("POSTGRES__CONNECT_WAIT_MS", "600000")]));
-    engine.wait_for("alive", || engine.asks("/livez").is_some());
+    until("alive", || engine.asks("/livez").is_some());
     assert_eq!(engine.asks("/livez").unwrap().status, 200);
     let ready = engine.asks("/readyz").unwrap();
     assert_eq!(ready.status, 503);
@@ -43,7 +43,7 @@ fn o5_the_admin_plane_answers_while_the_store_opens() {
 
 #[test]
 fn o4_sighup_reloads_and_says_what_changed_or_why_not() {
-    let mut engine = Process::prepare();
+    let mut engine = WatchedEngine::prepare();
     let file = engine.folder.path().join("engine.toml");
     std::fs::write(&file, "").unwrap();
     let mut command = engine.command("", &[]);
@@ -52,10 +52,10 @@ fn o4_sighup_reloads_and_says_what_changed_or_why_not() {
     engine.wait_until_ready();
     std::fs::write(&file, "admission.buyer_rate_per_s = 7\n").unwrap();
     engine.signal(Signal::HUP);
-    engine.wait_for("reloaded", || engine.log_text().contains("admission.buyer_rate_per_s"));
+    until("reloaded", || engine.log_text().contains("admission.buyer_rate_per_s"));
     std::fs::write(&file, "node.id = 7\n").unwrap();
     engine.signal(Signal::HUP);
-    engine.wait_for("refused", || engine.log_text().contains("node.id can only change with a restart"));
+    until("refused", || engine.log_text().contains("node.id can only change with a restart"));
     assert_eq!(engine.asks("/readyz").unwrap().status, 200);
     engine.signal(Signal::TERM);
     assert_eq!(engine.wait_for_end().code(), Some(0));
@@ -63,14 +63,14 @@ fn o4_sighup_reloads_and_says_what_changed_or_why_not() {
 
 #[test]
 fn o3_a_lame_duck_serves_and_a_second_signal_hurries() {
-    let mut engine = Process::prepare();
+    let mut engine = WatchedEngine::prepare();
     engine.start("", &[("EDGE__LAME_DUCK_MS", "600000"), ("STOP_MS_MAX", "3600000")]);
     engine.sale("phone", 10, "");
     let mut kept = Client::connect(engine.edge);
     let look = "GET /seckill/test/phone HTTP/1.1\r\nHost: h\r\n\r\n";
     assert_eq!(kept.send(look).answer().unwrap().field("connection"), None);
     engine.signal(Signal::TERM);
-    engine.wait_for("leaving", || engine.asks("/readyz").unwrap().status == 503);
+    until("leaving", || engine.asks("/readyz").unwrap().status == 503);
     assert_eq!(engine.asks("/readyz").unwrap().json()["checks"]["lifecycle"], "draining");
     assert_eq!(engine.asks("/livez").unwrap().status, 200);
     // Who is connected is served and told to go, and so is who comes now.
@@ -103,7 +103,7 @@ fn o12_every_way_out_has_its_documented_code() {
 fn o12_a_full_disk_with_nobody_to_tell_ends_with_the_stores_code() {
     // Blocks of 512 bytes: the log of an empty store fits, that of some hundred orders does not.
     let shell = "trap '' XFSZ; ulimit -f 1024";
-    let mut engine = Process::prepare();
+    let mut engine = WatchedEngine::prepare();
     let mut command = engine.command(shell, &[("EDGE__ACK_WAIT_MS", "0")]);
     command.stderr(std::fs::File::options().write(true).open("/dev/full").unwrap());
     command.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
@@ -124,7 +124,7 @@ fn o12_a_full_disk_with_nobody_to_tell_ends_with_the_stores_code() {
 
 #[test]
 fn m6_nothing_simulated_is_sold_to_strangers_unasked() {
-    let mut engine = Process::prepare();
+    let mut engine = WatchedEngine::prepare();
     engine.edge.set_ip([0, 0, 0, 0].into());
     let open = [("EDGE__AUTH__INSECURE", "true")];
     engine.run(engine.command("", &open));
@@ -135,18 +135,18 @@ fn m6_nothing_simulated_is_sold_to_strangers_unasked() {
     let health = engine.asks("/healthz").unwrap().json();
     assert_eq!(health["simulated"], serde_json::json!(["gateway", "risk"]));
     assert_eq!(health["campaigns"], 0, "no demo sale where others can buy");
-    engine.wait_for("said", || engine.log_text().contains("no money is taken"));
+    until("said", || engine.log_text().contains("no money is taken"));
     engine.signal(Signal::TERM);
     engine.signal(Signal::TERM);
     assert_eq!(engine.wait_for_end().code(), Some(0));
     engine.start("", &[open[0], ("CHECKOUT__ALLOW_SIMULATED", "true"), ("DEMO", "true")]);
     assert_eq!(engine.asks("/healthz").unwrap().json()["campaigns"], 1);
 
-    let mut local = Process::prepare();
+    let mut local = WatchedEngine::prepare();
     local.start("", &[]);
     assert_eq!(local.asks("/healthz").unwrap().json()["campaigns"], 1);
     // One that takes money is no demo.
-    let mut earnest = Process::prepare();
+    let mut earnest = WatchedEngine::prepare();
     let http = [("CHECKOUT__GATEWAY__KIND", "http"), ("CHECKOUT__GATEWAY__HTTP__URL", "http://127.0.0.1:1")];
     earnest.start("", &http);
     let health = earnest.asks("/healthz").unwrap().json();
@@ -156,7 +156,7 @@ fn m6_nothing_simulated_is_sold_to_strangers_unasked() {
 /// Nobody waits longer than the tests' patience for what is told to end at once.
 #[test]
 fn o3_a_stop_keeps_its_one_budget_with_a_request_that_never_ends() {
-    let mut engine = Process::prepare();
+    let mut engine = WatchedEngine::prepare();
     let keys =
         [("STOP_MS_MAX", "1000"), ("EDGE__DRAIN_MS", "600000"), ("EDGE__BODY_READ_TIMEOUT_MS", "600000")];
     engine.start("", &keys);

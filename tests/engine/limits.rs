@@ -1,10 +1,10 @@
 //! M9: every request that writes or calls out has the buyer's rate, and what fails or is let go of is limited.
 
-use crate::common::engine::Engine;
+use testbed::engine::Engine;
 
 const CARD: &str = r#"{"payment_method":"card"}"#;
 
-fn code(answer: &crate::common::client::Answer) -> (u16, String) {
+fn code(answer: &testbed::client::Answer) -> (u16, String) {
     (answer.status, answer.member("code"))
 }
 

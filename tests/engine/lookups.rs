@@ -1,8 +1,8 @@
 //! D2: an order that is not durable yet is found by its number, whatever else is and was on sale.
 
 use rusqlite::Connection;
-
-use crate::common::engine::{Launch, until};
+use testbed::engine::Launch;
+use testbed::until;
 
 const OTHER_SALES: usize = 200;
 

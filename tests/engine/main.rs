@@ -3,8 +3,6 @@
 
 mod backup;
 mod calendar;
-#[path = "../common/mod.rs"]
-mod common;
 mod crash;
 mod deadlines;
 mod exactness;
@@ -12,6 +10,5 @@ mod life;
 mod limits;
 mod lookups;
 mod overload;
-mod process;
 mod rolling;
 mod scarce;

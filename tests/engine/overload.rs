@@ -5,11 +5,10 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use testbed::PATIENCE;
+use testbed::crowd::{Booth, Told, crowd};
+use testbed::engine::{Engine, Launch};
 
-use crate::common::crowd::{Booth, Told, crowd};
-use crate::common::engine::{Engine, Launch};
-
-const PATIENCE: Duration = Duration::from_secs(120);
 const STOCK: usize = 300;
 
 /// Everybody in `buyers` clicks once.

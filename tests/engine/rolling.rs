@@ -2,19 +2,16 @@
 //!
 //! `cargo xtask rolling` is the long form, on the release binary at a rate.
 
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tempfile::TempDir;
-use xtask::servers::process::free_address;
-
-use super::process::Process;
-use crate::common::client::Client;
-use crate::common::engine::request;
+use testbed::client::Client;
+use testbed::servers::haproxy::Haproxy;
+use testbed::until;
+use testbed::watched::WatchedEngine;
 
 /// Buyers at once; half of them keep their connections.
 const BUYERS: u64 = 16;
@@ -31,29 +28,29 @@ fn o3_a_rolling_restart_behind_haproxy_leaves_no_request_unanswered() {
     let rate_per_s = set("SECKILL_ROLLING_RATE_PER_S");
     let purchases = rate_per_s.map_or(PURCHASES, |rate| rate * 5);
     let keys = [("EDGE__LAME_DUCK_MS", "3000")];
-    let mut engines = [Process::prepare(), Process::prepare()];
+    let mut engines = [WatchedEngine::prepare(), WatchedEngine::prepare()];
     for engine in &mut engines {
         engine.start("", &keys);
         engine.sale("phone", 100_000_000, "");
     }
-    let proxy = Haproxy::start(&engines);
+    let proxy = Haproxy::start(&[0, 1].map(|n: usize| (engines[n].edge, engines[n].admin)));
     let load = Load::default();
     std::thread::scope(|scope| {
         for buyer in 0..BUYERS {
-            let (load, address) = (&load, proxy.address);
+            let (load, address) = (&load, proxy.address());
             scope.spawn(move || load.buy(address, buyer, rate_per_s));
         }
         // Also when an assertion fails, so that the others end.
         let _over = Over(&load);
-        load.wait_for_more(&engines[0], purchases);
+        load.wait_for_more(purchases);
         for number in (0..engines.len()).cycle().take(rounds as usize * engines.len()) {
             let engine = &mut engines[number];
             engine.signal(Signal::TERM);
             assert_eq!(engine.wait_for_end().code(), Some(0), "{}", engine.log_text());
-            load.wait_for_more(engine, purchases);
+            load.wait_for_more(purchases);
             engine.start("", &keys);
-            proxy.wait_until_up(engine, number);
-            load.wait_for_more(engine, purchases);
+            proxy.wait_until_up(number);
+            load.wait_for_more(purchases);
         }
     });
     let (answered, wrong) = (load.answered.into_inner(), load.wrong.into_inner().unwrap());
@@ -110,73 +107,8 @@ impl Load {
         }
     }
 
-    fn wait_for_more(&self, engine: &Process, purchases: u64) {
+    fn wait_for_more(&self, purchases: u64) {
         let enough = self.answered.load(Ordering::Relaxed) + purchases;
-        engine.wait_for("served", || self.answered.load(Ordering::Relaxed) >= enough);
-    }
-}
-
-/// A balancer that asks the engines whether they are ready.
-struct Haproxy {
-    address: SocketAddr,
-    stats: SocketAddr,
-    child: Child,
-    _folder: TempDir,
-}
-
-impl Haproxy {
-    fn start(engines: &[Process]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (address, stats) = (free_address(), free_address());
-        let servers: String = engines
-            .iter()
-            .enumerate()
-            .map(|(number, engine)| {
-                let Process { edge, admin, .. } = engine;
-                format!(
-                    "  server engine{number} {edge} check addr {} port {} inter 100ms fall 2 rise 2\n",
-                    admin.ip(),
-                    admin.port()
-                )
-            })
-            .collect();
-        let config = format!(
-            "global\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 10s\n  timeout client 60s\n  \
-             timeout server 60s\n  timeout check 30s\nfrontend buyers\n  bind {address}\n  default_backend engines\n\
-             frontend stats\n  bind {stats}\n  stats enable\n  stats uri /\nbackend engines\n  balance roundrobin\n  \
-             option httpchk GET /readyz\n  http-check expect status 200\n  option redispatch\n{servers}"
-        );
-        let file = folder.path().join("haproxy.cfg");
-        std::fs::write(&file, config).unwrap();
-        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
-        let child = Command::new("haproxy")
-            .env("PATH", path)
-            .arg("-db")
-            .arg("-f")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("haproxy is installed");
-        let proxy = Self { address, stats, child, _folder: folder };
-        engines[0].wait_for("balanced", || TcpStream::connect(stats).is_ok());
-        engines.iter().enumerate().for_each(|(number, engine)| proxy.wait_until_up(engine, number));
-        proxy
-    }
-
-    /// Waits until the engine has been seen to be ready.
-    fn wait_until_up(&self, engine: &Process, number: usize) {
-        let row = format!("engines,engine{number},");
-        engine.wait_for("up", || {
-            let answer = request(self.stats, "GET", "/;csv", "", "");
-            answer.body.lines().any(|line| line.starts_with(&row) && line.split(',').any(|word| word == "UP"))
-        });
-    }
-}
-
-impl Drop for Haproxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        until("served", || self.answered.load(Ordering::Relaxed) >= enough);
     }
 }

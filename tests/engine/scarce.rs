@@ -5,9 +5,9 @@ use std::net::TcpStream;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustix::process::Signal;
-
-use super::process::Process;
-use crate::common::engine::request;
+use testbed::engine::request;
+use testbed::until;
+use testbed::watched::WatchedEngine;
 
 /// A pipe takes this much before it is full.
 const PIPE_BYTES: usize = 64 << 10;
@@ -16,7 +16,7 @@ const PIPE_BYTES: usize = 64 << 10;
 fn d5_a_log_that_nobody_reads_holds_nothing_up() {
     let (mut reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(&[b'x'; PIPE_BYTES]).unwrap();
-    let mut engine = Process::prepare();
+    let mut engine = WatchedEngine::prepare();
     let mut command = engine.command("", &[]);
     command.stderr(writer);
     engine.run(command);
@@ -29,12 +29,12 @@ fn d5_a_log_that_nobody_reads_holds_nothing_up() {
         let answer = request(engine.edge, "GET", &format!("/orders/{order}"), "X-User-ID: ann\r\n", "");
         answer.member("status")
     };
-    engine.wait_for("expired", || status(&order) == "expired");
+    until("expired", || status(&order) == "expired");
     engine.sale("case", 1_000, "");
     let paid = engine.buy("case", "ann").member("order_id");
     let (path, body) = (format!("/orders/{paid}/checkout"), r#"{"payment_method":"card"}"#);
     request(engine.edge, "POST", &path, "X-User-ID: ann\r\n", body);
-    engine.wait_for("paid", || status(&paid) == "paid");
+    until("paid", || status(&paid) == "paid");
     // Lines are dropped, and counted.
     let dropped = || {
         let metrics = engine.asks("/metrics").unwrap().body;
@@ -46,7 +46,7 @@ fn d5_a_log_that_nobody_reads_holds_nothing_up() {
         (0..50).for_each(|_| drop(request(engine.admin, "POST", "/api/v1/config/reload", "", "")));
         dropped() > than
     };
-    engine.wait_for("dropping", || has_dropped_more(0.0));
+    until("dropping", || has_dropped_more(0.0));
     // When they flow again, the log says how many were dropped.
     let mut said = Vec::new();
     let mut piece = [0; 8 << 10];
@@ -58,7 +58,7 @@ fn d5_a_log_that_nobody_reads_holds_nothing_up() {
     }
     // Full again by the time it is told to stop.
     let before = dropped();
-    engine.wait_for("dropping again", || has_dropped_more(before));
+    until("dropping again", || has_dropped_more(before));
     engine.signal(Signal::TERM);
     assert_eq!(engine.wait_for_end().code(), Some(0));
 }
@@ -68,7 +68,7 @@ fn d1_idle_connections_leave_descriptors_to_everybody_else() {
     let (now, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, now.max(most.min(16_384)), most).unwrap();
     for (limits, of) in [("ulimit -n 400", 400), ("ulimit -Sn 256; ulimit -Hn 1024", 1_024)] {
-        let mut engine = Process::prepare();
+        let mut engine = WatchedEngine::prepare();
         engine.start(limits, &[("EDGE__CONNECTIONS_PER_ADDRESS_MAX", "100000")]);
         let kernel = std::fs::read_to_string(format!("/proc/{}/limits", engine.pid())).unwrap();
         let open_files = kernel.lines().find(|line| line.starts_with("Max open files")).unwrap();
@@ -82,9 +82,9 @@ fn d1_idle_connections_leave_descriptors_to_everybody_else() {
             assert!(matches!(status, 201 | 503), "{status}");
         }
         drop(idle);
-        engine.wait_for("free again", || engine.buy("phone", "ann").status != 503);
+        until("free again", || engine.buy("phone", "ann").status != 503);
     }
-    let mut engine = Process::prepare();
+    let mut engine = WatchedEngine::prepare();
     engine.run(engine.command("ulimit -n 400", &[("EDGE__CONNECTIONS_MAX", "5000")]));
     assert_eq!(engine.wait_for_end().code(), Some(78));
     let log = engine.log_text();

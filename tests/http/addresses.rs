@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use seckill::edge::FrontEnd::Hyper;
+use testbed::client::Client;
 
-use super::common::client::Client;
 use super::server::Server;
 
 const LAST: &str = "GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";

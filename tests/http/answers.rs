@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::common::client::Client;
-use super::common::engine::Engine;
+use testbed::client::Client;
+use testbed::engine::Engine;
+
 use super::server::{BOTH, Server};
 
 #[test]

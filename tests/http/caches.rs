@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 
-use xtask::servers::varnish::VarnishServer;
-
-use super::common::client::Answer;
-use super::common::engine::{Engine, request};
+use testbed::client::Answer;
+use testbed::engine::{Engine, request};
+use testbed::servers::varnish::VarnishServer;
 
 fn behind_a_cache() -> (Engine, VarnishServer) {
     let engine = Engine::start(&[("EDGE__THREADS", "2")]);

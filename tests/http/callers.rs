@@ -1,7 +1,8 @@
 //! Who is heard, for whom, and through which door.
 
-use super::common::client::Client;
-use super::common::engine::{Engine, request};
+use testbed::client::Client;
+use testbed::engine::{Engine, request};
+
 use super::server::{BOTH, Server};
 
 const SECRET: &str = "sixteen-bytes-or-more";

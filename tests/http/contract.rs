@@ -1,6 +1,6 @@
 //! The data plane's contract, asked of the real engine through either front end.
 
-use super::common::engine::{Engine, request};
+use testbed::engine::{Engine, request};
 
 const FRONT_ENDS: [&str; 2] = ["hyper", "may"];
 

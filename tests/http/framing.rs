@@ -2,8 +2,8 @@
 //! executed is compared exactly. A byte that is taken for the wrong request shows.
 
 use seckill::edge::FrontEnd::{Hyper, May};
+use testbed::client::Client;
 
-use super::common::client::Client;
 use super::server::{BOTH, Server};
 
 /// Sent behind every case: executed if and only if the server knows where the case ended.

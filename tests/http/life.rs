@@ -4,8 +4,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use seckill::edge::FrontEnd::{Hyper, May};
+use testbed::client::Client;
 
-use super::common::client::Client;
 use super::server::{BOTH, Server};
 
 #[test]

@@ -2,8 +2,8 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use seckill::edge::FrontEnd::Hyper;
+use testbed::client::Client;
 
-use super::common::client::Client;
 use super::server::{BOTH, Server};
 
 const LAST: &str = "GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";

@@ -5,8 +5,6 @@ mod addresses;
 mod answers;
 mod caches;
 mod callers;
-#[path = "../common/mod.rs"]
-mod common;
 mod contract;
 mod framing;
 mod fuzzed;

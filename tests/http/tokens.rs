@@ -15,9 +15,8 @@ use ring::signature::{
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
-
-use super::common::client::Answer;
-use super::common::engine::Engine;
+use testbed::client::Answer;
+use testbed::engine::Engine;
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 // Key pairs made for these tests alone.
@@ -76,7 +75,7 @@ fn token(by: &str, header: Value, claims: Value) -> String {
 
 fn ask(engine: &Engine, token: &str) -> Answer {
     let lines = format!("Authorization: Bearer {token}\r\n");
-    super::common::engine::request(engine.edge(), "POST", "/seckill/test/phone", &lines, "")
+    testbed::engine::request(engine.edge(), "POST", "/seckill/test/phone", &lines, "")
 }
 
 fn engine(keys: &[(&str, &str)]) -> Engine {
@@ -258,14 +257,14 @@ fn c5_the_tenant_of_a_token_is_not_the_clients_choice() {
     };
     let ask = |token: &str, lines: &str| {
         let lines = format!("Authorization: Bearer {token}\r\n{lines}");
-        super::common::engine::request(engine.edge(), "POST", "/seckill/test/phone", &lines, "")
+        testbed::engine::request(engine.edge(), "POST", "/seckill/test/phone", &lines, "")
     };
     assert_eq!(ask(&signed("ann", json!("default")), "").status, 201);
     assert_eq!(ask(&signed("bob", json!("other")), "").status, 404);
     let chosen = ask(&signed("bob", json!("other")), "X-Tenant-ID: default\r\n");
     assert_eq!((chosen.status, chosen.member("code").as_str()), (403, "tenant-not-allowed"));
     assert_eq!(ask(&signed("bob", json!(7)), "").status, 401);
-    let state = super::common::engine::request(
+    let state = testbed::engine::request(
         engine.edge(),
         "GET",
         "/seckill/test/phone",
@@ -277,6 +276,6 @@ fn c5_the_tenant_of_a_token_is_not_the_clients_choice() {
         super::tokens::engine(&[("EDGE__AUTH__JWT__ALGORITHM", "HS256"), ("EDGE__AUTH__JWT__KEY", SECRET)]);
     let lines =
         format!("Authorization: Bearer {}\r\nX-Tenant-ID: other\r\n", signed("ann", json!("default")));
-    let chosen = super::common::engine::request(header.edge(), "POST", "/seckill/test/phone", &lines, "");
+    let chosen = testbed::engine::request(header.edge(), "POST", "/seckill/test/phone", &lines, "");
     assert_eq!((chosen.status, chosen.member("code").as_str()), (403, "tenant-not-allowed"));
 }

@@ -5,8 +5,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::common::client::Client;
-use super::common::engine::Engine;
+use testbed::client::Client;
+use testbed::engine::Engine;
 
 /// Buyers of a run, all of whom win; `cargo xtask winners` asks for more.
 const WINNERS: usize = 360;

@@ -11,13 +11,13 @@ use seckill::orders::sqlite::{self, SqliteSettings};
 use seckill::orders::{
     ChangeReceipt, LeaseStore, OrderDesk, Pipeline, PipelineParts, SaleChange, WriterSettings,
 };
+use testbed::PATIENCE;
 
 use crate::node::{Node, SALE, click, sale_key, terms};
 use crate::server::RedisServer;
 use crate::store::MemoryStore;
 
 const TOTAL: u32 = 10;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A ledger with one sale of [`TOTAL`] units, and what is behind it.
 trait Fixture {

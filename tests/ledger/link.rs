@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use redis::Value;
 use seckill::ledger::redis::{RedisFault, RedisLink, RedisSettings};
-use xtask::servers::proxy::{Mode, Proxy};
-use xtask::servers::sentinel::Sentinel;
+use testbed::PATIENCE;
+use testbed::servers::proxy::{Mode, Proxy};
+use testbed::servers::sentinel::Sentinel;
 
 use crate::server::RedisServer;
-
-/// Nothing that these tests wait for takes this long.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn settings(url: &str) -> RedisSettings {
     RedisSettings {

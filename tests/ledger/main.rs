@@ -1,6 +1,8 @@
 //! The ledger: one suite for the embedded and the shared one; the protocol of the latter, checked exhaustively; its scripts,
 //! on a real server; whole clusters, with faults; the relay of events.
 
+use testbed::servers::redis as server;
+
 mod book;
 mod breaks;
 mod cluster;
@@ -16,5 +18,3 @@ mod store;
 mod walk;
 mod wire;
 mod world;
-
-use xtask::servers::redis as server;

@@ -21,9 +21,8 @@ use seckill::orders::{
     WriterSettings,
 };
 use tempfile::TempDir;
+use testbed::PATIENCE;
 
-/// Nothing takes this long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
 const SHARDS: usize = 2;
 const NOW: EpochMs = EpochMs(1_800_000_000_000);
 
@@ -253,7 +252,7 @@ fn a8_a_pending_order_says_what_it_will_say() {
 fn a_queue_of_one_place_refuses_and_keeps_the_unit_on_sale() {
     // A held store looks slow, not busy: the intake stays open and the queue fills.
     let writer = WriterSettings { queue_orders_max: 1, ..WriterSettings::default() };
-    let options = Options { writer, lock_wait_ms: 120_000, ..Options::default() };
+    let options = Options { writer, lock_wait_ms: 600_000, ..Options::default() };
     let house = House::with_sale(10, &options);
     let queue = house.admission.queue();
     let held = Held::by_a_stranger(house.folder.path());
@@ -325,7 +324,7 @@ fn units_in_memory_that_the_store_does_not_have_are_refused_and_counted_anew() {
 
 #[test]
 fn units_given_back_in_the_batch_that_is_refused_are_counted_once() {
-    let house = House::with_sale(3, &Options { lock_wait_ms: 120_000, ..Options::default() });
+    let house = House::with_sale(3, &Options { lock_wait_ms: 600_000, ..Options::default() });
     let own = house.own("ann");
     let held = Held::by_a_stranger(house.folder.path());
     let alone = house.place("bob");
@@ -350,7 +349,7 @@ fn units_given_back_in_the_batch_that_is_refused_are_counted_once() {
 #[test]
 fn an_engine_whose_store_breaks_leaves_nobody_waiting() {
     let writer = WriterSettings { batch_orders_max: 1, ..WriterSettings::default() };
-    let house = House::with_sale(10, &Options { writer, lock_wait_ms: 120_000, ..Options::default() });
+    let house = House::with_sale(10, &Options { writer, lock_wait_ms: 600_000, ..Options::default() });
     let own = house.own("zoe");
     let held = Held::by_a_stranger(house.folder.path());
     let placed: Vec<_> = ["ann", "bob", "cid"].map(|buyer| house.place(buyer)).into();

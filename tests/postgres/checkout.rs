@@ -10,9 +10,10 @@ use seckill::checkout::{
 use seckill::domain::{EpochMs, Order, OrderId, OrderStatus};
 use seckill::orders::StoreReader;
 use seckill::orders::postgres::PostgresSettings;
+use testbed::PATIENCE;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::engine::{Engine, PATIENCE};
+use crate::engine::Engine;
 use crate::node::settings;
 use crate::scripted::{Call, Fault, Mood, ScriptedGateway, ScriptedRisk};
 use crate::server::Postgres;

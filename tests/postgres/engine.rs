@@ -17,11 +17,11 @@ use seckill::orders::{
     Applied, Deadlines, LeaseStore, OrderDesk, Pipeline, PipelineParts, StockNotice, StoreReader,
     StoreWriter, Transition, WriterSettings,
 };
+use testbed::PATIENCE;
 
 use crate::node::{NOW, key, settings, terms};
 use crate::server::Postgres;
 
-pub const PATIENCE: Duration = Duration::from_secs(60);
 const WRITERS: usize = 3;
 /// Sales that a node may sell.
 pub const SALES_MAX: usize = 3;

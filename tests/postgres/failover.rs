@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use seckill::domain::NodeId;
 use seckill::orders::postgres::{Exclusivity, InstanceLock, PostgresSettings};
 use seckill::orders::{Batch, Fault, Receipt, StoreReader, StoreWriter};
-use xtask::servers::pgbouncer::PgBouncer;
+use testbed::PATIENCE;
+use testbed::servers::pgbouncer::PgBouncer;
 
-use crate::engine::PATIENCE;
 use crate::node::{Node, settings};
 use crate::proxy::{Mode, Proxy};
 use crate::server::Postgres;

@@ -5,8 +5,8 @@ use std::time::Instant;
 use seckill::domain::NodeId;
 use seckill::orders::postgres::PostgresSettings;
 use seckill::orders::{Batch, LeaseStore, Receipt, StoreReader, StoreWriter};
+use testbed::PATIENCE;
 
-use crate::engine::PATIENCE;
 use crate::node::{Node, settings, stored};
 use crate::server::Postgres;
 

@@ -7,9 +7,10 @@ use seckill::admission::{Accepted, Admission, Moment, Purchase};
 use seckill::domain::{BuyerName, EpochMs, Nanos, OrderId, SaleId};
 use seckill::orders::postgres::{Follower, PostgresSettings};
 use seckill::orders::{Batch, CompleteOrders, LeaseStore, OrderDesk, Receipt, StoreWriter};
+use testbed::PATIENCE;
 use tokio::runtime::Runtime;
 
-use crate::engine::{Engine, PATIENCE};
+use crate::engine::Engine;
 use crate::node::{NOW, Node, settings};
 use crate::server::Postgres;
 

@@ -1,6 +1,8 @@
 //! The PostgreSQL order store against a real server: several nodes on one database, and everything that can break between
 //! a node and its store.
 
+use testbed::servers::{postgres as server, proxy};
+
 #[path = "../checkout/scripted.rs"]
 #[allow(dead_code, reason = "the tests of checkout use the rest")]
 mod scripted;
@@ -19,5 +21,3 @@ mod sharing;
 mod store;
 mod tls;
 mod unwanted;
-
-use xtask::servers::{postgres as server, proxy};

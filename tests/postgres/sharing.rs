@@ -7,9 +7,10 @@ use seckill::admission::LiveSale;
 use seckill::domain::{Cents, OrderAction, Rejection, Sale, SaleEdit, SaleTerms, StockEdit};
 use seckill::orders::postgres::PostgresSettings;
 use seckill::orders::{Applied, ChangeReceipt, SaleChange, StoreWriter, Transition};
+use testbed::PATIENCE;
 use tokio::runtime::Runtime;
 
-use crate::engine::{Engine, PATIENCE, SALES_MAX};
+use crate::engine::{Engine, SALES_MAX};
 use crate::node::{NOW, Node, change, changed, key, settings, terms};
 use crate::proxy::{Mode, Proxy};
 use crate::server::Postgres;

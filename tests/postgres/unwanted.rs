@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use seckill::orders::Wanted;
 use seckill::orders::postgres::PostgresSettings;
+use testbed::PATIENCE;
 use tokio::sync::Semaphore;
 
-use crate::engine::{Engine, PATIENCE};
+use crate::engine::Engine;
 use crate::node::settings;
 use crate::server::Postgres;
 

@@ -1,6 +1,7 @@
 //! What a buyer is told, and what an operator says, is the same on every node.
 
-use crate::common::engine::Engine;
+use testbed::engine::Engine;
+
 use crate::house::{House, known_to_all, until};
 
 const PAY: &str = r#"{"payment_method":"card"}"#;

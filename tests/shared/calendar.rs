@@ -1,7 +1,8 @@
 //! M5, M4 on several nodes: the database's calendar counts, and what is granted on one node holds on all.
 
-use crate::common::calendar::FakeCalendar;
-use crate::common::engine::Engine;
+use testbed::calendar::FakeCalendar;
+use testbed::engine::Engine;
+
 use crate::house::{House, known_to_all, until};
 
 fn time(text: &str) -> jiff::Timestamp {

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub use crate::common::engine::until;
-use crate::common::engine::{Engine, Launch};
+use testbed::engine::{Engine, Launch};
+pub use testbed::until;
+
 use crate::postgres::Postgres;
 use crate::redis_server::RedisServer;
 

@@ -1,7 +1,6 @@
 //! Several real engines on one stock, with a real redis-server and a real PostgreSQL.
 
-#[path = "../common/mod.rs"]
-mod common;
+use testbed::servers::{postgres, redis as redis_server};
 
 mod buyers;
 mod calendar;
@@ -10,5 +9,3 @@ mod operating;
 mod refusals;
 mod seats;
 mod selling;
-
-use xtask::servers::{postgres, redis as redis_server};

@@ -3,8 +3,9 @@
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use testbed::engine::Engine;
+use testbed::servers::engine::binary;
 
-use crate::common::engine::Engine;
 use crate::house::{House, known_to_all, sell_out, until};
 
 fn patch(engine: &Engine, sku: &str, body: &str) -> (u16, Value) {
@@ -18,7 +19,7 @@ fn audit(engine: &Engine, sku: &str) -> Value {
 
 /// `seckill reconcile --check` on the house.
 fn reconcile(house: &House, admins: &[&Engine]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_seckill"));
+    let mut command = Command::new(binary());
     command.args(["reconcile", "--check", "--node-id", "9", "--database-url", &house.database_url]);
     command.args(["--redis-url", &house.redis.url()]);
     for admin in admins {

@@ -1,6 +1,7 @@
 //! A Redis that answers and refuses: at the start and on the way.
 
-use crate::common::engine::Engine;
+use testbed::engine::Engine;
+
 use crate::house::{House, until};
 use crate::seats::refusal;
 

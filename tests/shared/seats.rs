@@ -1,29 +1,21 @@
 //! Who may sell from one database, and what an engine says that may not.
 
-use std::process::{Command, Stdio};
+use testbed::engine::{Engine, Launch};
 
 use crate::house::House;
 
 /// What an engine that does not start says.
 pub fn refusal(keys: &[(&str, &str)]) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_seckill"))
-        .args(["--edge-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"])
-        .arg(folder.path())
-        .env("SECKILL__POSTGRES__SEAT_WAIT_MS", "300")
-        .envs(keys.iter().map(|(key, value)| (format!("SECKILL__{key}"), value)))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(!output.status.success());
-    String::from_utf8(output.stderr).unwrap()
+    let (code, said) = Launch::new(&[&[("POSTGRES__SEAT_WAIT_MS", "300")], keys].concat()).start_refused();
+    assert_ne!(code, Some(0), "{said}");
+    said
 }
 
 #[test]
 fn an_engine_without_redis_has_the_database_alone() {
     let house = House::open();
     let (url, redis) = (house.database_url.as_str(), house.redis.url());
-    let alone = crate::common::engine::Engine::start(&[("POSTGRES__URL", url)]);
+    let alone = Engine::start(&[("POSTGRES__URL", url)]);
     let second = refusal(&[("POSTGRES__URL", url), ("NODE__ID", "1")]);
     assert!(second.contains("redis.url") && second.contains("seckill node 0 at 127.0.0.1"), "{second}");
     let shared = refusal(&[("POSTGRES__URL", url), ("NODE__ID", "1"), ("REDIS__URL", &redis)]);

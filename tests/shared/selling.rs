@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::common::engine::Engine;
+use testbed::engine::Engine;
+
 use crate::house::{House, known_to_all, sell_out, until};
 
 #[test]

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::Failure;
+
 /// Runs `cargo` with these arguments and waits for it.
 ///
 /// # Errors
 /// It could not be started, or failed.
-pub fn run(args: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
+pub fn run(args: &[&str], env: &[(&str, &str)]) -> Result<(), Failure> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let shown = args.join(" ");
     eprintln!("xtask: cargo {shown}");
@@ -26,7 +28,7 @@ pub fn run(args: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
         .envs(env.iter().copied())
         .status()
         .map_err(|error| format!("cargo could not be started: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("cargo {shown} failed: {status}")) }
+    if status.success() { Ok(()) } else { Err(format!("cargo {shown} failed: {status}").into()) }
 }
 
 /// Where `cargo build --release` puts a program.

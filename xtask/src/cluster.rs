@@ -3,57 +3,39 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::value_parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use xtask::servers::cluster::{Cluster, ClusterPlan};
-use xtask::servers::process::keep_servers_from_the_terminal;
+use testbed::install;
+use testbed::servers::cluster::{Cluster, ClusterPlan};
+use testbed::servers::process::keep_servers_from_the_terminal;
 
-use crate::{cargo, install};
+use crate::{Failure, cargo};
 
-const NODES_DEFAULT: u16 = 3;
 const NODES_MAX: u16 = 64;
 /// Admin addresses are this far above the edge's when ports are chosen.
 const ADMIN_PORTS_ABOVE: u16 = 1_000;
+const PORT_MAX: u16 = u16::MAX - ADMIN_PORTS_ABOVE - NODES_MAX;
 
-struct Options {
+/// Which engines, and where.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// How many engines.
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u16).range(1..=i64::from(NODES_MAX)))]
     nodes: u16,
-    first_port: Option<u16>,
+    /// Edges are on ports from this one on, admin addresses 1,000 above; free ports without it.
+    #[arg(long, value_name = "FIRST_EDGE_PORT", value_parser = value_parser!(u16).range(1..=i64::from(PORT_MAX)))]
+    port: Option<u16>,
+    /// A binary, instead of building one.
+    #[arg(long, value_name = "FILE")]
     engine: Option<PathBuf>,
-}
-
-fn options(mut words: &[&str]) -> Result<Options, String> {
-    let mut options = Options { nodes: NODES_DEFAULT, first_port: None, engine: None };
-    let port_max = u16::MAX - ADMIN_PORTS_ABOVE - NODES_MAX;
-    while let [option, value, rest @ ..] = words {
-        let number = value.parse::<u16>();
-        match (*option, number) {
-            ("--nodes", Ok(nodes @ 1..=NODES_MAX)) => options.nodes = nodes,
-            ("--nodes", _) => {
-                return Err(format!("--nodes needs a number from 1 to {NODES_MAX}, not {value}"));
-            }
-            ("--port", Ok(port)) if (1..=port_max).contains(&port) => options.first_port = Some(port),
-            ("--port", _) => return Err(format!("--port needs a number from 1 to {port_max}, not {value}")),
-            ("--engine", _) => options.engine = Some(value.into()),
-            _ => {
-                return Err(format!(
-                    "cluster has no option {option}; it has --nodes N, --port FIRST_EDGE_PORT and --engine FILE"
-                ));
-            }
-        }
-        words = rest;
-    }
-    match words {
-        [option] => Err(format!("{option} needs a value")),
-        _ => Ok(options),
-    }
 }
 
 /// Starts redis-server, PostgreSQL and the engines, says where they are, and stops all of them at Ctrl-C.
 ///
 /// # Errors
-/// An option is wrong, or the engine does not build.
-pub fn run(words: &[&str]) -> Result<(), String> {
-    let options = options(words)?;
+/// The engine does not build.
+pub fn run(options: Options) -> Result<(), Failure> {
     install::install_missing(&install::FOR_TESTS)?;
     let engine = match options.engine {
         Some(engine) => engine,
@@ -64,10 +46,9 @@ pub fn run(words: &[&str]) -> Result<(), String> {
     };
     // From here on Ctrl-C ends this program in order, and nothing else.
     keep_servers_from_the_terminal();
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| error.to_string())?;
-    let address = |above: u16| -> Option<SocketAddr> {
-        options.first_port.map(|port| ([127, 0, 0, 1], port + above).into())
-    };
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let address =
+        |above: u16| -> Option<SocketAddr> { options.port.map(|port| ([127, 0, 0, 1], port + above).into()) };
     let plan = ClusterPlan {
         engine,
         nodes: options.nodes,

@@ -1,29 +1,26 @@
 //! `cargo xtask crash`: the long form of the crash test.
 
-use crate::cargo;
+use crate::{Failure, cargo};
 
-const CYCLES_DEFAULT: &str = "100";
+/// How often, and when.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// How often the engine is killed.
+    #[arg(long, default_value_t = 100)]
+    cycles: u64,
+    /// The seed of an earlier run, to repeat its moments.
+    #[arg(long)]
+    seed: Option<u64>,
+}
 
-/// Kills the engine as often as `--cycles` says; `--seed` repeats the moments of an earlier run.
+/// Kills the engine as often as the options say.
 ///
 /// # Errors
-/// An option is wrong, or a promise was broken.
-pub fn run(mut options: &[&str]) -> Result<(), String> {
-    let mut env = vec![("SECKILL_CRASH_CYCLES", CYCLES_DEFAULT)];
-    while let [name, value, rest @ ..] = options {
-        match *name {
-            "--cycles" => env.push(("SECKILL_CRASH_CYCLES", value)),
-            "--seed" => env.push(("SECKILL_CRASH_SEED", value)),
-            _ => return Err(format!("crash has no option {name}; it has --cycles N and --seed S")),
-        }
-        if value.parse::<u64>().is_err() {
-            return Err(format!("{name} needs a whole number, not {value}"));
-        }
-        options = rest;
-    }
-    if let [name] = options {
-        return Err(format!("{name} needs a value"));
-    }
+/// A promise was broken.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let (cycles, seed) = (options.cycles.to_string(), options.seed.map(|seed| seed.to_string()));
+    let mut env = vec![("SECKILL_CRASH_CYCLES", cycles.as_str())];
+    env.extend(seed.as_deref().map(|seed| ("SECKILL_CRASH_SEED", seed)));
     let test = "crash::nothing_that_was_acknowledged_is_lost_by_a_kill";
     cargo::run(&["test", "--locked", "--test", "engine", "--", "--exact", test, "--nocapture"], &env)
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::cargo;
+use crate::{Failure, cargo};
 
 /// The version that CI was written for.
 const VERSION: &str = "0.20.2";
@@ -11,7 +11,7 @@ const VERSION: &str = "0.20.2";
 ///
 /// # Errors
 /// Something stands in the tree that must not.
-pub fn run() -> Result<(), String> {
+pub fn run() -> Result<(), Failure> {
     if !runs(&["deny", "--version"]) {
         // A debug build checks as well, and is built in a third of the time.
         cargo::run(&["install", "cargo-deny", "--version", VERSION, "--locked", "--debug"], &[])?;

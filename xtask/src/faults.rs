@@ -1,29 +1,27 @@
 //! `cargo xtask faults`: the long form of the fault tests.
 
-use crate::{cargo, install};
+use testbed::install;
 
-const ROUNDS_DEFAULT: &str = "20";
+use crate::{Failure, cargo};
 
-/// Lets each fault strike as often as `--rounds` says, or only those whose test has `--fault` in its name.
+/// How often, and which.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// How often each fault strikes.
+    #[arg(long, default_value_t = 20)]
+    rounds: usize,
+    /// Only faults whose test has this in its name.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    fault: String,
+}
+
+/// Lets each fault strike as often as the options say.
 ///
 /// # Errors
-/// An option is wrong, or a promise was broken.
-pub fn run(mut options: &[&str]) -> Result<(), String> {
-    let (mut rounds, mut name) = (ROUNDS_DEFAULT, "");
-    while let [option, value, rest @ ..] = options {
-        match *option {
-            "--rounds" if value.parse::<usize>().is_ok() => rounds = value,
-            "--rounds" => return Err(format!("--rounds needs a whole number, not {value}")),
-            "--fault" => name = value,
-            _ => return Err(format!("faults has no option {option}; it has --rounds N and --fault NAME")),
-        }
-        options = rest;
-    }
-    if let [option] = options {
-        return Err(format!("{option} needs a value"));
-    }
+/// A promise was broken.
+pub fn run(options: &Options) -> Result<(), Failure> {
     install::install_missing(&install::FOR_TESTS)?;
-    let test = format!("faults::{}", name.replace('-', "_"));
+    let test = format!("faults::{}", options.fault.replace('-', "_"));
     let cargo = ["test", "--locked", "--test", "cluster", "--", &test, "--nocapture", "--test-threads=1"];
-    cargo::run(&cargo, &[("SECKILL_FAULT_ROUNDS", rounds)])
+    cargo::run(&cargo, &[("SECKILL_FAULT_ROUNDS", &options.rounds.to_string())])
 }

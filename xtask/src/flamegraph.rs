@@ -4,10 +4,11 @@
 //! build); inferno, installed into `target/tools`, draws.
 
 use std::fs::{self, File};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::perf::server::{FrontEnd, Server};
-use crate::perf::{self, Failure, WORK_FOLDER, binary};
+use crate::perf::{self, WORK_FOLDER, binary};
+use crate::{Failure, cargo};
 
 const NAMES: [&str; 4] = ["refusal", "win", "checkout", "recovery"];
 const TOOLS: &str = "target/tools";
@@ -15,24 +16,24 @@ const SECONDS: &str = "5";
 const SAMPLES_A_SECOND: &str = "499";
 const PLENTY: u32 = 10_000_000;
 
-/// Draws the path of this name.
-pub fn main(args: &[String]) -> ExitCode {
-    let Some(name) = args.first().filter(|name| NAMES.contains(&name.as_str())) else {
-        eprintln!("usage: cargo xtask flamegraph {} [--no-build]", NAMES.join("|"));
-        return ExitCode::from(2);
-    };
-    let build = !args.iter().any(|arg| arg == "--no-build");
-    match draw(name, build) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("xtask flamegraph: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+/// Which path.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// The path that is drawn.
+    #[arg(value_parser = NAMES)]
+    name: String,
+    /// Take the binaries that are there.
+    #[arg(long)]
+    no_build: bool,
 }
 
-fn draw(name: &str, build: bool) -> Result<(), Failure> {
-    if build {
+/// Draws the path of this name.
+///
+/// # Errors
+/// A tool is missing, or failed.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let name = options.name.as_str();
+    if !options.no_build {
         perf::build()?;
     }
     install_inferno()?;
@@ -60,8 +61,7 @@ fn install_inferno() -> Result<(), Failure> {
     if fs::exists(format!("{TOOLS}/bin/inferno-flamegraph"))? {
         return Ok(());
     }
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    run(Command::new(cargo).args(["install", "--locked", "--root", TOOLS, "inferno", "--version", "0.12.8"]))
+    cargo::run(&["install", "--locked", "--root", TOOLS, "inferno", "--version", "0.12.8"], &[])
 }
 
 /// Samples a running engine while the client keeps it busy.
@@ -74,8 +74,8 @@ fn sample_engine(samples: &str, stock: u32, client: &[&str]) -> Result<(), Failu
 
 /// Samples the reading of a million orders.
 fn sample_recovery(samples: &str) -> Result<(), Failure> {
-    run(Command::new(binary("durable")).args(["--folder", WORK_FOLDER]))?;
-    run(record(samples).args(["--", &binary("recovery"), "--folder", WORK_FOLDER]))
+    finish(Command::new(binary("durable")).args(["--folder", WORK_FOLDER]))?;
+    finish(record(samples).args(["--", &binary("recovery"), "--folder", WORK_FOLDER]))
 }
 
 fn record(samples: &str) -> Command {
@@ -85,7 +85,7 @@ fn record(samples: &str) -> Command {
     command
 }
 
-fn run(command: &mut Command) -> Result<(), Failure> {
+fn finish(command: &mut Command) -> Result<(), Failure> {
     let status = command.status()?;
     if status.success() { Ok(()) } else { Err(format!("{command:?} failed").into()) }
 }

@@ -6,7 +6,6 @@ mod crash;
 mod deny;
 mod faults;
 mod flamegraph;
-mod install;
 mod perf;
 mod rolling;
 mod test;
@@ -14,44 +13,101 @@ mod winners;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask COMMAND
+use clap::{Parser, Subcommand};
 
-  test                        run every test of the workspace
-  deny                        check licences, sources, bans and known advisories of the dependencies
-  crash [--cycles N]          kill the engine N times under load (default 100) and compare it with what clients were
-        [--seed S]            told; the seed of a run repeats its moments
-  cluster [--nodes N]         run N engines (default 3) with their Redis and PostgreSQL until Ctrl-C; free ports, or
-        [--port P]            edges from port P on and admin addresses 1,000 above; --engine FILE takes a binary
-        [--engine FILE]       instead of building one
-  faults [--rounds N]         let every fault strike a cluster under load N times (default 20), or only those with NAME
-        [--fault NAME]        in the name of their test
-  rolling [--rounds N]        restart two engines behind HAProxy in turn, N times each (default 5), with buyers at this
-          [--rate N]          rate a second (default 2000); no purchase may be left without an answer
-  winners [--number N]        let N buyers (default 10,000) win on the may front end of the release binary, with 1, 2
-                              and 4 threads, and count the answers
-  perf [NAME]                 run the side-by-side comparisons, or one of them
-  flamegraph NAME             draw where the time of a path goes";
+/// What went wrong, for a person.
+type Failure = Box<dyn std::error::Error>;
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every test of the workspace.
+    Test,
+    /// Check licences, sources, bans and known advisories of the dependencies.
+    Deny,
+    /// Kill the engine again and again under load and compare it with what clients were answered.
+    Crash(crash::Options),
+    /// Run several engines with their Redis and PostgreSQL until Ctrl-C.
+    Cluster(cluster::Options),
+    /// Let faults strike a cluster under load.
+    Faults(faults::Options),
+    /// Restart two engines behind HAProxy in turn; no purchase may be left without an answer.
+    Rolling(rolling::Options),
+    /// Let buyers win on the may front end of the release binary, with 1, 2 and 4 threads, and count the answers.
+    Winners(winners::Options),
+    /// Run the side-by-side comparisons, or one of them.
+    Perf(perf::Options),
+    /// Draw where the processor time of a path goes.
+    Flamegraph(flamegraph::Options),
+}
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    let done = match words.as_slice() {
-        ["test"] => test::run(),
-        ["deny"] => deny::run(),
-        ["crash", options @ ..] => crash::run(options),
-        ["cluster", options @ ..] => cluster::run(options),
-        ["faults", options @ ..] => faults::run(options),
-        ["rolling", options @ ..] => rolling::run(options),
-        ["winners", options @ ..] => winners::run(options),
-        ["perf", ..] => return perf::main(&args[1..]),
-        ["flamegraph", ..] => return flamegraph::main(&args[1..]),
-        _ => Err(USAGE.into()),
+    let done = match Cli::parse().command {
+        Command::Test => test::run(),
+        Command::Deny => deny::run(),
+        Command::Crash(options) => crash::run(&options),
+        Command::Cluster(options) => cluster::run(options),
+        Command::Faults(options) => faults::run(&options),
+        Command::Rolling(options) => rolling::run(&options),
+        Command::Winners(options) => winners::run(&options),
+        Command::Perf(options) => perf::run(&options),
+        Command::Flamegraph(options) => flamegraph::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("xtask: {problem}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_takes_the_options_that_it_documents() {
+        for line in [
+            "test",
+            "deny",
+            "crash --cycles 1000 --seed 7",
+            "cluster --nodes 3 --port 18080 --engine target/release/seckill",
+            "faults --rounds 20 --fault node-killed",
+            "rolling --rounds 5 --rate 2000",
+            "winners --number 10000",
+            "perf",
+            "perf sold-out --rounds 5 --seconds 2.5 --append --no-build",
+            "flamegraph refusal --no-build",
+        ] {
+            Cli::try_parse_from(["xtask"].into_iter().chain(line.split(' '))).expect(line);
+        }
+        for line in [
+            "",
+            "cluster --nodes 0",
+            "cluster --nodes 65",
+            "cluster --port 65000",
+            "rolling --rate 0",
+            "perf nothing",
+            "perf --rounds 0",
+            "perf --seconds 0",
+            "flamegraph",
+        ] {
+            Cli::try_parse_from(["xtask"].into_iter().chain(line.split(' '))).expect_err(line);
         }
     }
 }

@@ -10,48 +10,51 @@ mod machine;
 pub mod server;
 
 use std::fs;
-use std::process::{Command, ExitCode};
+use std::process::Command;
+use std::str::FromStr;
 
-use crate::{cargo, install};
+use clap::builder::PossibleValuesParser;
+use testbed::install;
+
+use crate::{Failure, cargo};
 use comparison::{Column, Comparison, Contender};
 use server::{FrontEnd, Server};
 
-/// What went wrong, for a person.
-pub type Failure = Box<dyn std::error::Error>;
-
-const USAGE: &str = "usage: cargo xtask perf [sold-out|decision|wins|durable|front-ends|memory|peers|all] \
-                     [--rounds N] [--seconds S] [--append] [--no-build]";
 /// Where the data of a run lives; a real disk, or the durable figures mean nothing.
 pub const WORK_FOLDER: &str = "target/perf";
 const RESULTS: &str = "perf/RESULTS.md";
 const CHART: &str = "perf/chart.svg";
+/// Every comparison.
+const ALL: &str = "all";
 /// More than any run sells.
 const PLENTY: u32 = 100_000_000;
 
-struct Options {
+/// What is compared, and for how long.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// One comparison, or all.
+    #[arg(default_value = ALL, value_parser = names())]
     name: String,
+    /// How often contenders take turns.
+    #[arg(long, default_value_t = 5, value_parser = positive::<usize>)]
     rounds: usize,
+    /// How long a turn of the client lasts, in s.
+    #[arg(long, default_value_t = 4.0, value_parser = positive::<f64>)]
     seconds: f64,
+    /// Put the tables at the end of perf/RESULTS.md, too.
+    #[arg(long)]
     append: bool,
-    build: bool,
+    /// Take the binaries that are there.
+    #[arg(long)]
+    no_build: bool,
 }
 
-impl Options {
-    fn parse(args: &[String]) -> Option<Self> {
-        let mut options = Self { name: "all".into(), rounds: 5, seconds: 4.0, append: false, build: true };
-        let mut args = args.iter();
-        while let Some(arg) = args.next() {
-            match arg.as_str() {
-                "--rounds" => options.rounds = args.next()?.parse().ok().filter(|rounds| *rounds > 0)?,
-                "--seconds" => options.seconds = args.next()?.parse().ok().filter(|s| *s > 0.0)?,
-                "--append" => options.append = true,
-                "--no-build" => options.build = false,
-                name if !name.starts_with('-') => options.name = name.into(),
-                _ => return None,
-            }
-        }
-        Some(options)
-    }
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(RUNS.iter().map(|(name, _)| *name).chain([ALL]))
+}
+
+fn positive<N: FromStr + Default + PartialOrd>(text: &str) -> Result<N, &'static str> {
+    text.parse().ok().filter(|number| *number > N::default()).ok_or("a number above 0 is needed")
 }
 
 type Run = fn(&Options) -> Result<String, Failure>;
@@ -67,34 +70,17 @@ const RUNS: [(&str, Run); 7] = [
 ];
 
 /// Runs the comparison of this name, or all.
-pub fn main(args: &[String]) -> ExitCode {
-    let Some(options) = Options::parse(args) else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
-    };
-    let chosen: Vec<_> =
-        RUNS.iter().filter(|(name, _)| options.name == "all" || options.name == *name).collect();
-    if chosen.is_empty() {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
-    }
-    match run_all(&chosen, &options, args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("xtask perf: {failure}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run_all(chosen: &[&(&str, Run)], options: &Options, args: &[String]) -> Result<(), Failure> {
-    if options.build {
+///
+/// # Errors
+/// A contender does not start, or failed.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    if !options.no_build {
         build()?;
     }
     fs::create_dir_all(WORK_FOLDER)?;
-    let mut report = machine::heading(args);
+    let mut report = machine::heading();
     println!("{report}");
-    for (name, run) in chosen {
+    for (name, run) in RUNS.iter().filter(|(name, _)| [ALL, name].contains(&options.name.as_str())) {
         eprintln!("xtask perf: {name}");
         let table = run(options)?;
         println!("{table}");
@@ -110,11 +96,7 @@ fn run_all(chosen: &[&(&str, Run)], options: &Options, args: &[String]) -> Resul
 
 /// Builds what is measured.
 pub fn build() -> Result<(), Failure> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--release", "--locked", "-p", "seckill", "-p", "perf"])
-        .status()?;
-    if built.success() { Ok(()) } else { Err("the release build failed".into()) }
+    cargo::run(&["build", "--release", "--locked", "-p", "seckill", "-p", "perf"], &[])
 }
 
 /// A binary of this workspace.

@@ -1,33 +1,29 @@
 //! `cargo xtask rolling`: the long form of the rolling restart behind a balancer.
 
-use crate::{cargo, install};
+use std::num::NonZeroU64;
 
-const ROUNDS_DEFAULT: &str = "5";
-const RATE_DEFAULT: &str = "2000";
+use testbed::install;
 
-/// Restarts each of two engines behind HAProxy as often as `--rounds` says, while buyers come at `--rate` a second, and
-/// fails when one of them had no answer.
+use crate::{Failure, cargo};
+
+/// How often, and under which load.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// How often each engine is restarted.
+    #[arg(long, default_value = "5")]
+    rounds: NonZeroU64,
+    /// Buyers a second.
+    #[arg(long, default_value = "2000")]
+    rate: NonZeroU64,
+}
+
+/// Restarts each of two engines behind HAProxy while buyers come, and fails when one of them had no answer.
 ///
 /// # Errors
-/// An option is wrong, or a purchase was left without its answer.
-pub fn run(mut options: &[&str]) -> Result<(), String> {
-    let (mut rounds, mut rate) = (ROUNDS_DEFAULT, RATE_DEFAULT);
-    while let [option, value, rest @ ..] = options {
-        let is_number = value.parse::<u64>().is_ok_and(|number| number > 0);
-        match *option {
-            "--rounds" if is_number => rounds = value,
-            "--rate" if is_number => rate = value,
-            "--rounds" | "--rate" => {
-                return Err(format!("{option} needs a whole number above 0, not {value}"));
-            }
-            _ => return Err(format!("rolling has no option {option}; it has --rounds N and --rate N")),
-        }
-        options = rest;
-    }
-    if let [option] = options {
-        return Err(format!("{option} needs a value"));
-    }
+/// A purchase was left without its answer.
+pub fn run(options: &Options) -> Result<(), Failure> {
     install::install_missing(&install::FOR_TESTS)?;
+    let (rounds, rate) = (options.rounds.to_string(), options.rate.to_string());
     let cargo = ["test", "--release", "--locked", "--test", "engine", "--", "rolling::", "--nocapture"];
-    cargo::run(&cargo, &[("SECKILL_ROLLING_ROUNDS", rounds), ("SECKILL_ROLLING_RATE_PER_S", rate)])
+    cargo::run(&cargo, &[("SECKILL_ROLLING_ROUNDS", &rounds), ("SECKILL_ROLLING_RATE_PER_S", &rate)])
 }

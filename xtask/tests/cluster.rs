@@ -1,24 +1,13 @@
 //! `cargo xtask cluster` in a short form: it starts, sells at each node, and leaves nothing behind.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The engine that was built with this test; built now if the test runs alone.
-fn engine() -> PathBuf {
-    let engine = Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name("seckill");
-    if !engine.exists() {
-        let built = Command::new(env!("CARGO")).args(["build", "--locked", "--package", "seckill"]).status();
-        assert!(built.is_ok_and(|status| status.success()), "the engine does not build");
-    }
-    engine
-}
+use testbed::engine::request;
+use testbed::servers::engine::binary;
+use testbed::until;
 
 /// Ended with the value, also when the test fails.
 struct Running(Child);
@@ -35,17 +24,6 @@ fn interrupt(process: &Child) {
     let _ = kill_process(pid, Signal::INT);
 }
 
-fn ask(address: &str, request: &str, headers: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("the node listens");
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let length = body.len();
-    write!(stream, "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
-        .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 /// What follows a word in the lines that the command prints.
 fn after<'a>(lines: &'a [String], word: &str) -> Vec<&'a str> {
     let found = lines.iter().filter_map(|line| line.split_once(word));
@@ -58,7 +36,7 @@ fn a_cluster_sells_at_every_node_and_leaves_nothing_behind() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command
         .args(["cluster", "--nodes", "2", "--engine"])
-        .arg(engine())
+        .arg(binary())
         .env("TMPDIR", folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
@@ -76,16 +54,12 @@ fn a_cluster_sells_at_every_node_and_leaves_nothing_behind() {
 
     let json = "Content-Type: application/json\r\n";
     let sale = r#"{"campaign":"test","sku":"phone","price_cents":100,"stock":20}"#;
-    let made = ask(admins[0], "POST /api/v1/campaigns", json, sale);
-    assert!(made.starts_with("HTTP/1.1 201"), "{made}");
+    let made = request(admins[0].parse().unwrap(), "POST", "/api/v1/campaigns", json, sale);
+    assert_eq!(made.status, 201, "{}", made.body);
     for edge in edges {
-        let began = Instant::now();
-        while !ask(edge, "POST /seckill/test/phone", &format!("X-User-ID: at-{edge}\r\n"), "")
-            .starts_with("HTTP/1.1 201")
-        {
-            assert!(began.elapsed() < PATIENCE, "a node does not sell");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let buyer = format!("X-User-ID: at-{edge}\r\n");
+        let edge = edge.parse().unwrap();
+        until("a node sells", || request(edge, "POST", "/seckill/test/phone", &buyer, "").status == 201);
     }
 
     interrupt(&cluster.0);

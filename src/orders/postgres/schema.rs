@@ -20,11 +20,11 @@ const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_time
                      SELECT pg_advisory_xact_lock(1936024427)";
 
 /// How long one step of a migration may take, waiting for other engines included.
-const PATIENCE: Duration = Duration::from_secs(600);
+const UPGRADE_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// Brings the tables to the version of this engine, in one transaction.
 pub async fn migrate(session: &mut Session) -> Result<(), PgError> {
-    let limit = session.limit_to(PATIENCE);
+    let limit = session.limit_to(UPGRADE_WAIT_MAX);
     session.run(BEGIN).await?;
     let migrated = migrate_alone(session).await;
     session.run(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;

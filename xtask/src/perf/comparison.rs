@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use super::server::Server;
-use super::{Failure, Options, binary};
+use super::{Options, binary};
+use crate::Failure;
 
 /// Figures that a binary of `perf` printed, by name.
 pub type Figures = BTreeMap<String, f64>;
@@ -33,19 +34,9 @@ impl Contender {
     pub fn client(name: &str, server: &Server, options: &Options) -> Self {
         let seconds = options.seconds.to_string();
         let client = binary("client");
-        let pids = server.pids();
-        let command = [
-            "taskset",
-            "-c",
-            "1",
-            &client,
-            "--target",
-            &server.target,
-            "--pid",
-            &pids,
-            "--seconds",
-            &seconds,
-        ];
+        let (pids, target) = (server.pids(), server.target.to_string());
+        let command =
+            ["taskset", "-c", "1", &client, "--target", &target, "--pid", &pids, "--seconds", &seconds];
         Self { buys: true, ..Self::command(name, &command) }
     }
 

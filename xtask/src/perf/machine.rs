@@ -4,18 +4,19 @@ use std::fs;
 use std::process::Command;
 
 /// The heading of a report: date, commit, machine, command.
-pub fn heading(args: &[String]) -> String {
+pub fn heading() -> String {
+    let words: Vec<_> = std::env::args().skip(1).collect();
     let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split_whitespace().next().unwrap_or("?");
     format!(
         "## {}, commit {}\n\nMachine: {cores} cores, {}, Linux {}; load average at the start {load}. \
-         Command: `cargo xtask perf {}`\n\n",
+         Command: `cargo xtask {}`\n\n",
         said(&["date", "-u", "+%Y-%m-%d %H:%M UTC"]),
         said(&["git", "describe", "--always", "--dirty"]),
         processor(),
         said(&["uname", "-r"]),
-        args.join(" "),
+        words.join(" "),
     )
 }
 

@@ -1,6 +1,6 @@
 //! What all servers have in common as processes.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// No server takes this long to start or to stop.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+use crate::PATIENCE;
 
 static APART: AtomicBool = AtomicBool::new(false);
 
@@ -41,6 +40,25 @@ pub fn signal(pid: u32, signal: Signal) {
 pub fn kill(process: &mut Child) {
     let _ = process.kill();
     let _ = process.wait();
+}
+
+/// Waits until the process of a new server takes connections at the address. `false` when it ends instead, as it does when
+/// somebody else has taken the port meanwhile.
+pub fn listens(process: &mut Child, address: SocketAddr) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE && matches!(process.try_wait(), Ok(None)) {
+        if TcpStream::connect(address).is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+/// Has the command find what distributions keep for administrators.
+pub fn with_system_programs(command: &mut Command) -> &mut Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/usr/local/sbin"))
 }
 
 /// Waits until a process has ended by itself. `None` when it has not after [`PATIENCE`].

@@ -7,13 +7,16 @@ use serde_json::Value;
 /// The last word that a client heard of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
+    /// The order is durable.
     Bought,
+    /// It is paid.
     Paid,
+    /// It was given up.
     Cancelled,
 }
 
 /// What clients were told.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Log {
     /// Orders that were acknowledged, their buyers, and the last word.
     pub told: HashMap<String, (String, Word)>,
@@ -29,6 +32,9 @@ impl Log {
     }
 
     /// Compares with what the engine exports.
+    ///
+    /// # Panics
+    /// An order is missing, or is not what a client was told.
     pub fn check(&self, orders: &[Value]) {
         let orders: HashMap<&str, &Value> =
             orders.iter().map(|order| (order["order_id"].as_str().unwrap(), order)).collect();

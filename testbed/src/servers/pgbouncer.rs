@@ -1,11 +1,10 @@
 //! A PgBouncer of one's own in front of a server.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use super::process::{PATIENCE, free_address, kill, spawn};
+use super::process::{free_address, kill, listens, spawn, with_system_programs};
 
 /// A running pooler; ended with the value.
 #[derive(Debug)]
@@ -40,18 +39,8 @@ impl PgBouncer {
             command.args(["-u", "postgres"]);
         }
         command.arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{path}:/usr/sbin"));
-        let mut process = spawn(&mut command);
-        let give_up = Instant::now() + PATIENCE;
-        while TcpStream::connect(address).is_err() {
-            let runs = matches!(process.try_wait(), Ok(None));
-            assert!(
-                runs && Instant::now() < give_up,
-                "pgbouncer does not start; cargo xtask test installs it"
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let mut process = spawn(with_system_programs(&mut command));
+        assert!(listens(&mut process, address), "pgbouncer does not start; cargo xtask test installs it");
         Self { process, address, _folder: folder }
     }
 

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::client::{Answer, Client};
+use crate::client::{Answer, Client};
 
 /// A connection on which buyers ask, opened anew when the engine has closed it.
+#[derive(Debug)]
 pub struct Booth {
     edge: SocketAddr,
     client: Option<Client>,
@@ -89,6 +90,9 @@ impl Booth {
 
 /// Does all `jobs` at this many booths, or whatever `open` opens: each takes the next job when it has done one, so that
 /// jobs that stand side by side are done at the same time. Returns the results in no order.
+///
+/// # Panics
+/// `work` does.
 pub fn crowd<B, J: Sync, T: Send>(
     booths: usize,
     open: impl Fn() -> B + Sync,

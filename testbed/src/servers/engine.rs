@@ -5,10 +5,37 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 
 use rustix::process::Signal;
 
 use super::process::{kill, log_end, signal, spawn, wait_for_end};
+
+/// The engine that was built with the program that runs: it lies beside it. Built now, if that was not done.
+///
+/// # Panics
+/// It does not build.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let own = std::env::current_exe().expect("this program is somewhere");
+        let folder = own.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
+        let folder = folder.expect("it is in a folder");
+        let engine = folder.join("seckill");
+        if !engine.exists() {
+            let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            build.args(["build", "--locked", "--package", "seckill"]);
+            build.args(folder.ends_with("release").then_some("--release"));
+            assert!(build.status().is_ok_and(|status| status.success()), "the engine does not build");
+        }
+        engine
+    })
+}
+
+/// What sets these keys: environment variables with their prefix.
+pub fn variables(keys: &[(String, String)]) -> impl Iterator<Item = (String, &str)> {
+    keys.iter().map(|(key, value)| (format!("SECKILL__{key}"), value.as_str()))
+}
 
 /// A running `seckill serve`; killed when dropped.
 #[derive(Debug)]
@@ -26,15 +53,19 @@ impl EngineProcess {
     /// # Panics
     /// It ends instead.
     pub fn start(mut command: Command, folder: &Path, edge: SocketAddr, admin: SocketAddr) -> Self {
-        let log = folder.join("log");
-        let log_file = File::options().create(true).append(true).open(&log).expect("a log file");
         let (edge, admin) = (edge.to_string(), admin.to_string());
-        command
-            .args(["--edge-listen", &edge, "--admin-listen", &admin, "--data-dir"])
-            .arg(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log_file);
+        command.args(["--edge-listen", &edge, "--admin-listen", &admin, "--data-dir"]).arg(folder);
+        Self::run(command, folder.join("log"))
+    }
+
+    /// Starts `command`, the binary with all that it is told, and adds what it logs to this file. Returns when it says
+    /// that it sells.
+    ///
+    /// # Panics
+    /// It ends instead.
+    pub fn run(mut command: Command, log: PathBuf) -> Self {
+        let log_file = File::options().create(true).append(true).open(&log).expect("a log file");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
         let mut process = spawn(&mut command);
         let stdout = process.stdout.take().expect("it was asked for");
         let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);

@@ -2,26 +2,30 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
 
-/// No step of a test takes this long unless something hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::PATIENCE;
 
 /// An answer.
 #[derive(Debug)]
 pub struct Answer {
+    /// The HTTP status.
     pub status: u16,
-    /// Names in lower case.
+    /// The header fields in their order, names in lower case.
     pub fields: Vec<(String, String)>,
+    /// The body, put together if it came in chunks.
     pub body: String,
 }
 
 impl Answer {
+    /// The value of the first field with this name, which is in lower case.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The JSON body.
+    ///
+    /// # Panics
+    /// It is none.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
     }
@@ -33,22 +37,33 @@ impl Answer {
 }
 
 /// A connection.
+#[derive(Debug)]
 pub struct Client {
     stream: TcpStream,
     reader: BufReader<TcpStream>,
 }
 
 impl Client {
+    /// A connection.
+    ///
+    /// # Panics
+    /// Nobody listens.
     pub fn connect(addr: SocketAddr) -> Self {
         Self::try_connect(addr).unwrap()
     }
 
     /// A connection, unless nobody listens.
+    ///
+    /// # Errors
+    /// What the system says.
     pub fn try_connect(addr: SocketAddr) -> io::Result<Self> {
         Ok(Self::over(TcpStream::connect(addr)?))
     }
 
     /// A connection that exists.
+    ///
+    /// # Panics
+    /// It is over already.
     pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -70,6 +85,9 @@ impl Client {
     }
 
     /// The next answer; `None` when the server has closed before its end.
+    ///
+    /// # Panics
+    /// It is no HTTP, or the server neither answers nor closes.
     pub fn answer(&mut self) -> Option<Answer> {
         let line = self.line()?;
         let status =

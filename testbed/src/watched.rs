@@ -1,39 +1,49 @@
 //! An engine that is watched from its first moment, not only once it sells.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
-use xtask::servers::process::free_address;
 
-use crate::common::client::Answer;
-use crate::common::engine::{request, try_request};
-
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::client::Answer;
+use crate::engine::{request, try_request};
+use crate::servers::engine::binary;
+use crate::servers::process::{free_address, kill, signal, spawn, wait_for_end};
+use crate::until;
 
 /// `seckill serve` on an empty folder, on addresses that are known before it listens.
-pub struct Process {
+#[derive(Debug)]
+pub struct WatchedEngine {
+    /// Its data is in `data`, its log in `log`.
     pub folder: TempDir,
+    /// Where buyers ask, once it listens.
     pub edge: SocketAddr,
+    /// Where operators ask, once it listens.
     pub admin: SocketAddr,
     child: Option<Child>,
 }
 
-impl Process {
+impl WatchedEngine {
     /// Addresses and a folder; nothing runs yet.
+    ///
+    /// # Panics
+    /// There is no place for the folder.
     pub fn prepare() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { folder, edge: free_address(), admin: free_address(), child: None }
     }
 
     /// The command that starts it, with `keys` as environment variables; `shell` is what `sh` does before.
+    ///
+    /// # Panics
+    /// Its log cannot be written.
     pub fn command(&self, shell: &str, keys: &[(&str, &str)]) -> Command {
         let mut command = Command::new("sh");
         command
-            .args(["-c", &format!("{shell}\nexec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_seckill")])
+            .args(["-c", &format!("{shell}\nexec \"$0\" \"$@\"")])
+            .arg(binary())
             .args(["--edge-listen", &self.edge.to_string(), "--admin-listen", &self.admin.to_string()])
             .arg("--data-dir")
             .arg(self.folder.path().join("data"))
@@ -45,36 +55,38 @@ impl Process {
     }
 
     /// Runs it.
+    ///
+    /// # Panics
+    /// There is no such program.
     pub fn run(&mut self, mut command: Command) {
-        self.child = Some(command.spawn().unwrap());
+        self.child = Some(spawn(&mut command));
     }
 
     /// Runs it and waits until it is ready.
+    ///
+    /// # Panics
+    /// It does not become so.
     pub fn start(&mut self, shell: &str, keys: &[(&str, &str)]) {
         self.run(self.command(shell, keys));
         self.wait_until_ready();
     }
 
     /// Where its log is, unless the command says otherwise.
-    pub fn log(&self) -> std::path::PathBuf {
+    pub fn log(&self) -> PathBuf {
         self.folder.path().join("log")
     }
 
+    /// What is in its log.
     pub fn log_text(&self) -> String {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
 
+    /// Waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// It never does.
     pub fn wait_until_ready(&self) {
-        self.wait_for("ready", || self.asks("/readyz").is_some_and(|answer| answer.status == 200));
-    }
-
-    /// Waits until something is so.
-    pub fn wait_for(&self, what: &str, is_so: impl Fn() -> bool) {
-        let begun = Instant::now();
-        while !is_so() {
-            assert!(begun.elapsed() < PATIENCE, "never {what}: {}", self.log_text());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        until("the engine is ready", || self.asks("/readyz").is_some_and(|answer| answer.status == 200));
     }
 
     /// Asks the admin plane, if it listens.
@@ -83,11 +95,17 @@ impl Process {
     }
 
     /// Buys one unit.
+    ///
+    /// # Panics
+    /// It does not answer.
     pub fn buy(&self, sku: &str, buyer: &str) -> Answer {
         request(self.edge, "POST", &format!("/seckill/test/{sku}"), &format!("X-User-ID: {buyer}\r\n"), "")
     }
 
     /// Makes the sale `test/{sku}`.
+    ///
+    /// # Panics
+    /// It is refused.
     pub fn sale(&self, sku: &str, stock: u32, terms: &str) {
         let body =
             format!(r#"{{"campaign":"test","sku":"{sku}","price_cents":1999,"stock":{stock}{terms}}}"#);
@@ -95,42 +113,50 @@ impl Process {
         assert_eq!(answer.status, 201, "{}", answer.body);
     }
 
+    /// Its number among the machine's processes.
+    ///
+    /// # Panics
+    /// It was never run.
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
+        self.child.as_ref().expect("it was run").id()
     }
 
-    pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_raw(self.pid() as i32).unwrap(), signal).unwrap();
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// It was never run.
+    pub fn signal(&self, sent: Signal) {
+        signal(self.pid(), sent);
     }
 
     /// Its exit status, when it has ended by itself.
+    ///
+    /// # Panics
+    /// It does not end, or was never run.
     pub fn wait_for_end(&mut self) -> ExitStatus {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
-                return status;
-            }
-            assert!(begun.elapsed() < PATIENCE, "it does not end: {}", self.log_text());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let child = self.child.as_mut().expect("it was run");
+        wait_for_end(child).expect("the engine ends")
     }
 }
 
-impl Drop for Process {
+impl Drop for WatchedEngine {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the engine's log:\n{}", self.log_text());
+        }
         if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
+            kill(child);
         }
     }
 }
 
-/// Runs the binary to its end in a shell; the command line stands in `line` behind `"$0"`.
+/// Runs the binary to its end in a shell; the command line stands in `line` behind `"$0"`. Its exit code and
+/// what it prints.
+///
+/// # Panics
+/// There is no shell.
 pub fn shell(folder: &Path, line: &str) -> (Option<i32>, String) {
-    let output = Command::new("sh")
-        .args(["-c", line, env!("CARGO_BIN_EXE_seckill")])
-        .current_dir(folder)
-        .output()
-        .unwrap();
+    let mut command = Command::new("sh");
+    let output = command.args(["-c", line]).arg(binary()).current_dir(folder).output().expect("a shell");
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::process::{PATIENCE, free_address, kill, signal, spawn, wait_for_end};
+use super::process::{free_address, kill, signal, spawn, wait_for_end};
+use crate::{PATIENCE, until};
 
 /// A running server with trust authentication and the superuser `postgres`.
 #[derive(Debug)]
@@ -142,11 +143,9 @@ impl Postgres {
             kill(&mut server);
         }
         // The backends notice that their parent is gone; the next server cannot start before.
-        let deadline = Instant::now() + PATIENCE;
-        while pids.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
-            assert!(Instant::now() < deadline, "the backends of a killed server go on");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until("the backends of a killed server end", || {
+            !pids.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists())
+        });
     }
 
     /// Starts the server again after [`Postgres::crash`] or [`Postgres::stop`], and waits until it answers.

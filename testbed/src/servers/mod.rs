@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod engine;
+pub mod haproxy;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod process;

@@ -5,17 +5,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use xtask::servers::engine::EngineProcess;
-use xtask::servers::process;
 
-use super::client::{Answer, Client};
+use crate::client::{Answer, Client};
+use crate::servers::engine::{EngineProcess, binary, variables};
+use crate::servers::process;
 
 /// How an engine is started.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Launch {
     folder: Arc<TempDir>,
     keys: Vec<(String, String)>,
@@ -25,6 +24,9 @@ pub struct Launch {
 
 impl Launch {
     /// On an empty store, with `keys`, each an environment variable without the prefix.
+    ///
+    /// # Panics
+    /// There is no place for its folder.
     pub fn new(keys: &[(&str, &str)]) -> Self {
         let keys = keys.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
         let folder = Arc::new(tempfile::tempdir().unwrap());
@@ -53,9 +55,12 @@ impl Launch {
     }
 
     /// Starts it where it must refuse to start; answers with its exit code and what it says.
+    ///
+    /// # Panics
+    /// It starts.
     pub fn start_refused(&self) -> (Option<i32>, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_seckill"));
-        command.envs(self.keys.iter().map(|(key, value)| (format!("SECKILL__{key}"), value)));
+        let mut command = Command::new(binary());
+        command.envs(variables(&self.keys));
         command.args(["--edge-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"]);
         let said = self.folder().join("refused.log");
         command.arg(self.folder()).stdout(Stdio::null()).stderr(File::create(&said).expect("a file"));
@@ -69,19 +74,22 @@ impl Launch {
     }
 
     /// Starts it and waits until it sells.
+    ///
+    /// # Panics
+    /// It ends instead.
     pub fn start(&self) -> Engine {
-        let binary = env!("CARGO_BIN_EXE_seckill");
+        let binary = binary();
         let mut command = match self.file_kib_max {
             None => Command::new(binary),
             Some(kib) => {
                 // The signal is ignored, so that the write fails as on a full disk. Blocks are of 512 bytes.
                 let mut shell = Command::new("sh");
                 let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kib * 2);
-                shell.args(["-c", &limited, binary]);
+                shell.args(["-c", &limited]).arg(binary);
                 shell
             }
         };
-        command.envs(self.keys.iter().map(|(key, value)| (format!("SECKILL__{key}"), value)));
+        command.envs(variables(&self.keys));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let free = ([127, 0, 0, 1], 0).into();
         let process = EngineProcess::start(command, self.folder(), free, free);
@@ -92,6 +100,7 @@ impl Launch {
 }
 
 /// A running `seckill serve`; killed when dropped.
+#[derive(Debug)]
 pub struct Engine {
     process: EngineProcess,
     launch: Launch,
@@ -136,6 +145,9 @@ impl Engine {
     }
 
     /// Makes a sale; `terms` are members of the JSON body beside those that must be there.
+    ///
+    /// # Panics
+    /// It is refused.
     pub fn sale(&self, sku: &str, stock: u32, terms: &str) {
         let answer = self.try_sale(sku, stock, terms).expect("an answer");
         assert_eq!(answer.status, 201, "{}", answer.body);
@@ -161,6 +173,9 @@ impl Engine {
     }
 
     /// The sale's units, counted in the store and the ledger; they must add up, and no buyer may be over the limit.
+    ///
+    /// # Panics
+    /// They do not, or one is.
     pub fn audit(&self, sku: &str) -> Audit {
         let answer = self.admin("GET", &format!("/api/v1/campaigns/test/{sku}/audit"), "");
         let audit = answer.json();
@@ -202,15 +217,24 @@ impl Engine {
 /// A sale's units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Audit {
+    /// What the sale was made with, and changes since.
     pub total: u64,
+    /// In no hands: neither sold nor leased.
     pub available: u64,
+    /// Lent to a node and not sold.
     pub leased: u64,
+    /// In orders that wait for their payment.
     pub held: u64,
+    /// In orders that are paid.
     pub paid: u64,
+    /// Orders, not units: how many there are.
     pub durable_orders: u64,
 }
 
 /// All orders of the sale `test/{sku}` above `after`, oldest first, as an engine exports them.
+///
+/// # Panics
+/// It does not.
 pub fn orders(admin: SocketAddr, sku: &str, after: &str) -> Vec<Value> {
     let (mut orders, mut after) = (Vec::new(), after.to_owned());
     loop {
@@ -224,16 +248,10 @@ pub fn orders(admin: SocketAddr, sku: &str, after: &str) -> Vec<Value> {
     }
 }
 
-/// Waits until `holds`, which nothing that works takes long for.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let give_up_at = Instant::now() + Duration::from_secs(120);
-    while !holds() {
-        assert!(Instant::now() < give_up_at, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// One request on a connection of its own.
+///
+/// # Panics
+/// Nobody answers.
 pub fn request(addr: SocketAddr, method: &str, path: &str, lines: &str, body: &str) -> Answer {
     try_request(addr, method, path, lines, body).expect("an answer")
 }

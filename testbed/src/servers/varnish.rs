@@ -1,12 +1,12 @@
 //! A Varnish of one's own in front of an engine, as the distribution configures it.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::process::{PATIENCE, free_address, kill, spawn};
+use super::process::{free_address, kill, listens, signal, spawn, wait_for_end};
 
 /// A running cache; dropping it ends the process.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl VarnishServer {
                     .stdout(Stdio::null())
                     .stderr(Stdio::null()),
             );
-            if answers(address, &mut process) {
+            if listens(&mut process, address) {
                 return Self { process, address, _folder: folder };
             }
             kill(&mut process);
@@ -48,22 +48,11 @@ impl VarnishServer {
     }
 }
 
-fn answers(address: SocketAddr, process: &mut Child) -> bool {
-    let give_up = Instant::now() + PATIENCE;
-    while Instant::now() < give_up && matches!(process.try_wait(), Ok(None)) {
-        if TcpStream::connect(address).is_ok() {
-            return true;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    false
-}
-
 impl Drop for VarnishServer {
     fn drop(&mut self) {
         // Its worker is told by its manager, which has to live until then.
-        super::process::signal(self.process.id(), rustix::process::Signal::TERM);
-        if super::process::wait_for_end(&mut self.process).is_none() {
+        signal(self.process.id(), Signal::TERM);
+        if wait_for_end(&mut self.process).is_none() {
             kill(&mut self.process);
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::engine::EngineProcess;
+use super::engine::{EngineProcess, variables};
 use super::postgres::Postgres;
 use super::proxy::Proxy;
 use super::redis::RedisServer;
@@ -113,7 +113,7 @@ impl Node {
         command
             .args(["serve", "--node-id", &self.number.to_string()])
             .args(["--database-url", &self.database_url, "--redis-url", &self.redis_url])
-            .envs(self.plan.keys.iter().map(|(key, value)| (format!("SECKILL__{key}"), value)));
+            .envs(variables(&self.plan.keys));
         let (edge, admin) = (address(self.plan.first_edge), address(self.plan.first_admin));
         self.engine = Some(EngineProcess::start(command, self.folder.path(), edge, admin));
     }

@@ -5,12 +5,17 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// What an engine believes to be the system's calendar.
+#[derive(Debug)]
 pub struct FakeCalendar {
     folder: TempDir,
 }
 
 impl FakeCalendar {
     /// The true calendar, until it is set.
+    ///
+    /// # Panics
+    /// There is no place for its file.
+    #[allow(clippy::new_without_default, reason = "making one touches the disk")]
     pub fn new() -> Self {
         let calendar = Self { folder: tempfile::tempdir().unwrap() };
         calendar.set(0);
@@ -18,6 +23,9 @@ impl FakeCalendar {
     }
 
     /// From now on the calendar is so many seconds ahead.
+    ///
+    /// # Panics
+    /// Its file cannot be written.
     pub fn set(&self, ahead_s: i64) {
         // In one step: the engine must never read half a line.
         let next = self.folder.path().join("next");
@@ -26,6 +34,9 @@ impl FakeCalendar {
     }
 
     /// What an engine's environment must hold.
+    ///
+    /// # Panics
+    /// The library is not installed.
     pub fn environment(&self) -> Vec<(String, String)> {
         let file = self.file();
         [

@@ -1,10 +1,9 @@
 //! A Redis Sentinel of one's own.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use super::process::{PATIENCE, free_address, kill, spawn};
+use super::process::{free_address, kill, listens, spawn};
 
 /// A running Sentinel; ended with the value.
 #[derive(Debug)]
@@ -33,12 +32,7 @@ impl Sentinel {
         let mut command = Command::new("redis-server");
         command.arg(&file).arg("--sentinel").current_dir(folder.path());
         let mut process = spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
-        let give_up = Instant::now() + PATIENCE;
-        while TcpStream::connect(address).is_err() {
-            let runs = matches!(process.try_wait(), Ok(None));
-            assert!(runs && Instant::now() < give_up, "the Sentinel does not start");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        assert!(listens(&mut process, address), "the Sentinel does not start");
         Self { process, address, _folder: folder }
     }
 

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::process::{PATIENCE, free_address, kill, signal, spawn};
+use super::process::{free_address, kill, listens, signal, spawn};
+use crate::{PATIENCE, until};
 
 /// A running server; dropping it ends the process.
 #[derive(Debug)]
@@ -40,11 +40,9 @@ impl RedisServer {
         let mut settings = DURABLE.to_vec();
         settings.extend(["--replicaof", &host, &port]);
         let replica = Self::start_with(&settings);
-        let give_up = Instant::now() + PATIENCE;
-        while !replica.command("INFO replication").contains("master_link_status:up") {
-            assert!(Instant::now() < give_up, "the replica does not find its master");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        until("the replica has found its master", || {
+            replica.command("INFO replication").contains("master_link_status:up")
+        });
         replica
     }
 
@@ -58,7 +56,7 @@ impl RedisServer {
         for _ in 0..20 {
             let address = free_address();
             let mut process = run(address, &folder, &settings);
-            if answers(address, &mut process) {
+            if listens(&mut process, address) {
                 return Self { process, folder, address, settings };
             }
         }
@@ -114,7 +112,7 @@ impl RedisServer {
             self.folder = TempDir::new().expect("a folder for the server");
         }
         self.process = run(self.address, &self.folder, &self.settings);
-        assert!(answers(self.address, &mut self.process), "redis-server does not start again");
+        assert!(listens(&mut self.process, self.address), "redis-server does not start again");
     }
 
     /// Kills it and starts it again at once.
@@ -155,20 +153,6 @@ fn run(address: SocketAddr, folder: &TempDir, settings: &[String]) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     spawn(&mut command)
-}
-
-fn answers(address: SocketAddr, process: &mut Child) -> bool {
-    let give_up = Instant::now() + PATIENCE;
-    while Instant::now() < give_up {
-        if !matches!(process.try_wait(), Ok(None)) {
-            return false;
-        }
-        if TcpStream::connect(address).is_ok() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    false
 }
 
 /// Appends one value of the server's protocol as text.

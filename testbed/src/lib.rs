@@ -1,0 +1,36 @@
+//! What tests and the project's commands stand on: real servers, engines as processes, buyers, and what they are promised.
+//!
+//! Everything listens on the loopback interface, on free ports, keeps its data in a temporary folder, and ends with its
+//! value. What cannot be started is a panic: nobody here could go on without it.
+
+pub mod calendar;
+pub mod client;
+pub mod crowd;
+pub mod engine;
+pub mod install;
+pub mod promises;
+pub mod servers;
+pub mod watched;
+
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes that does not hang, however busy the machine is. The one limit of all tests: none of them
+/// says how fast something is.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// From one look to the next.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Waits until `holds`; how long that took.
+///
+/// # Panics
+/// It never does.
+#[track_caller]
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(LOOK_PAUSE);
+    }
+    began.elapsed()
+}
