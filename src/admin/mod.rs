@@ -11,7 +11,7 @@ mod etag;
 mod feeds;
 mod fields;
 mod health;
-mod lender_figures;
+mod lease_agent_figures;
 mod order_acts;
 mod order_json;
 mod places;

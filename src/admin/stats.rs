@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::control_plane::ControlPlane;
 use super::problem::Problem;
-use super::{checkout_figures, lender_figures, store_figures};
+use super::{checkout_figures, lease_agent_figures, store_figures};
 use crate::admission::Intake;
 use crate::domain::FieldError;
 use crate::telemetry::{
@@ -59,7 +59,7 @@ pub(super) async fn stats(State(plane): State<Arc<ControlPlane>>) -> Json<Value>
         },
         "store": store_figures::json(&plane.desk.pool_figures()),
         "checkout": checkout_figures::json(&plane.checkout),
-        "ledger": lender_figures::json(&plane),
+        "ledger": lease_agent_figures::json(&plane),
         "campaigns": sales.len(),
         "process": ProcessUsage::read().map(|usage| json!({
             "cpu_s": usage.cpu_s,
@@ -143,7 +143,7 @@ pub(super) async fn metrics(State(plane): State<Arc<ControlPlane>>) -> Response 
     page.store(&plane.desk.pool_figures());
     plane.expose_clock(&mut page);
     page.checkout(&plane.checkout);
-    page.lender(&plane);
+    page.lease_agent(&plane);
     page.process();
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], page.into_text()).into_response()
 }

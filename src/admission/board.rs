@@ -4,7 +4,7 @@
 //!
 //! `in_flight` counts units for those who watch a sale; it decides nothing and publishes nothing: relaxed.
 //! `more_may_come` only chooses between two refusals of a buyer who gets nothing either way, and `elsewhere` is only
-//! shown: relaxed. `unmet_demand` is a hint to the lender: relaxed, and written only when it changes, for a crowd is
+//! shown: relaxed. `unmet_demand` is a hint to the lease agent: relaxed, and written only when it changes, for a crowd is
 //! refused on all cores.
 
 use std::sync::Arc;
@@ -28,9 +28,9 @@ pub struct SaleState {
     claims: Claims,
     in_flight: AtomicU64,
     more_may_come: AtomicBool,
-    /// Unsold units that this node does not have, as the lender last heard.
+    /// Unsold units that this node does not have, as the lease agent last heard.
     elsewhere: AtomicU64,
-    /// Whether a buyer was refused for want of units since the lender last looked.
+    /// Whether a buyer was refused for want of units since the lease agent last looked.
     unmet_demand: AtomicBool,
 }
 
@@ -183,7 +183,7 @@ impl LiveSale {
         self.state.stock.remaining()
     }
 
-    /// Unsold units of the whole sale: this node's as they are now, those elsewhere as the lender last heard.
+    /// Unsold units of the whole sale: this node's as they are now, those elsewhere as the lease agent last heard.
     pub fn remaining_everywhere(&self) -> u64 {
         u64::from(self.remaining()) + self.state.elsewhere.load(Ordering::Relaxed)
     }

@@ -152,35 +152,35 @@ struct LeaseFigures(Arc<Telemetry>);
 
 impl LeaseWatch for LeaseFigures {
     fn leased(&self, units: u64) {
-        self.0.lender.leased_units.add(units);
+        self.0.lease_agent.leased_units.add(units);
     }
 
     fn handed_back(&self, units: u64) {
-        self.0.lender.handed_back_units.add(units);
+        self.0.lease_agent.handed_back_units.add(units);
     }
 
     fn compared(&self, sale: SaleId, drift: &Drift) {
-        self.0.lender.compared(sale, drift.kinds());
+        self.0.lease_agent.compared(sale, drift.kinds());
     }
 
     fn repaired(&self, movements: u64) {
-        self.0.lender.repairs.add(movements);
+        self.0.lease_agent.repairs.add(movements);
     }
 
     fn rebuilt(&self, _: SaleId) {
-        self.0.lender.rebuilds.increment();
+        self.0.lease_agent.rebuilds.increment();
     }
 
     fn reclaimed(&self, _: NodeId) {
-        self.0.lender.reclaims.increment();
+        self.0.lease_agent.reclaims.increment();
     }
 
     fn rejoined(&self) {
-        self.0.lender.rejoins.increment();
+        self.0.lease_agent.rejoins.increment();
     }
 
     fn troubled(&self, why: &str) {
-        self.0.lender.troubles.increment();
+        self.0.lease_agent.troubles.increment();
         tracing::debug!(why, "the lease agent was cut short");
     }
 }

@@ -99,7 +99,7 @@ impl Start {
         let Pipeline { admission, desk, writers } = Pipeline::new(PipelineParts {
             deadlines: Arc::clone(&deadlines),
             clock: clock.clone(),
-            lender: shared.as_ref().map(SharedStock::notify),
+            lease_agent: shared.as_ref().map(SharedStock::notify),
             watch: Arc::clone(&telemetry) as Arc<dyn WriterWatch>,
             ..PipelineParts::new(stores, reader, order_ids, settings.store.clone())
         });

@@ -23,7 +23,7 @@ pub struct PipelineParts {
     /// The time by which orders live.
     pub clock: Clock,
     /// Who lends the stock; `None` when all of it is this engine's own.
-    pub lender: Option<flume::Sender<StockNotice>>,
+    pub lease_agent: Option<flume::Sender<StockNotice>>,
     /// Limits.
     pub settings: WriterSettings,
     /// Who watches the commits.
@@ -44,7 +44,7 @@ impl PipelineParts {
             order_ids,
             deadlines: Arc::default(),
             clock: Clock::start(),
-            lender: None,
+            lease_agent: None,
             settings,
             watch: Arc::new(()),
         }
@@ -71,7 +71,8 @@ pub struct Pipeline {
 impl Pipeline {
     /// Puts the parts together.
     pub fn new(parts: PipelineParts) -> Self {
-        let PipelineParts { stores, reader, order_ids, deadlines, clock, lender, settings, watch } = parts;
+        let PipelineParts { stores, reader, order_ids, deadlines, clock, lease_agent, settings, watch } =
+            parts;
         let (queue, arrivals) = Queue::bounded(settings.queue_orders_max);
         let admission = Arc::new(Admission::new(queue, order_ids, None, None));
         let (steps_in, steps) = flume::bounded(settings.steps_max);
@@ -90,7 +91,7 @@ impl Pipeline {
             arrivals: arrivals.clone(),
             steps: steps.clone(),
             deadlines: Arc::clone(&deadlines),
-            lender: lender.clone(),
+            lease_agent: lease_agent.clone(),
             counting: Arc::clone(&counting),
             settings: settings.clone(),
             watch: Arc::clone(&watch),

@@ -102,17 +102,17 @@ impl StopRelay {
     }
 }
 
-/// What the lender of this node's stock has to know of the store's answers.
+/// What the lease agent of this node's stock has to know of the store's answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StockNotice {
-    /// Units of a cancelled or expired order are free again. They are the lender's, not this node's. A hint: it is not
+    /// Units of a cancelled or expired order are free again. They are the lease agent's, not this node's. A hint: it is not
     /// sent when many wait already.
     Returned(SaleId),
     /// The sale has another total. A hint, as above.
     Resized(SaleId),
     /// The store refused orders above the sale's total. This node's stock of it was dropped.
     Refused(SaleId),
-    /// The store knows a later life of this node. All of its stock was dropped and its intake is stalled. The lender
+    /// The store knows a later life of this node. All of its stock was dropped and its intake is stalled. The lease agent
     /// registers the node anew when no order is in flight any more, and then opens the intake.
     Fenced,
 }
@@ -150,7 +150,7 @@ pub struct OrderWriter {
     /// Told of each order that waits for its payment.
     pub(super) deadlines: Arc<Deadlines>,
     /// Who lends the stock; `None` when all of it is this engine's own.
-    pub(super) lender: Option<flume::Sender<StockNotice>>,
+    pub(super) lease_agent: Option<flume::Sender<StockNotice>>,
     /// Shared by all writers: held for reading from a commit until its orders are resolved, so that whoever counts the
     /// stock anew counts no order twice.
     pub(super) counting: Arc<RwLock<()>>,
@@ -358,7 +358,7 @@ impl OrderWriter {
     ) -> Result<(), StoreError> {
         let message = "the order store knows a later life of this node: another engine runs under its number, or \
                        this one was silent for so long that its stock was taken back";
-        let Some(lender) = &self.lender else {
+        let Some(lease_agent) = &self.lease_agent else {
             let message = format!("{message}; give every engine a --node-id of its own");
             return Err(StoreError { kind: Fault::Fatal, message });
         };
@@ -371,8 +371,8 @@ impl OrderWriter {
         for reply in replies {
             let _ = reply.send(Err(StoreError { kind: Fault::Transient, message: message.into() }));
         }
-        // A lender that is gone has nothing to register.
-        let _ = lender.send(StockNotice::Fenced);
+        // A lease agent that is gone has nothing to register.
+        let _ = lease_agent.send(StockNotice::Fenced);
         Ok(())
     }
 
@@ -439,15 +439,15 @@ impl OrderWriter {
         };
         if let Some(sale) = self.admission.board().sales().by_id(placed.sale) {
             sale.state.claims().release(placed.buyer.as_str(), placed.id);
-            match &self.lender {
+            match &self.lease_agent {
                 None => sale.state.stock().add(placed.id.tick() as usize, placed.quantity),
                 // It counts what is free in the store, sooner or later.
-                Some(lender) => drop(lender.try_send(StockNotice::Returned(placed.sale))),
+                Some(lease_agent) => drop(lease_agent.try_send(StockNotice::Returned(placed.sale))),
             }
         }
     }
 
-    /// Memory had more units than the store: it is counted anew, from the store or by the lender.
+    /// Memory had more units than the store: it is counted anew, from the store or by the lease agent.
     fn recount_stock(&mut self, mut sales: Vec<SaleId>) -> Result<(), StoreError> {
         if sales.is_empty() {
             return Ok(());
@@ -460,8 +460,8 @@ impl OrderWriter {
             let Some(sale) = self.admission.board().sales().by_id(id).cloned() else { continue };
             tracing::error!(sale = %sale.key, "the store refused orders above the total; counting the stock anew");
             sale.state.stock().drain();
-            if let Some(lender) = &self.lender {
-                let _ = lender.send(StockNotice::Refused(id));
+            if let Some(lease_agent) = &self.lease_agent {
+                let _ = lease_agent.send(StockNotice::Refused(id));
                 continue;
             }
             let (total, sold) = self.until_not_busy(|store| store.units_of(id))?;
@@ -480,8 +480,8 @@ impl OrderWriter {
             }
             Step::ChangeSale(change, reply) => {
                 let changed = self.until_not_busy(|store| store.change_sale(&change))?;
-                if let (Some(lender), ChangeReceipt::Changed { .. }) = (&self.lender, &changed) {
-                    let _ = lender.try_send(StockNotice::Resized(change.sale));
+                if let (Some(lease_agent), ChangeReceipt::Changed { .. }) = (&self.lease_agent, &changed) {
+                    let _ = lease_agent.try_send(StockNotice::Resized(change.sale));
                 }
                 let _ = reply.send(Ok(changed));
             }

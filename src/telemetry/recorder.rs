@@ -7,7 +7,7 @@ use crossbeam::utils::CachePadded;
 
 use super::counter::{Counter, Gauge};
 use super::histogram::{AtomicHistogram, HistogramSnapshot, Layout};
-use super::lender::LenderRecords;
+use super::lease_agent::LeaseAgentRecords;
 use super::outcome::{Outcome, Path};
 use super::refused_tokens::RefusedTokens;
 
@@ -115,8 +115,8 @@ pub struct Telemetry {
     cores: Box<[Recorder]>,
     /// The order writers' figures.
     pub writers: WriterRecords,
-    /// What the lender of this node's stock did.
-    pub lender: LenderRecords,
+    /// What the lease agent of this node's stock did.
+    pub lease_agent: LeaseAgentRecords,
     /// Connections that the edge has open.
     pub edge_connections: Gauge,
     /// Connections that the edge closed at once, because it had as many as it may have.
@@ -131,7 +131,7 @@ impl Telemetry {
         Self {
             cores: (0..cores.max(1)).map(|_| Recorder::new()).collect(),
             writers: WriterRecords::new(),
-            lender: LenderRecords::default(),
+            lease_agent: LeaseAgentRecords::default(),
             edge_connections: Gauge::default(),
             edge_connections_refused: Counter::default(),
             refused_tokens: RefusedTokens::default(),

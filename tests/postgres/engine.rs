@@ -53,7 +53,7 @@ impl Engine {
         let reader = Arc::new(store.reader);
         let stores = store.writers.into_iter().map(|store| Box::new(store) as Box<dyn StoreWriter>);
         let deadlines = Arc::new(Deadlines::default());
-        let (lender, notices) = flume::unbounded();
+        let (lease_agent, notices) = flume::unbounded();
         let settings = WriterSettings {
             queue_orders_max: 10_000,
             steps_max: 100,
@@ -63,7 +63,7 @@ impl Engine {
         };
         let Pipeline { admission, desk, writers } = Pipeline::new(PipelineParts {
             deadlines: Arc::clone(&deadlines),
-            lender: is_lent.then_some(lender),
+            lease_agent: is_lent.then_some(lease_agent),
             ..PipelineParts::new(
                 stores.collect(),
                 Arc::clone(&reader) as Arc<dyn StoreReader>,
@@ -260,7 +260,7 @@ fn a_node_that_follows_the_others_knows_their_buyers_and_when_they_are_free_agai
 }
 
 #[test]
-fn a_node_that_was_fenced_drops_its_stock_and_tells_its_lender() {
+fn a_node_that_was_fenced_drops_its_stock_and_tells_its_lease_agent() {
     let postgres = Postgres::shared();
     let url = postgres.new_database();
     let engine = Engine::open(1, &url, 10, true);
@@ -274,7 +274,7 @@ fn a_node_that_was_fenced_drops_its_stock_and_tells_its_lender() {
     assert_eq!(engine.reader.order(lost).unwrap(), None);
     let sale = engine.live();
     assert_eq!(sale.remaining(), 0);
-    // As the lender does it.
+    // As the lease agent does it.
     engine.registry.begin_life().unwrap();
     sale.state.stock().add_spread(9);
     engine.admission.queue().set_intake(Intake::Open);

@@ -45,7 +45,7 @@ fn a_sale_made_at_one_node_is_on_the_board_of_another_with_nothing_in_stock_yet(
     assert_eq!(two.follower.catch_up().unwrap(), 1);
     let live = on_board(&two, "b").expect("it is on the board");
     assert_eq!((live.id, &live.terms, live.remaining()), (made.id, &made.terms, 0));
-    assert!(live.state.more_may_come(), "its lender has not said that nothing is left");
+    assert!(live.state.more_may_come(), "its lease agent has not said that nothing is left");
     assert_eq!(two.follower.catch_up().unwrap(), 0);
     one.stop();
     two.stop();

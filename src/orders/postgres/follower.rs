@@ -2,7 +2,7 @@
 //!
 //! Buyers: nothing depends on it being quick, for the store refuses what memory does not know yet; it makes the refusals
 //! cheap, and it frees a claim here when the order was given up there. Sales: one that was made elsewhere is on the board
-//! with an empty stock, which its lender fills; terms that changed elsewhere replace those on the board. Orders of a node
+//! with an empty stock, which its lease agent fills; terms that changed elsewhere replace those on the board. Orders of a node
 //! that fell silent: they get their deadlines here, and their payments are somebody's to finish.
 
 use std::sync::Arc;

@@ -1,12 +1,12 @@
-//! What the lender of this node's stock did, as JSON and as Prometheus text.
+//! What the lease agent of this node's stock did, as JSON and as Prometheus text.
 
 use serde_json::{Value, json};
 
 use super::control_plane::ControlPlane;
-use crate::telemetry::{Counter, Exposition, Kind, LenderRecords};
+use crate::telemetry::{Counter, Exposition, Kind, LeaseAgentRecords};
 
 /// Each counter with its name in both formats and what it counts.
-fn counters(records: &LenderRecords) -> [(&'static str, &'static str, &Counter); 8] {
+fn counters(records: &LeaseAgentRecords) -> [(&'static str, &'static str, &Counter); 8] {
     [
         ("leased_units", "Units that this node was lent.", &records.leased_units),
         ("handed_back_units", "Units that this node handed back unsold.", &records.handed_back_units),
@@ -22,7 +22,7 @@ fn counters(records: &LenderRecords) -> [(&'static str, &'static str, &Counter);
 /// The member `ledger` of the statistics; `null` for an engine that sells alone.
 pub(super) fn json(plane: &ControlPlane) -> Value {
     let Some(commands) = plane.sales.ledger().commands() else { return Value::Null };
-    let records = &plane.telemetry.lender;
+    let records = &plane.telemetry.lease_agent;
     let mut figures = json!({ "redis_commands": commands });
     for (name, _, counter) in counters(records) {
         figures[name] = counter.value().into();
@@ -33,13 +33,13 @@ pub(super) fn json(plane: &ControlPlane) -> Value {
 }
 
 impl Exposition {
-    /// The lender; nothing for an engine that sells alone.
-    pub(super) fn lender(&mut self, plane: &ControlPlane) {
+    /// The lease agent; nothing for an engine that sells alone.
+    pub(super) fn lease_agent(&mut self, plane: &ControlPlane) {
         let Some(commands) = plane.sales.ledger().commands() else { return };
         const COMMANDS: &str = "seckill_redis_commands_total";
         self.family(COMMANDS, Kind::Counter, "Commands sent to Redis.");
         self.sample(COMMANDS, &[], commands as f64);
-        let records = &plane.telemetry.lender;
+        let records = &plane.telemetry.lease_agent;
         for (name, help, counter) in counters(records) {
             let name = format!("seckill_ledger_{name}_total");
             self.family(&name, Kind::Counter, help);

@@ -1,4 +1,4 @@
-//! What the lender of this node's stock did, and how far the books of each sale are apart.
+//! What the lease agent of this node's stock did, and how far the books of each sale are apart.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use crate::domain::SaleId;
 /// How far the three books of a sale were apart when they were last compared: each kind of drift with its units.
 pub type DriftKinds = [(&'static str, i64); 6];
 
-/// What the lender of this node's stock did; all zero when this engine sells alone.
+/// What the lease agent of this node's stock did; all zero when this engine sells alone.
 #[derive(Debug, Default)]
-pub struct LenderRecords {
+pub struct LeaseAgentRecords {
     /// Units that this node was lent.
     pub leased_units: Counter,
     /// Units that it handed back unsold.
@@ -32,7 +32,7 @@ pub struct LenderRecords {
     drift: Mutex<BTreeMap<SaleId, DriftKinds>>,
 }
 
-impl LenderRecords {
+impl LeaseAgentRecords {
     /// Records a comparison.
     pub fn compared(&self, sale: SaleId, drift: DriftKinds) {
         self.comparisons.increment();
