@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::events::Event;
 use super::super::store::StoreError;
-use super::neighbours::Sign;
+use super::failure_detector::Heartbeat;
 use super::pool::Pool;
 use super::reader::events_after;
 use super::registry::node_of;
@@ -101,11 +101,11 @@ impl PgChangeFeed {
     }
 
     /// Gives a sign of life, and answers with those of all nodes that ever lived.
-    pub(super) fn beat(&self) -> Result<Vec<Sign>, StoreError> {
+    pub(super) fn heartbeat(&self) -> Result<Vec<Heartbeat>, StoreError> {
         let node: i16 = column(self.node.number());
         self.pool.run(async |session| {
             session.rows("UPDATE nodes SET beats = beats + 1 WHERE node = $1", &[&node]).await?;
-            let signs = session
+            let heartbeats = session
                 .rows(
                     "SELECT node, beats, \
                      (SELECT coalesce(sum(last_batch), 0)::bigint FROM writers w WHERE w.node = n.node) \
@@ -113,10 +113,14 @@ impl PgChangeFeed {
                     &[],
                 )
                 .await?;
-            let sign = |row: &tokio_postgres::Row| {
-                Ok(Sign { node: node_of(row.try_get(0)?)?, beats: row.try_get(1)?, batches: row.try_get(2)? })
+            let heartbeat = |row: &tokio_postgres::Row| {
+                Ok(Heartbeat {
+                    node: node_of(row.try_get(0)?)?,
+                    beats: row.try_get(1)?,
+                    batches: row.try_get(2)?,
+                })
             };
-            signs.iter().map(sign).collect()
+            heartbeats.iter().map(heartbeat).collect()
         })
     }
 

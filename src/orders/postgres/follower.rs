@@ -12,7 +12,7 @@ use super::super::deadlines::Deadlines;
 use super::super::events::EventKind;
 use super::super::store::StoreError;
 use super::change_feed::PgChangeFeed;
-use super::neighbours::Neighbours;
+use super::failure_detector::FailureDetector;
 use crate::admission::{Admission, LiveSale};
 use crate::domain::{NodeId, OrderId, Sale};
 
@@ -46,7 +46,7 @@ pub struct Follower {
     after_change: u64,
     /// Whether there was more to read than one look takes.
     is_behind: bool,
-    neighbours: Neighbours,
+    detector: FailureDetector,
     beat_at: Instant,
     /// How far this node's order numbers are complete, as the others last heard.
     told_through: Option<OrderId>,
@@ -56,13 +56,13 @@ impl Follower {
     /// A follower that has seen nothing but what the start has read.
     pub fn new(parts: FollowerParts) -> Self {
         let silent_after = Duration::from_millis(parts.feed.settings().silent_ms_max.into());
-        let neighbours = Neighbours::new(parts.feed.node(), silent_after);
+        let detector = FailureDetector::new(parts.feed.node(), silent_after);
         // From the first change on: what the start has read already is looked at again, and is as it was.
         Self {
             parts,
             after_change: 0,
             is_behind: false,
-            neighbours,
+            detector,
             beat_at: Instant::now(),
             told_through: None,
         }
@@ -82,7 +82,7 @@ impl Follower {
     pub fn look(&mut self) -> Result<Vec<(OrderId, u32)>, StoreError> {
         let looked = self.catch_up().and_then(|_| self.look_around());
         if looked.is_err() {
-            self.neighbours.watched_anew(Instant::now());
+            self.detector.restart(Instant::now());
         }
         looked
     }
@@ -192,15 +192,15 @@ impl Follower {
             return Ok(Vec::new());
         }
         let feed = &self.parts.feed;
-        let signs = feed.beat()?;
+        let heartbeats = feed.heartbeat()?;
         self.beat_at = now + Duration::from_millis(feed.settings().beat_ms.into());
-        let left = self.neighbours.hear(&signs, now);
+        let left = self.detector.observe(&heartbeats, now);
         if left.is_empty() {
             return Ok(Vec::new());
         }
-        let nodes: Vec<NodeId> = left.iter().map(|sign| sign.node).collect();
+        let nodes: Vec<NodeId> = left.iter().map(|heartbeat| heartbeat.node).collect();
         let open = feed.open_orders_of(&nodes)?;
-        left.into_iter().for_each(|sign| self.neighbours.inherited(sign));
+        left.into_iter().for_each(|heartbeat| self.detector.inherited(heartbeat));
         if !open.is_empty() {
             tracing::warn!(
                 ?nodes,

@@ -1,4 +1,4 @@
-//! Which nodes live, and who looks after the orders of one that does not.
+//! Failure detector: which nodes live, and who looks after the orders of one that does not.
 //!
 //! A node lives as long as its beats in the store grow. When they have not grown for a while that this node itself has
 //! watched, the node is silent, and its heir is the first living node after it in the order of numbers, from the last
@@ -12,7 +12,7 @@ use crate::domain::NodeId;
 
 /// What a node has left in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sign {
+pub struct Heartbeat {
     /// The node.
     pub node: NodeId,
     /// Its signs of life so far.
@@ -25,60 +25,63 @@ pub struct Sign {
 struct Known {
     beats: i64,
     heard_at: Instant,
-    /// [`Sign::batches`] when this node took over what that one looked after.
+    /// [`Heartbeat::batches`] when this node took over what that one looked after.
     inherited_at: Option<i64>,
 }
 
 /// The nodes of a shared store as one of them sees them.
 #[derive(Debug)]
-pub struct Neighbours {
+pub struct FailureDetector {
     me: NodeId,
     silent_after: Duration,
     known: HashMap<NodeId, Known>,
 }
 
-impl Neighbours {
+impl FailureDetector {
     /// Holds nobody for silent yet.
     pub fn new(me: NodeId, silent_after: Duration) -> Self {
         Self { me, silent_after, known: HashMap::new() }
     }
 
-    /// Takes in the signs of all nodes at `now`, and names those whose orders this node must take over: it is their heir,
+    /// Takes in the heartbeats of all nodes at `now`, and names those whose orders this node must take over: it is their heir,
     /// and they have committed something since it did so last, if it ever did.
-    pub fn hear(&mut self, signs: &[Sign], now: Instant) -> Vec<Sign> {
-        for sign in signs {
-            let fresh = Known { beats: sign.beats, heard_at: now, inherited_at: None };
-            let known = self.known.entry(sign.node).or_insert(fresh);
-            if known.beats != sign.beats {
-                (known.beats, known.heard_at) = (sign.beats, now);
+    pub fn observe(&mut self, heartbeats: &[Heartbeat], now: Instant) -> Vec<Heartbeat> {
+        for heartbeat in heartbeats {
+            let fresh = Known { beats: heartbeat.beats, heard_at: now, inherited_at: None };
+            let known = self.known.entry(heartbeat.node).or_insert(fresh);
+            if known.beats != heartbeat.beats {
+                (known.beats, known.heard_at) = (heartbeat.beats, now);
             }
         }
         let lives = |node: NodeId| {
             node == self.me
                 || self.known.get(&node).is_some_and(|known| now - known.heard_at < self.silent_after)
         };
-        let others = signs.iter().map(|sign| sign.node).filter(|node| lives(*node));
+        let others = heartbeats.iter().map(|heartbeat| heartbeat.node).filter(|node| lives(*node));
         let living: Vec<NodeId> = others.chain([self.me]).collect();
         let heir_of = |node: NodeId| {
             let after = living.iter().filter(|other| **other > node).min();
             after.or(living.iter().min()).copied()
         };
-        let is_new = |sign: &Sign| {
-            self.known.get(&sign.node).is_none_or(|known| known.inherited_at != Some(sign.batches))
+        let is_new = |heartbeat: &Heartbeat| {
+            self.known.get(&heartbeat.node).is_none_or(|known| known.inherited_at != Some(heartbeat.batches))
         };
-        let silent = signs.iter().filter(|sign| !lives(sign.node));
-        silent.filter(|sign| heir_of(sign.node) == Some(self.me) && is_new(sign)).copied().collect()
+        let silent = heartbeats.iter().filter(|heartbeat| !lives(heartbeat.node));
+        silent
+            .filter(|heartbeat| heir_of(heartbeat.node) == Some(self.me) && is_new(heartbeat))
+            .copied()
+            .collect()
     }
 
-    /// Everything that the node had left behind by this sign is looked after here now.
-    pub fn inherited(&mut self, sign: Sign) {
-        if let Some(known) = self.known.get_mut(&sign.node) {
-            known.inherited_at = Some(sign.batches);
+    /// Everything that the node had left behind by this heartbeat is looked after here now.
+    pub fn inherited(&mut self, heartbeat: Heartbeat) {
+        if let Some(known) = self.known.get_mut(&heartbeat.node) {
+            known.inherited_at = Some(heartbeat.batches);
         }
     }
 
     /// This node could not look for a while: nobody's silence counts from before.
-    pub fn watched_anew(&mut self, now: Instant) {
+    pub fn restart(&mut self, now: Instant) {
         for known in self.known.values_mut() {
             known.heard_at = now;
         }
@@ -93,19 +96,22 @@ mod tests {
         NodeId::new(number).unwrap()
     }
 
-    fn signs(beats: &[(u16, i64, i64)]) -> Vec<Sign> {
-        beats.iter().map(|&(number, beats, batches)| Sign { node: node(number), beats, batches }).collect()
+    fn heartbeats(beats: &[(u16, i64, i64)]) -> Vec<Heartbeat> {
+        beats
+            .iter()
+            .map(|&(number, beats, batches)| Heartbeat { node: node(number), beats, batches })
+            .collect()
     }
 
     fn heirs_of(me: u16, silent: &[u16], all: &[u16]) -> Vec<u16> {
-        let mut neighbours = Neighbours::new(node(me), Duration::from_secs(10));
+        let mut detector = FailureDetector::new(node(me), Duration::from_secs(10));
         let start = Instant::now();
         let first: Vec<_> = all.iter().map(|&number| (number, 1, 5)).collect();
-        assert_eq!(neighbours.hear(&signs(&first), start), [], "nobody is silent from the start");
+        assert_eq!(detector.observe(&heartbeats(&first), start), [], "nobody is silent from the start");
         let later: Vec<_> =
             all.iter().map(|&number| (number, 1 + i64::from(!silent.contains(&number)), 5)).collect();
-        let named = neighbours.hear(&signs(&later), start + Duration::from_secs(10));
-        named.into_iter().map(|sign| sign.node.number()).collect()
+        let named = detector.observe(&heartbeats(&later), start + Duration::from_secs(10));
+        named.into_iter().map(|heartbeat| heartbeat.node.number()).collect()
     }
 
     #[test]
@@ -125,28 +131,28 @@ mod tests {
 
     #[test]
     fn what_a_silent_node_left_is_taken_over_once_and_again_only_if_it_did_something_since() {
-        let mut neighbours = Neighbours::new(node(2), Duration::from_secs(10));
+        let mut detector = FailureDetector::new(node(2), Duration::from_secs(10));
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
-        neighbours.hear(&signs(&[(1, 4, 9), (2, 1, 1)]), start);
-        let left = signs(&[(1, 4, 9)]);
-        assert_eq!(neighbours.hear(&left, at(10)), left);
-        assert_eq!(neighbours.hear(&left, at(11)), left, "until it is done");
-        neighbours.inherited(left[0]);
-        assert_eq!(neighbours.hear(&left, at(12)), []);
-        let more = signs(&[(1, 4, 10)]);
-        assert_eq!(neighbours.hear(&more, at(13)), more);
-        assert_eq!(neighbours.hear(&signs(&[(1, 5, 11)]), at(14)), [], "it is back");
+        detector.observe(&heartbeats(&[(1, 4, 9), (2, 1, 1)]), start);
+        let left = heartbeats(&[(1, 4, 9)]);
+        assert_eq!(detector.observe(&left, at(10)), left);
+        assert_eq!(detector.observe(&left, at(11)), left, "until it is done");
+        detector.inherited(left[0]);
+        assert_eq!(detector.observe(&left, at(12)), []);
+        let more = heartbeats(&[(1, 4, 10)]);
+        assert_eq!(detector.observe(&more, at(13)), more);
+        assert_eq!(detector.observe(&heartbeats(&[(1, 5, 11)]), at(14)), [], "it is back");
     }
 
     #[test]
     fn silence_that_nobody_watched_does_not_count() {
-        let mut neighbours = Neighbours::new(node(2), Duration::from_secs(10));
+        let mut detector = FailureDetector::new(node(2), Duration::from_secs(10));
         let start = Instant::now();
-        let left = signs(&[(1, 4, 9)]);
-        neighbours.hear(&left, start);
-        neighbours.watched_anew(start + Duration::from_secs(60));
-        assert_eq!(neighbours.hear(&left, start + Duration::from_secs(69)), []);
-        assert_eq!(neighbours.hear(&left, start + Duration::from_secs(70)), left);
+        let left = heartbeats(&[(1, 4, 9)]);
+        detector.observe(&left, start);
+        detector.restart(start + Duration::from_secs(60));
+        assert_eq!(detector.observe(&left, start + Duration::from_secs(69)), []);
+        assert_eq!(detector.observe(&left, start + Duration::from_secs(70)), left);
     }
 }
