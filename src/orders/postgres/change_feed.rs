@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::super::events::Event;
 use super::super::store::StoreError;
+use super::applied_watermark::AppliedWatermark;
 use super::failure_detector::Heartbeat;
 use super::pool::Pool;
 use super::reader::events_after;
 use super::registry::node_of;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::settings::PostgresSettings;
-use super::watermark::AppliedWatermark;
 use crate::domain::{EpochMs, NodeId, OrderId, OrderStatus, Sale};
 
 /// The ends of the two logs: whoever is behind one of them has something to read.

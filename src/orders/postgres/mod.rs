@@ -8,6 +8,7 @@
 //! A server that is away makes every call fail with a transient error within its time limit. A commit whose connection
 //! broke is in doubt: the writer first makes sure, on a new connection, whether it came about or never will.
 
+mod applied_watermark;
 mod change_feed;
 mod deadlines;
 mod dialer;
@@ -15,7 +16,7 @@ mod error;
 mod failure_detector;
 mod follower;
 mod instance_lock;
-mod marks;
+mod low_watermark;
 mod plan;
 mod pool;
 mod read_orders;
@@ -29,7 +30,6 @@ mod settings;
 mod stock_audit;
 mod term_columns;
 mod tls;
-mod watermark;
 mod writer;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use super::super::graces::Grace;
 use super::super::store::{Audit, CompleteOrders, PoolFigures, Record, StoreError, StoreReader};
 use super::deadlines;
 use super::error::PgError;
-use super::marks::Marks;
+use super::low_watermark::LowWatermark;
 use super::pool::Pool;
 use super::read_orders::{newest_order, orders_by_id};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
@@ -26,14 +26,14 @@ const ROWS_FETCHED: usize = 10_000;
 #[derive(Debug)]
 pub struct PgReader {
     pool: Arc<Pool>,
-    marks: Marks,
+    low_watermark: LowWatermark,
 }
 
 impl PgReader {
     /// For the engine that is `node`.
     pub(super) fn new(pool: Arc<Pool>, node: NodeId) -> Self {
         let silent_after = Duration::from_millis(pool.settings().silent_ms_max.into());
-        Self { pool, marks: Marks::new(node, silent_after) }
+        Self { pool, low_watermark: LowWatermark::new(node, silent_after) }
     }
 }
 
@@ -84,12 +84,15 @@ impl StoreReader for PgReader {
         let sale = sale.map(|id| rows::column::<_, i32>(id.0));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.pool.run(async |session| {
-            self.marks.give_up_the_silent(session).await?;
+            self.low_watermark.give_up_the_silent(session).await?;
             session
                 .snapshot(async |session| {
-                    // The marks and the orders are of one moment: a node that joins later numbers its orders above them.
-                    let through =
-                        self.marks.lowest(session).await?.map_or(through, |lowest| lowest.min(through));
+                    // The watermark and the orders are of one moment: a node that joins later numbers its orders above them.
+                    let through = self
+                        .low_watermark
+                        .lowest(session)
+                        .await?
+                        .map_or(through, |lowest| lowest.min(through));
                     let newest = newest_order(session).await?;
                     let end: i64 = rows::column(through.number());
                     let found = session.rows(&select, &[&after, &end, &sale, &limit]).await?;

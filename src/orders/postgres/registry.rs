@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::super::store::{Audit, LeaseStore, StoreError};
+use super::applied_watermark::AppliedWatermark;
 use super::error::PgError;
 use super::pool::Pool;
 use super::read_orders::newest_order;
 use super::rows::{self, damaged};
 use super::session::Session;
 use super::stock_audit;
-use super::watermark::AppliedWatermark;
 use crate::domain::{NodeId, OrderId, SaleId, SaleUnits};
 
 /// Waits for the batches of the node's present life, and keeps new ones waiting until the transaction ends.

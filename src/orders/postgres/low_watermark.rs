@@ -16,16 +16,16 @@ use super::rows::{self, column};
 use super::session::Session;
 use crate::domain::{NodeId, OrderId};
 
-/// What a reader remembers of the nodes that it waits for.
+/// The lowest number up to which a node is complete, and what a reader remembers of the nodes that hold it down.
 #[derive(Debug)]
-pub struct Marks {
+pub struct LowWatermark {
     node: i16,
     silent_after: Duration,
     /// The last sign of each node that is behind, and when it was new.
     heard: Mutex<HashMap<i16, (i64, Instant)>>,
 }
 
-impl Marks {
+impl LowWatermark {
     /// As `node` sees the others.
     pub fn new(node: NodeId, silent_after: Duration) -> Self {
         Self { node: column(node.number()), silent_after, heard: Mutex::default() }
@@ -98,13 +98,13 @@ mod tests {
 
     #[test]
     fn only_who_stays_behind_without_a_sign_is_silent() {
-        let marks = Marks::new(NodeId::new(1).unwrap(), Duration::from_secs(10));
+        let watermark = LowWatermark::new(NodeId::new(1).unwrap(), Duration::from_secs(10));
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
-        assert_eq!(marks.silent(&[(2, 5), (3, 5)], at(0)), []);
-        assert_eq!(marks.silent(&[(2, 6), (3, 5)], at(8)), []);
-        assert_eq!(marks.silent(&[(2, 6), (3, 5)], at(11)), [(3, 5)]);
-        assert_eq!(marks.silent(&[(3, 5)], at(12)), [(3, 5)], "until it has been given up");
-        assert_eq!(marks.silent(&[(2, 6)], at(19)), [], "who was not behind in between begins anew");
+        assert_eq!(watermark.silent(&[(2, 5), (3, 5)], at(0)), []);
+        assert_eq!(watermark.silent(&[(2, 6), (3, 5)], at(8)), []);
+        assert_eq!(watermark.silent(&[(2, 6), (3, 5)], at(11)), [(3, 5)]);
+        assert_eq!(watermark.silent(&[(3, 5)], at(12)), [(3, 5)], "until it has been given up");
+        assert_eq!(watermark.silent(&[(2, 6)], at(19)), [], "who was not behind in between begins anew");
     }
 }
