@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::domain::{NodeId, Sale, SaleUnits};
 use crate::ledger::lease::{Book, Drift, compare_outside};
 use crate::ledger::redis::{RedisBooks, RedisLink};
-use crate::orders::postgres::{self, PgReader, PgRegistry};
+use crate::orders::postgres::{self, PgLeaseStore, PgReader};
 use crate::orders::{LeaseStore, StoreReader};
 use crate::terminal;
 
@@ -36,9 +36,10 @@ pub fn check(settings: &Settings, admins: &[String]) -> Result<bool, String> {
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    let (reader, registry) = postgres::look(&settings.postgres, node).map_err(|error| error.to_string())?;
+    let (reader, lease_store) =
+        postgres::look(&settings.postgres, node).map_err(|error| error.to_string())?;
     let link = RedisLink::new(&settings.redis).map_err(|fault| fault.to_string())?;
-    let onlooker = Onlooker { runtime, reader, registry, books: RedisBooks::new(link), settings, admins };
+    let onlooker = Onlooker { runtime, reader, lease_store, books: RedisBooks::new(link), settings, admins };
     let mut looked = onlooker.look()?;
     for _ in 1..LOOKS_MAX {
         if looked.is_equal {
@@ -54,7 +55,7 @@ pub fn check(settings: &Settings, admins: &[String]) -> Result<bool, String> {
 struct Onlooker<'a> {
     runtime: tokio::runtime::Runtime,
     reader: PgReader,
-    registry: PgRegistry,
+    lease_store: PgLeaseStore,
     books: RedisBooks,
     settings: &'a Settings,
     admins: &'a [String],
@@ -79,7 +80,7 @@ impl Onlooker<'_> {
         let (mut looked, mut apart) = (Looked { text: String::new(), is_equal: true }, 0);
         for sale in &sales {
             // The store first: what is settled meanwhile is in the ledger at the earliest when it is in the store.
-            let Some(store) = self.registry.units(sale.id).map_err(|error| error.to_string())? else {
+            let Some(store) = self.lease_store.units(sale.id).map_err(|error| error.to_string())? else {
                 continue;
             };
             let book = self.runtime.block_on(self.books.read(&sale.key));

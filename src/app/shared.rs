@@ -13,7 +13,7 @@ use crate::ledger::SharedLedger;
 use crate::ledger::agent::{LeaseAgent, LeaseAgentParts, LeaseHandle, LeaseWatch};
 use crate::ledger::lease::Drift;
 use crate::ledger::redis::{EventRelay, RedisBooks, RedisFault, RedisLink, RelayedEvent};
-use crate::orders::postgres::PgRegistry;
+use crate::orders::postgres::PgLeaseStore;
 use crate::orders::{LeaseStore, OrderDesk, StockNotice};
 use crate::supervisor::{Part, Supervisor};
 use crate::telemetry::Telemetry;
@@ -24,17 +24,17 @@ const NOTICES_MAX: usize = 4_096;
 /// The way to the ledger, before anything is lent.
 pub(super) struct SharedStock {
     books: Arc<RedisBooks>,
-    registry: Arc<PgRegistry>,
+    lease_store: Arc<PgLeaseStore>,
     notify: flume::Sender<StockNotice>,
     notices: flume::Receiver<StockNotice>,
 }
 
 impl SharedStock {
-    /// The ledger of the settings, fenced by the store of `registry`. Nothing is connected yet.
-    pub fn new(settings: &Settings, registry: PgRegistry) -> Result<Self, RedisFault> {
+    /// The ledger of the settings, fenced by `lease_store`. Nothing is connected yet.
+    pub fn new(settings: &Settings, lease_store: PgLeaseStore) -> Result<Self, RedisFault> {
         let books = Arc::new(RedisBooks::new(RedisLink::new(&settings.redis)?));
         let (notify, notices) = flume::bounded(NOTICES_MAX);
-        Ok(Self { books, registry: Arc::new(registry), notify, notices })
+        Ok(Self { books, lease_store: Arc::new(lease_store), notify, notices })
     }
 
     /// Whether Redis lets this engine do what lending needs. One that is away now may come back; one that refuses this user
@@ -64,13 +64,13 @@ impl SharedStock {
         admission: &Arc<Admission>,
         telemetry: &Arc<Telemetry>,
     ) -> Lending {
-        let Self { books, registry, notices, .. } = self;
+        let Self { books, lease_store, notices, .. } = self;
         let agent = LeaseAgent::new(LeaseAgentParts {
             books: Arc::clone(&books),
-            store: Arc::clone(&registry) as Arc<dyn LeaseStore>,
+            store: Arc::clone(&lease_store) as Arc<dyn LeaseStore>,
             admission: Arc::clone(admission),
             node,
-            incarnation: registry.incarnation(),
+            incarnation: lease_store.incarnation(),
             settings: settings.ledger.clone(),
             notices,
             watch: LeaseFigures(Arc::clone(telemetry)),
@@ -82,14 +82,14 @@ impl SharedStock {
             agent.run_until(async { drop(told.await) }).await;
             Ok(())
         });
-        Lending { books, registry, handle, leave, working }
+        Lending { books, lease_store, handle, leave, working }
     }
 }
 
 /// The agent at work.
 pub(super) struct Lending {
     books: Arc<RedisBooks>,
-    registry: Arc<PgRegistry>,
+    lease_store: Arc<PgLeaseStore>,
     handle: LeaseHandle,
     leave: oneshot::Sender<()>,
     working: Part,
@@ -100,7 +100,7 @@ impl Lending {
     pub fn ledger(&self, settings: &Settings, shards: usize) -> SharedLedger {
         SharedLedger::new(
             Arc::clone(&self.books),
-            Arc::clone(&self.registry) as Arc<dyn LeaseStore>,
+            Arc::clone(&self.lease_store) as Arc<dyn LeaseStore>,
             self.handle.clone(),
             shards,
             Duration::from_millis(settings.ledger.withdraw_ms_max),

@@ -65,13 +65,13 @@ impl Start {
         });
         tracing::info!(admin = %admin_address, "starting: the admin plane answers");
 
-        let OpenStore { writers: mut stores, reader, registry, instance_lock, feed } =
+        let OpenStore { writers: mut stores, reader, lease_store, instance_lock, feed } =
             store::open(&control, &settings, node).map_err(Failure::at_start("the order store"))?;
         // Where several nodes may share the store, its calendar is the one that counts.
         let store_calendar = reader.calendar().map_err(Failure::at_start("the order store's calendar"))?;
         let clock = Clock::start_at(store_calendar.unwrap_or_else(Clock::system_calendar));
-        let shared = registry.filter(|_| settings.is_shared());
-        let shared = shared.map(|registry| SharedStock::new(&settings, registry)).transpose();
+        let shared = lease_store.filter(|_| settings.is_shared());
+        let shared = shared.map(|lease_store| SharedStock::new(&settings, lease_store)).transpose();
         let shared = shared.map_err(Failure::at_start("the shared ledger"))?;
         if let Some(shared) = &shared {
             control.block_on(shared.try_out()).map_err(Failure::at_start("the shared ledger"))?;

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::domain::{EpochMs, NodeId};
 use crate::exit::Failure;
-use crate::orders::postgres::{self, Exclusivity, Follower, InstanceLock, PgChangeFeed, PgRegistry};
+use crate::orders::postgres::{self, Exclusivity, Follower, InstanceLock, PgChangeFeed, PgLeaseStore};
 use crate::orders::{
     DeadlineStep, Deadlines, Grace, OrderWriter, StoreError, StoreReader, StoreWriter, sqlite,
 };
@@ -22,7 +22,7 @@ pub(super) struct OpenStore {
     /// The reading half.
     pub reader: Arc<dyn StoreReader>,
     /// What a store of several nodes knows of them.
-    pub registry: Option<PgRegistry>,
+    pub lease_store: Option<PgLeaseStore>,
     /// The right to sell from it.
     pub instance_lock: Option<InstanceLock>,
     /// What other nodes do.
@@ -37,7 +37,7 @@ pub(super) fn open(control: &Handle, settings: &Settings, node: NodeId) -> Resul
         return Ok(OpenStore {
             writers,
             reader: Arc::new(reader),
-            registry: None,
+            lease_store: None,
             instance_lock: None,
             feed: None,
         });
@@ -47,13 +47,13 @@ pub(super) fn open(control: &Handle, settings: &Settings, node: NodeId) -> Resul
     let instance_lock = control.block_on(InstanceLock::take(&settings.postgres, node, exclusivity))?;
     let store = postgres::open(&settings.postgres, node, settings.store.writers)?;
     if exclusivity == Exclusivity::Alone {
-        store.registry.end_all_epochs()?;
+        store.lease_store.end_all_epochs()?;
     }
     let boxed = store.writers.into_iter().map(|writer| Box::new(writer) as Box<dyn StoreWriter>);
     Ok(OpenStore {
         writers: boxed.collect(),
         reader: Arc::new(store.reader),
-        registry: Some(store.registry),
+        lease_store: Some(store.lease_store),
         instance_lock: Some(instance_lock),
         feed: Some(store.feed),
     })

@@ -75,7 +75,7 @@ fn units_given_back_at_one_node_may_be_bought_again_at_another() {
         assert!(matches!(one.step(again, OrderAction::Cancel), Applied::Done(_)));
     }
     assert_eq!(one.sold(sale), 0);
-    assert_eq!(one.registry.units(sale).unwrap().unwrap().returned, 4);
+    assert_eq!(one.lease_store.units(sale).unwrap().unwrap().returned, 4);
     for node in [&one, &two] {
         assert_eq!(one.settled_by(sale, node.id), 2);
     }

@@ -12,7 +12,7 @@ use seckill::admission::{
 use seckill::domain::{
     BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, Rejection, Sale, SaleId, Units,
 };
-use seckill::orders::postgres::{self, Follower, FollowerParts, PgReader, PgRegistry, PostgresSettings};
+use seckill::orders::postgres::{self, Follower, FollowerParts, PgLeaseStore, PgReader, PostgresSettings};
 use seckill::orders::{
     Applied, Deadlines, LeaseStore, OrderDesk, Pipeline, PipelineParts, StockNotice, StoreReader,
     StoreWriter, Transition, WriterSettings,
@@ -31,7 +31,7 @@ pub struct Engine {
     pub admission: Arc<Admission>,
     pub desk: OrderDesk,
     pub reader: Arc<PgReader>,
-    registry: PgRegistry,
+    lease_store: PgLeaseStore,
     pub follower: Follower,
     notices: flume::Receiver<StockNotice>,
     writers: Vec<std::thread::JoinHandle<Result<(), seckill::orders::StoreError>>>,
@@ -81,8 +81,8 @@ impl Engine {
             sales_max: SALES_MAX,
         });
         let writers = writers.into_iter().map(|writer| std::thread::spawn(move || writer.run())).collect();
-        let registry = store.registry;
-        Self { admission, desk, reader, registry, follower, notices, writers, sale: id }
+        let lease_store = store.lease_store;
+        Self { admission, desk, reader, lease_store, follower, notices, writers, sale: id }
     }
 
     pub fn live(&self) -> Arc<LiveSale> {
@@ -266,7 +266,7 @@ fn a_node_that_was_fenced_drops_its_stock_and_tells_its_lease_agent() {
     let engine = Engine::open(1, &url, 10, true);
     let (_, ticket) = engine.buy("ann").unwrap();
     assert_eq!(settled(&ticket), Resolution::Durable);
-    engine.registry.raise_incarnation(NodeId::new(1).unwrap()).unwrap();
+    engine.lease_store.raise_incarnation(NodeId::new(1).unwrap()).unwrap();
     let (lost, ticket) = engine.buy("bob").unwrap();
     assert_eq!(settled(&ticket), Resolution::Refused);
     assert_eq!(engine.notices.recv_timeout(PATIENCE), Ok(StockNotice::Fenced));
@@ -275,7 +275,7 @@ fn a_node_that_was_fenced_drops_its_stock_and_tells_its_lease_agent() {
     let sale = engine.live();
     assert_eq!(sale.remaining(), 0);
     // As the lease agent does it.
-    engine.registry.begin_life().unwrap();
+    engine.lease_store.begin_life().unwrap();
     sale.state.stock().add_spread(9);
     engine.admission.queue().set_intake(Intake::Open);
     let (_, ticket) = engine.buy("bob").unwrap();

@@ -17,18 +17,18 @@ fn a_node_whose_life_was_ended_commits_nothing_until_it_begins_another() {
     let (mut one, two) = (Node::open(1, &url), Node::open(2, &url));
     let sale = one.sale("a", 10, 1);
     one.buy(sale, "ann", None).unwrap();
-    let seen = one.registry.incarnation();
-    let ended = two.registry.raise_incarnation(one.id).unwrap();
+    let seen = one.lease_store.incarnation();
+    let ended = two.lease_store.raise_incarnation(one.id).unwrap();
     assert!(ended > seen);
     let batch = Batch { placed: vec![one.order(sale, "bob", 1, None)], ..Batch::default() };
     assert_eq!(one.writer.commit(&batch).unwrap(), Receipt::Fenced);
     assert_eq!(one.reader.order(batch.placed[0].id).unwrap(), None);
     assert_eq!(two.settled_by(sale, one.id), 1);
-    assert!(one.registry.begin_life().unwrap() > ended);
+    assert!(one.lease_store.begin_life().unwrap() > ended);
     one.buy(sale, "bob", None).unwrap();
     assert_eq!(two.settled_by(sale, one.id), 2);
-    let lives = two.registry.incarnations().unwrap();
-    assert_eq!(lives, [(one.id, one.registry.incarnation()), (two.id, two.registry.incarnation())]);
+    let lives = two.lease_store.incarnations().unwrap();
+    assert_eq!(lives, [(one.id, one.lease_store.incarnation()), (two.id, two.lease_store.incarnation())]);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn ending_a_life_waits_for_the_batch_that_is_being_committed() {
         let batch = scope.spawn(|| one.buy(sale, "ann", None));
         until(WAITING, "1");
         let counted = scope.spawn(|| {
-            two.registry.raise_incarnation(NodeId::new(1).unwrap()).unwrap();
+            two.lease_store.raise_incarnation(NodeId::new(1).unwrap()).unwrap();
             // What counts is that the number does not grow after the life has ended.
             two.settled_by(sale, NodeId::new(1).unwrap())
         });
@@ -93,16 +93,16 @@ fn n6_an_epoch_is_given_to_one_who_opens_it_and_to_no_other() {
     let url = postgres.new_database();
     let (mut one, two) = (Node::open(1, &url), Node::open(2, &url));
     let sale = one.sale("a", 10, 1);
-    let epoch = one.registry.units(sale).unwrap().unwrap().epoch;
-    let next = one.registry.end_epoch(sale, epoch).unwrap().unwrap();
+    let epoch = one.lease_store.units(sale).unwrap().unwrap().epoch;
+    let next = one.lease_store.end_epoch(sale, epoch).unwrap().unwrap();
     assert!(next > epoch);
-    let another = two.registry.end_epoch(sale, epoch).unwrap().unwrap();
+    let another = two.lease_store.end_epoch(sale, epoch).unwrap().unwrap();
     assert!(another > next, "{another} after {next}");
     // A book that is ahead of the store, which was put back to an older state.
-    let ahead = one.registry.end_epoch(sale, another + 5).unwrap().unwrap();
+    let ahead = one.lease_store.end_epoch(sale, another + 5).unwrap().unwrap();
     assert!(ahead > another + 5, "{ahead}");
-    assert_eq!(two.registry.units(sale).unwrap().unwrap().epoch, ahead);
+    assert_eq!(two.lease_store.units(sale).unwrap().unwrap().epoch, ahead);
     let unknown = seckill::domain::SaleId(stored(&one, sale).id.0 + 1);
-    assert_eq!(two.registry.end_epoch(unknown, 1).unwrap(), None);
-    assert_eq!(two.registry.units(unknown).unwrap(), None);
+    assert_eq!(two.lease_store.end_epoch(unknown, 1).unwrap(), None);
+    assert_eq!(two.lease_store.units(unknown).unwrap(), None);
 }

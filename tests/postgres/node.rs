@@ -6,7 +6,7 @@ use seckill::domain::{
     BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, NodeId, OrderAction, OrderId, Sale,
     SaleEdit, SaleId, SaleKey, SaleLimits, SaleTerms, StockEdit, Units,
 };
-use seckill::orders::postgres::{self, PgReader, PgRegistry, PgWriter, PostgresSettings};
+use seckill::orders::postgres::{self, PgLeaseStore, PgReader, PgWriter, PostgresSettings};
 use seckill::orders::{
     Applied, Batch, ChangeReceipt, LeaseStore, Receipt, RefusalReason, RefusedOrder, SaleChange, StoreError,
     StoreReader, StoreWriter, Transition,
@@ -36,7 +36,7 @@ pub struct Node {
     pub id: NodeId,
     pub writer: Box<PgWriter>,
     pub reader: PgReader,
-    pub registry: PgRegistry,
+    pub lease_store: PgLeaseStore,
     ticks: AtomicU64,
 }
 
@@ -55,7 +55,7 @@ impl Node {
         let writer =
             store.writers.into_iter().next().map(Box::new).expect("as many writers as were asked for");
         let ticks = AtomicU64::new(OrderId::tick_at(NOW));
-        Ok(Self { id, writer, reader: store.reader, registry: store.registry, ticks })
+        Ok(Self { id, writer, reader: store.reader, lease_store: store.lease_store, ticks })
     }
 
     /// A sale of `total` units, `limit` a buyer.
@@ -119,7 +119,7 @@ impl Node {
         let audit = self.reader.audit(sale).unwrap().unwrap();
         assert!(audit.conserved(0), "{audit:?}");
         assert_eq!(audit.buyers_over_limit, 0);
-        let view = self.registry.units(sale).unwrap().unwrap();
+        let view = self.lease_store.units(sale).unwrap().unwrap();
         let settled: u64 = view.settled.iter().map(|(_, units)| units).sum();
         assert_eq!(settled - view.returned, audit.sold(), "{view:?}");
         assert_eq!(view.sold, audit.sold());
@@ -128,7 +128,7 @@ impl Node {
 
     /// Units of the node's orders that were ever durable.
     pub fn settled_by(&self, sale: SaleId, node: NodeId) -> u64 {
-        self.registry.units(sale).unwrap().unwrap().settled_by(node)
+        self.lease_store.units(sale).unwrap().unwrap().settled_by(node)
     }
 }
 

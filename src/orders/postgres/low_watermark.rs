@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::error::PgError;
-use super::registry::FENCE;
+use super::lease_store::FENCE;
 use super::rows::{self, column};
 use super::session::Session;
 use crate::domain::{NodeId, OrderId};

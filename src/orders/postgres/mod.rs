@@ -1,7 +1,7 @@
 //! The order store of several nodes: PostgreSQL.
 //!
 //! One [`PgWriter`] is one connection that commits batches, each in one call of a stored function; a node has several.
-//! [`PgReader`] reads through a pool. [`PgRegistry`] keeps what the ledger's protocol needs of the store: the lives of
+//! [`PgReader`] reads through a pool. [`PgLeaseStore`] keeps what the ledger's protocol needs of the store: the lives of
 //! the nodes, the epochs of the sales, and the units ever settled and returned. [`PgChangeFeed`] tells what the other nodes do,
 //! and [`Follower`] takes it over into this node's memory.
 //!
@@ -15,13 +15,14 @@ mod dialer;
 mod error;
 mod failure_detector;
 mod follower;
+mod incarnation;
 mod instance_lock;
+mod lease_store;
 mod low_watermark;
 mod plan;
 mod pool;
 mod read_orders;
 mod reader;
-mod registry;
 mod rows;
 mod sale_change;
 mod schema;
@@ -37,8 +38,8 @@ use std::sync::Arc;
 pub use change_feed::PgChangeFeed;
 pub use follower::{Follower, FollowerParts};
 pub use instance_lock::{Exclusivity, InstanceLock};
+pub use lease_store::PgLeaseStore;
 pub use reader::PgReader;
-pub use registry::PgRegistry;
 pub use settings::PostgresSettings;
 pub use writer::PgWriter;
 
@@ -47,7 +48,7 @@ use self::pool::Pool;
 use super::store::StoreError;
 use crate::domain::NodeId;
 
-/// Connections for the registry and the feed.
+/// Connections for the lease store and the feed.
 const HOUSE_CONNECTIONS: usize = 2;
 
 /// An open store.
@@ -58,7 +59,7 @@ pub struct PgStore {
     /// The reading half.
     pub reader: PgReader,
     /// What the ledger needs of the store.
-    pub registry: PgRegistry,
+    pub lease_store: PgLeaseStore,
     /// What the other nodes do.
     pub feed: PgChangeFeed,
 }
@@ -75,21 +76,21 @@ pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result
     pool.run(schema::migrate)?;
     // Connections of their own: a crowd that looks its orders up must not make this node fall silent.
     let house = Arc::new(Pool::new(Arc::clone(&dialer), HOUSE_CONNECTIONS)?);
-    let registry = PgRegistry::new(Arc::clone(&house), node)?;
+    let lease_store = PgLeaseStore::new(Arc::clone(&house), node)?;
     let writers = (0..writers.max(1))
-        .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(registry.own()), place))
+        .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(lease_store.own()), place))
         .collect::<Result<_, _>>()?;
-    let feed = PgChangeFeed::new(house, node, Arc::clone(registry.watermark()));
-    Ok(PgStore { writers, reader: PgReader::new(pool, node), registry, feed })
+    let feed = PgChangeFeed::new(house, node, Arc::clone(lease_store.watermark()));
+    Ok(PgStore { writers, reader: PgReader::new(pool, node), lease_store, feed })
 }
 
-/// The reading half and the registry for who only looks at a store that engines sell from: nothing is brought up to date
+/// The reading half and the lease store for who only looks at a store that engines sell from: nothing is brought up to date
 /// and no life begins. Blocks.
 ///
 /// # Errors
 /// The address is wrong.
-pub fn look(settings: &PostgresSettings, node: NodeId) -> Result<(PgReader, PgRegistry), StoreError> {
+pub fn look(settings: &PostgresSettings, node: NodeId) -> Result<(PgReader, PgLeaseStore), StoreError> {
     let dialer = Arc::new(Dialer::new(settings, node)?);
     let pool = Arc::new(Pool::new(dialer, HOUSE_CONNECTIONS)?);
-    Ok((PgReader::new(Arc::clone(&pool), node), PgRegistry::lifeless(pool, node)))
+    Ok((PgReader::new(Arc::clone(&pool), node), PgLeaseStore::lifeless(pool, node)))
 }

@@ -1,12 +1,12 @@
 //! The leasing half of the store: lives of nodes, epochs of sales, units settled and returned.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::super::store::{Audit, LeaseStore, StoreError};
 use super::applied_watermark::AppliedWatermark;
 use super::error::PgError;
+use super::incarnation::NodeIncarnation;
 use super::pool::Pool;
 use super::read_orders::newest_order;
 use super::rows::{self, damaged};
@@ -17,50 +17,15 @@ use crate::domain::{NodeId, OrderId, SaleId, SaleUnits};
 /// Waits for the batches of the node's present life, and keeps new ones waiting until the transaction ends.
 pub(super) const FENCE: &str = "SELECT pg_advisory_xact_lock(1936024428, $1)";
 
-/// Which incarnation of which node this engine is. The writers name it in every batch.
-///
-/// # Protocol of the atomic
-///
-/// `number` is read once a batch. A batch that reads the old one is refused by the store: relaxed. `writers` counts
-/// those that may still commit; the last one that closes has seen the ends of the others: acquire and release.
-#[derive(Debug)]
-pub struct NodeIncarnation {
-    node: NodeId,
-    number: AtomicI64,
-    writers: AtomicUsize,
-}
-
-impl NodeIncarnation {
-    /// The node's number in its column.
-    pub fn node(&self) -> i16 {
-        rows::column(self.node.number())
-    }
-
-    /// One more writer may commit.
-    pub fn writer_opened(&self) {
-        self.writers.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// One writer commits nothing any more. Whether it was the last.
-    pub fn writer_closed(&self) -> bool {
-        self.writers.fetch_sub(1, Ordering::AcqRel) == 1
-    }
-
-    /// The incarnation that is current as far as this engine knows.
-    pub fn number(&self) -> i64 {
-        self.number.load(Ordering::Relaxed)
-    }
-}
-
 /// The store's leasing half ([`LeaseStore`]).
 #[derive(Debug)]
-pub struct PgRegistry {
+pub struct PgLeaseStore {
     pool: Arc<Pool>,
     own: Arc<NodeIncarnation>,
     watermark: Arc<AppliedWatermark>,
 }
 
-impl PgRegistry {
+impl PgLeaseStore {
     pub(super) fn new(pool: Arc<Pool>, node: NodeId) -> Result<Self, StoreError> {
         let registry = Self::lifeless(pool, node);
         registry.begin_life()?;
@@ -69,7 +34,7 @@ impl PgRegistry {
 
     /// For who only looks: nothing lives, so nothing can be written.
     pub(super) fn lifeless(pool: Arc<Pool>, node: NodeId) -> Self {
-        let own = Arc::new(NodeIncarnation { node, number: AtomicI64::new(0), writers: AtomicUsize::new(0) });
+        let own = Arc::new(NodeIncarnation::none(node));
         Self { pool, own, watermark: Arc::default() }
     }
 
@@ -118,7 +83,7 @@ impl PgRegistry {
     }
 }
 
-impl LeaseStore for PgRegistry {
+impl LeaseStore for PgLeaseStore {
     fn begin_life(&self) -> Result<u64, StoreError> {
         let node = self.own.node();
         // What is durable by now is below every number of the life that begins: see `newest_order`.
@@ -129,7 +94,7 @@ impl LeaseStore for PgRegistry {
              SET incarnation = n.incarnation + 1, settled_through = excluded.settled_through RETURNING incarnation",
             &[&node],
         )?;
-        self.own.number.store(rows::column(incarnation), Ordering::Relaxed);
+        self.own.begin(rows::column(incarnation));
         Ok(incarnation)
     }
 
