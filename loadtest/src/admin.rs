@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::Campaign;
-use crate::wire::call::{CallError, Caller, Reply};
+use crate::wire::call::{CallError, CallReply, Caller};
 use crate::wire::request::{BadTarget, Resolve, Target};
 
 /// The SKU of every campaign that the tester opens.
@@ -94,7 +94,7 @@ impl Admin {
         path: &str,
         body: Option<&str>,
         wanted: u16,
-    ) -> Result<Reply, AdminError> {
+    ) -> Result<CallReply, AdminError> {
         let reply = self.caller.call(method, path, body)?;
         if reply.status == wanted {
             return Ok(reply);

@@ -53,7 +53,7 @@ pub struct Row {
 /// What a comparison comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum ComparisonVerdict {
     /// Nothing is worse by more than tolerated.
     NoRegression,
     /// Something is worse, and chance alone does not explain it.
@@ -72,19 +72,19 @@ pub struct Comparison {
     /// Differences of the runs' circumstances that make the comparison doubtful.
     pub cautions: Vec<String>,
     /// What it comes to.
-    pub verdict: Verdict,
+    pub verdict: ComparisonVerdict,
     /// The figures.
     pub rows: Vec<Row>,
 }
 
 /// A path that only one run has cannot be compared, and may be what is wrong.
-fn verdict(rows: &[Row], only_in_one: &[String]) -> Verdict {
+fn verdict(rows: &[Row], only_in_one: &[String]) -> ComparisonVerdict {
     if rows.iter().any(|row| row.regression) {
-        Verdict::Regression
+        ComparisonVerdict::Regression
     } else if rows.is_empty() || !only_in_one.is_empty() || rows.iter().any(|row| row.doubtful) {
-        Verdict::CannotTell
+        ComparisonVerdict::CannotTell
     } else {
-        Verdict::NoRegression
+        ComparisonVerdict::NoRegression
     }
 }
 
@@ -346,9 +346,9 @@ pub fn render(comparison: &Comparison) -> String {
         );
     }
     out += match comparison.verdict {
-        Verdict::Regression => "\nresult: regression\n",
-        Verdict::CannotTell => "\nresult: cannot tell; longer runs of both would\n",
-        Verdict::NoRegression => "\nresult: no regression\n",
+        ComparisonVerdict::Regression => "\nresult: regression\n",
+        ComparisonVerdict::CannotTell => "\nresult: cannot tell; longer runs of both would\n",
+        ComparisonVerdict::NoRegression => "\nresult: no regression\n",
     };
     out
 }
@@ -385,9 +385,9 @@ mod tests {
     fn l4_short_runs_are_compared_too() {
         let rows = latency_rows(Path::Seckill, &run(1000, 2, 1), &run(18_600, 2, 2), 0.1);
         assert!(rows[..3].iter().all(|row| row.regression), "{rows:?}");
-        assert_eq!(verdict(&rows, &[]), Verdict::Regression);
+        assert_eq!(verdict(&rows, &[]), ComparisonVerdict::Regression);
         let rows = latency_rows(Path::Seckill, &run(1000, 2, 1), &run(1000, 2, 1), 0.1);
-        assert_eq!(verdict(&rows, &[]), Verdict::NoRegression);
+        assert_eq!(verdict(&rows, &[]), ComparisonVerdict::NoRegression);
     }
 
     #[test]
@@ -402,8 +402,8 @@ mod tests {
         }
         let rows = latency_rows(Path::Seckill, &run(1000, 20, 1), &Seconds::new(&seconds), 0.1);
         assert!(rows.iter().any(|row| row.doubtful), "{rows:?}");
-        assert_eq!(verdict(&rows, &[]), Verdict::CannotTell);
-        assert_eq!(verdict(&[], &[]), Verdict::CannotTell, "nothing in common");
+        assert_eq!(verdict(&rows, &[]), ComparisonVerdict::CannotTell);
+        assert_eq!(verdict(&[], &[]), ComparisonVerdict::CannotTell, "nothing in common");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::admin::{AdminError, SKU};
 use crate::run::RunError;
-use crate::wire::call::{Caller, Reply};
+use crate::wire::call::{CallReply, Caller};
 use crate::wire::response::json_text;
 
 /// How long a new campaign may take to be known at every address.
@@ -71,7 +71,7 @@ pub fn try_purchase(callers: &mut [Caller], campaign: &str) -> Result<(), RunErr
     Ok(())
 }
 
-fn not_let_in(method: &str, path: &str, reply: &Reply) -> RunError {
+fn not_let_in(method: &str, path: &str, reply: &CallReply) -> RunError {
     let code = String::from_utf8_lossy(json_text(&reply.body, "code")).into_owned();
     let cure = match (reply.status, code.as_str()) {
         (401, _) => {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use loadtest::admin::Admin;
 use loadtest::cli::{Cli, Command};
-use loadtest::compare::Verdict;
+use loadtest::compare::ComparisonVerdict;
 use loadtest::exit::Exit;
 use loadtest::load::plan::Interrupt;
 use loadtest::run::{self, RunError};
@@ -84,9 +84,9 @@ fn execute(cli: Cli) -> Result<Exit, (Exit, String)> {
                 console::print(&compare::render(&comparison));
             }
             Ok(match comparison.verdict {
-                Verdict::Regression => Exit::Regression,
-                Verdict::CannotTell => Exit::CannotTell,
-                Verdict::NoRegression => Exit::Ok,
+                ComparisonVerdict::Regression => Exit::Regression,
+                ComparisonVerdict::CannotTell => Exit::CannotTell,
+                ComparisonVerdict::NoRegression => Exit::Ok,
             })
         }
         Command::Report { dir, against } => {

@@ -24,7 +24,7 @@ use crate::objectives;
 use crate::progress::Progress;
 use crate::scenario::Scenario;
 use crate::summary::{ClientHealth, PhaseSummary, RunResult, SCHEMA, Summary};
-use crate::verify::{self, SaleTerms, Verdict, VerifyError};
+use crate::verify::{self, SaleTerms, Verification, VerifyError};
 use crate::wire::call::Caller;
 use crate::wire::request::{BadTarget, Resolve, Target};
 
@@ -171,7 +171,7 @@ fn run_into(
 }
 
 /// Holds the promises that the engine made against its store.
-fn check(plan: &Plan, admin: &mut Admin, measured: &Measured) -> Result<Verdict, VerifyError> {
+fn check(plan: &Plan, admin: &mut Admin, measured: &Measured) -> Result<Verification, VerifyError> {
     let settle = Duration::from_secs_f64(plan.scenario.verify.settle_s);
     let settle = if plan.interrupt.requested() { Duration::ZERO } else { settle };
     verify::settle(admin, &measured.sales, settle)?;

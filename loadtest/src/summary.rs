@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::environment::Environment;
 use crate::outcome::{Outcome, Path};
 use crate::scenario::Published;
-use crate::verify::{SaleTerms, Verdict};
+use crate::verify::{SaleTerms, Verification};
 
 /// The version that this tester writes and reads.
 pub const SCHEMA: &str = "loadtest.summary/1";
@@ -50,7 +50,7 @@ pub struct Summary {
     /// Limits and what was measured.
     pub objectives: Vec<ObjectiveResult>,
     /// The check of every promise; absent when it was switched off.
-    pub verification: Option<Verdict>,
+    pub verification: Option<Verification>,
     /// Why the promises could not be checked, if they were to be.
     #[serde(default)]
     pub verification_error: Option<String>,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::outcome::Path;
 use crate::summary::{Latencies, Summary};
-use crate::verify::Verdict;
+use crate::verify::Verification;
 
 /// The whole result.
 pub fn render(summary: &Summary) -> String {
@@ -74,7 +74,7 @@ fn write_all(out: &mut String, summary: &Summary) -> std::fmt::Result {
 }
 
 /// The checks of every promise.
-pub fn render_verdict(verdict: &Verdict) -> String {
+pub fn render_verdict(verdict: &Verification) -> String {
     let (answers, orders) = (verdict.answers_logged, verdict.orders_exported);
     let mut out =
         format!("verify: {answers} answers of the client's log held against {orders} exported orders\n");

@@ -73,7 +73,7 @@ fn judged() -> bool {
 
 /// The result of all checks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct Verification {
     /// Whether every check passed.
     pub passed: bool,
     /// The checks.
@@ -115,7 +115,7 @@ pub fn verify(
     folder: &Path,
     run_id: &str,
     untruthful: u64,
-) -> Result<Verdict, VerifyError> {
+) -> Result<Verification, VerifyError> {
     let mut log_bytes = 0;
     let logs = logs_in(folder, run_id).map_err(|e| VerifyError::File(folder.display().to_string(), e))?;
     for path in &logs {
@@ -157,7 +157,7 @@ pub fn verify(
         violations: untruthful,
         detail: "no buyer who held an order was told that there is none".into(),
     });
-    Ok(Verdict {
+    Ok(Verification {
         passed: checks.iter().all(|check| check.passed),
         checks,
         audits: sales.iter().map(|sale| sale.campaign.clone()).zip(audits).collect(),

@@ -23,14 +23,14 @@ pub enum CallError {
 
 /// An answer.
 #[derive(Debug)]
-pub struct Reply {
+pub struct CallReply {
     /// Status code.
     pub status: u16,
     /// Body.
     pub body: Vec<u8>,
 }
 
-impl Reply {
+impl CallReply {
     /// The body as text, shortened for a message.
     pub fn excerpt(&self) -> String {
         String::from_utf8_lossy(&self.body).chars().take(300).collect()
@@ -57,7 +57,7 @@ impl Caller {
     ///
     /// # Errors
     /// See [`CallError`]. Any status is an answer.
-    pub fn call(&mut self, method: &str, path: &str, body: Option<&str>) -> Result<Reply, CallError> {
+    pub fn call(&mut self, method: &str, path: &str, body: Option<&str>) -> Result<CallReply, CallError> {
         let body_head = body
             .map(|body| format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()))
             .unwrap_or_default();
@@ -98,7 +98,7 @@ impl Caller {
         request: &[u8],
         method: &str,
         path: &str,
-    ) -> Result<Reply, CallError> {
+    ) -> Result<CallReply, CallError> {
         let what = || format!("{method} {path} at {}", self.target.host);
         let io = |error| CallError::Io(what(), error);
         let late = || CallError::TimedOut(what(), self.timeout.as_secs());
@@ -118,7 +118,7 @@ impl Caller {
             bytes.extend_from_slice(&buffer[..read]);
             let parsed = response::parse(&bytes, read == 0).map_err(|e| CallError::Malformed(what(), e))?;
             if let Some(answer) = parsed {
-                let reply = Reply { status: answer.status, body: answer.body.into_owned() };
+                let reply = CallReply { status: answer.status, body: answer.body.into_owned() };
                 if answer.keep_alive && read > 0 && method == "GET" {
                     self.kept = Some(stream);
                 }
