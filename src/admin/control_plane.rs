@@ -13,7 +13,7 @@ use crate::admission::Admission;
 use crate::checkout::Checkout;
 use crate::domain::{EpochMs, NodeId};
 use crate::ledger::SaleDesk;
-use crate::orders::{OrderDesk, Wanted};
+use crate::orders::{OrderDesk, ReadCancellation};
 use crate::telemetry::{IntervalLog, Telemetry};
 
 /// Why the configuration was not reloaded; the old one stays.
@@ -123,7 +123,7 @@ impl ControlPlane {
     /// the orders. The place is taken until the reading itself has ended, and a reading that nobody waits for any more is
     /// interrupted.
     pub(super) async fn limited<T>(&self, reading: impl Future<Output = T>) -> T {
-        Wanted::limited(&self.store_reads, reading).await
+        ReadCancellation::limited(&self.store_reads, reading).await
     }
 }
 

@@ -9,12 +9,12 @@ use super::deadlines::Deadlines;
 use super::events::Event;
 use super::graces::Grace;
 use super::lookup::Lookups;
+use super::read_cancellation::ReadCancellation;
 use super::sale_change::{ChangeReceipt, SaleChange};
 use super::store::{
     Audit, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, PoolFigures, StoreError, StoreReader,
 };
 use super::transition::{Applied, Transition};
-use super::wanted::Wanted;
 use super::writer::{ReplySender, Step, StopRelay};
 use crate::admission::Admission;
 use crate::clock::Clock;
@@ -351,6 +351,6 @@ impl OrderDesk {
         query: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let reader = Arc::clone(&self.reader);
-        Wanted::read(move || query(&*reader)).await
+        ReadCancellation::read(move || query(&*reader)).await
     }
 }

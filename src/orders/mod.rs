@@ -10,12 +10,12 @@ mod graces;
 mod lookup;
 mod pipeline;
 pub mod postgres;
+mod read_cancellation;
 mod recovery;
 mod sale_change;
 pub mod sqlite;
 mod store;
 mod transition;
-mod wanted;
 mod writer;
 
 pub use calendar_guard::guard_calendar;
@@ -24,6 +24,7 @@ pub use desk::OrderDesk;
 pub use events::{Event, EventKind};
 pub use graces::{Grace, Graces};
 pub use pipeline::{Pipeline, PipelineParts};
+pub use read_cancellation::ReadCancellation;
 pub use recovery::Recovered;
 pub use sale_change::{ChangeReceipt, SaleChange};
 pub use store::{
@@ -31,5 +32,4 @@ pub use store::{
     Record, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter,
 };
 pub use transition::{Applied, Transition};
-pub use wanted::Wanted;
 pub use writer::{OrderWriter, StockNotice, WriterSettings, WriterWatch};

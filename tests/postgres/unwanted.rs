@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use seckill::orders::Wanted;
+use seckill::orders::ReadCancellation;
 use seckill::orders::postgres::PostgresSettings;
 use testbed::PATIENCE;
 use tokio::sync::Semaphore;
@@ -44,7 +44,9 @@ fn d4_audits_whose_askers_are_gone_run_no_further() {
         let audits: Vec<_> = (0..12)
             .map(|_| {
                 let (places, desk, sale) = (Arc::clone(&places), engine.desk.clone(), engine.sale);
-                runtime.spawn(async move { Wanted::limited(&places, desk.audit(sale)).await.map(drop) })
+                runtime.spawn(
+                    async move { ReadCancellation::limited(&places, desk.audit(sale)).await.map(drop) },
+                )
             })
             .collect();
         until("one of them reads, the others wait for its place", WAITING, "1");

@@ -8,7 +8,7 @@ use super::super::{Awaited, Ledger, LedgerBook, LedgerFault, StockAudit, ThreeBo
 use super::LeaseHandle;
 use crate::admission::{Board, LiveSale};
 use crate::domain::{Sale, Units};
-use crate::orders::{LeaseStore, StoreError, Wanted};
+use crate::orders::{LeaseStore, ReadCancellation, StoreError};
 
 /// How often an audit reads again: between its two reads units may have come back and gone out once more.
 const AUDIT_READS_MAX: usize = 3;
@@ -43,7 +43,7 @@ impl SharedLedger {
         question: impl FnOnce(&dyn LeaseStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = Arc::clone(&self.store);
-        Wanted::read(move || question(&*store)).await
+        ReadCancellation::read(move || question(&*store)).await
     }
 }
 

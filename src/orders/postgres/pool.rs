@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
+use super::super::read_cancellation::ReadCancellation;
 use super::super::store::{Fault, PoolFigures, StoreError};
-use super::super::wanted::Wanted;
 use super::dialer::Dialer;
 use super::error::PgError;
 use super::session::{Session, Traffic};
@@ -69,7 +69,7 @@ impl Pool {
     ) -> Result<T, StoreError> {
         self.runtime().block_on(async {
             let _place = self.place().await?;
-            let asker = Wanted::now();
+            let asker = ReadCancellation::current();
             let ready = std::iter::from_fn(|| self.idle.lock().pop()).find(Session::is_open);
             if let Some(mut session) = ready {
                 self.reused.fetch_add(1, Ordering::Relaxed);
@@ -88,7 +88,7 @@ impl Pool {
     /// Does the work, and has the server stop it when the one who asked is gone.
     async fn while_wanted<T>(
         &self,
-        asker: Option<Wanted>,
+        asker: Option<ReadCancellation>,
         session: &mut Session,
         work: &mut impl AsyncFnMut(&mut Session) -> Result<T, PgError>,
     ) -> Result<T, PgError> {
@@ -96,7 +96,7 @@ impl Pool {
         let stop = session.stopper();
         tokio::select! {
             outcome = work(session) => outcome,
-            () = asker.gone() => {
+            () = asker.cancelled() => {
                 // A request that does not arrive leaves the statement to the server's own limit.
                 let _ = tokio::time::timeout(self.dialer.connect_wait(), stop.cancel_query(self.dialer.tls())).await;
                 Err(PgError::Unwanted)

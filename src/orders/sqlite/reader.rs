@@ -8,8 +8,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
+use super::super::read_cancellation::ReadCancellation;
 use super::super::store::{Audit, CompleteOrders, Fault, PoolFigures, Record, StoreError, StoreReader};
-use super::super::wanted::Wanted;
 use super::deadlines;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use super::{SqliteSettings, connect};
@@ -58,7 +58,7 @@ impl SqliteReader {
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut connection = self.connection()?;
-        let wanted = Wanted::now();
+        let wanted = ReadCancellation::current();
         if let Some(wanted) = wanted.clone() {
             connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || !wanted.is_wanted()))?;
         }
@@ -302,7 +302,7 @@ mod tests {
             let (reader, places) = (Arc::clone(&reader), Arc::clone(&places));
             let count =
                 move || reader.read(|all| Ok(all.query_row(endless, [], |row| row.get::<_, u64>(0))?));
-            async move { Wanted::limited(&places, Wanted::read(count)).await }
+            async move { ReadCancellation::limited(&places, ReadCancellation::read(count)).await }
         });
         while reader.in_use.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;

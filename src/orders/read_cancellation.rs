@@ -1,7 +1,7 @@
 //! Whether anybody waits for a reading of the store.
 //!
 //! A reading that blocks runs on a thread of its own and would go on to its end when the one who asked is gone. Inside
-//! [`Wanted::limited`] it holds its place until it has really ended, and is told to end when the asker is gone.
+//! [`ReadCancellation::limited`] it holds its place until it has really ended, and is told to end when the asker is gone.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::store::StoreError;
 
 tokio::task_local! {
-    static WANTED: Wanted;
+    static CANCELLATION: ReadCancellation;
 }
 
 /// The asker, as the reading sees him.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct ReadCancellation {
     /// Closed by the asker's end.
     asker: watch::Receiver<()>,
     /// The place that the reading takes, given back when the last reading of the asker has ended.
     _place: Arc<OwnedSemaphorePermit>,
 }
 
-impl Wanted {
+impl ReadCancellation {
     /// Waits for one of the `places` and does `work`, whose readings of the store hold the place, and are interrupted when
     /// this future is dropped.
     ///
@@ -32,7 +32,7 @@ impl Wanted {
     pub async fn limited<T>(places: &Arc<Semaphore>, work: impl Future<Output = T>) -> T {
         let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
         let (_waiting, asker) = watch::channel(());
-        WANTED.scope(Self { asker, _place: Arc::new(place) }, work).await
+        CANCELLATION.scope(Self { asker, _place: Arc::new(place) }, work).await
     }
 
     /// Runs a reading where it may block, in the name of the present asker.
@@ -42,17 +42,17 @@ impl Wanted {
     pub async fn read<T: Send + 'static>(
         query: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let asker = Self::now();
+        let asker = Self::current();
         let reading = tokio::task::spawn_blocking(move || match asker {
-            Some(asker) => WANTED.sync_scope(asker, query),
+            Some(asker) => CANCELLATION.sync_scope(asker, query),
             None => query(),
         });
         reading.await.unwrap_or_else(|_| Err(StoreError::cut_short()))
     }
 
     /// The asker of the present task or reading. `None` where a reading goes to its end whoever is gone.
-    pub fn now() -> Option<Self> {
-        WANTED.try_with(Self::clone).ok()
+    pub fn current() -> Option<Self> {
+        CANCELLATION.try_with(Self::clone).ok()
     }
 
     /// Whether the asker still waits.
@@ -61,7 +61,7 @@ impl Wanted {
     }
 
     /// Ends when the asker is gone.
-    pub async fn gone(mut self) {
+    pub async fn cancelled(mut self) {
         while self.asker.changed().await.is_ok() {}
     }
 }
@@ -81,14 +81,14 @@ mod tests {
         let asking = tokio::spawn({
             let places = Arc::clone(&places);
             async move {
-                let reading = Wanted::read(move || {
-                    let wanted = Wanted::now().expect("somebody asks");
+                let reading = ReadCancellation::read(move || {
+                    let wanted = ReadCancellation::current().expect("somebody asks");
                     begun.send(wanted.is_wanted()).unwrap();
                     may_go_on.recv().unwrap();
                     begun.send(wanted.is_wanted()).unwrap();
                     Ok(())
                 });
-                Wanted::limited(&places, reading).await
+                ReadCancellation::limited(&places, reading).await
             }
         });
         let heard = |has_begun: mpsc::Receiver<bool>| {
