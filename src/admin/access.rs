@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::connection_places::Place;
 use super::control_plane::ControlPlane;
-use super::places::Place;
 use super::problem::Problem;
 use super::settings::AdminSettings;
 use crate::domain::{InvalidId, SaleKey};

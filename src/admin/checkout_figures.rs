@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::checkout::{BreakerState, CallCounts, Checkout, CheckoutMetrics, ConcernCounts};
+use crate::checkout::{BreakerState, CallCounts, Checkout, CheckoutMetrics, StuckPaymentCounts};
 use crate::telemetry::{Exposition, Kind};
 
 /// The word for a breaker.
@@ -44,7 +44,7 @@ fn calls(counts: &CallCounts, breaker: BreakerState) -> Value {
 
 /// How many payments wait for what.
 fn concerns(checkout: &Checkout) -> [(&'static str, usize); 3] {
-    let ConcernCounts { processing, contradicted, without_gateway } = checkout.concerns();
+    let StuckPaymentCounts { processing, contradicted, without_gateway } = checkout.stuck_payments();
     [("processing", processing), ("contradicted", contradicted), ("without_gateway", without_gateway)]
 }
 

@@ -111,7 +111,7 @@ pub(super) async fn readyz(State(plane): State<Arc<ControlPlane>>) -> Response {
 pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response {
     let checks = Checks::of(&plane).await;
     let (status, word) = verdict(checks.all_ok(), "ok", "failing");
-    let concerns = plane.checkout.concerns();
+    let concerns = plane.checkout.stuck_payments();
     let needs_a_person = concerns.contradicted + concerns.without_gateway > 0;
     let is_doubtful = !plane.desk.clock().is_agreed();
     let is_degraded = checks.all_ok()

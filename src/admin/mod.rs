@@ -6,15 +6,15 @@
 mod access;
 mod checkout_figures;
 mod clock_figures;
+mod connection_places;
 mod control_plane;
 mod etag;
+mod extend;
 mod feeds;
 mod fields;
 mod health;
 mod lease_agent_figures;
-mod order_acts;
 mod order_json;
-mod places;
 mod probe;
 mod problem;
 mod readiness;

@@ -22,13 +22,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::connection_places::{Place, Places};
 use super::control_plane::ControlPlane;
-use super::places::{Place, Places};
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::settings::AdminSettings;
 use super::{
-    access, feeds, health, order_acts, reconcile, reload, request_id, sales, settle, stats, status_page,
+    access, extend, feeds, health, reconcile, reload, request_id, sales, settle, stats, status_page,
 };
 
 /// How long accepting pauses after the system refused a connection: it is out of descriptors or memory.
@@ -50,10 +50,10 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .route("/api/v1/campaigns", get(sales::list).post(sales::create))
         .route("/api/v1/campaigns/{campaign}/{sku}", get(sales::show).patch(sales::change))
         .route("/api/v1/campaigns/{campaign}/{sku}/audit", get(sales::audit))
-        .route("/api/v1/campaigns/{campaign}/{sku}/extend", post(order_acts::extend_sale))
+        .route("/api/v1/campaigns/{campaign}/{sku}/extend", post(extend::extend_sale))
         .route("/api/v1/orders", get(feeds::orders))
         .route("/api/v1/orders/{id}/settle", post(settle::settle))
-        .route("/api/v1/orders/{id}/extend", post(order_acts::extend))
+        .route("/api/v1/orders/{id}/extend", post(extend::extend))
         .route("/api/v1/events", get(feeds::events))
         .route("/api/v1/reconcile", get(reconcile::reconcile))
         .route("/api/v1/config/reload", post(reload::reload))

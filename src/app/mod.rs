@@ -8,7 +8,6 @@
 //! of those parts ends by itself, the engine stops with that reason.
 
 pub mod backup;
-mod budget;
 mod demo;
 mod descriptors;
 mod engine;
@@ -19,6 +18,7 @@ mod shared;
 mod signals;
 mod start;
 mod stop;
+mod stop_budget;
 mod store;
 
 use std::time::Duration;

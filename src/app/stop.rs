@@ -3,9 +3,9 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use super::budget::{Budget, Share};
 use super::engine::Engine;
 use super::signals::{Signals, Told};
+use super::stop_budget::{Budget, Share};
 use crate::admin::Lifecycle;
 use crate::exit::{Exit, Failure};
 use crate::supervisor::Ended;

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::call::{Answer, CallError, backoff, retried};
 use super::gateway::{AttemptId, Charge, Money, Payment, PaymentKey, PaymentState};
 use super::gateways::{Gateways, NamedGateway};
 use super::metrics::CheckoutMetrics;
 use super::payment_outcome::{Doubt, PaymentOutcome, Why, has_ended};
+use super::remote_call::{Answer, CallError, backoff, retried};
 use super::risk::{RiskCheck, RiskVerdict};
 use super::settings::CheckoutSettings;
-use super::trying::{Tried, try_both};
+use super::try_phase::{Tried, try_both};
 use crate::admission::Admission;
 use crate::domain::{
     EpochMs, Order, OrderAction, OrderId, OrderStatus, PaymentDirection, PaymentNote, StoreIdentity,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::call::Answer;
+use super::remote_call::Answer;
 use crate::domain::{BuyerId, Cents, Currency, Order, OrderId, PaymentKeyForm, StoreIdentity, Units};
 
 /// One attempt to pay an order, as this engine's store numbers it.

@@ -3,9 +3,9 @@
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::call::{Answer, CallError};
 use super::gateway::{Charge, Money, Payment, PaymentGateway, PaymentKey, PaymentState};
 use super::http_peer::{ChargeBody, HttpPeer, word};
+use super::remote_call::{Answer, CallError};
 use super::service_settings::HttpSettings;
 use crate::domain::{Cents, Currency};
 

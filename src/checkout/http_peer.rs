@@ -6,8 +6,8 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::call::CallError;
 use super::gateway::Charge;
+use super::remote_call::CallError;
 use super::service_settings::HttpSettings;
 
 /// A remote service and how to reach it.

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
-use super::call::{Answer, CallError};
 use super::gateway::Charge;
 use super::http_peer::{ChargeBody, HttpPeer, word};
+use super::remote_call::{Answer, CallError};
 use super::risk::{RiskPolicy, RiskService, RiskVerdict};
 use super::service_settings::HttpSettings;
 use crate::domain::Cents;

@@ -26,10 +26,7 @@
 
 mod answers;
 mod breaker;
-mod call;
-mod concerns;
 mod coordinator;
-mod draw;
 mod expiry;
 mod gateway;
 mod gateways;
@@ -37,39 +34,42 @@ pub mod http_gateway;
 mod http_peer;
 pub mod http_risk;
 mod in_flight;
-mod limits;
 mod metrics;
+mod operator_settle;
 mod outages;
 mod payment_outcome;
 mod recovery;
 mod recovery_queue;
+mod remote_call;
 mod risk;
+mod seeded_random;
 mod service;
 mod service_settings;
+mod setting_limits;
 mod settings;
-mod settle;
 mod simulated;
-mod trying;
+mod stuck_payments;
+mod try_phase;
 
 pub use answers::{CancelAnswer, PayAnswer};
 pub use breaker::{Breaker, BreakerState, CallVerdict, Gate, Pass, Permit};
-pub use call::{Answer, CallError};
-pub use concerns::ConcernCounts;
 pub use expiry::expire;
 pub use gateway::{AttemptId, Charge, Money, Payment, PaymentGateway, PaymentKey, PaymentState};
 pub use gateways::{Gateways, NamedGateway};
-pub use limits::WrongKey;
 pub use metrics::{CallCounts, CheckoutMetrics, Count};
+pub use operator_settle::{SettleAnswer, SettleOutcome};
 pub use outages::note_outages;
 pub use recovery::recover;
+pub use remote_call::{Answer, CallError};
 pub use risk::{Outlook, RiskCheck, RiskPolicy, RiskService, RiskVerdict};
 pub use service::{Checkout, CheckoutParts};
 pub use service_settings::{
     BreakerSettings, GatewaySettings, HttpSettings, LatencySettings, ProcessingSettings, RetrySettings,
     ServiceKind, SimulatedGatewaySettings,
 };
+pub use setting_limits::WrongKey;
 pub use settings::{
     CheckoutSettings, ExpirySettings, RecoverySettings, RiskSettings, SimulatedRiskSettings, WhenAway,
 };
-pub use settle::{SettleAnswer, SettleOutcome};
 pub use simulated::{SimulatedGateway, SimulatedRisk};
+pub use stuck_payments::StuckPaymentCounts;

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::breaker::CallVerdict;
-use super::call::CallError;
 use super::gateway::AttemptId;
+use super::remote_call::CallError;
 use crate::domain::{Order, OrderStatus};
 
 /// Why a payment did not happen.

@@ -42,7 +42,7 @@ async fn recover_one(checkout: &Checkout, unresolved: Unresolved) {
     let order = match unfinished(checkout, unresolved.payment).await {
         Ok(Some(order)) => order,
         Ok(None) => {
-            checkout.0.concerns.forget(unresolved.payment);
+            checkout.0.stuck.forget(unresolved.payment);
             return unresolved.resolved();
         }
         Err(_) => return,
@@ -59,7 +59,7 @@ async fn recover_one(checkout: &Checkout, unresolved: Unresolved) {
         PaymentOutcome::Unknown(_) => &metrics.recovery_retries,
     }
     .add_one();
-    checkout.0.concerns.note(unresolved.payment, &outcome);
+    checkout.0.stuck.note(unresolved.payment, &outcome);
     unresolved.conclude(&outcome);
     attempt.end(answer(outcome, order));
 }

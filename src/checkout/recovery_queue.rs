@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::call::backoff;
 use super::gateway::AttemptId;
 use super::payment_outcome::{Doubt, PaymentOutcome};
+use super::remote_call::backoff;
 use super::service_settings::ProcessingSettings;
 use super::settings::RecoverySettings;
 

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::breaker::{CallVerdict, Gate};
-use super::call::{Answer, CallError, retried};
 use super::gateway::Charge;
+use super::remote_call::{Answer, CallError, retried};
 use super::settings::{RiskSettings, WhenAway};
 use crate::domain::{Cents, Nanos};
 

@@ -8,7 +8,6 @@ use tokio::time::timeout;
 
 use super::answers::{CancelAnswer, PayAnswer, RETRY_AFTER_MS, answer, answer_by_status, paying};
 use super::breaker::{BreakerState, Gate, Pass};
-use super::concerns::{ConcernCounts, Concerns};
 use super::coordinator::Coordinator;
 use super::gateway::{AttemptId, Charge, PaymentKey};
 use super::gateways::Gateways;
@@ -18,6 +17,7 @@ use super::payment_outcome::{PaymentOutcome, Why};
 use super::recovery_queue::RecoveryQueue;
 use super::risk::{Outlook, RiskCheck, RiskService, RiskVerdict};
 use super::settings::CheckoutSettings;
+use super::stuck_payments::{StuckPaymentCounts, StuckPayments};
 use crate::admission::Admission;
 use crate::domain::{Order, OrderAction, OrderStatus, StoreIdentity};
 use crate::orders::{Applied, OrderDesk, Transition};
@@ -51,7 +51,7 @@ pub(super) struct Shared {
     pub(super) coordinator: Coordinator,
     pub(super) in_flight: Arc<InFlightPayments>,
     pub(super) recovery: Arc<RecoveryQueue>,
-    pub(super) concerns: Concerns,
+    pub(super) stuck: StuckPayments,
     pub(super) gate: Arc<Gate>,
     runtime: Handle,
 }
@@ -66,7 +66,7 @@ impl Checkout {
         Self(Arc::new(Shared {
             in_flight: InFlightPayments::new(settings.attempts_max),
             recovery,
-            concerns: Concerns::default(),
+            stuck: StuckPayments::default(),
             gate: Arc::new(Gate::new(settings.gateway.breaker.clone())),
             runtime,
             coordinator: Coordinator {
@@ -189,8 +189,8 @@ impl Checkout {
     }
 
     /// Payments that do not end by themselves soon.
-    pub fn concerns(&self) -> ConcernCounts {
-        self.0.concerns.counts()
+    pub fn stuck_payments(&self) -> StuckPaymentCounts {
+        self.0.stuck.counts()
     }
 
     /// The breaker in front of the gateway.
@@ -273,7 +273,7 @@ impl Checkout {
             PaymentOutcome::Unknown(_) => &metrics.left_to_recovery,
         }
         .add_one();
-        self.0.concerns.note(unresolved.payment, &outcome);
+        self.0.stuck.note(unresolved.payment, &outcome);
         unresolved.conclude(&outcome);
         attempt.end(answer(outcome, paying));
     }

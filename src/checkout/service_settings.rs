@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::limits::{Checked, HOUR_MS, share, within, wrong};
+use super::setting_limits::{Checked, HOUR_MS, share, within, wrong};
 use crate::settings::Secret;
 
 /// Which implementation of a remote service is used.

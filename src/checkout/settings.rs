@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::limits::{Checked, HOUR_MS, WrongKey, share, within, wrong};
 use super::service_settings::{
     BreakerSettings, GatewaySettings, HttpSettings, LatencySettings, RetrySettings, ServiceKind,
 };
+use super::setting_limits::{Checked, HOUR_MS, WrongKey, share, within, wrong};
 
 /// The section `checkout`.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]

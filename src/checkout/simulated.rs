@@ -7,10 +7,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use super::call::{Answer, CallError};
-use super::draw::Draw;
 use super::gateway::{AttemptId, Charge, Money, Payment, PaymentGateway, PaymentKey, PaymentState};
+use super::remote_call::{Answer, CallError};
 use super::risk::{RiskPolicy, RiskService, RiskVerdict};
+use super::seeded_random::SeededRandom;
 use super::service_settings::SimulatedGatewaySettings;
 use super::settings::SimulatedRiskSettings;
 use crate::domain::{BuyerId, Cents};
@@ -82,7 +82,7 @@ impl SimulatedGateway {
             payment.calls
         };
         let name = [key.attempt.order.number(), key.attempt.attempt.into(), call as u64, nth];
-        let mut draw = Draw::new(self.settings.seed, &name);
+        let mut draw = SeededRandom::new(self.settings.seed, &name);
         let latency = match call {
             Call::Hold => &self.settings.hold_latency,
             Call::Capture | Call::Void | Call::Status => &self.settings.settle_latency,
@@ -127,7 +127,7 @@ impl SimulatedGateway {
     }
 
     fn is_declined(&self, attempt: AttemptId) -> bool {
-        Draw::new(self.settings.seed, &[attempt.order.number(), attempt.attempt.into()])
+        SeededRandom::new(self.settings.seed, &[attempt.order.number(), attempt.attempt.into()])
             .happens(self.settings.decline_rate)
     }
 }
@@ -179,7 +179,7 @@ impl SimulatedRisk {
 
     async fn answer<T>(&self, answer: T) -> Result<T, CallError> {
         let nth = self.calls.fetch_add(1, Ordering::Relaxed);
-        let mut draw = Draw::new(self.settings.seed, &[nth]);
+        let mut draw = SeededRandom::new(self.settings.seed, &[nth]);
         sleep(draw.latency(&self.settings.latency)).await;
         if draw.happens(self.settings.failure_rate) {
             return Err(CallError::Busy("the simulated risk service is away".into()));
@@ -188,7 +188,8 @@ impl SimulatedRisk {
     }
 
     fn verdict(&self, attempt: AttemptId) -> RiskVerdict {
-        let mut draw = Draw::new(self.settings.seed, &[attempt.order.number(), attempt.attempt.into()]);
+        let mut draw =
+            SeededRandom::new(self.settings.seed, &[attempt.order.number(), attempt.attempt.into()]);
         if draw.happens(self.settings.reject_rate) {
             RiskVerdict::Reject { reason: "unusual-activity".into() }
         } else {

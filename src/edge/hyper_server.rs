@@ -29,17 +29,17 @@ use tokio::task::{AbortHandle, LocalSet};
 
 use super::Application;
 use super::addresses::{Addresses, Clients, UnderWay};
-use super::answer::{Names, written};
 use super::connection::{Connection, NoPlace, refuse};
 use super::connection_timeout::{ConnectionTimeout, ConnectionTimeouts, Signal, Wait, WaitLimits};
 use super::forwarded::{ForwardedHeader, proxied_client};
 use super::listen::listen;
 use super::problem::{self, ProblemAnswer};
+use super::reply_header::{Names, written};
 use super::request::{Head, Request};
 use super::request_id::RequestId;
+use super::request_target;
 use super::settings::EdgeSettings;
 use super::start_error::StartError;
-use super::target;
 use crate::clock::Clock;
 use crate::supervisor::{Part, Supervisor};
 use crate::telemetry::{Seldom, Telemetry};
@@ -419,7 +419,7 @@ impl<A: Application> Core<A> {
             return Err(answer);
         }
         head.check(version == Version::HTTP_10)?;
-        let path = target::path_of_uri(uri, head.host)?;
+        let path = request_target::path_of_uri(uri, head.host)?;
         Ok((path, self.whole(body).await?))
     }
 

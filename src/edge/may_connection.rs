@@ -16,15 +16,15 @@ use may::io::CoIo;
 use tokio::runtime::Handle;
 
 use super::Application;
-use super::answer::{Names, each_field};
 use super::may_connections::Place;
 use super::may_framing::Framing;
-use super::may_homes::{HomeId, Homes};
+use super::may_threads::{HomeId, Homes};
 use super::problem::{self, ProblemAnswer};
 use super::reply::Reply;
+use super::reply_header::{Names, each_field};
 use super::request::{Head, Request};
 use super::request_id::RequestId;
-use super::target;
+use super::request_target;
 use crate::admission::Moment;
 use crate::clock::Clock;
 
@@ -198,7 +198,7 @@ impl<A: Application> Connection<A> {
             Ok(framing) => framing,
             Err(answer) => return refused(answer),
         };
-        let path = match target::path_of_text(parsed.path.unwrap_or_default(), head.host) {
+        let path = match request_target::path_of_text(parsed.path.unwrap_or_default(), head.host) {
             Ok(path) => path,
             Err(answer) => return refused(answer),
         };

@@ -22,7 +22,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::Application;
 use super::may_connection::{Connection, Limits, Server};
 use super::may_connections::Connections;
-use super::may_homes::Homes;
+use super::may_threads::Homes;
 use super::settings::EdgeSettings;
 use super::start_error::StartError;
 use crate::clock::Clock;

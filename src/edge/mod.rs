@@ -4,9 +4,7 @@
 //! [`Reply`]. Nothing here knows of SQL, Redis or the admin plane.
 
 mod addresses;
-mod answer;
 mod auth_settings;
-mod chance;
 mod connection;
 mod connection_timeout;
 mod cross_site;
@@ -20,22 +18,24 @@ mod listen;
 mod may_connection;
 mod may_connections;
 mod may_framing;
-mod may_homes;
 mod may_server;
+mod may_threads;
 mod order_view;
 mod orders;
 mod problem;
 mod purchase;
+mod random;
 mod refusal;
 mod reply;
+mod reply_header;
 mod request;
 mod request_id;
+mod request_target;
 mod route;
 mod sale_state;
 mod sale_state_page;
 mod settings;
 mod start_error;
-mod target;
 mod tenant;
 mod token_crypto;
 mod token_keys;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::chance;
+use super::random;
 use crate::domain::{Nanos, OrderId, Rate, RateScope};
 use crate::telemetry::Outcome;
 
@@ -196,7 +196,7 @@ pub fn seconds_until(wait: Nanos) -> u32 {
 /// second) by chance, so that those who were refused together do not come back together.
 pub fn retry_after_s(wait: Nanos) -> u32 {
     let seconds = seconds_until(wait);
-    seconds + chance::up_to((seconds / 2).clamp(1, 60))
+    seconds + random::up_to((seconds / 2).clamp(1, 60))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::chance;
+use super::random;
 
 /// The longest request id and trace id that is echoed, in bytes.
 pub const ECHO_BYTES_MAX: usize = 128;
@@ -27,7 +27,7 @@ impl<'a> RequestId<'a> {
     pub fn of(sent: Option<&'a [u8]>) -> Self {
         match echoable(sent) {
             Some(id) => Self::Echoed(id),
-            None => Self::made(chance::next()),
+            None => Self::made(random::next()),
         }
     }
 

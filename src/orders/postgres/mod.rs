@@ -9,6 +9,7 @@
 //! broke is in doubt: the writer first makes sure, on a new connection, whether it came about or never will.
 
 mod applied_watermark;
+mod batch_columns;
 mod change_feed;
 mod deadlines;
 mod dialer;
@@ -19,7 +20,6 @@ mod incarnation;
 mod instance_lock;
 mod lease_store;
 mod low_watermark;
-mod plan;
 mod pool;
 mod read_orders;
 mod reader;

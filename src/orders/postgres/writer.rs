@@ -18,11 +18,11 @@ use super::super::store::{
     StoreWriter,
 };
 use super::super::transition::{Applied, Transition};
+use super::batch_columns::{NewOrders, Steps};
 use super::deadlines;
 use super::dialer::Dialer;
 use super::error::PgError;
 use super::incarnation::NodeIncarnation;
-use super::plan::{NewOrders, Steps};
 use super::read_orders::orders_by_id;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::sale_change::SaleDoubt;

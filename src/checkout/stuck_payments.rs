@@ -9,11 +9,11 @@ use super::payment_outcome::{Doubt, PaymentOutcome};
 
 /// The payments that wait for something, by what it is.
 #[derive(Debug, Default)]
-pub(super) struct Concerns(Mutex<HashMap<AttemptId, Doubt>>);
+pub(super) struct StuckPayments(Mutex<HashMap<AttemptId, Doubt>>);
 
 /// How many payments wait for what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ConcernCounts {
+pub struct StuckPaymentCounts {
     /// The gateway works on them.
     pub processing: usize,
     /// The gateway tells what cannot be true of them: a person must look.
@@ -22,7 +22,7 @@ pub struct ConcernCounts {
     pub without_gateway: usize,
 }
 
-impl Concerns {
+impl StuckPayments {
     /// Keeps in mind how a payment stands now.
     pub(super) fn note(&self, payment: AttemptId, outcome: &PaymentOutcome) {
         match outcome {
@@ -42,8 +42,8 @@ impl Concerns {
         self.0.lock().remove(&payment);
     }
 
-    pub(super) fn counts(&self) -> ConcernCounts {
-        let mut counts = ConcernCounts::default();
+    pub(super) fn counts(&self) -> StuckPaymentCounts {
+        let mut counts = StuckPaymentCounts::default();
         for doubt in self.0.lock().values() {
             match doubt {
                 Doubt::Processing => counts.processing += 1,

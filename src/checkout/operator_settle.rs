@@ -88,7 +88,7 @@ impl Checkout {
             // Whoever waits for the payment asks again.
             SettleAnswer::UnderWay { .. } | SettleAnswer::Unavailable { .. } => return told,
         };
-        self.0.concerns.note(payment, &outcome_now);
+        self.0.stuck.note(payment, &outcome_now);
         self.0.coordinator.metrics.settled_by_operator.add_one();
         tracing::warn!(payment = %payment, ?outcome, reason, order = %payment.order, "a payment was settled by an operator");
         attempt.end(answer(outcome_now, order));

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body_util::Full;
 
-use super::chance;
+use super::random;
 use super::reply::{NOSNIFF, Reply};
 use super::request::Head;
 use super::request_id::{RequestId, echoable};
@@ -28,9 +28,9 @@ impl Names {
         Self {
             request_id: HeaderValue::from_str(id.as_str()).ok(),
             traceparent: echo(head.traceparent, || {
-                format!("00-{:016x}{:016x}-{:016x}-00", chance::next(), chance::next(), chance::next())
+                format!("00-{:016x}{:016x}-{:016x}-00", random::next(), random::next(), random::next())
             }),
-            b3_trace_id: echo(head.b3_trace_id, || format!("{:016x}", chance::next())),
+            b3_trace_id: echo(head.b3_trace_id, || format!("{:016x}", random::next())),
         }
     }
 }

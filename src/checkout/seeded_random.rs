@@ -7,11 +7,11 @@ use super::service_settings::LatencySettings;
 
 /// A stream of draws for one call (the SplitMix64 sequence).
 #[derive(Clone, Debug)]
-pub struct Draw {
+pub struct SeededRandom {
     state: u64,
 }
 
-impl Draw {
+impl SeededRandom {
     /// The stream that belongs to `seed` and the numbers that name the call.
     pub fn new(seed: u64, name: &[u64]) -> Self {
         let mut draw = Self { state: seed };
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn the_same_name_draws_the_same_and_another_does_not() {
-        let first = |seed, name: &[u64]| Draw::new(seed, name).fraction();
+        let first = |seed, name: &[u64]| SeededRandom::new(seed, name).fraction();
         assert_eq!(first(1, &[2, 3]), first(1, &[2, 3]));
         let others = [first(2, &[2, 3]), first(1, &[3, 2]), first(1, &[2]), first(1, &[2, 4])];
         assert!(others.iter().all(|&other| other != first(1, &[2, 3])));
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn latencies_have_the_median_and_the_99th_percentile_that_were_asked_for() {
         let settings = LatencySettings { median_ms: 40.0, p99_ms: 210.0 };
-        let mut drawn: Vec<_> = (0..100_000).map(|i| Draw::new(7, &[i]).latency(&settings)).collect();
+        let mut drawn: Vec<_> = (0..100_000).map(|i| SeededRandom::new(7, &[i]).latency(&settings)).collect();
         drawn.sort();
         let percentile = |p: usize| drawn[drawn.len() * p / 100].as_secs_f64() * 1_000.0;
         assert!((percentile(50) / 40.0 - 1.0).abs() < 0.02, "median {}", percentile(50));
@@ -75,9 +75,9 @@ mod tests {
 
     #[test]
     fn a_share_of_the_draws_happens() {
-        let hits = (0..100_000).filter(|&i| Draw::new(3, &[i]).happens(0.1)).count();
+        let hits = (0..100_000).filter(|&i| SeededRandom::new(3, &[i]).happens(0.1)).count();
         assert!((9_500..10_500).contains(&hits), "{hits}");
-        assert!(!(0..1_000).any(|i| Draw::new(3, &[i]).happens(0.0)));
-        assert!((0..1_000).all(|i| Draw::new(3, &[i]).happens(1.0)));
+        assert!(!(0..1_000).any(|i| SeededRandom::new(3, &[i]).happens(0.0)));
+        assert!((0..1_000).all(|i| SeededRandom::new(3, &[i]).happens(1.0)));
     }
 }

@@ -1,8 +1,8 @@
 //! The Try: hold and risk check at the same time, and what both answers together mean.
 
-use super::call::CallError;
 use super::gateway::PaymentState;
 use super::payment_outcome::{Doubt, Why};
+use super::remote_call::CallError;
 use super::risk::RiskVerdict;
 
 /// How the Try ended.
