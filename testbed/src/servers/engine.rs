@@ -11,13 +11,17 @@ use rustix::process::Signal;
 
 use super::process::{kill, log_end, signal, spawn, wait_for_end};
 
-/// The engine that was built with the program that runs: it lies beside it. Built now, if that was not done.
+/// The engine that was built with the program that runs: it lies beside it. Built now, if that was not done. The variable
+/// `SECKILL_ENGINE` names another one, for instance of the release profile.
 ///
 /// # Panics
 /// It does not build.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(named) = std::env::var_os("SECKILL_ENGINE") {
+            return named.into();
+        }
         let own = std::env::current_exe().expect("this program is somewhere");
         let folder = own.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
         let folder = folder.expect("it is in a folder");
