@@ -3,7 +3,8 @@
 use redis::{ErrorKind, FromRedisValue, ServerErrorKind, Value};
 
 use super::super::lease::{Book, Caller, Movement, Rebuild, Reply, ServerId, Verdict};
-use super::link::{RedisFault, RedisLink};
+use super::fault::RedisFault;
+use super::link::RedisLink;
 use crate::domain::{NodeId, SaleKey};
 
 /// A script: the shared head and its own part.

@@ -6,7 +6,6 @@
 //!
 //! What Redis says about a fault is logged once when it begins and once when it is over, and is there for the probes.
 
-mod route;
 mod standing;
 
 use std::fmt;
@@ -18,29 +17,10 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use self::route::{Connection, Route};
 use self::standing::Standing;
+use super::fault::RedisFault;
+use super::route::{Connection, Route};
 use super::settings::RedisSettings;
-
-/// Why there is no answer.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum RedisFault {
-    /// Redis does not answer. What was sent may have been carried out, or may be later.
-    #[error("redis does not answer ({0}); what was sent may have been carried out")]
-    Away(String),
-    /// Redis answers, and does not do it: a password, a right, a certificate, memory or a disk is missing.
-    #[error("redis refuses: {0}")]
-    Refused(String),
-    /// Redis answered with something that a sound server does not say.
-    #[error("redis answered what the ledger does not understand: {0}")]
-    Strange(String),
-    /// The address cannot be used.
-    #[error("redis.url: {0}")]
-    Address(String),
-    /// A file of the settings cannot be read.
-    #[error("{0}")]
-    Files(String),
-}
 
 /// The key of the trial: it is gone after each.
 const TRIAL_KEY: &str = "seckill:{trial}";
@@ -79,7 +59,7 @@ impl RedisLink {
     /// [`RedisFault::Address`] or [`RedisFault::Files`].
     pub fn new(settings: &RedisSettings) -> Result<Self, RedisFault> {
         Ok(Self {
-            route: Route::new(settings)?,
+            route: settings.route()?,
             state: Mutex::new(State { connection: None, made: 0, failed: None }),
             attempts: AtomicU64::new(0),
             standing: Standing::default(),

@@ -4,11 +4,14 @@
 //! same link for the stream of order events.
 
 mod books;
+mod fault;
 mod link;
 mod relay;
+mod route;
 mod settings;
 
 pub use books::{RedisBooks, book_key};
-pub use link::{RedisFault, RedisLink};
+pub use fault::RedisFault;
+pub use link::RedisLink;
 pub use relay::{EventRelay, RelayError, RelaySettings, RelayedEvent};
 pub use settings::RedisSettings;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::books::RedisBooks;
-use super::link::RedisFault;
+use super::fault::RedisFault;
 use crate::domain::FieldError;
 use crate::orders::StoreError;
 use crate::settings::within;

@@ -1,12 +1,13 @@
 //! Where Redis is, and how long it may take.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::{ClientTlsConfig, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::link::{RedisFault, RedisLink};
+use super::fault::RedisFault;
+use super::route::{Route, Servers, is_encrypted};
 use crate::domain::FieldError;
 use crate::settings::{Secret, within};
 
@@ -89,7 +90,7 @@ impl RedisSettings {
             Ok(addresses) => addresses,
             Err(problem) => return wrong("url", format!("cannot be used: {problem}")),
         };
-        let is_encrypted = |info: &ConnectionInfo| matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        let is_encrypted = |info: &ConnectionInfo| is_encrypted(info.addr());
         if let Some(first) = addresses.first()
             && addresses.iter().any(|other| is_encrypted(other) != is_encrypted(first))
         {
@@ -101,18 +102,37 @@ impl RedisSettings {
         if let (Some((field, _)), false) = (names_files, addresses.iter().all(is_encrypted)) {
             return wrong(field, "is of no use without rediss:// in redis.url".into());
         }
-        match RedisLink::new(self) {
+        match self.route() {
             // A file that is not there yet is the start's to tell.
             Ok(_) | Err(RedisFault::Files(_)) => Ok(()),
             Err(fault) => wrong("url", format!("cannot be used: {fault}")),
         }
     }
 
+    /// The way to the servers.
+    ///
+    /// # Errors
+    /// [`RedisFault::Address`] or [`RedisFault::Files`].
+    pub(super) fn route(&self) -> Result<Route, RedisFault> {
+        let addresses = self.addresses().map_err(RedisFault::Address)?;
+        let servers = if !self.sentinel_master.is_empty() {
+            Servers::Sentinels {
+                master: self.sentinel_master.clone(),
+                password: self.sentinel_password.clone(),
+            }
+        } else if self.cluster || addresses.len() > 1 {
+            Servers::Cluster
+        } else {
+            Servers::Single
+        };
+        Route::new(addresses, servers, self.certificates()?)
+    }
+
     /// The addresses, each with the password.
     ///
     /// # Errors
     /// What is wrong with one of them.
-    pub(super) fn addresses(&self) -> Result<Vec<ConnectionInfo>, String> {
+    fn addresses(&self) -> Result<Vec<ConnectionInfo>, String> {
         let with_password = |address: &str| {
             let info = address.trim().into_connection_info()?;
             let known = info.redis_settings().clone();
@@ -124,5 +144,24 @@ impl RedisSettings {
         read.map_err(|error| {
             format!("{error}; it must look like redis://user:password@host:6379, or rediss:// for TLS")
         })
+    }
+
+    /// Whom to believe, and who we are; `None` when no file is named.
+    fn certificates(&self) -> Result<Option<TlsCertificates>, RedisFault> {
+        let read = |key: &str, file: &Path| {
+            if file.as_os_str().is_empty() {
+                return Ok(None);
+            }
+            std::fs::read(file).map(Some).map_err(|error| {
+                RedisFault::Files(format!("redis.{key} {} cannot be read: {error}", file.display()))
+            })
+        };
+        let root_cert = read("ca_file", &self.ca_file)?;
+        let client_cert = read("client_cert_file", &self.client_cert_file)?;
+        let client_key = read("client_key_file", &self.client_key_file)?;
+        let client_tls = client_cert
+            .zip(client_key)
+            .map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+        Ok((root_cert.is_some() || client_tls.is_some()).then_some(TlsCertificates { client_tls, root_cert }))
     }
 }

@@ -4,15 +4,25 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
     RedisConnectionInfo, RedisError, TlsCertificates, Value,
 };
 use tokio::task::JoinSet;
 
-use super::super::settings::RedisSettings;
-use super::RedisFault;
+use super::fault::RedisFault;
+use crate::settings::Secret;
 
-/// The servers of the settings, and how they are spoken to.
+/// What stands at the addresses.
+pub(super) enum Servers {
+    /// The one server with the data.
+    Single,
+    /// Sentinels, who know where the master of this name is.
+    Sentinels { master: String, password: Secret },
+    /// Seeds of a Cluster.
+    Cluster,
+}
+
+/// The servers, and how they are spoken to.
 pub(super) struct Route {
     kind: Kind,
     /// As whom, and in which database, the servers with the data are asked.
@@ -33,33 +43,41 @@ pub(super) enum Connection {
 }
 
 impl Route {
-    pub(super) fn new(settings: &RedisSettings) -> Result<Self, RedisFault> {
+    /// A route to what stands at the addresses, of which the first one's login holds for the data. The certificates are
+    /// for encrypted addresses only.
+    ///
+    /// # Errors
+    /// [`RedisFault::Address`].
+    pub(super) fn new(
+        addresses: Vec<ConnectionInfo>,
+        servers: Servers,
+        certificates: Option<TlsCertificates>,
+    ) -> Result<Self, RedisFault> {
         let wrong = |error: RedisError| RedisFault::Address(error.to_string());
-        let addresses = settings.addresses().map_err(RedisFault::Address)?;
         let first = addresses.first().ok_or_else(|| RedisFault::Address("is empty".into()))?;
         let (login, is_encrypted) = (first.redis_settings().clone(), is_encrypted(first.addr()));
-        let certificates = certificates(settings)?.filter(|_| is_encrypted);
+        let certificates = certificates.filter(|_| is_encrypted);
         let open = |info: ConnectionInfo| open(info, certificates.as_ref()).map_err(wrong);
-        let kind = if !settings.sentinel_master.is_empty() {
-            // Sentinels have no data: neither its password nor its database is theirs.
-            let mut asks = RedisConnectionInfo::default();
-            if !settings.sentinel_password.is_empty() {
-                asks = asks.set_password(settings.sentinel_password.expose());
+        let kind = match servers {
+            Servers::Single => Kind::Single(open(first.clone())?),
+            Servers::Sentinels { master, password } => {
+                // Sentinels have no data: neither its password nor its database is theirs.
+                let mut asks = RedisConnectionInfo::default();
+                if !password.is_empty() {
+                    asks = asks.set_password(password.expose());
+                }
+                let sentinels =
+                    addresses.into_iter().map(|info| open(info.set_redis_settings(asks.clone())));
+                Kind::Sentinel { sentinels: sentinels.collect::<Result<_, _>>()?, master }
             }
-            let sentinels = addresses.into_iter().map(|info| open(info.set_redis_settings(asks.clone())));
-            Kind::Sentinel {
-                sentinels: sentinels.collect::<Result<_, _>>()?,
-                master: settings.sentinel_master.clone(),
+            Servers::Cluster => {
+                // A command that met a broken connection is not sent a second time: it may have been carried out.
+                let mut builder = ClusterClient::builder(addresses).retries(0);
+                if let Some(certificates) = &certificates {
+                    builder = builder.certs(certificates.clone());
+                }
+                Kind::Cluster { client: Box::new(builder.build().map_err(wrong)?), is_encrypted }
             }
-        } else if settings.cluster || addresses.len() > 1 {
-            // A command that met a broken connection is not sent a second time: it may have been carried out.
-            let mut builder = ClusterClient::builder(addresses).retries(0);
-            if let Some(certificates) = &certificates {
-                builder = builder.certs(certificates.clone());
-            }
-            Kind::Cluster { client: Box::new(builder.build().map_err(wrong)?), is_encrypted }
-        } else {
-            Kind::Single(open(first.clone())?)
         };
         Ok(Self { kind, login, certificates })
     }
@@ -154,27 +172,9 @@ async fn ask_sentinels(sentinels: &[Client], master: &str) -> Result<ConnectionA
     Err(worst)
 }
 
-fn is_encrypted(address: &ConnectionAddr) -> bool {
+/// Whether the server at the address is spoken to over TLS.
+pub(super) fn is_encrypted(address: &ConnectionAddr) -> bool {
     matches!(address, ConnectionAddr::TcpTls { .. })
-}
-
-/// Whom to believe, and who we are, from the files of the settings; `None` when they name none.
-fn certificates(settings: &RedisSettings) -> Result<Option<TlsCertificates>, RedisFault> {
-    let read = |key: &str, file: &std::path::Path| {
-        if file.as_os_str().is_empty() {
-            return Ok(None);
-        }
-        std::fs::read(file).map(Some).map_err(|error| {
-            RedisFault::Files(format!("redis.{key} {} cannot be read: {error}", file.display()))
-        })
-    };
-    let root_cert = read("ca_file", &settings.ca_file)?;
-    let client_cert = read("client_cert_file", &settings.client_cert_file)?;
-    let client_key = read("client_key_file", &settings.client_key_file)?;
-    let client_tls = client_cert
-        .zip(client_key)
-        .map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
-    Ok((root_cert.is_some() || client_tls.is_some()).then_some(TlsCertificates { client_tls, root_cert }))
 }
 
 fn unexpected(what: &'static str) -> RedisError {
