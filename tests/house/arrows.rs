@@ -101,12 +101,17 @@ impl Arrows {
         let mut circles = BTreeSet::new();
         for (file, others) in &reached {
             let circle = others.iter().filter(|other| reached[*other].contains(*file));
-            let circle: Path = circle.map(|file| format!("src/{}", file.join("/"))).collect();
+            let circle: Path = circle.map(|file| place(file)).collect();
             if circle.len() > 1 {
                 circles.insert(circle);
             }
         }
         circles.into_iter().collect()
+    }
+
+    /// Every arrow: the place of the file that names something, and of the file that has it.
+    pub fn all(&self) -> impl Iterator<Item = (String, String)> {
+        self.0.iter().flat_map(|(file, others)| others.iter().map(|other| (place(file), place(other))))
     }
 
     fn reached_from(&self, file: &Path) -> BTreeSet<Path> {
@@ -116,6 +121,10 @@ impl Arrows {
         }
         seen
     }
+}
+
+fn place(module: &[String]) -> String {
+    format!("src/{}", module.join("/"))
 }
 
 /// The file that a path named in module `own` leads to; `None` outside of the crate.

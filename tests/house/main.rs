@@ -42,6 +42,15 @@ const TABLE: &[(&str, &[&str])] = &[
     ("admin", &["admission", "checkout", "clock", "domain", "ledger", "orders", "settings", "telemetry"]),
 ];
 
+/// Rooms within rooms that only the named places may name.
+const FOR_FEW: &[(&str, &[&str])] = &[
+    ("src/ledger/agent", &["src/app", "src/config"]),
+    ("src/ledger/redis", &["src/ledger/agent", "src/app", "src/config"]),
+];
+
+/// Places that use the standard library alone, and what they may name of the engine.
+const PURE: &[(&str, &[&str])] = &[("src/domain", &[]), ("src/ledger/lease", &["src/domain"])];
+
 /// Packages that only the named places may use, so that what depends on them can be read in one sitting.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("rusqlite", &["src/orders/sqlite"]),
@@ -83,6 +92,34 @@ fn imports_follow_the_table() {
 }
 
 #[test]
+fn rooms_within_rooms_are_for_few() {
+    let mut wrong = Vec::new();
+    for (from, to) in Arrows::of(&below("src")).all() {
+        let in_any = |places: &[&str]| places.iter().any(|place| is_in(&from, place));
+        let is_shut = |(room, few): &(&str, &[&str])| is_in(&to, room) && !is_in(&from, room) && !in_any(few);
+        let is_impure = |(room, known): &(&str, &[&str])| {
+            is_in(&from, room) && !is_in(&to, room) && !known.iter().any(|known| is_in(&to, known))
+        };
+        if FOR_FEW.iter().any(is_shut) || PURE.iter().any(is_impure) {
+            wrong.push(format!("{from} may not name {to}"));
+        }
+    }
+    assert_none("an import into a room that is for few, or out of a pure one", &wrong);
+}
+
+#[test]
+fn pure_places_are_told_the_time() {
+    let reads_a_clock =
+        |source: &Source| ["::now()", ".elapsed()"].iter().any(|call| source.code.contains(call));
+    let pure = |source: &Source| PURE.iter().any(|(place, _)| is_in(&source.path, place));
+    let wrong = below("src").into_iter().filter(|source| pure(source) && reads_a_clock(source));
+    assert_none(
+        "a clock that is read where time is an argument",
+        &wrong.map(|source| source.path).collect::<Vec<_>>(),
+    );
+}
+
+#[test]
 fn packages_stay_where_they_belong() {
     let mut wrong = Vec::new();
     for source in below("src") {
@@ -97,7 +134,8 @@ fn packages_stay_where_they_belong() {
                 wrong.push(format!("{}: {package} is not for this place", source.path));
             }
             let plain = ["std", "core", "crate", "super", "self"].contains(&package);
-            if source.room() == "domain" && !plain && !source.path.ends_with("mod.rs") {
+            let is_pure = PURE.iter().any(|(place, _)| is_in(&source.path, place));
+            if is_pure && !plain && !source.path.ends_with("mod.rs") {
                 wrong.push(format!("{}: {package}, where only the standard library is used", source.path));
             }
         }
@@ -198,6 +236,11 @@ fn decisions_are_dated_the_newest_first() {
     let crowded = lines.windows(2).filter(|pair| pair[1].starts_with("## ") && !pair[0].is_empty());
     let crowded: Vec<_> = crowded.map(|pair| pair[1].to_owned()).collect();
     assert_none("a heading without an empty line before it", &crowded);
+}
+
+/// Whether a file or folder is the place, or in it.
+fn is_in(path: &str, place: &str) -> bool {
+    path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.']))
 }
 
 #[track_caller]

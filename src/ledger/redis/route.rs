@@ -66,8 +66,7 @@ impl Route {
                 if !password.is_empty() {
                     asks = asks.set_password(password.expose());
                 }
-                let sentinels =
-                    addresses.into_iter().map(|info| open(info.set_redis_settings(asks.clone())));
+                let sentinels = addresses.into_iter().map(|info| open(info.set_redis_settings(asks.clone())));
                 Kind::Sentinel { sentinels: sentinels.collect::<Result<_, _>>()?, master }
             }
             Servers::Cluster => {
