@@ -152,6 +152,9 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         let first = self.turn;
         for place in 0..sales.len() {
             let sale = &sales[(first + place) % sales.len()];
+            if self.rests(sale) {
+                continue;
+            }
             let mut account = self.accounts.remove(&sale.id).unwrap_or_else(|| self.new_account());
             account.hear_operator();
             account.lease.look();
@@ -171,6 +174,14 @@ impl<W: LeaseWatch> LeaseAgent<W> {
                 return;
             }
         }
+    }
+
+    /// Whether there is nothing to do about the sale.
+    fn rests(&self, sale: &LiveSale) -> bool {
+        self.accounts.get(&sale.id).is_some_and(|account| {
+            let (on_sale, is_wanted) = (sale.remaining().into(), sale.state.has_unmet_demand());
+            account.lease.rests(Instant::now().into_std(), on_sale, is_wanted)
+        })
     }
 
     /// What the order writers and the rest of the engine have to say.

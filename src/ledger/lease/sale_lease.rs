@@ -1,8 +1,8 @@
 //! When one node says what about one sale: it borrows ahead of need, hands back to those who have none, compares the books,
 //! and tells the buyers how the sale stands. What may be said at all is the [`Lessee`]'s to know.
 //!
-//! A look goes through its stages once, and a sale where nothing happens costs a few comparisons of numbers. Whoever looks
-//! after many sales may let their asks go out together: one ask a sale is open at a time.
+//! A look goes through its stages once, and a sale that [rests](SaleLease::rests) need not be looked at. Whoever looks after
+//! many sales may let their asks go out together: one ask a sale is open at a time.
 
 mod hearing;
 #[cfg(test)]
@@ -182,6 +182,31 @@ impl SaleLease {
         self.seen.as_ref()
     }
 
+    /// Whether a look would come to nothing now, with `on_sale` units on sale here, and buyers turned away or not.
+    pub fn rests(&self, now: Instant, on_sale: u64, is_wanted: bool) -> bool {
+        !is_wanted && on_sale == self.on_sale && now < self.rests_until(now)
+    }
+
+    /// Until when the sale wants nothing, unless buyers buy or are turned away, or somebody calls; `now` when it wants
+    /// something at once.
+    pub fn rests_until(&self, now: Instant) -> Instant {
+        match self.lessee.standing() {
+            Standing::Unregistered => return self.ask_at,
+            Standing::Announcing(_) => return now,
+            Standing::Current => {}
+        }
+        let is_at_something = self.lessee.is_busy()
+            || self.lessee.owes_units()
+            || self.withdrawing.is_some()
+            || self.over_since.is_some();
+        if is_at_something {
+            return now;
+        }
+        let ask_at = (self.is_wanted || self.is_low(self.on_sale)).then_some(self.ask_at);
+        let share_at = self.others_may_starve().then_some(self.share_at);
+        [ask_at, share_at].into_iter().flatten().fold(self.compare_at, Instant::min)
+    }
+
     /// Begins a look.
     pub fn look(&mut self) {
         self.stage = Stage::Begins;
@@ -307,6 +332,8 @@ impl SaleLease {
                 Stage::Compares if self.compare_at <= now && view.may_compare => {
                     self.compare_at = now + self.terms.compare_every * (self.quiet + 1);
                     self.share_at = now + self.terms.tail_pause;
+                    // Who clicks on a sale that is over wakes it once, and not for ever.
+                    effects.demand_heard |= !view.more_may_come;
                     let withheld = self.withdrawing.as_ref().map_or(0, Withdrawing::units);
                     // Before the store is read: what becomes durable meanwhile shows as a unit in two places, never as one
                     // that is missing.
@@ -357,9 +384,7 @@ impl SaleLease {
             self.wake(now + self.terms.compare_every);
         }
         self.is_wanted = view.is_wanted && view.more_may_come;
-        let low_water = self.chunk * self.terms.low_water_percent / 100;
-        let is_low = view.on_sale <= low_water && self.last.available > 0;
-        if !(is_low || self.is_wanted) || self.ask_at > now {
+        if !(self.is_low(view.on_sale) || self.is_wanted) || self.ask_at > now {
             return None;
         }
         self.ask_at = now + self.terms.tail_pause;
@@ -377,11 +402,20 @@ impl SaleLease {
 
     /// Nothing is available, and not everything is sold: who has nothing may need what this node has.
     fn look_whether_others_starve(&mut self, now: Instant, view: &View) -> Option<(Errand, Purpose)> {
-        let is_tail = self.last.available <= 0 && view.more_may_come;
-        if !is_tail || !(self.is_wanted || self.last.starving > 0) || self.share_at > now {
+        if !view.more_may_come || !self.others_may_starve() || self.share_at > now {
             return None;
         }
         self.share_at = now + self.terms.tail_pause;
         Some((Errand::Settle, Purpose::Settle))
+    }
+
+    /// The stock here runs low, and there is more.
+    fn is_low(&self, on_sale: u64) -> bool {
+        on_sale <= self.chunk * self.terms.low_water_percent / 100 && self.last.available > 0
+    }
+
+    /// Nothing is available, and somebody asks for units.
+    fn others_may_starve(&self) -> bool {
+        self.last.available <= 0 && (self.is_wanted || self.last.starving > 0)
     }
 }

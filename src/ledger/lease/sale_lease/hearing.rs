@@ -166,6 +166,8 @@ impl SaleLease {
     pub(super) fn conclude(&mut self, view: &View, effects: &mut Effects) {
         if self.over_since.is_some_and(|since| view.followed_until.is_some_and(|known| known >= since)) {
             self.over_since = None;
+            // Who asked last is told the same by its own node.
+            self.last.starving = 0;
             effects.more_may_come = Some(false);
             // Whoever comes from now on is refused for good, and wakes the sale again.
             effects.demand_heard = true;

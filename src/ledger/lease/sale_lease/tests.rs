@@ -78,8 +78,13 @@ impl Bench {
         self.now += Duration::from_millis(ms);
     }
 
+    fn rests(&self) -> bool {
+        self.lease.rests(self.now, self.view.on_sale, self.view.is_wanted)
+    }
+
     /// Looks once, answers everything, and names what was asked.
     fn look(&mut self) -> Vec<&'static str> {
+        let rests = self.rests();
         self.effects = Effects::default();
         self.lease.look();
         let mut asked = Vec::new();
@@ -101,6 +106,7 @@ impl Bench {
             asked.push(name);
             self.lease.heard(answer, self.now, &self.view, &mut self.detector, &mut self.effects);
         }
+        assert!(!rests || (asked.is_empty() && self.effects == Effects::default()), "{asked:?}");
         asked
     }
 }
@@ -119,15 +125,52 @@ fn name(movement: Movement) -> &'static str {
 }
 
 #[test]
-fn a_sale_where_nothing_happens_asks_for_nothing_and_is_compared_now_and_then() {
+fn a_sale_where_nothing_happens_rests_and_is_compared_now_and_then() {
     let mut bench = Bench::joined();
+    assert_eq!(bench.look(), [""; 0], "it sees what it was lent");
+    let compared_at = bench.now + TERMS.compare_every;
     for _ in 0..9 {
         bench.pass(100);
+        assert!(bench.rests());
+        assert_eq!(bench.lease.rests_until(bench.now), compared_at);
         assert_eq!(bench.look(), [""; 0]);
         assert_eq!(bench.effects, Effects::default());
     }
     bench.pass(100);
+    assert!(!bench.rests());
     assert_eq!(bench.look(), ["units", "book", "settle"]);
+    assert!(bench.rests());
+}
+
+#[test]
+fn a_sale_that_rests_is_woken_by_buyers_operators_and_units_that_come_back() {
+    let wakes: [fn(&mut Bench); 4] = [
+        |bench| bench.view.on_sale -= 1,
+        |bench| bench.view.is_wanted = true,
+        |bench| assert!(bench.lease.withdraw(1, bench.now)),
+        |bench| bench.lease.units_came_back(bench.now),
+    ];
+    for wake in wakes {
+        let mut bench = Bench::joined();
+        bench.look();
+        assert!(bench.rests());
+        wake(&mut bench);
+        assert!(!bench.rests());
+    }
+}
+
+#[test]
+fn a_click_on_a_sale_that_is_over_wakes_it_once() {
+    let mut bench = Bench::joined();
+    (bench.view.on_sale, bench.view.more_may_come, bench.view.is_wanted) = (0, false, true);
+    (bench.reply.available, bench.reply.granted) = (0, 5);
+    bench.look();
+    bench.pass(1_000);
+    assert_eq!(bench.look(), ["units", "book", "settle"]);
+    assert!(bench.effects.demand_heard);
+    bench.view.is_wanted = false;
+    bench.pass(999);
+    assert!(bench.rests());
 }
 
 #[test]
