@@ -5,7 +5,7 @@
 //! settling is done only where the answer tells the node something, for `available` does not depend on it.
 
 use seckill::ledger::lease::{
-    Answer, Ask, Chunk, Errand, Outcome, Standing, left_behind, repairs, silent_holders,
+    Answer, Ask, Chunk, Errand, Membership, Outcome, left_behind, repairs, silent_holders,
 };
 
 use crate::book::{Call, Caller, Count, Server, Verdict};
@@ -224,10 +224,10 @@ impl Walk<'_> {
         if !node.is_free() {
             return;
         }
-        match node.lessee.standing() {
-            Standing::Unregistered => return self.begins(n, Errand::Join),
-            Standing::Announcing(_) => return self.begins(n, Errand::Announce),
-            Standing::Current => {}
+        match node.lessee.membership() {
+            Membership::Unregistered => return self.begins(n, Errand::Join),
+            Membership::Announcing(_) => return self.begins(n, Errand::Announce),
+            Membership::Current => {}
         }
         if node.lessee.granted() < u64::from(self.instance.granted_max) {
             let chunk = Chunk { divisor: 2, min: 1, max: 1 };
@@ -287,7 +287,7 @@ impl Walk<'_> {
     /// The node takes a silent one's units back: rightly, or because that one is slow.
     fn reclaims(&mut self, n: usize) {
         let node = &self.world.nodes[n];
-        if !node.is_free() || node.lessee.standing() != Standing::Current {
+        if !node.is_free() || node.lessee.membership() != Membership::Current {
             return;
         }
         let Some(book) = self.world.redis.valid_book(self.instance.broken) else { return };

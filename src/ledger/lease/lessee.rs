@@ -12,7 +12,7 @@ use crate::domain::{NodeId, SaleUnits};
 
 /// Where the node stands with the sale's book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum Membership {
     /// It has not registered in this life.
     Unregistered,
     /// It counts in the book's epoch.
@@ -51,7 +51,7 @@ pub struct Lessee {
     rules: Rules,
     node: NodeId,
     incarnation: u64,
-    standing: Standing,
+    membership: Membership,
     /// The epoch it counts in.
     epoch: u64,
     /// Units it was granted, as far as it has heard.
@@ -72,7 +72,7 @@ impl Lessee {
             rules,
             node,
             incarnation,
-            standing: Standing::Unregistered,
+            membership: Membership::Unregistered,
             epoch: 0,
             granted: 0,
             handed_back: 0,
@@ -93,8 +93,8 @@ impl Lessee {
     }
 
     /// Where it stands.
-    pub fn standing(&self) -> Standing {
-        self.standing
+    pub fn membership(&self) -> Membership {
+        self.membership
     }
 
     /// Units ever granted in this epoch, as far as it has heard.
@@ -122,14 +122,14 @@ impl Lessee {
         self.handed_back += units;
     }
 
-    /// Begins an errand, if no other is under way and the node's standing allows it.
+    /// Begins an errand, if no other is under way and the node's membership allows it.
     pub fn begin(&mut self, errand: Errand) -> bool {
         let is_allowed = match errand {
-            Errand::Join => self.standing == Standing::Unregistered,
-            Errand::Announce => matches!(self.standing, Standing::Announcing(_)),
+            Errand::Join => self.membership == Membership::Unregistered,
+            Errand::Announce => matches!(self.membership, Membership::Announcing(_)),
             // Who has not joined may have to open the book that it wants to join.
-            Errand::Reopen { .. } => !matches!(self.standing, Standing::Announcing(_)),
-            _ => self.standing == Standing::Current,
+            Errand::Reopen { .. } => !matches!(self.membership, Membership::Announcing(_)),
+            _ => self.membership == Membership::Current,
         };
         if self.is_busy() || !is_allowed {
             return false;
@@ -171,7 +171,7 @@ impl Lessee {
                 mine(*epoch, Movement::Announce { held: *durable, durable: *durable })
             }
             Step::Announce { durable } => {
-                let Standing::Announcing(epoch) = self.standing else { return None };
+                let Membership::Announcing(epoch) = self.membership else { return None };
                 mine(epoch, Movement::Announce { held: self.announced(), durable: *durable })
             }
             Step::ReadBook(_) => Ask::Book,
@@ -300,7 +300,7 @@ impl Lessee {
     fn joined(&mut self, epoch: u64, durable: u64, reply: Reply) -> Outcome {
         match reply.verdict {
             Verdict::Ok => {
-                self.standing = Standing::Current;
+                self.membership = Membership::Current;
                 self.epoch = epoch;
                 self.granted = reply.granted;
                 (self.handed_back, self.confirmed_back) = (reply.handed_back, reply.handed_back);
@@ -321,18 +321,18 @@ impl Lessee {
 
     /// The answer to an announcement: it counts on from what it said.
     fn announcement_heard(&mut self, reply: &Reply) -> Outcome {
-        let Standing::Announcing(epoch) = self.standing else { return Outcome::NotNow };
+        let Membership::Announcing(epoch) = self.membership else { return Outcome::NotNow };
         match reply.verdict {
             Verdict::Ok => {
                 self.granted = self.announced();
                 (self.handed_back, self.confirmed_back) = (0, 0);
-                (self.standing, self.epoch) = (Standing::Current, epoch);
+                (self.membership, self.epoch) = (Membership::Current, epoch);
                 Outcome::Done(0)
             }
             Verdict::OldIncarnation | Verdict::Unregistered => Outcome::Fenced,
             // Another book has begun since, or this one is lost: the next call in the old epoch says what to do.
             _ => {
-                self.standing = Standing::Current;
+                self.membership = Membership::Current;
                 Outcome::NotNow
             }
         }
@@ -355,7 +355,7 @@ impl Lessee {
     }
 
     fn announce_to(&mut self, epoch: u64) -> Outcome {
-        self.standing = Standing::Announcing(epoch);
+        self.membership = Membership::Announcing(epoch);
         self.divert(Step::ReadToAnnounce)
     }
 

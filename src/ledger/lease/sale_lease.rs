@@ -16,7 +16,7 @@ use super::detector::FailureDetector;
 use super::drift::MemoryView;
 use super::effects::{Act, Effects, Terms, View};
 use super::errand::{Answer, Errand, Outcome};
-use super::lessee::{Lessee, Standing};
+use super::lessee::{Lessee, Membership};
 use super::node_life::NodeLife;
 use super::withdrawing::{Next, Withdrawing};
 use crate::domain::{NodeId, SaleUnits};
@@ -190,10 +190,10 @@ impl SaleLease {
     /// Until when the sale wants nothing, unless buyers buy or are turned away, or somebody calls; `now` when it wants
     /// something at once.
     pub fn rests_until(&self, now: Instant) -> Instant {
-        match self.lessee.standing() {
-            Standing::Unregistered => return self.ask_at,
-            Standing::Announcing(_) => return now,
-            Standing::Current => {}
+        match self.lessee.membership() {
+            Membership::Unregistered => return self.ask_at,
+            Membership::Announcing(_) => return now,
+            Membership::Current => {}
         }
         let is_at_something = self.lessee.is_busy()
             || self.lessee.owes_units()
@@ -217,7 +217,7 @@ impl SaleLease {
     pub fn leave(&mut self, unsold: u64, effects: &mut Effects) {
         let unsold = unsold + self.withdrawing.take().map_or(0, |withdrawing| withdrawing.units());
         self.stage = Stage::Over;
-        if self.lessee.standing() == Standing::Current {
+        if self.lessee.membership() == Membership::Current {
             self.lessee.hand_back(unsold);
             effects.handed_back += unsold;
             self.todo = [(Errand::HandBack, Purpose::HandBack), (Errand::Settle, Purpose::Settle)].into();
@@ -295,18 +295,18 @@ impl SaleLease {
 
     /// Goes on through the stages of a look to the next errand.
     fn decide_next(&mut self, now: Instant, view: &View, effects: &mut Effects) -> Option<(Errand, Purpose)> {
-        match self.lessee.standing() {
-            Standing::Current => {}
+        match self.lessee.membership() {
+            Membership::Current => {}
             _ if self.stage != Stage::Begins => return None,
-            Standing::Unregistered if self.ask_at > now => return None,
-            Standing::Unregistered => {
+            Membership::Unregistered if self.ask_at > now => return None,
+            Membership::Unregistered => {
                 self.stage = Stage::Over;
                 self.ask_at = now + self.terms.tail_pause;
                 self.over_since = None;
                 effects.more_may_come = Some(true);
                 return Some((Errand::Join, Purpose::Join));
             }
-            Standing::Announcing(_) => {
+            Membership::Announcing(_) => {
                 self.stage = Stage::Over;
                 return Some((Errand::Announce, Purpose::Announce));
             }

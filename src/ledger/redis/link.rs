@@ -6,7 +6,7 @@
 //!
 //! What Redis says about a fault is logged once when it begins and once when it is over, and is there for the probes.
 
-mod standing;
+mod health;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use self::standing::Standing;
+use self::health::Health;
 use super::fault::RedisFault;
 use super::route::{Connection, Route};
 use super::settings::RedisSettings;
@@ -39,7 +39,7 @@ pub struct RedisLink {
     state: Mutex<State>,
     /// Attempts to connect that have ended.
     attempts: AtomicU64,
-    standing: Standing,
+    health: Health,
     commands: AtomicU64,
     answer_max: Duration,
     connect_max: Duration,
@@ -62,7 +62,7 @@ impl RedisLink {
             route: settings.route()?,
             state: Mutex::new(State { connection: None, made: 0, failed: None }),
             attempts: AtomicU64::new(0),
-            standing: Standing::default(),
+            health: Health::default(),
             commands: AtomicU64::new(0),
             answer_max: Duration::from_millis(settings.answer_ms_max.max(1)),
             connect_max: Duration::from_millis(settings.connect_ms_max.max(1)),
@@ -102,10 +102,10 @@ impl RedisLink {
     pub async fn send(&self, command: &Cmd) -> Result<Result<Value, RedisError>, RedisFault> {
         let sent = self.send_once(command).await;
         match &sent {
-            Ok(Ok(_)) => self.standing.passed(),
+            Ok(Ok(_)) => self.health.passed(),
             Ok(Err(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
-            Ok(Err(error)) => self.standing.failed(&error.to_string()),
-            Err(fault) => self.standing.failed(&fault.to_string()),
+            Ok(Err(error)) => self.health.failed(&error.to_string()),
+            Err(fault) => self.health.failed(&fault.to_string()),
         }
         sent
     }

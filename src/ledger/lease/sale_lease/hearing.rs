@@ -7,7 +7,7 @@ use super::super::detector::FailureDetector;
 use super::super::drift::{compare, left_behind, repairs, silent_holders};
 use super::super::effects::{Compared, Effects, View};
 use super::super::errand::{Errand, Outcome};
-use super::super::lessee::Standing;
+use super::super::lessee::Membership;
 use super::{Purpose, SaleLease, Taking};
 use crate::domain::SaleUnits;
 
@@ -93,7 +93,7 @@ impl SaleLease {
             {
                 self.todo.push_front((Errand::Reopen { seen, server }, Purpose::Reopen));
             }
-            Outcome::Diverted if matches!(self.lessee.standing(), Standing::Announcing(_)) => {
+            Outcome::Diverted if matches!(self.lessee.membership(), Membership::Announcing(_)) => {
                 self.purpose = Purpose::Announce;
             }
             Outcome::Diverted => self.purpose = Purpose::Reopen,

@@ -1,4 +1,4 @@
-//! How it stands with Redis, told once when it gets bad and once when it is good again.
+//! Whether Redis serves this node, told once when it gets bad and once when it is good again.
 
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -17,9 +17,9 @@ struct Trouble {
 
 /// What became of the last commands.
 #[derive(Debug, Default)]
-pub(super) struct Standing(Mutex<Option<Trouble>>);
+pub(super) struct Health(Mutex<Option<Trouble>>);
 
-impl Standing {
+impl Health {
     /// A command has failed, or a connection.
     pub(super) fn failed(&self, said: &str) {
         let now = Instant::now();
