@@ -179,7 +179,7 @@ impl LeaseWatch for LeaseFigures {
         self.0.lease_agent.rejoins.increment();
     }
 
-    fn troubled(&self, why: &str) {
+    fn round_failed(&self, why: &str) {
         self.0.lease_agent.troubles.increment();
         tracing::debug!(why, "the lease agent was cut short");
     }

@@ -76,7 +76,7 @@ impl LeaseWatch for Counts {
     fn rejoined(&self) {
         self.rejoined.fetch_add(1, Ordering::SeqCst);
     }
-    fn troubled(&self, _: &str) {}
+    fn round_failed(&self, _: &str) {}
 }
 
 /// A running engine. Dropping it is a crash: nothing is flushed.

@@ -4,11 +4,11 @@ use tokio::time::Instant;
 
 use super::super::lease::Effects;
 use super::watch::LeaseWatch;
-use super::{LeaseAgent, Trouble};
+use super::{AgentError, LeaseAgent};
 use crate::admission::Intake;
 
 impl<W: LeaseWatch> LeaseAgent<W> {
-    pub(super) async fn beat(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn beat(&mut self) -> Result<(), AgentError> {
         let beats = self.books.beat(self.life.node()).await?;
         self.detector.hear(beats, Instant::now().into_std());
         Ok(())
@@ -16,7 +16,7 @@ impl<W: LeaseWatch> LeaseAgent<W> {
 
     /// This life is over. Nothing of it may reach the store under the next one: the intake is stalled, the stock is
     /// dropped, and the next life begins only when no order is in flight any more.
-    pub(super) async fn begin_again(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn begin_again(&mut self) -> Result<(), AgentError> {
         self.admission.queue().set_intake(Intake::Stalled);
         let sales = self.sales();
         let drain = || {
@@ -61,8 +61,8 @@ impl<W: LeaseWatch> LeaseAgent<W> {
             let mut effects = Effects::default();
             account.lease.leave(unsold.into(), &mut effects);
             self.carry_out(&sale, &mut account, effects);
-            if let Err(trouble) = self.work(&sale, &mut account).await {
-                self.watch.troubled(&trouble.to_string());
+            if let Err(error) = self.work(&sale, &mut account).await {
+                self.watch.round_failed(&error.to_string());
             }
         }
         match self.books.leave(self.life.node()).await {

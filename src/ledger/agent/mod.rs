@@ -34,7 +34,7 @@ use crate::orders::{LeaseStore, StockNotice, StoreError};
 
 /// Why a round of work was cut short. It is tried again at the next look.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum AgentError {
     #[error(transparent)]
     Redis(#[from] RedisFault),
     #[error(transparent)]
@@ -137,15 +137,15 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         self.look_began = Instant::now();
         self.hear();
         if self.life.is_over() {
-            if let Err(trouble) = self.begin_again().await {
-                self.watch.troubled(&trouble.to_string());
+            if let Err(error) = self.begin_again().await {
+                self.watch.round_failed(&error.to_string());
             }
             return;
         }
         if self.beat_at <= Instant::now() {
             self.beat_at = Instant::now() + Duration::from_millis(self.settings.beat_ms);
-            if let Err(trouble) = self.beat().await {
-                self.watch.troubled(&trouble.to_string());
+            if let Err(error) = self.beat().await {
+                self.watch.round_failed(&error.to_string());
             }
         }
         let sales = self.sales();
@@ -163,8 +163,8 @@ impl<W: LeaseWatch> LeaseAgent<W> {
                 account.onlookers.clear();
             }
             self.accounts.insert(sale.id, account);
-            if let Err(trouble) = attended {
-                self.watch.troubled(&trouble.to_string());
+            if let Err(error) = attended {
+                self.watch.round_failed(&error.to_string());
                 // Who does not answer for one sale may not answer for the others: they wait for the next look, which
                 // begins with the one after this, and the beat goes on meanwhile.
                 self.turn = (first + place + 1) % sales.len();

@@ -20,5 +20,5 @@ pub trait LeaseWatch: Send + 'static {
     /// This node was fenced and began another life.
     fn rejoined(&self);
     /// Redis or the store does not answer.
-    fn troubled(&self, why: &str);
+    fn round_failed(&self, why: &str);
 }

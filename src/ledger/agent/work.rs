@@ -8,7 +8,7 @@ use super::super::lease::{Act, Answer, Ask, Effects, View};
 use super::super::redis::RedisFault;
 use super::account::Account;
 use super::watch::LeaseWatch;
-use super::{LeaseAgent, Trouble};
+use super::{AgentError, LeaseAgent};
 use crate::admission::{LiveSale, TakenUnits};
 use crate::domain::Units;
 use crate::orders::{LeaseStore, StoreError};
@@ -18,7 +18,7 @@ const COMPARING_MAX: Duration = Duration::from_millis(50);
 
 impl<W: LeaseWatch> LeaseAgent<W> {
     /// Does what the sale's machine wants done, until it wants nothing more.
-    pub(super) async fn work(&mut self, sale: &LiveSale, account: &mut Account) -> Result<(), Trouble> {
+    pub(super) async fn work(&mut self, sale: &LiveSale, account: &mut Account) -> Result<(), AgentError> {
         loop {
             let mut effects = Effects::default();
             let act = account.lease.next(Instant::now().into_std(), &self.view(sale), &mut effects);
@@ -66,7 +66,7 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     }
 
     /// Asks Redis or the store. `None` when the store has no such sale.
-    async fn ask(&self, sale: &LiveSale, ask: Ask) -> Result<Option<Answer>, Trouble> {
+    async fn ask(&self, sale: &LiveSale, ask: Ask) -> Result<Option<Answer>, AgentError> {
         let id = sale.id;
         Ok(match ask {
             Ask::Units => self.ask_store(move |store| store.units(id)).await?.map(Answer::Units),
@@ -94,7 +94,7 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     pub(super) async fn ask_store<T: Send + 'static>(
         &self,
         question: impl FnOnce(&dyn LeaseStore) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, AgentError> {
         let store = self.store.clone();
         let answer = tokio::task::spawn_blocking(move || question(&*store)).await;
         // A question that was cut off by the end of the runtime has nobody left to answer to.

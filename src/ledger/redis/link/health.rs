@@ -9,7 +9,7 @@ use tokio::time::Instant;
 const CALM: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
-struct Trouble {
+struct Outage {
     began: Instant,
     latest: Instant,
     said: String,
@@ -17,24 +17,24 @@ struct Trouble {
 
 /// What became of the last commands.
 #[derive(Debug, Default)]
-pub(super) struct Health(Mutex<Option<Trouble>>);
+pub(super) struct Health(Mutex<Option<Outage>>);
 
 impl Health {
     /// A command has failed, or a connection.
     pub(super) fn failed(&self, said: &str) {
         let now = Instant::now();
-        let mut trouble = self.0.lock();
-        match &mut *trouble {
-            Some(trouble) => {
-                trouble.latest = now;
-                if trouble.said != said {
-                    tracing::debug!(said, "redis has another trouble");
-                    said.clone_into(&mut trouble.said);
+        let mut outage = self.0.lock();
+        match &mut *outage {
+            Some(outage) => {
+                outage.latest = now;
+                if outage.said != said {
+                    tracing::debug!(said, "redis fails in another way");
+                    said.clone_into(&mut outage.said);
                 }
             }
             None => {
-                *trouble = Some(Trouble { began: now, latest: now, said: said.to_owned() });
-                drop(trouble);
+                *outage = Some(Outage { began: now, latest: now, said: said.to_owned() });
+                drop(outage);
                 tracing::warn!(
                     said,
                     "redis does not lend: this node sells what it holds, and refuses when that is sold"
@@ -45,9 +45,9 @@ impl Health {
 
     /// A command has passed.
     pub(super) fn passed(&self) {
-        let mut trouble = self.0.lock();
-        if let Some(over) = trouble.take_if(|trouble| trouble.latest.elapsed() >= CALM) {
-            drop(trouble);
+        let mut outage = self.0.lock();
+        if let Some(over) = outage.take_if(|outage| outage.latest.elapsed() >= CALM) {
+            drop(outage);
             tracing::info!(
                 after_ms = over.began.elapsed().as_millis() as u64,
                 said = over.said,
