@@ -5,7 +5,7 @@
 //! settling is done only where the answer tells the node something, for `available` does not depend on it.
 
 use seckill::ledger::lease::{
-    Answer, Ask, Chunk, Errand, Membership, Outcome, left_behind, repairs, silent_holders,
+    Answer, Ask, Chunk, Errand, Membership, Progress, left_behind, repairs, silent_holders,
 };
 
 use crate::book::{Call, Caller, Count, Server, Verdict};
@@ -393,27 +393,27 @@ impl World {
 
     /// The node's machine hears an answer, and its memory follows.
     fn hears(&mut self, n: usize, answer: Answer) {
-        let outcome = self.nodes[n].lessee.heard(answer);
-        self.follows(n, outcome);
+        let progress = self.nodes[n].lessee.heard(answer);
+        self.follows(n, progress);
     }
 
     fn does_not_hear(&mut self, n: usize) {
-        let outcome = self.nodes[n].lessee.unheard();
-        self.follows(n, outcome);
+        let progress = self.nodes[n].lessee.unheard();
+        self.follows(n, progress);
     }
 
-    fn follows(&mut self, n: usize, outcome: Outcome) {
+    fn follows(&mut self, n: usize, progress: Progress) {
         let waits = self.waits_for_an_opener(n);
         let node = &mut self.nodes[n];
-        match outcome {
-            Outcome::Done(units) => node.stock += wire::count(units),
-            Outcome::Fenced => node.ends_its_life(),
+        match progress {
+            Progress::Done(units) => node.stock += wire::count(units),
+            Progress::Fenced => node.ends_its_life(),
             // Patience is a matter of time: here it has run out, or the node would only ask again.
-            Outcome::Behind { seen, server } if !waits => {
+            Progress::Behind { seen, server } if !waits => {
                 node.lessee.begin(Errand::Reopen { seen, server });
             }
-            Outcome::Behind { .. } | Outcome::GoesOn | Outcome::Diverted | Outcome::NotNow => {}
-            Outcome::Compared(..) => unreachable!("nobody compares here"),
+            Progress::Behind { .. } | Progress::GoesOn | Progress::Diverted | Progress::NotNow => {}
+            Progress::Compared(..) => unreachable!("nobody compares here"),
         }
     }
 }

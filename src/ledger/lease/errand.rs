@@ -91,7 +91,7 @@ pub enum Answer {
 
 /// What an answer means for the errand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Progress {
     /// There is another step to take.
     GoesOn,
     /// The errand is dropped for what must be done first, which is the next step.

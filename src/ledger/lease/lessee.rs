@@ -6,7 +6,7 @@
 //! them all on this very code.
 
 use super::book::{Caller, Movement, Rebuild, Reply, ServerId, Verdict};
-use super::errand::{Answer, Ask, Errand, Outcome, Silent};
+use super::errand::{Answer, Ask, Errand, Progress, Silent};
 use super::rules::{Rule, Rules};
 use crate::domain::{NodeId, SaleUnits};
 
@@ -189,8 +189,8 @@ impl Lessee {
     }
 
     /// Takes in the answer to what was asked. An answer to something else ends the errand.
-    pub fn heard(&mut self, answer: Answer) -> Outcome {
-        let Some(step) = self.step.take() else { return Outcome::NotNow };
+    pub fn heard(&mut self, answer: Answer) -> Progress {
+        let Some(step) = self.step.take() else { return Progress::NotNow };
         match (step, answer) {
             (Step::ReadToJoin, Answer::Units(units)) => {
                 let (epoch, durable) = (units.epoch, units.settled_by(self.node));
@@ -208,7 +208,7 @@ impl Lessee {
             }
             (Step::Announce { .. }, Answer::Reply(reply)) => self.announcement_heard(&reply),
             (Step::ReadToCompare, Answer::Units(units)) => self.go_on(Step::ReadBook(Box::new(units))),
-            (Step::ReadBook(units), Answer::Book(book)) => Outcome::Compared(*units, book),
+            (Step::ReadBook(units), Answer::Book(book)) => Progress::Compared(*units, book),
             (Step::ReadToSettle, Answer::Units(units)) => {
                 self.go_on(Step::Say(Movement::Settle { durable: units.settled_by(self.node) }))
             }
@@ -228,7 +228,7 @@ impl Lessee {
                 let next = self.reclaim(silent, incarnation, Some(units.settled_by(silent.node)));
                 self.go_on(next)
             }
-            (Step::Reclaim { .. }, Answer::Reply(reply)) if reply.verdict == Verdict::Ok => Outcome::Done(0),
+            (Step::Reclaim { .. }, Answer::Reply(reply)) if reply.verdict == Verdict::Ok => Progress::Done(0),
             (Step::EndEpoch { server, .. }, Answer::Epoch(epoch)) => {
                 self.go_on(Step::ReadToOpen { epoch, server })
             }
@@ -247,32 +247,32 @@ impl Lessee {
                 self.go_on(Step::Open(Box::new(rebuild)))
             }
             // Several nodes may do this together: one book comes of it, whatever was answered here.
-            (Step::Open(_), Answer::Reply(_)) => Outcome::Done(0),
-            _ => Outcome::NotNow,
+            (Step::Open(_), Answer::Reply(_)) => Progress::Done(0),
+            _ => Progress::NotNow,
         }
     }
 
     /// Nobody answered: what was asked may have been done, or may be later. The errand is over; an announcement is made
     /// again before anything else is said.
-    pub fn unheard(&mut self) -> Outcome {
+    pub fn unheard(&mut self) -> Progress {
         let step = self.step.take();
         let is_hand_back = matches!(step, Some(Step::Say(Movement::HandBack { .. })));
         if is_hand_back && !self.rules.keep(Rule::HandsBackOffSale) {
-            return Outcome::Done(
+            return Progress::Done(
                 std::mem::replace(&mut self.handed_back, self.confirmed_back) - self.confirmed_back,
             );
         }
-        Outcome::NotNow
+        Progress::NotNow
     }
 
-    fn go_on(&mut self, step: Step) -> Outcome {
+    fn go_on(&mut self, step: Step) -> Progress {
         self.step = Some(step);
-        Outcome::GoesOn
+        Progress::GoesOn
     }
 
-    fn divert(&mut self, step: Step) -> Outcome {
+    fn divert(&mut self, step: Step) -> Progress {
         self.step = Some(step);
-        Outcome::Diverted
+        Progress::Diverted
     }
 
     /// The next step of a reclaim: the node is fenced, then counted, then its units are taken. Silence is only the reason
@@ -297,7 +297,7 @@ impl Lessee {
     }
 
     /// The answer to its registration in `epoch`, with `durable` units sold in former lives.
-    fn joined(&mut self, epoch: u64, durable: u64, reply: Reply) -> Outcome {
+    fn joined(&mut self, epoch: u64, durable: u64, reply: Reply) -> Progress {
         match reply.verdict {
             Verdict::Ok => {
                 self.membership = Membership::Current;
@@ -308,53 +308,53 @@ impl Lessee {
                 let stock = self.held().saturating_sub(sold);
                 if std::mem::take(&mut self.surrenders) {
                     self.handed_back += stock;
-                    return Outcome::Done(0);
+                    return Progress::Done(0);
                 }
-                Outcome::Done(stock)
+                Progress::Done(stock)
             }
-            Verdict::OldIncarnation => Outcome::Fenced,
+            Verdict::OldIncarnation => Progress::Fenced,
             Verdict::Lost => self.divert(Step::EndEpoch { seen: epoch, server: reply.server }),
-            Verdict::Behind => Outcome::Behind { seen: reply.epoch, server: reply.server },
-            _ => Outcome::NotNow,
+            Verdict::Behind => Progress::Behind { seen: reply.epoch, server: reply.server },
+            _ => Progress::NotNow,
         }
     }
 
     /// The answer to an announcement: it counts on from what it said.
-    fn announcement_heard(&mut self, reply: &Reply) -> Outcome {
-        let Membership::Announcing(epoch) = self.membership else { return Outcome::NotNow };
+    fn announcement_heard(&mut self, reply: &Reply) -> Progress {
+        let Membership::Announcing(epoch) = self.membership else { return Progress::NotNow };
         match reply.verdict {
             Verdict::Ok => {
                 self.granted = self.announced();
                 (self.handed_back, self.confirmed_back) = (0, 0);
                 (self.membership, self.epoch) = (Membership::Current, epoch);
-                Outcome::Done(0)
+                Progress::Done(0)
             }
-            Verdict::OldIncarnation | Verdict::Unregistered => Outcome::Fenced,
+            Verdict::OldIncarnation | Verdict::Unregistered => Progress::Fenced,
             // Another book has begun since, or this one is lost: the next call in the old epoch says what to do.
             _ => {
                 self.membership = Membership::Current;
-                Outcome::NotNow
+                Progress::NotNow
             }
         }
     }
 
     /// The answer to a movement in the present epoch.
-    fn movement_heard(&mut self, movement: Movement, reply: &Reply) -> Outcome {
+    fn movement_heard(&mut self, movement: Movement, reply: &Reply) -> Progress {
         match reply.verdict {
-            Verdict::Ok => Outcome::Done(self.carried_out(movement, reply)),
-            Verdict::Rebuilding => Outcome::NotNow,
-            Verdict::Behind => Outcome::Behind { seen: reply.epoch, server: reply.server.clone() },
+            Verdict::Ok => Progress::Done(self.carried_out(movement, reply)),
+            Verdict::Rebuilding => Progress::NotNow,
+            Verdict::Behind => Progress::Behind { seen: reply.epoch, server: reply.server.clone() },
             Verdict::OldEpoch => self.announce_to(reply.epoch),
             // In its own epoch it has announced already: that epoch began twice, as in a store that was put back to an
             // older state.
             Verdict::Lost | Verdict::Awaited => {
                 self.divert(Step::EndEpoch { seen: self.epoch, server: reply.server.clone() })
             }
-            Verdict::OldIncarnation | Verdict::Unregistered => Outcome::Fenced,
+            Verdict::OldIncarnation | Verdict::Unregistered => Progress::Fenced,
         }
     }
 
-    fn announce_to(&mut self, epoch: u64) -> Outcome {
+    fn announce_to(&mut self, epoch: u64) -> Progress {
         self.membership = Membership::Announcing(epoch);
         self.divert(Step::ReadToAnnounce)
     }

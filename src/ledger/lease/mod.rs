@@ -21,7 +21,7 @@ pub use book::{Book, Caller, Chunk, Movement, NodeAccount, Rebuild, Reply, Serve
 pub use detector::FailureDetector;
 pub use drift::{Drift, MemoryView, compare, compare_outside, left_behind, repairs, silent_holders};
 pub use effects::{Act, Compared, Effects, Terms, View};
-pub use errand::{Answer, Ask, Errand, Outcome, Silent};
+pub use errand::{Answer, Ask, Errand, Progress, Silent};
 pub use lessee::{Lessee, Membership};
 pub use node_life::NodeLife;
 pub use rules::{Rule, Rules};

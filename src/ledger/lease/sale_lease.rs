@@ -15,7 +15,7 @@ use super::book::{Book, Chunk};
 use super::detector::FailureDetector;
 use super::drift::MemoryView;
 use super::effects::{Act, Effects, Terms, View};
-use super::errand::{Answer, Errand, Outcome};
+use super::errand::{Answer, Errand, Progress};
 use super::lessee::{Lessee, Membership};
 use super::node_life::NodeLife;
 use super::withdrawing::{Next, Withdrawing};
@@ -276,16 +276,16 @@ impl SaleLease {
             _ => None,
         };
         match self.lessee.heard(answer) {
-            Outcome::GoesOn => {}
-            Outcome::Compared(store, ledger) => self.compared(store, ledger, now, detector, effects),
-            Outcome::Done(units) => self.done(units, reply, now, view, effects),
+            Progress::GoesOn => {}
+            Progress::Compared(store, ledger) => self.compared(store, ledger, now, detector, effects),
+            Progress::Done(units) => self.done(units, reply, now, view, effects),
             refused => self.not_done(refused, now, effects),
         }
     }
 
     /// Nobody answered, or the store has no such sale: the look is over, and the next call waits a little.
     pub fn unheard(&mut self, now: Instant, effects: &mut Effects) {
-        if let Outcome::Done(units) = self.lessee.unheard() {
+        if let Progress::Done(units) = self.lessee.unheard() {
             effects.put_on_sale += units;
         }
         self.ask_at = now + self.terms.tail_pause;

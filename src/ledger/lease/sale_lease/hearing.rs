@@ -6,7 +6,7 @@ use super::super::book::{Book, Reply};
 use super::super::detector::FailureDetector;
 use super::super::drift::{compare, left_behind, repairs, silent_holders};
 use super::super::effects::{Compared, Effects, View};
-use super::super::errand::{Errand, Outcome};
+use super::super::errand::{Errand, Progress};
 use super::super::lessee::Membership;
 use super::{Purpose, SaleLease, Taking};
 use crate::domain::SaleUnits;
@@ -78,25 +78,25 @@ impl SaleLease {
     }
 
     /// What was to be said came to nothing, or something else must be done first.
-    pub(super) fn not_done(&mut self, outcome: Outcome, now: Instant, effects: &mut Effects) {
+    pub(super) fn not_done(&mut self, progress: Progress, now: Instant, effects: &mut Effects) {
         if let Purpose::Sell { starves } = self.purpose {
             self.asked_in_vain = starves;
         }
         // The next silent node may still be reclaimed, and what is handed back is said again at the next look.
-        if !matches!(self.purpose, Purpose::Reclaim(_) | Purpose::HandBack) || outcome != Outcome::NotNow {
+        if !matches!(self.purpose, Purpose::Reclaim(_) | Purpose::HandBack) || progress != Progress::NotNow {
             self.todo.clear();
         }
-        match outcome {
-            Outcome::Fenced => effects.life_is_over = true,
-            Outcome::Behind { seen, server }
+        match progress {
+            Progress::Fenced => effects.life_is_over = true,
+            Progress::Behind { seen, server }
                 if has_lasted(&mut self.behind_since, self.terms.rebuild_patience, now) =>
             {
                 self.todo.push_front((Errand::Reopen { seen, server }, Purpose::Reopen));
             }
-            Outcome::Diverted if matches!(self.lessee.membership(), Membership::Announcing(_)) => {
+            Progress::Diverted if matches!(self.lessee.membership(), Membership::Announcing(_)) => {
                 self.purpose = Purpose::Announce;
             }
-            Outcome::Diverted => self.purpose = Purpose::Reopen,
+            Progress::Diverted => self.purpose = Purpose::Reopen,
             _ => {}
         }
     }
