@@ -7,7 +7,7 @@ use crate::wire::{account, same};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use seckill::domain::{NodeId, SaleKey};
-use seckill::ledger::lease::{self, Chunk, Movement, Rebuild, Reply, ServerId};
+use seckill::ledger::lease::{self, BookReply, Chunk, Movement, Rebuild, ServerId};
 use seckill::ledger::redis::{RedisBooks, RedisFault, RedisLink, RedisSettings};
 
 const NODES: usize = 3;
@@ -142,7 +142,7 @@ impl Pair {
         }
     }
 
-    async fn send(&self, from: Caller, call: Call<NODES>) -> Reply {
+    async fn send(&self, from: Caller, call: Call<NODES>) -> BookReply {
         let answer = match (movement(call), call) {
             (Some(movement), _) => self.books.run(&self.sale, caller(from), &movement).await,
             (None, Call::Rebuild { life, total, revision, returned, incarnations }) => {

@@ -1,7 +1,7 @@
 //! Between the crate's words and the small numbers of the models.
 
 use seckill::domain::{NodeId, SaleUnits};
-use seckill::ledger::lease::{self, Ask, Movement, NodeAccount, Rebuild, Reply, ServerId};
+use seckill::ledger::lease::{self, Ask, BookReply, Movement, NodeAccount, Rebuild, ServerId};
 
 use crate::book::{Book, Call, Caller, Count, Server, Verdict};
 
@@ -80,13 +80,13 @@ pub fn call<const N: usize>(ask: &Ask) -> Option<(Caller, Call<N>)> {
 }
 
 /// The server's answer to a call of node `n`, as the machine hears it.
-pub fn reply<const N: usize>(server: &Server<N>, verdict: Verdict, n: usize) -> Reply {
+pub fn reply<const N: usize>(server: &Server<N>, verdict: Verdict, n: usize) -> BookReply {
     let (line, epoch, available, leased, awaited) =
         server.book.as_ref().map_or((Default::default(), 0, 0, 0, 0), |book| {
             let leased = book.lines.iter().map(|line| account(line).leased()).sum();
             (book.lines[n], book.epoch, book.available(), leased, book.awaited() as u64)
         });
-    Reply {
+    BookReply {
         verdict: same(verdict),
         server: server_id(server.life),
         epoch: epoch.into(),

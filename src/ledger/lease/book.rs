@@ -126,7 +126,7 @@ pub enum Verdict {
 
 /// The answer to every movement: the verdict, and the book as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct BookReply {
     /// How it was answered.
     pub verdict: Verdict,
     /// The server that answered.

@@ -1,6 +1,6 @@
 //! What a [`Lessee`](super::Lessee) can be sent out to do, what it asks for on the way, and what comes of it.
 
-use super::book::{Book, Caller, Chunk, Movement, Rebuild, Reply, ServerId};
+use super::book::{Book, BookReply, Caller, Chunk, Movement, Rebuild, ServerId};
 use crate::domain::{NodeId, SaleUnits};
 
 /// Something that the node does about the sale, in one or more steps.
@@ -86,7 +86,7 @@ pub enum Answer {
     /// The book.
     Book(Book),
     /// The answer to a movement, or to the opening of a book.
-    Reply(Reply),
+    Reply(BookReply),
 }
 
 /// What an answer means for the errand.

@@ -5,7 +5,7 @@
 //! not decided here ([`SaleLease`](super::SaleLease) does): every order of errands is sound, and the model checker tries
 //! them all on this very code.
 
-use super::book::{Caller, Movement, Rebuild, Reply, ServerId, Verdict};
+use super::book::{BookReply, Caller, Movement, Rebuild, ServerId, Verdict};
 use super::errand::{Answer, Ask, Errand, Progress, Silent};
 use super::rules::{Rule, Rules};
 use crate::domain::{NodeId, SaleUnits};
@@ -297,7 +297,7 @@ impl Lessee {
     }
 
     /// The answer to its registration in `epoch`, with `durable` units sold in former lives.
-    fn joined(&mut self, epoch: u64, durable: u64, reply: Reply) -> Progress {
+    fn joined(&mut self, epoch: u64, durable: u64, reply: BookReply) -> Progress {
         match reply.verdict {
             Verdict::Ok => {
                 self.membership = Membership::Current;
@@ -320,7 +320,7 @@ impl Lessee {
     }
 
     /// The answer to an announcement: it counts on from what it said.
-    fn announcement_heard(&mut self, reply: &Reply) -> Progress {
+    fn announcement_heard(&mut self, reply: &BookReply) -> Progress {
         let Membership::Announcing(epoch) = self.membership else { return Progress::NotNow };
         match reply.verdict {
             Verdict::Ok => {
@@ -339,7 +339,7 @@ impl Lessee {
     }
 
     /// The answer to a movement in the present epoch.
-    fn movement_heard(&mut self, movement: Movement, reply: &Reply) -> Progress {
+    fn movement_heard(&mut self, movement: Movement, reply: &BookReply) -> Progress {
         match reply.verdict {
             Verdict::Ok => Progress::Done(self.carried_out(movement, reply)),
             Verdict::Rebuilding => Progress::NotNow,
@@ -361,7 +361,7 @@ impl Lessee {
 
     /// Counts what a movement moved. Returns the units that are new, counted from what this node had seen: a lost answer is
     /// made good by the next one.
-    fn carried_out(&mut self, movement: Movement, reply: &Reply) -> u64 {
+    fn carried_out(&mut self, movement: Movement, reply: &BookReply) -> u64 {
         match movement {
             Movement::Lease { .. } => {
                 let new = reply.granted.saturating_sub(self.granted);

@@ -17,7 +17,7 @@ mod rules;
 mod sale_lease;
 mod withdrawing;
 
-pub use book::{Book, Caller, Chunk, Movement, NodeAccount, Rebuild, Reply, ServerId, Verdict};
+pub use book::{Book, BookReply, Caller, Chunk, Movement, NodeAccount, Rebuild, ServerId, Verdict};
 pub use detector::FailureDetector;
 pub use drift::{Drift, MemoryView, compare, compare_outside, left_behind, repairs, silent_holders};
 pub use effects::{Act, Compared, Effects, Terms, View};

@@ -2,7 +2,7 @@
 
 use redis::{ErrorKind, FromRedisValue, ServerErrorKind, Value};
 
-use super::super::lease::{Book, Caller, Movement, Rebuild, Reply, ServerId, Verdict};
+use super::super::lease::{Book, BookReply, Caller, Movement, Rebuild, ServerId, Verdict};
 use super::fault::RedisFault;
 use super::link::RedisLink;
 use crate::domain::{NodeId, SaleKey};
@@ -71,7 +71,12 @@ impl RedisBooks {
     ///
     /// # Errors
     /// [`RedisFault::Away`]: it may have been carried out, or may be later.
-    pub async fn run(&self, sale: &SaleKey, from: Caller, movement: &Movement) -> Result<Reply, RedisFault> {
+    pub async fn run(
+        &self,
+        sale: &SaleKey,
+        from: Caller,
+        movement: &Movement,
+    ) -> Result<BookReply, RedisFault> {
         let (script, rest): (&Script, Vec<u64>) = match *movement {
             Movement::Register => (&REGISTER, vec![]),
             Movement::Lease { seen, chunk, starves } => {
@@ -94,7 +99,7 @@ impl RedisBooks {
     ///
     /// # Errors
     /// As [`RedisBooks::run`].
-    pub async fn rebuild(&self, sale: &SaleKey, rebuild: &Rebuild) -> Result<Reply, RedisFault> {
+    pub async fn rebuild(&self, sale: &SaleKey, rebuild: &Rebuild) -> Result<BookReply, RedisFault> {
         let mut arguments = vec![
             rebuild.epoch.to_string(),
             rebuild.server.run.clone(),
@@ -225,7 +230,7 @@ fn verdict(word: &str) -> Option<Verdict> {
     })
 }
 
-fn reply(value: Value) -> Result<Reply, RedisFault> {
+fn reply(value: Value) -> Result<BookReply, RedisFault> {
     let words = Vec::<Value>::from_redis_value(value).map_err(|error| strange(&error))?;
     let text = |at: usize| {
         let word = words.get(at).cloned().unwrap_or(Value::Nil);
@@ -238,7 +243,7 @@ fn reply(value: Value) -> Result<Reply, RedisFault> {
     let count = |at: usize| number(at).and_then(|n| u64::try_from(n).map_err(|error| strange(&error)));
     let word = text(0)?;
     let verdict = verdict(&word).ok_or(RedisFault::Strange(word))?;
-    Ok(Reply {
+    Ok(BookReply {
         verdict,
         server: ServerId { run: text(1)?, repl: text(2)? },
         epoch: count(3)?,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::book::{Book, Reply};
+use super::super::book::{Book, BookReply};
 use super::super::detector::FailureDetector;
 use super::super::drift::{compare, left_behind, repairs, silent_holders};
 use super::super::effects::{Compared, Effects, View};
@@ -18,7 +18,7 @@ impl SaleLease {
     pub(super) fn done(
         &mut self,
         units: u64,
-        reply: Option<Reply>,
+        reply: Option<BookReply>,
         now: Instant,
         view: &View,
         effects: &mut Effects,
@@ -137,7 +137,7 @@ impl SaleLease {
     }
 
     /// Nothing is available and somebody starves: half of what is on sale here goes back, at least one unit.
-    fn share(&mut self, reply: &Reply, view: &View) {
+    fn share(&mut self, reply: &BookReply, view: &View) {
         // Nodes that want more units than each of them has draw lots, until one of them has enough.
         let others_starve = reply.starving > u64::from(self.asked_in_vain);
         let gives = others_starve && (!self.asked_in_vain || view.lot);
@@ -148,7 +148,7 @@ impl SaleLease {
     }
 
     /// Takes in how the sale stands. It is over when nothing is available and nobody holds a unit that is not sold.
-    fn tell(&mut self, reply: &Reply, now: Instant, view: &View, effects: &mut Effects) {
+    fn tell(&mut self, reply: &BookReply, now: Instant, view: &View, effects: &mut Effects) {
         let unsold_here = reply.granted as i64 - reply.handed_back as i64 - reply.settled as i64;
         let elsewhere = reply.available + reply.leased - unsold_here;
         effects.elsewhere = Some(u64::try_from(elsewhere).unwrap_or(0));

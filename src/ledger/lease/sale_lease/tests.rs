@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use super::super::book::{Book, Movement, Reply, ServerId, Verdict};
+use super::super::book::{Book, BookReply, Movement, ServerId, Verdict};
 use super::super::detector::FailureDetector;
 use super::super::effects::{Act, Effects, Terms, View};
 use super::super::errand::{Answer, Ask};
@@ -26,7 +26,7 @@ struct Bench {
     view: View,
     store: SaleUnits,
     book: Book,
-    reply: Reply,
+    reply: BookReply,
     effects: Effects,
 }
 
@@ -51,7 +51,7 @@ impl Bench {
             },
             store: SaleUnits { epoch: 1, total: 20, revision: 1, ..SaleUnits::default() },
             book: Book { epoch: 1, total: 20, revision: 1, ..Book::default() },
-            reply: Reply {
+            reply: BookReply {
                 verdict: Verdict::Ok,
                 server: ServerId::default(),
                 epoch: 1,
