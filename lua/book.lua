@@ -3,7 +3,7 @@
 --
 -- KEYS[1]  {tenant:campaign:sku}: one hash, so that a sale lives in one slot of a Redis Cluster.
 -- Fields   epoch            the store's number of this book; a newer one means that everything was counted anew
---          run, repl        the life of the server that the book was opened on: its run id and replication id
+--          run, repl        the identity of the server that the book was opened on: its run id and replication id
 --          total, revision  units ever put on sale, and the store's number of that figure
 --          returned         units of cancelled and expired orders, as the store counts them; only grows
 --          i:N              node N's incarnation; only grows
@@ -102,7 +102,7 @@ local function available()
   return number('total') - sums().held + number('returned')
 end
 
--- What every movement answers: the verdict, the server's life, and the book as it is now.
+-- What every movement answers: the verdict, the server's identity, and the book as it is now.
 local function reply(status, node)
   local sum = sums()
   return {

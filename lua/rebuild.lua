@@ -1,10 +1,10 @@
 -- Opens the book anew: the first time a sale is lent out, after this server lost or rolled back data, or to count again.
 --
 -- KEYS[1]  the sale's book
--- ARGV     epoch (raised in the store for this very call and never used for a second one), run, repl (the life that
+-- ARGV     epoch (raised in the store for this very call and never used for a second one), run, repl (the server that
 --          the caller saw), total, revision, returned, then node and incarnation of every node that the store knows,
 --          read after the epoch was raised
--- Returns  the reply of book.lua: 'lost' when the server has changed its life once more since the caller looked,
+-- Returns  the reply of book.lua: 'lost' when the server has changed once more since the caller looked,
 --          'old-epoch' when somebody opened a newer book.
 -- Invariant: nothing is lent until each named node has announced what it holds or was reclaimed. Nothing of the old
 --          book is believed. The incarnations are the store's: somebody who set out to reclaim a node before it came

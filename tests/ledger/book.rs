@@ -2,9 +2,9 @@
 //!
 //! The model checker explores it; the script tests hold the real server against it.
 
-use crate::breaks::{Break, trusts_any_life};
+use crate::breaks::{Break, trusts_any_server};
 
-/// Every number of the model: units, incarnations, epochs, lives of the server.
+/// Every number of the model: units, incarnations, epochs, identities of the server.
 pub type Count = u8;
 
 /// A node's line in the book.
@@ -20,7 +20,7 @@ pub struct Line {
 /// The book of one sale among `N` nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Book<const N: usize> {
-    pub life: Count,
+    pub server: Count,
     pub epoch: Count,
     pub total: Count,
     pub revision: Count,
@@ -59,7 +59,7 @@ pub enum Call<const N: usize> {
     Return { returned: Count },
     Resize { total: Count, revision: Count },
     Reclaim { durable: Count },
-    Rebuild { life: Count, total: Count, revision: Count, returned: Count, incarnations: [Count; N] },
+    Rebuild { server: Count, total: Count, revision: Count, returned: Count, incarnations: [Count; N] },
     Announce { held: Count, durable: Count },
 }
 
@@ -76,25 +76,25 @@ pub enum Verdict {
     Rebuilding,
 }
 
-/// One Redis server: its life (run and replication id as one number) and the sale's book, if it has one.
+/// One Redis server: its identity (run and replication id as one number) and the sale's book, if it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Server<const N: usize> {
-    pub life: Count,
+    pub id: Count,
     pub book: Option<Book<N>>,
 }
 
 impl<const N: usize> Server<N> {
-    /// The book, unless it is missing or from another life of the server.
+    /// The book, unless it is missing or was opened on another server.
     pub fn valid_book(&self, broken: Option<Break>) -> Option<&Book<N>> {
-        self.book.as_ref().filter(|book| book.life == self.life || trusts_any_life(broken))
+        self.book.as_ref().filter(|book| book.server == self.id || trusts_any_server(broken))
     }
 
     /// Runs one movement.
     pub fn run(&mut self, from: Caller, call: Call<N>, broken: Option<Break>) -> Verdict {
-        if let Call::Rebuild { life, total, revision, returned, incarnations } = call {
+        if let Call::Rebuild { server, total, revision, returned, incarnations } = call {
             let awaited = broken != Some(Break::OpensWithoutAll);
             let lines = incarnations.map(|incarnation| Line { incarnation, awaited, ..Line::default() });
-            let book = Book { life, epoch: from.epoch, total, revision, returned, lines };
+            let book = Book { server, epoch: from.epoch, total, revision, returned, lines };
             return self.rebuild(book);
         }
         if self.valid_book(broken).is_none() {
@@ -180,10 +180,10 @@ impl<const N: usize> Server<N> {
     }
 
     fn rebuild(&mut self, book: Book<N>) -> Verdict {
-        if book.life != self.life {
+        if book.server != self.id {
             return Verdict::Lost;
         }
-        if self.book.is_some_and(|old| old.life == self.life && book.epoch <= old.epoch) {
+        if self.book.is_some_and(|old| old.server == self.id && book.epoch <= old.epoch) {
             return Verdict::OldEpoch;
         }
         self.book = Some(book);

@@ -13,9 +13,9 @@ pub enum Break {
     /// The scripts take calls of former epochs.
     IgnoresEpoch,
     /// A Redis that rolled back is believed.
-    TrustsAnyLife,
+    TrustsAnyServer,
     /// A Redis that rolled back is believed, and the store sells above the total.
-    TrustsAnyLifeWithoutGuard,
+    TrustsAnyServerWithoutGuard,
     /// A hand-back adds to the counter instead of raising it to the new figure.
     MergesByAdding,
     /// A return adds to the counter instead of raising it to the store's count.
@@ -50,8 +50,8 @@ impl Break {
         Self::Node(&[Rule::ReclaimsFromTheSilent]),
         Self::IgnoresIncarnation,
         Self::IgnoresEpoch,
-        Self::TrustsAnyLife,
-        Self::TrustsAnyLifeWithoutGuard,
+        Self::TrustsAnyServer,
+        Self::TrustsAnyServerWithoutGuard,
         Self::MergesByAdding,
         Self::ReturnsByAdding,
         Self::OpensWithoutAll,
@@ -72,6 +72,6 @@ pub fn rules(broken: Option<Break>) -> Rules {
 }
 
 /// Whether a rolled-back server passes for a sound one.
-pub fn trusts_any_life(broken: Option<Break>) -> bool {
-    matches!(broken, Some(Break::TrustsAnyLife | Break::TrustsAnyLifeWithoutGuard))
+pub fn trusts_any_server(broken: Option<Break>) -> bool {
+    matches!(broken, Some(Break::TrustsAnyServer | Break::TrustsAnyServerWithoutGuard))
 }

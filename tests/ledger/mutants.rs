@@ -23,7 +23,7 @@ struct Mutant {
     name: &'static str,
     line: &'static str,
     instead: &'static str,
-    /// What follows [`START`]: a script and its arguments; the server's life is put in where it belongs.
+    /// What follows [`START`]: a script and its arguments; the identity of the server is put in where it belongs.
     history: &'static [&'static str],
     /// The last answer of the sound scripts: verdict, and units available.
     sound: (&'static str, i64),
@@ -132,7 +132,7 @@ fn text(script: &str, mutant: Option<&Mutant>) -> String {
     mutant.map_or_else(|| whole.clone(), |mutant| whole.replace(mutant.line, mutant.instead))
 }
 
-/// Plays a history on a book of its own. Returns the last answer without the server's life.
+/// Plays a history on a book of its own. Returns the last answer without the identity of the server.
 fn play(server: &mut Connection, book: &str, history: &[&str], mutant: Option<&Mutant>) -> Vec<Value> {
     let mut last = Vec::new();
     for call in history {
@@ -144,8 +144,8 @@ fn play(server: &mut Connection, book: &str, history: &[&str], mutant: Option<&M
         }
         if name == "rebuild" {
             let seen: Vec<Value> = Script::new(&text(SNAPSHOT, None)).key(book).invoke(server).unwrap();
-            let life = seen[1..3].iter().map(|id| redis::from_redis_value::<String>(id.clone()).unwrap());
-            words.splice(1..1, life);
+            let server = seen[1..3].iter().map(|id| redis::from_redis_value::<String>(id.clone()).unwrap());
+            words.splice(1..1, server);
         }
         let file = FILES.iter().find(|(known, _)| *known == name).expect("a script").1;
         last = Script::new(&text(file, mutant)).key(book).arg(words).invoke(server).unwrap();

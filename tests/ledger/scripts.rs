@@ -57,8 +57,8 @@ struct Pair {
     server: RedisServer,
     books: RedisBooks,
     model: Server<NODES>,
-    /// The real server's lives, by the model's number.
-    lives: Vec<ServerId>,
+    /// The real server's identities, by the model's number.
+    servers: Vec<ServerId>,
     sale: SaleKey,
     history: Vec<(Caller, Call<NODES>)>,
 }
@@ -71,8 +71,8 @@ impl Pair {
         let mut pair = Self {
             server,
             books,
-            model: Server { life: 0, book: None },
-            lives: Vec::new(),
+            model: Server { id: 0, book: None },
+            servers: Vec::new(),
             sale,
             history: Vec::new(),
         };
@@ -89,10 +89,10 @@ impl Pair {
             }
             seen = self.books.read(&self.sale).await;
         }
-        let life = seen.expect("the server answers").server;
-        assert!(!self.lives.contains(&life), "a server that starts again has another life");
-        self.lives.push(life);
-        self.model.life = Count::try_from(self.lives.len() - 1).unwrap();
+        let server = seen.expect("the server answers").server;
+        assert!(!self.servers.contains(&server), "a server that starts again is another one");
+        self.servers.push(server);
+        self.model.id = Count::try_from(self.servers.len() - 1).unwrap();
     }
 
     /// Sends the call to both; they must say the same and be left with the same book.
@@ -145,10 +145,10 @@ impl Pair {
     async fn send(&self, from: Caller, call: Call<NODES>) -> BookReply {
         let answer = match (movement(call), call) {
             (Some(movement), _) => self.books.run(&self.sale, caller(from), &movement).await,
-            (None, Call::Rebuild { life, total, revision, returned, incarnations }) => {
+            (None, Call::Rebuild { server, total, revision, returned, incarnations }) => {
                 let rebuild = Rebuild {
                     epoch: from.epoch.into(),
-                    server: self.lives[usize::from(life)].clone(),
+                    server: self.servers[usize::from(server)].clone(),
                     total: total.into(),
                     revision: revision.into(),
                     returned: returned.into(),
@@ -214,7 +214,7 @@ impl Pair {
         let kind = random.random_range(0..64);
         let call = match kind / 4 {
             _ if sound.is_none() && some > 0 => Call::Rebuild {
-                life: self.model.life - Count::from(some == 4).min(self.model.life),
+                server: self.model.id - Count::from(some == 4).min(self.model.id),
                 total: TOTAL,
                 revision: 1,
                 returned: some,
@@ -230,7 +230,7 @@ impl Pair {
             11 => Call::Resize { total: TOTAL - some, revision: some },
             12 => Call::Reclaim { durable: line.settled + some % 2 },
             13 if kind % 4 == 0 => Call::Rebuild {
-                life: self.model.life,
+                server: self.model.id,
                 total: TOTAL,
                 revision: 1,
                 returned: 0,

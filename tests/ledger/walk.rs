@@ -334,7 +334,7 @@ impl Walk<'_> {
             }
             self.push(Step::FailOver, |next| {
                 next.faults.rollback -= 1;
-                next.redis = Server { life: next.redis.life + 1, book: next.replica.take() };
+                next.redis = Server { id: next.redis.id + 1, book: next.replica.take() };
             });
         }
         if world.faults.flush > 0 && world.redis.book.is_some() {
@@ -363,9 +363,11 @@ impl World {
     fn store_answers(&mut self, ask: &Ask, instance: &Instance) -> Answer {
         match ask {
             Ask::Units => Answer::Units(self.store.units(instance.total)),
-            Ask::Lives => {
-                let lives = self.store.incarnation.iter().enumerate();
-                Answer::Lives(lives.map(|(n, life)| (wire::node(n), (*life).into())).collect())
+            Ask::Incarnations => {
+                let incarnations = self.store.incarnation.iter().enumerate();
+                Answer::Incarnations(
+                    incarnations.map(|(n, number)| (wire::node(n), (*number).into())).collect(),
+                )
             }
             Ask::Fence(node) => {
                 let life = &mut self.store.incarnation[usize::from(node.number())];
@@ -385,7 +387,7 @@ impl World {
 
     /// The node reads in the store what its machine wants to know next.
     fn reads(&mut self, n: usize, instance: &Instance) {
-        while let Some(ask @ (Ask::Units | Ask::Lives)) = self.nodes[n].lessee.ask() {
+        while let Some(ask @ (Ask::Units | Ask::Incarnations)) = self.nodes[n].lessee.ask() {
             let answer = self.store_answers(&ask, instance);
             self.hears(n, answer);
         }
@@ -423,7 +425,7 @@ impl World {
     /// without an end of it the histories would have none either. Who finds the book lost never waits.
     fn waits_for_an_opener(&self, n: usize) -> bool {
         let opens = |node: &Node| {
-            node.up && matches!(node.lessee.ask(), Some(Ask::EndEpoch(_) | Ask::Lives | Ask::Open(_)))
+            node.up && matches!(node.lessee.ask(), Some(Ask::EndEpoch(_) | Ask::Incarnations | Ask::Open(_)))
         };
         self.store.epoch > EPOCHS_OUTDONE && (0..NODES).any(|other| other != n && opens(&self.nodes[other]))
     }
@@ -442,7 +444,7 @@ impl Node {
 /// the node's life.
 fn commit(next: &mut World, n: usize, instance: &Instance) {
     let acknowledged_first = instance.broken == Some(Break::AcknowledgesFirst);
-    let has_guard = instance.broken != Some(Break::TrustsAnyLifeWithoutGuard);
+    let has_guard = instance.broken != Some(Break::TrustsAnyServerWithoutGuard);
     let is_fenced = next.is_fenced(n) && instance.broken != Some(Break::NoFence);
     let node = &mut next.nodes[n];
     let units = std::mem::take(&mut node.in_flight);

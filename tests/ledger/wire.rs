@@ -13,9 +13,9 @@ pub fn count(number: u64) -> Count {
     Count::try_from(number).expect("the instance is small")
 }
 
-/// A server of the model, by its life.
-pub fn server_id(life: Count) -> ServerId {
-    ServerId { run: life.to_string(), repl: String::new() }
+/// The identity of a server of the model.
+pub fn server_id(id: Count) -> ServerId {
+    ServerId { run: id.to_string(), repl: String::new() }
 }
 
 pub fn same(model: Verdict) -> lease::Verdict {
@@ -67,7 +67,7 @@ pub fn call<const N: usize>(ask: &Ask) -> Option<(Caller, Call<N>)> {
                 incarnations[usize::from(node.number())] = count(*incarnation);
             }
             let call = Call::Rebuild {
-                life: server.run.parse().unwrap(),
+                server: server.run.parse().unwrap(),
                 total: count(*total),
                 revision: count(*revision),
                 returned: count(*returned),
@@ -88,7 +88,7 @@ pub fn reply<const N: usize>(server: &Server<N>, verdict: Verdict, n: usize) -> 
         });
     BookReply {
         verdict: same(verdict),
-        server: server_id(server.life),
+        server: server_id(server.id),
         epoch: epoch.into(),
         incarnation: line.incarnation.into(),
         granted: line.granted.into(),
@@ -115,7 +115,7 @@ pub fn account(line: &crate::book::Line) -> NodeAccount {
 pub fn read<const N: usize>(book: &Book<N>, is_valid: bool) -> lease::Book {
     lease::Book {
         lost: !is_valid,
-        server: server_id(book.life),
+        server: server_id(book.server),
         epoch: book.epoch.into(),
         total: book.total.into(),
         revision: book.revision.into(),

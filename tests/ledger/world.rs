@@ -124,11 +124,17 @@ impl World {
     /// Both nodes have just started in their first lives, and nothing is lent.
     pub fn begin(instance: &Instance) -> Self {
         let line = Line { incarnation: 1, ..Line::default() };
-        let book =
-            Book { life: 0, epoch: 1, total: instance.total, revision: 1, returned: 0, lines: [line; NODES] };
+        let book = Book {
+            server: 0,
+            epoch: 1,
+            total: instance.total,
+            revision: 1,
+            returned: 0,
+            lines: [line; NODES],
+        };
         Self {
             store: Store { epoch: 1, returned: 0, incarnation: [1; NODES], durable: [0; NODES] },
-            redis: Server { life: 0, book: Some(book) },
+            redis: Server { id: 0, book: Some(book) },
             replica: None,
             nodes: std::array::from_fn(|n| Node::new(n, true, 1, instance.broken)),
             late: [None; 2],

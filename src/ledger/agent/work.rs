@@ -70,7 +70,9 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         let id = sale.id;
         Ok(match ask {
             Ask::Units => self.ask_store(move |store| store.units(id)).await?.map(Answer::Units),
-            Ask::Lives => Some(Answer::Lives(self.ask_store(|store| store.incarnations()).await?)),
+            Ask::Incarnations => {
+                Some(Answer::Incarnations(self.ask_store(|store| store.incarnations()).await?))
+            }
             Ask::Fence(node) => {
                 tracing::warn!(node = node.number(), sale = %sale.key, "a silent node is fenced and its unsold units are taken back");
                 Some(Answer::Fenced(self.ask_store(move |store| store.raise_incarnation(node)).await?))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::NodeId;
 
-/// Which life of which server keeps the books: it changes with every restart and every promotion of a replica.
+/// The identity of the server that keeps the books: it changes with every restart and every promotion of a replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ServerId {
     /// The server's run id.

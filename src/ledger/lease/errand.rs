@@ -58,8 +58,8 @@ pub struct Silent {
 pub enum Ask {
     /// Read the sale's units in the store.
     Units,
-    /// Read all nodes and their lives in the store.
-    Lives,
+    /// Read all nodes and their incarnations in the store.
+    Incarnations,
     /// Raise the incarnation of the node in the store.
     Fence(NodeId),
     /// End the epoch of the sale in the store.
@@ -77,8 +77,8 @@ pub enum Ask {
 pub enum Answer {
     /// The sale's units.
     Units(SaleUnits),
-    /// The nodes and their lives.
-    Lives(Vec<(NodeId, u64)>),
+    /// The nodes and their incarnations.
+    Incarnations(Vec<(NodeId, u64)>),
     /// The raised incarnation.
     Fenced(u64),
     /// The epoch that is the present one now.

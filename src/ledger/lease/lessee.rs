@@ -40,7 +40,7 @@ enum Step {
     Reclaim { silent: Silent, incarnation: u64, durable: u64 },
     EndEpoch { seen: u64, server: ServerId },
     ReadToOpen { epoch: u64, server: ServerId },
-    ReadLives { epoch: u64, server: ServerId, total: u64, revision: u64, returned: u64 },
+    ReadIncarnations { epoch: u64, server: ServerId, total: u64, revision: u64, returned: u64 },
     Open(Box<Rebuild>),
 }
 
@@ -183,7 +183,7 @@ impl Lessee {
                 Ask::Move(from, Movement::Reclaim { durable: *durable })
             }
             Step::EndEpoch { seen, .. } => Ask::EndEpoch(*seen),
-            Step::ReadLives { .. } => Ask::Lives,
+            Step::ReadIncarnations { .. } => Ask::Incarnations,
             Step::Open(rebuild) => Ask::Open(rebuild.clone()),
         })
     }
@@ -237,9 +237,12 @@ impl Lessee {
                 Answer::Units(SaleUnits { total, revision, returned, .. }),
             ) => {
                 // After the epoch was raised: whoever could hold units of the old book is listed.
-                self.go_on(Step::ReadLives { epoch, server, total, revision, returned })
+                self.go_on(Step::ReadIncarnations { epoch, server, total, revision, returned })
             }
-            (Step::ReadLives { epoch, server, total, revision, returned }, Answer::Lives(mut nodes)) => {
+            (
+                Step::ReadIncarnations { epoch, server, total, revision, returned },
+                Answer::Incarnations(mut nodes),
+            ) => {
                 if !self.rules.keep(Rule::OpensWithIncarnations) {
                     nodes.iter_mut().for_each(|(_, incarnation)| *incarnation = 0);
                 }

@@ -97,7 +97,9 @@ impl Bench {
                 }
                 Act::Ask(Ask::Units) => ("units", Answer::Units(self.store.clone())),
                 Act::Ask(Ask::Book) => ("book", Answer::Book(self.book.clone())),
-                Act::Ask(Ask::Lives) => ("lives", Answer::Lives(vec![(NodeId::new(1).unwrap(), 1)])),
+                Act::Ask(Ask::Incarnations) => {
+                    ("incarnations", Answer::Incarnations(vec![(NodeId::new(1).unwrap(), 1)]))
+                }
                 Act::Ask(Ask::EndEpoch(seen)) => ("end epoch", Answer::Epoch(seen + 1)),
                 Act::Ask(Ask::Open(_)) => ("open", Answer::Reply(self.reply.clone())),
                 Act::Ask(Ask::Fence(_)) => ("fence", Answer::Fenced(2)),
@@ -202,7 +204,7 @@ fn a_lost_book_is_opened_at_once_and_one_that_was_left_behind_after_a_while() {
     let mut bench = Bench::joined();
     bench.reply.verdict = Verdict::Lost;
     bench.pass(1_000);
-    assert_eq!(bench.look(), ["units", "book", "settle", "end epoch", "units", "lives", "open"]);
+    assert_eq!(bench.look(), ["units", "book", "settle", "end epoch", "units", "incarnations", "open"]);
     assert!(bench.effects.is_rebuilt);
 
     let mut bench = Bench::joined();
@@ -216,7 +218,7 @@ fn a_lost_book_is_opened_at_once_and_one_that_was_left_behind_after_a_while() {
         );
     }
     bench.pass(1_000);
-    assert_eq!(bench.look(), ["units", "book", "settle", "end epoch", "units", "lives", "open"]);
+    assert_eq!(bench.look(), ["units", "book", "settle", "end epoch", "units", "incarnations", "open"]);
 }
 
 #[test]
