@@ -7,9 +7,9 @@ use crate::breaks::{Break, trusts_any_server};
 /// Every number of the model: units, incarnations, epochs, identities of the server.
 pub type Count = u8;
 
-/// A node's line in the book.
+/// A node's account in the book.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Line {
+pub struct Account {
     pub incarnation: Count,
     pub granted: Count,
     pub handed_back: Count,
@@ -25,19 +25,19 @@ pub struct Book<const N: usize> {
     pub total: Count,
     pub revision: Count,
     pub returned: Count,
-    pub lines: [Line; N],
+    pub accounts: [Account; N],
 }
 
 impl<const N: usize> Book<N> {
     /// Units that may be lent. Negative when more is lent than there is.
     pub fn available(&self) -> i16 {
-        let held: i16 = self.lines.iter().map(|l| i16::from(l.granted) - i16::from(l.handed_back)).sum();
+        let held: i16 = self.accounts.iter().map(|l| i16::from(l.granted) - i16::from(l.handed_back)).sum();
         i16::from(self.total) - held + i16::from(self.returned)
     }
 
     /// Nodes that have not said what they hold.
     pub fn awaited(&self) -> usize {
-        self.lines.iter().filter(|line| line.awaited).count()
+        self.accounts.iter().filter(|account| account.awaited).count()
     }
 }
 
@@ -93,8 +93,9 @@ impl<const N: usize> Server<N> {
     pub fn run(&mut self, from: Caller, call: Call<N>, broken: Option<Break>) -> Verdict {
         if let Call::Rebuild { server, total, revision, returned, incarnations } = call {
             let awaited = broken != Some(Break::OpensWithoutAll);
-            let lines = incarnations.map(|incarnation| Line { incarnation, awaited, ..Line::default() });
-            let book = Book { server, epoch: from.epoch, total, revision, returned, lines };
+            let accounts =
+                incarnations.map(|incarnation| Account { incarnation, awaited, ..Account::default() });
+            let book = Book { server, epoch: from.epoch, total, revision, returned, accounts };
             return self.rebuild(book);
         }
         if self.valid_book(broken).is_none() {
@@ -104,14 +105,14 @@ impl<const N: usize> Server<N> {
         let verdict = judge(book, from, broken);
         let available = book.available();
         let awaited = book.awaited();
-        let line = &mut book.lines[usize::from(from.node)];
+        let account = &mut book.accounts[usize::from(from.node)];
         match (call, verdict) {
             (Call::Register, Verdict::Unregistered) => {
-                line.incarnation = from.incarnation;
+                account.incarnation = from.incarnation;
                 Verdict::Ok
             }
             (Call::Announce { held, durable }, Verdict::Awaited) => {
-                *line = Line {
+                *account = Account {
                     incarnation: from.incarnation,
                     granted: held,
                     handed_back: 0,
@@ -121,7 +122,7 @@ impl<const N: usize> Server<N> {
                 Verdict::Ok
             }
             (Call::Reclaim { durable }, Verdict::Awaited) => {
-                *line = Line {
+                *account = Account {
                     incarnation: from.incarnation,
                     granted: durable,
                     handed_back: 0,
@@ -131,34 +132,34 @@ impl<const N: usize> Server<N> {
                 Verdict::Ok
             }
             (Call::Reclaim { durable }, Verdict::Unregistered | Verdict::Ok) => {
-                line.handed_back = line.handed_back.max(line.granted.saturating_sub(durable));
-                line.incarnation = line.incarnation.max(from.incarnation);
-                line.settled = line.settled.max(durable);
+                account.handed_back = account.handed_back.max(account.granted.saturating_sub(durable));
+                account.incarnation = account.incarnation.max(from.incarnation);
+                account.settled = account.settled.max(durable);
                 Verdict::Ok
             }
-            (Call::Lease { seen, .. }, Verdict::Ok) if line.granted < seen => Verdict::Lost,
+            (Call::Lease { seen, .. }, Verdict::Ok) if account.granted < seen => Verdict::Lost,
             (Call::Lease { .. }, Verdict::Ok) if awaited > 0 => Verdict::Rebuilding,
             (Call::Lease { seen, divisor, chunk_min, chunk_max }, Verdict::Ok) => {
-                if line.granted == seen {
+                if account.granted == seen {
                     let share = available.div_euclid(divisor.into());
                     let chunk = share.max(chunk_min.into()).min(chunk_max.into()).min(available);
-                    line.granted += Count::try_from(chunk.max(0)).unwrap();
+                    account.granted += Count::try_from(chunk.max(0)).unwrap();
                 }
                 Verdict::Ok
             }
             (Call::HandBack { handed_back }, Verdict::Ok) if broken == Some(Break::MergesByAdding) => {
-                line.handed_back += handed_back;
+                account.handed_back += handed_back;
                 Verdict::Ok
             }
             (Call::HandBack { handed_back }, Verdict::Ok) => {
-                if i16::from(handed_back) > i16::from(line.granted) - i16::from(line.settled) {
+                if i16::from(handed_back) > i16::from(account.granted) - i16::from(account.settled) {
                     return Verdict::Lost;
                 }
-                line.handed_back = line.handed_back.max(handed_back);
+                account.handed_back = account.handed_back.max(handed_back);
                 Verdict::Ok
             }
             (Call::Settle { durable }, Verdict::Ok) => {
-                line.settled = line.settled.max(durable);
+                account.settled = account.settled.max(durable);
                 Verdict::Ok
             }
             (Call::Return { returned }, Verdict::Ok) if broken == Some(Break::ReturnsByAdding) => {
@@ -193,9 +194,9 @@ impl<const N: usize> Server<N> {
 
 /// `Ok`, or why a call is refused (or needs another movement first).
 fn judge<const N: usize>(book: &Book<N>, from: Caller, broken: Option<Break>) -> Verdict {
-    let line = &book.lines[usize::from(from.node)];
+    let account = &book.accounts[usize::from(from.node)];
     // Who is awaited hears of the new epoch even then: or it would never announce, and open one book after another.
-    if broken != Some(Break::IgnoresEpoch) || line.awaited {
+    if broken != Some(Break::IgnoresEpoch) || account.awaited {
         if from.epoch < book.epoch {
             return Verdict::OldEpoch;
         }
@@ -204,11 +205,11 @@ fn judge<const N: usize>(book: &Book<N>, from: Caller, broken: Option<Break>) ->
         }
     }
     let any_incarnation = broken == Some(Break::IgnoresIncarnation);
-    if from.incarnation < line.incarnation && !any_incarnation {
+    if from.incarnation < account.incarnation && !any_incarnation {
         Verdict::OldIncarnation
-    } else if line.awaited {
+    } else if account.awaited {
         Verdict::Awaited
-    } else if from.incarnation > line.incarnation {
+    } else if from.incarnation > account.incarnation {
         Verdict::Unregistered
     } else {
         Verdict::Ok

@@ -121,18 +121,18 @@ impl Pair {
             "{}",
             context()
         );
-        for (n, line) in book.lines.into_iter().enumerate() {
+        for (n, of) in book.accounts.into_iter().enumerate() {
             let got = real.accounts.get(&node(n as Count)).copied().unwrap_or_default();
-            let wanted = account(&line);
+            let wanted = account(&of);
             assert_eq!(got, wanted, "node {n}: {}", context());
         }
-        let line = book.lines[usize::from(from.node)];
+        let mine = book.accounts[usize::from(from.node)];
         if movement(call).is_some() {
             assert_eq!(
                 (reply.granted, reply.handed_back, reply.available, reply.awaited),
                 (
-                    line.granted.into(),
-                    line.handed_back.into(),
+                    mine.granted.into(),
+                    mine.handed_back.into(),
                     book.available().into(),
                     book.awaited() as u64
                 ),
@@ -198,9 +198,10 @@ impl Pair {
 
     fn random_call(&self, random: &mut SmallRng) -> (Caller, Call<NODES>) {
         let sound = self.model.valid_book(None);
-        let (epoch, lines) = self.model.book.map_or((0, Default::default()), |book| (book.epoch, book.lines));
+        let (epoch, accounts) =
+            self.model.book.map_or((0, Default::default()), |book| (book.epoch, book.accounts));
         let n = random.random_range(0..NODES);
-        let line = lines[n];
+        let mine = accounts[n];
         // Mostly the right one; sometimes one too old or too new.
         let mut about = |right: Count| match random.random_range(0..8) {
             0 => right.saturating_sub(1),
@@ -208,8 +209,8 @@ impl Pair {
             _ => right,
         };
         let from =
-            Caller { node: n as Count, incarnation: about(line.incarnation.max(1)), epoch: about(epoch) };
-        let (seen, handed_back) = (about(line.granted), about(line.handed_back));
+            Caller { node: n as Count, incarnation: about(mine.incarnation.max(1)), epoch: about(epoch) };
+        let (seen, handed_back) = (about(mine.granted), about(mine.handed_back));
         let some = random.random_range(0..5);
         let kind = random.random_range(0..64);
         let call = match kind / 4 {
@@ -218,25 +219,25 @@ impl Pair {
                 total: TOTAL,
                 revision: 1,
                 returned: some,
-                incarnations: lines.map(|line| line.incarnation),
+                incarnations: accounts.map(|account| account.incarnation),
             },
             // What is most likely to be taken, so that histories get far.
-            _ if line.awaited && kind % 4 > 0 => Call::Announce { held: line.settled + some, durable: 0 },
+            _ if mine.awaited && kind % 4 > 0 => Call::Announce { held: mine.settled + some, durable: 0 },
             0 => Call::Register,
             1..6 => Call::Lease { seen, divisor: 1 + some, chunk_min: some % 2, chunk_max: 3 },
             6..8 => Call::HandBack { handed_back: handed_back + some % 3 },
-            8..10 => Call::Settle { durable: line.settled + some % 2 },
+            8..10 => Call::Settle { durable: mine.settled + some % 2 },
             10 => Call::Return { returned: some },
             11 => Call::Resize { total: TOTAL - some, revision: some },
-            12 => Call::Reclaim { durable: line.settled + some % 2 },
+            12 => Call::Reclaim { durable: mine.settled + some % 2 },
             13 if kind % 4 == 0 => Call::Rebuild {
                 server: self.model.id,
                 total: TOTAL,
                 revision: 1,
                 returned: 0,
-                incarnations: lines.map(|line| line.incarnation),
+                incarnations: accounts.map(|account| account.incarnation),
             },
-            _ => Call::Announce { held: line.settled + some, durable: line.settled },
+            _ => Call::Announce { held: mine.settled + some, durable: mine.settled },
         };
         let epoch = if matches!(call, Call::Rebuild { .. }) { from.epoch.max(epoch) + 1 } else { from.epoch };
         (Caller { epoch, ..from }, call)

@@ -243,7 +243,7 @@ impl Walk<'_> {
             self.begins(n, Errand::HandBack);
         }
         self.left_behind(n);
-        let settled = self.world.redis.book.map_or(0, |book| book.lines[n].settled);
+        let settled = self.world.redis.book.map_or(0, |book| book.accounts[n].settled);
         if self.settling_tells(n, settled) {
             self.begins(n, Errand::SettleKnown(settled.into()));
         }
@@ -280,7 +280,7 @@ impl Walk<'_> {
         let Some((from, call)) = call else { return false };
         let mut server: Server<NODES> = self.world.redis;
         let verdict = server.run(from, call, self.instance.broken);
-        let granted = server.book.map_or(0, |book| book.lines[n].granted);
+        let granted = server.book.map_or(0, |book| book.accounts[n].granted);
         verdict != Verdict::Ok || u64::from(granted) != node.lessee.granted()
     }
 

@@ -81,19 +81,19 @@ pub fn call<const N: usize>(ask: &Ask) -> Option<(Caller, Call<N>)> {
 
 /// The server's answer to a call of node `n`, as the machine hears it.
 pub fn reply<const N: usize>(server: &Server<N>, verdict: Verdict, n: usize) -> BookReply {
-    let (line, epoch, available, leased, awaited) =
+    let (mine, epoch, available, leased, awaited) =
         server.book.as_ref().map_or((Default::default(), 0, 0, 0, 0), |book| {
-            let leased = book.lines.iter().map(|line| account(line).leased()).sum();
-            (book.lines[n], book.epoch, book.available(), leased, book.awaited() as u64)
+            let leased = book.accounts.iter().map(|of| account(of).leased()).sum();
+            (book.accounts[n], book.epoch, book.available(), leased, book.awaited() as u64)
         });
     BookReply {
         verdict: same(verdict),
         server: server_id(server.id),
         epoch: epoch.into(),
-        incarnation: line.incarnation.into(),
-        granted: line.granted.into(),
-        handed_back: line.handed_back.into(),
-        settled: line.settled.into(),
+        incarnation: mine.incarnation.into(),
+        granted: mine.granted.into(),
+        handed_back: mine.handed_back.into(),
+        settled: mine.settled.into(),
         available: available.into(),
         leased,
         awaited,
@@ -101,13 +101,13 @@ pub fn reply<const N: usize>(server: &Server<N>, verdict: Verdict, n: usize) -> 
     }
 }
 
-pub fn account(line: &crate::book::Line) -> NodeAccount {
+pub fn account(model: &crate::book::Account) -> NodeAccount {
     NodeAccount {
-        incarnation: line.incarnation.into(),
-        granted: line.granted.into(),
-        handed_back: line.handed_back.into(),
-        settled: line.settled.into(),
-        awaited: line.awaited,
+        incarnation: model.incarnation.into(),
+        granted: model.granted.into(),
+        handed_back: model.handed_back.into(),
+        settled: model.settled.into(),
+        awaited: model.awaited,
     }
 }
 
@@ -120,7 +120,7 @@ pub fn read<const N: usize>(book: &Book<N>, is_valid: bool) -> lease::Book {
         total: book.total.into(),
         revision: book.revision.into(),
         returned: book.returned.into(),
-        accounts: book.lines.iter().enumerate().map(|(n, line)| (node(n), account(line))).collect(),
+        accounts: book.accounts.iter().enumerate().map(|(n, of)| (node(n), account(of))).collect(),
     }
 }
 

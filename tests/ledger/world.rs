@@ -7,7 +7,7 @@
 use seckill::domain::SaleUnits;
 use seckill::ledger::lease::{Lessee, NodeLife};
 
-use crate::book::{Book, Call, Caller, Count, Line, Server};
+use crate::book::{Account, Book, Call, Caller, Count, Server};
 use crate::breaks::{Break, rules};
 use crate::wire;
 
@@ -123,14 +123,14 @@ pub enum Property {
 impl World {
     /// Both nodes have just started in their first lives, and nothing is lent.
     pub fn begin(instance: &Instance) -> Self {
-        let line = Line { incarnation: 1, ..Line::default() };
+        let account = Account { incarnation: 1, ..Account::default() };
         let book = Book {
             server: 0,
             epoch: 1,
             total: instance.total,
             revision: 1,
             returned: 0,
-            lines: [line; NODES],
+            accounts: [account; NODES],
         };
         Self {
             store: Store { epoch: 1, returned: 0, incarnation: [1; NODES], durable: [0; NODES] },
