@@ -126,7 +126,7 @@ impl SaleDesk {
         let mut change = SaleChange { sale: live.id, edit, limits: self.limits, if_version, withdrawn: 0 };
         match self.orders.change_sale(change.clone()).await? {
             ChangeReceipt::Withdraw { .. } => {}
-            receipt => return self.settle(&live, receipt),
+            receipt => return self.take_over(&live, receipt),
         }
         let _alone = self.shrinking.lock().await;
         for _ in 0..SHRINK_TRIES_MAX {
@@ -134,7 +134,7 @@ impl SaleDesk {
             if let ChangeReceipt::Withdraw { .. } = receipt {
                 continue;
             }
-            let sale = self.settle(&live, receipt)?;
+            let sale = self.take_over(&live, receipt)?;
             if let Some(withdrawal) = withdrawal {
                 withdrawal.give_up();
             }
@@ -166,7 +166,7 @@ impl SaleDesk {
     }
 
     /// Takes a change that is durable over into memory, or says why there is none.
-    fn settle(&self, live: &LiveSale, receipt: ChangeReceipt) -> Result<Sale, SaleError> {
+    fn take_over(&self, live: &LiveSale, receipt: ChangeReceipt) -> Result<Sale, SaleError> {
         match receipt {
             ChangeReceipt::Changed { sale, total_before } => {
                 self.ledger.grow(live, sale.total.saturating_sub(total_before));
