@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seckill::admission::{Admission, LiveSale, OrderIds};
-use seckill::domain::{NodeId, Sale, SaleEdit, SaleLimits, StockEdit};
+use seckill::domain::{NodeId, OrderAction, Sale, SaleEdit, SaleLimits, StockEdit};
 use seckill::ledger::{EmbeddedLedger, Ledger, SharedLedger};
 use seckill::orders::sqlite::{self, SqliteSettings};
 use seckill::orders::{
-    ChangeReceipt, LeaseStore, OrderDesk, Pipeline, PipelineParts, SaleChange, WriterSettings,
+    Applied, ChangeReceipt, LeaseStore, OrderDesk, Pipeline, PipelineParts, SaleChange, Transition,
+    WriterSettings,
 };
 use testbed::PATIENCE;
 
@@ -25,6 +26,8 @@ trait Fixture {
     fn admission(&self) -> &Admission;
     /// The store has another total.
     async fn resize(&self, total: u32);
+    /// A unit that was sold comes back.
+    async fn give_back(&self);
 }
 
 /// An engine that sells alone, with its writer.
@@ -68,6 +71,14 @@ impl Fixture for Alone {
         let change = SaleChange { sale: SALE, edit, limits, if_version: None, withdrawn };
         let receipt = self.desk.change_sale(change).await.unwrap();
         assert!(matches!(receipt, ChangeReceipt::Changed { .. }), "{receipt:?}");
+    }
+
+    async fn give_back(&self) {
+        let orders = self.desk.orders_after(Some(SALE), None, 1).await.unwrap();
+        let now = self.desk.clock().calendar();
+        let cancel = Transition::plain(orders[0].placed.id, OrderAction::Cancel, now);
+        let applied = self.desk.apply(cancel).await.unwrap();
+        assert!(matches!(applied, Applied::Done(_)), "{applied:?}");
     }
 }
 
@@ -114,6 +125,10 @@ impl Fixture for Lent {
 
     async fn resize(&self, total: u32) {
         self.store.resize(total.into());
+    }
+
+    async fn give_back(&self) {
+        self.store.expire(1);
     }
 }
 
@@ -165,7 +180,9 @@ impl<F: Fixture> Suite<F> {
 
     async fn run(&self) {
         let ledger = self.0.ledger();
-        assert!(!matches!(ledger.answers().await, Some(Err(_))));
+        let answers = ledger.answers().await;
+        assert!(!matches!(answers, Some(Err(_))), "{answers:?}");
+        assert_eq!(ledger.commands().is_some(), answers.is_some(), "who lends is sent commands");
         assert_eq!(self.sold().await, 0);
         let first = ledger.withdraw(&self.sale(), 4).await.expect("four of ten are unsold");
         self.sell_until(6).await;
@@ -185,6 +202,11 @@ impl<F: Fixture> Suite<F> {
         ledger.grow(&self.sale(), 1);
         self.sell_until(9).await;
         assert!(ledger.withdraw(&self.sale(), 1).await.is_none(), "all are sold");
+        self.books_agree().await;
+
+        self.0.give_back().await;
+        self.sell_until(9).await;
+        self.sells_nothing().await;
         self.books_agree().await;
     }
 }
