@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use testbed::PATIENCE;
 use testbed::crowd::{Booth, Told, crowd};
 
-use crate::house::House;
+use crate::fixture::Fixture;
 use crate::witness::Witness;
 
 const BUYERS: usize = 60_000;
@@ -55,10 +55,10 @@ fn a_crowd_at_three_nodes_buys_exactly_the_stock() {
     let buyers = set.map_or(BUYERS, |buyers| buyers.parse().expect("SECKILL_CROWD_BUYERS is a number"));
     let stock = (buyers / BUYERS_A_UNIT) as u64;
     // Retries are many and quick here; the buyers' own rate is not what this is about.
-    let house = House::open(&[("EDGE__ACK_WAIT_MS", "60000"), ("ADMISSION__BUYER_RATE_PER_S", "0")]);
-    let sku = house.sale(stock);
-    let witness = Witness::of(&house, &sku);
-    let edges: Vec<_> = house.cluster.running().map(|engine| engine.edge()).collect();
+    let fixture = Fixture::open(&[("EDGE__ACK_WAIT_MS", "60000"), ("ADMISSION__BUYER_RATE_PER_S", "0")]);
+    let sku = fixture.sale(stock);
+    let witness = Witness::of(&fixture, &sku);
+    let edges: Vec<_> = fixture.cluster.running().map(|engine| engine.edge()).collect();
     let last_unit = Mutex::new(None);
     let first_refusal = [const { Mutex::new(None) }; 3];
     let clicks = clicks(buyers);
@@ -77,10 +77,10 @@ fn a_crowd_at_three_nodes_buys_exactly_the_stock() {
     });
     let took = began.elapsed();
     let last_unit = last_unit.into_inner().unwrap().expect("somebody bought");
-    house.until_all_say_sold_out(&sku, last_unit);
-    house.until_books_agree(&sku, stock);
+    fixture.until_all_say_sold_out(&sku, last_unit);
+    fixture.until_books_agree(&sku, stock);
 
-    let orders = house.orders(&sku);
+    let orders = fixture.orders(&sku);
     let order_of: HashMap<&str, &str> = orders
         .iter()
         .map(|order| (order["buyer"].as_str().unwrap(), order["order_id"].as_str().unwrap()))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use testbed::PATIENCE;
 use testbed::servers::proxy::{Mode, Proxy};
 
-use crate::house::{House, SILENT_MS_MAX};
+use crate::fixture::{Fixture, SILENT_MS_MAX};
 use crate::round::under_load;
 
 /// A line that is cut for so long has its node fenced.
@@ -15,8 +15,8 @@ const SHORT_CUT: Duration = Duration::from_millis(SILENT_MS_MAX / 2);
 const DEAD: Duration = Duration::from_millis(300);
 
 /// The node that is struck in this round.
-fn victim(house: &House, round: usize) -> usize {
-    round % house.cluster.nodes.len()
+fn victim(fixture: &Fixture, round: usize) -> usize {
+    round % fixture.cluster.nodes.len()
 }
 
 /// Short in one round, long in the next.
@@ -30,31 +30,31 @@ fn wait(duration: Duration) {
 
 #[test]
 fn a_node_is_killed_and_stays_away() {
-    under_load("node-killed", House::open(&[]), |house, round| {
-        house.kill(victim(house, round));
+    under_load("node-killed", Fixture::open(&[]), |fixture, round| {
+        fixture.kill(victim(fixture, round));
         Instant::now()
     });
 }
 
 #[test]
 fn a_node_is_killed_and_comes_back() {
-    under_load("node-killed-and-back", House::open(&[]), |house, round| {
-        let node = victim(house, round);
-        house.kill(node);
+    under_load("node-killed-and-back", Fixture::open(&[]), |fixture, round| {
+        let node = victim(fixture, round);
+        fixture.kill(node);
         let killed = Instant::now();
-        house.start(node);
+        fixture.start(node);
         killed
     });
 }
 
 #[test]
 fn a_node_is_frozen_until_it_is_fenced_and_goes_on() {
-    under_load("node-frozen", House::open(&[]), |house, round| {
-        let node = victim(house, round);
-        let engine = || house.cluster.nodes[node].engine.as_ref().expect("it runs");
-        let lives = house.lives(node);
+    under_load("node-frozen", Fixture::open(&[]), |fixture, round| {
+        let node = victim(fixture, round);
+        let engine = || fixture.cluster.nodes[node].engine.as_ref().expect("it runs");
+        let lives = fixture.lives(node);
         engine().pause();
-        house.eventually("the frozen node is fenced", || house.lives(node) > lives);
+        fixture.eventually("the frozen node is fenced", || fixture.lives(node) > lives);
         engine().go_on();
         Instant::now()
     });
@@ -62,92 +62,92 @@ fn a_node_is_frozen_until_it_is_fenced_and_goes_on() {
 
 #[test]
 fn a_node_is_cut_off_from_everything_until_it_is_fenced() {
-    under_load("node-cut-off", House::open(&[]), |house, round| {
-        let node = victim(house, round);
-        let lines = [&house.cluster.nodes[node].to_postgres, &house.cluster.nodes[node].to_redis];
+    under_load("node-cut-off", Fixture::open(&[]), |fixture, round| {
+        let node = victim(fixture, round);
+        let lines = [&fixture.cluster.nodes[node].to_postgres, &fixture.cluster.nodes[node].to_redis];
         let set = |mode| lines.into_iter().flatten().for_each(|line| line.set(mode));
-        let lives = house.lives(node);
+        let lives = fixture.lives(node);
         set(Mode::Silence);
-        house.eventually("the node that is cut off is fenced", || house.lives(node) > lives);
+        fixture.eventually("the node that is cut off is fenced", || fixture.lives(node) > lives);
         set(Mode::Pass);
         Instant::now()
     });
 }
 
 /// A Redis that lost something is noticed: the store ends the epoch of the sale's book.
-fn until_a_new_book_is_opened(house: &House, epochs: u64) {
-    house.eventually("a new book is opened", || house.epochs() > epochs);
+fn until_a_new_book_is_opened(fixture: &Fixture, epochs: u64) {
+    fixture.eventually("a new book is opened", || fixture.epochs() > epochs);
 }
 
 /// Kills redis-server for a moment.
-fn redis_is_killed(house: &mut House, keep_data: bool) -> Instant {
-    let epochs = house.epochs();
-    house.cluster.redis.kill();
+fn redis_is_killed(fixture: &mut Fixture, keep_data: bool) -> Instant {
+    let epochs = fixture.epochs();
+    fixture.cluster.redis.kill();
     wait(DEAD);
-    house.cluster.redis.start_again(keep_data);
+    fixture.cluster.redis.start_again(keep_data);
     let over = Instant::now();
-    until_a_new_book_is_opened(house, epochs);
+    until_a_new_book_is_opened(fixture, epochs);
     over
 }
 
 #[test]
 fn redis_is_killed_and_comes_back_with_its_data() {
-    under_load("redis-killed", House::open(&[]), |house, _| redis_is_killed(house, true));
+    under_load("redis-killed", Fixture::open(&[]), |fixture, _| redis_is_killed(fixture, true));
 }
 
 #[test]
 fn redis_is_killed_and_comes_back_without_its_data() {
-    under_load("redis-emptied", House::open(&[]), |house, _| redis_is_killed(house, false));
+    under_load("redis-emptied", Fixture::open(&[]), |fixture, _| redis_is_killed(fixture, false));
 }
 
 #[test]
 fn redis_is_flushed() {
-    under_load("redis-flushed", House::open(&[]), |house, _| {
-        let epochs = house.epochs();
-        assert_eq!(house.cluster.redis.command("FLUSHALL").trim(), "OK");
+    under_load("redis-flushed", Fixture::open(&[]), |fixture, _| {
+        let epochs = fixture.epochs();
+        assert_eq!(fixture.cluster.redis.command("FLUSHALL").trim(), "OK");
         let over = Instant::now();
-        until_a_new_book_is_opened(house, epochs);
+        until_a_new_book_is_opened(fixture, epochs);
         over
     });
 }
 
 #[test]
 fn redis_is_frozen() {
-    under_load("redis-frozen", House::open(&[]), |house, round| {
-        house.cluster.redis.pause();
+    under_load("redis-frozen", Fixture::open(&[]), |fixture, round| {
+        fixture.cluster.redis.pause();
         wait(cut_time(round));
-        house.cluster.redis.go_on();
+        fixture.cluster.redis.go_on();
         Instant::now()
     });
 }
 
 #[test]
 fn a_replica_that_misses_the_last_writes_takes_over() {
-    under_load("redis-failover", House::open(&[]).with_replica(), |house, _| {
-        let (line, replica) = house.replica.take().expect("it stands by");
-        let epochs = house.epochs();
+    under_load("redis-failover", Fixture::open(&[]).with_replica(), |fixture, _| {
+        let (line, replica) = fixture.replica.take().expect("it stands by");
+        let epochs = fixture.epochs();
         // What the master is told from now on never reaches the replica.
         line.set(Mode::Silence);
-        let scripts_run = || house.scripts_run();
+        let scripts_run = || fixture.scripts_run();
         let before = scripts_run();
-        house.eventually("the master is told more", || scripts_run() > before + 5);
-        house.cluster.redis.kill();
+        fixture.eventually("the master is told more", || scripts_run() > before + 5);
+        fixture.cluster.redis.kill();
         replica.promote();
-        for node in &house.cluster.nodes {
+        for node in &fixture.cluster.nodes {
             node.to_redis.as_ref().expect("a proxy").lead_to(replica.address());
         }
-        house.cluster.redis = replica;
+        fixture.cluster.redis = replica;
         let over = Instant::now();
-        until_a_new_book_is_opened(house, epochs);
+        until_a_new_book_is_opened(fixture, epochs);
         over
     });
 }
 
 #[test]
 fn redis_forgets_its_scripts() {
-    under_load("redis-scripts-flushed", House::open(&[]), |house, _| {
+    under_load("redis-scripts-flushed", Fixture::open(&[]), |fixture, _| {
         for _ in 0..20 {
-            assert_eq!(house.cluster.redis.command("SCRIPT FLUSH").trim(), "OK");
+            assert_eq!(fixture.cluster.redis.command("SCRIPT FLUSH").trim(), "OK");
             wait(Duration::from_millis(20));
         }
         Instant::now()
@@ -173,41 +173,41 @@ fn lose_answers<'a>(lines: impl Iterator<Item = &'a Proxy> + Clone) -> Instant {
 
 #[test]
 fn answers_of_redis_are_lost() {
-    under_load("redis-answers-lost", House::open(&[]), |house, _| {
-        lose_answers(house.cluster.nodes.iter().filter_map(|node| node.to_redis.as_ref()))
+    under_load("redis-answers-lost", Fixture::open(&[]), |fixture, _| {
+        lose_answers(fixture.cluster.nodes.iter().filter_map(|node| node.to_redis.as_ref()))
     });
 }
 
 #[test]
 fn answers_of_postgresql_are_lost() {
-    under_load("postgres-answers-lost", House::open(&[]), |house, _| {
-        lose_answers(house.cluster.nodes.iter().filter_map(|node| node.to_postgres.as_ref()))
+    under_load("postgres-answers-lost", Fixture::open(&[]), |fixture, _| {
+        lose_answers(fixture.cluster.nodes.iter().filter_map(|node| node.to_postgres.as_ref()))
     });
 }
 
 #[test]
 fn postgresql_is_restarted() {
-    under_load("postgres-restarted", House::open(&[]), |house, round| {
+    under_load("postgres-restarted", Fixture::open(&[]), |fixture, round| {
         if round.is_multiple_of(2) {
-            house.cluster.postgres.crash();
+            fixture.cluster.postgres.crash();
         } else {
-            house.cluster.postgres.stop();
+            fixture.cluster.postgres.stop();
         }
         wait(DEAD);
-        house.cluster.postgres.restart();
+        fixture.cluster.postgres.restart();
         Instant::now()
     });
 }
 
 #[test]
 fn postgresql_is_held_by_a_lock() {
-    under_load("postgres-locked", House::open(&[]), |house, round| {
+    under_load("postgres-locked", Fixture::open(&[]), |fixture, round| {
         let hold = if round.is_multiple_of(2) {
             "UPDATE seckill.sales SET paused = paused"
         } else {
             "LOCK TABLE seckill.orders IN EXCLUSIVE MODE"
         };
-        house.query(&format!("BEGIN; {hold}; SELECT pg_sleep(2); COMMIT"));
+        fixture.query(&format!("BEGIN; {hold}; SELECT pg_sleep(2); COMMIT"));
         Instant::now()
     });
 }
@@ -223,14 +223,14 @@ fn cut(line: Option<&Proxy>, round: usize) -> Instant {
 
 #[test]
 fn the_line_between_a_node_and_redis_is_cut() {
-    under_load("line-to-redis-cut", House::open(&[]), |house, round| {
-        cut(house.cluster.nodes[victim(house, round)].to_redis.as_ref(), round)
+    under_load("line-to-redis-cut", Fixture::open(&[]), |fixture, round| {
+        cut(fixture.cluster.nodes[victim(fixture, round)].to_redis.as_ref(), round)
     });
 }
 
 #[test]
 fn the_line_between_a_node_and_postgresql_is_cut() {
-    under_load("line-to-postgres-cut", House::open(&[]), |house, round| {
-        cut(house.cluster.nodes[victim(house, round)].to_postgres.as_ref(), round)
+    under_load("line-to-postgres-cut", Fixture::open(&[]), |fixture, round| {
+        cut(fixture.cluster.nodes[victim(fixture, round)].to_postgres.as_ref(), round)
     });
 }

@@ -5,7 +5,7 @@
 
 mod exactness;
 mod faults;
-mod house;
+mod fixture;
 mod round;
 mod shoppers;
 mod witness;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use testbed::promises::Word;
 
-use crate::house::House;
+use crate::fixture::Fixture;
 use crate::shoppers::Shoppers;
 use crate::witness::Witness;
 
@@ -26,28 +26,28 @@ fn rounds() -> usize {
 /// # Panics
 /// More was sold than there is at some moment, an acknowledged order is missing, the three books disagree, a unit is
 /// stranded, or a node does not sell again.
-pub fn under_load(name: &str, mut house: House, strike: impl Fn(&mut House, usize) -> Instant) {
+pub fn under_load(name: &str, mut fixture: Fixture, strike: impl Fn(&mut Fixture, usize) -> Instant) {
     for round in 0..rounds() {
-        let sku = house.sale(STOCK);
-        let witness = Witness::of(&house, &sku);
-        let shoppers = Shoppers::come(&house, &sku);
-        house.eventually("some are sold", || witness.sold() >= SOLD_BEFORE);
+        let sku = fixture.sale(STOCK);
+        let witness = Witness::of(&fixture, &sku);
+        let shoppers = Shoppers::come(&fixture, &sku);
+        fixture.eventually("some are sold", || witness.sold() >= SOLD_BEFORE);
 
         let struck = Instant::now();
-        let over = strike(&mut house, round);
-        let is_up = |node: &usize| house.cluster.nodes[*node].engine.is_some();
-        house.eventually("every node serves again", || {
-            (0..house.cluster.nodes.len()).filter(is_up).all(|node| shoppers.were_served(node, over))
+        let over = strike(&mut fixture, round);
+        let is_up = |node: &usize| fixture.cluster.nodes[*node].engine.is_some();
+        fixture.eventually("every node serves again", || {
+            (0..fixture.cluster.nodes.len()).filter(is_up).all(|node| shoppers.were_served(node, over))
         });
         let healed = over.elapsed();
         shoppers.keep_everything();
-        house.eventually("all is sold", || witness.sold() == STOCK);
+        fixture.eventually("all is sold", || witness.sold() == STOCK);
         let last_unit = Instant::now();
-        let said = house.until_all_say_sold_out(&sku, last_unit);
+        let said = fixture.until_all_say_sold_out(&sku, last_unit);
         let heard = shoppers.go();
-        let agreed = house.until_books_agree(&sku, STOCK);
+        let agreed = fixture.until_books_agree(&sku, STOCK);
 
-        let orders = house.orders(&sku);
+        let orders = fixture.orders(&sku);
         heard.log.check(&orders);
         let mut holders = HashMap::new();
         for order in orders.iter().filter(|order| order["status"] != "cancelled") {
@@ -72,7 +72,7 @@ pub fn under_load(name: &str, mut house: House, strike: impl Fn(&mut House, usiz
             witness.end(),
             heard.answers,
         );
-        house.mend();
+        fixture.mend();
     }
 }
 

@@ -14,7 +14,7 @@ use testbed::PATIENCE;
 use testbed::crowd::{Booth, Told};
 use testbed::promises::{Log, Word};
 
-use crate::house::{Doors, House, door};
+use crate::fixture::{Doors, Fixture, door};
 
 const THREADS: usize = 12;
 /// A shopper's pause, so that a sale lasts longer than a fault needs to strike.
@@ -63,14 +63,14 @@ pub struct Shoppers {
 
 impl Shoppers {
     /// Lets them in.
-    pub fn come(house: &House, sku: &str) -> Self {
+    pub fn come(fixture: &Fixture, sku: &str) -> Self {
         let shared = Arc::new(Shared {
-            doors: Arc::clone(&house.doors),
+            doors: Arc::clone(&fixture.doors),
             sku: sku.to_owned(),
             over: AtomicBool::new(false),
             nobody_cancels: AtomicBool::new(false),
             next: AtomicU64::new(0),
-            served: house.doors.iter().map(|_| Mutex::new(None)).collect(),
+            served: fixture.doors.iter().map(|_| Mutex::new(None)).collect(),
         });
         let shop = |_| {
             let shared = Arc::clone(&shared);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use seckill::domain::OrderStatus;
 use tokio_postgres::{Client, NoTls};
 
-use crate::house::House;
+use crate::fixture::Fixture;
 
 const PAUSE: Duration = Duration::from_millis(25);
 /// A server that is away or frozen is asked again.
@@ -30,8 +30,9 @@ pub struct Witness {
 
 impl Witness {
     /// Begins to look.
-    pub fn of(house: &House, sku: &str) -> Self {
-        let url = house.cluster.postgres.url_at(house.cluster.postgres.address(), &house.cluster.database);
+    pub fn of(fixture: &Fixture, sku: &str) -> Self {
+        let url =
+            fixture.cluster.postgres.url_at(fixture.cluster.postgres.address(), &fixture.cluster.database);
         let (seen, sku) = (Arc::new(Seen::default()), sku.to_owned());
         let look = Arc::clone(&seen);
         let thread = std::thread::spawn(move || {

@@ -2,7 +2,7 @@
 
 use testbed::engine::Engine;
 
-use crate::house::{House, known_to_all, until};
+use crate::fixture::{Fixture, known_to_all, until};
 
 const PAY: &str = r#"{"payment_method":"card"}"#;
 
@@ -30,18 +30,18 @@ fn clicks_again(engine: &Engine, buyer: &str, lines: &str) -> (u16, String) {
 }
 
 /// Two nodes of which the second never looks at what the first does: what it knows of it is the store's word.
-fn one_node_and_one_that_does_not_look(house: &House, stock: u32, terms: &str) -> (Engine, Engine) {
+fn one_node_and_one_that_does_not_look(fixture: &Fixture, stock: u32, terms: &str) -> (Engine, Engine) {
     let patient = ("POSTGRES__SILENT_MS_MAX", "3600000");
-    let one = house.launch(1, &[patient]).start();
+    let one = fixture.launch(1, &[patient]).start();
     one.sale("phone", stock, terms);
-    let two = house.launch(2, &[patient, ("POSTGRES__FOLLOW_MS", "60000")]).start();
+    let two = fixture.launch(2, &[patient, ("POSTGRES__FOLLOW_MS", "60000")]).start();
     (one, two)
 }
 
 #[test]
 fn a_node_that_has_not_looked_yet_tells_a_buyer_of_the_order_made_elsewhere() {
-    let house = House::open();
-    let (one, two) = one_node_and_one_that_does_not_look(&house, 1_000, "");
+    let fixture = Fixture::open();
+    let (one, two) = one_node_and_one_that_does_not_look(&fixture, 1_000, "");
     let key = "Idempotency-Key: k\r\n";
     let ann = buys(&one, "ann", key);
     assert_eq!(two.ask("GET", &format!("/orders/{ann}"), "ann", "", "").member("status"), "pre_pay");
@@ -65,8 +65,8 @@ fn a_node_that_has_not_looked_yet_tells_a_buyer_of_the_order_made_elsewhere() {
 
 #[test]
 fn a_buyer_who_clicks_at_two_nodes_at_once_has_one_order_and_hears_of_it_at_both() {
-    let house = House::open();
-    let (one, two) = one_node_and_one_that_does_not_look(&house, 1_000, "");
+    let fixture = Fixture::open();
+    let (one, two) = one_node_and_one_that_does_not_look(&fixture, 1_000, "");
     for number in 0..30 {
         let buyer = format!("buyer-{number}");
         let (here, there) = std::thread::scope(|scope| {
@@ -95,8 +95,8 @@ fn a_buyer_who_clicks_at_two_nodes_at_once_has_one_order_and_hears_of_it_at_both
 
 #[test]
 fn what_an_operator_changes_at_one_node_is_in_force_at_the_others() {
-    let house = House::open();
-    let (one, two) = (house.start(1), house.start(2));
+    let fixture = Fixture::open();
+    let (one, two) = (fixture.start(1), fixture.start(2));
     one.sale("phone", 100, "");
     known_to_all(&[&one, &two], "phone");
     let path = "/api/v1/campaigns/test/phone";
@@ -117,9 +117,9 @@ fn what_an_operator_changes_at_one_node_is_in_force_at_the_others() {
 
 #[test]
 fn orders_of_a_node_that_was_killed_expire_and_their_units_are_sold() {
-    let house = House::open();
+    let fixture = Fixture::open();
     let quick = [("POSTGRES__BEAT_MS", "200"), ("POSTGRES__SILENT_MS_MAX", "2000")];
-    let (one, two) = (house.launch(1, &quick).start(), house.launch(2, &quick).start());
+    let (one, two) = (fixture.launch(1, &quick).start(), fixture.launch(2, &quick).start());
     one.sale("phone", 1, r#","pay_within_s":1"#);
     known_to_all(&[&one, &two], "phone");
     let order = buys(&one, "ann", "");
@@ -132,12 +132,12 @@ fn orders_of_a_node_that_was_killed_expire_and_their_units_are_sold() {
 
 #[test]
 fn a_buyer_who_holds_the_last_unit_hears_of_it_on_every_node_and_never_of_sold_out() {
-    let house = House::open();
+    let fixture = Fixture::open();
     let patient = ("POSTGRES__SILENT_MS_MAX", "3600000");
-    let one = house.launch(1, &[patient]).start();
+    let one = fixture.launch(1, &[patient]).start();
     one.sale("phone", 1, "");
     // It looks so rarely that the ledger says that the sale is over long before it knows who bought.
-    let two = house.launch(2, &[patient, ("POSTGRES__FOLLOW_MS", "3000")]).start();
+    let two = fixture.launch(2, &[patient, ("POSTGRES__FOLLOW_MS", "3000")]).start();
     let ann = buys(&one, "ann", "");
     until("the other node knows of ann's order", || {
         let told = two.ask("POST", "/seckill/test/phone", "ann", "", "");

@@ -3,7 +3,7 @@
 use testbed::calendar::FakeCalendar;
 use testbed::engine::Engine;
 
-use crate::house::{House, known_to_all, until};
+use crate::fixture::{Fixture, known_to_all, until};
 
 fn time(text: &str) -> jiff::Timestamp {
     text.parse().unwrap_or_else(|_| panic!("{text}"))
@@ -15,11 +15,11 @@ fn pay_before(engine: &Engine, order: &str) -> jiff::Timestamp {
 
 #[test]
 fn m5_a_node_whose_clock_is_two_hours_off_lives_by_the_databases_calendar() {
-    let house = House::open();
+    let fixture = Fixture::open();
     let calendar = FakeCalendar::new();
     calendar.set(7_200);
-    let off = house.launch(1, &[("CLOCK__TICK_MS", "20")]).with_environment(calendar.environment()).start();
-    let right = house.start(2);
+    let off = fixture.launch(1, &[("CLOCK__TICK_MS", "20")]).with_environment(calendar.environment()).start();
+    let right = fixture.start(2);
     right.sale("phone", 10, "");
     let in_an_hour = format!("{:.3}", jiff::Timestamp::now() + jiff::SignedDuration::from_mins(60));
     right.sale("later", 10, &format!(r#","starts_at":"{in_an_hour}""#));
@@ -54,9 +54,9 @@ fn m5_a_node_whose_clock_is_two_hours_off_lives_by_the_databases_calendar() {
 
 #[test]
 fn m4_time_that_is_given_on_one_node_holds_on_every_node() {
-    let house = House::open();
-    let one = house.launch(1, &[("CHECKOUT__EXPIRY__ALIVE_MS", "100")]).start();
-    let two = house.launch(2, &[("CHECKOUT__EXPIRY__ALIVE_MS", "100")]).start();
+    let fixture = Fixture::open();
+    let one = fixture.launch(1, &[("CHECKOUT__EXPIRY__ALIVE_MS", "100")]).start();
+    let two = fixture.launch(2, &[("CHECKOUT__EXPIRY__ALIVE_MS", "100")]).start();
     one.sale("phone", 10, "");
     known_to_all(&[&one, &two], "phone");
     let mut order = String::new();

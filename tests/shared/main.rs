@@ -4,8 +4,8 @@ use testbed::servers::{postgres, redis as redis_server};
 
 mod buyers;
 mod calendar;
-mod house;
+mod fixture;
+mod instance_lock;
 mod operating;
 mod refusals;
-mod seats;
 mod selling;

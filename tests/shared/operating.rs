@@ -6,7 +6,7 @@ use serde_json::Value;
 use testbed::engine::Engine;
 use testbed::servers::engine::binary;
 
-use crate::house::{House, known_to_all, sell_out, until};
+use crate::fixture::{Fixture, known_to_all, sell_out, until};
 
 fn patch(engine: &Engine, sku: &str, body: &str) -> (u16, Value) {
     let answer = engine.admin("PATCH", &format!("/api/v1/campaigns/test/{sku}"), body);
@@ -17,11 +17,11 @@ fn audit(engine: &Engine, sku: &str) -> Value {
     engine.admin("GET", &format!("/api/v1/campaigns/test/{sku}/audit"), "").json()
 }
 
-/// `seckill reconcile --check` on the house.
-fn reconcile(house: &House, admins: &[&Engine]) -> Output {
+/// `seckill reconcile --check` on the fixture.
+fn reconcile(fixture: &Fixture, admins: &[&Engine]) -> Output {
     let mut command = Command::new(binary());
-    command.args(["reconcile", "--check", "--node-id", "9", "--database-url", &house.database_url]);
-    command.args(["--redis-url", &house.redis.url()]);
+    command.args(["reconcile", "--check", "--node-id", "9", "--database-url", &fixture.database_url]);
+    command.args(["--redis-url", &fixture.redis.url()]);
     for admin in admins {
         command.args(["--admin", &format!("http://{}", admin.admin_addr())]);
     }
@@ -30,8 +30,8 @@ fn reconcile(house: &House, admins: &[&Engine]) -> Output {
 
 #[test]
 fn the_stock_is_lowered_and_raised_whoever_holds_it() {
-    let house = House::open();
-    let (one, two) = (house.start(1), house.start(2));
+    let fixture = Fixture::open();
+    let (one, two) = (fixture.start(1), fixture.start(2));
     one.sale("phone", 1_000, "");
     known_to_all(&[&one, &two], "phone");
     until("both nodes hold units", || {
@@ -53,8 +53,8 @@ fn the_stock_is_lowered_and_raised_whoever_holds_it() {
 
 #[test]
 fn every_unit_is_shown_where_it_is() {
-    let house = House::open();
-    let (one, two) = (house.start(1), house.start(2));
+    let fixture = Fixture::open();
+    let (one, two) = (fixture.start(1), fixture.start(2));
     one.sale("phone", 500, "");
     known_to_all(&[&one, &two], "phone");
     until("both nodes hold units", || {
@@ -81,12 +81,12 @@ fn every_unit_is_shown_where_it_is() {
 
 #[test]
 fn books_that_differ_are_told_from_books_that_agree() {
-    let house = House::open();
-    let (one, two) = (house.start(1), house.start(2));
+    let fixture = Fixture::open();
+    let (one, two) = (fixture.start(1), fixture.start(2));
     one.sale("phone", 30, "");
     known_to_all(&[&one, &two], "phone");
     assert_eq!(sell_out(&[&one, &two], "phone").len(), 30);
-    let agree = reconcile(&house, &[&one, &two]);
+    let agree = reconcile(&fixture, &[&one, &two]);
     let text = String::from_utf8(agree.stdout).unwrap();
     assert!(agree.status.success(), "{text} {}", String::from_utf8_lossy(&agree.stderr));
     for part in ["default:test/phone", "sold 30", "memory  node 1", "memory  node 2", "0 with drift"] {
@@ -95,26 +95,26 @@ fn books_that_differ_are_told_from_books_that_agree() {
     // Nobody is left to repair what is broken now.
     let (_, _) = (one.kill(), two.kill());
     let book = "seckill:{default:test:phone}:book";
-    let broken = house.redis.command(&format!("HINCRBY {book} s:1 -1"));
-    let differ = reconcile(&house, &[]);
+    let broken = fixture.redis.command(&format!("HINCRBY {book} s:1 -1"));
+    let differ = reconcile(&fixture, &[]);
     let text = String::from_utf8(differ.stdout).unwrap();
     assert_eq!(differ.status.code(), Some(1), "{text}");
     assert!(text.contains("unsettled 1"), "{text}");
-    assert_eq!(house.redis.command(&format!("HGET {book} s:1")), broken, "the check writes nothing");
+    assert_eq!(fixture.redis.command(&format!("HGET {book} s:1")), broken, "the check writes nothing");
     // A node that comes back repairs it.
-    let one = house.start(1);
-    until("it is repaired", || reconcile(&house, &[&one]).status.success());
+    let one = fixture.start(1);
+    until("it is repaired", || reconcile(&fixture, &[&one]).status.success());
 }
 
 #[test]
 fn without_redis_nodes_sell_what_they_hold_and_say_so() {
-    let house = House::open();
-    let one = house.start(1);
+    let fixture = Fixture::open();
+    let one = fixture.start(1);
     one.sale("phone", 400, "");
     one.sale("book", 3, "");
     assert_eq!(sell_out(&[&one], "book").len(), 3);
     until("it sells", || one.buy("phone", "first").status == 201);
-    house.redis.pause();
+    fixture.redis.pause();
     let mut sold = 1;
     until("nothing is left here", || {
         sold += 1;
@@ -135,7 +135,7 @@ fn without_redis_nodes_sell_what_they_hold_and_say_so() {
     assert_eq!(seen["leased"].as_u64().unwrap() + seen["sold"].as_u64().unwrap(), 400, "{seen}");
     let books = one.admin("GET", "/api/v1/reconcile?campaign=test&sku=phone", "").json();
     assert_eq!(books["sales"][0]["ledger"]["state"], "unavailable", "{books}");
-    house.redis.go_on();
+    fixture.redis.go_on();
     sell_out(&[&one], "phone");
     assert_eq!(one.audit("phone").held, 400);
 }

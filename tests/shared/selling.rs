@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use testbed::engine::Engine;
 
-use crate::house::{House, known_to_all, sell_out, until};
+use crate::fixture::{Fixture, known_to_all, sell_out, until};
 
 #[test]
 fn three_nodes_sell_one_stock_exactly() {
-    let house = House::open();
-    let engines = [house.start(0), house.start(1), house.start(2)];
+    let fixture = Fixture::open();
+    let engines = [fixture.start(0), fixture.start(1), fixture.start(2)];
     let all: Vec<&Engine> = engines.iter().collect();
     engines[1].sale("phone", 300, "");
     known_to_all(&all, "phone");
@@ -44,8 +44,8 @@ fn three_nodes_sell_one_stock_exactly() {
 
 #[test]
 fn a_killed_node_comes_back_to_its_units() {
-    let house = House::open();
-    let (one, two) = (house.start(1), house.start(2));
+    let fixture = Fixture::open();
+    let (one, two) = (fixture.start(1), fixture.start(2));
     one.sale("phone", 200, "");
     known_to_all(&[&one, &two], "phone");
     until("both nodes sell", || {
@@ -64,10 +64,10 @@ fn a_killed_node_comes_back_to_its_units() {
 
 #[test]
 fn a_node_that_leaves_hands_its_units_back_at_once() {
-    let house = House::open();
+    let fixture = Fixture::open();
     // Nobody would miss this node for an hour.
     let slow = [("LEDGER__SILENT_MS_MAX", "600000")];
-    let (one, two) = (house.launch(1, &slow).start(), house.launch(2, &slow).start());
+    let (one, two) = (fixture.launch(1, &slow).start(), fixture.launch(2, &slow).start());
     one.sale("phone", 100, "");
     known_to_all(&[&one, &two], "phone");
     until("the second node has units", || two.buy("phone", "ann").status == 201);
@@ -82,12 +82,12 @@ fn a_node_that_leaves_hands_its_units_back_at_once() {
 
 #[test]
 fn events_reach_the_stream_in_order_and_once() {
-    let house = House::open();
-    let (one, two) = (house.start(1), house.start(2));
+    let fixture = Fixture::open();
+    let (one, two) = (fixture.start(1), fixture.start(2));
     one.sale("phone", 20, "");
     known_to_all(&[&one, &two], "phone");
     assert_eq!(sell_out(&[&one, &two], "phone").len(), 20);
-    let client = redis::Client::open(house.redis.url()).unwrap();
+    let client = redis::Client::open(fixture.redis.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
     let mut entries: Vec<(String, Vec<String>)> = Vec::new();
     until("all events are relayed", || {

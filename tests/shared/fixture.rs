@@ -1,4 +1,4 @@
-//! A house of several engines.
+//! Several engines on one stock.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -11,14 +11,14 @@ use crate::postgres::Postgres;
 use crate::redis_server::RedisServer;
 
 /// One database, one Redis, and the way to start engines on them.
-pub struct House {
-    /// Ends with the house.
+pub struct Fixture {
+    /// Ends with the fixture.
     _postgres: std::sync::Arc<Postgres>,
     pub redis: RedisServer,
     pub database_url: String,
 }
 
-impl House {
+impl Fixture {
     pub fn open() -> Self {
         let postgres = Postgres::shared();
         let database_url = postgres.new_database();

@@ -2,7 +2,7 @@
 
 use testbed::engine::{Engine, Launch};
 
-use crate::house::House;
+use crate::fixture::Fixture;
 
 /// What an engine that does not start says.
 pub fn refusal(keys: &[(&str, &str)]) -> String {
@@ -13,8 +13,8 @@ pub fn refusal(keys: &[(&str, &str)]) -> String {
 
 #[test]
 fn an_engine_without_redis_has_the_database_alone() {
-    let house = House::open();
-    let (url, redis) = (house.database_url.as_str(), house.redis.url());
+    let fixture = Fixture::open();
+    let (url, redis) = (fixture.database_url.as_str(), fixture.redis.url());
     let alone = Engine::start(&[("POSTGRES__URL", url)]);
     let second = refusal(&[("POSTGRES__URL", url), ("NODE__ID", "1")]);
     assert!(second.contains("redis.url") && second.contains("seckill node 0 at 127.0.0.1"), "{second}");
@@ -23,14 +23,14 @@ fn an_engine_without_redis_has_the_database_alone() {
     // It starts again at once after a kill, and gives its place up when it ends.
     let (status, _) = alone.kill().start().terminate();
     assert!(status.success());
-    house.start(1);
+    fixture.start(1);
 }
 
 #[test]
 fn two_engines_with_one_number_are_refused() {
-    let house = House::open();
-    let one = house.start(1);
-    let (url, redis) = (house.database_url.as_str(), house.redis.url());
+    let fixture = Fixture::open();
+    let one = fixture.start(1);
+    let (url, redis) = (fixture.database_url.as_str(), fixture.redis.url());
     let second = refusal(&[("POSTGRES__URL", url), ("NODE__ID", "1"), ("REDIS__URL", &redis)]);
     assert!(second.contains("runs as node 1") && second.contains("node.id"), "{second}");
     let alone = refusal(&[("POSTGRES__URL", url), ("NODE__ID", "2")]);

@@ -28,7 +28,7 @@ pub fn door(doors: &Doors, node: usize) -> Option<SocketAddr> {
 /// One cluster at a time: several would only slow each other down on a small machine.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-pub struct House {
+pub struct Fixture {
     pub cluster: Cluster,
     pub doors: Doors,
     /// A replica of Redis and the line on which it follows, if there is one.
@@ -38,7 +38,7 @@ pub struct House {
     _turn: MutexGuard<'static, ()>,
 }
 
-impl House {
+impl Fixture {
     /// Three nodes with short time limits, a proxy in each of their lines.
     pub fn open(keys: &[(&str, &str)]) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,9 +73,9 @@ impl House {
         let cluster = Cluster::start(&plan);
         let doors = cluster.nodes.iter().map(|_| Mutex::new(None)).collect();
         let (doors, sales) = (Arc::new(doors), AtomicU32::new(0));
-        let house = Self { cluster, doors, replica: None, wants_replica: false, sales, _turn: turn };
-        house.open_doors();
-        house
+        let fixture = Self { cluster, doors, replica: None, wants_replica: false, sales, _turn: turn };
+        fixture.open_doors();
+        fixture
     }
 
     /// The same with a replica of Redis.
