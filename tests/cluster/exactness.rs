@@ -10,7 +10,7 @@ use testbed::PATIENCE;
 use testbed::crowd::{Booth, Told, crowd};
 
 use crate::fixture::Fixture;
-use crate::witness::Witness;
+use crate::monitor::Monitor;
 
 const BUYERS: usize = 60_000;
 const BUYERS_A_UNIT: usize = 6;
@@ -57,7 +57,7 @@ fn a_crowd_at_three_nodes_buys_exactly_the_stock() {
     // Retries are many and quick here; the buyers' own rate is not what this is about.
     let fixture = Fixture::open(&[("EDGE__ACK_WAIT_MS", "60000"), ("ADMISSION__BUYER_RATE_PER_S", "0")]);
     let sku = fixture.sale(stock);
-    let witness = Witness::of(&fixture, &sku);
+    let monitor = Monitor::of(&fixture, &sku);
     let edges: Vec<_> = fixture.cluster.running().map(|engine| engine.edge()).collect();
     let last_unit = Mutex::new(None);
     let first_refusal = [const { Mutex::new(None) }; 3];
@@ -119,7 +119,7 @@ fn a_crowd_at_three_nodes_buys_exactly_the_stock() {
         "{} clicks of {buyers} buyers in {took:.1?}, {stock} units sold ({at_node:?} by node), {} looks at the store; \
          each node first said sold out {:?} after the last unit was acknowledged; {counts:?}",
         told.len(),
-        witness.end(),
+        monitor.end(),
         first_refusal
             .map(|at| at.into_inner().unwrap().map(|at: Instant| at.saturating_duration_since(last_unit))),
     );

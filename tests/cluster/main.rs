@@ -6,6 +6,6 @@
 mod exactness;
 mod faults;
 mod fixture;
+mod monitor;
 mod round;
 mod shoppers;
-mod witness;

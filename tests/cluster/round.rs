@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use testbed::promises::Word;
 
 use crate::fixture::Fixture;
+use crate::monitor::Monitor;
 use crate::shoppers::Shoppers;
-use crate::witness::Witness;
 
 const STOCK: u64 = 1_000;
 /// So much is sold before a fault strikes.
@@ -29,9 +29,9 @@ fn rounds() -> usize {
 pub fn under_load(name: &str, mut fixture: Fixture, strike: impl Fn(&mut Fixture, usize) -> Instant) {
     for round in 0..rounds() {
         let sku = fixture.sale(STOCK);
-        let witness = Witness::of(&fixture, &sku);
+        let monitor = Monitor::of(&fixture, &sku);
         let shoppers = Shoppers::come(&fixture, &sku);
-        fixture.eventually("some are sold", || witness.sold() >= SOLD_BEFORE);
+        fixture.eventually("some are sold", || monitor.sold() >= SOLD_BEFORE);
 
         let struck = Instant::now();
         let over = strike(&mut fixture, round);
@@ -41,7 +41,7 @@ pub fn under_load(name: &str, mut fixture: Fixture, strike: impl Fn(&mut Fixture
         });
         let healed = over.elapsed();
         shoppers.keep_everything();
-        fixture.eventually("all is sold", || witness.sold() == STOCK);
+        fixture.eventually("all is sold", || monitor.sold() == STOCK);
         let last_unit = Instant::now();
         let said = fixture.until_all_say_sold_out(&sku, last_unit);
         let heard = shoppers.go();
@@ -55,7 +55,7 @@ pub fn under_load(name: &str, mut fixture: Fixture, strike: impl Fn(&mut Fixture
             assert_eq!(holders.insert(buyer, &order["order_id"]), None, "{buyer} has two orders");
         }
         assert_eq!(holders.len() as u64, STOCK);
-        assert_eq!(witness.sold(), STOCK, "and it stays so");
+        assert_eq!(monitor.sold(), STOCK, "and it stays so");
         println!(
             "{name}, round {round}: struck for {}, every node serves {} after, the last unit is sold {} after; then all \
              say sold out within {}, books agree within {}; {} orders acknowledged ({} paid, {} cancelled), {} purchases \
@@ -69,7 +69,7 @@ pub fn under_load(name: &str, mut fixture: Fixture, strike: impl Fn(&mut Fixture
             heard.log.count(Word::Paid),
             heard.log.count(Word::Cancelled),
             heard.log.unanswered.len(),
-            witness.end(),
+            monitor.end(),
             heard.answers,
         );
         fixture.mend();

@@ -22,13 +22,13 @@ struct Seen {
     broken: Mutex<Option<String>>,
 }
 
-/// A running witness of one sale.
-pub struct Witness {
+/// A running monitor of one sale.
+pub struct Monitor {
     seen: Arc<Seen>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Witness {
+impl Monitor {
     /// Begins to look.
     pub fn of(fixture: &Fixture, sku: &str) -> Self {
         let url =
@@ -62,7 +62,7 @@ impl Witness {
     }
 }
 
-impl Drop for Witness {
+impl Drop for Monitor {
     fn drop(&mut self) {
         self.seen.over.store(true, Ordering::SeqCst);
     }
