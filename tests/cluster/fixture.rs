@@ -18,11 +18,11 @@ use testbed::servers::redis::RedisServer;
 pub const SILENT_MS_MAX: u64 = 2_000;
 
 /// Where buyers find the nodes: as a balancer knows it, so that a node that is away is not asked.
-pub type Doors = Arc<Vec<Mutex<Option<SocketAddr>>>>;
+pub type Addresses = Arc<Vec<Mutex<Option<SocketAddr>>>>;
 
 /// The address of a node that is up.
-pub fn door(doors: &Doors, node: usize) -> Option<SocketAddr> {
-    *doors[node].lock().unwrap_or_else(PoisonError::into_inner)
+pub fn address_of(addresses: &Addresses, node: usize) -> Option<SocketAddr> {
+    *addresses[node].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One cluster at a time: several would only slow each other down on a small machine.
@@ -30,7 +30,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 pub struct Fixture {
     pub cluster: Cluster,
-    pub doors: Doors,
+    pub addresses: Addresses,
     /// A replica of Redis and the line on which it follows, if there is one.
     pub replica: Option<(Proxy, RedisServer)>,
     wants_replica: bool,
@@ -71,10 +71,10 @@ impl Fixture {
             first_admin: None,
         };
         let cluster = Cluster::start(&plan);
-        let doors = cluster.nodes.iter().map(|_| Mutex::new(None)).collect();
-        let (doors, sales) = (Arc::new(doors), AtomicU32::new(0));
-        let fixture = Self { cluster, doors, replica: None, wants_replica: false, sales, _turn: turn };
-        fixture.open_doors();
+        let addresses = cluster.nodes.iter().map(|_| Mutex::new(None)).collect();
+        let (addresses, sales) = (Arc::new(addresses), AtomicU32::new(0));
+        let fixture = Self { cluster, addresses, replica: None, wants_replica: false, sales, _turn: turn };
+        fixture.publish_addresses();
         fixture
     }
 
@@ -88,7 +88,7 @@ impl Fixture {
     /// Starts whatever should run and does not.
     pub fn mend(&mut self) {
         self.cluster.nodes.iter_mut().filter(|node| node.engine.is_none()).for_each(Node::start);
-        self.open_doors();
+        self.publish_addresses();
         if self.wants_replica && self.replica.is_none() {
             let line = Proxy::to(self.cluster.redis.address());
             let replica = RedisServer::start_replica(line.address());
@@ -121,10 +121,10 @@ impl Fixture {
     }
 
     /// Tells buyers where each running node is.
-    pub fn open_doors(&self) {
-        for (node, door) in self.cluster.nodes.iter().zip(self.doors.iter()) {
+    pub fn publish_addresses(&self) {
+        for (node, published) in self.cluster.nodes.iter().zip(self.addresses.iter()) {
             let address = node.engine.as_ref().map(|engine| engine.edge());
-            *door.lock().unwrap_or_else(PoisonError::into_inner) = address;
+            *published.lock().unwrap_or_else(PoisonError::into_inner) = address;
         }
     }
 
@@ -132,13 +132,13 @@ impl Fixture {
     pub fn kill(&mut self, node: usize) {
         self.cluster.nodes[node].kill();
         std::thread::sleep(Duration::from_millis(50));
-        self.open_doors();
+        self.publish_addresses();
     }
 
     /// Starts a node again.
     pub fn start(&mut self, node: usize) {
         self.cluster.nodes[node].start();
-        self.open_doors();
+        self.publish_addresses();
     }
 
     /// Makes a sale at one node and waits until every node sells it. Returns its SKU.

@@ -14,7 +14,7 @@ use testbed::PATIENCE;
 use testbed::crowd::{Booth, Told};
 use testbed::promises::{Log, Word};
 
-use crate::fixture::{Doors, Fixture, door};
+use crate::fixture::{Addresses, Fixture, address_of};
 
 const THREADS: usize = 12;
 /// A shopper's pause, so that a sale lasts longer than a fault needs to strike.
@@ -23,7 +23,7 @@ const PAUSE_MS: std::ops::Range<u64> = 2..16;
 const HEARSAY: Duration = Duration::from_millis(100);
 
 struct Shared {
-    doors: Doors,
+    addresses: Addresses,
     sku: String,
     over: AtomicBool,
     nobody_cancels: AtomicBool,
@@ -65,12 +65,12 @@ impl Shoppers {
     /// Lets them in.
     pub fn come(fixture: &Fixture, sku: &str) -> Self {
         let shared = Arc::new(Shared {
-            doors: Arc::clone(&fixture.doors),
+            addresses: Arc::clone(&fixture.addresses),
             sku: sku.to_owned(),
             over: AtomicBool::new(false),
             nobody_cancels: AtomicBool::new(false),
             next: AtomicU64::new(0),
-            served: fixture.doors.iter().map(|_| Mutex::new(None)).collect(),
+            served: fixture.addresses.iter().map(|_| Mutex::new(None)).collect(),
         });
         let shop = |_| {
             let shared = Arc::clone(&shared);
@@ -119,7 +119,7 @@ struct Shopper<'a> {
 impl<'a> Shopper<'a> {
     fn new(shared: &'a Shared) -> Self {
         let nowhere = || (None, Booth::at(([127, 0, 0, 1], 1).into()));
-        let booths = shared.doors.iter().map(|_| nowhere()).collect();
+        let booths = shared.addresses.iter().map(|_| nowhere()).collect();
         Self { shared, booths, dice: SmallRng::seed_from_u64(rand::random()), heard: Heard::default() }
     }
 
@@ -133,14 +133,14 @@ impl<'a> Shopper<'a> {
 
     /// A random node, as long as one is up.
     fn any_node(&mut self) -> Option<usize> {
-        let up = |&node: &usize| door(&self.shared.doors, node).is_some();
-        let nodes: Vec<usize> = (0..self.shared.doors.len()).filter(up).collect();
+        let up = |&node: &usize| address_of(&self.shared.addresses, node).is_some();
+        let nodes: Vec<usize> = (0..self.shared.addresses.len()).filter(up).collect();
         (!nodes.is_empty()).then(|| nodes[self.dice.random_range(0..nodes.len())])
     }
 
     /// The connection to a node, made anew when the node has moved.
     fn booth(&mut self, node: usize) -> &mut Booth {
-        let address = door(&self.shared.doors, node);
+        let address = address_of(&self.shared.addresses, node);
         let (at, booth) = &mut self.booths[node];
         if let Some(address) = address
             && *at != Some(address)
