@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::{Answer, Client};
-use crate::servers::engine::{EngineProcess, binary, variables};
+use crate::servers::engine::{EngineProcess, PATIENT, binary, variables};
 use crate::servers::process;
 
 /// How an engine is started.
@@ -23,7 +23,8 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// On an empty store, with `keys`, each an environment variable without the prefix.
+    /// On an empty store, with `keys`, each an environment variable without the prefix. Winners wait for their commit, unless
+    /// a key says otherwise.
     ///
     /// # Panics
     /// There is no place for its folder.
@@ -89,6 +90,7 @@ impl Launch {
                 shell
             }
         };
+        command.env(PATIENT.0, PATIENT.1);
         command.envs(variables(&self.keys));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let free = ([127, 0, 0, 1], 0).into();

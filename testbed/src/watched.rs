@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::client::Answer;
 use crate::engine::{request, try_request};
-use crate::servers::engine::binary;
+use crate::servers::engine::{PATIENT, binary};
 use crate::servers::process::{free_address, kill, signal, spawn, wait_for_end};
 use crate::until;
 
@@ -50,6 +50,7 @@ impl WatchedEngine {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::options().create(true).append(true).open(self.log()).unwrap());
+        command.env(PATIENT.0, PATIENT.1);
         command.envs(keys.iter().map(|(key, value)| (format!("SECKILL__{key}"), value)));
         command
     }

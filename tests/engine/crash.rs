@@ -102,7 +102,6 @@ fn from_env<T: std::str::FromStr>(name: &str) -> Option<T> {
 fn launch() -> Launch {
     Launch::new(&[
         ("LOG__LEVEL", "warn"),
-        ("EDGE__ACK_WAIT_MS", "60000"),
         ("CHECKOUT__GATEWAY__SIMULATED__HOLD_LATENCY__MEDIAN_MS", "2"),
         ("CHECKOUT__GATEWAY__SIMULATED__HOLD_LATENCY__P99_MS", "20"),
         // More often than a cycle lasts: the log is folded in while the engine is killed, too.
@@ -166,7 +165,7 @@ const FULL_DISK_KIB: u32 = 512;
 
 #[test]
 fn a_full_disk_ends_the_engine_and_loses_no_order() {
-    let launch = Launch::new(&[("EDGE__ACK_WAIT_MS", "60000")]);
+    let launch = Launch::new(&[]);
     let mut engine = launch.clone().with_file_kib_max(FULL_DISK_KIB).start();
     engine.sale("phone", STOCK, "");
     let (log, status) = under_load(engine.edge(), || engine.wait_for_end());

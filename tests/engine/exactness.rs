@@ -31,7 +31,7 @@ fn a_crowd_of_20_000_buys_exactly_1_000_units() {
     const BUYERS: usize = 20_000;
     const CONNECTIONS: usize = 500;
     const STOCK: usize = 1_000;
-    let engine = Launch::new(&[("EDGE__ACK_WAIT_MS", "60000"), ("LOG__LEVEL", "warn")]).start();
+    let engine = Launch::new(&[("LOG__LEVEL", "warn")]).start();
     engine.sale("phone", STOCK as u32, "");
     let clicks_impatiently = |buyer: usize| buyer.is_multiple_of(3);
     let clicks: Vec<usize> = (0..BUYERS)
@@ -120,7 +120,6 @@ fn pay(booth: &mut Booth, buyer: &str, order_id: &str, tries: usize) -> Vec<Told
 fn declined_and_unpaid_units_come_back_until_every_one_is_paid() {
     const STOCK: u64 = 1_000;
     let engine = Engine::start(&[
-        ("EDGE__ACK_WAIT_MS", "60000"),
         ("LOG__LEVEL", "warn"),
         ("CHECKOUT__GATEWAY__SIMULATED__DECLINE_RATE", "0.1"),
         ("CHECKOUT__GATEWAY__SIMULATED__UNKNOWN_RATE", "0.02"),
