@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a1_nothing_above_the_lowest_number_on_its_way_is_settled() {
+    fn a1_nothing_above_the_lowest_number_on_its_way_is_complete() {
         let flight = flight();
         let [a, b, c] = [0, 1, 0].map(|home| flight.depart(SALE, home, NOW));
         assert!(flight.complete_through(None) < a);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a1_readers_beside_many_threads_never_pass_a_number_that_is_not_settled() {
+    fn a1_readers_beside_many_threads_never_pass_a_number_that_is_on_its_way() {
         use std::sync::atomic::{AtomicBool, Ordering};
         let (flight, over) = (flight(), AtomicBool::new(false));
         let arrived = parking_lot::Mutex::new(std::collections::BTreeSet::new());

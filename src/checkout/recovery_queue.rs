@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_order_comes_back_later_and_later_until_it_is_settled() {
+    async fn an_order_comes_back_later_and_later_until_it_is_resolved() {
         let settings =
             RecoverySettings { backoff_ms: 100, backoff_ms_max: 400, ..RecoverySettings::default() };
         let queue = RecoveryQueue::new(settings, ProcessingSettings::default());

@@ -18,7 +18,7 @@ pub(super) enum Tried {
     Unknown(Doubt),
 }
 
-/// As soon as one of them settles the payment the other is dropped: the whole takes as long as the slower of both, never
+/// As soon as one of them decides the payment the other is dropped: the whole takes as long as the slower of both, never
 /// their sum.
 pub(super) async fn try_both(
     hold: impl Future<Output = Result<PaymentState, CallError>>,
@@ -28,11 +28,11 @@ pub(super) async fn try_both(
     tokio::select! {
         held = &mut hold => match judge_hold(held) {
             Tried::Held => judge_risk(judge.await),
-            outcome => outcome,
+            decided => decided,
         },
         verdict = &mut judge => match judge_risk(verdict) {
             Tried::Held => judge_hold(hold.await),
-            outcome => outcome,
+            decided => decided,
         },
     }
 }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_ends_as_soon_as_one_of_them_settles_it() {
+    async fn it_ends_as_soon_as_one_of_them_decides_it() {
         let declined = || Ok(PaymentState::Declined { reason: "no".into() });
         let rejected = || Ok(RiskVerdict::Reject { reason: "odd".into() });
         let nothing = |why| Tried::Nothing(why);

@@ -340,8 +340,8 @@ fn units_given_back_in_the_batch_that_is_refused_are_counted_once() {
     held.let_go();
     assert!(matches!(house.wait(cancel).unwrap(), Ok(Applied::Done(_))));
     assert_eq!(house.wait(alone.1.resolved()), Resolution::Durable);
-    let settled: Vec<_> = over.iter().map(|(_, ticket)| house.wait(ticket.resolved())).collect();
-    assert_eq!(settled, [Resolution::Refused; 3], "the store takes all of a sale's orders or none");
+    let resolved: Vec<_> = over.iter().map(|(_, ticket)| house.wait(ticket.resolved())).collect();
+    assert_eq!(resolved, [Resolution::Refused; 3], "the store takes all of a sale's orders or none");
     house.assert_no_unit_stranded();
     assert_eq!(house.audit().sold(), 1);
 }

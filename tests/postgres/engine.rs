@@ -131,7 +131,7 @@ impl Engine {
             std::thread::sleep(Duration::from_micros(300));
         }
         assert!(refused > 0, "while the server is away, buyers hear 503");
-        let durable = tickets.iter().filter(|(_, ticket)| settled(ticket) == Resolution::Durable);
+        let durable = tickets.iter().filter(|(_, ticket)| resolved(ticket) == Resolution::Durable);
         durable.map(|(id, _)| *id).collect()
     }
 
@@ -172,7 +172,7 @@ impl Engine {
     /// Buys one at that moment and waits until it is durable.
     pub fn own_since(&self, buyer: &str, wall: EpochMs) -> OrderId {
         let (order, ticket) = self.buy_at(buyer, wall).unwrap();
-        assert_eq!(settled(&ticket), Resolution::Durable);
+        assert_eq!(resolved(&ticket), Resolution::Durable);
         order
     }
 
@@ -182,11 +182,11 @@ impl Engine {
     }
 }
 
-fn settled(ticket: &Ticket) -> Resolution {
+fn resolved(ticket: &Ticket) -> Resolution {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(settlement) = ticket.resolution() {
-            return settlement;
+        if let Some(resolution) = ticket.resolution() {
+            return resolution;
         }
         assert!(Instant::now() < deadline, "an order is never settled");
         std::thread::sleep(Duration::from_millis(1));
@@ -221,10 +221,10 @@ fn a_buyer_of_another_node_hears_of_the_order_made_there() {
     let url = postgres.new_database();
     let (one, two) = (Engine::open(1, &url, 10, false), Engine::open(2, &url, 10, false));
     let (first, ticket) = one.buy("ann").unwrap();
-    assert_eq!(settled(&ticket), Resolution::Durable);
+    assert_eq!(resolved(&ticket), Resolution::Durable);
     let (_, ticket) = two.buy("ann").unwrap();
     let already = Rejection::AlreadyPurchased { order_id: first };
-    assert_eq!(settled(&ticket), Resolution::Rejected(already));
+    assert_eq!(resolved(&ticket), Resolution::Rejected(already));
     let sale = two.live();
     assert_eq!(sale.remaining(), 10, "the unit is on sale again");
     assert_eq!(two.buy("ann").unwrap_err(), already, "and the next click is answered from memory");
@@ -239,9 +239,9 @@ fn a_node_that_follows_the_others_knows_their_buyers_and_when_they_are_free_agai
     let (one, mut two) = (Engine::open(1, &url, 10, false), Engine::open(2, &url, 10, false));
     two.follower.catch_up().unwrap();
     let (first, ticket) = one.buy("ann").unwrap();
-    assert_eq!(settled(&ticket), Resolution::Durable);
+    assert_eq!(resolved(&ticket), Resolution::Durable);
     let (own, ticket) = two.buy("bob").unwrap();
-    assert_eq!(settled(&ticket), Resolution::Durable);
+    assert_eq!(resolved(&ticket), Resolution::Durable);
     assert_eq!(two.follower.catch_up().unwrap(), 2);
     assert_eq!(two.buy("ann").unwrap_err(), Rejection::AlreadyPurchased { order_id: first });
     // Both are given up at the other node.
@@ -253,7 +253,7 @@ fn a_node_that_follows_the_others_knows_their_buyers_and_when_they_are_free_agai
     assert!(matches!(two.buy("bob"), Err(Rejection::AlreadyPurchased { .. })), "not known yet");
     assert_eq!(two.follower.catch_up().unwrap(), 2);
     for buyer in ["ann", "bob"] {
-        assert_eq!(settled(&two.buy(buyer).unwrap().1), Resolution::Durable);
+        assert_eq!(resolved(&two.buy(buyer).unwrap().1), Resolution::Durable);
     }
     one.stop();
     two.stop();
@@ -265,10 +265,10 @@ fn a_node_that_was_fenced_drops_its_stock_and_tells_its_lease_agent() {
     let url = postgres.new_database();
     let engine = Engine::open(1, &url, 10, true);
     let (_, ticket) = engine.buy("ann").unwrap();
-    assert_eq!(settled(&ticket), Resolution::Durable);
+    assert_eq!(resolved(&ticket), Resolution::Durable);
     engine.lease_store.raise_incarnation(NodeId::new(1).unwrap()).unwrap();
     let (lost, ticket) = engine.buy("bob").unwrap();
-    assert_eq!(settled(&ticket), Resolution::Refused);
+    assert_eq!(resolved(&ticket), Resolution::Refused);
     assert_eq!(engine.notices.recv_timeout(PATIENCE), Ok(StockNotice::Fenced));
     assert_eq!(engine.admission.queue().intake(), Intake::Stalled);
     assert_eq!(engine.reader.order(lost).unwrap(), None);
@@ -279,6 +279,6 @@ fn a_node_that_was_fenced_drops_its_stock_and_tells_its_lease_agent() {
     sale.state.stock().add_spread(9);
     engine.admission.queue().set_intake(Intake::Open);
     let (_, ticket) = engine.buy("bob").unwrap();
-    assert_eq!(settled(&ticket), Resolution::Durable);
+    assert_eq!(resolved(&ticket), Resolution::Durable);
     engine.stop();
 }

@@ -303,14 +303,14 @@ impl WriterConnection {
         let refusals = (|| {
             let refused: Vec<i64> = row.try_get(0)?;
             let by_key: Vec<bool> = row.try_get(1)?;
-            let standing: Vec<Option<i64>> = row.try_get(2)?;
-            Ok::<_, PgError>((refused, by_key, standing))
+            let prior: Vec<Option<i64>> = row.try_get(2)?;
+            Ok::<_, PgError>((refused, by_key, prior))
         })();
-        let (refused, by_key, standing) = refusals?;
+        let (refused, by_key, prior) = refusals?;
         if refused.is_empty() {
             return Ok(Receipt::Committed { applied, refused: Vec::new() });
         }
-        let ids: Vec<i64> = standing.iter().flatten().copied().collect();
+        let ids: Vec<i64> = prior.iter().flatten().copied().collect();
         let session = self.session().await;
         let orders = match session {
             Ok(session) => orders_by_id(session, &ids).await.map_err(StoreError::from),
@@ -331,19 +331,19 @@ impl WriterConnection {
             }
         }
         let mut refusals = Vec::with_capacity(refused.len());
-        for ((order, by_key), standing) in refused.into_iter().zip(by_key).zip(standing) {
+        for ((order, by_key), prior) in refused.into_iter().zip(by_key).zip(prior) {
             let order = rows::order_id(order)?;
-            let standing = match standing {
+            let prior = match prior {
                 Some(number) => {
-                    let standing = orders.get(&rows::order_id(number)?).cloned();
-                    Some(Box::new(standing.ok_or_else(|| damaged("a buyer without the order"))?))
+                    let order = orders.get(&rows::order_id(number)?).cloned();
+                    Some(Box::new(order.ok_or_else(|| damaged("a buyer without the order"))?))
                 }
                 None => None,
             };
-            let reason = match (by_key, standing) {
+            let reason = match (by_key, prior) {
                 (true, Some(first)) => RefusalReason::KeyUsed(first),
                 (true, None) => return Err(damaged("a key without its order").into()),
-                (false, standing) => RefusalReason::BuyerLimit(standing),
+                (false, prior) => RefusalReason::BuyerLimit(prior),
             };
             refusals.push(RefusedOrder { order, reason });
         }
