@@ -13,7 +13,7 @@ use super::access::Tenant;
 use super::control_plane::ControlPlane;
 use super::fields::{Fields, required};
 use super::problem::Problem;
-use super::time_text::rfc3339;
+use super::rfc3339::rfc3339;
 use crate::domain::SaleLimits;
 use crate::orders::{Applied, Grace};
 

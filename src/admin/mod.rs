@@ -21,6 +21,7 @@ mod readiness;
 mod reconcile;
 mod reload;
 mod request_id;
+mod rfc3339;
 mod sales;
 mod server;
 mod settings;
@@ -28,7 +29,6 @@ mod settle;
 mod stats;
 mod status_page;
 mod store_figures;
-mod time_text;
 mod tokens;
 
 pub use control_plane::{ControlPlane, ControlPlaneParts, Reload, ReloadRefused};

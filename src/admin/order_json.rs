@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::control_plane::ControlPlane;
 use super::problem::Problem;
-use super::time_text::rfc3339;
+use super::rfc3339::rfc3339;
 use crate::admission::LiveSale;
 use crate::domain::{Order, OrderId};
 use crate::orders::Event;

@@ -15,7 +15,7 @@ use super::control_plane::ControlPlane;
 use super::etag::{NotEntityTags, etag, versions};
 use super::fields::{Fields, Given, required};
 use super::problem::{Problem, invalid_name};
-use super::time_text::rfc3339;
+use super::rfc3339::rfc3339;
 use crate::admission::LiveSale;
 use crate::domain::{
     Cents, Currency, EpochMs, Rate, Sale, SaleEdit, SaleKey, SalePhase, SaleTerms, StockEdit,

@@ -8,9 +8,9 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 
 use super::control_plane::ControlPlane;
+use super::rfc3339::rfc3339;
 use super::sales::state_word;
 use super::stats::micros;
-use super::time_text::rfc3339;
 use crate::telemetry::Path;
 
 /// Sales that the page shows; more are only counted.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::shared::Lending;
+use super::shared_stock::Lending;
 use super::signals::{Signals, Told};
 use super::store::WriterThreads;
 use crate::admin::{Readiness, Reload};

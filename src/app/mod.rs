@@ -9,12 +9,12 @@
 
 pub mod backup;
 mod demo;
-mod descriptors;
 mod engine;
+mod open_files;
 mod payments;
 pub mod reconcile;
 mod reload;
-mod shared;
+mod shared_stock;
 mod signals;
 mod start;
 mod stop;

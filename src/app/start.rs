@@ -9,9 +9,9 @@ use tokio::sync::watch;
 
 use super::engine::Engine;
 use super::reload::{node_limits, reload};
-use super::shared::SharedStock;
+use super::shared_stock::SharedStock;
 use super::store::{self, OpenStore, WriterThreads};
-use super::{demo, descriptors, payments};
+use super::{demo, open_files, payments};
 use crate::admin::{
     AdminServer, AdminTokens, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, StartPhase,
 };
@@ -46,7 +46,7 @@ impl Start {
         let is_abandoned = || *abandoned.borrow();
         let control = supervisor.control().clone();
         let started = Instant::now();
-        let settings = descriptors::fit(&config, descriptors::raise_limit())?;
+        let settings = open_files::fit(&config, open_files::raise_limit())?;
         let node =
             NodeId::new(settings.node.id).ok_or_else(|| Failure::new(Exit::Config, "node.id is too high"))?;
         let shards = settings.edge.serving_threads();

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, LocalSet};
 
 use super::Application;
-use super::addresses::{Addresses, Clients, UnderWay};
+use super::address_limits::{Addresses, Clients, UnderWay};
 use super::connection::{Connection, NoPlace, refuse};
 use super::connection_timeout::{ConnectionTimeout, ConnectionTimeouts, Signal, Wait, WaitLimits};
 use super::forwarded::{ForwardedHeader, proxied_client};

@@ -16,7 +16,7 @@ use may::io::CoIo;
 use tokio::runtime::Handle;
 
 use super::Application;
-use super::may_connections::Place;
+use super::may_connection_table::Place;
 use super::may_framing::Framing;
 use super::may_threads::{HomeId, Homes};
 use super::problem::{self, ProblemAnswer};

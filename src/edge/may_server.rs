@@ -21,7 +21,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Application;
 use super::may_connection::{Connection, Limits, Server};
-use super::may_connections::Connections;
+use super::may_connection_table::Connections;
 use super::may_threads::Homes;
 use super::settings::EdgeSettings;
 use super::start_error::StartError;

@@ -3,7 +3,7 @@
 //! Two front ends read the sockets ([`FrontEnd`]); both hand a [`Request`] to one [`Application`] and write its
 //! [`Reply`]. Nothing here knows of SQL, Redis or the admin plane.
 
-mod addresses;
+mod address_limits;
 mod auth_settings;
 mod connection;
 mod connection_timeout;
@@ -16,7 +16,7 @@ mod identity;
 mod json;
 mod listen;
 mod may_connection;
-mod may_connections;
+mod may_connection_table;
 mod may_framing;
 mod may_server;
 mod may_threads;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::batched_lookup::Lookups;
 use super::deadlines::Deadlines;
 use super::events::Event;
 use super::graces::Grace;
-use super::lookup::Lookups;
 use super::read_cancellation::ReadCancellation;
 use super::sale_change::{ChangeReceipt, SaleChange};
 use super::store::{

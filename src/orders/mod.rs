@@ -2,12 +2,12 @@
 //!
 //! Never knows HTTP or Redis. [`OrderDesk`] is the handle that the rest of the engine has of it.
 
+mod batched_lookup;
 mod calendar_guard;
 mod deadlines;
 mod desk;
 mod events;
 mod graces;
-mod lookup;
 mod pipeline;
 pub mod postgres;
 mod read_cancellation;
