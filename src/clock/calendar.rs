@@ -1,6 +1,6 @@
 //! Which calendar to believe: a pure machine, time is an argument.
 
-use super::ClockSettings;
+use super::settings::ClockSettings;
 use crate::domain::{EpochMs, Nanos};
 
 /// A calendar that is a little off is followed by at most this part of the time that has passed.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::pages::has_word;
 use crate::sources::Source;
 
 /// A path, part by part.
@@ -35,6 +36,11 @@ fn declarations(code: &str) -> Vec<(bool, &str)> {
         (line.trim_start().starts_with("pub"), tree)
     });
     declared.collect()
+}
+
+/// The code without its `use` declarations.
+fn without_declarations(code: &str) -> String {
+    declarations(code).into_iter().fold(code.to_owned(), |code, (_, tree)| code.replace(tree, ""))
 }
 
 /// Every path of a tree such as `a::{b, c::{d, e as f}}`.
@@ -78,7 +84,7 @@ pub struct Arrows(BTreeMap<Path, BTreeSet<Path>>);
 type Exports = BTreeMap<Path, Vec<Path>>;
 
 impl Arrows {
-    /// Reads the arrows between these files. To hand something on is not to use it.
+    /// Reads the arrows between these files. To hand something on is not to use it, unless the code names it, too.
     pub fn of(sources: &[Source]) -> Self {
         let exports = |code: &str| {
             let handed_on = declarations(code).into_iter().filter(|(hands_on, _)| *hands_on);
@@ -88,7 +94,10 @@ impl Arrows {
             sources.iter().map(|source| (source.module(), exports(&source.code))).collect();
         let arrows = sources.iter().map(|source| {
             let own = source.module();
-            let named = paths(&source.code).into_iter().filter(|path| !exports[&own].contains(path));
+            let body = without_declarations(&source.code);
+            let is_used = |path: &Path| path.last().is_some_and(|name| has_word(&body, name));
+            let named =
+                paths(&source.code).into_iter().filter(|path| !exports[&own].contains(path) || is_used(path));
             let files = named.filter_map(|path| file_of(&own, &path, &exports, 0));
             (own.clone(), files.filter(|file| *file != own).collect())
         });

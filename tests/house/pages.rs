@@ -166,7 +166,7 @@ fn in_code(text: &str) -> impl Iterator<Item = &str> {
     prose(text).flat_map(|prose| prose.split('`').skip(1).step_by(2))
 }
 
-fn has_word(code: &str, word: &str) -> bool {
+pub fn has_word(code: &str, word: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(word)
         .any(|(at, _)| !code[..at].ends_with(part) && !code[at + word.len()..].starts_with(part))

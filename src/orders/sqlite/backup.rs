@@ -9,7 +9,9 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::store::{Fault, StoreError};
-use super::{SqliteSettings, connect, schema};
+use super::connection::connect;
+use super::schema;
+use super::settings::SqliteSettings;
 use crate::domain::OrderStatus;
 
 /// What a backup holds.

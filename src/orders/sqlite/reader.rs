@@ -10,9 +10,10 @@ use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
 use super::super::read_cancellation::ReadCancellation;
 use super::super::store::{Audit, CompleteOrders, Fault, PoolFigures, Record, StoreError, StoreReader};
+use super::connection::connect;
 use super::deadlines;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
-use super::{SqliteSettings, connect};
+use super::settings::SqliteSettings;
 use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId, StoreIdentity};
 
 /// Steps of SQLite's machine between two looks whether anybody waits for the answer: some tens of microseconds.
