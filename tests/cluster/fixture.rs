@@ -46,7 +46,7 @@ impl Fixture {
         let ours = [
             ("LOG__LEVEL", "info"),
             ("EDGE__ACK_WAIT_MS", "2000"),
-            ("POSTGRES__CONNECT_WAIT_MS", "1000"),
+            ("POSTGRES__CONNECT_WAIT_MS", "10000"),
             ("POSTGRES__ACQUIRE_WAIT_MS", "500"),
             ("POSTGRES__LOCK_WAIT_MS", "800"),
             ("POSTGRES__STATEMENT_WAIT_MS", "1500"),
