@@ -1,4 +1,4 @@
-//! The atomics and the lock of this folder: the real ones, or loom's when `tests/model.rs` explores every interleaving.
+//! The atomics and the lock of this folder: the real ones, or loom's when `tests/decision` explores every interleaving.
 
 #[cfg(not(feature = "model"))]
 pub use {

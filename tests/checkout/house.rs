@@ -9,10 +9,13 @@ use seckill::checkout::{
     ProcessingSettings, RecoverySettings, RetrySettings, RiskService, expire, recover,
 };
 use seckill::domain::{
-    BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Order, OrderId, OrderStatus, SaleId, SaleKey,
+    BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey,
     SaleTerms, StoreIdentity, Units,
 };
-use seckill::orders::{OrderDesk, Pipeline, PipelineParts, StoreReader, WriterSettings, sqlite};
+use seckill::orders::postgres::{self, Follower, FollowerParts, PostgresSettings};
+use seckill::orders::{
+    Deadlines, OrderDesk, Pipeline, PipelineParts, StoreReader, StoreWriter, WriterSettings, sqlite,
+};
 use tempfile::TempDir;
 use testbed::PATIENCE;
 use tokio::runtime::{Builder, Runtime};
@@ -23,45 +26,74 @@ pub struct House {
     pub sale: SaleId,
     pub stock: Units,
     identity: StoreIdentity,
-    _folder: TempDir,
+    /// Of the embedded store.
+    _folder: Option<TempDir>,
 }
 
 impl House {
     /// Opens with `stock` units of one sale, whose orders must be paid within `pay_within_s`.
     pub async fn open(stock: Units, pay_within_s: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (store, reader) = sqlite::open(folder.path(), &sqlite::SqliteSettings::default()).unwrap();
-        let identity = reader.identity().unwrap();
+        let (mut store, reader) = sqlite::open(folder.path(), &sqlite::SqliteSettings::default()).unwrap();
+        let sale = store.create_sale(&sale_key(), &terms(pay_within_s), stock).unwrap().unwrap();
         let ids = OrderIds::after(NodeId::new(1).unwrap(), None);
         let settings = WriterSettings::default();
-        let Pipeline { admission, desk, writers } =
-            Pipeline::new(PipelineParts::new(vec![Box::new(store)], Arc::new(reader), ids, settings));
+        let identity = reader.identity().unwrap();
+        let parts = PipelineParts::new(vec![Box::new(store)], Arc::new(reader), ids, settings);
+        Self::over(Pipeline::new(parts), sale, identity, Some(folder))
+    }
+
+    /// Opens as node `number` of several on one database, all of which sell the same `stock` units for longer than a test
+    /// lasts, and follows the others.
+    pub fn open_node(number: u16, settings: &PostgresSettings, stock: Units) -> (Self, Follower) {
+        let node = NodeId::new(number).unwrap();
+        let mut store = postgres::open(settings, node, 2).unwrap();
+        let made = store.writers[0].create_sale(&sale_key(), &terms(3_600), stock).unwrap();
+        let sale = made.unwrap_or_else(|| store.reader.sales().unwrap().remove(0));
+        let identity = store.reader.identity().unwrap();
+        let stores = store.writers.into_iter().map(|store| Box::new(store) as Box<dyn StoreWriter>);
+        let deadlines = Arc::new(Deadlines::default());
+        // Units that come back are the lease agent's, and there is none here.
+        let (lease_agent, _) = flume::unbounded();
+        let ids = OrderIds::after(node, None);
+        let settings = WriterSettings::default();
+        let pipeline = Pipeline::new(PipelineParts {
+            deadlines: Arc::clone(&deadlines),
+            lease_agent: Some(lease_agent),
+            ..PipelineParts::new(stores.collect(), Arc::new(store.reader), ids, settings)
+        });
+        let follower = Follower::new(FollowerParts {
+            feed: store.feed,
+            admission: Arc::clone(&pipeline.admission),
+            deadlines,
+            after_event: 0,
+            shards: 1,
+            sales_max: 1,
+        });
+        (Self::over(pipeline, sale, identity, None), follower)
+    }
+
+    fn over(pipeline: Pipeline, sale: Sale, identity: StoreIdentity, folder: Option<TempDir>) -> Self {
+        let Pipeline { admission, desk, writers } = pipeline;
         for writer in writers {
             std::thread::spawn(move || writer.run().expect("the store works"));
         }
-        let terms = SaleTerms {
-            title: "Widget".into(),
-            price: Cents(1_999),
-            currency: Currency::USD,
-            per_buyer_limit: 1,
-            starts_at: EpochMs(0),
-            ends_at: EpochMs(i64::MAX),
-            pay_within_s,
-            rate: None,
-            paused: false,
-        };
-        let key = SaleKey::new("default", "demo", "widget").unwrap();
-        let sale = desk.create_sale(key, terms, stock).await.unwrap().unwrap();
-        admission.board().publish(LiveSale::open(sale.clone(), 1));
-        Self { admission, desk, sale: sale.id, stock, identity, _folder: folder }
+        let (id, stock) = (sale.id, sale.total);
+        admission.board().publish(LiveSale::open(sale, 1));
+        Self { admission, desk, sale: id, stock, identity, _folder: folder }
     }
 
     /// Buys one unit; the order is durable.
     pub async fn buy(&self, buyer: &str) -> Order {
+        self.buy_at(buyer, now()).await
+    }
+
+    /// Buys one unit at that moment; the order is durable.
+    pub async fn buy_at(&self, buyer: &str, wall: EpochMs) -> Order {
         let sale = self.admission.board().sales().by_id(self.sale).unwrap().clone();
         let request = Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity: 1, idempotency_key: None };
-        let now = Moment { wall: now(), mono: Nanos(0) };
-        let accepted = self.admission.purchase(&sale, &request, 0, now).unwrap();
+        let moment = Moment { wall, mono: Nanos(0) };
+        let accepted = self.admission.purchase(&sale, &request, 0, moment).unwrap();
         let Accepted::Placed(placed) = accepted else { panic!("{buyer} bought before: {accepted:?}") };
         assert_eq!(placed.ticket.resolved().await, Resolution::Durable);
         self.order(placed.order_id).await
@@ -159,6 +191,24 @@ impl Drop for Life {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+fn sale_key() -> SaleKey {
+    SaleKey::new("default", "demo", "widget").unwrap()
+}
+
+fn terms(pay_within_s: u32) -> SaleTerms {
+    SaleTerms {
+        title: "Widget".into(),
+        price: Cents(1_999),
+        currency: Currency::USD,
+        per_buyer_limit: 1,
+        starts_at: EpochMs(0),
+        ends_at: EpochMs(i64::MAX),
+        pay_within_s,
+        rate: None,
+        paused: false,
     }
 }
 

@@ -10,5 +10,6 @@ mod http;
 mod operator;
 mod process;
 mod scripted;
+mod several_nodes;
 mod tcc;
 mod two_engines;

@@ -22,5 +22,5 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let mut env = vec![("SECKILL_CRASH_CYCLES", cycles.as_str())];
     env.extend(seed.as_deref().map(|seed| ("SECKILL_CRASH_SEED", seed)));
     let test = "crash::nothing_that_was_acknowledged_is_lost_by_a_kill";
-    cargo::run(&["test", "--locked", "--test", "engine", "--", "--exact", test, "--nocapture"], &env)
+    cargo::run(&["test", "--locked", "--test", "one_node", "--", "--exact", test, "--nocapture"], &env)
 }

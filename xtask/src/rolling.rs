@@ -24,6 +24,6 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<(), Failure> {
     install::install_missing(&install::FOR_TESTS)?;
     let (rounds, rate) = (options.rounds.to_string(), options.rate.to_string());
-    let cargo = ["test", "--release", "--locked", "--test", "engine", "--", "rolling::", "--nocapture"];
+    let cargo = ["test", "--release", "--locked", "--test", "one_node", "--", "rolling::", "--nocapture"];
     cargo::run(&cargo, &[("SECKILL_ROLLING_ROUNDS", &rounds), ("SECKILL_ROLLING_RATE_PER_S", &rate)])
 }

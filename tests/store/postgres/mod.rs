@@ -1,14 +1,9 @@
 //! The PostgreSQL order store against a real server: several nodes on one database, and everything that can break between
 //! a node and its store.
 
-use testbed::servers::{postgres as server, proxy};
-
-#[path = "../checkout/scripted.rs"]
-#[allow(dead_code, reason = "the tests of checkout use the rest")]
-mod scripted;
 
 mod buyers;
-mod checkout;
+mod contract;
 mod engine;
 mod events;
 mod failover;

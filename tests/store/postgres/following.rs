@@ -7,12 +7,12 @@ use seckill::admission::{Accepted, Admission, Moment, Purchase};
 use seckill::domain::{BuyerName, EpochMs, Nanos, OrderId, SaleId};
 use seckill::orders::postgres::{Follower, PostgresSettings};
 use seckill::orders::{Batch, CompleteOrders, LeaseStore, OrderDesk, Receipt, StoreWriter};
-use testbed::PATIENCE;
 use tokio::runtime::Runtime;
+use testbed::PATIENCE;
+use testbed::servers::postgres::Postgres;
 
-use crate::engine::Engine;
-use crate::node::{NOW, Node, settings};
-use crate::server::Postgres;
+use super::engine::Engine;
+use super::node::{NOW, Node, settings};
 
 const EACH: usize = 300;
 

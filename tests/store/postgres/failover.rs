@@ -7,10 +7,10 @@ use seckill::orders::postgres::{Exclusivity, InstanceLock, PostgresSettings};
 use seckill::orders::{Batch, Fault, Receipt, StoreReader, StoreWriter};
 use testbed::PATIENCE;
 use testbed::servers::pgbouncer::PgBouncer;
+use testbed::servers::postgres::Postgres;
+use testbed::servers::proxy::{Mode, Proxy};
 
-use crate::node::{Node, settings};
-use crate::proxy::{Mode, Proxy};
-use crate::server::Postgres;
+use super::node::{Node, settings};
 
 /// Buys one unit, as often as it takes.
 fn insist(node: &mut Node, sale: seckill::domain::SaleId, buyer: &str) {

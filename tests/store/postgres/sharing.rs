@@ -7,13 +7,13 @@ use seckill::admission::LiveSale;
 use seckill::domain::{Cents, OrderAction, Rejection, Sale, SaleEdit, SaleTerms, StockEdit};
 use seckill::orders::postgres::PostgresSettings;
 use seckill::orders::{Applied, ChangeReceipt, SaleChange, StoreWriter, Transition};
-use testbed::PATIENCE;
 use tokio::runtime::Runtime;
+use testbed::PATIENCE;
+use testbed::servers::postgres::Postgres;
+use testbed::servers::proxy::{Mode, Proxy};
 
-use crate::engine::{Engine, SALES_MAX};
-use crate::node::{NOW, Node, change, changed, key, settings, terms};
-use crate::proxy::{Mode, Proxy};
-use crate::server::Postgres;
+use super::engine::{Engine, SALES_MAX};
+use super::node::{NOW, Node, change, changed, key, settings, terms};
 
 /// Two engines on one database; the second knows nothing yet but the sale it was opened with.
 fn two_engines(postgres: &Postgres) -> (Engine, Engine, String) {
@@ -125,8 +125,8 @@ fn tables_of_the_first_version_are_brought_up_to_date_with_what_is_in_them() {
          INSERT INTO sales (tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
          ends_at_ms, pay_within_s, paused, total) \
          VALUES ('default', 'drop', 'old', 'Old', 500, 'EUR', 1, 0, 9000000000000, 60, false, 7)",
-        include_str!("../../src/orders/postgres/schema/1_tables.sql"),
-        include_str!("../../src/orders/postgres/schema/1_commit_batch.sql"),
+        include_str!("../../../src/orders/postgres/schema/1_tables.sql"),
+        include_str!("../../../src/orders/postgres/schema/1_commit_batch.sql"),
     );
     postgres.query(database, &first_version);
     let mut two = Engine::open(2, &url, 10, true);

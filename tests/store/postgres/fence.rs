@@ -6,9 +6,9 @@ use seckill::domain::NodeId;
 use seckill::orders::postgres::PostgresSettings;
 use seckill::orders::{Batch, LeaseStore, Receipt, StoreReader, StoreWriter};
 use testbed::PATIENCE;
+use testbed::servers::postgres::Postgres;
 
-use crate::node::{Node, settings, stored};
-use crate::server::Postgres;
+use super::node::{Node, settings, stored};
 
 #[test]
 fn a_node_whose_life_was_ended_commits_nothing_until_it_begins_another() {

@@ -80,7 +80,7 @@ fn a_wrong_configuration_ends_every_command_and_names_the_key() {
 /// The blocks of the README in this language.
 fn blocks(language: &str) -> Vec<&'static str> {
     let start = format!("```{language}\n");
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     readme.split(&start).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
@@ -228,7 +228,7 @@ fn o6_secrets_are_long_trimmed_and_may_stand_in_files() {
         std::fs::write(path("engine.toml"), file).unwrap();
         run(folder.path(), &["check-config", "--config", "engine.toml"], vars)
     };
-    let public = include_str!("../src/edge/testdata/es256.public.pem");
+    let public = include_str!("../../src/edge/testdata/es256.public.pem");
     let jwt = |key: &str| {
         format!("[edge.auth]\nmode = 'jwt'\n[edge.auth.jwt]\nalgorithm = 'HS256'\nkey = '''{key}'''")
     };

@@ -1,96 +1,79 @@
 //! Paying and giving up on whatever node, at once on several, and after the node that began it has died.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use seckill::checkout::{
-    AttemptId, CancelAnswer, Checkout, CheckoutParts, CheckoutSettings, Gateways, NamedGateway, PayAnswer,
-    PaymentState, RecoverySettings, RetrySettings, expire, recover,
-};
-use seckill::domain::{EpochMs, Order, OrderId, OrderStatus};
-use seckill::orders::StoreReader;
-use seckill::orders::postgres::PostgresSettings;
-use testbed::PATIENCE;
+use seckill::checkout::{AttemptId, CancelAnswer, PayAnswer, PaymentState};
+use seckill::domain::{Order, OrderId, OrderStatus};
+use seckill::orders::postgres::{Follower, PostgresSettings};
+use testbed::servers::postgres::Postgres;
+use testbed::{PATIENCE, until};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::engine::Engine;
-use crate::node::settings;
+use crate::house::{House, Life, impatient, now};
 use crate::scripted::{Call, Fault, Mood, ScriptedGateway, ScriptedRisk};
-use crate::server::Postgres;
 
 /// A node that sells and takes money.
 struct Shop {
-    engine: Engine,
-    checkout: Checkout,
+    house: House,
+    life: Life,
+    follower: Follower,
+    /// Where its buyers wait.
     runtime: Runtime,
 }
 
 impl Shop {
     fn open(number: u16, url: &str, gateway: &Arc<ScriptedGateway>) -> Self {
-        let settings = PostgresSettings { beat_ms: 1, silent_ms_max: 400, ..settings(url) };
-        let engine = Engine::open_with(number, &settings, 1_000, true);
+        let settings =
+            PostgresSettings { url: url.into(), beat_ms: 1, silent_ms_max: 400, ..PostgresSettings::default() };
+        let (house, follower) = House::open_node(number, &settings, 1_000);
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let retry = RetrySettings { tries_max: 2, try_ms: 20_000, backoff_ms: 1, backoff_ms_max: 2 };
-        let mut settings = CheckoutSettings {
-            wait_ms: 60_000,
-            try_within_ms: 60_000,
-            settle_within_ms: 60_000,
-            recovery: RecoverySettings { backoff_ms: 10, backoff_ms_max: 40, ..RecoverySettings::default() },
-            ..CheckoutSettings::default()
-        };
-        settings.gateway.retry = retry;
-        settings.expiry.tick_ms = 5;
-        let checkout = Checkout::new(
-            CheckoutParts {
-                desk: engine.desk.clone(),
-                admission: Arc::clone(&engine.admission),
-                gateways: Gateways::new(
-                    NamedGateway::new("scripted".into(), gateway.clone(), &settings.gateway),
-                    Vec::new(),
-                ),
-                identity: engine.reader.identity().unwrap(),
-                risk: ScriptedRisk::new(Mood::Approve, 0),
-                settings,
-                runtime: runtime.handle().clone(),
-            },
-            [],
-        );
-        runtime.spawn(recover(checkout.clone()));
-        runtime.spawn(expire(checkout.clone()));
-        Self { engine, checkout, runtime }
+        let risk = ScriptedRisk::new(Mood::Approve, 0);
+        let life = runtime.block_on(house.live(gateway.clone(), risk, impatient()));
+        Self { house, life, follower, runtime }
+    }
+
+    fn own(&self, buyer: &str) -> OrderId {
+        self.runtime.block_on(self.house.buy(buyer)).placed.id
     }
 
     fn order(&self, id: OrderId) -> Order {
-        self.runtime.block_on(self.engine.desk.order(id)).unwrap().expect("a durable order")
+        self.runtime.block_on(self.house.order(id))
     }
 
     fn pay(&self, id: OrderId) -> PayAnswer {
-        self.runtime.block_on(self.checkout.pay(self.order(id), "card"))
+        self.runtime.block_on(self.life.checkout.pay(self.order(id), "card"))
+    }
+
+    /// Pays, and does not wait for what comes of it.
+    fn begin_to_pay(&self, id: OrderId) {
+        let (checkout, order) = (self.life.checkout.clone(), self.order(id));
+        self.runtime.spawn(async move { checkout.pay(order, "card").await });
     }
 
     fn cancel(&self, id: OrderId) -> CancelAnswer {
-        self.runtime.block_on(self.checkout.cancel(self.order(id)))
+        self.runtime.block_on(self.life.checkout.cancel(self.order(id)))
     }
 
     /// Looks at the other nodes as the engine does, until the order has this status.
     fn follow_until(&mut self, id: OrderId, status: OrderStatus) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.order(id).status != status {
-            assert!(Instant::now() < deadline, "the order stays {}", self.order(id).status);
-            let payments = self.engine.follower.look().unwrap();
-            self.checkout.adopt(payments.into_iter().map(|(order, attempt)| AttemptId { order, attempt }));
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until(&format!("the order is {status}"), || {
+            let payments = self.follower.look().unwrap();
+            let left = payments.into_iter().map(|(order, attempt)| AttemptId { order, attempt });
+            self.life.checkout.adopt(left);
+            self.order(id).status == status
+        });
     }
 
     /// Ends as a process does that is killed: nothing that it has under way goes on.
     fn die(self) {
-        self.runtime.shutdown_background();
-        self.engine.stop();
+        let Self { house, life, runtime, .. } = self;
+        drop(life);
+        runtime.shutdown_background();
+        assert!(house.desk.stop(PATIENCE), "all writers stop");
     }
 
     fn close(self) {
-        self.runtime.block_on(self.checkout.drain());
+        self.runtime.block_on(self.life.checkout.drain());
         self.die();
     }
 }
@@ -124,7 +107,7 @@ fn captured(shop: &Shop, gateway: &ScriptedGateway, order: OrderId) -> usize {
 #[test]
 fn an_order_of_one_node_is_read_paid_and_given_up_at_another() {
     let (_postgres, gateway, one, two) = two_shops();
-    let order = one.engine.own("ann");
+    let order = one.own("ann");
     assert_eq!(two.order(order).status, OrderStatus::PrePay);
     assert!(matches!(two.pay(order), PayAnswer::Paid(_)));
     assert!(matches!(one.pay(order), PayAnswer::Paid(_)), "and the first one knows");
@@ -138,7 +121,7 @@ fn an_order_of_one_node_is_read_paid_and_given_up_at_another() {
 fn an_order_that_two_nodes_are_asked_to_pay_at_once_is_paid_once() {
     let (_postgres, gateway, one, two) = two_shops();
     for round in 0..15 {
-        let order = one.engine.own(&format!("buyer-{round}"));
+        let order = one.own(&format!("buyer-{round}"));
         let (first, second) = at_once(|| one.pay(order), || two.pay(order));
         for answer in [&first, &second] {
             assert!(matches!(answer, PayAnswer::Paid(_) | PayAnswer::Paying(_)), "{answer:?}");
@@ -154,7 +137,7 @@ fn an_order_that_two_nodes_are_asked_to_pay_at_once_is_paid_once() {
 fn an_order_that_is_paid_at_one_node_and_given_up_at_another_is_one_or_the_other() {
     let (_postgres, gateway, one, two) = two_shops();
     for round in 0..15 {
-        let order = one.engine.own(&format!("buyer-{round}"));
+        let order = one.own(&format!("buyer-{round}"));
         let (paid, cancelled) = at_once(|| one.pay(order), || two.cancel(order));
         let captures = captured(&one, &gateway, order);
         match (paid, cancelled) {
@@ -174,13 +157,9 @@ fn an_order_that_is_paid_at_one_node_and_given_up_at_another_is_one_or_the_other
 #[test]
 fn a_payment_whose_node_died_after_the_money_was_taken_is_finished_by_another() {
     let (_postgres, gateway, one, mut two) = two_shops();
-    let order = one.engine.own("ann");
+    let order = one.own("ann");
     gateway.fail(Call::Capture, Fault::HangAfter, usize::MAX);
-    let asked = one.order(order);
-    one.runtime.spawn({
-        let checkout = one.checkout.clone();
-        async move { checkout.pay(asked, "card").await }
-    });
+    one.begin_to_pay(order);
     one.runtime.block_on(gateway.until_called(Call::Capture));
     one.die();
     assert_eq!(two.order(order).status, OrderStatus::Paying);
@@ -193,13 +172,9 @@ fn a_payment_whose_node_died_after_the_money_was_taken_is_finished_by_another() 
 #[test]
 fn a_payment_whose_node_died_before_the_gateway_heard_of_it_goes_back_and_can_be_made_elsewhere() {
     let (_postgres, gateway, one, mut two) = two_shops();
-    let order = one.engine.own("ann");
+    let order = one.own("ann");
     gateway.fail(Call::Hold, Fault::Delayed, usize::MAX);
-    let asked = one.order(order);
-    one.runtime.spawn({
-        let checkout = one.checkout.clone();
-        async move { checkout.pay(asked, "card").await }
-    });
+    one.begin_to_pay(order);
     one.runtime.block_on(gateway.until_called(Call::Hold));
     one.die();
     gateway.heal();
@@ -215,14 +190,14 @@ fn a_payment_whose_node_died_before_the_gateway_heard_of_it_goes_back_and_can_be
 #[test]
 fn an_order_that_nobody_paid_expires_although_its_node_died() {
     let (_postgres, _gateway, one, mut two) = two_shops();
-    let wall = EpochMs(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64);
     // Its time is over at once, and the node that knows has nothing left that would let it expire.
-    one.runtime.shutdown_background();
-    let order = one.engine.own_since("ann", wall.plus_ms(-600_000));
-    one.engine.stop();
+    let Shop { house, life, runtime, .. } = one;
+    drop(life);
+    let order = runtime.block_on(house.buy_at("ann", now().plus_ms(-7_200_000))).placed.id;
+    assert!(house.desk.stop(PATIENCE), "all writers stop");
     assert_eq!(two.order(order).status, OrderStatus::PrePay);
     two.follow_until(order, OrderStatus::Expired);
-    let audit = two.runtime.block_on(two.engine.desk.audit(two.engine.sale)).unwrap().unwrap();
+    let audit = two.runtime.block_on(two.house.desk.audit(two.house.sale)).unwrap().unwrap();
     assert_eq!((audit.held, audit.available()), (0, 1_000));
     two.close();
 }

@@ -8,9 +8,9 @@ use seckill::orders::postgres;
 use seckill::orders::{
     Applied, Batch, ChangeReceipt, Deadlines, Fault, Receipt, Recovered, StoreReader, StoreWriter, Transition,
 };
+use testbed::servers::postgres::Postgres;
 
-use crate::node::{NOW, Node, PAY_BEFORE, change, changed, key, settings, stock, stored, terms};
-use crate::server::Postgres;
+use super::node::{NOW, Node, PAY_BEFORE, change, changed, key, settings, stock, stored, terms};
 
 #[test]
 fn engines_that_start_at_once_on_an_empty_database_all_start() {

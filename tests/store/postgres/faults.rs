@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use seckill::domain::{NewOrder, SaleId};
 use seckill::orders::{Batch, Fault, Receipt, StoreError, StoreReader, StoreWriter};
+use testbed::servers::postgres::Postgres;
+use testbed::servers::proxy::{Mode, Proxy};
 
-use crate::node::Node;
-use crate::proxy::{Mode, Proxy};
-use crate::server::Postgres;
+use super::node::Node;
 
 /// What any one call may take, whatever is broken: the limits of the settings and the slowness of the machine.
 const BOUND: Duration = Duration::from_secs(120);
@@ -197,7 +197,7 @@ fn a_row_that_somebody_holds_delays_the_batch_and_nothing_else() {
 #[test]
 fn a_sale_whose_making_was_not_acknowledged_is_made_once() {
     let mut scene = Scene::new();
-    let (key, terms) = (crate::node::key("b"), crate::node::terms(3));
+    let (key, terms) = (super::node::key("b"), super::node::terms(3));
     scene.proxy.set(Mode::LoseAnswers);
     transient(scene.node.writer.create_sale(&key, &terms, 7));
     scene.proxy.set(Mode::Pass);

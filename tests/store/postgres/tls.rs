@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use seckill::orders::postgres::PostgresSettings;
 use seckill::orders::{Fault, StoreError};
+use testbed::servers::postgres::Postgres;
 
-use crate::node::{Node, settings};
-use crate::server::Postgres;
+use super::node::{Node, settings};
 
 /// A server that takes encrypted connections only, and whose certificate is for its address and not for `localhost`.
 struct Guarded {

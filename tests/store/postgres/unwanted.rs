@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use seckill::orders::ReadCancellation;
 use seckill::orders::postgres::PostgresSettings;
-use testbed::PATIENCE;
 use tokio::sync::Semaphore;
+use testbed::PATIENCE;
+use testbed::servers::postgres::Postgres;
 
-use crate::engine::Engine;
-use crate::node::settings;
-use crate::server::Postgres;
+use super::engine::Engine;
+use super::node::settings;
 
 #[test]
 fn d4_audits_whose_askers_are_gone_run_no_further() {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use seckill::admission::Intake;
 use seckill::orders::StoreReader;
 use seckill::orders::postgres::PostgresSettings;
+use testbed::servers::postgres::Postgres;
+use testbed::servers::proxy::{Mode, Proxy};
 
-use crate::engine::Engine;
-use crate::node::{Node, settings};
-use crate::proxy::{Mode, Proxy};
-use crate::server::Postgres;
+use super::engine::Engine;
+use super::node::{Node, settings};
 
 /// Between two faults the writers commit for so long.
 const LULL: Duration = Duration::from_millis(200);

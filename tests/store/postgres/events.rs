@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use seckill::domain::{OrderAction, OrderId};
 use seckill::orders::{Batch, EventKind, StoreReader, StoreWriter, Transition};
+use testbed::servers::postgres::Postgres;
 
-use crate::node::{NOW, Node};
-use crate::server::Postgres;
+use super::node::{NOW, Node};
 
 #[test]
 fn a_reader_that_follows_while_several_nodes_commit_sees_every_event_once_and_in_order() {

@@ -4,9 +4,9 @@ use seckill::domain::{OrderAction, OrderStatus};
 use seckill::orders::{
     Applied, Batch, LeaseStore, Receipt, RefusalReason, StoreReader, StoreWriter, Transition,
 };
+use testbed::servers::postgres::Postgres;
 
-use crate::node::{NOW, Node};
-use crate::server::Postgres;
+use super::node::{NOW, Node};
 
 fn standing(refused: RefusalReason) -> seckill::domain::Order {
     match refused {

@@ -18,9 +18,9 @@ use seckill::orders::{
     StoreWriter, Transition, WriterSettings,
 };
 use testbed::PATIENCE;
+use testbed::servers::postgres::Postgres;
 
-use crate::node::{NOW, key, settings, terms};
-use crate::server::Postgres;
+use super::node::{NOW, key, settings, terms};
 
 const WRITERS: usize = 3;
 /// Sales that a node may sell.

@@ -6,9 +6,9 @@ use proptest::test_runner::{Config, TestRunner};
 use seckill::domain::{NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
 use seckill::orders::postgres::{self, PgReader, PgWriter, PostgresSettings};
 use seckill::orders::{Audit, Batch, ChangeReceipt, Event, Receipt, SaleChange, StoreReader, StoreWriter};
+use testbed::servers::postgres::Postgres;
 
 use crate::contract::{self, Answer, End, StoreUnderTest};
-use crate::server::Postgres;
 
 struct Shared {
     server: Arc<Postgres>,

@@ -1,0 +1,10 @@
+//! What operators do and see: the configuration of the binary, and the control plane over real HTTP, with an engine behind it
+//! that has no edge.
+
+mod callers;
+mod campaigns;
+mod changes;
+mod configuration;
+mod engine;
+mod feeds;
+mod figures;

@@ -1,0 +1,7 @@
+//! The order store and the writers in front of it, driven in this process: one contract for the embedded store and for that of
+//! several nodes, and what each of them has beside it.
+
+mod contract;
+mod postgres;
+mod sqlite;
+mod writer;
