@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -45,12 +46,17 @@ pub enum Fault {
 
 pub const FOR_EVER: usize = usize::MAX;
 
+/// Tries of one call, as the impatient settings have it.
+pub const ALL_TRIES: usize = 2;
+
 pub struct ScriptedGateway {
     truth: SimulatedGateway,
     faults: Mutex<HashMap<Call, (Fault, usize)>>,
     calls: Mutex<Vec<(Call, PaymentKey)>>,
     called: Notify,
     delayed: Mutex<Vec<Charge>>,
+    holds_failed: AtomicUsize,
+    hold_is_over: watch::Sender<bool>,
 }
 
 impl ScriptedGateway {
@@ -67,6 +73,8 @@ impl ScriptedGateway {
             calls: Mutex::default(),
             called: Notify::new(),
             delayed: Mutex::default(),
+            holds_failed: AtomicUsize::new(0),
+            hold_is_over: watch::Sender::new(false),
         })
     }
 
@@ -100,6 +108,12 @@ impl ScriptedGateway {
             }
             called.await;
         }
+    }
+
+    /// Turns true in the moment in which nothing new can be heard of a hold: it is answered, every try of it has failed, or it
+    /// hangs.
+    pub fn hold_is_over(&self) -> watch::Receiver<bool> {
+        self.hold_is_over.subscribe()
     }
 
     /// Holds that were on their way arrive.
@@ -136,7 +150,11 @@ impl ScriptedGateway {
         };
         self.calls.lock().push((call, key));
         self.called.notify_waiters();
-        match (fault, effect) {
+        let hangs = matches!(fault, Some(Fault::HangBefore | Fault::HangAfter));
+        if call == Call::Hold && hangs {
+            self.hold_is_over.send_replace(true);
+        }
+        let answer = match (fault, effect) {
             (None, Some(effect)) => effect.await,
             (Some(Fault::Busy), _) => Err(CallError::Unreachable("away".into())),
             (Some(Fault::Processing), _) => Ok(Payment { state: PaymentState::Processing, money: None }),
@@ -147,7 +165,16 @@ impl ScriptedGateway {
                 Err(CallError::Unknown("lost".into()))
             }
             _ => Err(CallError::Unknown("lost".into())),
+        };
+        if call == Call::Hold {
+            let is_last = match &answer {
+                Ok(_) | Err(CallError::Invalid(_)) => true,
+                Err(_) => self.holds_failed.fetch_add(1, Ordering::SeqCst) + 1 >= ALL_TRIES,
+            };
+            // The caller hears the answer before it looks at anything else.
+            self.hold_is_over.send_if_modified(|is_over| is_last && !std::mem::replace(is_over, true));
         }
+        answer
     }
 }
 
@@ -181,6 +208,8 @@ pub struct ScriptedRisk {
     asked: Mutex<Vec<AttemptId>>,
     delay: Duration,
     is_held: watch::Sender<bool>,
+    /// Verdicts wait for this, if there is something to wait for.
+    after: Option<watch::Receiver<bool>>,
 }
 
 impl ScriptedRisk {
@@ -192,7 +221,15 @@ impl ScriptedRisk {
             asked: Mutex::default(),
             delay: Duration::from_millis(delay_ms),
             is_held,
+            after: None,
         })
+    }
+
+    /// Assesses every payment once the gateway's hold is over: later than any hold that is answered or lost, sooner than any
+    /// that hangs is given up.
+    pub fn after_hold_at(gateway: &ScriptedGateway, mood: Mood) -> Arc<Self> {
+        let risk = Arc::into_inner(Self::new(mood, 0)).expect("nobody else has it");
+        Arc::new(Self { after: Some(gateway.hold_is_over()), ..risk })
     }
 
     /// Keeps every verdict back from now on.
@@ -224,6 +261,9 @@ impl RiskService for ScriptedRisk {
         Box::pin(async {
             self.asked.lock().push(charge.key.attempt);
             tokio::time::sleep(self.delay).await;
+            if let Some(mut after) = self.after.clone() {
+                let _ = after.wait_for(|is_over| *is_over).await;
+            }
             let _ = self.is_held.subscribe().wait_for(|is_held| !is_held).await;
             let mood = *self.mood.lock();
             match mood {

@@ -14,13 +14,10 @@ use testbed::PATIENCE;
 use tokio::time::{sleep, timeout};
 
 use super::house::{House, Life, impatient, now};
-use super::scripted::{Call, FOR_EVER, Fault, Mood, QUICK, ScriptedGateway, ScriptedRisk};
+use super::scripted::{ALL_TRIES, Call, FOR_EVER, Fault, Mood, QUICK, ScriptedGateway, ScriptedRisk};
 use Call::{Capture, Hold, Status, Void};
 use Fault::{Busy, Delayed, HangAfter, HangBefore, Invalid, LostAfter, LostBefore};
 use OrderStatus::{Cancelled, Expired, Paid, Paying, PrePay};
-
-/// Tries of one call, as the impatient settings have it.
-const ALL_TRIES: usize = 2;
 
 /// What a buyer hears, without the details.
 fn word(answer: &PayAnswer) -> &'static str {
@@ -172,8 +169,7 @@ impl Bench {
         for &(call, fault, times) in case.faults {
             gateway.fail(call, fault, times);
         }
-        // Later than any hold that is answered or lost, sooner than any that hangs.
-        let risk = ScriptedRisk::new(case.mood, 2_000);
+        let risk = ScriptedRisk::after_hold_at(&gateway, case.mood);
         let mut settings = impatient();
         settings.gateway.retry.try_ms = 5_000;
         let life = house.live(gateway.clone(), risk.clone(), settings).await;
@@ -295,8 +291,9 @@ async fn a_restart_at_any_step_finishes_what_was_begun() {
             settings.settle_within_ms = 60_000;
             settings
         };
-        let first =
-            house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 60_000), patient(impatient())).await;
+        let risk = ScriptedRisk::new(Mood::Approve, 0);
+        risk.hold();
+        let first = house.live(gateway.clone(), risk, patient(impatient())).await;
         let first = match call {
             // To come to the capture, or to the void, the risk check must answer.
             Capture | Void => {

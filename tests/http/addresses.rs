@@ -22,15 +22,19 @@ fn from(source: &str, server: SocketAddr) -> Client {
 #[test]
 fn d6_idle_connections_of_one_address_leave_places_to_the_others() {
     let server = Server::start(Hyper, |settings| settings.connections_max = 100);
-    let mut crowd: Vec<Client> = (0..100).map(|_| from("127.0.0.2", server.addr)).collect();
+    let crowd: Vec<Client> = (0..100).map(|_| from("127.0.0.2", server.addr)).collect();
     for buyer in 0..20 {
         let source = format!("127.0.1.{buyer}");
         assert_eq!(from(&source, server.addr).send(LAST).statuses(), [200], "{source}");
     }
-    // Who is one too many hears why.
-    let answers = crowd.pop().unwrap().answers();
-    assert_eq!((answers[0].status, answers[0].member("code").as_str()), (503, "overloaded"));
-    assert!(answers[0].body.contains("This address"), "{}", answers[0].body);
+    // Who is one too many hears why. The threads of the server accept side by side: it may be any of the crowd.
+    let refused = crowd.into_iter().flat_map(|mut idle| idle.send(LAST).answers());
+    let refused: Vec<_> = refused.filter(|answer| answer.status != 200).collect();
+    assert!(!refused.is_empty(), "a whole crowd has a place");
+    for answer in refused {
+        assert_eq!((answer.status, answer.member("code").as_str()), (503, "overloaded"));
+        assert!(answer.body.contains("This address"), "{}", answer.body);
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The embedded store under the contract, and what is its own: its lock, its schema, its damage report.
 
+use std::path::Path;
+
 use proptest::prelude::*;
 use rusqlite::Connection;
 use seckill::domain::{
@@ -12,6 +14,7 @@ use seckill::orders::{
     StoreWriter, Transition,
 };
 use tempfile::TempDir;
+use testbed::until;
 
 use crate::contract::{self, Answer, End, StoreUnderTest};
 
@@ -21,10 +24,25 @@ struct Embedded {
     reader: SqliteReader,
 }
 
+/// Opens the store of a folder. A process that another test is just starting has copies of all files that are open here until
+/// it becomes the program that it is started for: for that moment the lock of a store that was closed is still held.
+pub fn open_store(folder: &Path, settings: &SqliteSettings) -> (SqliteWriter, SqliteReader) {
+    let mut opened = None;
+    until("the store opens", || match sqlite::open(folder, settings) {
+        Ok(store) => {
+            opened = Some(store);
+            true
+        }
+        Err(error) if error.message.contains("another engine runs on the data") => false,
+        Err(error) => panic!("{error}"),
+    });
+    opened.expect("it was opened")
+}
+
 impl Embedded {
     fn open(folder: TempDir) -> Self {
         let settings = SqliteSettings { lock_wait_ms: 1, ..SqliteSettings::default() };
-        let (writer, reader) = sqlite::open(folder.path(), &settings).expect("the store opens");
+        let (writer, reader) = open_store(folder.path(), &settings);
         Self { folder, writer, reader }
     }
 

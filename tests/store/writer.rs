@@ -15,13 +15,15 @@ use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, KeyName, Nanos, NodeId, OrderAction, OrderId, OrderStatus,
     Rejection, SaleKey, SaleLimits, SaleTerms, Units,
 };
-use seckill::orders::sqlite::{self, SqliteSettings};
+use seckill::orders::sqlite::SqliteSettings;
 use seckill::orders::{
     Applied, Audit, Deadlines, OrderDesk, Pipeline, PipelineParts, Recovered, StoreError, Transition,
     WriterSettings,
 };
 use tempfile::TempDir;
 use testbed::PATIENCE;
+
+use crate::sqlite::open_store;
 
 const SHARDS: usize = 2;
 const NOW: EpochMs = EpochMs(1_800_000_000_000);
@@ -72,7 +74,7 @@ impl House {
 
     fn open(folder: TempDir, options: &Options) -> Self {
         let settings = SqliteSettings { lock_wait_ms: options.lock_wait_ms, ..SqliteSettings::default() };
-        let (store, reader) = sqlite::open(folder.path(), &settings).unwrap();
+        let (store, reader) = open_store(folder.path(), &settings);
         let deadlines = Arc::new(Deadlines::default());
         let mut recovered =
             Recovered::read(&reader, NodeId::new(0).unwrap(), SHARDS, &deadlines, &Default::default())

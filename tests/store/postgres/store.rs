@@ -4,11 +4,12 @@ use seckill::domain::{
     NodeId, OrderAction, OrderStatus, PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote, Rate,
     SaleEdit, StockEdit,
 };
-use seckill::orders::postgres;
+use seckill::orders::postgres::{self, PostgresSettings};
 use seckill::orders::{
     Applied, Batch, ChangeReceipt, Deadlines, Fault, Receipt, Recovered, StoreReader, StoreWriter, Transition,
 };
 use testbed::servers::postgres::Postgres;
+use testbed::until;
 
 use super::node::{NOW, Node, PAY_BEFORE, change, changed, key, settings, stock, stored, terms};
 
@@ -178,7 +179,8 @@ fn a_start_finds_everything_and_looks_after_what_is_its_own() {
 fn reads_share_few_connections_and_are_refused_rather_than_kept_waiting() {
     let postgres = Postgres::shared();
     let url = postgres.new_database();
-    let mut node = Node::open(1, &url);
+    let patient = PostgresSettings { lock_wait_ms: 600_000, statement_wait_ms: 600_000, ..settings(&url) };
+    let mut node = Node::open_with(1, &patient).unwrap();
     let sale = node.sale("a", 10, 1);
     let before = node.reader.pool_figures();
     for _ in 0..20 {
@@ -187,26 +189,24 @@ fn reads_share_few_connections_and_are_refused_rather_than_kept_waiting() {
     let after = node.reader.pool_figures();
     assert_eq!((after.opened - before.opened, after.reused - before.reused), (0, 20));
     let database = url.rsplit('/').next().unwrap();
+    let count = |what: &str| postgres.query(database, &format!("SELECT count(*) FROM {what}"));
     std::thread::scope(|scope| {
+        // Holds the table until there is a gate.
         scope.spawn(|| {
-            let hold =
-                "BEGIN; LOCK TABLE seckill.sales IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(1.2); COMMIT";
+            let hold = "DO $$ BEGIN LOCK TABLE seckill.sales IN ACCESS EXCLUSIVE MODE; \
+                        WHILE NOT EXISTS (SELECT FROM pg_class WHERE relname = 'gate') \
+                        LOOP PERFORM pg_sleep(0.01); END LOOP; END $$";
             postgres.query(database, hold)
         });
-        let reads: Vec<_> = (0..6)
-            .map(|_| {
-                std::thread::sleep(std::time::Duration::from_millis(60));
-                scope.spawn(|| node.reader.sales())
-            })
-            .collect();
-        let refused = reads.into_iter().map(|read| read.join().unwrap()).filter(|read| match read {
-            Ok(_) => false,
-            Err(error) => {
-                assert!(error.is_transient(), "{error}");
-                true
-            }
-        });
-        assert!(refused.count() > 0);
+        let held = "pg_locks WHERE relation = 'seckill.sales'::regclass AND granted AND mode = 'AccessExclusiveLock'";
+        until("the table is held", || count(held) == "1");
+        let reads: Vec<_> = (0..patient.readers).map(|_| scope.spawn(|| node.reader.sales())).collect();
+        let waiting = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        until("every connection waits", || count(waiting) == patient.readers.to_string());
+        let error = node.reader.sales().unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        postgres.query(database, "CREATE TABLE gate ()");
+        reads.into_iter().for_each(|read| drop(read.join().unwrap().unwrap()));
     });
     let figures = node.reader.pool_figures();
     assert!(figures.waited > 0 && figures.timed_out > 0, "{figures:?}");
