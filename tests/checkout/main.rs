@@ -2,14 +2,19 @@
 //! contracts against servers that misbehave. Where several engines, other configurations or `kill -9` matter, the engine is
 //! the real process.
 
+mod buyers;
 mod direction;
+mod doubt;
 mod example_gateway;
+mod expiry;
+mod failures;
 mod gateway_change;
 mod house;
 mod http;
+mod limits;
 mod operator;
+mod outcome;
 mod process;
 mod scripted;
 mod several_nodes;
-mod tcc;
 mod two_engines;

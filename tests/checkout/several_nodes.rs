@@ -23,8 +23,12 @@ struct Shop {
 
 impl Shop {
     fn open(number: u16, url: &str, gateway: &Arc<ScriptedGateway>) -> Self {
-        let settings =
-            PostgresSettings { url: url.into(), beat_ms: 1, silent_ms_max: 400, ..PostgresSettings::default() };
+        let settings = PostgresSettings {
+            url: url.into(),
+            beat_ms: 1,
+            silent_ms_max: 400,
+            ..PostgresSettings::default()
+        };
         let (house, follower) = House::open_node(number, &settings, 1_000);
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let risk = ScriptedRisk::new(Mood::Approve, 0);

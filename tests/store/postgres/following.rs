@@ -7,9 +7,9 @@ use seckill::admission::{Accepted, Admission, Moment, Purchase};
 use seckill::domain::{BuyerName, EpochMs, Nanos, OrderId, SaleId};
 use seckill::orders::postgres::{Follower, PostgresSettings};
 use seckill::orders::{Batch, CompleteOrders, LeaseStore, OrderDesk, Receipt, StoreWriter};
-use tokio::runtime::Runtime;
 use testbed::PATIENCE;
 use testbed::servers::postgres::Postgres;
+use tokio::runtime::Runtime;
 
 use super::engine::Engine;
 use super::node::{NOW, Node, settings};

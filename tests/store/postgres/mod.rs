@@ -1,7 +1,6 @@
 //! The PostgreSQL order store against a real server: several nodes on one database, and everything that can break between
 //! a node and its store.
 
-
 mod buyers;
 mod contract;
 mod engine;

@@ -7,10 +7,10 @@ use seckill::admission::LiveSale;
 use seckill::domain::{Cents, OrderAction, Rejection, Sale, SaleEdit, SaleTerms, StockEdit};
 use seckill::orders::postgres::PostgresSettings;
 use seckill::orders::{Applied, ChangeReceipt, SaleChange, StoreWriter, Transition};
-use tokio::runtime::Runtime;
 use testbed::PATIENCE;
 use testbed::servers::postgres::Postgres;
 use testbed::servers::proxy::{Mode, Proxy};
+use tokio::runtime::Runtime;
 
 use super::engine::{Engine, SALES_MAX};
 use super::node::{NOW, Node, change, changed, key, settings, terms};

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use seckill::orders::ReadCancellation;
 use seckill::orders::postgres::PostgresSettings;
-use tokio::sync::Semaphore;
 use testbed::PATIENCE;
 use testbed::servers::postgres::Postgres;
+use tokio::sync::Semaphore;
 
 use super::engine::Engine;
 use super::node::settings;
