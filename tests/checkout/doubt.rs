@@ -9,7 +9,7 @@ use seckill::domain::OrderStatus;
 use testbed::PATIENCE;
 use tokio::time::timeout;
 
-use crate::house::{House, impatient};
+use crate::fixture::{Fixture, impatient};
 use crate::outcome::{check_money, until_after, word};
 use crate::scripted::{Call, FOR_EVER, Fault, Mood, QUICK, ScriptedGateway, ScriptedRisk};
 use Call::{Capture, Hold, Status, Void};
@@ -19,48 +19,48 @@ use OrderStatus::{Expired, Paid, Paying, PrePay};
 #[tokio::test]
 async fn while_nobody_knows_the_order_stays_paying_even_past_its_deadline() {
     for (effect, ends) in [(LostBefore, Expired), (LostAfter, Paid)] {
-        let house = House::open(1, 2).await;
+        let fixture = Fixture::open(1, 2).await;
         let gateway = ScriptedGateway::new(0.0);
         for call in [Hold, Capture, Void] {
             gateway.fail(call, effect, FOR_EVER);
         }
         gateway.fail(Status, LostBefore, FOR_EVER);
-        let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), impatient()).await;
-        let order = house.buy("ann").await;
+        let life = fixture.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), impatient()).await;
+        let order = fixture.buy("ann").await;
         let id = order.placed.id;
 
         assert_eq!(word(&life.checkout.pay(order.clone(), "card").await), "paying");
         let asked = gateway.calls_of(Status).len();
         until_after(order.placed.pay_before.plus_ms(300)).await;
         assert!(gateway.calls_of(Status).len() > asked, "recovery goes on asking");
-        assert_eq!(house.status(id).await, Paying);
-        assert_eq!(house.remaining(), 0, "the unit stays with the order");
+        assert_eq!(fixture.status(id).await, Paying);
+        assert_eq!(fixture.remaining(), 0, "the unit stays with the order");
         assert_eq!(life.checkout.cancel(order.clone()).await, CancelAnswer::PaymentInProgress);
         assert_eq!(word(&life.checkout.pay(order, "card").await), "paying");
 
         gateway.heal();
-        house.until(id, ends).await;
-        check_money(&gateway, &house.order(id).await).await;
-        house.check_conserved().await;
+        fixture.until(id, ends).await;
+        check_money(&gateway, &fixture.order(id).await).await;
+        fixture.check_conserved().await;
     }
 }
 
 #[tokio::test]
 async fn money_held_long_after_the_deadline_is_let_go() {
-    let house = House::open(1, 2).await;
+    let fixture = Fixture::open(1, 2).await;
     let gateway = ScriptedGateway::new(0.0);
     gateway.fail(Hold, LostAfter, FOR_EVER);
     gateway.fail(Status, LostBefore, FOR_EVER);
     let mut settings = impatient();
     settings.recovery.capture_within_s = 0;
-    let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), settings).await;
-    let order = house.buy("ann").await;
+    let life = fixture.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), settings).await;
+    let order = fixture.buy("ann").await;
     assert_eq!(word(&life.checkout.pay(order.clone(), "card").await), "paying");
     until_after(order.placed.pay_before).await;
     gateway.heal();
-    house.until(order.placed.id, Expired).await;
+    fixture.until(order.placed.id, Expired).await;
     assert_eq!(gateway.truth(AttemptId { order: order.placed.id, attempt: 1 }).await, PaymentState::Voided);
-    house.check_conserved().await;
+    fixture.check_conserved().await;
 }
 
 /// The engine dies while a call is under way, and another takes over.
@@ -77,7 +77,7 @@ async fn a_restart_at_any_step_finishes_what_was_begun() {
         (Void, HangAfter, Mood::Reject, PrePay),
         (Status, HangBefore, Mood::Approve, PrePay),
     ];
-    let house = House::open(cases.len() as u32, 3_600).await;
+    let fixture = Fixture::open(cases.len() as u32, 3_600).await;
     for (number, (call, fault, mood, ends)) in cases.into_iter().enumerate() {
         let name = format!("case {number}: killed in {call:?} with {fault:?}, {mood:?}");
         let gateway = ScriptedGateway::new(0.0);
@@ -85,7 +85,7 @@ async fn a_restart_at_any_step_finishes_what_was_begun() {
         if call == Status {
             gateway.fail(Hold, LostBefore, FOR_EVER);
         }
-        let order = house.buy(&format!("buyer-{number}")).await;
+        let order = fixture.buy(&format!("buyer-{number}")).await;
         let id = order.placed.id;
         let patient = |mut settings: CheckoutSettings| {
             settings.gateway.retry.try_ms = 60_000;
@@ -95,12 +95,12 @@ async fn a_restart_at_any_step_finishes_what_was_begun() {
         };
         let risk = ScriptedRisk::new(Mood::Approve, 0);
         risk.hold();
-        let first = house.live(gateway.clone(), risk, patient(impatient())).await;
+        let first = fixture.live(gateway.clone(), risk, patient(impatient())).await;
         let first = match call {
             // To come to the capture, or to the void, the risk check must answer.
             Capture | Void => {
                 drop(first);
-                house.live(gateway.clone(), ScriptedRisk::new(mood, 0), patient(impatient())).await
+                fixture.live(gateway.clone(), ScriptedRisk::new(mood, 0), patient(impatient())).await
             }
             Hold | Status => first,
         };
@@ -111,22 +111,22 @@ async fn a_restart_at_any_step_finishes_what_was_begun() {
         timeout(PATIENCE, gateway.until_called(call)).await.unwrap_or_else(|_| panic!("{name}"));
         drop(first);
         assert_eq!(word(&buyer.await.unwrap()), "paying", "{name}");
-        assert_eq!(house.status(id).await, Paying, "{name}");
+        assert_eq!(fixture.status(id).await, Paying, "{name}");
 
         gateway.heal();
-        let second = house.live(gateway.clone(), ScriptedRisk::new(mood, 0), impatient()).await;
-        house.until(id, ends).await;
+        let second = fixture.live(gateway.clone(), ScriptedRisk::new(mood, 0), impatient()).await;
+        fixture.until(id, ends).await;
         gateway.deliver_delayed().await;
-        check_money(&gateway, &house.order(id).await).await;
+        check_money(&gateway, &fixture.order(id).await).await;
         drop(second);
     }
-    house.check_conserved().await;
+    fixture.check_conserved().await;
 }
 
 #[tokio::test]
 async fn a_simulated_gateway_forgets_over_a_restart_and_the_order_can_be_paid_again() {
-    let house = House::open(1, 3_600).await;
-    let order = house.buy("ann").await;
+    let fixture = Fixture::open(1, 3_600).await;
+    let order = fixture.buy("ann").await;
     let simulated = |settings| Arc::new(SimulatedGateway::new(settings));
     let slow = SimulatedGatewaySettings {
         settle_latency: seckill::checkout::LatencySettings { median_ms: 60_000.0, p99_ms: 60_000.0 },
@@ -136,7 +136,7 @@ async fn a_simulated_gateway_forgets_over_a_restart_and_the_order_can_be_paid_ag
     let risk = || ScriptedRisk::new(Mood::Approve, 0);
     let mut settings = impatient();
     settings.wait_ms = 50;
-    let first = house.live(simulated(slow), risk(), settings).await;
+    let first = fixture.live(simulated(slow), risk(), settings).await;
     assert_eq!(word(&first.checkout.pay(order.clone(), "card").await), "paying");
     drop(first);
 
@@ -145,9 +145,9 @@ async fn a_simulated_gateway_forgets_over_a_restart_and_the_order_can_be_paid_ag
         settle_latency: QUICK,
         ..SimulatedGatewaySettings::default()
     };
-    let second = house.live(simulated(quick), risk(), impatient()).await;
-    house.until(order.placed.id, PrePay).await;
-    let order = house.order(order.placed.id).await;
+    let second = fixture.live(simulated(quick), risk(), impatient()).await;
+    fixture.until(order.placed.id, PrePay).await;
+    let order = fixture.order(order.placed.id).await;
     assert_eq!(word(&second.checkout.pay(order.clone(), "card").await), "paid");
-    assert_eq!(house.order(order.placed.id).await.payment_attempt, 2);
+    assert_eq!(fixture.order(order.placed.id).await.payment_attempt, 2);
 }

@@ -12,38 +12,38 @@ use seckill::orders::EventKind;
 use testbed::PATIENCE;
 use tokio::time::{sleep, timeout};
 
-use crate::house::{House, impatient};
+use crate::fixture::{Fixture, impatient};
 use crate::outcome::word;
 use crate::scripted::{Mood, QUICK, ScriptedGateway, ScriptedRisk};
 use OrderStatus::{Expired, Paid};
 
 #[tokio::test]
 async fn unpaid_orders_expire_in_time_and_can_neither_be_paid_nor_cancelled_then() {
-    let house = House::open(50, 2).await;
+    let fixture = Fixture::open(50, 2).await;
     let gateway = ScriptedGateway::new(0.0);
     let mut settings = impatient();
     settings.expiry.batch_max = 7;
-    let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), settings).await;
-    let paid = house.buy("ann").await;
+    let life = fixture.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), settings).await;
+    let paid = fixture.buy("ann").await;
     assert_eq!(word(&life.checkout.pay(paid.clone(), "card").await), "paid");
     let mut orders = Vec::new();
     for number in 0..49 {
-        orders.push(house.buy(&format!("buyer-{number}")).await);
+        orders.push(fixture.buy(&format!("buyer-{number}")).await);
     }
     for order in &orders {
-        house.until(order.placed.id, Expired).await;
+        fixture.until(order.placed.id, Expired).await;
     }
-    let events = house.desk.events_after(0, 1_000).await.unwrap();
+    let events = fixture.desk.events_after(0, 1_000).await.unwrap();
     let expired: Vec<_> = events.iter().filter(|event| event.kind == EventKind::Expired).collect();
     assert_eq!(expired.len(), 49);
     assert!(expired.iter().all(|event| event.at >= event.order.placed.pay_before), "not before its time");
-    assert_eq!(house.status(paid.placed.id).await, Paid);
-    assert_eq!(house.remaining(), 49);
+    assert_eq!(fixture.status(paid.placed.id).await, Paid);
+    assert_eq!(fixture.remaining(), 49);
     let late = orders.pop().unwrap();
     assert_eq!(life.checkout.pay(late.clone(), "card").await, PayAnswer::Expired);
     assert_eq!(life.checkout.cancel(late).await, CancelAnswer::Expired);
     assert_eq!(life.checkout.metrics().expired.get(), 49);
-    house.check_conserved().await;
+    fixture.check_conserved().await;
 }
 
 /// Many buyers, a gateway that loses a third of all calls, a risk service that fails and rejects, and a deadline:
@@ -51,7 +51,7 @@ async fn unpaid_orders_expire_in_time_and_can_neither_be_paid_nor_cancelled_then
 #[tokio::test]
 async fn a_bad_day_ends_with_every_unit_paid_or_on_sale() {
     const BUYERS: u32 = 150;
-    let house = Arc::new(House::open(BUYERS, 3).await);
+    let fixture = Arc::new(Fixture::open(BUYERS, 3).await);
     let gateway = Arc::new(SimulatedGateway::new(SimulatedGatewaySettings {
         seed: 11,
         hold_latency: QUICK,
@@ -73,38 +73,38 @@ async fn a_bad_day_ends_with_every_unit_paid_or_on_sale() {
     let mut settings = impatient();
     settings.gateway.retry.try_ms = 500;
     settings.risk.retry.try_ms = 500;
-    let life = house.live(gateway.clone(), risk, settings).await;
+    let life = fixture.live(gateway.clone(), risk, settings).await;
     let mut buyers = tokio::task::JoinSet::new();
     for number in 0..BUYERS {
-        let (house, checkout) = (Arc::clone(&house), life.checkout.clone());
+        let (fixture, checkout) = (Arc::clone(&fixture), life.checkout.clone());
         buyers.spawn(async move {
-            let order = house.buy(&format!("buyer-{number}")).await;
+            let order = fixture.buy(&format!("buyer-{number}")).await;
             // Three clicks each; a tenth never pays and a tenth changes its mind.
             for _ in 0..3 * u32::from(number % 10 != 0) {
-                checkout.pay(house.order(order.placed.id).await, "card").await;
+                checkout.pay(fixture.order(order.placed.id).await, "card").await;
             }
             if number % 10 == 1 {
-                checkout.cancel(house.order(order.placed.id).await).await;
+                checkout.cancel(fixture.order(order.placed.id).await).await;
             }
         });
     }
     buyers.join_all().await;
     let settled = async {
-        while house.orders().await.iter().any(|order| !order.status.is_final()) {
+        while fixture.orders().await.iter().any(|order| !order.status.is_final()) {
             sleep(Duration::from_millis(20)).await;
         }
     };
     if timeout(PATIENCE, settled).await.is_err() {
         let open: Vec<_> =
-            house.orders().await.into_iter().filter(|order| !order.status.is_final()).collect();
+            fixture.orders().await.into_iter().filter(|order| !order.status.is_final()).collect();
         panic!("these orders do not come to their end: {open:#?}");
     }
 
     let mut paid = 0;
-    for order in house.orders().await {
+    for order in fixture.orders().await {
         let mut captured = 0;
         for attempt in 1..=order.payment_attempt {
-            let key = house.key(order.placed.id, attempt);
+            let key = fixture.key(order.placed.id, attempt);
             let truth = loop {
                 if let Ok(Ok(told)) = timeout(Duration::from_millis(500), gateway.status(key)).await {
                     break told.state;
@@ -117,6 +117,6 @@ async fn a_bad_day_ends_with_every_unit_paid_or_on_sale() {
         paid += captured;
     }
     assert!(paid > BUYERS / 10, "only {paid} of {BUYERS} paid");
-    assert_eq!(house.remaining(), BUYERS - paid);
-    house.check_conserved().await;
+    assert_eq!(fixture.remaining(), BUYERS - paid);
+    fixture.check_conserved().await;
 }

@@ -9,7 +9,7 @@ use seckill::domain::{Order, OrderStatus};
 use testbed::PATIENCE;
 use tokio::time::{sleep, timeout};
 
-use crate::house::{House, Life, impatient};
+use crate::fixture::{Fixture, Life, impatient};
 use crate::outcome::{check_money, word};
 use crate::scripted::{ALL_TRIES, Call, FOR_EVER, Fault, Mood, ScriptedGateway, ScriptedRisk};
 use Call::{Capture, Hold, Status, Void};
@@ -89,26 +89,26 @@ const CASES: &[Case] = {
 
 #[tokio::test]
 async fn every_failure_at_every_step_ends_well() {
-    let house = Arc::new(House::open(CASES.len() as u32, 3_600).await);
+    let fixture = Arc::new(Fixture::open(CASES.len() as u32, 3_600).await);
     // All lives begin before the first payment: none takes another's for one that was left unfinished.
     let mut benches = Vec::new();
     for (number, case) in CASES.iter().enumerate() {
-        benches.push(Bench::set_up(&house, number, case).await);
+        benches.push(Bench::set_up(&fixture, number, case).await);
     }
     let mut running = tokio::task::JoinSet::new();
     for bench in benches {
-        let house = Arc::clone(&house);
-        running.spawn(async move { bench.run(&house).await });
+        let fixture = Arc::clone(&fixture);
+        running.spawn(async move { bench.run(&fixture).await });
     }
-    assert_eq!(house.remaining(), 0);
+    assert_eq!(fixture.remaining(), 0);
     while let Some(ended) = running.join_next().await {
         if let Err(panicked) = ended {
             std::panic::resume_unwind(panicked.into_panic());
         }
         // Every order holds its unit all the time: none may ever be on sale.
-        assert_eq!(house.remaining(), 0, "a unit was put back on sale");
+        assert_eq!(fixture.remaining(), 0, "a unit was put back on sale");
     }
-    house.check_conserved().await;
+    fixture.check_conserved().await;
 }
 
 /// One case with a gateway, a risk service and a checkout of its own.
@@ -122,7 +122,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn set_up(house: &House, number: usize, case: &'static Case) -> Self {
+    async fn set_up(fixture: &Fixture, number: usize, case: &'static Case) -> Self {
         let gateway = ScriptedGateway::new(if case.declines { 1.0 } else { 0.0 });
         for &(call, fault, times) in case.faults {
             gateway.fail(call, fault, times);
@@ -130,23 +130,23 @@ impl Bench {
         let risk = ScriptedRisk::after_hold_at(&gateway, case.mood);
         let mut settings = impatient();
         settings.gateway.retry.try_ms = 5_000;
-        let life = house.live(gateway.clone(), risk.clone(), settings).await;
-        let order = house.buy(&format!("buyer-{number}")).await;
+        let life = fixture.live(gateway.clone(), risk.clone(), settings).await;
+        let order = fixture.buy(&format!("buyer-{number}")).await;
         Self { case, name: format!("case {number}: {case:?}"), gateway, risk, life, order }
     }
 
-    async fn run(self, house: &House) {
+    async fn run(self, fixture: &Fixture) {
         let Self { case, name, gateway, risk, life, order } = self;
         let answer = life.checkout.pay(order.clone(), "card").await;
         assert_eq!(word(&answer), case.hears, "{name}");
         if case.mood == Mood::Away {
             risk.change(Mood::Reject);
         }
-        house.until(order.placed.id, case.ends).await;
+        fixture.until(order.placed.id, case.ends).await;
         gateway.heal();
         gateway.deliver_delayed().await;
 
-        let order = house.order(order.placed.id).await;
+        let order = fixture.order(order.placed.id).await;
         assert_eq!((order.status, order.payment_attempt), (case.ends, 1), "{name}");
         check_money(&gateway, &order).await;
         let keys: HashSet<_> = gateway.calls_of(Hold).into_iter().collect();
@@ -167,7 +167,7 @@ impl Bench {
             let again = life.checkout.pay(order.clone(), "card").await;
             let expected = if case.declines { "declined" } else { "paid" };
             assert_eq!(word(&again), expected, "{name}: the order may be paid after all");
-            check_money(&gateway, &house.order(order.placed.id).await).await;
+            check_money(&gateway, &fixture.order(order.placed.id).await).await;
         }
     }
 }

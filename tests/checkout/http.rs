@@ -16,7 +16,7 @@ use testbed::PATIENCE;
 use tokio::time::{sleep, timeout};
 
 use super::example_gateway::{ExampleGateway, Weather};
-use super::house::{House, impatient};
+use super::fixture::{Fixture, impatient};
 use PaymentState::{Captured, Declined, Held, NotFound, Voided};
 
 fn settings(url: String) -> HttpSettings {
@@ -229,7 +229,7 @@ async fn nobody_at_the_address_means_nothing_was_done() {
 #[tokio::test]
 async fn payments_through_a_foul_network_end_paid_once_or_not_at_all() {
     const BUYERS: u32 = 40;
-    let house = Arc::new(House::open(BUYERS, 3_600).await);
+    let fixture = Arc::new(Fixture::open(BUYERS, 3_600).await);
     let example = ExampleGateway::start(Weather::Foul);
     let gateway = Arc::new(HttpGateway::new(settings(example.url())).unwrap());
     let risk = Arc::new(HttpRisk::new(settings(example.url())).unwrap());
@@ -237,16 +237,16 @@ async fn payments_through_a_foul_network_end_paid_once_or_not_at_all() {
     // A call that is never answered must not use up the patience of the whole test.
     impatient.risk.retry.try_ms = 500;
     impatient.gateway.retry.try_ms = 500;
-    let life = house.live(gateway, risk, impatient).await;
+    let life = fixture.live(gateway, risk, impatient).await;
     let mut buyers = tokio::task::JoinSet::new();
     for number in 0..BUYERS {
-        let (house, checkout) = (Arc::clone(&house), life.checkout.clone());
+        let (fixture, checkout) = (Arc::clone(&fixture), life.checkout.clone());
         buyers.spawn(async move {
-            let order = house.buy(&format!("buyer-{number}")).await;
+            let order = fixture.buy(&format!("buyer-{number}")).await;
             let method = if number % 8 == 0 { "stolen-card" } else { "card" };
             let ended = async {
                 loop {
-                    let order = house.order(order.placed.id).await;
+                    let order = fixture.order(order.placed.id).await;
                     match checkout.pay(order, method).await {
                         PayAnswer::Paid(_) | PayAnswer::Declined { .. } => break,
                         _ => sleep(Duration::from_millis(20)).await,
@@ -257,8 +257,9 @@ async fn payments_through_a_foul_network_end_paid_once_or_not_at_all() {
         });
     }
     buyers.join_all().await;
-    for (number, order) in house.orders().await.into_iter().enumerate() {
-        let keys = (1..=order.payment_attempt).map(|attempt| house.key(order.placed.id, attempt).to_string());
+    for (number, order) in fixture.orders().await.into_iter().enumerate() {
+        let keys =
+            (1..=order.payment_attempt).map(|attempt| fixture.key(order.placed.id, attempt).to_string());
         let mut taken = 0;
         for key in keys {
             assert_ne!(example.state(&key), Some("held"), "buyer {number}");
@@ -268,5 +269,5 @@ async fn payments_through_a_foul_network_end_paid_once_or_not_at_all() {
         assert_eq!(taken, usize::from(is_paid), "{order:?}");
         assert_eq!(is_paid, order.payment_method.as_deref() == Some("card"));
     }
-    house.check_conserved().await;
+    fixture.check_conserved().await;
 }

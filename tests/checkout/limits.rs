@@ -7,7 +7,7 @@ use seckill::domain::OrderStatus;
 use testbed::PATIENCE;
 use tokio::time::{sleep, timeout};
 
-use crate::house::{House, impatient};
+use crate::fixture::{Fixture, impatient};
 use crate::outcome::word;
 use crate::scripted::{Call, FOR_EVER, Fault, Mood, ScriptedGateway, ScriptedRisk};
 use Call::Hold;
@@ -16,26 +16,26 @@ use OrderStatus::Paying;
 
 #[tokio::test]
 async fn an_open_breaker_leaves_gateway_and_order_alone() {
-    let house = House::open(4, 3_600).await;
+    let fixture = Fixture::open(4, 3_600).await;
     let gateway = ScriptedGateway::new(0.0);
     gateway.fail(Hold, Busy, FOR_EVER);
     let mut settings = impatient();
     settings.gateway.breaker.calls_min = 3;
     settings.gateway.breaker.open_ms = 10_000;
     settings.gateway.breaker.probes = 1;
-    let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), settings).await;
+    let life = fixture.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), settings).await;
     for buyer in ["ann", "bob", "cat"] {
-        let order = house.buy(buyer).await;
+        let order = fixture.buy(buyer).await;
         assert_eq!(word(&life.checkout.pay(order, "card").await), "unavailable");
     }
     let holds = gateway.calls_of(Hold).len();
-    let order = house.buy("dan").await;
+    let order = fixture.buy("dan").await;
     let PayAnswer::Unavailable { retry_after_ms } = life.checkout.pay(order.clone(), "card").await else {
         panic!("the breaker is open");
     };
     assert!((1..=10_000).contains(&retry_after_ms));
     assert_eq!(gateway.calls_of(Hold).len(), holds);
-    assert_eq!(house.order(order.placed.id).await.payment_attempt, 0);
+    assert_eq!(fixture.order(order.placed.id).await.payment_attempt, 0);
 
     gateway.heal();
     let paid = async {
@@ -48,7 +48,7 @@ async fn an_open_breaker_leaves_gateway_and_order_alone() {
 
 #[tokio::test]
 async fn limits_refuse_before_anything_changes() {
-    let house = House::open(3, 3_600).await;
+    let fixture = Fixture::open(3, 3_600).await;
     let gateway = ScriptedGateway::new(0.0);
     let mut settings = impatient();
     settings.attempts_max = 1;
@@ -58,13 +58,13 @@ async fn limits_refuse_before_anything_changes() {
     settings.methods = vec!["card".into()];
     let risk = ScriptedRisk::new(Mood::Approve, 0);
     risk.hold();
-    let life = house.live(gateway.clone(), risk.clone(), settings).await;
-    let (ann, bob) = (house.buy("ann").await, house.buy("bob").await);
+    let life = fixture.live(gateway.clone(), risk.clone(), settings).await;
+    let (ann, bob) = (fixture.buy("ann").await, fixture.buy("bob").await);
     assert_eq!(word(&life.checkout.pay(ann.clone(), "cheque").await), "method-not-allowed");
 
     let (checkout, order) = (life.checkout.clone(), ann.clone());
     let first = tokio::spawn(async move { checkout.pay(order, "card").await });
-    house.until(ann.placed.id, Paying).await;
+    fixture.until(ann.placed.id, Paying).await;
     assert_eq!(word(&life.checkout.pay(bob.clone(), "card").await), "unavailable", "attempts_max");
     risk.release();
     assert_eq!(word(&first.await.unwrap()), "paid");
@@ -72,7 +72,7 @@ async fn limits_refuse_before_anything_changes() {
     gateway.fail(Hold, LostAfter, FOR_EVER);
     assert_eq!(word(&life.checkout.pay(bob, "card").await), "paying");
     assert_eq!(life.checkout.recovery_queue_len(), 1);
-    let cat = house.buy("cat").await;
+    let cat = fixture.buy("cat").await;
     assert_eq!(word(&life.checkout.pay(cat.clone(), "card").await), "unavailable", "queue_max");
-    assert_eq!(house.order(cat.placed.id).await.payment_attempt, 0);
+    assert_eq!(fixture.order(cat.placed.id).await.payment_attempt, 0);
 }

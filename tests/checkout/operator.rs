@@ -10,7 +10,7 @@ use testbed::{PATIENCE, until};
 use tokio::time::{sleep, timeout};
 
 use crate::example_gateway::{ExampleGateway, Weather};
-use crate::house::{House, giving_up, impatient};
+use crate::fixture::{Fixture, giving_up, impatient};
 use crate::process::{as_pairs, buy, health, keys, pay, status, until_status};
 use crate::scripted::{Call, FOR_EVER, Fault, Mood, ScriptedGateway, ScriptedRisk};
 
@@ -110,17 +110,17 @@ fn m7_an_operator_ends_a_payment_that_never_ends_and_the_reason_is_kept() {
 #[tokio::test]
 async fn m7_what_is_called_voided_is_never_captured_afterwards() {
     for is_gateway_silent in [false, true] {
-        let house = House::open(1, 3_600).await;
+        let fixture = Fixture::open(1, 3_600).await;
         let gateway = ScriptedGateway::new(0.0);
         gateway.fail(Call::Capture, Fault::HangBefore, FOR_EVER);
         if is_gateway_silent {
             gateway.fail(Call::Void, Fault::LostBefore, FOR_EVER);
         }
-        let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), giving_up()).await;
-        let order = house.buy("ann").await;
+        let life = fixture.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), giving_up()).await;
+        let order = fixture.buy("ann").await;
         let id = order.placed.id;
         assert!(matches!(life.checkout.pay(order, "card").await, PayAnswer::Paying(_)));
-        let told = life.checkout.settle(house.order(id).await, SettleOutcome::Voided, "by hand").await;
+        let told = life.checkout.settle(fixture.order(id).await, SettleOutcome::Voided, "by hand").await;
         let SettleAnswer::Settled(order) = told else { panic!("{told:?}") };
         assert_eq!(
             (order.status, order.payment.direction.why()),
@@ -133,7 +133,7 @@ async fn m7_what_is_called_voided_is_never_captured_afterwards() {
         gateway.heal();
         // A busy machine may take longer than a try has.
         let paid = async {
-            while !matches!(life.checkout.pay(house.order(id).await, "card").await, PayAnswer::Paid(_)) {
+            while !matches!(life.checkout.pay(fixture.order(id).await, "card").await, PayAnswer::Paid(_)) {
                 sleep(Duration::from_millis(10)).await;
             }
         };
@@ -153,38 +153,38 @@ async fn m7_what_is_called_voided_is_never_captured_afterwards() {
 
 #[tokio::test]
 async fn m7_money_that_was_taken_after_all_is_not_called_voided() {
-    let house = House::open(1, 3_600).await;
+    let fixture = Fixture::open(1, 3_600).await;
     let gateway = ScriptedGateway::new(0.0);
     gateway.fail(Call::Capture, Fault::HangAfter, FOR_EVER);
-    let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), giving_up()).await;
-    let order = house.buy("ann").await;
+    let life = fixture.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), giving_up()).await;
+    let order = fixture.buy("ann").await;
     let id = order.placed.id;
     assert!(matches!(life.checkout.pay(order, "card").await, PayAnswer::Paying(_)));
-    let told = life.checkout.settle(house.order(id).await, SettleOutcome::Voided, "by hand").await;
+    let told = life.checkout.settle(fixture.order(id).await, SettleOutcome::Voided, "by hand").await;
     assert!(matches!(told, SettleAnswer::Captured(_)), "{told:?}");
-    assert_eq!(house.status(id).await, OrderStatus::Paid);
+    assert_eq!(fixture.status(id).await, OrderStatus::Paid);
 }
 
 #[tokio::test]
 async fn m7_only_silence_opens_the_breaker() {
-    let house = Arc::new(House::open(30, 3_600).await);
+    let fixture = Arc::new(Fixture::open(30, 3_600).await);
     let gateway = ScriptedGateway::new(0.0);
     let mut settings = impatient();
     settings.gateway.breaker.calls_min = 3;
     settings.try_within_ms = 100;
-    let life = house.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), settings).await;
+    let life = fixture.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), settings).await;
     for (number, fault) in [Fault::Processing, Fault::Invalid].into_iter().enumerate() {
         gateway.fail(Call::Hold, fault, FOR_EVER);
         gateway.fail(Call::Status, fault, FOR_EVER);
         for buyer in 0..4 {
-            let order = house.buy(&format!("buyer-{number}-{buyer}")).await;
+            let order = fixture.buy(&format!("buyer-{number}-{buyer}")).await;
             life.checkout.pay(order, "card").await;
         }
         assert_eq!(life.checkout.gateway_breaker(), seckill::checkout::BreakerState::Closed, "{fault:?}");
     }
     gateway.fail(Call::Hold, Fault::Busy, FOR_EVER);
     for buyer in 0..12 {
-        let order = house.buy(&format!("buyer-{buyer}")).await;
+        let order = fixture.buy(&format!("buyer-{buyer}")).await;
         life.checkout.pay(order, "card").await;
     }
     assert_eq!(life.checkout.gateway_breaker(), seckill::checkout::BreakerState::Open);

@@ -6,7 +6,7 @@ use seckill::checkout::{AttemptId, PayAnswer, PaymentState};
 use seckill::domain::{EpochMs, Order, OrderStatus};
 use tokio::time::sleep;
 
-use crate::house::now;
+use crate::fixture::now;
 use crate::scripted::ScriptedGateway;
 use OrderStatus::{Paid, Paying};
 

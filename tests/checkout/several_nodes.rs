@@ -9,12 +9,12 @@ use testbed::servers::postgres::Postgres;
 use testbed::{PATIENCE, until};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::house::{House, Life, impatient, now};
+use crate::fixture::{Fixture, Life, impatient, now};
 use crate::scripted::{Call, Fault, Mood, ScriptedGateway, ScriptedRisk};
 
 /// A node that sells and takes money.
 struct Shop {
-    house: House,
+    fixture: Fixture,
     life: Life,
     follower: Follower,
     /// Where its buyers wait.
@@ -29,19 +29,19 @@ impl Shop {
             silent_ms_max: 400,
             ..PostgresSettings::default()
         };
-        let (house, follower) = House::open_node(number, &settings, 1_000);
+        let (fixture, follower) = Fixture::open_node(number, &settings, 1_000);
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let risk = ScriptedRisk::new(Mood::Approve, 0);
-        let life = runtime.block_on(house.live(gateway.clone(), risk, impatient()));
-        Self { house, life, follower, runtime }
+        let life = runtime.block_on(fixture.live(gateway.clone(), risk, impatient()));
+        Self { fixture, life, follower, runtime }
     }
 
     fn own(&self, buyer: &str) -> OrderId {
-        self.runtime.block_on(self.house.buy(buyer)).placed.id
+        self.runtime.block_on(self.fixture.buy(buyer)).placed.id
     }
 
     fn order(&self, id: OrderId) -> Order {
-        self.runtime.block_on(self.house.order(id))
+        self.runtime.block_on(self.fixture.order(id))
     }
 
     fn pay(&self, id: OrderId) -> PayAnswer {
@@ -70,10 +70,10 @@ impl Shop {
 
     /// Ends as a process does that is killed: nothing that it has under way goes on.
     fn die(self) {
-        let Self { house, life, runtime, .. } = self;
+        let Self { fixture, life, runtime, .. } = self;
         drop(life);
         runtime.shutdown_background();
-        assert!(house.desk.stop(PATIENCE), "all writers stop");
+        assert!(fixture.desk.stop(PATIENCE), "all writers stop");
     }
 
     fn close(self) {
@@ -195,13 +195,13 @@ fn a_payment_whose_node_died_before_the_gateway_heard_of_it_goes_back_and_can_be
 fn an_order_that_nobody_paid_expires_although_its_node_died() {
     let (_postgres, _gateway, one, mut two) = two_shops();
     // Its time is over at once, and the node that knows has nothing left that would let it expire.
-    let Shop { house, life, runtime, .. } = one;
+    let Shop { fixture, life, runtime, .. } = one;
     drop(life);
-    let order = runtime.block_on(house.buy_at("ann", now().plus_ms(-7_200_000))).placed.id;
-    assert!(house.desk.stop(PATIENCE), "all writers stop");
+    let order = runtime.block_on(fixture.buy_at("ann", now().plus_ms(-7_200_000))).placed.id;
+    assert!(fixture.desk.stop(PATIENCE), "all writers stop");
     assert_eq!(two.order(order).status, OrderStatus::PrePay);
     two.follow_until(order, OrderStatus::Expired);
-    let audit = two.runtime.block_on(two.house.desk.audit(two.house.sale)).unwrap().unwrap();
+    let audit = two.runtime.block_on(two.fixture.desk.audit(two.fixture.sale)).unwrap().unwrap();
     assert_eq!((audit.held, audit.available()), (0, 1_000));
     two.close();
 }

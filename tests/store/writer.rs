@@ -43,7 +43,7 @@ impl Default for Options {
 }
 
 /// An engine without edge, checkout and admin, and one sale.
-struct House {
+struct Fixture {
     runtime: tokio::runtime::Runtime,
     admission: Arc<Admission>,
     desk: OrderDesk,
@@ -52,9 +52,9 @@ struct House {
     folder: TempDir,
 }
 
-impl House {
+impl Fixture {
     fn with_sale(stock: Units, options: &Options) -> Self {
-        let house = Self::open(TempDir::new().unwrap(), options);
+        let fixture = Self::open(TempDir::new().unwrap(), options);
         let key = SaleKey::new("default", "c", "s").unwrap();
         let terms = SaleTerms {
             title: String::new(),
@@ -67,9 +67,9 @@ impl House {
             rate: None,
             paused: false,
         };
-        let sale = house.wait(house.desk.create_sale(key, terms, stock)).unwrap().unwrap();
-        house.admission.board().publish(LiveSale::open(sale, SHARDS));
-        house
+        let sale = fixture.wait(fixture.desk.create_sale(key, terms, stock)).unwrap().unwrap();
+        fixture.admission.board().publish(LiveSale::open(sale, SHARDS));
+        fixture
     }
 
     fn open(folder: TempDir, options: &Options) -> Self {
@@ -184,38 +184,38 @@ impl Held {
 
 #[test]
 fn a_repeated_key_hears_of_its_order_whatever_became_of_it() {
-    let house = House::with_sale(5, &Options { per_buyer_limit: 2, ..Options::default() });
-    let Ok(Accepted::Placed(first)) = house.buy("ann", 1, Some("k1")) else {
+    let fixture = Fixture::with_sale(5, &Options { per_buyer_limit: 2, ..Options::default() });
+    let Ok(Accepted::Placed(first)) = fixture.buy("ann", 1, Some("k1")) else {
         panic!("the first click is placed")
     };
-    assert_eq!(house.wait(first.ticket.resolved()), Resolution::Durable);
-    let hears_of_the_first = |house: &House| {
+    assert_eq!(fixture.wait(first.ticket.resolved()), Resolution::Durable);
+    let hears_of_the_first = |fixture: &Fixture| {
         assert!(
-            matches!(house.buy("ann", 1, Some("k1")), Ok(Accepted::Replay(order_id)) if order_id == first.order_id)
+            matches!(fixture.buy("ann", 1, Some("k1")), Ok(Accepted::Replay(order_id)) if order_id == first.order_id)
         );
-        assert_eq!(house.buy("ann", 2, Some("k1")).unwrap_err(), Rejection::IdempotencyKeyReused);
+        assert_eq!(fixture.buy("ann", 2, Some("k1")).unwrap_err(), Rejection::IdempotencyKeyReused);
     };
-    hears_of_the_first(&house);
-    let order_id = house.own("ann");
-    assert_eq!(house.buy("ann", 1, Some("k2")).unwrap_err(), Rejection::AlreadyPurchased { order_id });
-    hears_of_the_first(&house);
-    assert!(matches!(house.apply(first.order_id, OrderAction::Cancel), Ok(Applied::Done(_))));
-    hears_of_the_first(&house);
-    let house = House::open(house.stop(), &Options::default());
-    hears_of_the_first(&house);
-    house.assert_no_unit_stranded();
+    hears_of_the_first(&fixture);
+    let order_id = fixture.own("ann");
+    assert_eq!(fixture.buy("ann", 1, Some("k2")).unwrap_err(), Rejection::AlreadyPurchased { order_id });
+    hears_of_the_first(&fixture);
+    assert!(matches!(fixture.apply(first.order_id, OrderAction::Cancel), Ok(Applied::Done(_))));
+    hears_of_the_first(&fixture);
+    let fixture = Fixture::open(fixture.stop(), &Options::default());
+    hears_of_the_first(&fixture);
+    fixture.assert_no_unit_stranded();
 }
 
 #[test]
 fn clicks_that_come_while_the_order_is_on_its_way_wait_for_it() {
-    let house = House::with_sale(5, &Options::default());
-    let held = Held::by_a_stranger(house.folder.path());
-    let Ok(Accepted::Placed(first)) = house.buy("ann", 1, Some("k")) else {
+    let fixture = Fixture::with_sale(5, &Options::default());
+    let held = Held::by_a_stranger(fixture.folder.path());
+    let Ok(Accepted::Placed(first)) = fixture.buy("ann", 1, Some("k")) else {
         panic!("the first click is placed")
     };
     let mut tickets = vec![first.ticket];
     for (key, same_request) in [(Some("k"), true), (None, false), (Some("other"), false)] {
-        match house.buy("ann", 1, key) {
+        match fixture.buy("ann", 1, key) {
             Ok(Accepted::InFlight(OrderInFlight { order_id, replay, ticket })) => {
                 assert_eq!((order_id, replay), (first.order_id, same_request));
                 tickets.push(ticket);
@@ -224,29 +224,29 @@ fn clicks_that_come_while_the_order_is_on_its_way_wait_for_it() {
         }
     }
     assert!(tickets.iter().all(|ticket| ticket.resolution().is_none()));
-    let pending = house.wait(house.desk.order_of("default", "ann", first.order_id)).unwrap().unwrap();
+    let pending = fixture.wait(fixture.desk.order_of("default", "ann", first.order_id)).unwrap().unwrap();
     assert_eq!((pending.status, pending.placed.quantity), (OrderStatus::Pending, 1));
     held.let_go();
     for ticket in tickets {
-        assert_eq!(house.wait(ticket.resolved()), Resolution::Durable);
+        assert_eq!(fixture.wait(ticket.resolved()), Resolution::Durable);
     }
-    assert_eq!(house.audit().durable_orders, 1);
-    house.assert_no_unit_stranded();
+    assert_eq!(fixture.audit().durable_orders, 1);
+    fixture.assert_no_unit_stranded();
 }
 
 #[test]
 fn a8_a_pending_order_says_what_it_will_say() {
-    let house = House::with_sale(5, &Options::default());
-    let held = Held::by_a_stranger(house.folder.path());
-    let Ok(Accepted::Placed(placed)) = house.buy("ann", 1, None) else { panic!("the first click is placed") };
-    let mut sale = house.wait(house.desk.sales()).unwrap().remove(0);
+    let fixture = Fixture::with_sale(5, &Options::default());
+    let held = Held::by_a_stranger(fixture.folder.path());
+    let Ok(Accepted::Placed(placed)) = fixture.buy("ann", 1, None) else { panic!("the first click is placed") };
+    let mut sale = fixture.wait(fixture.desk.sales()).unwrap().remove(0);
     (sale.terms.price, sale.terms.pay_within_s, sale.version) = (Cents(500), 5, sale.version + 1);
-    house.admission.board().change_terms(&sale);
-    let order = || house.wait(house.desk.order_of("default", "ann", placed.order_id)).unwrap().unwrap();
+    fixture.admission.board().change_terms(&sale);
+    let order = || fixture.wait(fixture.desk.order_of("default", "ann", placed.order_id)).unwrap().unwrap();
     let pending = order();
     assert_eq!((pending.status, pending.placed.amount), (OrderStatus::Pending, Cents(5)));
     held.let_go();
-    assert_eq!(house.wait(placed.ticket.resolved()), Resolution::Durable);
+    assert_eq!(fixture.wait(placed.ticket.resolved()), Resolution::Durable);
     assert_eq!(order().placed, pending.placed);
 }
 
@@ -255,64 +255,64 @@ fn a_queue_of_one_place_refuses_and_keeps_the_unit_on_sale() {
     // A held store looks slow, not busy: the intake stays open and the queue fills.
     let writer = WriterSettings { queue_orders_max: 1, ..WriterSettings::default() };
     let options = Options { writer, lock_wait_ms: 600_000, ..Options::default() };
-    let house = House::with_sale(10, &options);
-    let queue = house.admission.queue();
-    let held = Held::by_a_stranger(house.folder.path());
-    let in_the_writers_hand = house.place("ann");
+    let fixture = Fixture::with_sale(10, &options);
+    let queue = fixture.admission.queue();
+    let held = Held::by_a_stranger(fixture.folder.path());
+    let in_the_writers_hand = fixture.place("ann");
     until("the writer has taken the first", || queue.depth() == 0);
-    let waiting = house.place("bob");
+    let waiting = fixture.place("bob");
     for n in 0..50 {
-        assert_eq!(house.buy(&format!("late-{n}"), 1, None).unwrap_err(), Rejection::Overloaded);
+        assert_eq!(fixture.buy(&format!("late-{n}"), 1, None).unwrap_err(), Rejection::Overloaded);
     }
-    assert_eq!((queue.depth(), house.sale().remaining()), (1, 8));
+    assert_eq!((queue.depth(), fixture.sale().remaining()), (1, 8));
     held.let_go();
     for (order, ticket) in [in_the_writers_hand, waiting] {
-        assert_eq!(house.wait(ticket.resolved()), Resolution::Durable);
-        assert_eq!(house.status(order), Some(OrderStatus::PrePay));
+        assert_eq!(fixture.wait(ticket.resolved()), Resolution::Durable);
+        assert_eq!(fixture.status(order), Some(OrderStatus::PrePay));
     }
-    house.own("late-7");
-    house.assert_no_unit_stranded();
+    fixture.own("late-7");
+    fixture.assert_no_unit_stranded();
 }
 
 #[test]
 fn a_store_that_somebody_holds_stalls_the_intake_and_loses_nothing() {
-    let house = House::with_sale(30, &Options::default());
-    let queue = house.admission.queue();
+    let fixture = Fixture::with_sale(30, &Options::default());
+    let queue = fixture.admission.queue();
     let mut admitted = Vec::new();
     for round in 0..3 {
-        let held = Held::by_a_stranger(house.folder.path());
+        let held = Held::by_a_stranger(fixture.folder.path());
         for n in 0..5 {
-            match house.buy(&format!("buyer-{round}-{n}"), 1, None) {
+            match fixture.buy(&format!("buyer-{round}-{n}"), 1, None) {
                 Ok(Accepted::Placed(placed)) => admitted.push((placed.order_id, placed.ticket)),
                 Err(Rejection::Overloaded) => {}
                 other => panic!("{other:?}"),
             }
         }
         until("the intake is stalled", || queue.intake() == Intake::Stalled);
-        assert_eq!(house.buy("late", 1, None).unwrap_err(), Rejection::Overloaded);
+        assert_eq!(fixture.buy("late", 1, None).unwrap_err(), Rejection::Overloaded);
         held.let_go();
         until("the intake is open again", || queue.intake() == Intake::Open);
     }
     assert!(admitted.len() >= 3, "each round admits somebody before the store is found busy");
     for (order, ticket) in &admitted {
-        assert_eq!(house.wait(ticket.resolved()), Resolution::Durable);
-        assert_eq!(house.status(*order), Some(OrderStatus::PrePay));
+        assert_eq!(fixture.wait(ticket.resolved()), Resolution::Durable);
+        assert_eq!(fixture.status(*order), Some(OrderStatus::PrePay));
     }
-    assert_eq!(house.audit().durable_orders, admitted.len() as u64);
-    house.assert_no_unit_stranded();
+    assert_eq!(fixture.audit().durable_orders, admitted.len() as u64);
+    fixture.assert_no_unit_stranded();
 }
 
 #[test]
 fn units_in_memory_that_the_store_does_not_have_are_refused_and_counted_anew() {
-    let house = House::with_sale(10, &Options::default());
-    house.sale().state.stock().add(1, 5);
+    let fixture = Fixture::with_sale(10, &Options::default());
+    fixture.sale().state.stock().add(1, 5);
     let mut sold = 0;
     for n in 0..60 {
-        match house.buy(&format!("buyer-{n}"), 1, None) {
-            Ok(Accepted::Placed(placed)) => match house.wait(placed.ticket.resolved()) {
+        match fixture.buy(&format!("buyer-{n}"), 1, None) {
+            Ok(Accepted::Placed(placed)) => match fixture.wait(placed.ticket.resolved()) {
                 Resolution::Durable => sold += 1,
                 Resolution::Refused => {
-                    assert_eq!(house.status(placed.order_id), Some(OrderStatus::Rejected));
+                    assert_eq!(fixture.status(placed.order_id), Some(OrderStatus::Rejected));
                 }
                 other => panic!("{other:?}"),
             },
@@ -321,84 +321,84 @@ fn units_in_memory_that_the_store_does_not_have_are_refused_and_counted_anew() {
         }
     }
     assert_eq!(sold, 10);
-    house.assert_no_unit_stranded();
+    fixture.assert_no_unit_stranded();
 }
 
 #[test]
 fn units_given_back_in_the_batch_that_is_refused_are_counted_once() {
-    let house = House::with_sale(3, &Options { lock_wait_ms: 600_000, ..Options::default() });
-    let own = house.own("ann");
-    let held = Held::by_a_stranger(house.folder.path());
-    let alone = house.place("bob");
-    until("the writer has taken bob's order", || house.admission.queue().depth() == 0);
+    let fixture = Fixture::with_sale(3, &Options { lock_wait_ms: 600_000, ..Options::default() });
+    let own = fixture.own("ann");
+    let held = Held::by_a_stranger(fixture.folder.path());
+    let alone = fixture.place("bob");
+    until("the writer has taken bob's order", || fixture.admission.queue().depth() == 0);
     // What comes now is one batch: two orders above the total, and ann's unit back.
-    house.sale().state.stock().add(0, 2);
-    let over: Vec<_> = ["c", "d", "e"].map(|buyer| house.place(buyer)).into();
-    let cancel = house.runtime.spawn({
-        let (desk, step) = (house.desk.clone(), house.step(own, OrderAction::Cancel));
+    fixture.sale().state.stock().add(0, 2);
+    let over: Vec<_> = ["c", "d", "e"].map(|buyer| fixture.place(buyer)).into();
+    let cancel = fixture.runtime.spawn({
+        let (desk, step) = (fixture.desk.clone(), fixture.step(own, OrderAction::Cancel));
         async move { desk.apply(step).await }
     });
-    until("the cancel waits, too", || house.desk.steps_waiting() == 1);
+    until("the cancel waits, too", || fixture.desk.steps_waiting() == 1);
     held.let_go();
-    assert!(matches!(house.wait(cancel).unwrap(), Ok(Applied::Done(_))));
-    assert_eq!(house.wait(alone.1.resolved()), Resolution::Durable);
-    let resolved: Vec<_> = over.iter().map(|(_, ticket)| house.wait(ticket.resolved())).collect();
+    assert!(matches!(fixture.wait(cancel).unwrap(), Ok(Applied::Done(_))));
+    assert_eq!(fixture.wait(alone.1.resolved()), Resolution::Durable);
+    let resolved: Vec<_> = over.iter().map(|(_, ticket)| fixture.wait(ticket.resolved())).collect();
     assert_eq!(resolved, [Resolution::Refused; 3], "the store takes all of a sale's orders or none");
-    house.assert_no_unit_stranded();
-    assert_eq!(house.audit().sold(), 1);
+    fixture.assert_no_unit_stranded();
+    assert_eq!(fixture.audit().sold(), 1);
 }
 
 #[test]
 fn an_engine_whose_store_breaks_leaves_nobody_waiting() {
     let writer = WriterSettings { batch_orders_max: 1, ..WriterSettings::default() };
-    let house = House::with_sale(10, &Options { writer, lock_wait_ms: 600_000, ..Options::default() });
-    let own = house.own("zoe");
-    let held = Held::by_a_stranger(house.folder.path());
-    let placed: Vec<_> = ["ann", "bob", "cid"].map(|buyer| house.place(buyer)).into();
-    until("the writer has taken the first", || house.admission.queue().depth() == 2);
+    let fixture = Fixture::with_sale(10, &Options { writer, lock_wait_ms: 600_000, ..Options::default() });
+    let own = fixture.own("zoe");
+    let held = Held::by_a_stranger(fixture.folder.path());
+    let placed: Vec<_> = ["ann", "bob", "cid"].map(|buyer| fixture.place(buyer)).into();
+    until("the writer has taken the first", || fixture.admission.queue().depth() == 2);
     let steps: Vec<_> = [OrderAction::Cancel, OrderAction::Expire]
         .map(|action| {
-            let (desk, step) = (house.desk.clone(), house.step(own, action));
-            house.runtime.spawn(async move { desk.apply(step).await })
+            let (desk, step) = (fixture.desk.clone(), fixture.step(own, action));
+            fixture.runtime.spawn(async move { desk.apply(step).await })
         })
         .into();
-    until("both steps wait", || house.desk.steps_waiting() == 2);
+    until("both steps wait", || fixture.desk.steps_waiting() == 2);
     held.0.execute_batch("ALTER TABLE orders RENAME TO lost").unwrap();
     held.let_go();
     for (_, ticket) in &placed {
-        assert_eq!(house.wait(ticket.resolved()), Resolution::Unknown);
+        assert_eq!(fixture.wait(ticket.resolved()), Resolution::Unknown);
     }
     for step in steps {
-        assert!(!house.wait(step).unwrap().unwrap_err().is_transient());
+        assert!(!fixture.wait(step).unwrap().unwrap_err().is_transient());
     }
-    assert!(house.writer.join().unwrap().is_err(), "the process must end");
-    assert_eq!(house.admission.queue().intake(), Intake::Closed);
+    assert!(fixture.writer.join().unwrap().is_err(), "the process must end");
+    assert_eq!(fixture.admission.queue().intake(), Intake::Closed);
 }
 
 #[test]
 fn a_count_that_would_fall_below_zero_ends_the_engine_instead_of_looping() {
-    let house = House::with_sale(10, &Options::default());
-    let own = house.own("ann");
-    let stranger = Connection::open(house.folder.path().join("orders.sqlite")).unwrap();
+    let fixture = Fixture::with_sale(10, &Options::default());
+    let own = fixture.own("ann");
+    let stranger = Connection::open(fixture.folder.path().join("orders.sqlite")).unwrap();
     stranger.execute("UPDATE sales SET sold = 0", []).unwrap();
-    let error = house.apply(own, OrderAction::Cancel).unwrap_err();
+    let error = fixture.apply(own, OrderAction::Cancel).unwrap_err();
     assert!(!error.is_transient(), "{error}");
-    assert!(house.writer.join().unwrap().unwrap_err().message.contains("damaged"));
+    assert!(fixture.writer.join().unwrap().unwrap_err().message.contains("damaged"));
 }
 
 #[test]
 fn a_restart_finds_what_was_there() {
     let options = Options { per_buyer_limit: 3, ..Options::default() };
-    let house = House::with_sale(40, &options);
+    let fixture = Fixture::with_sale(40, &options);
     let mut orders = Vec::new();
     for n in 0..30 {
         let key = format!("key-{n}");
         let Ok(Accepted::Placed(placed)) =
-            house.buy(&format!("buyer-{}", n % 15), 1, (n % 2 == 0).then_some(&key))
+            fixture.buy(&format!("buyer-{}", n % 15), 1, (n % 2 == 0).then_some(&key))
         else {
             panic!("two a buyer are allowed")
         };
-        assert_eq!(house.wait(placed.ticket.resolved()), Resolution::Durable);
+        assert_eq!(fixture.wait(placed.ticket.resolved()), Resolution::Durable);
         for action in match n % 5 {
             0 => &[OrderAction::Cancel][..],
             1 => &[OrderAction::BeginPayment],
@@ -406,29 +406,29 @@ fn a_restart_finds_what_was_there() {
             3 => &[OrderAction::BeginPayment, OrderAction::AbortPayment],
             _ => &[],
         } {
-            assert!(matches!(house.apply(placed.order_id, *action), Ok(Applied::Done(_))));
+            assert!(matches!(fixture.apply(placed.order_id, *action), Ok(Applied::Done(_))));
         }
-        orders.push(house.wait(house.desk.order(placed.order_id)).unwrap().unwrap());
+        orders.push(fixture.wait(fixture.desk.order(placed.order_id)).unwrap().unwrap());
     }
     let (audit, remaining, buyers) =
-        (house.audit(), house.sale().remaining(), house.sale().state.claims().buyers());
-    let terms = house.sale().terms.clone();
+        (fixture.audit(), fixture.sale().remaining(), fixture.sale().state.claims().buyers());
+    let terms = fixture.sale().terms.clone();
 
-    let house = House::open(house.stop(), &options);
-    assert_eq!((house.audit(), house.sale().remaining()), (audit, remaining));
-    assert_eq!(house.sale().state.claims().buyers(), buyers);
-    assert_eq!(house.sale().terms, terms);
-    assert_eq!(house.recovered.newest, orders.last().map(|order| order.placed.id));
-    assert_eq!(house.recovered.orders, orders.len() as u64);
+    let fixture = Fixture::open(fixture.stop(), &options);
+    assert_eq!((fixture.audit(), fixture.sale().remaining()), (audit, remaining));
+    assert_eq!(fixture.sale().state.claims().buyers(), buyers);
+    assert_eq!(fixture.sale().terms, terms);
+    assert_eq!(fixture.recovered.newest, orders.last().map(|order| order.placed.id));
+    assert_eq!(fixture.recovered.orders, orders.len() as u64);
     let with_status = |status| orders.iter().filter(move |order| order.status == status);
-    assert!(house.recovered.unfinished.iter().eq(with_status(OrderStatus::Paying)));
-    assert_eq!(house.desk.deadlines().len(), with_status(OrderStatus::PrePay).count());
-    assert_eq!(house.wait(house.desk.orders_after(None, None, 1_000)).unwrap(), orders);
+    assert!(fixture.recovered.unfinished.iter().eq(with_status(OrderStatus::Paying)));
+    assert_eq!(fixture.desk.deadlines().len(), with_status(OrderStatus::PrePay).count());
+    assert_eq!(fixture.wait(fixture.desk.orders_after(None, None, 1_000)).unwrap(), orders);
     for order in &orders {
         let buyer = order.placed.buyer.as_str();
         let active = orders.iter().filter(|other| other.placed.buyer == order.placed.buyer);
         let holds = active.filter(|other| other.status.holds_units()).count() as Units;
-        let refused = house.buy(buyer, 3 - holds + 1, None);
+        let refused = fixture.buy(buyer, 3 - holds + 1, None);
         assert!(
             matches!(
                 refused,
@@ -437,10 +437,10 @@ fn a_restart_finds_what_was_there() {
             "{refused:?}"
         );
     }
-    let (next, ticket) = house.place("new");
-    assert!(Some(next) > house.recovered.newest, "numbers go on");
-    assert_eq!(house.wait(ticket.resolved()), Resolution::Durable);
-    house.assert_no_unit_stranded();
+    let (next, ticket) = fixture.place("new");
+    assert!(Some(next) > fixture.recovered.newest, "numbers go on");
+    assert_eq!(fixture.wait(ticket.resolved()), Resolution::Durable);
+    fixture.assert_no_unit_stranded();
 }
 
 /// A sale whose dearest order would not fit the column is refused where it is made, so that no buyer can break the store.

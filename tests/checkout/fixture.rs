@@ -1,4 +1,4 @@
-//! A house to sell from: the real store with its writer, a sale, and lives of checkout that come and go over it.
+//! What these tests sell from: the real store with its writer, a sale, and lives of checkout that come and go over it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use testbed::PATIENCE;
 use tokio::runtime::{Builder, Runtime};
 
-pub struct House {
+pub struct Fixture {
     pub admission: Arc<Admission>,
     pub desk: OrderDesk,
     pub sale: SaleId,
@@ -30,7 +30,7 @@ pub struct House {
     _folder: Option<TempDir>,
 }
 
-impl House {
+impl Fixture {
     /// Opens with `stock` units of one sale, whose orders must be paid within `pay_within_s`.
     pub async fn open(stock: Units, pay_within_s: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -146,12 +146,12 @@ impl House {
         self.live_with(Gateways::new(current, Vec::new()), risk, settings).await
     }
 
-    /// The key of an attempt that was begun in this house.
+    /// The key of an attempt that was begun with this store.
     pub fn key(&self, order: OrderId, attempt: u32) -> PaymentKey {
         PaymentKey { store: Some(self.identity), attempt: AttemptId { order, attempt } }
     }
 
-    /// As [`House::live`], with several gateways.
+    /// As [`Fixture::live`], with several gateways.
     pub async fn live_with(
         &self,
         gateways: Gateways,
