@@ -64,7 +64,7 @@ fn d6_requests_under_way_count_for_the_client_that_the_proxy_names() {
         settings.connections_per_address_max = 1;
         settings.trusted_proxies = vec!["127.0.0.2/32".parse().unwrap()];
     });
-    let witness = Arc::clone(&server.witness);
+    let recorder = Arc::clone(&server.recorder);
     let ask = |path: &str, chain: &str| {
         let mut client = from("127.0.0.2", server.addr);
         client.send(format!(
@@ -73,11 +73,11 @@ fn d6_requests_under_way_count_for_the_client_that_the_proxy_names() {
         client
     };
     let mut held = ask("/held", "198.51.100.9, 192.0.2.7");
-    super::life::block_on(witness.held.notified());
+    super::life::block_on(recorder.held.notified());
     assert_eq!(ask("/a", "203.0.113.1, 192.0.2.7").statuses(), [503]);
     // What stands before the last untrusted address is anybody's invention.
     assert_eq!(ask("/a", "192.0.2.7, 198.51.100.9").statuses(), [200]);
-    witness.release.notify_one();
+    recorder.release.notify_one();
     assert_eq!(held.statuses(), [200]);
     assert_eq!(ask("/a", "192.0.2.7").statuses(), [200]);
 }

@@ -14,7 +14,7 @@ fn c4_a_target_is_a_path_or_the_address_of_its_host() {
         let executed = |target: &str| {
             let sent = format!("POST {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
             let statuses = Client::connect(server.addr).send(sent).statuses();
-            (statuses, server.witness.take())
+            (statuses, server.recorder.take())
         };
         for target in ["/a", "http://h/a", "https://h/a?b", "HTTP://H/a"] {
             assert_eq!(executed(target), (vec![200], vec!["POST /a".into()]), "{front_end:?} {target}");

@@ -206,11 +206,11 @@ fn what_is_executed_is_what_was_sent() {
         let sent = format!("{}{LAST}", case.sent);
 
         let statuses = Client::connect(hyper.addr).send(&sent).statuses();
-        assert_eq!(hyper.witness.take(), case.hyper.0, "hyper executed, {}", case.name);
+        assert_eq!(hyper.recorder.take(), case.hyper.0, "hyper executed, {}", case.name);
         assert_eq!(statuses, case.hyper.1, "hyper answered, {}", case.name);
 
         let statuses = Client::connect(may.addr).send(&sent).statuses();
-        assert_eq!(may.witness.take(), case.may.0, "may executed, {}", case.name);
+        assert_eq!(may.recorder.take(), case.may.0, "may executed, {}", case.name);
         match case.may.1 {
             Some(expected) => assert_eq!(statuses, expected, "may answered, {}", case.name),
             // Every executed request would have been answered 200; nothing else was.
@@ -234,7 +234,7 @@ fn a_request_may_come_in_two_pieces_wherever_it_is_cut() {
             // Lets the server read the first piece alone; if it does not, the case is merely weaker.
             std::thread::sleep(std::time::Duration::from_millis(1));
             assert_eq!(client.send(&sent[cut..]).statuses(), [200, 200], "{front_end:?}, cut at {cut}");
-            assert_eq!(server.witness.take(), ["POST /a {\"quantity\":1}", "GET /last"], "cut at {cut}");
+            assert_eq!(server.recorder.take(), ["POST /a {\"quantity\":1}", "GET /last"], "cut at {cut}");
         }
     }
 }
@@ -248,7 +248,7 @@ fn a_request_may_come_byte_by_byte() {
             client.send([byte]);
         }
         assert_eq!(client.statuses(), [200, 200], "{front_end:?}");
-        assert_eq!(server.witness.take().len(), 2);
+        assert_eq!(server.recorder.take().len(), 2);
     }
 }
 
@@ -263,7 +263,7 @@ fn many_pipelined_requests_are_answered_in_their_order() {
         assert_eq!(answers.len(), 201, "{front_end:?}");
         let executed: Vec<String> =
             (0..200).map(|n| format!("GET /{n}")).chain(["GET /last".into()]).collect();
-        assert_eq!(server.witness.take(), executed);
+        assert_eq!(server.recorder.take(), executed);
         if front_end == Hyper {
             let echoed =
                 answers.iter().take(200).map(|answer| answer.field("x-request-id").unwrap().to_owned());
@@ -277,7 +277,7 @@ fn a_client_may_close_its_side_behind_the_request() {
     for front_end in BOTH {
         let server = Server::start(front_end, |_| {});
         let statuses = Client::connect(server.addr).send(sized("1")).end().statuses();
-        let executed = server.witness.take();
+        let executed = server.recorder.take();
         match front_end {
             Hyper => assert_eq!((statuses, executed), (vec![200], vec!["POST /a 1".to_owned()])),
             // May find the end before it looks at the request; it never executes one that it does not answer.
@@ -294,7 +294,7 @@ fn half_a_request_is_not_executed() {
             ["POST /a HTTP/1.1\r\nHost: h\r\n", "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n123"]
         {
             Client::connect(server.addr).send(half).end().wait_for_close();
-            assert_eq!(server.witness.take(), [""; 0], "{front_end:?}");
+            assert_eq!(server.recorder.take(), [""; 0], "{front_end:?}");
         }
     }
 }

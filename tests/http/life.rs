@@ -57,7 +57,7 @@ fn a_client_that_waits_for_100_continue_gets_it() {
     );
     assert_eq!(client.answer().unwrap().status, 100);
     assert_eq!(client.send("abc").statuses(), [200]);
-    assert_eq!(server.witness.take(), ["POST /a abc"]);
+    assert_eq!(server.recorder.take(), ["POST /a abc"]);
 
     // A body that will be refused is not asked for.
     let mut client = Client::connect(server.addr);
@@ -68,7 +68,7 @@ fn a_client_that_waits_for_100_continue_gets_it() {
     let mut client = Client::connect(may.addr);
     client.send("POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
     assert_eq!(client.statuses(), [417]);
-    assert_eq!(may.witness.take(), [""; 0]);
+    assert_eq!(may.recorder.take(), [""; 0]);
 }
 
 #[test]
@@ -112,23 +112,23 @@ fn used_outlives_idle(front_end: FrontEnd, idle_timeout_ms: u64) -> bool {
 fn draining_finishes_what_is_in_flight_and_closes_the_rest() {
     for front_end in BOTH {
         let server = Server::start(front_end, |_| {});
-        let (addr, witness) = (server.addr, Arc::clone(&server.witness));
+        let (addr, recorder) = (server.addr, Arc::clone(&server.recorder));
         let mut idle = Client::connect(addr);
         idle.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
         assert_eq!(idle.answer().unwrap().status, 200);
         let mut held = Client::connect(addr);
         held.send("GET /held HTTP/1.1\r\nHost: h\r\n\r\n");
-        block_on(witness.held.notified());
+        block_on(recorder.held.notified());
 
         let drained = std::thread::spawn(move || server.drain());
         idle.wait_for_close();
         assert!(!drained.is_finished(), "the held request is still in flight");
-        witness.release.notify_one();
+        recorder.release.notify_one();
         assert_eq!(held.statuses(), [200], "{front_end:?}");
         assert_eq!(drained.join().unwrap(), 0, "nothing had to be cut");
-        assert_eq!(witness.take(), ["GET /a", "GET /held"]);
+        assert_eq!(recorder.take(), ["GET /a", "GET /held"]);
         assert!(TcpStream::connect(addr).is_err(), "{front_end:?}: nobody is there any more");
-        assert_eq!(witness.take(), [""; 0]);
+        assert_eq!(recorder.take(), [""; 0]);
     }
 }
 
@@ -136,12 +136,12 @@ fn draining_finishes_what_is_in_flight_and_closes_the_rest() {
 fn draining_cuts_what_takes_too_long() {
     for front_end in BOTH {
         let server = Server::start(front_end, |settings| settings.drain_ms = 100);
-        let witness = Arc::clone(&server.witness);
+        let recorder = Arc::clone(&server.recorder);
         let mut held = Client::connect(server.addr);
         held.send("GET /held HTTP/1.1\r\nHost: h\r\n\r\n");
-        block_on(witness.held.notified());
+        block_on(recorder.held.notified());
         assert_eq!(server.drain(), 1, "{front_end:?}");
-        witness.release.notify_one();
+        recorder.release.notify_one();
     }
 }
 
@@ -154,7 +154,7 @@ fn a_port_has_one_engine() {
         &settings,
         seckill::clock::Clock::start(),
         Arc::new(seckill::telemetry::Telemetry::new(1)),
-        Arc::new(super::server::Witness::default()),
+        Arc::new(super::server::Recorder::default()),
         &seckill::supervisor::Supervisor::new(control.handle().clone()).0,
     );
     assert!(second.unwrap_err().to_string().contains("cannot listen on"));

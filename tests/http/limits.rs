@@ -22,7 +22,7 @@ fn forty_header_fields_are_served_and_too_many_refused() {
             let statuses = Client::connect(server.addr).send(with_fields(fields)).statuses();
             assert_eq!(statuses, [status], "{front_end:?}: {fields}");
         }
-        assert_eq!(server.witness.take().len(), 2);
+        assert_eq!(server.recorder.take().len(), 2);
         let fewer = Server::start(front_end, |settings| settings.headers_max = 40);
         for (fields, status) in [(40, 200), (41, 431)] {
             let statuses = Client::connect(fewer.addr).send(with_fields(fields)).statuses();
@@ -37,7 +37,7 @@ fn a_header_that_is_too_long_is_refused() {
         let server = Server::start(front_end, |_| {});
         let long = format!("GET /a HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(40_000));
         assert_eq!(Client::connect(server.addr).send(long).statuses(), [431], "{front_end:?}");
-        assert_eq!(server.witness.take(), [""; 0]);
+        assert_eq!(server.recorder.take(), [""; 0]);
     }
 }
 
@@ -49,16 +49,16 @@ fn a_body_above_the_limit_is_refused_and_not_executed() {
             format!("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: {bytes}\r\n\r\n{}", "x".repeat(bytes))
         };
         assert_eq!(Client::connect(server.addr).send(sized(1_000) + LAST).statuses(), [200, 200]);
-        assert_eq!(server.witness.take().len(), 2);
+        assert_eq!(server.recorder.take().len(), 2);
         let answers = Client::connect(server.addr).send(sized(1_001)).answers();
-        assert_eq!(server.witness.take(), [""; 0], "{front_end:?}");
+        assert_eq!(server.recorder.take(), [""; 0], "{front_end:?}");
         if front_end == Hyper {
             assert_eq!(answers[0].status, 413);
             assert_eq!(answers[0].member("code"), "body-too-large");
             let chunk = format!("3e9\r\n{}\r\n0\r\n\r\n", "x".repeat(1_001));
             let chunked = format!("POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}");
             assert_eq!(Client::connect(server.addr).send(chunked).statuses(), [413]);
-            assert_eq!(server.witness.take(), [""; 0]);
+            assert_eq!(server.recorder.take(), [""; 0]);
         }
     }
 }
@@ -73,7 +73,7 @@ fn a_body_that_does_not_come_is_not_waited_for() {
         if front_end == Hyper {
             assert_eq!(statuses, [408]);
         }
-        assert_eq!(server.witness.take(), [""; 0], "{front_end:?}");
+        assert_eq!(server.recorder.take(), [""; 0], "{front_end:?}");
     }
 }
 
@@ -89,9 +89,9 @@ fn one_connection_too_many_hears_why() {
             client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
             assert_eq!(client.answer().unwrap().status, 200);
         }
-        assert_eq!(server.witness.take().len(), 3);
+        assert_eq!(server.recorder.take().len(), 3);
         let answers = Client::connect(server.addr).send(LAST).answers();
-        assert_eq!(server.witness.take(), [""; 0], "{front_end:?}");
+        assert_eq!(server.recorder.take(), [""; 0], "{front_end:?}");
         if front_end == Hyper {
             assert_eq!(answers[0].status, 503);
             assert_eq!(answers[0].member("code"), "overloaded");
@@ -136,7 +136,7 @@ fn two_thousand_idle_and_slow_sockets_keep_nobody_from_buying() {
         for client in &mut waiting {
             client.wait_for_close();
         }
-        assert_eq!(server.witness.take(), vec!["GET /last"; 200]);
+        assert_eq!(server.recorder.take(), vec!["GET /last"; 200]);
         assert_eq!(Client::connect(server.addr).send(LAST).statuses(), [200]);
     }
 }

@@ -18,7 +18,7 @@ pub const BOTH: [FrontEnd; 2] = [FrontEnd::Hyper, FrontEnd::May];
 
 /// Remembers what was executed.
 #[derive(Default)]
-pub struct Witness {
+pub struct Recorder {
     executed: Mutex<Vec<String>>,
     /// `/held` is answered when this is notified.
     pub release: Notify,
@@ -26,14 +26,14 @@ pub struct Witness {
     pub held: Notify,
 }
 
-impl Witness {
+impl Recorder {
     /// What was executed since the last look: method, path and body.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.executed.lock().unwrap())
     }
 }
 
-impl Application for Witness {
+impl Application for Recorder {
     fn answer(&self, request: &Request<'_>) -> impl Future<Output = Reply> {
         let body = String::from_utf8_lossy(request.body);
         let line = format!("{} {} {}", request.method, request.path, body);
@@ -54,7 +54,7 @@ impl Application for Witness {
 /// A running front end.
 pub struct Server {
     pub addr: SocketAddr,
-    pub witness: Arc<Witness>,
+    pub recorder: Arc<Recorder>,
     edge: Edge,
     control: Runtime,
 }
@@ -71,12 +71,12 @@ impl Server {
         change(&mut settings);
         let control =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let witness = Arc::new(Witness::default());
+        let recorder = Arc::new(Recorder::default());
         let telemetry = Arc::new(Telemetry::new(2));
         let (supervisor, _) = Supervisor::new(control.handle().clone());
         let edge =
-            Edge::start(&settings, Clock::start(), telemetry, Arc::clone(&witness), &supervisor).unwrap();
-        Self { addr: edge.addr(), witness, edge, control }
+            Edge::start(&settings, Clock::start(), telemetry, Arc::clone(&recorder), &supervisor).unwrap();
+        Self { addr: edge.addr(), recorder, edge, control }
     }
 
     /// Drains; how many connections were cut.

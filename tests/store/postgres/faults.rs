@@ -13,13 +13,13 @@ use super::node::Node;
 /// What any one call may take, whatever is broken: the limits of the settings and the slowness of the machine.
 const BOUND: Duration = Duration::from_secs(120);
 
-/// A node behind a proxy, with a sale, its two connections made, and a witness past the proxy.
+/// A node behind a proxy, with a sale, its two connections made, and a monitor past the proxy.
 struct Scene {
     postgres: std::sync::Arc<Postgres>,
     database: String,
     proxy: Proxy,
     node: Node,
-    witness: Node,
+    monitor: Node,
     sale: SaleId,
 }
 
@@ -30,10 +30,10 @@ impl Scene {
         let database = url.rsplit('/').next().unwrap().to_owned();
         let proxy = Proxy::to(postgres.address());
         let mut node = Node::open(1, &postgres.url_at(proxy.address(), &database));
-        let witness = Node::open(2, &url);
+        let monitor = Node::open(2, &url);
         let sale = node.sale("a", 100, 2);
         node.buy(sale, "first", None).unwrap();
-        Self { postgres, database, proxy, node, witness, sale }
+        Self { postgres, database, proxy, node, monitor, sale }
     }
 
     fn batch(&self, buyers: &[&str]) -> Batch {
@@ -42,7 +42,7 @@ impl Scene {
     }
 
     fn stored(&self, order: &NewOrder) -> bool {
-        self.witness.reader.order(order.id).unwrap().is_some()
+        self.monitor.reader.order(order.id).unwrap().is_some()
     }
 }
 
@@ -81,7 +81,7 @@ fn a_commit_whose_answer_was_lost_is_found_and_not_done_twice() {
     let found = insist(&mut scene.node, &batch);
     committed(0)(found);
     assert!(batch.placed.iter().all(|order| scene.stored(order)));
-    assert_eq!(scene.witness.sold(scene.sale), 3);
+    assert_eq!(scene.monitor.sold(scene.sale), 3);
     scene.node.buy(scene.sale, "cid", None).unwrap();
 }
 
@@ -89,7 +89,7 @@ fn a_commit_whose_answer_was_lost_is_found_and_not_done_twice() {
 fn the_refusals_of_a_commit_whose_answer_was_lost_are_found_too() {
     let mut scene = Scene::new();
     for _ in 0..2 {
-        scene.witness.buy(scene.sale, "bob", None).unwrap();
+        scene.monitor.buy(scene.sale, "bob", None).unwrap();
     }
     let batch = scene.batch(&["ann", "bob", "first"]);
     scene.proxy.set(Mode::LoseAnswers);
@@ -101,7 +101,7 @@ fn the_refusals_of_a_commit_whose_answer_was_lost_are_found_too() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(scene.witness.sold(scene.sale), 5);
+    assert_eq!(scene.monitor.sold(scene.sale), 5);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_commit_that_never_arrived_is_done_once() {
     scene.proxy.set(Mode::Pass);
     let done = insist(&mut scene.node, &batch);
     committed(0)(done);
-    assert_eq!(scene.witness.sold(scene.sale), 3);
+    assert_eq!(scene.monitor.sold(scene.sale), 3);
 }
 
 /// The request lies in the network until long after the node has given it up, and arrives after all.
@@ -141,8 +141,8 @@ fn a_commit_that_arrives_after_it_was_given_up_is_turned_away() {
     while query(&scene, &there) != "0" {
         assert!(Instant::now() < deadline, "what was held does not arrive");
     }
-    assert_eq!(scene.witness.sold(scene.sale), 3);
-    assert_eq!(scene.witness.reader.events_after(0, 100).unwrap().len(), 3);
+    assert_eq!(scene.monitor.sold(scene.sale), 3);
+    assert_eq!(scene.monitor.reader.events_after(0, 100).unwrap().len(), 3);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_store_that_falls_silent_is_given_up_in_time_and_loses_nothing() {
     let done = insist(&mut scene.node, &batch);
     committed(0)(done);
     assert_eq!(scene.node.reader.sales().unwrap().len(), 1);
-    assert_eq!(scene.witness.sold(scene.sale), 2);
+    assert_eq!(scene.monitor.sold(scene.sale), 2);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_row_that_somebody_holds_delays_the_batch_and_nothing_else() {
             assert!(Instant::now() < deadline);
         }
         let given_up = scene.node.writer.commit(&batch);
-        let stored = scene.witness.reader.order(batch.placed[0].id).unwrap().is_some();
+        let stored = scene.monitor.reader.order(batch.placed[0].id).unwrap().is_some();
         postgres.query(database, &format!("SELECT pg_terminate_backend(pid) {holding}"));
         assert!(held.join().unwrap());
         transient(given_up);
@@ -191,7 +191,7 @@ fn a_row_that_somebody_holds_delays_the_batch_and_nothing_else() {
     });
     let done = insist(&mut scene.node, &batch);
     committed(0)(done);
-    assert_eq!(scene.witness.sold(scene.sale), 2);
+    assert_eq!(scene.monitor.sold(scene.sale), 2);
 }
 
 #[test]

@@ -57,8 +57,8 @@ fn several_writers_lose_nothing_however_the_way_to_the_store_breaks() {
     assert!(proxy.lost() > 0);
     engine.check_sold(&acknowledged);
     // Past the proxy, the store says the same.
-    let witness = Node::open(9, &url);
-    assert_eq!(witness.sold(engine.sale), acknowledged.len() as u64);
-    assert_eq!(witness.reader.events_after(0, 1_000_000).unwrap().len(), acknowledged.len());
+    let monitor = Node::open(9, &url);
+    assert_eq!(monitor.sold(engine.sale), acknowledged.len() as u64);
+    assert_eq!(monitor.reader.events_after(0, 1_000_000).unwrap().len(), acknowledged.len());
     engine.stop();
 }

@@ -104,10 +104,10 @@ fn a_full_board_takes_no_more_sales_of_other_nodes_and_goes_on_with_its_own() {
 fn an_order_of_a_sale_that_this_node_does_not_know_yet_is_not_said_to_be_unknown() {
     let postgres = Postgres::shared();
     let url = postgres.new_database();
-    let mut witness = Node::open(3, &url);
+    let mut other = Node::open(3, &url);
     let two = Engine::open(2, &url, 10, true);
-    let sale = witness.sale("b", 10, 1);
-    let order = witness.buy(sale, "ann", None).unwrap();
+    let sale = other.sale("b", 10, 1);
+    let order = other.buy(sale, "ann", None).unwrap();
     let of = |buyer: &'static str| block_on(two.desk.order_of("default", buyer, order));
     assert!(of("ann").unwrap_err().is_transient());
     assert_eq!(of("bob").unwrap(), None, "somebody else's order does not exist");
