@@ -7,7 +7,7 @@ use crate::client::{Answer, Client};
 
 /// A connection on which buyers ask, opened anew when the engine has closed it.
 #[derive(Debug)]
-pub struct Booth {
+pub struct BuyerClient {
     edge: SocketAddr,
     client: Option<Client>,
 }
@@ -42,8 +42,8 @@ impl From<&Answer> for Told {
     }
 }
 
-impl Booth {
-    /// A booth at this address; connects when it is first used.
+impl BuyerClient {
+    /// A client of the engine at this address; connects when it is first used.
     pub fn at(edge: SocketAddr) -> Self {
         Self { edge, client: None }
     }
@@ -88,32 +88,32 @@ impl Booth {
     }
 }
 
-/// Does all `jobs` at this many booths, or whatever `open` opens: each takes the next job when it has done one, so that
+/// Does all `jobs` with this many clients, or whatever `open` opens: each takes the next job when it has done one, so that
 /// jobs that stand side by side are done at the same time. Returns the results in no order.
 ///
 /// # Panics
 /// `work` does.
 pub fn crowd<B, J: Sync, T: Send>(
-    booths: usize,
+    clients: usize,
     open: impl Fn() -> B + Sync,
     jobs: &[J],
     work: impl Fn(&mut B, &J) -> T + Sync,
 ) -> Vec<T> {
     let next = AtomicUsize::new(0);
-    let at_a_booth = || {
-        let mut booth = open();
+    let as_a_client = || {
+        let mut client = open();
         let mut done = Vec::new();
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            done.push(work(&mut booth, job));
+            done.push(work(&mut client, job));
         }
         done
     };
     std::thread::scope(|scope| {
         let spawn = |_| {
             let thread = std::thread::Builder::new().stack_size(512 * 1024);
-            thread.spawn_scoped(scope, at_a_booth).expect("a thread for each connection")
+            thread.spawn_scoped(scope, as_a_client).expect("a thread for each connection")
         };
-        let booths: Vec<_> = (0..booths).map(spawn).collect();
-        booths.into_iter().flat_map(|booth| booth.join().expect("no buyer panics")).collect()
+        let clients: Vec<_> = (0..clients).map(spawn).collect();
+        clients.into_iter().flat_map(|client| client.join().expect("no buyer panics")).collect()
     })
 }

@@ -73,8 +73,8 @@ pub fn kill_at(engine: Engine, gateway: &ExampleGateway, step: Step, buyer: &str
     let (edge, path) = (engine.edge(), format!("/orders/{order}/checkout"));
     std::thread::scope(|scope| {
         let paying = scope.spawn(move || {
-            let mut booth = testbed::crowd::Booth::at(edge);
-            booth.ask("POST", &path, buyer, "", r#"{"payment_method":"card"}"#)
+            let mut client = testbed::crowd::BuyerClient::at(edge);
+            client.ask("POST", &path, buyer, "", r#"{"payment_method":"card"}"#)
         });
         stopped.reached();
         let launch = engine.kill();

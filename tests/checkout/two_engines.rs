@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use testbed::crowd::{Booth, crowd};
+use testbed::crowd::{BuyerClient, crowd};
 use testbed::engine::{Engine, Launch};
 use testbed::until;
 
@@ -29,11 +29,11 @@ fn m1_two_engines_with_one_gateway_take_money_for_each_order_once() {
         // Side by side, so that both number their orders at the same moments.
         let jobs: Vec<(usize, usize)> =
             (0..orders).flat_map(|buyer| (0..2).map(move |engine| (engine, buyer))).collect();
-        let open = || [Booth::at(engines[0].edge()), Booth::at(engines[1].edge())];
-        let paid = crowd(8, open, &jobs, |booths, &(engine, number)| {
-            let (booth, buyer) = (&mut booths[engine], format!("buyer-{engine}-{number}"));
-            let order = booth.buy("m", &buyer, 1, None).expect("an answer").order_id;
-            let told = booth.pay(&buyer, &order).expect("an answer");
+        let open = || [BuyerClient::at(engines[0].edge()), BuyerClient::at(engines[1].edge())];
+        let paid = crowd(8, open, &jobs, |clients, &(engine, number)| {
+            let (client, buyer) = (&mut clients[engine], format!("buyer-{engine}-{number}"));
+            let order = client.buy("m", &buyer, 1, None).expect("an answer").order_id;
+            let told = client.pay(&buyer, &order).expect("an answer");
             assert_eq!((told.status, told.order_status.as_str()), (200, "paid"), "{told:?}");
             (engine, order)
         });

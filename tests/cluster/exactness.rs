@@ -7,14 +7,14 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use testbed::PATIENCE;
-use testbed::crowd::{Booth, Told, crowd};
+use testbed::crowd::{BuyerClient, Told, crowd};
 
 use crate::fixture::Fixture;
 use crate::monitor::Monitor;
 
 const BUYERS: usize = 60_000;
 const BUYERS_A_UNIT: usize = 6;
-const BOOTHS: usize = 96;
+const CLIENTS: usize = 96;
 /// Waited after a refusal that says that it may pass: less than a client is told, for the sake of the test's time.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -33,11 +33,11 @@ fn clicks(buyers: usize) -> Vec<Click> {
 }
 
 /// Clicks, and again as long as it is told that this may help. Returns all that it was told, the last word last.
-fn click(booth: &mut Booth, sku: &str, buyer: &str) -> Vec<Told> {
+fn click(client: &mut BuyerClient, sku: &str, buyer: &str) -> Vec<Told> {
     let began = Instant::now();
     let mut heard = Vec::new();
     loop {
-        let told = booth.buy(sku, buyer, 1, None).expect("every click is answered");
+        let told = client.buy(sku, buyer, 1, None).expect("every click is answered");
         let may_pass = told.status == 503;
         assert!(!may_pass || told.retry_after_s.is_some(), "{told:?}");
         heard.push(told);
@@ -63,9 +63,9 @@ fn a_crowd_at_three_nodes_buys_exactly_the_stock() {
     let first_refusal = [const { Mutex::new(None) }; 3];
     let clicks = clicks(buyers);
     let began = Instant::now();
-    let open = || edges.iter().map(|&edge| Booth::at(edge)).collect::<Vec<_>>();
-    let told = crowd(BOOTHS, open, &clicks, |booths, &(buyer, node)| {
-        let heard = click(&mut booths[node], &sku, &format!("buyer-{buyer}"));
+    let open = || edges.iter().map(|&edge| BuyerClient::at(edge)).collect::<Vec<_>>();
+    let told = crowd(CLIENTS, open, &clicks, |clients, &(buyer, node)| {
+        let heard = click(&mut clients[node], &sku, &format!("buyer-{buyer}"));
         match heard.last() {
             Some(told) if told.status == 201 => *last_unit.lock().unwrap() = Some(Instant::now()),
             Some(told) if told.code == "sold-out" => {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use testbed::PATIENCE;
-use testbed::crowd::Booth;
+use testbed::crowd::BuyerClient;
 use testbed::engine::{orders, request, try_request};
 use testbed::servers::cluster::{Cluster, ClusterPlan, Node};
 use testbed::servers::engine::binary;
@@ -181,7 +181,7 @@ impl Fixture {
         static ASKED: AtomicU32 = AtomicU32::new(0);
         let says_so = |edge| {
             let buyer = format!("late-{}", ASKED.fetch_add(1, Ordering::Relaxed));
-            Booth::at(edge).buy(sku, &buyer, 1, None).is_some_and(|told| {
+            BuyerClient::at(edge).buy(sku, &buyer, 1, None).is_some_and(|told| {
                 assert_ne!(told.status, 201, "{buyer} was sold a unit after the last one");
                 told.code == "sold-out"
             })

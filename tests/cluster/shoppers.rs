@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use testbed::PATIENCE;
-use testbed::crowd::{Booth, Told};
+use testbed::crowd::{BuyerClient, Told};
 use testbed::promises::{Log, Word};
 
 use crate::fixture::{Addresses, Fixture, address_of};
@@ -111,16 +111,16 @@ impl Drop for Shoppers {
 /// One thread, which is one buyer after the other.
 struct Shopper<'a> {
     shared: &'a Shared,
-    booths: Vec<(Option<SocketAddr>, Booth)>,
+    clients: Vec<(Option<SocketAddr>, BuyerClient)>,
     dice: SmallRng,
     heard: Heard,
 }
 
 impl<'a> Shopper<'a> {
     fn new(shared: &'a Shared) -> Self {
-        let nowhere = || (None, Booth::at(([127, 0, 0, 1], 1).into()));
-        let booths = shared.addresses.iter().map(|_| nowhere()).collect();
-        Self { shared, booths, dice: SmallRng::seed_from_u64(rand::random()), heard: Heard::default() }
+        let nowhere = || (None, BuyerClient::at(([127, 0, 0, 1], 1).into()));
+        let clients = shared.addresses.iter().map(|_| nowhere()).collect();
+        Self { shared, clients, dice: SmallRng::seed_from_u64(rand::random()), heard: Heard::default() }
     }
 
     fn shop_until_over(mut self) -> Heard {
@@ -139,20 +139,20 @@ impl<'a> Shopper<'a> {
     }
 
     /// The connection to a node, made anew when the node has moved.
-    fn booth(&mut self, node: usize) -> &mut Booth {
+    fn client(&mut self, node: usize) -> &mut BuyerClient {
         let address = address_of(&self.shared.addresses, node);
-        let (at, booth) = &mut self.booths[node];
+        let (at, client) = &mut self.clients[node];
         if let Some(address) = address
             && *at != Some(address)
         {
-            (*at, *booth) = (Some(address), Booth::at(address));
+            (*at, *client) = (Some(address), BuyerClient::at(address));
         }
-        booth
+        client
     }
 
     fn click(&mut self, node: usize, buyer: &str) -> Option<Told> {
         let sku = self.shared.sku.clone();
-        let told = self.booth(node).buy(&sku, buyer, 1, None);
+        let told = self.client(node).buy(&sku, buyer, 1, None);
         self.heard.note(told.as_ref());
         if told.as_ref().is_some_and(|told| told.status == 201 || told.code == "sold-out") {
             *self.shared.served[node].lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
@@ -208,7 +208,7 @@ impl<'a> Shopper<'a> {
     }
 
     fn pay(&mut self, node: usize, buyer: &str, order_id: &str) {
-        let told = self.booth(node).pay(buyer, order_id);
+        let told = self.client(node).pay(buyer, order_id);
         self.heard.note(told.as_ref());
         match told.as_ref().map(|told| told.status) {
             Some(200) => self.change(buyer, order_id, Word::Paid),
@@ -218,7 +218,7 @@ impl<'a> Shopper<'a> {
     }
 
     fn give_up(&mut self, node: usize, buyer: &str, order_id: &str) {
-        let told = self.booth(node).cancel(buyer, order_id);
+        let told = self.client(node).cancel(buyer, order_id);
         self.heard.note(told.as_ref());
         match told.as_ref().map(|told| told.status) {
             Some(200) => self.change(buyer, order_id, Word::Cancelled),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use testbed::crowd::{Booth, Told};
+use testbed::crowd::{BuyerClient, Told};
 use testbed::engine::{Engine, Launch};
 use testbed::promises::{Log, Word};
 use testbed::until;
@@ -24,12 +24,12 @@ static NEXT_BUYER: AtomicU64 = AtomicU64::new(0);
 
 /// A client that buys in ever new names, pays for some, gives some up, until the engine is gone.
 fn shop_until_the_end(edge: SocketAddr) -> Log {
-    let mut booth = Booth::at(edge);
+    let mut client = BuyerClient::at(edge);
     let mut log = Log::default();
     loop {
         let number = NEXT_BUYER.fetch_add(1, Ordering::Relaxed);
         let buyer = format!("buyer-{number}");
-        let Some(bought) = booth.buy("phone", &buyer, 1, Some(&buyer)) else {
+        let Some(bought) = client.buy("phone", &buyer, 1, Some(&buyer)) else {
             log.unanswered.push(buyer);
             return log;
         };
@@ -44,8 +44,8 @@ fn shop_until_the_end(edge: SocketAddr) -> Log {
         let order_id = bought.order_id;
         log.told.insert(order_id.clone(), (buyer.clone(), Word::Bought));
         let step: Option<(Option<Told>, Word)> = match number % 4 {
-            0 | 1 => Some((booth.pay(&buyer, &order_id), Word::Paid)),
-            2 => Some((booth.cancel(&buyer, &order_id), Word::Cancelled)),
+            0 | 1 => Some((client.pay(&buyer, &order_id), Word::Paid)),
+            2 => Some((client.cancel(&buyer, &order_id), Word::Cancelled)),
             _ => None,
         };
         match step {
@@ -76,10 +76,10 @@ fn check(engine: &Engine, log: &Log, after: &str) -> String {
     let audit = engine.audit("phone");
     assert_eq!(engine.sale_state("phone")["remaining"], audit.available, "memory has what the store has");
     log.check(&engine.orders("phone", after));
-    let mut booth = Booth::at(engine.edge());
+    let mut client = BuyerClient::at(engine.edge());
     let mut repeated = HashMap::new();
     for buyer in &log.unanswered {
-        let told = booth.buy("phone", buyer, 1, Some(buyer)).expect("a repeat is answered");
+        let told = client.buy("phone", buyer, 1, Some(buyer)).expect("a repeat is answered");
         assert!(matches!(told.status, 200 | 201), "{buyer} repeats and is told {told:?}");
         repeated.insert(buyer.as_str(), told.order_id);
     }

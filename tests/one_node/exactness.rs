@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use testbed::PATIENCE;
-use testbed::crowd::{Booth, Told, crowd};
+use testbed::crowd::{BuyerClient, Told, crowd};
 use testbed::engine::{Engine, Launch};
 
 fn text<'a>(order: &'a Value, name: &str) -> &'a str {
@@ -40,11 +40,11 @@ fn a_crowd_of_20_000_buys_exactly_1_000_units() {
     let started = Instant::now();
     let told: Vec<(String, Told)> = crowd(
         CONNECTIONS,
-        || Booth::at(engine.edge()),
+        || BuyerClient::at(engine.edge()),
         &clicks,
-        |booth, buyer| {
+        |client, buyer| {
             let buyer = format!("buyer-{buyer}");
-            let told = booth.buy("phone", &buyer, 1, None).expect("every click is answered");
+            let told = client.buy("phone", &buyer, 1, None).expect("every click is answered");
             (buyer, told)
         },
     );
@@ -80,30 +80,30 @@ fn a_crowd_of_20_000_buys_exactly_1_000_units() {
 }
 
 /// One buyer of the second crowd: buys 1 to 3, and then pays, is declined, tries again or walks away.
-fn shop(booth: &mut Booth, number: usize) -> Vec<Told> {
+fn shop(client: &mut BuyerClient, number: usize) -> Vec<Told> {
     let buyer = format!("buyer-{number}");
-    let bought = booth.buy("phone", &buyer, 1 + (number % 3) as u32, None).expect("every click is answered");
+    let bought = client.buy("phone", &buyer, 1 + (number % 3) as u32, None).expect("every click is answered");
     let mut told = vec![bought.clone()];
     let never_pays = number.is_multiple_of(10);
     if bought.status != 201 || never_pays {
         return told;
     }
     let tries_again = number.is_multiple_of(2);
-    told.extend(pay(booth, &buyer, &bought.order_id, if tries_again { 3 } else { 1 }));
+    told.extend(pay(client, &buyer, &bought.order_id, if tries_again { 3 } else { 1 }));
     told
 }
 
 /// Pays, again when it is declined; waits for an outcome that is not known at once. The last answer is the outcome.
-fn pay(booth: &mut Booth, buyer: &str, order_id: &str, tries: usize) -> Vec<Told> {
+fn pay(client: &mut BuyerClient, buyer: &str, order_id: &str, tries: usize) -> Vec<Told> {
     let mut heard = Vec::new();
     for _ in 0..tries {
-        let mut told = booth.pay(buyer, order_id).expect("every payment is answered");
+        let mut told = client.pay(buyer, order_id).expect("every payment is answered");
         let asked = Instant::now();
         heard.push(told.clone());
         while told.order_status == "paying" {
             assert!(asked.elapsed() < PATIENCE, "a payment of {order_id} stays unknown");
             std::thread::sleep(Duration::from_millis(50));
-            told = booth.look_up(buyer, order_id).expect("an own order is found");
+            told = client.look_up(buyer, order_id).expect("an own order is found");
             assert_eq!(told.status, 200);
         }
         let is_over =
@@ -128,7 +128,7 @@ fn declined_and_unpaid_units_come_back_until_every_one_is_paid() {
     engine.sale("phone", STOCK as u32, r#","per_buyer_limit":3,"pay_within_s":3"#);
     let buyers: Vec<usize> = (0..3_000).collect();
     let told: Vec<Told> =
-        crowd(200, || Booth::at(engine.edge()), &buyers, |booth, &number| shop(booth, number))
+        crowd(200, || BuyerClient::at(engine.edge()), &buyers, |client, &number| shop(client, number))
             .into_iter()
             .flatten()
             .collect();
@@ -154,13 +154,13 @@ fn declined_and_unpaid_units_come_back_until_every_one_is_paid() {
     let late: Vec<usize> = (0..audit.available as usize + 25).collect();
     let outcomes = crowd(
         50,
-        || Booth::at(engine.edge()),
+        || BuyerClient::at(engine.edge()),
         &late,
-        |booth, number| {
+        |client, number| {
             let buyer = format!("late-{number}");
-            let bought = booth.buy("phone", &buyer, 1, None).expect("every click is answered");
+            let bought = client.buy("phone", &buyer, 1, None).expect("every click is answered");
             if bought.status == 201 {
-                let paid = pay(booth, &buyer, &bought.order_id, 100).pop().unwrap();
+                let paid = pay(client, &buyer, &bought.order_id, 100).pop().unwrap();
                 assert_eq!(paid.order_status, "paid", "{paid:?}");
             }
             bought

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use testbed::PATIENCE;
-use testbed::crowd::{Booth, Told, crowd};
+use testbed::crowd::{BuyerClient, Told, crowd};
 use testbed::engine::{Engine, Launch};
 
 const STOCK: usize = 300;
@@ -15,9 +15,11 @@ const STOCK: usize = 300;
 fn click(engine: &Engine, buyers: &[String]) -> Vec<(String, Told)> {
     crowd(
         64,
-        || Booth::at(engine.edge()),
+        || BuyerClient::at(engine.edge()),
         buyers,
-        |booth, buyer| (buyer.clone(), booth.buy("phone", buyer, 1, None).expect("every click is answered")),
+        |client, buyer| {
+            (buyer.clone(), client.buy("phone", buyer, 1, None).expect("every click is answered"))
+        },
     )
 }
 
