@@ -14,7 +14,7 @@ pub struct BuyerClient {
 
 /// What a buyer was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct BuyerAnswer {
     /// The HTTP status.
     pub status: u16,
     /// The code of a refusal; empty otherwise.
@@ -27,7 +27,7 @@ pub struct Told {
     pub retry_after_s: Option<u64>,
 }
 
-impl From<&Answer> for Told {
+impl From<&Answer> for BuyerAnswer {
     fn from(answer: &Answer) -> Self {
         let body = answer.json();
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
@@ -49,7 +49,14 @@ impl BuyerClient {
     }
 
     /// Asks and waits. `None` when the engine ended before it answered.
-    pub fn ask(&mut self, method: &str, path: &str, buyer: &str, lines: &str, body: &str) -> Option<Told> {
+    pub fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        buyer: &str,
+        lines: &str,
+        body: &str,
+    ) -> Option<BuyerAnswer> {
         if self.client.is_none() {
             self.client = Client::try_connect(self.edge).ok();
         }
@@ -61,29 +68,29 @@ impl BuyerClient {
         if answer.as_ref().is_none_or(|answer| answer.field("connection") == Some("close")) {
             self.client = None;
         }
-        answer.as_ref().map(Told::from)
+        answer.as_ref().map(BuyerAnswer::from)
     }
 
     /// Buys units of `test/{sku}`.
-    pub fn buy(&mut self, sku: &str, buyer: &str, quantity: u32, key: Option<&str>) -> Option<Told> {
+    pub fn buy(&mut self, sku: &str, buyer: &str, quantity: u32, key: Option<&str>) -> Option<BuyerAnswer> {
         let lines = key.map_or(String::new(), |key| format!("Idempotency-Key: {key}\r\n"));
         let body = format!(r#"{{"quantity":{quantity}}}"#);
         self.ask("POST", &format!("/seckill/test/{sku}"), buyer, &lines, &body)
     }
 
     /// Pays for an order.
-    pub fn pay(&mut self, buyer: &str, order_id: &str) -> Option<Told> {
+    pub fn pay(&mut self, buyer: &str, order_id: &str) -> Option<BuyerAnswer> {
         let path = format!("/orders/{order_id}/checkout");
         self.ask("POST", &path, buyer, "", r#"{"payment_method":"card"}"#)
     }
 
     /// Looks an order up.
-    pub fn look_up(&mut self, buyer: &str, order_id: &str) -> Option<Told> {
+    pub fn look_up(&mut self, buyer: &str, order_id: &str) -> Option<BuyerAnswer> {
         self.ask("GET", &format!("/orders/{order_id}"), buyer, "", "")
     }
 
     /// Gives an order up.
-    pub fn cancel(&mut self, buyer: &str, order_id: &str) -> Option<Told> {
+    pub fn cancel(&mut self, buyer: &str, order_id: &str) -> Option<BuyerAnswer> {
         self.ask("DELETE", &format!("/orders/{order_id}"), buyer, "", "")
     }
 }

@@ -19,7 +19,7 @@ pub enum Word {
 #[derive(Debug, Default)]
 pub struct Log {
     /// Orders that were acknowledged, their buyers, and the last word.
-    pub told: HashMap<String, (String, Word)>,
+    pub acknowledged: HashMap<String, (String, Word)>,
     /// Buyers whose purchase was not answered, or answered with "perhaps".
     pub unanswered: Vec<String>,
 }
@@ -27,7 +27,7 @@ pub struct Log {
 impl Log {
     /// Adds what another client was told.
     pub fn merge(&mut self, other: Self) {
-        self.told.extend(other.told);
+        self.acknowledged.extend(other.acknowledged);
         self.unanswered.extend(other.unanswered);
     }
 
@@ -38,7 +38,7 @@ impl Log {
     pub fn check(&self, orders: &[Value]) {
         let orders: HashMap<&str, &Value> =
             orders.iter().map(|order| (order["order_id"].as_str().unwrap(), order)).collect();
-        for (order_id, (buyer, word)) in &self.told {
+        for (order_id, (buyer, word)) in &self.acknowledged {
             let order = orders.get(order_id.as_str()).unwrap_or_else(|| panic!("order {order_id} is lost"));
             assert_eq!(order["buyer"], *buyer);
             let status = order["status"].as_str().unwrap();
@@ -57,6 +57,6 @@ impl Log {
 
     /// How many orders have this last word.
     pub fn count(&self, word: Word) -> usize {
-        self.told.values().filter(|(_, last)| *last == word).count()
+        self.acknowledged.values().filter(|(_, last)| *last == word).count()
     }
 }

@@ -78,8 +78,8 @@ async fn who_waits_too_long_hears_paying_and_later_paid() {
     risk.hold();
     let life = fixture.live(gateway, risk.clone(), settings).await;
     let order = fixture.buy("ann").await;
-    let PayAnswer::Paying(told) = life.checkout.pay(order.clone(), "card").await else { panic!() };
-    assert_eq!(told.status, Paying);
+    let PayAnswer::Paying(answer) = life.checkout.pay(order.clone(), "card").await else { panic!() };
+    assert_eq!(answer.status, Paying);
     risk.release();
     fixture.until(order.placed.id, Paid).await;
 }

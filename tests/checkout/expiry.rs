@@ -106,8 +106,8 @@ async fn a_bad_day_ends_with_every_unit_paid_or_on_sale() {
         for attempt in 1..=order.payment_attempt {
             let key = fixture.key(order.placed.id, attempt);
             let truth = loop {
-                if let Ok(Ok(told)) = timeout(Duration::from_millis(500), gateway.status(key)).await {
-                    break told.state;
+                if let Ok(Ok(answer)) = timeout(Duration::from_millis(500), gateway.status(key)).await {
+                    break answer.state;
                 }
             };
             assert_ne!(truth, PaymentState::Held, "{order:?}");

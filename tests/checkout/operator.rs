@@ -74,13 +74,13 @@ fn m7_an_operator_ends_a_payment_that_never_ends_and_the_reason_is_kept() {
     let nobodys = "zzzzzzzzzzzzz";
     assert_eq!(settle(&engine, nobodys, r#"{"outcome":"paid","reason":"x"}"#).0, 404);
 
-    let (code, told) = settle(&engine, &ann, r#"{"outcome":"voided","reason":"bank: never arrived"}"#);
-    assert_eq!((code, &told["status"]), (200, &"pre_pay".into()), "{told}");
-    assert_eq!(told["settled"]["reason"], "bank: never arrived");
-    let (code, told) = settle(&engine, &bob, r#"{"outcome":"paid","reason":"seen in the bank's list"}"#);
-    assert_eq!((code, &told["status"]), (200, &"paid".into()), "{told}");
-    let (code, told) = settle(&engine, &bob, r#"{"outcome":"voided","reason":"changed my mind"}"#);
-    assert_eq!((code, &told["order_status"]), (409, &"paid".into()), "{told}");
+    let (code, answer) = settle(&engine, &ann, r#"{"outcome":"voided","reason":"bank: never arrived"}"#);
+    assert_eq!((code, &answer["status"]), (200, &"pre_pay".into()), "{answer}");
+    assert_eq!(answer["settled"]["reason"], "bank: never arrived");
+    let (code, answer) = settle(&engine, &bob, r#"{"outcome":"paid","reason":"seen in the bank's list"}"#);
+    assert_eq!((code, &answer["status"]), (200, &"paid".into()), "{answer}");
+    let (code, answer) = settle(&engine, &bob, r#"{"outcome":"voided","reason":"changed my mind"}"#);
+    assert_eq!((code, &answer["order_status"]), (409, &"paid".into()), "{answer}");
 
     // The gateway comes to its senses: what was called voided is not captured, the next payment is.
     gateway.process(false);
@@ -120,8 +120,8 @@ async fn m7_what_is_called_voided_is_never_captured_afterwards() {
         let order = fixture.buy("ann").await;
         let id = order.placed.id;
         assert!(matches!(life.checkout.pay(order, "card").await, PayAnswer::Paying(_)));
-        let told = life.checkout.settle(fixture.order(id).await, SettleOutcome::Voided, "by hand").await;
-        let SettleAnswer::Settled(order) = told else { panic!("{told:?}") };
+        let answer = life.checkout.settle(fixture.order(id).await, SettleOutcome::Voided, "by hand").await;
+        let SettleAnswer::Settled(order) = answer else { panic!("{answer:?}") };
         assert_eq!(
             (order.status, order.payment.direction.why()),
             (OrderStatus::PrePay, Some("operator: by hand"))
@@ -160,8 +160,8 @@ async fn m7_money_that_was_taken_after_all_is_not_called_voided() {
     let order = fixture.buy("ann").await;
     let id = order.placed.id;
     assert!(matches!(life.checkout.pay(order, "card").await, PayAnswer::Paying(_)));
-    let told = life.checkout.settle(fixture.order(id).await, SettleOutcome::Voided, "by hand").await;
-    assert!(matches!(told, SettleAnswer::Captured(_)), "{told:?}");
+    let answer = life.checkout.settle(fixture.order(id).await, SettleOutcome::Voided, "by hand").await;
+    assert!(matches!(answer, SettleAnswer::Captured(_)), "{answer:?}");
     assert_eq!(fixture.status(id).await, OrderStatus::Paid);
 }
 

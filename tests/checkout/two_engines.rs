@@ -33,8 +33,8 @@ fn m1_two_engines_with_one_gateway_take_money_for_each_order_once() {
         let paid = crowd(8, open, &jobs, |clients, &(engine, number)| {
             let (client, buyer) = (&mut clients[engine], format!("buyer-{engine}-{number}"));
             let order = client.buy("m", &buyer, 1, None).expect("an answer").order_id;
-            let told = client.pay(&buyer, &order).expect("an answer");
-            assert_eq!((told.status, told.order_status.as_str()), (200, "paid"), "{told:?}");
+            let answer = client.pay(&buyer, &order).expect("an answer");
+            assert_eq!((answer.status, answer.order_status.as_str()), (200, "paid"), "{answer:?}");
             (engine, order)
         });
         let distinct: HashSet<_> = paid.iter().map(|(_, order)| order).collect();

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use testbed::PATIENCE;
-use testbed::crowd::{BuyerClient, Told, crowd};
+use testbed::crowd::{BuyerAnswer, BuyerClient, crowd};
 
 use crate::fixture::Fixture;
 use crate::monitor::Monitor;
@@ -33,14 +33,14 @@ fn clicks(buyers: usize) -> Vec<Click> {
 }
 
 /// Clicks, and again as long as it is told that this may help. Returns all that it was told, the last word last.
-fn click(client: &mut BuyerClient, sku: &str, buyer: &str) -> Vec<Told> {
+fn click(client: &mut BuyerClient, sku: &str, buyer: &str) -> Vec<BuyerAnswer> {
     let began = Instant::now();
     let mut heard = Vec::new();
     loop {
-        let told = client.buy(sku, buyer, 1, None).expect("every click is answered");
-        let may_pass = told.status == 503;
-        assert!(!may_pass || told.retry_after_s.is_some(), "{told:?}");
-        heard.push(told);
+        let answer = client.buy(sku, buyer, 1, None).expect("every click is answered");
+        let may_pass = answer.status == 503;
+        assert!(!may_pass || answer.retry_after_s.is_some(), "{answer:?}");
+        heard.push(answer);
         if !may_pass {
             return heard;
         }
@@ -64,11 +64,11 @@ fn a_crowd_at_three_nodes_buys_exactly_the_stock() {
     let clicks = clicks(buyers);
     let began = Instant::now();
     let open = || edges.iter().map(|&edge| BuyerClient::at(edge)).collect::<Vec<_>>();
-    let told = crowd(CLIENTS, open, &clicks, |clients, &(buyer, node)| {
+    let answers = crowd(CLIENTS, open, &clicks, |clients, &(buyer, node)| {
         let heard = click(&mut clients[node], &sku, &format!("buyer-{buyer}"));
         match heard.last() {
-            Some(told) if told.status == 201 => *last_unit.lock().unwrap() = Some(Instant::now()),
-            Some(told) if told.code == "sold-out" => {
+            Some(answer) if answer.status == 201 => *last_unit.lock().unwrap() = Some(Instant::now()),
+            Some(answer) if answer.code == "sold-out" => {
                 first_refusal[node].lock().unwrap().get_or_insert_with(Instant::now);
             }
             _ => {}
@@ -94,23 +94,25 @@ fn a_crowd_at_three_nodes_buys_exactly_the_stock() {
     let mut counts: BTreeMap<(u16, &str), usize> = BTreeMap::new();
     let mut winners = 0;
     let mut at_node = [0; 3];
-    for (buyer, node, heard) in &told {
+    for (buyer, node, heard) in &answers {
         let own = order_of.get(format!("buyer-{buyer}").as_str()).copied();
-        for told in heard {
-            *counts.entry((told.status, told.code.as_str())).or_default() += 1;
-            match (told.status, told.code.as_str()) {
+        for answer in heard {
+            *counts.entry((answer.status, answer.code.as_str())).or_default() += 1;
+            match (answer.status, answer.code.as_str()) {
                 (201, "") => {
                     assert_eq!(
-                        Some(told.order_id.as_str()),
+                        Some(answer.order_id.as_str()),
                         own,
                         "buyer-{buyer} was told of a durable order"
                     );
                     winners += 1;
                     at_node[*node] += 1;
                 }
-                (409, "already-purchased") => assert_eq!(Some(told.order_id.as_str()), own, "buyer-{buyer}"),
+                (409, "already-purchased") => {
+                    assert_eq!(Some(answer.order_id.as_str()), own, "buyer-{buyer}")
+                }
                 (409, "sold-out") | (503, "overloaded") => {}
-                _ => panic!("buyer-{buyer} was told {told:?}"),
+                _ => panic!("buyer-{buyer} was told {answer:?}"),
             }
         }
     }
@@ -118,7 +120,7 @@ fn a_crowd_at_three_nodes_buys_exactly_the_stock() {
     println!(
         "{} clicks of {buyers} buyers in {took:.1?}, {stock} units sold ({at_node:?} by node), {} looks at the store; \
          each node first said sold out {:?} after the last unit was acknowledged; {counts:?}",
-        told.len(),
+        answers.len(),
         monitor.end(),
         first_refusal
             .map(|at| at.into_inner().unwrap().map(|at: Instant| at.saturating_duration_since(last_unit))),

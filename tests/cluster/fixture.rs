@@ -181,9 +181,9 @@ impl Fixture {
         static ASKED: AtomicU32 = AtomicU32::new(0);
         let says_so = |edge| {
             let buyer = format!("late-{}", ASKED.fetch_add(1, Ordering::Relaxed));
-            BuyerClient::at(edge).buy(sku, &buyer, 1, None).is_some_and(|told| {
-                assert_ne!(told.status, 201, "{buyer} was sold a unit after the last one");
-                told.code == "sold-out"
+            BuyerClient::at(edge).buy(sku, &buyer, 1, None).is_some_and(|answer| {
+                assert_ne!(answer.status, 201, "{buyer} was sold a unit after the last one");
+                answer.code == "sold-out"
             })
         };
         let mut said: Vec<Option<Duration>> = self.cluster.running().map(|_| None).collect();

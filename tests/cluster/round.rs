@@ -65,7 +65,7 @@ pub fn under_load(name: &str, mut fixture: Fixture, strike: impl Fn(&mut Fixture
             ms(last_unit - over),
             ms(said.into_iter().max().unwrap_or_default()),
             ms(agreed),
-            heard.log.told.len(),
+            heard.log.acknowledged.len(),
             heard.log.count(Word::Paid),
             heard.log.count(Word::Cancelled),
             heard.log.unanswered.len(),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use testbed::PATIENCE;
-use testbed::crowd::{BuyerClient, Told};
+use testbed::crowd::{BuyerAnswer, BuyerClient};
 use testbed::promises::{Log, Word};
 
 use crate::fixture::{Addresses, Fixture, address_of};
@@ -42,8 +42,8 @@ pub struct Heard {
 }
 
 impl Heard {
-    fn note(&mut self, told: Option<&Told>) {
-        let answer = told.map_or((0, String::new()), |told| (told.status, told.code.clone()));
+    fn note(&mut self, answer: Option<&BuyerAnswer>) {
+        let answer = answer.map_or((0, String::new()), |answer| (answer.status, answer.code.clone()));
         *self.answers.entry(answer).or_default() += 1;
     }
 
@@ -150,14 +150,14 @@ impl<'a> Shopper<'a> {
         client
     }
 
-    fn click(&mut self, node: usize, buyer: &str) -> Option<Told> {
+    fn click(&mut self, node: usize, buyer: &str) -> Option<BuyerAnswer> {
         let sku = self.shared.sku.clone();
-        let told = self.client(node).buy(&sku, buyer, 1, None);
-        self.heard.note(told.as_ref());
-        if told.as_ref().is_some_and(|told| told.status == 201 || told.code == "sold-out") {
+        let answer = self.client(node).buy(&sku, buyer, 1, None);
+        self.heard.note(answer.as_ref());
+        if answer.as_ref().is_some_and(|answer| answer.status == 201 || answer.code == "sold-out") {
             *self.shared.served[node].lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
-        told
+        answer
     }
 
     fn visit(&mut self) {
@@ -175,11 +175,11 @@ impl<'a> Shopper<'a> {
     }
 
     /// Keeps what a buyer was told. Returns the order, if it is durable.
-    fn remember(&mut self, buyer: &str, told: Option<&Told>) -> Option<String> {
-        match told.map(|told| (told.status, told.code.as_str())) {
+    fn remember(&mut self, buyer: &str, answer: Option<&BuyerAnswer>) -> Option<String> {
+        match answer.map(|answer| (answer.status, answer.code.as_str())) {
             Some((201, _)) => {
-                let order_id = told.map(|told| told.order_id.clone())?;
-                self.heard.log.told.insert(order_id.clone(), (buyer.to_owned(), Word::Bought));
+                let order_id = answer.map(|answer| answer.order_id.clone())?;
+                self.heard.log.acknowledged.insert(order_id.clone(), (buyer.to_owned(), Word::Bought));
                 Some(order_id)
             }
             Some((409, "sold-out")) => None,
@@ -188,7 +188,7 @@ impl<'a> Shopper<'a> {
                 self.heard.log.unanswered.push(buyer.to_owned());
                 None
             }
-            Some(_) => panic!("{buyer} was told {told:?}"),
+            Some(_) => panic!("{buyer} was told {answer:?}"),
         }
     }
 
@@ -196,38 +196,38 @@ impl<'a> Shopper<'a> {
     /// from the others first.
     fn click_again(&mut self, node: usize, buyer: &str, order_id: &str) {
         let began = Instant::now();
-        while let Some(told) = self.click(node, buyer) {
-            match (told.status, told.code.as_str()) {
-                (409, "already-purchased") => return assert_eq!(told.order_id, order_id, "{buyer}"),
+        while let Some(answer) = self.click(node, buyer) {
+            match (answer.status, answer.code.as_str()) {
+                (409, "already-purchased") => return assert_eq!(answer.order_id, order_id, "{buyer}"),
                 (409, "sold-out") => assert!(began.elapsed() < PATIENCE, "{buyer} holds {order_id}"),
                 (202 | 503, _) => return,
-                _ => panic!("{buyer} holds {order_id} and was told {told:?}"),
+                _ => panic!("{buyer} holds {order_id} and was told {answer:?}"),
             }
             std::thread::sleep(HEARSAY);
         }
     }
 
     fn pay(&mut self, node: usize, buyer: &str, order_id: &str) {
-        let told = self.client(node).pay(buyer, order_id);
-        self.heard.note(told.as_ref());
-        match told.as_ref().map(|told| told.status) {
+        let answer = self.client(node).pay(buyer, order_id);
+        self.heard.note(answer.as_ref());
+        match answer.as_ref().map(|answer| answer.status) {
             Some(200) => self.change(buyer, order_id, Word::Paid),
             None | Some(202 | 402 | 503) => {}
-            Some(_) => panic!("{buyer} pays for {order_id} and is told {told:?}"),
+            Some(_) => panic!("{buyer} pays for {order_id} and is told {answer:?}"),
         }
     }
 
     fn give_up(&mut self, node: usize, buyer: &str, order_id: &str) {
-        let told = self.client(node).cancel(buyer, order_id);
-        self.heard.note(told.as_ref());
-        match told.as_ref().map(|told| told.status) {
+        let answer = self.client(node).cancel(buyer, order_id);
+        self.heard.note(answer.as_ref());
+        match answer.as_ref().map(|answer| answer.status) {
             Some(200) => self.change(buyer, order_id, Word::Cancelled),
             None | Some(202 | 503) => {}
-            Some(_) => panic!("{buyer} gives {order_id} up and is told {told:?}"),
+            Some(_) => panic!("{buyer} gives {order_id} up and is told {answer:?}"),
         }
     }
 
     fn change(&mut self, buyer: &str, order_id: &str, word: Word) {
-        self.heard.log.told.insert(order_id.to_owned(), (buyer.to_owned(), word));
+        self.heard.log.acknowledged.insert(order_id.to_owned(), (buyer.to_owned(), word));
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use testbed::crowd::{BuyerClient, Told};
+use testbed::crowd::{BuyerAnswer, BuyerClient};
 use testbed::engine::{Engine, Launch};
 use testbed::promises::{Log, Word};
 use testbed::until;
@@ -42,18 +42,20 @@ fn shop_until_the_end(edge: SocketAddr) -> Log {
             _ => panic!("{buyer} was told {bought:?}"),
         }
         let order_id = bought.order_id;
-        log.told.insert(order_id.clone(), (buyer.clone(), Word::Bought));
-        let step: Option<(Option<Told>, Word)> = match number % 4 {
+        log.acknowledged.insert(order_id.clone(), (buyer.clone(), Word::Bought));
+        let step: Option<(Option<BuyerAnswer>, Word)> = match number % 4 {
             0 | 1 => Some((client.pay(&buyer, &order_id), Word::Paid)),
             2 => Some((client.cancel(&buyer, &order_id), Word::Cancelled)),
             _ => None,
         };
         match step {
             Some((None, _)) => return log,
-            Some((Some(told), word)) if told.status == 200 => {
-                log.told.insert(order_id, (buyer, word));
+            Some((Some(answer), word)) if answer.status == 200 => {
+                log.acknowledged.insert(order_id, (buyer, word));
             }
-            Some((Some(told), _)) => assert!(matches!(told.status, 202 | 503), "{buyer} was told {told:?}"),
+            Some((Some(answer), _)) => {
+                assert!(matches!(answer.status, 202 | 503), "{buyer} was told {answer:?}")
+            }
             None => {}
         }
     }
@@ -79,9 +81,9 @@ fn check(engine: &Engine, log: &Log, after: &str) -> String {
     let mut client = BuyerClient::at(engine.edge());
     let mut repeated = HashMap::new();
     for buyer in &log.unanswered {
-        let told = client.buy("phone", buyer, 1, Some(buyer)).expect("a repeat is answered");
-        assert!(matches!(told.status, 200 | 201), "{buyer} repeats and is told {told:?}");
-        repeated.insert(buyer.as_str(), told.order_id);
+        let answer = client.buy("phone", buyer, 1, Some(buyer)).expect("a repeat is answered");
+        assert!(matches!(answer.status, 200 | 201), "{buyer} repeats and is told {answer:?}");
+        repeated.insert(buyer.as_str(), answer.order_id);
     }
     let orders = engine.orders("phone", after);
     let mut of_buyer: HashMap<&str, &str> = HashMap::new();
@@ -129,14 +131,18 @@ fn nothing_that_was_acknowledged_is_lost_by_a_kill() {
         last_order = check(&engine, &log, &last_order);
         all.merge(log);
         if cycle % 100 == 0 {
-            println!("{cycle} kills, {} acknowledged orders, {:.0?}", all.told.len(), started.elapsed());
+            println!(
+                "{cycle} kills, {} acknowledged orders, {:.0?}",
+                all.acknowledged.len(),
+                started.elapsed()
+            );
         }
     }
     all.check(&engine.orders("phone", ""));
     println!(
         "{cycles} kills in {:.0?}: {} orders acknowledged ({} paid, {} cancelled), {} requests cut off; {:?}",
         started.elapsed(),
-        all.told.len(),
+        all.acknowledged.len(),
         all.count(Word::Paid),
         all.count(Word::Cancelled),
         all.unanswered.len(),
@@ -154,7 +160,7 @@ fn a_clean_stop_under_load_keeps_every_promise() {
         engine.terminate()
     });
     assert_eq!(status.code(), Some(0));
-    assert!(!log.told.is_empty());
+    assert!(!log.acknowledged.is_empty());
     check(&launch.start(), &log, "");
 }
 
@@ -170,7 +176,7 @@ fn a_full_disk_ends_the_engine_and_loses_no_order() {
     engine.sale("phone", STOCK, "");
     let (log, status) = under_load(engine.edge(), || engine.wait_for_end());
     assert_eq!(status.code(), Some(STORE_FAILED));
-    assert!(!log.told.is_empty());
+    assert!(!log.acknowledged.is_empty());
     drop(engine);
     check(&launch.start(), &log, "");
 }

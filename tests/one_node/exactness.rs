@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use testbed::PATIENCE;
-use testbed::crowd::{BuyerClient, Told, crowd};
+use testbed::crowd::{BuyerAnswer, BuyerClient, crowd};
 use testbed::engine::{Engine, Launch};
 
 fn text<'a>(order: &'a Value, name: &str) -> &'a str {
@@ -18,10 +18,10 @@ fn quantity(order: &Value) -> u64 {
 }
 
 /// How often each answer was given, for whoever reads the test's output.
-fn counted<'a>(told: impl IntoIterator<Item = &'a Told>) -> BTreeMap<(u16, &'a str), usize> {
+fn counted<'a>(answers: impl IntoIterator<Item = &'a BuyerAnswer>) -> BTreeMap<(u16, &'a str), usize> {
     let mut counts = BTreeMap::new();
-    for told in told {
-        *counts.entry((told.status, told.code.as_str())).or_default() += 1;
+    for answer in answers {
+        *counts.entry((answer.status, answer.code.as_str())).or_default() += 1;
     }
     counts
 }
@@ -38,14 +38,14 @@ fn a_crowd_of_20_000_buys_exactly_1_000_units() {
         .flat_map(|buyer| std::iter::repeat_n(buyer, if clicks_impatiently(buyer) { 3 } else { 1 }))
         .collect();
     let started = Instant::now();
-    let told: Vec<(String, Told)> = crowd(
+    let answers: Vec<(String, BuyerAnswer)> = crowd(
         CONNECTIONS,
         || BuyerClient::at(engine.edge()),
         &clicks,
         |client, buyer| {
             let buyer = format!("buyer-{buyer}");
-            let told = client.buy("phone", &buyer, 1, None).expect("every click is answered");
-            (buyer, told)
+            let answer = client.buy("phone", &buyer, 1, None).expect("every click is answered");
+            (buyer, answer)
         },
     );
     let took = started.elapsed();
@@ -57,18 +57,18 @@ fn a_crowd_of_20_000_buys_exactly_1_000_units() {
     assert!(orders.iter().all(|order| quantity(order) == 1 && text(order, "status") == "pre_pay"));
 
     let mut winners = HashSet::new();
-    for (buyer, told) in &told {
+    for (buyer, answer) in &answers {
         let own = order_of.get(buyer.as_str()).copied();
-        match (told.status, told.code.as_str()) {
+        match (answer.status, answer.code.as_str()) {
             (201, "") => {
-                assert_eq!(Some(told.order_id.as_str()), own, "{buyer} was told of a durable order");
+                assert_eq!(Some(answer.order_id.as_str()), own, "{buyer} was told of a durable order");
                 assert!(winners.insert(buyer), "{buyer} was told of one order once");
             }
-            (409, "already-purchased") => assert_eq!(Some(told.order_id.as_str()), own, "{buyer}"),
+            (409, "already-purchased") => assert_eq!(Some(answer.order_id.as_str()), own, "{buyer}"),
             (409, "sold-out") => {}
             // The click that it waited for came too late itself.
             (503, "overloaded") => assert!(own.is_none(), "{buyer}"),
-            _ => panic!("{buyer} was told {told:?}"),
+            _ => panic!("{buyer} was told {answer:?}"),
         }
     }
     assert_eq!(winners.len(), STOCK, "every order is known to its buyer");
@@ -76,39 +76,43 @@ fn a_crowd_of_20_000_buys_exactly_1_000_units() {
     assert_eq!((audit.available, audit.held, audit.durable_orders), (0, STOCK as u64, STOCK as u64));
     let state = engine.sale_state("phone");
     assert_eq!((text(&state, "state"), &state["remaining"]), ("sold_out", &0.into()));
-    println!("{} clicks in {took:.1?}: {:?}", told.len(), counted(told.iter().map(|(_, told)| told)));
+    println!(
+        "{} clicks in {took:.1?}: {:?}",
+        answers.len(),
+        counted(answers.iter().map(|(_, answer)| answer))
+    );
 }
 
 /// One buyer of the second crowd: buys 1 to 3, and then pays, is declined, tries again or walks away.
-fn shop(client: &mut BuyerClient, number: usize) -> Vec<Told> {
+fn shop(client: &mut BuyerClient, number: usize) -> Vec<BuyerAnswer> {
     let buyer = format!("buyer-{number}");
     let bought = client.buy("phone", &buyer, 1 + (number % 3) as u32, None).expect("every click is answered");
-    let mut told = vec![bought.clone()];
+    let mut answers = vec![bought.clone()];
     let never_pays = number.is_multiple_of(10);
     if bought.status != 201 || never_pays {
-        return told;
+        return answers;
     }
     let tries_again = number.is_multiple_of(2);
-    told.extend(pay(client, &buyer, &bought.order_id, if tries_again { 3 } else { 1 }));
-    told
+    answers.extend(pay(client, &buyer, &bought.order_id, if tries_again { 3 } else { 1 }));
+    answers
 }
 
 /// Pays, again when it is declined; waits for an outcome that is not known at once. The last answer is the outcome.
-fn pay(client: &mut BuyerClient, buyer: &str, order_id: &str, tries: usize) -> Vec<Told> {
+fn pay(client: &mut BuyerClient, buyer: &str, order_id: &str, tries: usize) -> Vec<BuyerAnswer> {
     let mut heard = Vec::new();
     for _ in 0..tries {
-        let mut told = client.pay(buyer, order_id).expect("every payment is answered");
+        let mut answer = client.pay(buyer, order_id).expect("every payment is answered");
         let asked = Instant::now();
-        heard.push(told.clone());
-        while told.order_status == "paying" {
+        heard.push(answer.clone());
+        while answer.order_status == "paying" {
             assert!(asked.elapsed() < PATIENCE, "a payment of {order_id} stays unknown");
             std::thread::sleep(Duration::from_millis(50));
-            told = client.look_up(buyer, order_id).expect("an own order is found");
-            assert_eq!(told.status, 200);
+            answer = client.look_up(buyer, order_id).expect("an own order is found");
+            assert_eq!(answer.status, 200);
         }
         let is_over =
-            matches!(told.order_status.as_str(), "paid" | "expired") || told.code == "order-expired";
-        heard.push(told);
+            matches!(answer.order_status.as_str(), "paid" | "expired") || answer.code == "order-expired";
+        heard.push(answer);
         if is_over {
             break;
         }
@@ -127,14 +131,14 @@ fn declined_and_unpaid_units_come_back_until_every_one_is_paid() {
     ]);
     engine.sale("phone", STOCK as u32, r#","per_buyer_limit":3,"pay_within_s":3"#);
     let buyers: Vec<usize> = (0..3_000).collect();
-    let told: Vec<Told> =
+    let answers: Vec<BuyerAnswer> =
         crowd(200, || BuyerClient::at(engine.edge()), &buyers, |client, &number| shop(client, number))
             .into_iter()
             .flatten()
             .collect();
-    println!("the crowd heard {:?}", counted(&told));
+    println!("the crowd heard {:?}", counted(&answers));
     let known = ["", "sold-out", "payment-declined", "order-expired"];
-    let unknown: Vec<_> = told.iter().filter(|told| !known.contains(&told.code.as_str())).collect();
+    let unknown: Vec<_> = answers.iter().filter(|answer| !known.contains(&answer.code.as_str())).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
 
     // Nobody acts any more: what is not paid comes back by itself.
@@ -167,9 +171,9 @@ fn declined_and_unpaid_units_come_back_until_every_one_is_paid() {
         },
     );
     println!("the late heard {:?}", counted(&outcomes));
-    let sold = outcomes.iter().filter(|told| told.status == 201).count() as u64;
+    let sold = outcomes.iter().filter(|answer| answer.status == 201).count() as u64;
     assert_eq!(sold, audit.available, "each unit that was left could be bought");
-    assert!(outcomes.iter().all(|told| told.status == 201 || told.code == "sold-out"));
+    assert!(outcomes.iter().all(|answer| answer.status == 201 || answer.code == "sold-out"));
     let audit = engine.audit("phone");
     assert_eq!((audit.available, audit.held, audit.paid), (0, 0, STOCK));
     let orders = engine.orders("phone", "");

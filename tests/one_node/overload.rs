@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use testbed::PATIENCE;
-use testbed::crowd::{BuyerClient, Told, crowd};
+use testbed::crowd::{BuyerAnswer, BuyerClient, crowd};
 use testbed::engine::{Engine, Launch};
 
 const STOCK: usize = 300;
 
 /// Everybody in `buyers` clicks once.
-fn click(engine: &Engine, buyers: &[String]) -> Vec<(String, Told)> {
+fn click(engine: &Engine, buyers: &[String]) -> Vec<(String, BuyerAnswer)> {
     crowd(
         64,
         || BuyerClient::at(engine.edge()),
@@ -33,20 +33,20 @@ fn stored(engine: &Engine) -> HashSet<String> {
 }
 
 /// Those who were told of an order have it in the store, or will have; there is no other; what was refused is on sale.
-fn compare(engine: &Engine, told: &[(String, Told)]) {
+fn compare(engine: &Engine, answers: &[(String, BuyerAnswer)]) {
     let started = Instant::now();
-    for (buyer, told) in told.iter().filter(|(_, told)| told.status == 202) {
+    for (buyer, answer) in answers.iter().filter(|(_, answer)| answer.status == 202) {
         let status =
-            || engine.ask("GET", &format!("/orders/{}", told.order_id), buyer, "", "").member("status");
+            || engine.ask("GET", &format!("/orders/{}", answer.order_id), buyer, "", "").member("status");
         while status() != "pre_pay" {
             assert!(started.elapsed() < PATIENCE, "{buyer} was told of an order that does not come");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-    let accepted: HashSet<String> = told
+    let accepted: HashSet<String> = answers
         .iter()
-        .filter(|(_, told)| (200..300).contains(&told.status))
-        .map(|(_, told)| told.order_id.clone())
+        .filter(|(_, answer)| (200..300).contains(&answer.status))
+        .map(|(_, answer)| answer.order_id.clone())
         .collect();
     assert_eq!(accepted, stored(engine));
     let audit = engine.audit("phone");
@@ -55,25 +55,25 @@ fn compare(engine: &Engine, told: &[(String, Told)]) {
 }
 
 /// The refused click again, as they are told to, until all is sold.
-fn sell_the_rest(engine: &Engine, told: &mut Vec<(String, Told)>) {
+fn sell_the_rest(engine: &Engine, answers: &mut Vec<(String, BuyerAnswer)>) {
     let started = Instant::now();
     loop {
-        let refused = |(_, told): &&(String, Told)| told.status == 503;
-        let again: Vec<String> = told.iter().filter(refused).map(|(buyer, _)| buyer.clone()).collect();
+        let refused = |(_, answer): &&(String, BuyerAnswer)| answer.status == 503;
+        let again: Vec<String> = answers.iter().filter(refused).map(|(buyer, _)| buyer.clone()).collect();
         if again.is_empty() {
             break;
         }
         assert!(started.elapsed() < PATIENCE, "{} are refused again and again", again.len());
-        told.retain(|(_, told)| told.status != 503);
-        told.extend(click(engine, &again));
-        compare(engine, told);
+        answers.retain(|(_, answer)| answer.status != 503);
+        answers.extend(click(engine, &again));
+        compare(engine, answers);
     }
     let audit = engine.audit("phone");
     assert_eq!((audit.available, audit.held), (0, STOCK as u64));
 }
 
-fn count(told: &[(String, Told)], status: u16) -> usize {
-    told.iter().filter(|(_, told)| told.status == status).count()
+fn count(answers: &[(String, BuyerAnswer)], status: u16) -> usize {
+    answers.iter().filter(|(_, answer)| answer.status == status).count()
 }
 
 #[test]
@@ -82,17 +82,17 @@ fn a_queue_of_one_place_sells_all_and_loses_nothing() {
         [("STORE__QUEUE_ORDERS_MAX", "1"), ("STORE__BATCH_ORDERS_MAX", "1"), ("EDGE__ACK_WAIT_MS", "60000")];
     let engine = Engine::start(&keys);
     engine.sale("phone", STOCK as u32, "");
-    let mut told = click(&engine, &buyers(2 * STOCK));
+    let mut answers = click(&engine, &buyers(2 * STOCK));
     println!(
         "first clicks: {} bought, {} overloaded, {} sold out",
-        count(&told, 201),
-        count(&told, 503),
-        count(&told, 409)
+        count(&answers, 201),
+        count(&answers, 503),
+        count(&answers, 409)
     );
-    assert!(told.iter().all(|(_, told)| matches!(told.status, 201 | 503 | 409)));
-    compare(&engine, &told);
-    sell_the_rest(&engine, &mut told);
-    assert_eq!(count(&told, 201), STOCK);
+    assert!(answers.iter().all(|(_, answer)| matches!(answer.status, 201 | 503 | 409)));
+    compare(&engine, &answers);
+    sell_the_rest(&engine, &mut answers);
+    assert_eq!(count(&answers, 201), STOCK);
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn a_store_that_somebody_holds_costs_nobody_an_order() {
         Launch::new(&[("EDGE__ACK_WAIT_MS", "100"), ("SQLITE__LOCK_WAIT_MS", "1"), ("LOG__LEVEL", "warn")]);
     let engine = launch.start();
     engine.sale("phone", STOCK as u32, "");
-    let mut told = click(&engine, &buyers(20));
-    assert!(told.iter().all(|(_, told)| matches!(told.status, 201 | 202)));
+    let mut answers = click(&engine, &buyers(20));
+    assert!(answers.iter().all(|(_, answer)| matches!(answer.status, 201 | 202)));
 
     let stranger = Connection::open(launch.folder().join("orders.sqlite")).unwrap();
     stranger.busy_timeout(PATIENCE).unwrap();
@@ -111,18 +111,18 @@ fn a_store_that_somebody_holds_costs_nobody_an_order() {
     let meanwhile = click(&engine, &late);
     println!("while it is held: {} pending, {} overloaded", count(&meanwhile, 202), count(&meanwhile, 503));
     assert!(
-        meanwhile.iter().all(|(_, told)| matches!(told.status, 202 | 503)),
+        meanwhile.iter().all(|(_, answer)| matches!(answer.status, 202 | 503)),
         "nothing is acknowledged as durable"
     );
     assert!(count(&meanwhile, 202) > 0 && count(&meanwhile, 503) > 0);
-    for (buyer, told) in meanwhile.iter().filter(|(_, told)| told.status == 202) {
-        let own = engine.ask("GET", &format!("/orders/{}", told.order_id), buyer, "", "");
+    for (buyer, answer) in meanwhile.iter().filter(|(_, answer)| answer.status == 202) {
+        let own = engine.ask("GET", &format!("/orders/{}", answer.order_id), buyer, "", "");
         assert_eq!((own.status, own.member("status").as_str()), (200, "pending"));
     }
     stranger.execute_batch("COMMIT").unwrap();
 
-    told.extend(meanwhile);
-    compare(&engine, &told);
-    sell_the_rest(&engine, &mut told);
-    assert_eq!(count(&told, 201) + count(&told, 202), STOCK);
+    answers.extend(meanwhile);
+    compare(&engine, &answers);
+    sell_the_rest(&engine, &mut answers);
+    assert_eq!(count(&answers, 201) + count(&answers, 202), STOCK);
 }

@@ -140,9 +140,9 @@ fn a_buyer_who_holds_the_last_unit_hears_of_it_on_every_node_and_never_of_sold_o
     let two = fixture.launch(2, &[patient, ("POSTGRES__FOLLOW_MS", "3000")]).start();
     let ann = buys(&one, "ann", "");
     until("the other node knows of ann's order", || {
-        let told = two.ask("POST", "/seckill/test/phone", "ann", "", "");
-        assert_ne!(told.member("code"), "sold-out", "ann holds {ann}");
-        told.member("order_id") == ann
+        let answer = two.ask("POST", "/seckill/test/phone", "ann", "", "");
+        assert_ne!(answer.member("code"), "sold-out", "ann holds {ann}");
+        answer.member("order_id") == ann
     });
     until("the other node knows that it is over", || {
         two.ask("POST", "/seckill/test/phone", "bob", "", "").member("code") == "sold-out"
