@@ -169,6 +169,14 @@ fn what_is_made_in_one_place_is_made_nowhere_else() {
 }
 
 #[test]
+fn no_file_is_compiled_into_two_places() {
+    let sources = FOLDERS.iter().copied().flat_map(below);
+    let shared: Vec<_> =
+        sources.filter(|source| source.makes("#[path") > 0).map(|source| source.path).collect();
+    assert_none("a file that is compiled twice: what tests share is in testbed", &shared);
+}
+
+#[test]
 fn what_the_architecture_names_exists() {
     let sources: Vec<Source> = ["src", "tests", "testbed", "xtask"].into_iter().flat_map(below).collect();
     let missing = pages::names_that_do_not_exist("src/ARCHITECTURE.md", &sources);
