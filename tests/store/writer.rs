@@ -238,7 +238,9 @@ fn clicks_that_come_while_the_order_is_on_its_way_wait_for_it() {
 fn a8_a_pending_order_says_what_it_will_say() {
     let fixture = Fixture::with_sale(5, &Options::default());
     let held = Held::by_a_stranger(fixture.folder.path());
-    let Ok(Accepted::Placed(placed)) = fixture.buy("ann", 1, None) else { panic!("the first click is placed") };
+    let Ok(Accepted::Placed(placed)) = fixture.buy("ann", 1, None) else {
+        panic!("the first click is placed")
+    };
     let mut sale = fixture.wait(fixture.desk.sales()).unwrap().remove(0);
     (sale.terms.price, sale.terms.pay_within_s, sale.version) = (Cents(500), 5, sale.version + 1);
     fixture.admission.board().change_terms(&sale);

@@ -21,7 +21,7 @@ pub struct Options {
 /// A promise was broken.
 pub fn run(options: &Options) -> Result<(), Failure> {
     install::install_missing(&install::FOR_TESTS)?;
-    let test = format!("faults::{}", options.fault.replace('-', "_"));
-    let cargo = ["test", "--locked", "--test", "cluster", "--", &test, "--nocapture", "--test-threads=1"];
+    let test = format!("cluster::faults::{}", options.fault.replace('-', "_"));
+    let cargo = ["test", "--locked", "--test", "many_nodes", "--", &test, "--nocapture", "--test-threads=1"];
     cargo::run(&cargo, &[("SECKILL_FAULT_ROUNDS", &options.rounds.to_string())])
 }

@@ -2,7 +2,7 @@
 
 use testbed::engine::{Engine, Launch};
 
-use crate::fixture::Fixture;
+use super::fixture::Fixture;
 
 /// What an engine that does not start says.
 pub fn refusal(keys: &[(&str, &str)]) -> String {

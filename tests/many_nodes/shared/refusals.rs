@@ -2,8 +2,8 @@
 
 use testbed::engine::Engine;
 
-use crate::fixture::{Fixture, until};
-use crate::instance_lock::refusal;
+use super::fixture::{Fixture, until};
+use super::instance_lock::refusal;
 
 /// How often the engine's log says so.
 fn told(engine: &Engine, what: &str) -> usize {

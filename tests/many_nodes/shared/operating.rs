@@ -6,7 +6,7 @@ use serde_json::Value;
 use testbed::engine::Engine;
 use testbed::servers::engine::binary;
 
-use crate::fixture::{Fixture, known_to_all, sell_out, until};
+use super::fixture::{Fixture, known_to_all, sell_out, until};
 
 fn patch(engine: &Engine, sku: &str, body: &str) -> (u16, Value) {
     let answer = engine.admin("PATCH", &format!("/api/v1/campaigns/test/{sku}"), body);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use testbed::engine::Engine;
 
-use crate::fixture::{Fixture, known_to_all, sell_out, until};
+use super::fixture::{Fixture, known_to_all, sell_out, until};
 
 #[test]
 fn three_nodes_sell_one_stock_exactly() {

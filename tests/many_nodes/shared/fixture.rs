@@ -5,10 +5,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use testbed::engine::{Engine, Launch};
+use testbed::servers::postgres::Postgres;
+use testbed::servers::redis::RedisServer;
 pub use testbed::until;
-
-use crate::postgres::Postgres;
-use crate::redis_server::RedisServer;
 
 /// One database, one Redis, and the way to start engines on them.
 pub struct Fixture {

@@ -3,7 +3,7 @@
 use testbed::calendar::FakeCalendar;
 use testbed::engine::Engine;
 
-use crate::fixture::{Fixture, known_to_all, until};
+use super::fixture::{Fixture, known_to_all, until};
 
 fn time(text: &str) -> jiff::Timestamp {
     text.parse().unwrap_or_else(|_| panic!("{text}"))

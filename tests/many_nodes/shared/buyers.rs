@@ -2,7 +2,7 @@
 
 use testbed::engine::Engine;
 
-use crate::fixture::{Fixture, known_to_all, until};
+use super::fixture::{Fixture, known_to_all, until};
 
 const PAY: &str = r#"{"payment_method":"card"}"#;
 

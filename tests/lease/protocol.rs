@@ -2,7 +2,7 @@
 //!
 //! What is checked is the crate's own machine of a node, against the protocol of `lua/` and of the store as plain Rust;
 //! `scripts` holds the scripts themselves against the same book.
-//! `SECKILL_MODEL=long cargo test --release --test ledger protocol` looks at larger instances.
+//! `SECKILL_MODEL=long cargo test --release --test lease protocol` looks at larger instances.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

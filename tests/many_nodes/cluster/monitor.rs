@@ -8,7 +8,7 @@ use std::time::Duration;
 use seckill::domain::OrderStatus;
 use tokio_postgres::{Client, NoTls};
 
-use crate::fixture::Fixture;
+use super::fixture::Fixture;
 
 const PAUSE: Duration = Duration::from_millis(25);
 /// A server that is away or frozen is asked again.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use testbed::PATIENCE;
 use testbed::crowd::{BuyerAnswer, BuyerClient, crowd};
 
-use crate::fixture::Fixture;
-use crate::monitor::Monitor;
+use super::fixture::Fixture;
+use super::monitor::Monitor;
 
 const BUYERS: usize = 60_000;
 const BUYERS_A_UNIT: usize = 6;

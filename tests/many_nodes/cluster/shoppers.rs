@@ -14,7 +14,7 @@ use testbed::PATIENCE;
 use testbed::crowd::{BuyerAnswer, BuyerClient};
 use testbed::promises::{Log, Word};
 
-use crate::fixture::{Addresses, Fixture, address_of};
+use super::fixture::{Addresses, Fixture, address_of};
 
 const THREADS: usize = 12;
 /// A shopper's pause, so that a sale lasts longer than a fault needs to strike.

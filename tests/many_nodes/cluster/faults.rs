@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use testbed::PATIENCE;
 use testbed::servers::proxy::{Mode, Proxy};
 
-use crate::fixture::{Fixture, SILENT_MS_MAX};
-use crate::round::under_load;
+use super::fixture::{Fixture, SILENT_MS_MAX};
+use super::round::under_load;
 
 /// A line that is cut for so long has its node fenced.
 const LONG_CUT: Duration = Duration::from_millis(2 * SILENT_MS_MAX);

@@ -1,7 +1,5 @@
 //! Several real engines on one stock, with a real redis-server and a real PostgreSQL.
 
-use testbed::servers::{postgres, redis as redis_server};
-
 mod buyers;
 mod calendar;
 mod fixture;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use testbed::promises::Word;
 
-use crate::fixture::Fixture;
-use crate::monitor::Monitor;
-use crate::shoppers::Shoppers;
+use super::fixture::Fixture;
+use super::monitor::Monitor;
+use super::shoppers::Shoppers;
 
 const STOCK: u64 = 1_000;
 /// So much is sold before a fault strikes.
