@@ -15,3 +15,4 @@ pub mod settings;
 pub mod supervisor;
 pub mod telemetry;
 pub mod terminal;
+pub mod tls;

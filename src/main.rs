@@ -57,7 +57,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Healthcheck { ready } => {
             let Config { settings, .. } = load()?;
             let question = if ready { Question::Ready } else { Question::Lives };
-            admin::probe(settings.admin.listen, question, HEALTH_CHECK_PATIENCE)
+            admin::probe(settings.admin.listen, settings.admin.tls.is_on(), question, HEALTH_CHECK_PATIENCE)
                 .map_err(|problem| Failure::new(Exit::No, problem))
         }
         Command::Backup { file } => app::backup::back_up(&load()?.settings, &file),

@@ -15,6 +15,7 @@ use crate::domain::{EpochMs, NodeId};
 use crate::ledger::SaleDesk;
 use crate::orders::{OrderDesk, ReadCancellation};
 use crate::telemetry::{IntervalLog, Telemetry};
+use crate::tls::Certificates;
 
 /// Why the configuration was not reloaded; the old one stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,7 @@ pub type Reload = dyn Fn() -> Result<Vec<String>, ReloadRefused> + Send + Sync;
 pub struct ControlPlane {
     pub(super) node: NodeId,
     pub(super) settings: AdminSettings,
+    pub(super) certificates: Vec<Arc<Certificates>>,
     pub(super) tokens: Arc<AdminTokens>,
     pub(super) started: Instant,
     pub(super) admission: Arc<Admission>,
@@ -75,6 +77,8 @@ pub struct ControlPlaneParts {
     pub readiness: Arc<Readiness>,
     /// Reads the configuration again.
     pub reload: Arc<Reload>,
+    /// The certificates of both planes.
+    pub certificates: Vec<Arc<Certificates>>,
 }
 
 impl ControlPlane {
@@ -92,6 +96,7 @@ impl ControlPlane {
             intervals,
             readiness,
             reload,
+            certificates,
         } = parts;
         let store_reads = Arc::new(Semaphore::new(settings.store_reads_max));
         let feed_answers = Arc::new(Semaphore::new(settings.feed_answers_max));
@@ -109,6 +114,7 @@ impl ControlPlane {
             intervals,
             readiness,
             reload,
+            certificates,
             store_reads,
             feed_answers,
         }

@@ -114,8 +114,13 @@ pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response 
     let concerns = plane.checkout.stuck_payments();
     let needs_a_person = concerns.contradicted + concerns.without_gateway > 0;
     let is_doubtful = !plane.desk.clock().is_agreed();
+    let certificates: Map<String, Value> =
+        plane.certificate_troubles().map(|(of, trouble)| (of.to_owned(), trouble)).collect();
     let is_degraded = checks.all_ok()
-        && (checks.ledger.is_some_and(|ledger| ledger != "ok") || needs_a_person || is_doubtful);
+        && (checks.ledger.is_some_and(|ledger| ledger != "ok")
+            || needs_a_person
+            || is_doubtful
+            || !certificates.is_empty());
     let word = if is_degraded { "degraded" } else { word };
     let queue = plane.admission.queue();
     let body = json!({
@@ -130,6 +135,7 @@ pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response 
         "payments": concerns_json(&plane.checkout),
         "simulated": plane.checkout.simulated(),
         "clock": plane.clock_json(),
+        "unusable_certificates": certificates,
         "campaigns": plane.admission.board().sales().len(),
         "queue": { "depth": queue.depth(), "capacity": queue.capacity() },
     });

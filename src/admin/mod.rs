@@ -5,6 +5,7 @@
 
 mod access;
 mod checkout_figures;
+mod client_certificate;
 mod clock_figures;
 mod connection_places;
 mod control_plane;
@@ -29,6 +30,7 @@ mod settle;
 mod stats;
 mod status_page;
 mod store_figures;
+mod tls_figures;
 mod tokens;
 
 pub use control_plane::{ControlPlane, ControlPlaneParts, Reload, ReloadRefused};

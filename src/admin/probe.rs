@@ -2,7 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use crate::tls::AnyServer;
 
 /// Bytes of an answer that are looked at.
 const ANSWER_BYTES_MAX: u64 = 16 << 10;
@@ -33,21 +40,25 @@ impl Question {
     }
 }
 
-/// Asks the engine that listens on `listen`. Waits at most `patience` for each step.
+/// Asks the engine that listens on `listen`, with TLS if it `speaks_tls`. Waits at most `patience` for each step.
 ///
 /// # Errors
 /// Why the answer is no, in one line.
-pub fn probe(listen: SocketAddr, question: Question, patience: Duration) -> Result<(), String> {
+pub fn probe(
+    listen: SocketAddr,
+    speaks_tls: bool,
+    question: Question,
+    patience: Duration,
+) -> Result<(), String> {
     let address = reachable(listen);
     let failed = |error: std::io::Error| format!("no engine answers on {address}: {error}");
-    let mut stream = TcpStream::connect_timeout(&address, patience).map_err(failed)?;
+    let stream = TcpStream::connect_timeout(&address, patience).map_err(failed)?;
     stream.set_read_timeout(Some(patience)).map_err(failed)?;
     stream.set_write_timeout(Some(patience)).map_err(failed)?;
     let path = question.path();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).map_err(failed)?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).map_err(failed)?;
+    let asked = if speaks_tls { ask(shaken(stream, address.ip())?, &request) } else { ask(stream, &request) };
+    let answer = asked.map_err(failed)?;
     let answer = String::from_utf8_lossy(&answer);
     match answer.split(' ').nth(1) {
         Some("200") => Ok(()),
@@ -57,6 +68,33 @@ pub fn probe(listen: SocketAddr, question: Question, patience: Duration) -> Resu
         }
         None => Err(format!("what answers on {address} does not speak HTTP")),
     }
+}
+
+fn ask(mut stream: impl Read + Write, request: &str) -> std::io::Result<Vec<u8>> {
+    stream.write_all(request.as_bytes())?;
+    stream.flush()?;
+    let mut answer = Vec::new();
+    match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer) {
+        // Who closes without taking leave has said all the same what is asked for.
+        Err(error) if answer.is_empty() => Err(error),
+        _ => Ok(answer),
+    }
+}
+
+/// Under TLS with whoever answers there: a probe says nothing that is secret, and the certificate is for the name by which
+/// others reach this machine.
+fn shaken(stream: TcpStream, ip: IpAddr) -> Result<StreamOwned<ClientConnection, TcpStream>, String> {
+    let failed = |error: rustls::Error| format!("no TLS with {ip}: {error}");
+    let provider = Arc::new(default_provider());
+    let anybody = AnyServer::new(&provider);
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?
+        .dangerous()
+        .with_custom_certificate_verifier(anybody)
+        .with_no_client_auth();
+    let session = ClientConnection::new(Arc::new(config), ServerName::from(ip)).map_err(failed)?;
+    Ok(StreamOwned::new(session, stream))
 }
 
 /// Where this machine reaches an engine that listens on `listen`: "all addresses" is none to connect to.
@@ -89,7 +127,7 @@ mod tests {
             assert!(request[..read].starts_with(format!("GET {} HTTP/1.1\r\n", question.path()).as_bytes()));
             stream.write_all(answer.as_bytes()).unwrap();
         });
-        let verdict = probe(address, question, PATIENCE);
+        let verdict = probe(address, false, question, PATIENCE);
         server.join().unwrap();
         verdict
     }
@@ -108,7 +146,7 @@ mod tests {
     #[test]
     fn nobody_there_is_no() {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        assert!(probe(address, Question::Ready, PATIENCE).is_err());
+        assert!(probe(address, false, Question::Ready, PATIENCE).is_err());
     }
 
     #[test]

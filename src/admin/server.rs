@@ -17,11 +17,13 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::client_certificate::{self, Shown, shake};
 use super::connection_places::{Place, Places};
 use super::control_plane::ControlPlane;
 use super::problem::Problem;
@@ -30,6 +32,7 @@ use super::settings::AdminSettings;
 use super::{
     access, extend, feeds, health, reconcile, reload, request_id, sales, settle, stats, status_page,
 };
+use crate::tls::Certificates;
 
 /// How long accepting pauses after the system refused a connection: it is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -58,7 +61,8 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .route("/api/v1/reconcile", get(reconcile::reconcile))
         .route("/api/v1/config/reload", post(reload::reload))
         .fallback(async || Problem::not_found())
-        .layer(middleware::from_fn_with_state(Arc::clone(&plane), access::check));
+        .layer(middleware::from_fn_with_state(Arc::clone(&plane), access::check))
+        .layer(middleware::from_fn(client_certificate::check));
     probes
         .merge(api)
         .method_not_allowed_fallback(async || {
@@ -102,6 +106,7 @@ async fn in_time(State(plane): State<Arc<ControlPlane>>, request: Request, next:
 pub struct AdminServer {
     listener: TcpListener,
     settings: AdminSettings,
+    certificates: Arc<Certificates>,
     routes: Arc<ArcSwap<Router>>,
 }
 
@@ -122,10 +127,14 @@ impl AdminServer {
     ///
     /// # Errors
     /// The address is in use or not this machine's.
-    pub async fn bind(settings: AdminSettings, readiness: Arc<Readiness>) -> io::Result<Self> {
+    pub async fn bind(
+        settings: AdminSettings,
+        readiness: Arc<Readiness>,
+        certificates: Arc<Certificates>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(settings.listen).await?;
         let routes = Arc::new(ArcSwap::from_pointee(starting_routes(readiness, &settings)));
-        Ok(Self { listener, settings, routes })
+        Ok(Self { listener, settings, certificates, routes })
     }
 
     /// The right to open the control plane, once there is one.
@@ -153,11 +162,45 @@ impl AdminServer {
         let drain = Duration::from_millis(settings.drain_ms);
         let places = Places::new(settings.connections_max, settings.unknown_connections_max);
         let mut connections = JoinSet::new();
+        let handshake_max = Duration::from_millis(settings.tls.handshake_ms_max);
+        let handshakes = Arc::new(Semaphore::new(settings.tls.handshakes_max));
         let accepting = async {
             loop {
                 let Some(stream) = accept(&self.listener).await else { continue };
                 let (http, routes, stopped) = (http.clone(), Arc::clone(&self.routes), stopped.clone());
-                connections.spawn(serve_connection(http, stream, routes, places.open(), stopped));
+                let place = places.open();
+                match self.certificates.config() {
+                    None => {
+                        connections.spawn(serve_connection(
+                            http,
+                            stream,
+                            Shown::Enough,
+                            routes,
+                            place,
+                            stopped,
+                        ));
+                    }
+                    Some(config) => {
+                        let (turns, wants) = (Arc::clone(&handshakes), settings.tls.wants_clients());
+                        connections.spawn(async move {
+                            // It is never closed; who waits too long for it gives up as in a handshake.
+                            let turn = timeout(handshake_max, turns.acquire()).await;
+                            let shaken = match turn {
+                                Ok(_turn) => {
+                                    tokio::select! {
+                                        shaken = shake(config, stream, handshake_max, wants) => shaken,
+                                        () = place.given_up() => None,
+                                        () = told(stopped.clone()) => None,
+                                    }
+                                }
+                                Err(_late) => None,
+                            };
+                            if let Some((stream, shown)) = shaken {
+                                serve_connection(http, stream, shown, routes, place, stopped).await;
+                            }
+                        });
+                    }
+                }
                 while connections.try_join_next().is_some() {}
             }
         };
@@ -192,7 +235,8 @@ async fn accept(listener: &TcpListener) -> Option<TcpStream> {
 
 async fn serve_connection(
     http: http1::Builder,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    shown: Shown,
     routes: Arc<ArcSwap<Router>>,
     place: Arc<Place>,
     stopped: watch::Receiver<bool>,
@@ -200,6 +244,7 @@ async fn serve_connection(
     let of_connection = Arc::clone(&place);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&of_connection));
+        request.extensions_mut().insert(shown);
         TowerToHyperService::new(Router::clone(&routes.load())).call(request)
     });
     let connection = http.serve_connection(TokioIo::new(stream), service);

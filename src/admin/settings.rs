@@ -1,12 +1,14 @@
 //! What can be set about the control plane, with its defaults.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::FieldError;
 use crate::settings::{Secret, within};
+use crate::tls::{self, ALPN_HTTP1, Certificates, Clients, TlsSettings};
 
 /// `[admin]`
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
@@ -39,6 +41,8 @@ pub struct AdminSettings {
     /// Names, beside `localhost` and the loopback addresses, under which a browser may reach this engine while there is
     /// no token. Requests of HTTP/1.0 may name none.
     pub hosts: Vec<String>,
+    /// The certificates that are shown, and those that are asked for.
+    pub tls: TlsSettings,
     /// How long requests in flight may take to finish after the order to stop, in milliseconds.
     pub drain_ms: u64,
 }
@@ -58,12 +62,21 @@ impl Default for AdminSettings {
             store_reads_max: 4,
             feed_answers_max: 16,
             hosts: Vec::new(),
+            tls: TlsSettings::default(),
             drain_ms: 5_000,
         }
     }
 }
 
 impl AdminSettings {
+    /// What `[admin.tls]` names, read.
+    ///
+    /// # Errors
+    /// Names the setting whose file cannot be used.
+    pub fn certificates(&self) -> Result<Arc<Certificates>, FieldError> {
+        Certificates::new("admin", &self.tls, &[ALPN_HTTP1], Clients::Lenient)
+    }
+
     /// Refuses what would be unsafe or cannot work.
     ///
     /// # Errors
@@ -97,7 +110,8 @@ impl AdminSettings {
             let problem = format!("must be names such as admin.internal, without scheme or path: {host:?}");
             return Err(FieldError { field: "hosts", problem });
         }
-        within("drain_ms", self.drain_ms, 0..=600_000)
+        within("drain_ms", self.drain_ms, 0..=600_000)?;
+        tls::check(&self.tls)
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) async fn stats(State(plane): State<Arc<ControlPlane>>) -> Json<Value>
         "edge": {
             "connections": telemetry.edge_connections.value(),
             "connections_refused": telemetry.edge_connections_refused.value(),
+            "http2_connections": telemetry.http2.connections.value(),
         },
         "store": store_figures::json(&plane.desk.pool_figures()),
         "checkout": checkout_figures::json(&plane.checkout),
@@ -144,6 +145,7 @@ pub(super) async fn metrics(State(plane): State<Arc<ControlPlane>>) -> Response 
     plane.expose_clock(&mut page);
     page.checkout(&plane.checkout);
     page.lease_agent(&plane);
+    plane.expose_certificates(&mut page);
     page.process();
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], page.into_text()).into_response()
 }

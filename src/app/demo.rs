@@ -1,7 +1,5 @@
 //! The sale that an engine opens when its store has none, so that the first minute already sells something.
 
-use std::net::SocketAddr;
-
 use crate::domain::{Cents, Currency, EpochMs, SaleKey, SaleTerms};
 use crate::ledger::{NewSale, SaleDesk, SaleError};
 
@@ -33,13 +31,13 @@ pub async fn open(desk: &SaleDesk, now: EpochMs) -> Result<(), SaleError> {
 }
 
 /// The lines that buy, look up and pay for one, ready to be pasted.
-pub fn invitation(edge: SocketAddr) -> String {
+pub fn invitation(edge: &str) -> String {
     format!(
         "\n\
          {UNITS} units of {CAMPAIGN}/{SKU} are on sale, one a buyer. Buy one, look at the order, pay for it:\n\
          \n\
-         ORDER=$(curl -s -X POST -H 'X-User-ID: ann' http://{edge}/seckill/{CAMPAIGN}/{SKU} | tee /dev/stderr | sed 's/.*\"order_id\":\"\\([^\"]*\\)\".*/\\1/')\n\
-         curl -s -H 'X-User-ID: ann' http://{edge}/orders/$ORDER\n\
-         curl -s -X POST -H 'X-User-ID: ann' -d '{{\"payment_method\":\"card\"}}' http://{edge}/orders/$ORDER/checkout\n"
+         ORDER=$(curl -s -X POST -H 'X-User-ID: ann' {edge}/seckill/{CAMPAIGN}/{SKU} | tee /dev/stderr | sed 's/.*\"order_id\":\"\\([^\"]*\\)\".*/\\1/')\n\
+         curl -s -H 'X-User-ID: ann' {edge}/orders/$ORDER\n\
+         curl -s -X POST -H 'X-User-ID: ann' -d '{{\"payment_method\":\"card\"}}' {edge}/orders/$ORDER/checkout\n"
     )
 }

@@ -5,37 +5,70 @@ use std::sync::Arc;
 use crate::admin::{AdminTokens, Reload, ReloadRefused};
 use crate::admission::{Admission, BuyerRates, NodeLimits, TokenBucket};
 use crate::config::{AdmissionSettings, Config, ConfigSource, ReloadError, Reloader, Settings};
+use crate::domain::FieldError;
 use crate::edge::DataPlane;
 use crate::telemetry::LogControl;
+use crate::tls::Certificates;
 
-/// Reads the configuration again, hands what may change live to those who use it, and logs what changed or why not.
-pub(super) fn reload(
-    source: ConfigSource,
-    config: Config,
-    log: LogControl,
-    admission: Arc<Admission>,
-    data_plane: Arc<DataPlane>,
-    tokens: Arc<AdminTokens>,
-) -> Arc<Reload> {
-    let reloader = Reloader::new(source, config, move |settings: &Settings, changed: &[String]| {
+/// What may change while the engine runs.
+pub(super) struct Live {
+    pub log: LogControl,
+    pub admission: Arc<Admission>,
+    pub data_plane: Arc<DataPlane>,
+    pub tokens: Arc<AdminTokens>,
+    pub edge_tls: Arc<Certificates>,
+    pub admin_tls: Arc<Certificates>,
+}
+
+impl Live {
+    /// Takes over what has changed. All of it was checked with the rest of the settings.
+    fn take(&self, settings: &Settings, changed: &[String]) {
         let has_changed = |section: &str| changed.iter().any(|key| key.starts_with(section));
-        // All of it was checked with the rest of the settings.
         if has_changed("log.") {
-            let _ = log.set_level(&settings.log.level);
+            let _ = self.log.set_level(&settings.log.level);
         }
         if has_changed("edge.") {
-            let _ = data_plane.retune(&settings.edge);
+            let _ = self.data_plane.retune(&settings.edge);
         }
         if has_changed("admin.") {
-            tokens.replace(&settings.admin);
+            self.tokens.replace(&settings.admin);
+        }
+        for (section, certificates, tls) in [
+            ("edge.tls.", &self.edge_tls, &settings.edge.tls),
+            ("admin.tls.", &self.admin_tls, &settings.admin.tls),
+        ] {
+            if has_changed(section)
+                && let Err(FieldError { field, problem }) = certificates.replace(tls)
+            {
+                // The files have changed since they were checked a moment ago; the next look finds them.
+                tracing::warn!(section, field, problem, "certificates were not taken over");
+            }
         }
         // Only then: new limits forget who clicked how often.
         if has_changed("admission.") {
-            admission.set_limits(node_limits(&settings.admission));
+            self.admission.set_limits(node_limits(&settings.admission));
         }
+    }
+
+    /// Reads the files of certificates again, whose names have not changed. Names the planes where they say something else.
+    fn read_certificates(&self) -> impl Iterator<Item = String> {
+        let planes = [&self.edge_tls, &self.admin_tls].into_iter();
+        planes.filter(|plane| plane.look()).map(|plane| format!("{}.tls.cert_file", plane.plane()))
+    }
+}
+
+/// Reads the configuration again, hands what may change live to those who use it, and logs what changed or why not.
+pub(super) fn reload(source: ConfigSource, config: Config, live: Live) -> Arc<Reload> {
+    let live = Arc::new(live);
+    let taking = Arc::clone(&live);
+    let reloader = Reloader::new(source, config, move |settings: &Settings, changed: &[String]| {
+        taking.take(settings, changed);
     });
     Arc::new(move || {
-        let outcome = reloader.reload();
+        let outcome = reloader.reload().map(|mut changed| {
+            changed.extend(live.read_certificates());
+            changed
+        });
         match &outcome {
             Ok(changed) if changed.is_empty() => {
                 tracing::info!("the configuration was read again: no change")

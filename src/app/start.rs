@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 use super::engine::Engine;
-use super::reload::{node_limits, reload};
+use super::reload::{Live, node_limits, reload};
 use super::shared_stock::SharedStock;
 use super::store::{self, OpenStore, WriterThreads};
 use super::{demo, open_files, payments};
@@ -18,8 +18,8 @@ use crate::admin::{
 use crate::admission::{LiveSale, OrderIds};
 use crate::checkout::{AttemptId, CheckoutParts};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigSource};
-use crate::domain::NodeId;
+use crate::config::{Config, ConfigSource, Settings};
+use crate::domain::{FieldError, NodeId};
 use crate::edge::{DataPlane, Edge};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{EmbeddedLedger, Ledger, SaleDesk};
@@ -28,6 +28,7 @@ use crate::orders::{Deadlines, Pipeline, PipelineParts, Recovered, WriterWatch, 
 use crate::supervisor::Supervisor;
 use crate::telemetry::{IntervalLog, LogControl, Telemetry};
 use crate::terminal;
+use crate::tls::TlsSettings;
 
 /// What a start works with.
 pub(super) struct Start {
@@ -54,7 +55,20 @@ impl Start {
 
         let readiness = Arc::new(Readiness::default());
         let listening_for_admin = format!("admin.listen {}", settings.admin.listen);
-        let server = control.block_on(AdminServer::bind(settings.admin.clone(), Arc::clone(&readiness)));
+        let wrong = |section, wrong: FieldError| {
+            Failure::new(Exit::Config, format_args!("{section}.{} {}", wrong.field, wrong.problem))
+        };
+        let edge_tls = settings.edge.certificates().map_err(|error| wrong("edge", error))?;
+        let admin_tls = settings.admin.certificates().map_err(|error| wrong("admin", error))?;
+        for watched in [&edge_tls, &admin_tls] {
+            let watching = Arc::clone(watched).watch();
+            supervisor.task(&format!("certificates of the {} plane", watched.plane()), async move {
+                watching.await;
+                Ok(())
+            });
+        }
+        let bound = AdminServer::bind(settings.admin.clone(), Arc::clone(&readiness), Arc::clone(&admin_tls));
+        let server = control.block_on(bound);
         let server = server.map_err(Failure::at_start(&listening_for_admin))?;
         let admin_address = server.address().map_err(Failure::at_start("the admin address"))?;
         let admin_opening = server.opening();
@@ -168,13 +182,18 @@ impl Start {
                 desk.clone(),
                 checkout.clone(),
             )
-            .map_err(|wrong| {
-                Failure::new(Exit::Config, format_args!("edge.{} {}", wrong.field, wrong.problem))
-            })?,
+            .map_err(|error| wrong("edge", error))?,
         );
         let tokens = Arc::new(AdminTokens::new(&settings.admin));
-        let reload =
-            reload(source, config, log, Arc::clone(&admission), Arc::clone(&data_plane), Arc::clone(&tokens));
+        let live = Live {
+            log,
+            admission: Arc::clone(&admission),
+            data_plane: Arc::clone(&data_plane),
+            tokens: Arc::clone(&tokens),
+            edge_tls: Arc::clone(&edge_tls),
+            admin_tls: Arc::clone(&admin_tls),
+        };
+        let reload = reload(source, config, live);
         admin_opening.open(ControlPlane::new(ControlPlaneParts {
             node,
             settings: settings.admin.clone(),
@@ -187,6 +206,7 @@ impl Start {
             intervals,
             readiness: Arc::clone(&readiness),
             reload: Arc::clone(&reload),
+            certificates: vec![Arc::clone(&edge_tls), admin_tls],
         }));
 
         let has_demo = sales == 0 && settings.opens_demo();
@@ -195,7 +215,7 @@ impl Start {
                 .block_on(demo::open(&sale_desk, clock.calendar()))
                 .map_err(Failure::at_start("the demo sale"))?;
         }
-        let edge = Edge::start(&settings.edge, clock, telemetry, data_plane, &supervisor)
+        let edge = Edge::start(&settings.edge, clock, telemetry, data_plane, edge_tls, &supervisor)
             .map_err(Failure::at_start("the edge"))?;
         readiness.set(Lifecycle::Running);
         let simulated = settings.checkout.simulated();
@@ -206,7 +226,7 @@ impl Start {
             edge = %edge.addr(), admin = %admin_address, data = %settings.data_dir.display(), sales, orders,
             took_ms = started.elapsed().as_millis() as u64, "ready"
         );
-        print_welcome(edge.addr(), admin_address, &settings.data_dir, &simulated, has_demo);
+        print_welcome(&urls(&settings, edge.addr(), admin_address), &settings.data_dir, &simulated, has_demo);
         Ok(Some(Engine {
             readiness,
             reload,
@@ -250,12 +270,17 @@ fn keep_intervals(
     });
 }
 
+/// The addresses of both planes, with their schemes.
+fn urls(settings: &Settings, edge: SocketAddr, admin: SocketAddr) -> [String; 2] {
+    let url =
+        |tls: &TlsSettings, address| format!("{}://{address}", if tls.is_on() { "https" } else { "http" });
+    [url(&settings.edge.tls, edge), url(&settings.admin.tls, admin)]
+}
+
 /// What a person at a terminal sees. Nobody may be there: an output that is closed ends no engine.
-fn print_welcome(edge: SocketAddr, admin: SocketAddr, data: &Path, simulated: &[&str], has_demo: bool) {
-    let mut welcome = format!(
-        "seckill sells on http://{edge}, admin and status page on http://{admin}, orders in {}\n",
-        data.display()
-    );
+fn print_welcome([edge, admin]: &[String; 2], data: &Path, simulated: &[&str], has_demo: bool) {
+    let mut welcome =
+        format!("seckill sells on {edge}, admin and status page on {admin}, orders in {}\n", data.display());
     if !simulated.is_empty() {
         welcome.push_str(&format!("simulated {}: no money is taken\n", simulated.join(" and ")));
     }

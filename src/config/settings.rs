@@ -88,6 +88,11 @@ impl Default for Settings {
 /// Keys, and beginnings of keys, that a running engine takes over on reload. A change of any other needs a restart.
 const LIVE_KEYS: &[&str] = &[
     "admin.former_token",
+    "admin.tls.cert_file",
+    "admin.tls.certificates",
+    "admin.tls.client_ca_file",
+    "admin.tls.key_file",
+    "admin.tls.watch_s",
     "admin.token",
     "admission",
     "edge.ack_wait_ms",
@@ -95,6 +100,11 @@ const LIVE_KEYS: &[&str] = &[
     "edge.cors",
     "edge.sale_state",
     "edge.tenant",
+    "edge.tls.cert_file",
+    "edge.tls.certificates",
+    "edge.tls.client_ca_file",
+    "edge.tls.key_file",
+    "edge.tls.watch_s",
     "log.level",
 ];
 

@@ -6,17 +6,16 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::connection_timeout::{ConnectionTimeout, Wait};
+use super::http2_frames::FrameMeter;
 use super::problem;
 use super::reply::{Keep, NOSNIFF, retry_after_s};
 use super::request_id::RequestId;
+use super::transport::Transport;
 use crate::domain::Nanos;
 
 /// Why a connection is not served.
@@ -62,50 +61,65 @@ pub(super) async fn refuse(stream: TcpStream, why: NoPlace) {
     let _ = tokio::time::timeout(Duration::from_millis(500), read_to_the_end).await;
 }
 
-/// A socket that tells the [`ConnectionTimeout`] when bytes arrive, and closes in the order that loses no answer.
+/// A connection that tells the [`ConnectionTimeout`] when bytes arrive, and closes in the order that loses no answer.
 pub(super) struct Connection {
-    stream: TokioIo<TcpStream>,
+    transport: Transport,
     timeout: Rc<ConnectionTimeout>,
-    /// What has been read already.
-    begun: Bytes,
+    /// Of a connection that speaks HTTP/2.
+    frames: Option<Rc<FrameMeter>>,
     sent_end: bool,
 }
 
 impl Connection {
-    /// A connection whose first bytes are `begun`.
-    pub(super) fn new(stream: TcpStream, timeout: Rc<ConnectionTimeout>, begun: Bytes) -> Self {
-        Self { stream: TokioIo::new(stream), timeout, begun, sent_end: false }
+    /// With `frames`, bytes are read as HTTP/2 frames; without, as the beginning of a header.
+    pub(super) fn new(
+        transport: Transport,
+        timeout: Rc<ConnectionTimeout>,
+        frames: Option<Rc<FrameMeter>>,
+    ) -> Self {
+        Self { transport, timeout, frames, sent_end: false }
     }
 }
 
-impl Read for Connection {
+impl AsyncRead for Connection {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        mut buffer: ReadBufCursor<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let read = if this.begun.is_empty() {
-            ready!(Pin::new(&mut this.stream).poll_read(context, buffer))
-        } else {
-            let fits = this.begun.len().min(buffer.remaining());
-            buffer.put_slice(&this.begun.split_to(fits));
-            Ok(())
-        };
-        if this.timeout.wait() == Wait::Request {
-            this.timeout.waits_for(Wait::Header);
+        let before = buffer.filled().len();
+        match &this.frames {
+            // Nothing is read any more from whom the meter has judged: the task that polls this looks at it next.
+            Some(frames) if frames.verdict().is_some() => Poll::Pending,
+            Some(frames) => {
+                let read = ready!(Pin::new(&mut this.transport).poll_read(context, buffer));
+                frames.read(&buffer.filled()[before..], this.timeout.now());
+                if frames.verdict().is_some() {
+                    // What came with it is not looked at: the client hears which of its requests were.
+                    buffer.set_filled(before);
+                    return Poll::Pending;
+                }
+                Poll::Ready(read)
+            }
+            None => {
+                let read = ready!(Pin::new(&mut this.transport).poll_read(context, buffer));
+                if this.timeout.wait() == Wait::Request {
+                    this.timeout.waits_for(Wait::Header);
+                }
+                Poll::Ready(read)
+            }
         }
-        Poll::Ready(read)
     }
 }
 
-impl Write for Connection {
+impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+        Pin::new(&mut self.get_mut().transport).poll_write(context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+        Pin::new(&mut self.get_mut().transport).poll_flush(context)
     }
 
     /// Ends our side, then reads what still comes until the other side ends too. Closing a socket that holds unread
@@ -113,14 +127,14 @@ impl Write for Connection {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.sent_end {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            ready!(Pin::new(&mut this.transport).poll_shutdown(context))?;
             this.sent_end = true;
             this.timeout.waits_for(Wait::Close);
         }
         let mut unread = [0; 1024];
         loop {
             let mut buffer = ReadBuf::new(&mut unread);
-            let read = ready!(Pin::new(this.stream.inner_mut()).poll_read(context, &mut buffer));
+            let read = ready!(Pin::new(&mut this.transport).poll_read(context, &mut buffer));
             if read.is_err() || buffer.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }

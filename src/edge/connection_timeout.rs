@@ -17,6 +17,8 @@ pub enum Wait {
     Header,
     /// Our own answer, or a body: those have their own limits.
     Answer,
+    /// The other side to say that it has heard that we end, or to make a last request.
+    Farewell,
     /// The other side to close, after we have.
     Close,
 }
@@ -26,6 +28,8 @@ pub enum Wait {
 pub enum Signal {
     /// Go on.
     Serve,
+    /// End with the next answer. Only a connection that can say so without one has anything to do.
+    Leave,
     /// Finish what is in flight, then close.
     Finish,
     /// Close at once.
@@ -51,7 +55,7 @@ impl WaitLimits {
             Wait::Request => self.idle,
             Wait::Header => self.header,
             Wait::Answer => Duration::MAX,
-            Wait::Close => CLOSE_WAIT,
+            Wait::Farewell | Wait::Close => CLOSE_WAIT,
         }
     }
 
@@ -83,6 +87,12 @@ impl ConnectionTimeout {
     #[inline]
     pub fn wait(&self) -> Wait {
         self.wait.get()
+    }
+
+    /// The time of the last look at all connections.
+    #[inline]
+    pub fn now(&self) -> Instant {
+        self.now.get()
     }
 
     /// The signal that it was sent.

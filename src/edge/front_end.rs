@@ -11,6 +11,7 @@ use super::start_error::StartError;
 use crate::clock::Clock;
 use crate::supervisor::Supervisor;
 use crate::telemetry::Telemetry;
+use crate::tls::Certificates;
 
 /// The running edge. Buyers are served on threads of its own.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ enum Running {
 }
 
 impl Edge {
-    /// Checks the settings, listens, and starts the front end that they name. Its threads
+    /// Checks the settings, listens, and starts the front end that they name, which shows `certificates` if it speaks TLS. Its threads
     /// are the supervisor's; the `may` front end borrows timers and blocking threads from the supervisor's runtime.
     ///
     /// # Errors
@@ -33,13 +34,19 @@ impl Edge {
         clock: Clock,
         telemetry: Arc<Telemetry>,
         application: Arc<A>,
+        certificates: Arc<Certificates>,
         supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
         settings.check().map_err(StartError::Setting)?;
         Ok(Self(match settings.front_end {
-            FrontEnd::Hyper => {
-                Running::Hyper(HyperServer::start(settings, clock, telemetry, application, supervisor)?)
-            }
+            FrontEnd::Hyper => Running::Hyper(HyperServer::start(
+                settings,
+                clock,
+                telemetry,
+                application,
+                certificates,
+                supervisor,
+            )?),
             FrontEnd::May => {
                 Running::May(MayServer::start(settings, clock, telemetry, application, supervisor)?)
             }

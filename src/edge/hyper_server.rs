@@ -4,7 +4,7 @@
 //! on its way is shared with another one. A request costs no allocation beyond its body and one header value: the
 //! request's header map becomes the answer's.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -16,33 +16,34 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Uri, Version};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, LocalSet};
 
 use super::Application;
-use super::address_limits::{Addresses, Clients, UnderWay};
+use super::address_limits::Addresses;
 use super::connection::{Connection, NoPlace, refuse};
 use super::connection_timeout::{ConnectionTimeout, ConnectionTimeouts, Signal, Wait, WaitLimits};
-use super::forwarded::{ForwardedHeader, proxied_client};
+use super::exchange::Exchange;
+use super::forwarded::proxied_client;
+use super::handshake::Handshakes;
+use super::http2_server::Http2;
 use super::listen::listen;
-use super::problem::{self, ProblemAnswer};
-use super::reply_header::{Names, written};
-use super::request::{Head, Request};
-use super::request_id::RequestId;
-use super::request_target;
+use super::reply_header::written;
 use super::settings::EdgeSettings;
 use super::start_error::StartError;
+use super::transport::{Protocol, Socket, Transport};
 use crate::clock::Clock;
 use crate::supervisor::{Part, Supervisor};
 use crate::telemetry::{Seldom, Telemetry};
+use crate::tls::Certificates;
 
 /// Refused connections that a thread keeps open at once so that they can read why: at most this many, and an eighth of
 /// those that are served.
@@ -80,6 +81,7 @@ impl HyperServer {
         clock: Clock,
         telemetry: Arc<Telemetry>,
         application: Arc<A>,
+        certificates: Arc<Certificates>,
         supervisor: &Supervisor,
     ) -> Result<Self, StartError> {
         let listeners = listen(settings.listen, settings.serving_threads())
@@ -98,9 +100,17 @@ impl HyperServer {
                 .map_err(StartError::Thread)?;
             let (settings, telemetry, clock) = (settings.clone(), Arc::clone(&telemetry), clock.clone());
             let (application, told, cut) = (Arc::clone(&application), told.clone(), Arc::clone(&cut));
-            let addresses = Arc::clone(&addresses);
+            let (addresses, certificates) = (Arc::clone(&addresses), Arc::clone(&certificates));
             let thread = supervisor.thread(&format!("edge-{home}"), move || {
-                let core = Rc::new(Core::new(&settings, clock, telemetry, application, addresses, home));
+                let core = Rc::new(Core::new(
+                    &settings,
+                    clock,
+                    telemetry,
+                    application,
+                    addresses,
+                    certificates,
+                    home,
+                ));
                 *cut.lock() += LocalSet::new().block_on(&runtime, core.run(listener, told))?;
                 Ok(())
             });
@@ -142,26 +152,19 @@ impl HyperServer {
 
 /// One serving thread.
 struct Core<A> {
-    application: Arc<A>,
+    exchange: Exchange<A>,
     telemetry: Arc<Telemetry>,
-    clock: Clock,
-    home: usize,
-    http: http1::Builder,
+    http1: http1::Builder,
+    http2: Http2,
+    handshakes: Handshakes,
     timeouts: ConnectionTimeouts,
     addresses: Arc<Addresses>,
-    forwarded: ForwardedHeader,
     proxy_protocol: bool,
-    /// Of those that trusted proxies name.
-    clients: Clients,
     /// Refused connections that are being told, the longest first.
     refused: RefCell<VecDeque<AbortHandle>>,
     refused_open_max: usize,
-    /// Every answer ends its connection.
-    is_leaving: Cell<bool>,
     connections_max: u64,
-    body_bytes_max: usize,
     header_read_timeout: Duration,
-    body_read_timeout: Duration,
     drain: Duration,
 }
 
@@ -172,10 +175,12 @@ impl<A: Application> Core<A> {
         telemetry: Arc<Telemetry>,
         application: Arc<A>,
         addresses: Arc<Addresses>,
+        certificates: Arc<Certificates>,
         home: usize,
     ) -> Self {
-        let mut http = http1::Builder::new();
-        http.half_close(true)
+        let mut http1 = http1::Builder::new();
+        http1
+            .half_close(true)
             .keep_alive(settings.keep_alive)
             .header_read_timeout(None)
             .max_buf_size(settings.header_bytes_max)
@@ -183,30 +188,25 @@ impl<A: Application> Core<A> {
             .writev(false);
         // hyper has room for 100 on the stack, and takes the heap as soon as it is told a number.
         if settings.headers_max != 100 {
-            http.max_headers(settings.headers_max);
+            http1.max_headers(settings.headers_max);
         }
         Self {
-            application,
+            exchange: Exchange::new(settings, clock, application, Arc::clone(&addresses), home),
             telemetry,
-            clock,
-            home,
-            http,
+            http1,
+            http2: Http2::new(settings),
+            handshakes: Handshakes::new(settings, certificates),
             timeouts: ConnectionTimeouts::new(WaitLimits {
                 idle: Duration::from_millis(settings.idle_timeout_ms),
                 header: Duration::from_millis(settings.header_read_timeout_ms),
             }),
             addresses,
-            forwarded: settings.forwarded_header,
             proxy_protocol: settings.proxy_protocol,
-            clients: Clients::new(settings),
             refused: RefCell::default(),
             refused_open_max: (settings.connections_max / 8 / settings.serving_threads())
                 .clamp(1, REFUSED_OPEN_MAX),
-            is_leaving: Cell::new(false),
             connections_max: settings.connections_max as u64,
-            body_bytes_max: settings.body_bytes_max,
             header_read_timeout: Duration::from_millis(settings.header_read_timeout_ms),
-            body_read_timeout: Duration::from_millis(settings.body_read_timeout_ms),
             drain: Duration::from_millis(settings.drain_ms),
         }
     }
@@ -230,7 +230,10 @@ impl<A: Application> Core<A> {
                 // Without it nobody's time-outs would be kept.
                 swept = &mut sweep => return Err(format!("the sweep of idle connections ended: {swept:?}")),
                 changed = told.changed() => match *told.borrow_and_update() {
-                    Stage::Serve | Stage::Leave if changed.is_ok() => self.is_leaving.set(true),
+                    Stage::Serve | Stage::Leave if changed.is_ok() => {
+                        self.exchange.leave();
+                        self.timeouts.send_all(Signal::Leave);
+                    }
                     _ => break,
                 }
             }
@@ -300,6 +303,10 @@ impl<A: Application> Core<A> {
     /// the most time for it goes.
     fn turn_away(&self, stream: TcpStream, why: NoPlace) {
         self.telemetry.edge_connections_refused.increment();
+        // Under TLS it could only be told after a handshake, and that is what there is no room for.
+        if self.handshakes.are_needed() {
+            return;
+        }
         let mut refused = self.refused.borrow_mut();
         while refused.front().is_some_and(|told| told.is_finished() || refused.len() >= self.refused_open_max)
         {
@@ -324,30 +331,30 @@ impl<A: Application> Core<A> {
         drop(place);
     }
 
-    /// A place for a request of the client that a trusted proxy names. `Err` when it has as many as it may have.
-    fn request_of(&self, headers: &HeaderMap) -> Result<Option<UnderWay<'_>>, ProblemAnswer> {
-        let Some(client) = self.forwarded.client(headers, |address| self.addresses.is_trusted(address))
-        else {
-            return Ok(None);
-        };
-        self.clients.enter(client).map(Some).ok_or_else(|| {
-            problem::OVERLOADED.detailed("This address has as many requests under way as it may have.")
-        })
-    }
-
     async fn serve(&self, stream: TcpStream, begun: Bytes, names_clients: bool) {
         let timeout = self.timeouts.start();
-        let io = Connection::new(stream, Rc::clone(&timeout), begun);
-        let service = service_fn(|request| self.answer(request, &timeout, names_clients));
-        let mut connection = pin!(self.http.serve_connection(io, service));
-        let mut begun = false;
-        poll_fn(|context| {
-            if !begun {
-                timeout.belongs_to(context.waker());
-                begun = true;
+        let socket = Socket::new(stream, begun);
+        let opened = self.handshakes.open(socket, &timeout, &self.telemetry.tls).await;
+        match opened {
+            None => {}
+            Some((transport, Protocol::Http2)) => {
+                let serving =
+                    self.http2.serve(&self.exchange, &self.telemetry, transport, &timeout, names_clients);
+                // Set aside: the many connections of HTTP/1.1 shall not carry the size of its state.
+                Box::pin(serving).await;
             }
+            Some((transport, Protocol::Http1)) => self.serve_http1(transport, &timeout, names_clients).await,
+        }
+    }
+
+    async fn serve_http1(&self, transport: Transport, timeout: &Rc<ConnectionTimeout>, names_clients: bool) {
+        let io = TokioIo::new(Connection::new(transport, Rc::clone(timeout), None));
+        let service = service_fn(|request| self.answer(request, timeout, names_clients));
+        let mut connection = pin!(self.http1.serve_connection(io, service));
+        poll_fn(|context| {
             match timeout.signal() {
                 Signal::Serve => {}
+                Signal::Leave => timeout.acknowledge(),
                 Signal::Finish => {
                     connection.as_mut().graceful_shutdown();
                     timeout.acknowledge();
@@ -368,97 +375,11 @@ impl<A: Application> Core<A> {
         names_clients: bool,
     ) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
         timeout.waits_for(Wait::Answer);
-        let arrived = self.clock.now();
         let (parts, body) = request.into_parts();
-        let head = Head::read(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
-        let id = RequestId::of(head.request_id);
-        // Nobody pays for what is not limited.
-        let limited = names_clients && self.clients.are_limited();
-        let place = if limited { self.request_of(&parts.headers) } else { Ok(None) };
-        let checked = match place {
-            Ok(place) => {
-                let checked = self.checked(&head, &parts.uri, parts.version, body).await;
-                checked.map(|(path, body)| (path, body, place))
-            }
-            Err(too_many) => Err(too_many),
-        };
-        let mut reply = match checked {
-            Ok((path, body, _place)) => {
-                let request = Request {
-                    method: parts.method.as_str(),
-                    path,
-                    head,
-                    body: &body,
-                    id,
-                    arrived,
-                    home: self.home,
-                };
-                self.application.answer(&request).await
-            }
-            Err(answer) => answer.reply(&id).closing(),
-        };
-        // hyper believes a Transfer-Encoding over a Content-Length and hides the latter. Whoever frames by length
-        // would take the rest of the bytes for another request, so nothing is read after such a request.
-        reply.close |= head.transfer_encoding.is_some() || self.is_leaving.get();
-
-        let names = Names::of(&head, &id);
+        let (reply, names) = self.exchange.reply(&parts, body, names_clients).await;
         let response = written(reply, names, parts.headers);
         timeout.waits_for(Wait::Request);
         Ok(response)
-    }
-
-    /// Refuses who is not to be heard and what is malformed, and reads the body if there is one.
-    async fn checked<'a>(
-        &self,
-        head: &Head<'_>,
-        uri: &'a Uri,
-        version: Version,
-        body: Incoming,
-    ) -> Result<(&'a str, Bytes), ProblemAnswer> {
-        if let Some(answer) = self.application.turned_away(head, self.home) {
-            return Err(answer);
-        }
-        head.check(version == Version::HTTP_10)?;
-        let path = request_target::path_of_uri(uri, head.host)?;
-        Ok((path, self.whole(body).await?))
-    }
-
-    async fn whole(&self, body: Incoming) -> Result<Bytes, ProblemAnswer> {
-        if body.is_end_stream() {
-            return Ok(Bytes::new());
-        }
-        if body.size_hint().lower() > self.body_bytes_max as u64 {
-            return Err(self.too_large());
-        }
-        match tokio::time::timeout(self.body_read_timeout, self.read(body)).await {
-            Ok(read) => read,
-            Err(_late) => Err(problem::BODY_TIMEOUT.answer()),
-        }
-    }
-
-    async fn read(&self, mut body: Incoming) -> Result<Bytes, ProblemAnswer> {
-        let mut first = Bytes::new();
-        let mut whole = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame
-                .map_err(|_| problem::BAD_REQUEST.detailed("The body ended early or is not well framed."))?;
-            let Ok(data) = frame.into_data() else { continue };
-            if first.len() + whole.len() + data.len() > self.body_bytes_max {
-                return Err(self.too_large());
-            }
-            // Nearly always the body is one piece, and stays where it was read.
-            if first.is_empty() && whole.is_empty() {
-                first = data;
-            } else {
-                whole.extend_from_slice(&std::mem::take(&mut first));
-                whole.extend_from_slice(&data);
-            }
-        }
-        Ok(if whole.is_empty() { first } else { whole.freeze() })
-    }
-
-    fn too_large(&self) -> ProblemAnswer {
-        problem::BODY_TOO_LARGE.answer().number("body_bytes_max", self.body_bytes_max as u32)
     }
 }
 

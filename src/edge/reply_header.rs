@@ -67,12 +67,18 @@ pub(super) fn each_field(reply: &Reply, names: Names, mut write: impl FnMut(Head
     }
 }
 
-/// The answer as hyper takes it, in the header map that the request came in.
-pub(super) fn written(reply: Reply, names: Names, mut headers: HeaderMap) -> hyper::Response<Full<Bytes>> {
+/// The header of the answer, in the map that the request came in.
+pub(super) fn header_of(reply: &Reply, names: Names, mut headers: HeaderMap) -> HeaderMap {
     headers.clear();
-    each_field(&reply, names, |name, value| {
+    each_field(reply, names, |name, value| {
         headers.insert(name, value);
     });
+    headers
+}
+
+/// The answer as hyper takes it.
+pub(super) fn written(reply: Reply, names: Names, headers: HeaderMap) -> hyper::Response<Full<Bytes>> {
+    let mut headers = header_of(&reply, names, headers);
     if reply.close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -10,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::auth_settings::{AuthMode, AuthSettings, CorsSettings, TenantSettings};
 use super::forwarded::ForwardedHeader;
+use super::http2_settings::Http2Settings;
 use crate::domain::FieldError;
 use crate::settings::within;
+use crate::tls::{self, ALPN_HTTP1, ALPN_HTTP2, Certificates, Clients, TlsSettings};
 
 /// The `[edge]` section of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
@@ -70,6 +73,11 @@ pub struct EdgeSettings {
     /// How long requests in flight may take to finish after the order to stop, in milliseconds; then their connections
     /// are cut.
     pub drain_ms: u64,
+    /// The certificates that are shown, and those that are asked for.
+    pub tls: TlsSettings,
+    /// What one connection may cost that speaks HTTP/2. Time-outs, and limits of connections and bodies, are those of
+    /// HTTP/1.1.
+    pub http2: Http2Settings,
     /// How buyers prove who they are.
     pub auth: AuthSettings,
     /// Whose sales a request is about.
@@ -102,6 +110,8 @@ impl Default for EdgeSettings {
             keep_alive: true,
             lame_duck_ms: None,
             drain_ms: 10_000,
+            tls: TlsSettings::default(),
+            http2: Http2Settings::default(),
             auth: AuthSettings::default(),
             tenant: TenantSettings::default(),
             cors: CorsSettings::default(),
@@ -156,6 +166,15 @@ impl EdgeSettings {
         }
     }
 
+    /// What `[edge.tls]` names, read.
+    ///
+    /// # Errors
+    /// Names the setting whose file cannot be used.
+    pub fn certificates(&self) -> Result<Arc<Certificates>, FieldError> {
+        let protocols: &[&str] = if self.http2.enabled { &[ALPN_HTTP2, ALPN_HTTP1] } else { &[ALPN_HTTP1] };
+        Certificates::new("edge", &self.tls, protocols, Clients::Strict)
+    }
+
     /// How long a stop goes on to serve: as set, or what suits the address.
     pub fn lame_duck(&self) -> Duration {
         let suits = if self.listen.ip().is_loopback() { 0 } else { 5_000 };
@@ -181,7 +200,17 @@ impl EdgeSettings {
         within("idle_timeout_ms", self.idle_timeout_ms, 100..=3_600_000)?;
         within("lame_duck_ms", self.lame_duck_ms.unwrap_or_default(), 0..=600_000)?;
         within("drain_ms", self.drain_ms, 0..=600_000)?;
+        self.check_tls()?;
+        self.http2.check()?;
         self.check_exposure()
+    }
+
+    fn check_tls(&self) -> Result<(), FieldError> {
+        if self.tls.is_on() && self.front_end == FrontEnd::May {
+            let problem = "is set, but the may front end speaks no TLS; use front_end = \"hyper\"".into();
+            return Err(FieldError { field: "tls.cert_file", problem });
+        }
+        tls::check(&self.tls)
     }
 
     fn check_proxies(&self) -> Result<(), FieldError> {

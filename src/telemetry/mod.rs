@@ -7,6 +7,7 @@
 mod counter;
 mod hgrm;
 mod histogram;
+mod http2;
 mod interval_log;
 mod lease_agent;
 mod logs;
@@ -17,10 +18,12 @@ mod recorder;
 mod refused_tokens;
 mod seldom;
 mod settings;
+mod tls;
 
 pub use counter::{Counter, Gauge, GaugeGuard};
 pub use hgrm::percentile_file;
 pub use histogram::{AtomicHistogram, HistogramSnapshot, Layout, SIGNIFICANT_DIGITS};
+pub use http2::{Http2End, Http2Records};
 pub use interval_log::{IntervalLog, Recent};
 pub use lease_agent::{DriftKinds, LeaseAgentRecords};
 pub use logs::{LogControl, LogFlush, LogFormat, LogSettings, dropped_log_lines};
@@ -31,3 +34,4 @@ pub use recorder::{Recorder, Telemetry, WriterRecords};
 pub use refused_tokens::{RefusedTokens, TokenFault};
 pub use seldom::Seldom;
 pub use settings::TelemetrySettings;
+pub use tls::TlsRecords;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::histogram::HistogramSnapshot;
+use super::http2::Http2End;
 use super::outcome::{Outcome, Path};
 use super::recorder::Telemetry;
 use super::refused_tokens::TokenFault;
@@ -147,6 +148,19 @@ impl Exposition {
             "Connections closed at once because as many were open as may be.",
         );
         self.sample(REFUSED, &[], telemetry.edge_connections_refused.value() as f64);
+        const HANDSHAKES: &str = "seckill_edge_tls_handshakes_total";
+        self.family(HANDSHAKES, Kind::Counter, "TLS handshakes at the edge by how they ended.");
+        for (word, count) in telemetry.tls.by_word() {
+            self.sample(HANDSHAKES, &[("outcome", word)], count as f64);
+        }
+        const HTTP2: &str = "seckill_edge_http2_connections";
+        self.family(HTTP2, Kind::Gauge, "Connections at the edge that speak HTTP/2.");
+        self.sample(HTTP2, &[], telemetry.http2.connections.value() as f64);
+        const ENDED: &str = "seckill_edge_http2_ended_total";
+        self.family(ENDED, Kind::Counter, "HTTP/2 connections that were ended for what their clients did.");
+        for why in Http2End::ALL {
+            self.sample(ENDED, &[("reason", why.word())], telemetry.http2.count(why) as f64);
+        }
     }
 
     /// The order writers: batch size, commit time, failures.

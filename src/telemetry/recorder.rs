@@ -7,9 +7,11 @@ use crossbeam::utils::CachePadded;
 
 use super::counter::{Counter, Gauge};
 use super::histogram::{AtomicHistogram, HistogramSnapshot, Layout};
+use super::http2::Http2Records;
 use super::lease_agent::LeaseAgentRecords;
 use super::outcome::{Outcome, Path};
 use super::refused_tokens::RefusedTokens;
+use super::tls::TlsRecords;
 
 const PATHS: usize = Path::ALL.len();
 const OUTCOMES: usize = Outcome::ALL.len();
@@ -121,6 +123,10 @@ pub struct Telemetry {
     pub edge_connections: Gauge,
     /// Connections that the edge closed at once, because it had as many as it may have.
     pub edge_connections_refused: Counter,
+    /// Of the open ones, those that speak HTTP/2, and why such were ended.
+    pub http2: Http2Records,
+    /// How handshakes ended.
+    pub tls: TlsRecords,
     /// Buyers' tokens that did not count.
     pub refused_tokens: RefusedTokens,
 }
@@ -134,6 +140,8 @@ impl Telemetry {
             lease_agent: LeaseAgentRecords::default(),
             edge_connections: Gauge::default(),
             edge_connections_refused: Counter::default(),
+            http2: Http2Records::default(),
+            tls: TlsRecords::default(),
             refused_tokens: RefusedTokens::default(),
         }
     }

@@ -19,10 +19,11 @@ const TABLE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("settings", &["domain"]),
     ("supervisor", &["exit"]),
+    ("tls", &["domain", "settings"]),
     ("admission", &["domain"]),
     ("clock", &["admission", "domain", "settings"]),
     ("telemetry", &["domain", "settings"]),
-    ("orders", &["admission", "clock", "domain", "settings"]),
+    ("orders", &["admission", "clock", "domain", "settings", "tls"]),
     ("ledger", &["admission", "clock", "domain", "orders", "settings"]),
     ("checkout", &["admission", "clock", "domain", "orders", "settings", "telemetry"]),
     (
@@ -37,9 +38,13 @@ const TABLE: &[(&str, &[&str])] = &[
             "settings",
             "supervisor",
             "telemetry",
+            "tls",
         ],
     ),
-    ("admin", &["admission", "checkout", "clock", "domain", "ledger", "orders", "settings", "telemetry"]),
+    (
+        "admin",
+        &["admission", "checkout", "clock", "domain", "ledger", "orders", "settings", "telemetry", "tls"],
+    ),
 ];
 
 /// Rooms within rooms that only the named places may name.

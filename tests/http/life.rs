@@ -155,6 +155,7 @@ fn a_port_has_one_engine() {
         seckill::clock::Clock::start(),
         Arc::new(seckill::telemetry::Telemetry::new(1)),
         Arc::new(super::server::Recorder::default()),
+        settings.certificates().unwrap(),
         &seckill::supervisor::Supervisor::new(control.handle().clone()).0,
     );
     assert!(second.unwrap_err().to_string().contains("cannot listen on"));

@@ -10,6 +10,7 @@ use seckill::clock::Clock;
 use seckill::edge::{Application, Edge, EdgeSettings, FrontEnd, Reply, Request};
 use seckill::supervisor::Supervisor;
 use seckill::telemetry::{Outcome, Telemetry};
+use seckill::tls::Certificates;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
@@ -55,6 +56,7 @@ impl Application for Recorder {
 pub struct Server {
     pub addr: SocketAddr,
     pub recorder: Arc<Recorder>,
+    pub certificates: Arc<Certificates>,
     edge: Edge,
     control: Runtime,
 }
@@ -74,9 +76,22 @@ impl Server {
         let recorder = Arc::new(Recorder::default());
         let telemetry = Arc::new(Telemetry::new(2));
         let (supervisor, _) = Supervisor::new(control.handle().clone());
-        let edge =
-            Edge::start(&settings, Clock::start(), telemetry, Arc::clone(&recorder), &supervisor).unwrap();
-        Self { addr: edge.addr(), recorder, edge, control }
+        let certificates = settings.certificates().unwrap();
+        let edge = Edge::start(
+            &settings,
+            Clock::start(),
+            telemetry,
+            Arc::clone(&recorder),
+            Arc::clone(&certificates),
+            &supervisor,
+        );
+        let edge = edge.unwrap();
+        Self { addr: edge.addr(), recorder, certificates, edge, control }
+    }
+
+    /// Has it send its clients elsewhere.
+    pub fn leave(&self) {
+        self.edge.leave();
     }
 
     /// Drains; how many connections were cut.

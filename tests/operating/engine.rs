@@ -94,7 +94,10 @@ impl Engine {
                 keys: vec!["node.id".into()],
             }),
         };
-        let server = AdminServer::bind(settings.clone(), Arc::clone(&readiness)).await.unwrap();
+        let server =
+            AdminServer::bind(settings.clone(), Arc::clone(&readiness), settings.certificates().unwrap())
+                .await
+                .unwrap();
         server.opening().open(ControlPlane::new(ControlPlaneParts {
             node: NODE,
             tokens: Arc::new(AdminTokens::new(&settings)),
@@ -107,6 +110,7 @@ impl Engine {
             intervals: Arc::clone(&intervals),
             readiness: Arc::clone(&readiness),
             reload: Arc::new(reload),
+            certificates: Vec::new(),
         }));
         let admin = format!("http://{}", server.address().unwrap());
         let (stop, stopped) = watch::channel(false);

@@ -81,7 +81,7 @@ async fn figures_are_told_in_every_format() {
 async fn readiness_follows_the_engine() {
     let engine = Engine::start().await;
     let address = engine.admin.strip_prefix("http://").unwrap().parse().unwrap();
-    let probed = || tokio::task::spawn_blocking(move || probe(address, Question::Ready, PATIENCE));
+    let probed = || tokio::task::spawn_blocking(move || probe(address, false, Question::Ready, PATIENCE));
     assert_eq!(engine.get_json("/livez").await, json!({"status": "alive"}));
 
     let starting = engine.get("/readyz").await;

@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::Config;
 use tokio_postgres::config::{self, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::tls::AnyServer;
 
 /// The parameter of the address that says so.
 const PARAMETER: &str = "sslmode=";
@@ -140,8 +141,8 @@ pub fn connector(is_verified: bool, ca_file: &Path) -> Result<MakeRustlsConnect,
     let config = if is_verified {
         builder.with_root_certificates(roots(ca_file)?).with_no_client_auth()
     } else {
-        let anybody = Arc::new(Anybody::new(&provider));
-        builder.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth()
+        // As PostgreSQL's own tools do with `prefer` and `require`.
+        builder.dangerous().with_custom_certificate_verifier(AnyServer::new(&provider)).with_no_client_auth()
     };
     Ok(MakeRustlsConnect::new(config))
 }
@@ -158,51 +159,6 @@ fn roots(ca_file: &Path) -> Result<RootCertStore, String> {
         roots.add(certificate.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
     }
     if roots.is_empty() { Err(wrong(&"it has no certificate in PEM form")) } else { Ok(roots) }
-}
-
-/// Takes whoever answers, as PostgreSQL's own tools do with `prefer` and `require`: nobody reads along who only listens.
-#[derive(Debug)]
-struct Anybody(WebPkiSupportedAlgorithms);
-
-impl Anybody {
-    fn new(provider: &CryptoProvider) -> Self {
-        Self(provider.signature_verification_algorithms)
-    }
-}
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
 }
 
 #[cfg(test)]

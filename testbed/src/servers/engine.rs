@@ -77,7 +77,7 @@ impl EngineProcess {
         let stdout = process.stdout.take().expect("it was asked for");
         let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
         // Log lines may come first.
-        let Some(welcome) = lines.by_ref().find(|line| line.contains("sells on http://")) else {
+        let Some(welcome) = lines.by_ref().find(|line| line.contains("sells on http")) else {
             kill(&mut process);
             panic!("the engine does not start: {}", log_end(&log));
         };
@@ -87,7 +87,7 @@ impl EngineProcess {
             let address = part.split([',', ' ']).next().and_then(|address| address.parse().ok());
             address.unwrap_or_else(|| panic!("no address in {welcome:?}"))
         };
-        let mut parts = welcome.split("http://").skip(1).map(address);
+        let mut parts = welcome.split("://").skip(1).map(address);
         let (Some(edge), Some(admin)) = (parts.next(), parts.next()) else {
             panic!("not two addresses in {welcome:?}");
         };

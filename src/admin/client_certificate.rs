@@ -1,0 +1,47 @@
+//! Clients that have to show a certificate, where `admin.tls.client_ca_file` asks for one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::problem::Problem;
+
+/// What a connection's client has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// A certificate of an authority that is listed, or nothing, where none is asked for.
+    Enough,
+    /// None, and one is asked for.
+    NoCertificate,
+}
+
+/// The handshake of a connection, if it ends well and in time.
+pub(super) async fn shake(
+    config: Arc<ServerConfig>,
+    stream: TcpStream,
+    patience: Duration,
+    wants_clients: bool,
+) -> Option<(TlsStream<TcpStream>, Shown)> {
+    let stream = timeout(patience, TlsAcceptor::from(config).accept(stream)).await.ok()?.ok()?;
+    let has_shown = stream.get_ref().1.peer_certificates().is_some();
+    let shown = if has_shown || !wants_clients { Shown::Enough } else { Shown::NoCertificate };
+    Some((stream, shown))
+}
+
+/// Lets a request pass whose client has shown what it has to. Probes have nothing to show, and are not asked.
+pub(super) async fn check(request: Request, next: Next) -> Response {
+    if request.extensions().get::<Shown>() == Some(&Shown::NoCertificate) {
+        let detail = "Show a certificate of an authority that is in admin.tls.client_ca_file.";
+        return Problem::new(StatusCode::FORBIDDEN, "client-certificate-required", detail).into_response();
+    }
+    next.run(request).await
+}
