@@ -72,10 +72,16 @@ struct Claim {
     idempotency_key: Option<IdempotencyKey>,
 }
 
+/// Orders of one buyer in one sale that are remembered after their claims are gone: beyond them the oldest are forgotten.
+const PAST_ORDERS_MAX: usize = 64;
+
 /// The claims of one buyer, oldest first.
 #[derive(Debug, Default)]
 struct BuyerClaims {
     claims: SmallVec<[Claim; 1]>,
+    /// Orders whose claims were released and are gone, oldest first. Boxed: most buyers have none.
+    #[expect(clippy::box_collection, reason = "eight bytes for each of many buyers, and not 24")]
+    past: Option<Box<Vec<OrderId>>>,
     /// How many of the buyer's claims were ever released.
     releases: u32,
 }
@@ -147,7 +153,7 @@ impl Claims {
             }
             Entry::Vacant(entry) => {
                 check_quantity(request, None)?;
-                entry.insert(BuyerClaims { claims: SmallVec::from_buf([claim]), releases: 0 });
+                entry.insert(BuyerClaims { claims: SmallVec::from_buf([claim]), past: None, releases: 0 });
             }
         }
         Ok(ClaimGuard { claims: self, buyer: request.buyer.as_str(), order_id, ticket: Some(ticket) })
@@ -198,12 +204,18 @@ impl Claims {
             idempotency_key: placed.idempotency_key.clone(),
         };
         let mut claims = self.buyers.entry(placed.buyer.as_str().into()).or_default();
-        if claims.claims.iter().any(|known| known.order_id == placed.id) {
+        if claims.orders().any(|known| known == placed.id) {
             return;
         }
         claims.releases = claims.releases.saturating_add(u32::from(!order.status.holds_units()));
         claims.claims.push(claim);
         claims.forget_old_releases();
+    }
+
+    /// The buyer's orders in this sale, in no order: those on their way, those that hold units, and the latest of those that
+    /// were let go.
+    pub fn orders_of(&self, buyer: &str) -> Vec<OrderId> {
+        self.buyers.get(buyer).map_or_else(Vec::new, |claims| claims.orders().collect())
     }
 
     /// Buyers with a claim, those who have released all of theirs included.
@@ -273,17 +285,36 @@ impl BuyerClaims {
             .or_else(|| latest(|state| matches!(state, ClaimState::InFlight(_))))
     }
 
+    fn orders(&self) -> impl Iterator<Item = OrderId> {
+        let past = self.past.iter().flat_map(|past| past.iter().copied());
+        past.chain(self.claims.iter().map(|claim| claim.order_id))
+    }
+
+    /// Remembers that there was an order, and nothing else of it.
+    fn remember(&mut self, order_id: OrderId) {
+        let past = self.past.get_or_insert_default();
+        if past.len() == PAST_ORDERS_MAX {
+            past.remove(0);
+        }
+        past.push(order_id);
+    }
+
     fn forget_old_releases(&mut self) {
         let releases = |claims: &SmallVec<[Claim; 1]>| {
             claims.iter().filter(|claim| matches!(claim.state, ClaimState::Released)).count()
         };
-        self.claims
-            .retain(|claim| !matches!(claim.state, ClaimState::Released) || claim.idempotency_key.is_some());
+        let is_forgotten =
+            |claim: &Claim| matches!(claim.state, ClaimState::Released) && claim.idempotency_key.is_none();
+        while let Some(place) = self.claims.iter().position(is_forgotten) {
+            let forgotten = self.claims.remove(place);
+            self.remember(forgotten.order_id);
+        }
         while releases(&self.claims) > RELEASED_KEYS_MAX {
             if let Some(oldest) =
                 self.claims.iter().position(|claim| matches!(claim.state, ClaimState::Released))
             {
-                self.claims.remove(oldest);
+                let forgotten = self.claims.remove(oldest);
+                self.remember(forgotten.order_id);
             }
         }
     }

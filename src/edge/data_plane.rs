@@ -128,6 +128,7 @@ impl DataPlane {
         let reply = match Route::find(request.method, request.path) {
             Ok(Route::Purchase { campaign, sku }) => return self.purchase(request, campaign, sku).await,
             Ok(Route::SaleState { campaign, sku }) => self.sale_state(request, campaign, sku),
+            Ok(Route::Orders) => self.orders(request).await,
             Ok(Route::Order { id }) => self.order(request, id).await,
             Ok(Route::Cancel { id }) => self.cancel(request, id).await,
             Ok(Route::Checkout { id }) => return self.checkout(request, id).await,

@@ -121,6 +121,7 @@ impl<A: Application> Exchange<A> {
                 let request = Request {
                     method: parts.method.as_str(),
                     path,
+                    query: parts.uri.query().unwrap_or_default(),
                     head,
                     body: &body,
                     id,

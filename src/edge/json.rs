@@ -79,6 +79,13 @@ impl JsonObject {
         self
     }
 
+    /// A member that is JSON already.
+    pub fn json(&mut self, name: &str, value: &[u8]) -> &mut Self {
+        self.name(name);
+        self.buffer.extend_from_slice(value);
+        self
+    }
+
     /// A member that has no value.
     pub fn null(&mut self, name: &str) -> &mut Self {
         self.name(name);

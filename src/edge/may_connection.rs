@@ -198,7 +198,8 @@ impl<A: Application> Connection<A> {
             Ok(framing) => framing,
             Err(answer) => return refused(answer),
         };
-        let path = match request_target::path_of_text(parsed.path.unwrap_or_default(), head.host) {
+        let target = parsed.path.unwrap_or_default();
+        let path = match request_target::path_of_text(target, head.host) {
             Ok(path) => path,
             Err(answer) => return refused(answer),
         };
@@ -210,6 +211,7 @@ impl<A: Application> Connection<A> {
         let request = Request {
             method,
             path,
+            query: target.split_once('?').map_or("", |(_, query)| query),
             head,
             body,
             id,

@@ -27,6 +27,7 @@ mod may_server;
 mod may_threads;
 mod order_view;
 mod orders;
+mod orders_of_buyer;
 mod problem;
 mod purchase;
 mod random;

@@ -75,7 +75,10 @@ impl DataPlane {
     }
 
     /// Whose customer asks, and who. Copied: the settings may change while the store is asked.
-    fn tenant_and_buyer<'a>(&self, request: &Request<'a>) -> Result<(String, Buyer<'a>), ProblemAnswer> {
+    pub(super) fn tenant_and_buyer<'a>(
+        &self,
+        request: &Request<'a>,
+    ) -> Result<(String, Buyer<'a>), ProblemAnswer> {
         let tuning = self.tuning();
         let early = self.buyer_before_tenant(&tuning, request)?;
         let tenant = tuning.tenants.of(&request.head, early.as_ref().and_then(Buyer::tenant))?.into_owned();

@@ -11,6 +11,8 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// The path without the query.
     pub path: &'a str,
+    /// The query without its question mark; empty if there is none.
+    pub query: &'a str,
     /// The header fields that matter.
     pub head: Head<'a>,
     /// The whole body.

@@ -210,8 +210,13 @@ impl OrderDesk {
         self.ask(|reply| Step::ChangeSale(Box::new(change), reply)).await
     }
 
+    /// Where purchases are decided.
+    pub(super) fn admission(&self) -> Arc<Admission> {
+        Arc::clone(&self.admission)
+    }
+
     /// With the deadline as it stands.
-    fn shown(&self, order: Order) -> Order {
+    pub(super) fn shown(&self, order: Order) -> Order {
         self.deadlines.graces().shown(order, self.clock.calendar())
     }
 
@@ -346,7 +351,7 @@ impl OrderDesk {
         answer.await.map_err(|_| gone())?
     }
 
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {

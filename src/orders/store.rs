@@ -82,6 +82,16 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
         Ok(self.orders(&[id])?.pop().flatten())
     }
 
+    /// Orders of the buyer that hold units of these sales, in no order, where other engines may make some: those that memory
+    /// may not know of yet. None where there are no others.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn held_orders(&self, sales: &[SaleId], buyer: &str) -> Result<Vec<(OrderId, SaleId)>, StoreError> {
+        let _ = (sales, buyer);
+        Ok(Vec::new())
+    }
+
     /// Orders above `after`, oldest first, at most `limit`, of the sale if one is named.
     ///
     /// # Errors

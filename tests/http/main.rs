@@ -15,6 +15,7 @@ mod h2_life;
 mod h2_malformed;
 mod life;
 mod limits;
+mod own_orders;
 mod read_anything;
 mod server;
 mod tls;

@@ -51,6 +51,22 @@ impl StoreReader for PgReader {
         Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
     }
 
+    fn held_orders(&self, sales: &[SaleId], buyer: &str) -> Result<Vec<(OrderId, SaleId)>, StoreError> {
+        // By the key of the table: one look a sale, and no order is read.
+        let select = "SELECT sale_id, unnest(orders) FROM buyers WHERE sale_id = ANY ($1) AND buyer = $2";
+        let sales: Vec<i32> = sales.iter().map(|sale| rows::column(sale.0)).collect();
+        self.pool.run(async |session| {
+            let found = session.rows(select, &[&sales, &buyer]).await?;
+            let held = found.iter().map(|row| {
+                let (sale, order): (i32, i64) = (row.try_get(0)?, row.try_get(1)?);
+                let order = u64::try_from(order).ok().and_then(OrderId::from_number);
+                let sale = u32::try_from(sale).ok().map(SaleId);
+                order.zip(sale).ok_or_else(|| damaged("a buyer without a number"))
+            });
+            held.collect()
+        })
+    }
+
     fn orders_after(
         &self,
         sale: Option<SaleId>,

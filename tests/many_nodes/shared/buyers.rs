@@ -1,5 +1,6 @@
 //! What a buyer is told, and what an operator says, is the same on every node.
 
+use serde_json::Value;
 use testbed::engine::Engine;
 
 use super::fixture::{Fixture, known_to_all, until};
@@ -45,6 +46,8 @@ fn a_node_that_has_not_looked_yet_tells_a_buyer_of_the_order_made_elsewhere() {
     let key = "Idempotency-Key: k\r\n";
     let ann = buys(&one, "ann", key);
     assert_eq!(two.ask("GET", &format!("/orders/{ann}"), "ann", "", "").member("status"), "pre_pay");
+    let list = two.ask("GET", "/orders", "ann", "", "").json();
+    assert_eq!((&list["orders"][0]["order_id"], &list["before"]), (&ann.clone().into(), &Value::Null));
     assert_eq!(clicks_again(&two, "ann", key), (200, ann.clone()), "the same request, the same order");
     assert_eq!(clicks_again(&two, "ann", ""), (409, ann.clone()));
     let bob = buys(&one, "bob", "");
