@@ -31,6 +31,7 @@ impl Fixture {
             ("NODE__ID", number.as_str()),
             ("REDIS__URL", redis_url.as_str()),
             ("POSTGRES__URL", self.database_url.as_str()),
+            ("POSTGRES__CONNECT_WAIT_MS", "30000"),
             ("LEDGER__BEAT_MS", "200"),
             ("LEDGER__SILENT_MS_MAX", "2000"),
             ("LEDGER__RECONCILE_MS", "200"),
