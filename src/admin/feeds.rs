@@ -25,7 +25,7 @@ use super::order_json::{event_json, order_json};
 use super::problem::{Problem, invalid_name};
 use crate::admission::LiveSale;
 use crate::domain::{Order, OrderId, SaleId};
-use crate::orders::{CompleteOrders, Event, Fault, StoreError};
+use crate::orders::{CompleteOrders, Event, StoreError};
 
 /// Rows of one read of the store: bounds the memory of an answer, and how long a read takes.
 const PAGE_ROWS: usize = 512;
@@ -237,10 +237,11 @@ impl Feed {
         if let Some(sale) = on_board.or_else(|| self.elsewhere.get(&id).cloned()) {
             return Ok(sale);
         }
-        let stored = self.plane.limited(self.plane.desk.sale(id)).await?.ok_or_else(|| StoreError {
-            kind: Fault::Transient,
-            message: "an order of a sale that is not there; try again".into(),
-        })?;
+        let stored = self
+            .plane
+            .limited(self.plane.desk.sale(id))
+            .await?
+            .ok_or_else(|| StoreError::transient("an order of a sale that is not there; try again"))?;
         let sale = Arc::new(LiveSale::lent(stored, 1));
         self.elsewhere.insert(id, Arc::clone(&sale));
         Ok(sale)

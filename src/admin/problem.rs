@@ -124,7 +124,12 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         static SAID: Seldom = Seldom::new();
         if let Some(more) = SAID.now() {
-            tracing::warn!(%error, more, "an admin request met a store that does not answer");
+            tracing::warn!(
+                %error,
+                sqlstate = error.sqlstate.as_deref(),
+                more,
+                "an admin request met a store that does not answer"
+            );
         }
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", error.message)
             .header(header::RETRY_AFTER, "1")

@@ -1,6 +1,7 @@
 //! `seckill reconcile --check`: prints the books of every sale and how far they are apart. Looks only.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -23,22 +24,17 @@ const NODE_PATIENCE: Duration = Duration::from_secs(5);
 /// it finds and says whether all agree.
 ///
 /// # Errors
-/// What could not be read, in words for whoever called it.
-pub fn check(settings: &Settings, admins: &[String]) -> Result<bool, String> {
+/// What could not be read, and why.
+pub fn check(settings: &Settings, admins: &[String]) -> Result<bool, Box<dyn Error>> {
     if !settings.is_shared() {
         return Err("redis.url is not set: an engine that sells alone has no ledger beside its own memory; ask it with \
                     GET /api/v1/reconcile on its admin address"
             .into());
     }
     let node = NodeId::new(settings.node.id).ok_or("node.id is too high")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    let (reader, lease_store) =
-        postgres::look(&settings.postgres, node).map_err(|error| error.to_string())?;
-    let link = RedisLink::new(&settings.redis).map_err(|fault| fault.to_string())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let (reader, lease_store) = postgres::look(&settings.postgres, node)?;
+    let link = RedisLink::new(&settings.redis)?;
     let onlooker = Onlooker { runtime, reader, lease_store, books: RedisBooks::new(link), settings, admins };
     let mut looked = onlooker.look()?;
     for _ in 1..LOOKS_MAX {
@@ -68,8 +64,8 @@ struct Looked {
 }
 
 impl Onlooker<'_> {
-    fn look(&self) -> Result<Looked, String> {
-        let sales = self.reader.sales().map_err(|error| error.to_string())?;
+    fn look(&self) -> Result<Looked, Box<dyn Error>> {
+        let sales = self.reader.sales()?;
         let tenants: BTreeSet<&str> = sales.iter().map(|sale| sale.key.tenant()).collect();
         let mut memories = Vec::new();
         for admin in self.admins {
@@ -80,11 +76,10 @@ impl Onlooker<'_> {
         let (mut looked, mut apart) = (Looked { text: String::new(), is_equal: true }, 0);
         for sale in &sales {
             // The store first: what is settled meanwhile is in the ledger at the earliest when it is in the store.
-            let Some(store) = self.lease_store.units(sale.id).map_err(|error| error.to_string())? else {
+            let Some(store) = self.lease_store.units(sale.id)? else {
                 continue;
             };
-            let book = self.runtime.block_on(self.books.read(&sale.key));
-            let book = book.map_err(|fault| fault.to_string())?;
+            let book = self.runtime.block_on(self.books.read(&sale.key))?;
             let drift = compare_outside(&book, &store);
             let here: Vec<_> = memories.iter().filter(|memory| memory.is_of(sale)).collect();
             let is_equal = drift.is_none() && here.iter().all(|memory| memory.drift == 0);

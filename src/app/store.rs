@@ -116,7 +116,11 @@ pub(super) fn follow(supervisor: &Supervisor, mut follower: Follower, checkout: 
                 Err(error) => {
                     // Once an outage: the writers say when the store answers again.
                     if std::mem::take(&mut is_up_to_date) {
-                        tracing::warn!(%error, "what other nodes do is not known at the moment");
+                        tracing::warn!(
+                            %error,
+                            sqlstate = error.sqlstate.as_deref(),
+                            "what other nodes do is not known at the moment"
+                        );
                     }
                 }
             }

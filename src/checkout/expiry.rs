@@ -48,7 +48,12 @@ fn tell(is_failing: &mut bool, failed: &[StoreError]) {
     match failed.first() {
         Some(error) if !*is_failing => {
             *is_failing = true;
-            tracing::warn!(orders = failed.len(), %error, "orders could not be expired; they are tried again");
+            tracing::warn!(
+                orders = failed.len(),
+                %error,
+                sqlstate = error.sqlstate.as_deref(),
+                "orders could not be expired; they are tried again"
+            );
         }
         None if *is_failing => {
             *is_failing = false;

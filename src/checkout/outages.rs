@@ -46,11 +46,19 @@ pub async fn note_outages(checkout: Checkout) {
             write_at = Instant::now() + alive;
             // What fails is tried again: until then the outage goes on, and nothing expires.
             if let Err(error) = write_down(desk, &mut watch, now, change == Change::Over).await {
-                tracing::debug!(%error, "deadlines cannot be moved now; it is tried again");
+                tracing::debug!(
+                    %error,
+                    sqlstate = error.sqlstate.as_deref(),
+                    "deadlines cannot be moved now; it is tried again"
+                );
             }
         }
         if let Err(error) = desk.tell_moved(TOLD_AT_ONCE).await {
-            tracing::warn!(%error, "some orders' moved deadlines have no event");
+            tracing::warn!(
+                %error,
+                sqlstate = error.sqlstate.as_deref(),
+                "some orders' moved deadlines have no event"
+            );
         }
     }
 }

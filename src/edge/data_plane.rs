@@ -187,7 +187,12 @@ impl Application for DataPlane {
 pub(super) fn store_is_away(error: &StoreError) -> ProblemAnswer {
     static SAID: Seldom = Seldom::new();
     if let Some(more) = SAID.now() {
-        tracing::warn!(%error, more, "the order store did not answer a buyer");
+        tracing::warn!(
+            %error,
+            sqlstate = error.sqlstate.as_deref(),
+            more,
+            "the order store did not answer a buyer"
+        );
     }
     problem::OVERLOADED
         .detailed("The order store does not answer now; try again.")

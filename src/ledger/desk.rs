@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Ledger, Withdrawal};
 use crate::admission::{Admission, LiveSale};
 use crate::domain::{FieldError, Sale, SaleEdit, SaleKey, SaleLimits, SaleTerms, Units};
-use crate::orders::{ChangeReceipt, Fault, OrderDesk, SaleChange, StoreError};
+use crate::orders::{ChangeReceipt, OrderDesk, SaleChange, StoreError};
 
 /// A sale to be made.
 #[derive(Clone, Debug)]
@@ -140,8 +140,9 @@ impl SaleDesk {
             }
             return Ok(sale);
         }
-        let message = "the stock was changed again and again meanwhile; try again".into();
-        Err(SaleError::Store(StoreError { kind: Fault::Transient, message }))
+        Err(SaleError::Store(StoreError::transient(
+            "the stock was changed again and again meanwhile; try again",
+        )))
     }
 
     /// Tries a change that may lower the stock: finds out by how much, takes so many units off sale, and offers it again.

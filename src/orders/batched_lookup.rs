@@ -68,9 +68,9 @@ impl Shift {
                 }
                 // A store that is away takes its time to say so. Who came meanwhile has waited as well, and hears the same:
                 // one failure for all, not one after the other.
-                Err(StoreError { kind, message }) => {
+                Err(error) => {
                     for (_, reply) in askers.into_iter().chain(self.latecomers()) {
-                        let _ = reply.send(Err(StoreError { kind, message: message.clone() }));
+                        let _ = reply.send(Err(error.clone()));
                     }
                 }
             }

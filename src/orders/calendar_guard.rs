@@ -52,7 +52,11 @@ pub async fn guard_calendar(desk: OrderDesk, settings: ClockSettings, store_look
             Finding::Returned => tracing::warn!("{source} agrees with the engine's again"),
             Finding::Settled { off_ms } => {
                 if let Err(error) = desk.move_calendar(off_ms).await {
-                    tracing::warn!(%error, "{source} cannot be taken yet: deadlines could not be moved with it");
+                    tracing::warn!(
+                        %error,
+                        sqlstate = error.sqlstate.as_deref(),
+                        "{source} cannot be taken yet: deadlines could not be moved with it"
+                    );
                 } else {
                     calendar.take(seen);
                     tracing::warn!(

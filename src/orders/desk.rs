@@ -12,7 +12,7 @@ use super::graces::Grace;
 use super::read_cancellation::ReadCancellation;
 use super::sale_change::{ChangeReceipt, SaleChange};
 use super::store::{
-    Audit, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, PoolFigures, StoreError, StoreReader,
+    Audit, CompleteOrders, DeadlineStep, DeadlineStepped, PoolFigures, StoreError, StoreReader,
 };
 use super::transition::{Applied, Transition};
 use super::writer::{ReplySender, Step, StopRelay};
@@ -97,10 +97,9 @@ impl OrderDesk {
         };
         match self.admission.board().sales().by_id(owned.placed.sale) {
             Some(sale) => Ok(Some(owned).filter(|_| sale.key.tenant() == tenant)),
-            None => Err(StoreError {
-                kind: Fault::Transient,
-                message: "the order's sale was made at another node and is not known here yet".into(),
-            }),
+            None => Err(StoreError::transient(
+                "the order's sale was made at another node and is not known here yet",
+            )),
         }
     }
 
@@ -334,17 +333,12 @@ impl OrderDesk {
     }
 
     async fn ask<T>(&self, step: impl FnOnce(ReplySender<T>) -> Step) -> Result<T, StoreError> {
-        let gone = || StoreError {
-            kind: Fault::Fatal,
-            message: "the order writer has ended; the outcome is known at the next start".into(),
-        };
+        let gone = || StoreError::fatal("the order writer has ended; the outcome is known at the next start");
         let (reply, answer) = oneshot::channel();
         self.steps.try_send(step(reply)).map_err(|error| match error {
-            flume::TrySendError::Full(_) => StoreError {
-                kind: Fault::Transient,
-                message: "too many order steps wait for the writer; raise store.steps_max or try again"
-                    .into(),
-            },
+            flume::TrySendError::Full(_) => StoreError::transient(
+                "too many order steps wait for the writer; raise store.steps_max or try again",
+            ),
             flume::TrySendError::Disconnected(_) => gone(),
         })?;
         self.admission.queue().knock();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::deadlines::Deadlines;
-use super::store::{Fault, Record, StoreError, StoreReader};
+use super::store::{Record, StoreError, StoreReader};
 use crate::admission::LiveSale;
 use crate::domain::{EpochMs, NodeId, Order, OrderId, OrderStatus, SaleId};
 
@@ -93,13 +93,10 @@ impl Recovered {
 
         for (place, sale) in recovered.sales.iter().enumerate() {
             if sold_by_guard[place] != sold_by_orders[place] {
-                return Err(StoreError {
-                    kind: Fault::Fatal,
-                    message: format!(
-                        "the order store is damaged: sale {} says {} units sold, its orders hold {}; restore a backup",
-                        sale.key, sold_by_guard[place], sold_by_orders[place]
-                    ),
-                });
+                return Err(StoreError::fatal(format!(
+                    "the order store is damaged: sale {} says {} units sold, its orders hold {}; restore a backup",
+                    sale.key, sold_by_guard[place], sold_by_orders[place]
+                )));
             }
         }
         deadlines.enter_all(waiting);

@@ -2,6 +2,7 @@
 //!
 //! Writing is batched: one [`Batch`] is one transaction. Reading goes past the writers, on connections of its own.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -278,13 +279,18 @@ pub enum Record {
 }
 
 /// Why the store did not do as asked, or not yet.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
     /// Whether trying again can help.
     pub kind: Fault,
     /// What the database said, and what to do about it.
     pub message: String,
+    /// PostgreSQL's code of what it said, such as `40P01`: a field of the log, so that nobody has to read messages for it.
+    pub sqlstate: Option<Box<str>>,
+    /// The error of the database or of the system itself. `message` tells it already.
+    #[source]
+    pub(super) cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 /// Whether trying again can help.
@@ -298,9 +304,25 @@ pub enum Fault {
 }
 
 impl StoreError {
+    /// The same work may pass later.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self { kind: Fault::Transient, message: message.into(), sqlstate: None, cause: None }
+    }
+
+    /// The process must end, or cannot start.
+    pub fn fatal(message: impl Into<String>) -> Self {
+        Self { kind: Fault::Fatal, ..Self::transient(message) }
+    }
+
+    /// The same, with what it comes from.
+    #[must_use]
+    pub fn caused_by(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { cause: Some(Arc::from(cause.into())), ..self }
+    }
+
     /// A read that nobody finished: the runtime ends, or the reading panicked.
     pub fn cut_short() -> Self {
-        Self { kind: Fault::Transient, message: "reading was cut short by the shutdown".into() }
+        Self::transient("reading was cut short by the shutdown")
     }
 
     /// Whether the same work may pass later.

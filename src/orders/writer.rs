@@ -19,8 +19,7 @@ use tokio::sync::oneshot;
 use super::deadlines::Deadlines;
 use super::sale_change::{ChangeReceipt, SaleChange};
 use super::store::{
-    Batch, DeadlineStep, DeadlineStepped, Fault, Receipt, RefusalReason, RefusedOrder, StoreError,
-    StoreWriter,
+    Batch, DeadlineStep, DeadlineStepped, Receipt, RefusalReason, RefusedOrder, StoreError, StoreWriter,
 };
 use super::transition::{Applied, Transition};
 use crate::admission::{Admission, Arrival, Intake, Queue, QueuedOrder, Resolution};
@@ -289,12 +288,10 @@ impl OrderWriter {
                 Receipt::Committed { applied, refused } => break (applied, refused),
                 Receipt::Oversold(sales) => {
                     if !batch.placed.iter().any(|order| sales.contains(&order.sale)) {
-                        return Err(StoreError {
-                            kind: Fault::Fatal,
-                            message: "the order store is damaged: a sale counts fewer units sold than are given back; \
-                                      restore a backup"
-                                .into(),
-                        });
+                        return Err(StoreError::fatal(
+                            "the order store is damaged: a sale counts fewer units sold than are given back; \
+                                      restore a backup",
+                        ));
                     }
                     let (over, kept): (Vec<NewOrder>, Vec<NewOrder>) =
                         batch.placed.into_iter().partition(|order| sales.contains(&order.sale));
@@ -360,7 +357,7 @@ impl OrderWriter {
                        this one was silent for so long that its stock was taken back";
         let Some(lease_agent) = &self.lease_agent else {
             let message = format!("{message}; give every engine a --node-id of its own");
-            return Err(StoreError { kind: Fault::Fatal, message });
+            return Err(StoreError::fatal(message));
         };
         tracing::error!("{message}; it drops its stock");
         self.admission.queue().set_intake(Intake::Stalled);
@@ -369,7 +366,7 @@ impl OrderWriter {
         }
         purchases.into_iter().for_each(QueuedOrder::disowned);
         for reply in replies {
-            let _ = reply.send(Err(StoreError { kind: Fault::Transient, message: message.into() }));
+            let _ = reply.send(Err(StoreError::transient(message)));
         }
         // A lease agent that is gone has nothing to register.
         let _ = lease_agent.send(StockNotice::Fenced);
@@ -398,7 +395,11 @@ impl OrderWriter {
             match work(&mut *self.store) {
                 Err(error) if error.is_transient() => {
                     if queue.intake() == Intake::Open {
-                        tracing::warn!(%error, "the order store is busy; purchases are refused until it answers");
+                        tracing::warn!(
+                            %error,
+                            sqlstate = error.sqlstate.as_deref(),
+                            "the order store is busy; purchases are refused until it answers"
+                        );
                         queue.set_intake(Intake::Stalled);
                     }
                     self.watch.stalled();

@@ -1,5 +1,6 @@
 //! The embedded store under the contract, and what is its own: its lock, its schema, its damage report.
 
+use std::error::Error;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -176,6 +177,7 @@ fn a_batch_that_meets_a_locked_store_leaves_nothing_and_passes_later() {
     stranger.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let error = store.writer.commit(&one_order(sale)).unwrap_err();
     assert!(error.is_transient(), "{error}");
+    assert!(error.source().is_some_and(|cause| cause.is::<rusqlite::Error>()), "{error:?}");
     assert_eq!(store.audit(sale).unwrap().durable_orders, 0, "readers go on while the store is locked");
     stranger.execute_batch("ROLLBACK").unwrap();
     assert!(matches!(store.commit(&one_order(sale)), Answer::Committed(..)));

@@ -43,9 +43,9 @@ impl Dialer {
     /// The address, or the file of certificates, cannot be read.
     pub fn new(settings: &PostgresSettings, node: NodeId) -> Result<Self, StoreError> {
         let Address { mut hosts, is_verified } = Address::parse(settings.url.expose())
-            .map_err(|problem| fatal(format!("postgres.url {problem}")))?;
+            .map_err(|problem| StoreError::fatal(format!("postgres.url {problem}")))?;
         let tls = tls::connector(is_verified, &settings.ca_file)
-            .map_err(|problem| fatal(format!("postgres.ca_file {problem}")))?;
+            .map_err(|problem| StoreError::fatal(format!("postgres.ca_file {problem}")))?;
         for Host { config, .. } in &mut hosts {
             config
                 .application_name(format!("seckill node {}", node.number()))
@@ -146,7 +146,8 @@ impl Dialer {
         let read = std::fs::read_to_string(file);
         let read = read.map(|text| Some(text.trim_end_matches(['\r', '\n']).to_owned()));
         read.map_err(|error| {
-            fatal(format!("postgres.password_file {} cannot be read: {error}", file.display()))
+            StoreError::fatal(format!("postgres.password_file {} cannot be read: {error}", file.display()))
+                .caused_by(error)
         })
     }
 
@@ -158,7 +159,7 @@ impl Dialer {
 
     /// What to say when no host had a connection: each host's reason.
     fn nobody(&self, refusals: Vec<(usize, Refusal)>) -> StoreError {
-        let mut kind = Fault::Transient;
+        let (mut kind, mut failed) = (Fault::Transient, None);
         let mut silent: Vec<usize> = (0..self.hosts.len()).collect();
         let mut reasons = Vec::new();
         for (host, refusal) in refusals {
@@ -167,11 +168,14 @@ impl Dialer {
                 Refusal::Standby => "is a standby, and takes no orders".to_owned(),
                 Refusal::Failed(error) => {
                     let lasting = will_not_pass(&error);
-                    let StoreError { message, .. } = PgError::from(error).into();
+                    let error = StoreError::from(PgError::from(error));
+                    let message = error.message.clone();
+                    // One of several is the one that is told as the cause: the last that lasts, or else the last.
                     if let Some(advice) = lasting {
-                        kind = Fault::Fatal;
+                        (kind, failed) = (Fault::Fatal, Some(error));
                         format!("{message}; {advice}")
                     } else {
+                        failed = failed.filter(|_| kind == Fault::Fatal).or(Some(error));
                         message
                     }
                 }
@@ -187,7 +191,8 @@ impl Dialer {
             1 => what,
             _ => format!("{}: {what}", self.hosts[host].name),
         });
-        StoreError { kind, message: said.collect::<Vec<_>>().join("; ") }
+        let message = said.collect::<Vec<_>>().join("; ");
+        StoreError { kind, message, ..failed.unwrap_or_else(StoreError::cut_short) }
     }
 
     fn set_up(&self) -> String {
@@ -221,10 +226,6 @@ async fn attempt(config: Config, tls: MakeRustlsConnect, set_up: &str) -> Result
         _ => None,
     });
     if last_row == Some("t") { Err(Refusal::Standby) } else { Ok(client) }
-}
-
-fn fatal(message: String) -> StoreError {
-    StoreError { kind: Fault::Fatal, message }
 }
 
 /// A server that is away comes back; one that does not know this user or this database does not change its mind by

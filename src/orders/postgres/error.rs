@@ -1,9 +1,15 @@
 //! What can go wrong between here and the server, and what it says about the statement.
 
+use std::error::Error;
+use std::fmt::Display;
+
 use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::WrongType;
 
-use super::super::store::{Fault, StoreError};
+use super::super::store::StoreError;
+
+/// Where an error comes from: the driver's error, or words of our own.
+type Cause = Box<dyn Error + Send + Sync>;
 
 /// Why a statement has no result.
 #[derive(Debug)]
@@ -11,13 +17,13 @@ pub enum PgError {
     /// The server refused it: it did nothing.
     Refused(Box<DbError>),
     /// There was no answer: the statement may have been carried out, or may still be.
-    Lost(String),
+    Lost(Cause),
     /// Nobody waits for the answer any more, and the server was told so.
     Unwanted,
     /// A row or a column that this engine cannot have made.
-    Damaged(String),
-    /// The database is not one that this engine can work with: what it lacks, or has too much.
-    Unfit(String),
+    Damaged(Cause),
+    /// The database is not one that this engine can work with: what it lacks, or has too much; and what it said to that.
+    Unfit(String, Option<Box<DbError>>),
 }
 
 impl PgError {
@@ -39,44 +45,53 @@ impl From<tokio_postgres::Error> for PgError {
             Some(answer) if answer.parsed_severity() == Some(Severity::Error) => {
                 Self::Refused(Box::new(answer.clone()))
             }
-            Some(last_words) => Self::Lost(last_words.to_string()),
-            None if std::error::Error::source(&error).is_some_and(|cause| cause.is::<WrongType>()) => {
-                Self::Damaged(error.to_string())
+            Some(last_words) => Self::Lost(Box::new(last_words.clone())),
+            None if error.source().is_some_and(|cause| cause.is::<WrongType>()) => {
+                Self::Damaged(Box::new(error))
             }
-            None => {
-                let cause =
-                    std::error::Error::source(&error).map_or_else(String::new, |it| format!(": {it}"));
-                Self::Lost(format!("{error}{cause}"))
-            }
+            None => Self::Lost(Box::new(error)),
         }
     }
 }
 
 impl From<PgError> for StoreError {
     fn from(error: PgError) -> Self {
-        let (kind, what) = match error {
-            PgError::Refused(error) if contradicts(error.code()) => (
-                Fault::Fatal,
-                format!(
-                    "{error}; what the store holds is not what this engine believes: it must be read anew"
-                ),
-            ),
-            PgError::Refused(error) if is_corrupt(error.code()) => {
-                (Fault::Fatal, damaged(&error.to_string()))
-            }
+        let said = |what: &dyn Display| format!("PostgreSQL: {what}");
+        match error {
             PgError::Refused(error) => {
-                (Fault::Transient, format!("{error} (SQLSTATE {})", error.code().code()))
+                let code = error.code();
+                let refused = if contradicts(code) {
+                    Self::fatal(said(&format_args!(
+                        "{error}; what the store holds is not what this engine believes: it must be read anew"
+                    )))
+                } else if is_corrupt(code) {
+                    Self::fatal(said(&damaged(&*error)))
+                } else {
+                    Self::transient(said(&format_args!("{error} (SQLSTATE {})", code.code())))
+                };
+                coded(refused, Some(&error)).caused_by(*error)
             }
-            PgError::Lost(what) => (Fault::Transient, what),
-            PgError::Unwanted => (Fault::Transient, "nobody waits for the answer any more".into()),
-            PgError::Damaged(what) => (Fault::Fatal, damaged(&what)),
-            PgError::Unfit(what) => (Fault::Fatal, what),
-        };
-        Self { kind, message: format!("PostgreSQL: {what}") }
+            PgError::Lost(cause) => {
+                let beneath = cause.source().map_or_else(String::new, |beneath| format!(": {beneath}"));
+                let lost = Self::transient(said(&format_args!("{cause}{beneath}")));
+                coded(lost, cause.downcast_ref()).caused_by(cause)
+            }
+            PgError::Unwanted => Self::transient(said(&"nobody waits for the answer any more")),
+            PgError::Damaged(cause) => Self::fatal(said(&damaged(&*cause))).caused_by(cause),
+            PgError::Unfit(what, None) => Self::fatal(said(&what)),
+            PgError::Unfit(what, Some(error)) => {
+                coded(Self::fatal(said(&what)), Some(&error)).caused_by(*error)
+            }
+        }
     }
 }
 
-fn damaged(what: &str) -> String {
+/// The same, with the server's code, if it gave one.
+fn coded(error: StoreError, said: Option<&DbError>) -> StoreError {
+    StoreError { sqlstate: said.map(|said| said.code().code().into()), ..error }
+}
+
+fn damaged(what: &dyn Error) -> String {
     format!("the order store is damaged ({what}); restore it from a backup")
 }
 

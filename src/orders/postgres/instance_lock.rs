@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::super::store::{Fault, StoreError};
+use super::super::store::StoreError;
 use super::dialer::Dialer;
 use super::error::PgError;
 use super::session::Session;
@@ -87,7 +87,11 @@ impl InstanceLock {
             match self.look().await {
                 Ok(()) => {}
                 Err(error) if error.is_transient() => {
-                    tracing::debug!(%error, "the lock at the database is looked for again");
+                    tracing::debug!(
+                        %error,
+                        sqlstate = error.sqlstate.as_deref(),
+                        "the lock at the database is looked for again"
+                    );
                 }
                 Err(error) => return error,
             }
@@ -104,7 +108,7 @@ impl InstanceLock {
         match is_pooled(&mut ours, &mut other).await {
             Ok(false) => Ok(()),
             Err(error) if !STRANGERS.iter().any(|code| error.has_code(code)) => Err(error.into()),
-            Ok(true) | Err(_) => Err(StoreError { kind: Fault::Fatal, message: POOLED.into() }),
+            Ok(true) | Err(_) => Err(StoreError::fatal(POOLED)),
         }
     }
 
@@ -146,7 +150,7 @@ impl InstanceLock {
             };
             if Instant::now() >= give_up_at {
                 let holder = holder_of(&mut session, taken).await?;
-                return Err(StoreError { kind: Fault::Fatal, message: self.refusal(taken, &holder) });
+                return Err(StoreError::fatal(self.refusal(taken, &holder)));
             }
             tokio::time::sleep(RETRY_EVERY).await;
         }

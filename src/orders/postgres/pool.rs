@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 use super::super::read_cancellation::ReadCancellation;
-use super::super::store::{Fault, PoolFigures, StoreError};
+use super::super::store::{PoolFigures, StoreError};
 use super::dialer::Dialer;
 use super::error::PgError;
 use super::session::{Session, Traffic};
@@ -37,9 +37,9 @@ impl Pool {
             .thread_name("postgres")
             .enable_all()
             .build()
-            .map_err(|error| StoreError {
-                kind: Fault::Fatal,
-                message: format!("the thread that reads from PostgreSQL cannot be started: {error}"),
+            .map_err(|error| {
+                let message = format!("the thread that reads from PostgreSQL cannot be started: {error}");
+                StoreError::fatal(message).caused_by(error)
             })?;
         let places_max = places_max.max(1);
         Ok(Self {
@@ -143,13 +143,10 @@ impl Pool {
             return Ok(place);
         }
         self.timed_out.fetch_add(1, Ordering::Relaxed);
-        Err(StoreError {
-            kind: Fault::Transient,
-            message: format!(
-                "all {} connections were in use for {wait_ms} ms; raise postgres.readers",
-                self.places_max
-            ),
-        })
+        Err(StoreError::transient(format!(
+            "all {} connections were in use for {wait_ms} ms; raise postgres.readers",
+            self.places_max
+        )))
     }
 
     /// What the pool has done and holds. Connections made, failed and broken are those of the whole store.

@@ -113,5 +113,5 @@ pub fn text(text: &str) -> String {
 
 /// Says that a row is not one of ours.
 pub fn damaged(what: impl std::fmt::Display) -> PgError {
-    PgError::Damaged(what.to_string())
+    PgError::Damaged(what.to_string().into())
 }

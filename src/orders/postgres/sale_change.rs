@@ -6,7 +6,7 @@
 use tokio_postgres::Row;
 
 use super::super::sale_change::{ChangeReceipt, SaleChange};
-use super::super::store::{Fault, StoreError};
+use super::super::store::StoreError;
 use super::error::PgError;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::session::{Parameter, Session};
@@ -37,8 +37,7 @@ impl SaleDoubt {
                 Ok(Ending::Aborted) => {}
                 Ok(Ending::Open) => {
                     self.0 = Some(doubt);
-                    let message = "PostgreSQL: the change of a sale is still under way".into();
-                    return Err(StoreError { kind: Fault::Transient, message });
+                    return Err(StoreError::transient("PostgreSQL: the change of a sale is still under way"));
                 }
                 Err(error) => {
                     self.0 = Some(doubt);

@@ -38,7 +38,7 @@ fn lasting(error: PgError) -> PgError {
         PgError::Refused(error)
             if ["0A", "3F", "42"].iter().any(|class| error.code().code().starts_with(class)) =>
         {
-            PgError::Unfit(format!("the tables cannot be made or brought up to date: {error}"))
+            PgError::Unfit(format!("the tables cannot be made or brought up to date: {error}"), Some(error))
         }
         other => other,
     }
@@ -54,11 +54,14 @@ async fn migrate_alone(session: &mut Session) -> Result<(), PgError> {
     let found = session.row("SELECT coalesce(max(version), 0) FROM seckill.version", &[]).await?;
     let found = found.map_or(Ok(0), |row| row.try_get::<_, i32>(0))? as usize;
     if found > MIGRATIONS.len() {
-        return Err(PgError::Unfit(format!(
-            "a newer engine has brought the tables to version {found}, and this one knows {}; nothing is damaged: \
+        return Err(PgError::Unfit(
+            format!(
+                "a newer engine has brought the tables to version {found}, and this one knows {}; nothing is damaged: \
              start an engine of that version or a later one",
-            MIGRATIONS.len()
-        )));
+                MIGRATIONS.len()
+            ),
+            None,
+        ));
     }
     for (version, scripts) in (1i32..).zip(MIGRATIONS).skip(found) {
         for script in *scripts {

@@ -122,6 +122,6 @@ async fn limited<T>(
             *given_up = code == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
             Ok(answer?)
         }
-        Err(_) => Err(PgError::Lost(format!("no answer within {} ms", limit.as_millis()))),
+        Err(_) => Err(PgError::Lost(format!("no answer within {} ms", limit.as_millis()).into())),
     }
 }

@@ -14,8 +14,7 @@ use tokio_postgres::Row;
 use super::super::graces::Graces;
 use super::super::sale_change::{ChangeReceipt, SaleChange};
 use super::super::store::{
-    Batch, DeadlineStep, DeadlineStepped, Fault, Receipt, RefusalReason, RefusedOrder, StoreError,
-    StoreWriter,
+    Batch, DeadlineStep, DeadlineStepped, Receipt, RefusalReason, RefusedOrder, StoreError, StoreWriter,
 };
 use super::super::transition::{Applied, Transition};
 use super::batch_columns::{NewOrders, Steps};
@@ -93,9 +92,8 @@ impl PgWriter {
         place: usize,
     ) -> Result<Self, StoreError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| StoreError {
-            kind: Fault::Fatal,
-            message: format!("a PostgreSQL writer cannot be started: {error}"),
+        let runtime = runtime.map_err(|error| {
+            StoreError::fatal(format!("a PostgreSQL writer cannot be started: {error}")).caused_by(error)
         })?;
         let mut connection = WriterConnection {
             dialer,
@@ -172,8 +170,12 @@ impl StoreWriter for PgWriter {
             let leave = "UPDATE nodes SET settled_through = NULL WHERE node = $1 AND incarnation = $2";
             let left = self.runtime.block_on(self.connection.rows(leave, &[&node, &incarnation]));
             if let Err(error) = left {
-                tracing::warn!(%error, "the store was not told that this node ends; who follows the orders waits until \
-                                        it has been silent for postgres.silent_ms_max");
+                tracing::warn!(
+                    %error,
+                    sqlstate = error.sqlstate.as_deref(),
+                    "the store was not told that this node ends; who follows the orders waits until \
+                     it has been silent for postgres.silent_ms_max"
+                );
             }
         }
         Ok(())
@@ -230,10 +232,7 @@ impl WriterConnection {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(StoreError {
-            kind: Fault::Transient,
-            message: "orders of this batch took other steps again and again".into(),
-        })
+        Err(StoreError::transient("orders of this batch took other steps again and again"))
     }
 
     /// Commits under a new number.
@@ -253,10 +252,7 @@ impl WriterConnection {
     async fn resolve_doubt(&mut self, batch: &Batch) -> Result<Option<Receipt>, StoreError> {
         let Some(InDoubt { number, fingerprint, .. }) = self.in_doubt else { return Ok(None) };
         if fingerprint != fingerprint_of(batch) {
-            return Err(StoreError {
-                kind: Fault::Fatal,
-                message: "another batch was offered while one was in doubt".into(),
-            });
+            return Err(StoreError::fatal("another batch was offered while one was in doubt"));
         }
         let (node, place) = (self.incarnation.node(), self.place);
         // Waits for a commit that is still under way. Repeated, it finds its own mark.
@@ -275,10 +271,9 @@ impl WriterConnection {
         let (last, burned): (i64, bool) =
             (row.try_get(3).map_err(PgError::from)?, row.try_get(4).map_err(PgError::from)?);
         if last != number {
-            return Err(StoreError {
-                kind: Fault::Fatal,
-                message: "a later life of this node writes while a batch of this one is in doubt".into(),
-            });
+            return Err(StoreError::fatal(
+                "a later life of this node writes while a batch of this one is in doubt",
+            ));
         }
         if burned {
             tracing::warn!(
@@ -393,7 +388,7 @@ impl WriterConnection {
 fn oversold(error: PgError) -> Result<Receipt, StoreError> {
     let named = match &error {
         PgError::Refused(answer) => answer.detail().unwrap_or_default(),
-        PgError::Lost(_) | PgError::Unwanted | PgError::Damaged(_) | PgError::Unfit(_) => "",
+        PgError::Lost(_) | PgError::Unwanted | PgError::Damaged(_) | PgError::Unfit(..) => "",
     };
     let sales: Result<Vec<_>, _> = named.split(',').map(|number| number.parse().map(SaleId)).collect();
     sales.map(Receipt::Oversold).map_err(|_| error.into())

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::super::store::{Fault, StoreError};
+use super::super::store::StoreError;
 use super::connection::connect;
 use super::schema;
 use super::settings::SqliteSettings;
@@ -48,14 +48,18 @@ pub struct SaleContents {
 /// # Errors
 /// `target` exists (it is left as it is), there is no store in `folder`, or one of them cannot be read or written.
 pub fn back_up(folder: &Path, target: &Path, settings: &SqliteSettings) -> Result<(), StoreError> {
-    let failed = |what: &str, error: io::Error| fatal(format!("{} {what}: {error}", target.display()));
+    let failed = |what: &str, error: io::Error| {
+        StoreError::fatal(format!("{} {what}: {error}", target.display())).caused_by(error)
+    };
     if target.try_exists().map_err(|error| failed("cannot be looked at", error))? {
-        return Err(fatal(format!("{} exists already; name another file", target.display())));
+        return Err(StoreError::fatal(format!("{} exists already; name another file", target.display())));
     }
     let part = beside(target, ".part");
     // Whoever else makes a copy under this name at the moment is told so here.
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part).map_err(|error| {
-        fatal(format!("{} cannot be made: {error}; remove it if no other backup runs", part.display()))
+        let message =
+            format!("{} cannot be made: {error}; remove it if no other backup runs", part.display());
+        StoreError::fatal(message).caused_by(error)
     })?;
     let copied = copy(&folder.join("orders.sqlite"), &part, settings).and_then(|()| {
         let synced = File::open(&part).and_then(|file| file.sync_all());
@@ -77,13 +81,12 @@ fn copy(from: &Path, to: &Path, settings: &SqliteSettings) -> Result<(), StoreEr
     let snapshot = source.unchecked_transaction()?;
     let version: usize = snapshot.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version == 0 {
-        return Err(fatal(format!("{} holds no orders", from.display())));
+        return Err(StoreError::fatal(format!("{} holds no orders", from.display())));
     }
     let mut copy = Connection::open(to)?;
     let copying = Backup::new(&snapshot, &mut copy)?;
     if copying.step(-1)? != StepResult::Done {
-        let message = "SQLite: the copy was held up by a lock; try again".into();
-        return Err(StoreError { kind: Fault::Transient, message });
+        return Err(StoreError::transient("SQLite: the copy was held up by a lock; try again"));
     }
     drop(copying);
     // One file, without a log of its own.
@@ -99,7 +102,7 @@ pub fn check_backup(file: &Path) -> Result<BackupContents, StoreError> {
     let log = beside(file, "-wal");
     if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
         let (file, log) = (file.display(), log.display());
-        return Err(fatal(format!(
+        return Err(StoreError::fatal(format!(
             "{file} is an engine's own file, with a log beside it ({log}), and no backup"
         )));
     }
@@ -110,7 +113,7 @@ pub fn check_backup(file: &Path) -> Result<BackupContents, StoreError> {
     backup.pragma_update(None, "temp_store", "MEMORY")?;
     let schema: usize = backup.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if schema == 0 || schema > schema::VERSION {
-        return Err(fatal(format!(
+        return Err(StoreError::fatal(format!(
             "{} is no backup of this engine: its tables have version {schema}, this engine knows 1 to {}",
             file.display(),
             schema::VERSION
@@ -178,8 +181,4 @@ fn quoted(file: &Path) -> String {
         }
     }
     quoted
-}
-
-fn fatal(message: String) -> StoreError {
-    StoreError { kind: Fault::Fatal, message }
 }

@@ -33,6 +33,6 @@ impl From<rusqlite::Error> for StoreError {
             }
             _ => Fault::Fatal,
         };
-        Self { kind, message: format!("SQLite: {error}") }
+        Self { kind, ..Self::transient(format!("SQLite: {error}")).caused_by(error) }
     }
 }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
 use super::super::read_cancellation::ReadCancellation;
-use super::super::store::{Audit, CompleteOrders, Fault, PoolFigures, Record, StoreError, StoreReader};
+use super::super::store::{Audit, CompleteOrders, PoolFigures, Record, StoreError, StoreReader};
 use super::connection::connect;
 use super::deadlines;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
@@ -273,10 +273,7 @@ impl StoreReader for SqliteReader {
 }
 
 fn damaged(what: &str) -> StoreError {
-    StoreError {
-        kind: Fault::Fatal,
-        message: format!("the order store is damaged ({what}); restore it from a backup"),
-    }
+    StoreError::fatal(format!("the order store is damaged ({what}); restore it from a backup"))
 }
 
 #[cfg(test)]

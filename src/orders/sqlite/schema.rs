@@ -5,7 +5,7 @@
 
 use rusqlite::Connection;
 
-use super::super::store::{Fault, StoreError};
+use super::super::store::StoreError;
 
 /// One script a version, applied in order; `user_version` counts those that have been. Never change a released one.
 const MIGRATIONS: &[&str] = &["
@@ -108,12 +108,9 @@ pub const VERSION: usize = MIGRATIONS.len();
 pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let found: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found > VERSION {
-        return Err(StoreError {
-            kind: Fault::Fatal,
-            message: format!(
-                "the data was written by a newer engine (schema {found}, this engine knows {VERSION}); start that one"
-            ),
-        });
+        return Err(StoreError::fatal(format!(
+            "the data was written by a newer engine (schema {found}, this engine knows {VERSION}); start that one"
+        )));
     }
     for (step, script) in MIGRATIONS.iter().enumerate().skip(found) {
         let transaction = connection.transaction()?;

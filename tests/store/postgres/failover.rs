@@ -1,5 +1,6 @@
 //! Servers that change places, hang, or are not what they seem.
 
+use std::error::Error;
 use std::time::{Duration, Instant};
 
 use seckill::domain::NodeId;
@@ -9,6 +10,7 @@ use testbed::PATIENCE;
 use testbed::servers::pgbouncer::PgBouncer;
 use testbed::servers::postgres::Postgres;
 use testbed::servers::proxy::{Mode, Proxy};
+use tokio_postgres::error::DbError;
 
 use super::node::{Node, settings};
 
@@ -164,28 +166,33 @@ fn n16_a_refusal_that_nobody_knows_ends_no_engine() {
     // The right is withdrawn, the function is gone for a moment, an extension speaks in its own codes.
     let broken = [
         (
+            "42P01",
             "ALTER TABLE seckill.orders RENAME TO orders_away",
             "ALTER TABLE seckill.orders_away RENAME TO orders",
         ),
         (
+            "ZZ9ZZ",
             "CREATE FUNCTION seckill.odd() RETURNS trigger LANGUAGE plpgsql AS \
              $$ BEGIN RAISE EXCEPTION 'odd' USING ERRCODE = 'ZZ9ZZ'; END $$; \
              CREATE TRIGGER odd BEFORE INSERT ON seckill.orders FOR EACH STATEMENT EXECUTE FUNCTION seckill.odd()",
             "DROP TRIGGER odd ON seckill.orders",
         ),
     ];
-    for (buyer, (breaks, mends)) in ["ann", "bob"].into_iter().zip(broken) {
+    for (buyer, (code, breaks, mends)) in ["ann", "bob"].into_iter().zip(broken) {
         postgres.query(database, breaks);
         let batch = Batch { placed: vec![node.order(sale, buyer, 1, None)], ..Batch::default() };
         let error = node.writer.commit(&batch).unwrap_err();
         assert!(error.is_transient() && error.message.contains("SQLSTATE"), "{error}");
+        assert_eq!(error.sqlstate.as_deref(), Some(code));
+        assert!(error.source().is_some_and(|cause| cause.is::<DbError>()), "{error:?}");
         postgres.query(database, mends);
         insist(&mut node, sale, buyer);
     }
     // What the tables refuse for good, memory is wrong about: only a new start reads the truth.
     postgres.query(database, "ALTER TABLE seckill.orders ADD CONSTRAINT no_cid CHECK (buyer <> 'cid')");
     let batch = Batch { placed: vec![node.order(sale, "cid", 1, None)], ..Batch::default() };
-    assert_eq!(node.writer.commit(&batch).unwrap_err().kind, Fault::Fatal);
+    let error = node.writer.commit(&batch).unwrap_err();
+    assert_eq!((error.kind, error.sqlstate.as_deref()), (Fault::Fatal, Some("23514")));
 }
 
 #[test]
