@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -11,14 +12,17 @@ use seckill::edge::FrontEnd::Hyper;
 use seckill::tls::CertificateFiles;
 use tokio_rustls::TlsConnector;
 
+use testbed::client::Client;
+use testbed::engine::Launch;
+use testbed::servers::engine::{EngineProcess, binary};
+use testbed::{PATIENCE, until};
+
 use super::h2_client::Http2;
 use super::server::Server;
 use super::tls_identities::{Authority, Files};
-use testbed::client::Client;
-use testbed::engine::Launch;
-use testbed::{PATIENCE, until};
 
 const LAST: &str = "GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
 /// Names a pair of files.
 fn with_pair(settings: &mut EdgeSettings, files: &Files, pair: &(String, String)) {
     let (certificate, key) = files.write_pair("edge", pair);
@@ -43,7 +47,11 @@ fn ask(addr: SocketAddr, config: &Arc<ClientConfig>, name: &str) -> Result<u16, 
 }
 
 fn asked_on(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> Result<u16, String> {
-    stream.write_all(LAST.as_bytes()).map_err(|error| error.to_string())?;
+    answer_to(stream, LAST)
+}
+
+fn answer_to(stream: &mut StreamOwned<ClientConnection, TcpStream>, sent: &str) -> Result<u16, String> {
+    stream.write_all(sent.as_bytes()).map_err(|error| error.to_string())?;
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
     let answer = String::from_utf8_lossy(&answer).into_owned();
@@ -256,4 +264,40 @@ fn a_buyers_way_under_tls_with_everything_around_it() {
     let (code, said) = launch.start_refused();
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("edge.tls.cert_file") && said.contains("has no certificate"), "{said}");
+}
+
+#[test]
+fn the_admin_plane_speaks_tls_asks_for_certificates_and_lets_probes_pass() {
+    let (authority, operators, files) = (Authority::new("ca"), Authority::new("operators"), Files::new());
+    let (certificate, key) = files.write_pair("admin", &authority.sign("localhost"));
+    let clients = files.write("operators.pem", operators.pem());
+    let folder = tempfile::tempdir().unwrap();
+    let tls = |command: &mut Command| {
+        command.env("SECKILL__ADMIN__TLS__CERT_FILE", &certificate);
+        command.env("SECKILL__ADMIN__TLS__KEY_FILE", &key);
+        command.env("SECKILL__ADMIN__TLS__CLIENT_CA_FILE", &clients);
+    };
+    let mut command = Command::new(binary());
+    tls(&mut command);
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    let engine = EngineProcess::start(command, folder.path(), free, free);
+    let ask = |config: &Arc<ClientConfig>, path: &str| {
+        let sent = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        answer_to(&mut connect(engine.admin(), config, "localhost"), &sent)
+    };
+    let (probe, operator) =
+        (authority.client(&[], None), authority.client(&[], Some(&operators.sign("ann"))));
+    until("it is ready", || ask(&probe, "/readyz") == Ok(200));
+    assert_eq!(ask(&probe, "/api/v1/campaigns"), Ok(403));
+    assert_eq!(ask(&probe, "/metrics"), Ok(403));
+    assert_eq!(ask(&operator, "/api/v1/campaigns"), Ok(200));
+    let stranger = authority.client(&[], Some(&Authority::new("others").sign("eve")));
+    assert!(ask(&stranger, "/readyz").is_err());
+    for question in [&["healthcheck"][..], &["healthcheck", "--ready"]] {
+        let mut command = Command::new(binary());
+        tls(&mut command);
+        command.args(question).args(["--admin-listen", &engine.admin().to_string()]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
