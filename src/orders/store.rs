@@ -3,6 +3,7 @@
 //! Writing is batched: one [`Batch`] is one transaction. Reading goes past the writers, on connections of its own.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -279,8 +280,7 @@ pub enum Record {
 }
 
 /// Why the store did not do as asked, or not yet.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
+#[derive(Clone, Debug)]
 pub struct StoreError {
     /// Whether trying again can help.
     pub kind: Fault,
@@ -289,8 +289,20 @@ pub struct StoreError {
     /// PostgreSQL's code of what it said, such as `40P01`: a field of the log, so that nobody has to read messages for it.
     pub sqlstate: Option<Box<str>>,
     /// The error of the database or of the system itself. `message` tells it already.
-    #[source]
     pub(super) cause: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+// By hand: a derived source would be the `Arc`, which nobody can ask for the error that is in it.
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
 }
 
 /// Whether trying again can help.
