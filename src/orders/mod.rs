@@ -16,6 +16,7 @@ mod recovery;
 mod sale_change;
 pub mod sqlite;
 mod store;
+mod store_error;
 mod transition;
 mod writer;
 

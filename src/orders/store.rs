@@ -2,8 +2,6 @@
 //!
 //! Writing is batched: one [`Batch`] is one transaction. Reading goes past the writers, on connections of its own.
 
-use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +13,8 @@ use crate::domain::{
     EpochMs, NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, SaleUnits, StoreIdentity,
     Units,
 };
+
+pub use super::store_error::{Fault, StoreError};
 
 /// The writing half of a store, in the hands of one writer thread. All methods block.
 ///
@@ -277,70 +277,6 @@ pub enum Record {
     Sale(Sale),
     /// An order, and the node that took the last step in its life; `None` in a store of one engine.
     Order(Order, Option<NodeId>),
-}
-
-/// Why the store did not do as asked, or not yet.
-#[derive(Clone, Debug)]
-pub struct StoreError {
-    /// Whether trying again can help.
-    pub kind: Fault,
-    /// What the database said, and what to do about it.
-    pub message: String,
-    /// PostgreSQL's code of what it said, such as `40P01`: a field of the log, so that nobody has to read messages for it.
-    pub sqlstate: Option<Box<str>>,
-    /// The error of the database or of the system itself. `message` tells it already.
-    pub(super) cause: Option<Arc<dyn Error + Send + Sync>>,
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-// By hand: a derived source would be the `Arc`, which nobody can ask for the error that is in it.
-impl Error for StoreError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.as_deref().map(|cause| cause as _)
-    }
-}
-
-/// Whether trying again can help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Busy, locked or away: the same work may pass later, and must be offered again before any other.
-    Transient,
-    /// A failed sync, a full disk, a damaged file: nobody knows what is durable. The process must end, and the truth is
-    /// read at the next start.
-    Fatal,
-}
-
-impl StoreError {
-    /// The same work may pass later.
-    pub fn transient(message: impl Into<String>) -> Self {
-        Self { kind: Fault::Transient, message: message.into(), sqlstate: None, cause: None }
-    }
-
-    /// The process must end, or cannot start.
-    pub fn fatal(message: impl Into<String>) -> Self {
-        Self { kind: Fault::Fatal, ..Self::transient(message) }
-    }
-
-    /// The same, with what it comes from.
-    #[must_use]
-    pub fn caused_by(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { cause: Some(Arc::from(cause.into())), ..self }
-    }
-
-    /// A read that nobody finished: the runtime ends, or the reading panicked.
-    pub fn cut_short() -> Self {
-        Self::transient("reading was cut short by the shutdown")
-    }
-
-    /// Whether the same work may pass later.
-    pub fn is_transient(&self) -> bool {
-        self.kind == Fault::Transient
-    }
 }
 
 /// One transaction's worth of work.
