@@ -29,6 +29,7 @@ pub fn terms(now: EpochMs, rate: Option<Rate>) -> SaleTerms {
         pay_within_s: 900,
         rate,
         paused: false,
+        paused_until: None,
     }
 }
 
@@ -190,7 +191,7 @@ impl Engine {
         settings: WriterSettings,
     ) -> Result<Self, StoreError> {
         let key = SaleKey::new("default", "demo", "widget").expect("the name keeps its rule");
-        let sale = stores[0].create_sale(&key, &terms(wall_now(), None), stock)?;
+        let sale = stores[0].create_sale(&key, &terms(wall_now(), None), stock, None)?;
         let sale = sale.expect("the store is empty");
         let order_ids = OrderIds::after(NodeId::new(0).expect("0 is a node"), None);
         let commits = CommitCounts::default();

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::caller::Caller;
 use super::connection_places::Place;
 use super::control_plane::ControlPlane;
 use super::problem::Problem;
@@ -71,7 +72,11 @@ fn foreign_host() -> Problem {
 
 /// Lets a request pass that carries the token, if one is set, and was not sent by another site's page. Its connection is
 /// known from then on.
-pub(super) async fn check(State(plane): State<Arc<ControlPlane>>, request: Request, next: Next) -> Response {
+pub(super) async fn check(
+    State(plane): State<Arc<ControlPlane>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let tokens = &plane.tokens;
     let problem = if is_foreign_page(request.method(), request.headers()) {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", "Pages of other sites may not use the admin API.")
@@ -85,6 +90,8 @@ pub(super) async fn check(State(plane): State<Arc<ControlPlane>>, request: Reque
     } else if request.extensions().get::<Arc<Place>>().is_some_and(|place| !place.become_known()) {
         too_many("There are as many connections as admin.connections_max allows.")
     } else {
+        let caller = if tokens.are_none() { Caller::LOCAL } else { Caller::ADMIN };
+        request.extensions_mut().insert(caller);
         return next.run(request).await;
     };
     problem.into_response()

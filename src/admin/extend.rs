@@ -9,25 +9,26 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::access::Tenant;
+use super::acting::Acting;
 use super::control_plane::ControlPlane;
 use super::fields::{Fields, required};
 use super::problem::Problem;
 use super::rfc3339::rfc3339;
+use super::sales::sale_name;
 use crate::domain::SaleLimits;
-use crate::orders::{Applied, Grace};
+use crate::orders::{ActKind, Applied, Grace};
 
 /// `POST /api/v1/orders/{id}/extend` with `{"pay_before","reason"}`: the order has at least until then.
 pub(super) async fn extend(
     State(plane): State<Arc<ControlPlane>>,
-    Tenant(tenant): Tenant,
+    acting: Acting,
     Path(id): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let order = plane.order_of_tenant(&tenant, &id).await?;
+    let order = plane.order_of_tenant(&acting.tenant, &id).await?;
     let mut fields = Fields::of_body(body)?;
     let pay_before = required("pay_before", fields.time("pay_before")?)?;
-    let reason = fields.reason()?.unwrap_or(String::new());
+    let reason = fields.reason()?.value();
     fields.finish(&["pay_before", "reason"])?;
     let now = plane.now();
     if pay_before <= now {
@@ -37,7 +38,10 @@ pub(super) async fn extend(
     if pay_before > latest {
         return Err(Problem::field("pay_before", format!("must not be later than {}", rfc3339(latest))));
     }
-    match plane.desk.extend(order.placed.id, pay_before).await? {
+    let mut act = acting.act(&plane, ActKind::OrderExtended, order.placed.id.to_string(), reason.clone());
+    act.from = json!({ "pay_before": rfc3339(order.placed.pay_before) });
+    act.to = json!({ "pay_before": rfc3339(pay_before.max(order.placed.pay_before)) });
+    match plane.desk.extend(order.placed.id, pay_before, Some(act)).await? {
         Applied::Done(order) => {
             tracing::info!(order = %order.placed.id, reason, "the deadline of an order was moved by an operator");
             plane.shown(&order).map(Json)
@@ -56,21 +60,24 @@ pub(super) async fn extend(
 /// have so much more time.
 pub(super) async fn extend_sale(
     State(plane): State<Arc<ControlPlane>>,
-    Tenant(tenant): Tenant,
+    acting: Acting,
     Path((campaign, sku)): Path<(String, String)>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let sale = plane.live_sale(&tenant, &campaign, &sku)?;
+    let sale = plane.live_sale(&acting.tenant, &campaign, &sku)?;
     let mut fields = Fields::of_body(body)?;
     let by_s: u32 = required("by_s", fields.number("by_s")?)?;
-    let reason = fields.reason()?.unwrap_or(String::new());
+    let reason = fields.reason()?.value();
     fields.finish(&["by_s", "reason"])?;
     let by_ms = i64::from(by_s) * 1_000;
     if by_ms == 0 || by_ms > extension_ms_max() {
         return Err(Problem::field("by_s", format!("must be 1 to {}", extension_ms_max() / 1_000)));
     }
     let at = plane.now();
-    plane.desk.grant(Grace::gift(Some(sale.id), at, by_ms, reason.clone())).await?;
+    let mut act = acting.act(&plane, ActKind::CampaignExtended, sale_name(&sale.key), reason.clone());
+    act.to = json!({ "by_s": by_s });
+    let gift = Grace::gift(Some(sale.id), at, by_ms, reason.clone().unwrap_or_default());
+    plane.desk.grant(gift, Some(act)).await?;
     tracing::info!(sale = %sale.key, by_s, reason, "the deadlines of a sale were moved by an operator");
     Ok(Json(json!({ "campaign": campaign, "sku": sku, "by_s": by_s, "at": rfc3339(at) })))
 }

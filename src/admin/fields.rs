@@ -26,6 +26,14 @@ pub(super) enum Given<T> {
 }
 
 impl<T> Given<T> {
+    /// The value, if there is one.
+    pub fn value(self) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Null => None,
+        }
+    }
+
     /// The value; absent is what the caller says, and so is `null`.
     pub fn unwrap_or(self, absent: T) -> T {
         match self {

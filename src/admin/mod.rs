@@ -4,6 +4,8 @@
 //! Everything it may do is in [`ControlPlane`].
 
 mod access;
+mod acting;
+mod caller;
 mod checkout_figures;
 mod client_certificate;
 mod clock_figures;
@@ -15,6 +17,7 @@ mod feeds;
 mod fields;
 mod health;
 mod lease_agent_figures;
+mod order_acts;
 mod order_json;
 mod probe;
 mod problem;
@@ -23,15 +26,18 @@ mod reconcile;
 mod reload;
 mod request_id;
 mod rfc3339;
+mod sale_acts;
 mod sales;
 mod server;
 mod settings;
 mod settle;
 mod stats;
 mod status_page;
+mod stops;
 mod store_figures;
 mod tls_figures;
 mod tokens;
+mod trail;
 
 pub use control_plane::{ControlPlane, ControlPlaneParts, Reload, ReloadRefused};
 pub use order_json::event_json;

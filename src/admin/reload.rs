@@ -7,10 +7,15 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use super::acting::Acting;
 use super::control_plane::{ControlPlane, ReloadRefused};
 use super::problem::Problem;
+use crate::orders::ActKind;
 
-pub(super) async fn reload(State(plane): State<Arc<ControlPlane>>) -> Result<Json<Value>, Problem> {
+pub(super) async fn reload(
+    State(plane): State<Arc<ControlPlane>>,
+    acting: Acting,
+) -> Result<Json<Value>, Problem> {
     let reload = Arc::clone(&plane.reload);
     let outcome = tokio::task::spawn_blocking(move || reload()).await.map_err(|_| {
         Problem::new(
@@ -20,7 +25,16 @@ pub(super) async fn reload(State(plane): State<Arc<ControlPlane>>) -> Result<Jso
         )
     })?;
     match outcome {
-        Ok(changed) => Ok(Json(json!({ "status": "reloaded", "changed": changed }))),
+        Ok(changed) => {
+            let mut act = acting.act(&plane, ActKind::ConfigReloaded, "config".into(), None);
+            act.tenant = None;
+            act.to = json!({ "changed": changed });
+            // It is in force whether or not the store answers.
+            if let Err(error) = plane.desk.tell(act).await {
+                tracing::error!(%error, "the trail does not tell that the configuration was reloaded");
+            }
+            Ok(Json(json!({ "status": "reloaded", "changed": changed })))
+        }
         Err(ReloadRefused { code, detail, keys }) => {
             Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail).with("keys", keys))
         }

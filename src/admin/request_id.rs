@@ -12,9 +12,14 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longer ids are replaced by one of ours.
 const BYTES_MAX: usize = 128;
 
+/// The id of the request, for those who handle it.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub String);
+
 /// Outermost of all layers: writes the id into the answer, and that nobody may keep it or guess at its media type.
-pub(super) async fn attach(request: Request, next: Next) -> Response {
+pub(super) async fn attach(mut request: Request, next: Next) -> Response {
     let id = given(request.headers()).cloned().unwrap_or_else(fresh);
+    request.extensions_mut().insert(RequestId(id.to_str().unwrap_or_default().to_owned()));
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         *response.body_mut() = Body::from(problem.body(id.to_str().unwrap_or_default()));

@@ -8,9 +8,10 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::access::Tenant;
+use super::acting::Acting;
 use super::control_plane::ControlPlane;
 use super::etag::{NotEntityTags, etag, versions};
 use super::fields::{Fields, Given, required};
@@ -21,6 +22,7 @@ use crate::domain::{
     Cents, Currency, EpochMs, Rate, Sale, SaleEdit, SaleKey, SalePhase, SaleTerms, StockEdit,
 };
 use crate::ledger::{NewSale, StockAudit};
+use crate::orders::{Act, ActKind, SaleAct};
 
 /// Seconds to pay when the body does not say.
 const PAY_WITHIN_S: u32 = 900;
@@ -28,13 +30,16 @@ const PAY_WITHIN_S: u32 = 900;
 /// `POST /api/v1/campaigns`
 pub(super) async fn create(
     State(plane): State<Arc<ControlPlane>>,
-    Tenant(tenant): Tenant,
+    acting: Acting,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let new = parse_new(&tenant, plane.now(), Fields::of_body(body)?)?;
-    let desk = Arc::clone(&plane.sales);
+    let (new, reason) = parse_new(&acting.tenant, plane.now(), Fields::of_body(body)?)?;
+    let act = acting.act(&plane, ActKind::CampaignCreated, sale_name(&new.key), reason);
+    let (desk, act) = (Arc::clone(&plane.sales), SaleAct { act, show: sale_fields });
     // A task of its own: a client that goes away must not stop it half-way.
-    let created = tokio::spawn(async move { desk.create(new).await }).await.map_err(Problem::cut_short)??;
+    let created = tokio::spawn(async move { desk.create(new, Some(act)).await })
+        .await
+        .map_err(Problem::cut_short)??;
     tracing::info!(sale = %created.key, stock = created.total, "a campaign was created");
     let location = format!("/api/v1/campaigns/{}/{}", created.key.campaign(), created.key.sku());
     let answer = (StatusCode::CREATED, [(header::LOCATION, location)], Json(plane.describe(&created)));
@@ -66,22 +71,15 @@ pub(super) async fn show(
 /// `PATCH /api/v1/campaigns/{campaign}/{sku}`
 pub(super) async fn change(
     State(plane): State<Arc<ControlPlane>>,
-    Tenant(tenant): Tenant,
+    acting: Acting,
     Path((campaign, sku)): Path<(String, String)>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let live = plane.live_sale(&tenant, &campaign, &sku)?;
-    let if_version = versions(&headers, live.id).map_err(|NotEntityTags| {
-        Problem::malformed("If-Match must be *, or entity tags as ETag gives them.")
-    })?;
-    let edit = parse_edit(Fields::of_body(body)?)?;
-    let (desk, key) = (Arc::clone(&plane.sales), live.key.clone());
-    // A task of its own: a client that goes away must not stop it half-way.
-    let changing = tokio::spawn(async move { desk.change(&key, edit, if_version).await });
-    let changed = changing.await.map_err(Problem::cut_short)??;
-    tracing::info!(sale = %changed.key, stock = changed.total, terms = ?changed.terms, "a campaign was changed");
-    Ok(tagged(&changed, Json(plane.describe(&changed))))
+    let live = plane.live_sale(&acting.tenant, &campaign, &sku)?;
+    let (edit, reason) = parse_edit(Fields::of_body(body)?)?;
+    let act = acting.act(&plane, ActKind::CampaignChanged, sale_name(&live.key), reason);
+    plane.change_sale(&live, &headers, edit, act).await
 }
 
 /// The answer with the version of the sale that it shows.
@@ -112,8 +110,9 @@ pub(super) async fn audit(
     })))
 }
 
-fn parse_new(tenant: &str, now: EpochMs, mut fields: Fields) -> Result<NewSale, Problem> {
-    const KNOWN: [&str; 13] = [
+/// The sale to make, and why.
+fn parse_new(tenant: &str, now: EpochMs, mut fields: Fields) -> Result<(NewSale, Option<String>), Problem> {
+    const KNOWN: [&str; 14] = [
         "campaign",
         "sku",
         "title",
@@ -127,6 +126,7 @@ fn parse_new(tenant: &str, now: EpochMs, mut fields: Fields) -> Result<NewSale, 
         "rate_per_s",
         "burst",
         "paused",
+        "reason",
     ];
     let campaign = required("campaign", fields.text("campaign")?)?;
     SaleKey::check_part(&campaign).map_err(|rule| invalid_name("campaign", rule))?;
@@ -149,14 +149,16 @@ fn parse_new(tenant: &str, now: EpochMs, mut fields: Fields) -> Result<NewSale, 
         pay_within_s: fields.number("pay_within_s")?.unwrap_or(PAY_WITHIN_S),
         rate: None,
         paused: fields.flag("paused")?.unwrap_or(false),
+        paused_until: None,
     };
     terms.rate = match (fields.number("rate_per_s")?, fields.number("burst")?) {
         (Given::Value(per_s), burst) => Some(Rate { per_s, burst: burst.unwrap_or(per_s) }),
         (_, Given::Value(_)) => return Err(Problem::field("burst", "needs rate_per_s")),
         _ => None,
     };
+    let reason = fields.reason()?.value();
     fields.finish(&KNOWN)?;
-    Ok(NewSale { key, terms, stock })
+    Ok((NewSale { key, terms, stock }, reason))
 }
 
 /// The currency with this code, if it is one whose amounts can be told: ISO 4217 also has codes of metals, funds and tests
@@ -168,9 +170,9 @@ fn currency_of(code: &str) -> Result<Currency, Problem> {
     })
 }
 
-/// What a `PATCH` asks for.
-fn parse_edit(mut fields: Fields) -> Result<SaleEdit, Problem> {
-    const KNOWN: [&str; 11] = [
+/// What a `PATCH` asks for, and why.
+fn parse_edit(mut fields: Fields) -> Result<(SaleEdit, Option<String>), Problem> {
+    const KNOWN: [&str; 12] = [
         "stock",
         "stock_delta",
         "starts_at",
@@ -182,6 +184,7 @@ fn parse_edit(mut fields: Fields) -> Result<SaleEdit, Problem> {
         "price_cents",
         "paused",
         "pay_within_s",
+        "reason",
     ];
     let stock = set("stock", fields.number("stock")?)?.map(StockEdit::To);
     let delta = set("stock_delta", fields.delta("stock_delta")?)?.map(StockEdit::By);
@@ -202,9 +205,11 @@ fn parse_edit(mut fields: Fields) -> Result<SaleEdit, Problem> {
         price: set("price_cents", fields.number("price_cents")?)?.map(Cents),
         paused: set("paused", fields.flag("paused")?)?,
         pay_within_s: set("pay_within_s", fields.number("pay_within_s")?)?,
+        ..SaleEdit::default()
     };
+    let reason = fields.reason()?.value();
     fields.finish(&KNOWN)?;
-    Ok(edit)
+    Ok((edit, reason))
 }
 
 /// A field that may be left out and has no "none".
@@ -223,6 +228,31 @@ fn cleared<T>(given: Given<T>) -> Option<Option<T>> {
         Given::Null => Some(None),
         Given::Value(value) => Some(Some(value)),
     }
+}
+
+/// What the trail calls a sale.
+pub(super) fn sale_name(key: &SaleKey) -> String {
+    format!("{}/{}", key.campaign(), key.sku())
+}
+
+/// The terms and the stock of a sale as the API and the trail show them.
+fn sale_fields(sale: &Sale) -> Map<String, Value> {
+    let SaleTerms { title, price, currency, per_buyer_limit, starts_at, ends_at, .. } = &sale.terms;
+    let fields = [
+        ("title", json!(title)),
+        ("price_cents", json!(price.0)),
+        ("currency", json!(currency.as_str())),
+        ("stock", json!(sale.total)),
+        ("per_buyer_limit", json!(per_buyer_limit)),
+        ("starts_at", json!(rfc3339(*starts_at))),
+        ("ends_at", json!((*ends_at < SaleTerms::NO_END).then(|| rfc3339(*ends_at)))),
+        ("pay_within_s", json!(sale.terms.pay_within_s)),
+        ("rate_per_s", json!(sale.terms.rate.map(|rate| rate.per_s))),
+        ("burst", json!(sale.terms.rate.map(|rate| rate.burst))),
+        ("paused", json!(sale.terms.paused)),
+        ("paused_until", json!(sale.terms.paused_until.map(rfc3339))),
+    ];
+    fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
 }
 
 /// The word for a sale in this phase.
@@ -252,6 +282,30 @@ impl ControlPlane {
             .ok_or_else(Problem::unknown_sale)
     }
 
+    /// Changes a sale that has one of the versions that `If-Match` names, and answers with it.
+    pub(super) async fn change_sale(
+        &self,
+        live: &LiveSale,
+        headers: &HeaderMap,
+        edit: SaleEdit,
+        act: Act,
+    ) -> Result<Response, Problem> {
+        let if_version = versions(headers, live.id).map_err(|NotEntityTags| {
+            Problem::malformed("If-Match must be *, or entity tags as ETag gives them.")
+        })?;
+        let kind = act.kind;
+        let (desk, key, act) =
+            (Arc::clone(&self.sales), live.key.clone(), SaleAct { act, show: sale_fields });
+        // A task of its own: a client that goes away must not stop it half-way.
+        let changing = tokio::spawn(async move { desk.change(&key, edit, if_version, Some(act)).await });
+        let changed = changing.await.map_err(Problem::cut_short)??;
+        tracing::info!(
+            sale = %changed.key, stock = changed.total, terms = ?changed.terms, act = kind.as_str(),
+            "a campaign was changed"
+        );
+        Ok(tagged(&changed, Json(self.describe(&changed))))
+    }
+
     /// A sale as the API shows it.
     fn describe(&self, sale: &Sale) -> Value {
         let sales = self.admission.board().sales();
@@ -260,27 +314,23 @@ impl ControlPlane {
         let is_sold_out = live.is_none_or(|live| live.is_sold_out());
         let now = self.now();
         let phase = live.map_or_else(|| sale.terms.phase(now), |live| self.admission.phase(live, now));
-        let SaleTerms { title, price, currency, per_buyer_limit, starts_at, ends_at, .. } = &sale.terms;
-        json!({
-            "tenant": sale.key.tenant(),
-            "campaign": sale.key.campaign(),
-            "sku": sale.key.sku(),
-            "title": title,
-            "price_cents": price.0,
-            "currency": currency.as_str(),
-            "stock": sale.total,
-            "per_buyer_limit": per_buyer_limit,
-            "starts_at": rfc3339(*starts_at),
-            "ends_at": (*ends_at < SaleTerms::NO_END).then(|| rfc3339(*ends_at)),
-            "pay_within_s": sale.terms.pay_within_s,
-            "rate_per_s": sale.terms.rate.map(|rate| rate.per_s),
-            "burst": sale.terms.rate.map(|rate| rate.burst),
-            "paused": sale.terms.paused,
-            "state": state_word(phase, is_sold_out),
-            "sold": sale.sold,
-            "remaining": remaining,
-            "etag": etag(sale),
-        })
+        let mut fields = sale_fields(sale);
+        let is_stopped = sales.stops().concern(sale.key.tenant());
+        let is_paused = sale.terms.is_paused(now);
+        let more = [
+            ("paused", json!(is_paused)),
+            ("paused_until", json!(sale.terms.paused_until.filter(|_| is_paused).map(rfc3339))),
+            ("tenant", json!(sale.key.tenant())),
+            ("campaign", json!(sale.key.campaign())),
+            ("sku", json!(sale.key.sku())),
+            ("stopped", json!(is_stopped)),
+            ("state", json!(state_word(phase, is_sold_out))),
+            ("sold", json!(sale.sold)),
+            ("remaining", json!(remaining)),
+            ("etag", json!(etag(sale))),
+        ];
+        fields.extend(more.map(|(name, value)| (name.to_owned(), value)));
+        Value::Object(fields)
     }
 }
 
@@ -291,7 +341,7 @@ mod tests {
     #[test]
     fn a_new_sale_needs_four_fields() {
         let parse = |text: &str| parse_new("default", EpochMs(0), Fields::parse(text.as_bytes()).unwrap());
-        let new = parse(r#"{"campaign":"c","sku":"s","price_cents":5,"stock":7}"#).unwrap();
+        let (new, _) = parse(r#"{"campaign":"c","sku":"s","price_cents":5,"stock":7}"#).unwrap();
         assert_eq!((new.stock, new.terms.price, new.terms.ends_at), (7, Cents(5), SaleTerms::NO_END));
         assert_eq!((new.terms.title.as_str(), new.terms.per_buyer_limit, new.terms.rate), ("s", 1, None));
         for missing in ["campaign", "sku", "price_cents", "stock"] {

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::acting::Peer;
 use super::client_certificate::{self, Shown, shake};
 use super::connection_places::{Place, Places};
 use super::control_plane::ControlPlane;
@@ -30,7 +31,8 @@ use super::problem::Problem;
 use super::readiness::Readiness;
 use super::settings::AdminSettings;
 use super::{
-    access, extend, feeds, health, reconcile, reload, request_id, sales, settle, stats, status_page,
+    access, extend, feeds, health, order_acts, reconcile, reload, request_id, sale_acts, sales, settle,
+    stats, status_page, stops, trail,
 };
 use crate::tls::Certificates;
 
@@ -54,10 +56,18 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .route("/api/v1/campaigns/{campaign}/{sku}", get(sales::show).patch(sales::change))
         .route("/api/v1/campaigns/{campaign}/{sku}/audit", get(sales::audit))
         .route("/api/v1/campaigns/{campaign}/{sku}/extend", post(extend::extend_sale))
+        .route("/api/v1/campaigns/{campaign}/{sku}/pause", post(sale_acts::pause))
+        .route("/api/v1/campaigns/{campaign}/{sku}/resume", post(sale_acts::resume))
+        .route("/api/v1/campaigns/{campaign}/{sku}/end", post(sale_acts::end))
         .route("/api/v1/orders", get(feeds::orders))
+        .route("/api/v1/orders/{id}", get(order_acts::show))
+        .route("/api/v1/orders/{id}/cancel", post(order_acts::cancel))
         .route("/api/v1/orders/{id}/settle", post(settle::settle))
         .route("/api/v1/orders/{id}/extend", post(extend::extend))
         .route("/api/v1/events", get(feeds::events))
+        .route("/api/v1/stop", get(stops::show).post(stops::stop))
+        .route("/api/v1/go", post(stops::go))
+        .route("/api/v1/trail", get(trail::show))
         .route("/api/v1/reconcile", get(reconcile::reconcile))
         .route("/api/v1/config/reload", post(reload::reload))
         .fallback(async || Problem::not_found())
@@ -166,7 +176,7 @@ impl AdminServer {
         let handshakes = Arc::new(Semaphore::new(settings.tls.handshakes_max));
         let accepting = async {
             loop {
-                let Some(stream) = accept(&self.listener).await else { continue };
+                let Some((stream, peer)) = accept(&self.listener).await else { continue };
                 let (http, routes, stopped) = (http.clone(), Arc::clone(&self.routes), stopped.clone());
                 let place = places.open();
                 match self.certificates.config() {
@@ -174,7 +184,7 @@ impl AdminServer {
                         connections.spawn(serve_connection(
                             http,
                             stream,
-                            Shown::Enough,
+                            (peer, Shown::Enough),
                             routes,
                             place,
                             stopped,
@@ -196,7 +206,8 @@ impl AdminServer {
                                 Err(_late) => None,
                             };
                             if let Some((stream, shown)) = shaken {
-                                serve_connection(http, stream, shown, routes, place, stopped).await;
+                                let client = (peer, shown);
+                                serve_connection(http, stream, client, routes, place, stopped).await;
                             }
                         });
                     }
@@ -218,12 +229,12 @@ async fn told(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-async fn accept(listener: &TcpListener) -> Option<TcpStream> {
+async fn accept(listener: &TcpListener) -> Option<(TcpStream, Peer)> {
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
             // Small answers shall not wait for an acknowledgement; a socket that cannot is served all the same.
             let _ = stream.set_nodelay(true);
-            Some(stream)
+            Some((stream, Peer(peer)))
         }
         Err(error) => {
             tracing::warn!(%error, "an admin connection could not be accepted");
@@ -236,7 +247,7 @@ async fn accept(listener: &TcpListener) -> Option<TcpStream> {
 async fn serve_connection(
     http: http1::Builder,
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    shown: Shown,
+    (peer, shown): (Peer, Shown),
     routes: Arc<ArcSwap<Router>>,
     place: Arc<Place>,
     stopped: watch::Receiver<bool>,
@@ -245,6 +256,7 @@ async fn serve_connection(
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&of_connection));
         request.extensions_mut().insert(shown);
+        request.extensions_mut().insert(peer);
         TowerToHyperService::new(Router::clone(&routes.load())).call(request)
     });
     let connection = http.serve_connection(TokioIo::new(stream), service);

@@ -9,26 +9,28 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use serde_json::{Value, json};
 
-use super::access::Tenant;
+use super::acting::Acting;
 use super::control_plane::ControlPlane;
 use super::fields::{Fields, required};
 use super::problem::Problem;
 use crate::checkout::{SettleAnswer, SettleOutcome};
 use crate::domain::Order;
+use crate::orders::ActKind;
 
 /// `POST /api/v1/orders/{id}/settle`
 pub(super) async fn settle(
     State(plane): State<Arc<ControlPlane>>,
-    Tenant(tenant): Tenant,
+    acting: Acting,
     Path(id): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Problem> {
     let (outcome, reason) = parse(Fields::of_body(body)?)?;
-    let order = plane.order_of_tenant(&tenant, &id).await?;
+    let order = plane.order_of_tenant(&acting.tenant, &id).await?;
     let checkout = plane.checkout.clone();
     let because = reason.clone();
+    let act = acting.act(&plane, ActKind::OrderSettled, order.placed.id.to_string(), Some(reason.clone()));
     // A task of its own: a client that goes away must not stop it half-way.
-    let settling = tokio::spawn(async move { checkout.settle(order, outcome, &because).await });
+    let settling = tokio::spawn(async move { checkout.settle(order, outcome, &because, Some(act)).await });
     match settling.await.map_err(Problem::cut_short)? {
         SettleAnswer::Settled(order) => {
             let mut body = plane.shown(&order)?;

@@ -18,7 +18,7 @@ use super::stock::Stock;
 use super::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::domain::{
     BuyerId, EpochMs, IdempotencyKey, NewOrder, Offer, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey,
-    SaleTerms, Units,
+    SaleTerms, Stops, Units,
 };
 
 /// What a sale keeps while its terms change: its units and its buyers.
@@ -117,13 +117,15 @@ pub struct LiveSale {
     pub state: Arc<SaleState>,
     /// Which version of the sale the terms are of ([`Sale::version`]); 0 before the store has been asked.
     pub version: u64,
+    /// Whether it is stopped together with others. [`Board`] says so of every sale that is put on it.
+    pub is_stopped: bool,
 }
 
 impl LiveSale {
     /// A sale that begins with these terms and this state.
     pub fn new(id: SaleId, key: SaleKey, terms: SaleTerms, state: Arc<SaleState>) -> Self {
         let bucket = terms.rate.map(|rate| Arc::new(TokenBucket::new(rate)));
-        Self { id, key, terms, bucket, state, version: 0 }
+        Self { id, key, terms, bucket, state, version: 0, is_stopped: false }
     }
 
     /// A sale of the order store with all its unsold units on sale, in `shards` counters, and nobody's claim.
@@ -221,6 +223,7 @@ impl Equivalent<SaleKey> for SaleName<'_> {
 pub struct Sales {
     by_name: HashMap<SaleKey, Arc<LiveSale>, ahash::RandomState>,
     by_id: HashMap<SaleId, Arc<LiveSale>, ahash::RandomState>,
+    stops: Arc<Stops>,
 }
 
 impl Sales {
@@ -233,6 +236,18 @@ impl Sales {
     /// The sale with this number.
     pub fn by_id(&self, id: SaleId) -> Option<&Arc<LiveSale>> {
         self.by_id.get(&id)
+    }
+
+    /// What is stopped at once.
+    pub fn stops(&self) -> &Stops {
+        &self.stops
+    }
+
+    fn put(&mut self, sale: &LiveSale) {
+        let is_stopped = self.stops.concern(sale.key.tenant());
+        let sale = Arc::new(LiveSale { is_stopped, ..sale.clone() });
+        self.by_name.insert(sale.key.clone(), Arc::clone(&sale));
+        self.by_id.insert(sale.id, sale);
     }
 
     /// All sales, in no order.
@@ -264,11 +279,9 @@ impl Board {
 
     /// Puts a sale on the board, or replaces the one with its number.
     pub fn publish(&self, sale: LiveSale) {
-        let sale = Arc::new(sale);
         self.0.rcu(|sales| {
             let mut sales = Sales::clone(sales);
-            sales.by_name.insert(sale.key.clone(), Arc::clone(&sale));
-            sales.by_id.insert(sale.id, Arc::clone(&sale));
+            sales.put(&sale);
             sales
         });
     }
@@ -276,12 +289,10 @@ impl Board {
     /// Puts a sale on the board, unless one with its number is there: what that one has in stock and who bought of it
     /// stays as it is.
     pub fn publish_new(&self, sale: LiveSale) {
-        let sale = Arc::new(sale);
         self.0.rcu(|sales| {
             let mut sales = Sales::clone(sales);
             if !sales.by_id.contains_key(&sale.id) {
-                sales.by_name.insert(sale.key.clone(), Arc::clone(&sale));
-                sales.by_id.insert(sale.id, Arc::clone(&sale));
+                sales.put(&sale);
             }
             sales
         });
@@ -293,9 +304,8 @@ impl Board {
         self.0.rcu(|sales| {
             let mut sales = Sales::clone(sales);
             if let Some(live) = sales.by_id.get(&changed.id).filter(|live| live.version <= changed.version) {
-                let live = Arc::new(live.with_terms(changed.terms.clone(), changed.version));
-                sales.by_name.insert(live.key.clone(), Arc::clone(&live));
-                sales.by_id.insert(live.id, live);
+                let live = live.with_terms(changed.terms.clone(), changed.version);
+                sales.put(&live);
             }
             sales
         });
@@ -303,11 +313,24 @@ impl Board {
 
     /// Puts many sales on the board at once: one swap.
     pub fn publish_all(&self, new: Vec<LiveSale>) {
-        let new: Vec<_> = new.into_iter().map(Arc::new).collect();
         self.0.rcu(|sales| {
             let mut sales = Sales::clone(sales);
-            sales.by_name.extend(new.iter().map(|sale| (sale.key.clone(), Arc::clone(sale))));
-            sales.by_id.extend(new.iter().map(|sale| (sale.id, Arc::clone(sale))));
+            new.iter().for_each(|sale| sales.put(sale));
+            sales
+        });
+    }
+
+    /// Stops sales, or has them go on, at once: one swap. Older news than what is known changes nothing.
+    pub fn set_stops(&self, stops: Stops) {
+        let stops = Arc::new(stops);
+        self.0.rcu(|sales| {
+            let mut sales = Sales::clone(sales);
+            if stops.version > sales.stops.version {
+                sales.stops = Arc::clone(&stops);
+                for sale in sales.by_id.values().cloned().collect::<Vec<_>>() {
+                    sales.put(&sale);
+                }
+            }
             sales
         });
     }

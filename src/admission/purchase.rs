@@ -120,9 +120,12 @@ impl Admission {
     }
 
     /// Where the sale is in its life at `now`: what its window says, unless its opening is held
-    /// ([`Admission::hold_openings`]).
+    /// ([`Admission::hold_openings`]) or it is stopped together with others ([`Board::set_stops`]).
     pub fn phase(&self, sale: &LiveSale, now: EpochMs) -> SalePhase {
-        let phase = sale.terms.phase(now);
+        let phase = match sale.terms.phase(now) {
+            SalePhase::Open if sale.is_stopped => SalePhase::Paused,
+            phase => phase,
+        };
         let has_opened = matches!(phase, SalePhase::Open | SalePhase::Paused);
         if has_opened && sale.terms.starts_at.0 > self.opens_until.load(Ordering::Relaxed) {
             return SalePhase::Upcoming;

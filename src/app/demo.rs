@@ -21,10 +21,11 @@ pub async fn open(desk: &SaleDesk, now: EpochMs) -> Result<(), SaleError> {
             pay_within_s: 900,
             rate: None,
             paused: false,
+            paused_until: None,
         },
         stock: UNITS,
     };
-    match desk.create(sale).await {
+    match desk.create(sale, None).await {
         Ok(_) | Err(SaleError::Exists) => Ok(()),
         Err(error) => Err(error),
     }

@@ -118,6 +118,7 @@ impl Start {
             ..PipelineParts::new(stores, reader, order_ids, settings.store.clone())
         });
         admission.set_limits(node_limits(&settings.admission));
+        admission.board().set_stops(recovered.stops);
         let on_board = if shared.is_some() { LiveSale::without_stock } else { std::convert::identity };
         admission.board().publish_all(recovered.sales.into_iter().map(on_board).collect());
         let writers = WriterThreads::start(&supervisor, writers)?;

@@ -88,11 +88,14 @@ pub(super) fn count_downtime(
             );
         } else if down_ms >= DOWNTIME_MS_MIN && oldest_open.is_some() {
             tracing::info!(down_ms, "deadlines move by the time in which no engine lived");
-            writer.move_deadlines(&DeadlineStep::Grant(Grace::outage(last_alive, now, "no engine lived")))?;
+            writer.move_deadlines(
+                &DeadlineStep::Grant(Grace::outage(last_alive, now, "no engine lived")),
+                None,
+            )?;
         }
     }
-    writer.move_deadlines(&DeadlineStep::Forget(oldest_open.unwrap_or(now)))?;
-    writer.move_deadlines(&DeadlineStep::Alive(now))?;
+    writer.move_deadlines(&DeadlineStep::Forget(oldest_open.unwrap_or(now)), None)?;
+    writer.move_deadlines(&DeadlineStep::Alive(now), None)?;
     deadlines.set_granted(reader.graces()?, true);
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::admission::Admission;
 use crate::domain::{
     EpochMs, Order, OrderAction, OrderId, OrderStatus, PaymentDirection, PaymentNote, StoreIdentity,
 };
-use crate::orders::{Applied, OrderDesk, StoreError, Transition};
+use crate::orders::{Act, Applied, OrderDesk, StoreError, Transition};
 use crate::telemetry::Seldom;
 
 /// Everything a payment needs.
@@ -41,6 +41,14 @@ pub(super) struct UnderWay<'a> {
     pub(super) order: Order,
     charge: Charge,
     at: &'a NamedGateway,
+}
+
+/// An operator's word that a payment has ended.
+pub(super) struct ByHand {
+    /// Why; kept beside the order.
+    pub(super) reason: String,
+    /// The act, for the trail.
+    pub(super) act: Option<Act>,
 }
 
 impl Coordinator {
@@ -70,11 +78,13 @@ impl Coordinator {
         &self,
         payment: AttemptId,
         action: OrderAction,
-        settled_because: Option<String>,
+        by_hand: Option<ByHand>,
     ) -> Result<Applied, StoreError> {
         let step = Transition::plain(payment.order, action, self.now());
         let payment_attempt = Some(payment.attempt);
-        self.desk.apply(Transition { payment_attempt, settled_because, ..step }).await
+        let (settled_because, act) =
+            by_hand.map_or((None, None), |by| (Some(by.reason), by.act.map(Box::new)));
+        self.desk.apply(Transition { payment_attempt, settled_because, act, ..step }).await
     }
 
     /// Makes the payment of an order that is durably `paying`.

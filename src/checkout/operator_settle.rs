@@ -19,12 +19,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::answers::{RETRY_AFTER_MS, answer};
+use super::coordinator::ByHand;
 use super::gateway::{AttemptId, PaymentState};
 use super::in_flight::{Attempt, Entry};
 use super::payment_outcome::{PaymentOutcome, Why, has_ended};
 use super::service::Checkout;
 use crate::domain::{Order, OrderAction, OrderStatus, PaymentDirection, PaymentNote};
-use crate::orders::Applied;
+use crate::orders::{Act, Applied};
 
 /// What an operator says about a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +60,15 @@ pub enum SettleAnswer {
 const UNAVAILABLE: SettleAnswer = SettleAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS };
 
 impl Checkout {
-    /// Ends the payment of `order`, as it was read just now, as an operator says. The reason is kept for good.
-    pub async fn settle(&self, order: Order, outcome: SettleOutcome, reason: &str) -> SettleAnswer {
+    /// Ends the payment of `order`, as it was read just now, as an operator says. The reason is kept for good; the trail
+    /// tells the `act`.
+    pub async fn settle(
+        &self,
+        order: Order,
+        outcome: SettleOutcome,
+        reason: &str,
+        act: Option<Act>,
+    ) -> SettleAnswer {
         if order.status != OrderStatus::Paying {
             return SettleAnswer::NotPaying(order);
         }
@@ -75,8 +83,8 @@ impl Checkout {
         };
         let payment = AttemptId::latest(&order);
         let told = match outcome {
-            SettleOutcome::Paid => self.end_as_told(payment, OrderAction::ConfirmPayment, reason).await,
-            SettleOutcome::Voided => self.settle_voided(order.clone(), reason).await,
+            SettleOutcome::Paid => self.end_as_told(payment, OrderAction::ConfirmPayment, reason, act).await,
+            SettleOutcome::Voided => self.settle_voided(order.clone(), reason, act).await,
         };
         let outcome_now = match &told {
             SettleAnswer::Settled(now) | SettleAnswer::Captured(now) if now.status == OrderStatus::Paid => {
@@ -113,7 +121,7 @@ impl Checkout {
         }
     }
 
-    async fn settle_voided(&self, order: Order, reason: &str) -> SettleAnswer {
+    async fn settle_voided(&self, order: Order, reason: &str, act: Option<Act>) -> SettleAnswer {
         let coordinator = &self.0.coordinator;
         let was_going_on = order.payment.direction == PaymentDirection::GoingOn;
         let payment = AttemptId::latest(&order);
@@ -134,7 +142,7 @@ impl Checkout {
         };
         match told {
             Some(PaymentState::Captured) => {
-                return match self.end_as_told(payment, OrderAction::ConfirmPayment, reason).await {
+                return match self.end_as_told(payment, OrderAction::ConfirmPayment, reason, act).await {
                     SettleAnswer::Settled(order) => SettleAnswer::Captured(order),
                     other => other,
                 };
@@ -143,11 +151,18 @@ impl Checkout {
             _ if was_going_on => sleep_until(captures_end).await,
             _ => {}
         }
-        self.end_as_told(payment, OrderAction::AbortPayment, reason).await
+        self.end_as_told(payment, OrderAction::AbortPayment, reason, act).await
     }
 
-    async fn end_as_told(&self, payment: AttemptId, action: OrderAction, reason: &str) -> SettleAnswer {
-        match self.0.coordinator.end(payment, action, Some(reason.to_owned())).await {
+    async fn end_as_told(
+        &self,
+        payment: AttemptId,
+        action: OrderAction,
+        reason: &str,
+        act: Option<Act>,
+    ) -> SettleAnswer {
+        let by_hand = ByHand { reason: reason.to_owned(), act };
+        match self.0.coordinator.end(payment, action, Some(by_hand)).await {
             Ok(Applied::Done(order)) => SettleAnswer::Settled(order),
             Ok(Applied::Refused(order)) => SettleAnswer::NotPaying(order),
             Ok(Applied::UnknownOrder) | Err(_) => UNAVAILABLE,

@@ -70,7 +70,7 @@ async fn write_down(
     is_over: bool,
 ) -> Result<(), StoreError> {
     if let Some(outage) = watch.outage(now) {
-        desk.grant(outage.clone()).await?;
+        desk.grant(outage.clone(), None).await?;
         if is_over {
             // Those who wait now may not have been told, or of a shorter one.
             desk.deadlines().tell_of(outage);

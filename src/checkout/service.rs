@@ -20,7 +20,7 @@ use super::settings::CheckoutSettings;
 use super::stuck_payments::{StuckPaymentCounts, StuckPayments};
 use crate::admission::Admission;
 use crate::domain::{Order, OrderAction, OrderStatus, StoreIdentity};
-use crate::orders::{Applied, OrderDesk, Transition};
+use crate::orders::{Act, Applied, OrderDesk, Transition};
 
 /// What checkout is built of.
 pub struct CheckoutParts {
@@ -126,14 +126,20 @@ impl Checkout {
 
     /// Gives `order` up, as it was read for its buyer just now.
     pub async fn cancel(&self, order: Order) -> CancelAnswer {
+        self.give_up(order, None).await
+    }
+
+    /// The same for an operator, by the same rules.
+    pub async fn cancel_for(&self, order: Order, act: Act) -> CancelAnswer {
+        self.give_up(order, Some(act)).await
+    }
+
+    async fn give_up(&self, order: Order, act: Option<Act>) -> CancelAnswer {
         let Shared { coordinator, .. } = &*self.0;
         let order = match order.status {
             OrderStatus::PrePay | OrderStatus::Paying => {
-                match coordinator
-                    .desk
-                    .apply(Transition::plain(order.placed.id, OrderAction::Cancel, coordinator.now()))
-                    .await
-                {
+                let step = Transition::plain(order.placed.id, OrderAction::Cancel, coordinator.now());
+                match coordinator.desk.apply(Transition { act: act.map(Box::new), ..step }).await {
                     Ok(Applied::Done(order)) => {
                         coordinator.metrics.cancelled.add_one();
                         order

@@ -12,6 +12,7 @@ mod rejection;
 mod sale;
 mod sale_edit;
 mod sale_units;
+mod stops;
 mod time;
 
 pub use field_error::FieldError;
@@ -25,4 +26,5 @@ pub use rejection::{RateScope, Refusal, Rejection};
 pub use sale::{Rate, Sale, SaleLimits, SalePhase, SaleTerms, Units};
 pub use sale_edit::{SaleEdit, StockEdit};
 pub use sale_units::SaleUnits;
+pub use stops::Stops;
 pub use time::{EpochMs, Nanos};

@@ -38,6 +38,8 @@ pub struct SaleTerms {
     pub rate: Option<Rate>,
     /// A paused sale refuses everybody until it goes on.
     pub paused: bool,
+    /// When the pause ends by itself; `None` when somebody has to end it.
+    pub paused_until: Option<EpochMs>,
 }
 
 /// A sale as the order store knows it.
@@ -104,11 +106,16 @@ impl SaleTerms {
             SalePhase::Ended
         } else if now < self.starts_at {
             SalePhase::Upcoming
-        } else if self.paused {
+        } else if self.is_paused(now) {
             SalePhase::Paused
         } else {
             SalePhase::Open
         }
+    }
+
+    /// Whether a pause is in force at `now`.
+    pub fn is_paused(&self, now: EpochMs) -> bool {
+        self.paused && self.paused_until.is_none_or(|until| now < until)
     }
 
     /// Checks a title that is newly given: no character of it may end a line, command a terminal, or turn the text
@@ -187,6 +194,7 @@ mod tests {
             pay_within_s: 900,
             rate: Some(Rate { per_s: 1000, burst: 100 }),
             paused: false,
+            paused_until: None,
         }
     }
 
@@ -198,6 +206,9 @@ mod tests {
         terms.paused = true;
         let phases = [999, 1_000, 1_999, 2_000].map(|now| terms.phase(EpochMs(now)));
         assert_eq!(phases, [SalePhase::Upcoming, SalePhase::Paused, SalePhase::Paused, SalePhase::Ended]);
+        terms.paused_until = Some(EpochMs(1_500));
+        let phases = [1_000, 1_499, 1_500, 2_000].map(|now| terms.phase(EpochMs(now)));
+        assert_eq!(phases, [SalePhase::Paused, SalePhase::Paused, SalePhase::Open, SalePhase::Ended]);
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub struct SaleEdit {
     pub burst: Option<Option<u32>>,
     /// Whether it refuses everybody for now.
     pub paused: Option<bool>,
+    /// When the pause that begins ends by itself; `None` when somebody has to end it.
+    pub paused_until: Option<EpochMs>,
+    /// It is over from this moment on, unless it was before; one that has not begun by then never does.
+    pub ended_at: Option<EpochMs>,
     /// All units ever put on sale.
     pub stock: Option<StockEdit>,
 }
@@ -43,12 +47,20 @@ impl SaleEdit {
     /// The terms and the total of `sale` after the change.
     ///
     /// # Errors
-    /// The first field that breaks its rule. A change that does nothing but pause, or end a pause, breaks none: a sale that
-    /// was made under other limits must still be stoppable.
+    /// The first field that breaks its rule. A change that does nothing but pause, end a pause, or end the sale breaks none:
+    /// a sale that was made under other limits must still be stoppable.
     pub fn apply(&self, sale: &Sale, limits: &SaleLimits) -> Result<(SaleTerms, Units), FieldError> {
         let mut terms = sale.terms.clone();
-        set(&self.paused, &mut terms.paused);
-        if (Self { paused: self.paused, ..Self::default() }) == *self {
+        if let Some(paused) = self.paused {
+            terms.paused = paused;
+            terms.paused_until = self.paused_until.filter(|_| paused);
+        }
+        if let Some(at) = self.ended_at.filter(|at| *at < terms.ends_at) {
+            terms.ends_at = at;
+            terms.starts_at = terms.starts_at.min(at.plus_ms(-1));
+        }
+        let Self { paused, paused_until, ended_at, .. } = *self;
+        if (Self { paused, paused_until, ended_at, ..Self::default() }) == *self {
             return Ok((terms, sale.total));
         }
         set(&self.title, &mut terms.title);
@@ -128,6 +140,7 @@ mod tests {
             pay_within_s: 900,
             rate: None,
             paused: false,
+            paused_until: None,
         };
         let key = SaleKey::new("default", "c", "s").unwrap();
         Sale { id: SaleId(1), key, terms, total, sold, version: 1 }
@@ -169,6 +182,12 @@ mod tests {
         let limits = SaleLimits { stock_max: 5, ..SaleLimits::default() };
         let pause = SaleEdit { paused: Some(true), ..SaleEdit::default() };
         assert!(pause.apply(&sale(10, 3), &limits).unwrap().0.paused);
+        let end = |at| SaleEdit { ended_at: Some(EpochMs(at)), ..SaleEdit::default() };
+        let window = |at| {
+            let (terms, _) = end(at).apply(&sale(10, 3), &limits).unwrap();
+            (terms.starts_at.0, terms.ends_at.0)
+        };
+        assert_eq!([900, 1_500, 3_000].map(window), [(899, 900), (1_000, 1_500), (1_000, 2_000)]);
         let renamed = SaleEdit { title: Some("x".into()), ..pause };
         assert_eq!(renamed.apply(&sale(10, 3), &limits).unwrap_err().field, "stock");
     }

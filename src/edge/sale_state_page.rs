@@ -131,6 +131,7 @@ mod tests {
             pay_within_s: 900,
             rate: None,
             paused: false,
+            paused_until: None,
         };
         let key = SaleKey::new("default", "11.11", "phone").unwrap();
         LiveSale::new(SaleId(1), key, terms, Arc::new(SaleState::new(2, units)))

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::{Ledger, Withdrawal};
 use crate::admission::{Admission, LiveSale};
-use crate::domain::{FieldError, Sale, SaleEdit, SaleKey, SaleLimits, SaleTerms, Units};
-use crate::orders::{ChangeReceipt, OrderDesk, SaleChange, StoreError};
+use crate::domain::{FieldError, Sale, SaleEdit, SaleKey, SaleLimits, SaleTerms, Stops, Units};
+use crate::orders::{ChangeReceipt, OrderDesk, SaleAct, SaleChange, StopChange, StoreError};
 
 /// A sale to be made.
 #[derive(Clone, Debug)]
@@ -82,11 +82,11 @@ impl SaleDesk {
         &*self.ledger
     }
 
-    /// Makes a sale and puts its stock on sale.
+    /// Makes a sale and puts its stock on sale. The trail tells it where it is an operator's `act`.
     ///
     /// # Errors
     /// [`SaleError`]; nothing has changed then.
-    pub async fn create(&self, new: NewSale) -> Result<Sale, SaleError> {
+    pub async fn create(&self, new: NewSale, act: Option<SaleAct>) -> Result<Sale, SaleError> {
         new.key.check_new().map_err(SaleError::Field)?;
         new.terms.check_new_title().map_err(SaleError::Field)?;
         new.terms.check(new.stock, &self.limits).map_err(SaleError::Field)?;
@@ -95,7 +95,7 @@ impl SaleDesk {
         if sales >= self.sales_max {
             return Err(SaleError::TooMany(sales));
         }
-        let created = self.orders.create_sale(new.key, new.terms, new.stock).await?;
+        let created = self.orders.create_sale(new.key, new.terms, new.stock, act).await?;
         let sale = created.ok_or(SaleError::Exists)?;
         self.ledger.open(self.admission.board(), sale.clone());
         Ok(sale)
@@ -115,6 +115,7 @@ impl SaleDesk {
         key: &SaleKey,
         edit: SaleEdit,
         if_version: Option<Vec<u64>>,
+        act: Option<SaleAct>,
     ) -> Result<Sale, SaleError> {
         let live = self
             .admission
@@ -123,7 +124,8 @@ impl SaleDesk {
             .by_name(key.tenant(), key.campaign(), key.sku())
             .cloned()
             .ok_or(SaleError::Unknown)?;
-        let mut change = SaleChange { sale: live.id, edit, limits: self.limits, if_version, withdrawn: 0 };
+        let mut change =
+            SaleChange { sale: live.id, edit, limits: self.limits, if_version, withdrawn: 0, act };
         match self.orders.change_sale(change.clone()).await? {
             ChangeReceipt::Withdraw { .. } => {}
             receipt => return self.take_over(&live, receipt),
@@ -143,6 +145,17 @@ impl SaleDesk {
         Err(SaleError::Store(StoreError::transient(
             "the stock was changed again and again meanwhile; try again",
         )))
+    }
+
+    /// Stops sales, or has them go on, all at once, and answers with all that is stopped then. Who holds an order can pay it
+    /// all the same.
+    ///
+    /// # Errors
+    /// The store did not take it; nothing has changed then.
+    pub async fn change_stops(&self, change: StopChange) -> Result<Stops, SaleError> {
+        let stops = self.orders.change_stops(change).await?;
+        self.admission.board().set_stops(stops.clone());
+        Ok(stops)
     }
 
     /// Tries a change that may lower the stock: finds out by how much, takes so many units off sale, and offers it again.

@@ -119,6 +119,10 @@ mod tests {
     }
 
     impl StoreReader for SlowStore {
+        fn stops(&self) -> Result<crate::domain::Stops, StoreError> {
+            Ok(crate::domain::Stops::default())
+        }
+
         fn graces(&self) -> Result<Vec<crate::orders::Grace>, StoreError> {
             Ok(Vec::new())
         }
@@ -153,6 +157,15 @@ mod tests {
         }
 
         fn events_after(&self, _: u64, _: usize) -> Result<Vec<Event>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn trail_after(
+            &self,
+            _: &str,
+            _: u64,
+            _: usize,
+        ) -> Result<Vec<crate::orders::TrailEntry>, StoreError> {
             Ok(Vec::new())
         }
 

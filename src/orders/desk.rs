@@ -10,15 +10,16 @@ use super::deadlines::Deadlines;
 use super::events::Event;
 use super::graces::Grace;
 use super::read_cancellation::ReadCancellation;
-use super::sale_change::{ChangeReceipt, SaleChange};
+use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
+use super::step::{ReplySender, Step, StopRelay};
 use super::store::{
     Audit, CompleteOrders, DeadlineStep, DeadlineStepped, PoolFigures, StoreError, StoreReader,
 };
+use super::trail::{Act, SaleAct, TrailEntry};
 use super::transition::{Applied, Transition};
-use super::writer::{ReplySender, Step, StopRelay};
 use crate::admission::Admission;
 use crate::clock::Clock;
-use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Units};
+use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
 
 /// A handle to the orders; cheap to clone. Reads run on the blocking pool of the calling tokio runtime and past the
 /// writer; everything that changes an order goes through the writer and is durable when it returns.
@@ -154,6 +155,28 @@ impl OrderDesk {
         Ok(events)
     }
 
+    /// Entries of the trail above `after` that are about the tenant or about all tenants, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn trail_after(
+        &self,
+        tenant: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<TrailEntry>, StoreError> {
+        let tenant = tenant.to_owned();
+        self.read(move |store| store.trail_after(&tenant, after, limit)).await
+    }
+
+    /// Tells in the trail what was done elsewhere than in the store.
+    ///
+    /// # Errors
+    /// As [`OrderDesk::apply`].
+    pub async fn tell(&self, act: Act) -> Result<(), StoreError> {
+        self.ask(|reply| Step::Tell(Box::new(act), reply)).await
+    }
+
     /// The sale's units, counted in the store. `None` when there is no such sale.
     ///
     /// # Errors
@@ -197,8 +220,9 @@ impl OrderDesk {
         key: SaleKey,
         terms: SaleTerms,
         total: Units,
+        act: Option<SaleAct>,
     ) -> Result<Option<Sale>, StoreError> {
-        self.ask(|reply| Step::CreateSale(Box::new((key, terms, total)), reply)).await
+        self.ask(|reply| Step::CreateSale(Box::new((key, terms, total, act)), reply)).await
     }
 
     /// Changes a sale.
@@ -212,6 +236,14 @@ impl OrderDesk {
     /// Where purchases are decided.
     pub(super) fn admission(&self) -> Arc<Admission> {
         Arc::clone(&self.admission)
+    }
+
+    /// Stops sales, or has them go on, and answers with all that is stopped then.
+    ///
+    /// # Errors
+    /// As [`OrderDesk::apply`].
+    pub async fn change_stops(&self, change: StopChange) -> Result<Stops, StoreError> {
+        self.ask(|reply| Step::ChangeStops(Box::new(change), reply)).await
     }
 
     /// With the deadline as it stands.
@@ -232,14 +264,19 @@ impl OrderDesk {
     ///
     /// # Errors
     /// As [`OrderDesk::apply`].
-    pub async fn extend(&self, id: OrderId, pay_before: EpochMs) -> Result<Applied, StoreError> {
+    pub async fn extend(
+        &self,
+        id: OrderId,
+        pay_before: EpochMs,
+        act: Option<Act>,
+    ) -> Result<Applied, StoreError> {
         let Some(order) = self.lookups.order(&self.reader, id).await? else {
             return Ok(Applied::UnknownOrder);
         };
         let at = self.clock.calendar();
         let row = self.deadlines.graces().row_for(&order.placed, pay_before, at);
         let step = DeadlineStep::Extend { order: id, pay_before: row, at };
-        match self.move_deadlines(step).await? {
+        match self.move_deadlines(step, act).await? {
             DeadlineStepped::Order(applied) => Ok(self.shown_applied(applied)),
             DeadlineStepped::Done => Ok(Applied::UnknownOrder),
         }
@@ -249,8 +286,8 @@ impl OrderDesk {
     ///
     /// # Errors
     /// As [`OrderDesk::apply`].
-    pub async fn grant(&self, grace: Grace) -> Result<(), StoreError> {
-        self.move_deadlines(DeadlineStep::Grant(grace)).await?;
+    pub async fn grant(&self, grace: Grace, act: Option<Act>) -> Result<(), StoreError> {
+        self.move_deadlines(DeadlineStep::Grant(grace), act).await?;
         self.take_grants().await
     }
 
@@ -269,7 +306,7 @@ impl OrderDesk {
     /// # Errors
     /// As [`OrderDesk::apply`].
     pub async fn mark_alive(&self) -> Result<(), StoreError> {
-        self.move_deadlines(DeadlineStep::Alive(self.clock.calendar())).await.map(drop)
+        self.move_deadlines(DeadlineStep::Alive(self.clock.calendar()), None).await.map(drop)
     }
 
     /// Moves the deadlines with a calendar that jumps ahead by `off_ms`, so that nobody loses time. One that jumps back
@@ -280,7 +317,7 @@ impl OrderDesk {
             return Ok(());
         }
         let now = self.clock.calendar();
-        self.grant(Grace::gift(None, now, off_ms, "the calendar was set ahead".into())).await
+        self.grant(Grace::gift(None, now, off_ms, "the calendar was set ahead".into()), None).await
     }
 
     /// Tells some of those who wait that their deadlines have moved, at most `max` orders. `false` when nobody is left to
@@ -295,13 +332,17 @@ impl OrderDesk {
         let orders: Vec<OrderId> =
             orders.into_iter().flatten().filter(moved).map(|order| order.placed.id).collect();
         if !orders.is_empty() {
-            self.move_deadlines(DeadlineStep::Tell { orders, at: self.clock.calendar() }).await?;
+            self.move_deadlines(DeadlineStep::Tell { orders, at: self.clock.calendar() }, None).await?;
         }
         Ok(true)
     }
 
-    async fn move_deadlines(&self, step: DeadlineStep) -> Result<DeadlineStepped, StoreError> {
-        self.ask(|reply| Step::Deadlines(Box::new(step), reply)).await
+    async fn move_deadlines(
+        &self,
+        step: DeadlineStep,
+        act: Option<Act>,
+    ) -> Result<DeadlineStepped, StoreError> {
+        self.ask(|reply| Step::Deadlines(Box::new(step), act.map(Box::new), reply)).await
     }
 
     /// The store's connections.

@@ -15,8 +15,10 @@ mod read_cancellation;
 mod recovery;
 mod sale_change;
 pub mod sqlite;
+mod step;
 mod store;
 mod store_error;
+mod trail;
 mod transition;
 mod writer;
 
@@ -29,10 +31,11 @@ pub use orders_of_buyer::WantedOrders;
 pub use pipeline::{Pipeline, PipelineParts};
 pub use read_cancellation::ReadCancellation;
 pub use recovery::Recovered;
-pub use sale_change::{ChangeReceipt, SaleChange};
+pub use sale_change::{ChangeReceipt, SaleChange, StopChange};
 pub use store::{
     Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, PoolFigures, Receipt,
     Record, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter,
 };
+pub use trail::{Act, ActKind, Actor, SaleAct, TrailEntry};
 pub use transition::{Applied, Transition};
 pub use writer::{OrderWriter, StockNotice, WriterSettings, WriterWatch};

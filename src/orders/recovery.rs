@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::deadlines::Deadlines;
 use super::store::{Record, StoreError, StoreReader};
 use crate::admission::LiveSale;
-use crate::domain::{EpochMs, NodeId, Order, OrderId, OrderStatus, SaleId};
+use crate::domain::{EpochMs, NodeId, Order, OrderId, OrderStatus, SaleId, Stops};
 
 /// Everything that was granted counts.
 const LATEST: EpochMs = EpochMs(i64::MAX);
@@ -28,6 +28,8 @@ pub struct Recovered {
     pub oldest_open: Option<EpochMs>,
     /// The number of the last event that all this includes.
     pub last_event: u64,
+    /// What is stopped at once.
+    pub stops: Stops,
 }
 
 impl Recovered {
@@ -44,7 +46,7 @@ impl Recovered {
         deadlines: &Deadlines,
         read: &AtomicU64,
     ) -> Result<Self, StoreError> {
-        let mut recovered = Self::default();
+        let mut recovered = Self { stops: store.stops()?, ..Self::default() };
         let mut place_of = HashMap::<SaleId, usize, ahash::RandomState>::default();
         let mut sold_by_guard = Vec::new();
         let mut sold_by_orders = Vec::new();

@@ -3,7 +3,10 @@
 //! The store decides it inside its transaction, on the sale as it stands there, so that changes made at the same moment by
 //! several engines are all kept, and a change that names the version it was made from meets no other.
 
-use crate::domain::{FieldError, Sale, SaleEdit, SaleId, SaleLimits, SaleTerms, Units};
+use serde_json::json;
+
+use super::trail::{Act, SaleAct};
+use crate::domain::{FieldError, Sale, SaleEdit, SaleId, SaleLimits, SaleTerms, Stops, Units};
 
 /// A change of a sale, which may be running.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,28 @@ pub struct SaleChange {
     pub if_version: Option<Vec<u64>>,
     /// Units that are off sale so that the total can fall by exactly so many.
     pub withdrawn: Units,
+    /// The operator's act that asks for it, for the trail.
+    pub act: Option<SaleAct>,
+}
+
+/// All sales of a tenant, or of all tenants, are stopped or go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopChange {
+    /// Whose sales; `None` for those of all tenants.
+    pub tenant: Option<String>,
+    /// Whether they are stopped from then on.
+    pub is_stopped: bool,
+    /// The operator's act that asks for it, for the trail.
+    pub act: Act,
+}
+
+impl StopChange {
+    /// The act, when `before` was in force.
+    pub(super) fn told(&self, before: &Stops) -> Act {
+        let was_stopped = self.tenant.as_ref().map_or(before.all, |tenant| before.tenants.contains(tenant));
+        let stopped = |is_stopped: bool| json!({ "stopped": is_stopped });
+        Act { from: stopped(was_stopped), to: stopped(self.is_stopped), ..self.act.clone() }
+    }
 }
 
 /// What became of a change. Nothing has changed unless it is [`ChangeReceipt::Changed`].

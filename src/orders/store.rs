@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use super::events::Event;
 use super::graces::{Grace, Graces};
-use super::sale_change::{ChangeReceipt, SaleChange};
+use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
+use super::trail::{Act, SaleAct, TrailEntry};
 use super::transition::{Applied, Transition};
 use crate::domain::{
-    EpochMs, NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, SaleUnits, StoreIdentity,
-    Units,
+    EpochMs, NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, SaleUnits, Stops,
+    StoreIdentity, Units,
 };
 
 pub use super::store_error::{Fault, StoreError};
@@ -30,7 +31,7 @@ pub trait StoreWriter: Send {
     /// See [`Fault`].
     fn commit(&mut self, batch: &Batch) -> Result<Receipt, StoreError>;
 
-    /// Makes a sale. `None` when this tenant has one of that name.
+    /// Makes a sale, and tells it in the trail if it is an operator's act. `None` when this tenant has one of that name.
     ///
     /// # Errors
     /// As [`StoreWriter::commit`].
@@ -39,6 +40,7 @@ pub trait StoreWriter: Send {
         key: &SaleKey,
         terms: &SaleTerms,
         total: Units,
+        act: Option<&SaleAct>,
     ) -> Result<Option<Sale>, StoreError>;
 
     /// Changes a sale, in one transaction: the change is merged with the sale as it is stored at that moment, whoever else
@@ -48,11 +50,28 @@ pub trait StoreWriter: Send {
     /// As [`StoreWriter::commit`].
     fn change_sale(&mut self, change: &SaleChange) -> Result<ChangeReceipt, StoreError>;
 
-    /// Moves deadlines, or writes down what is needed for it.
+    /// Stops sales, or has them go on, and answers with all that is stopped then.
     ///
     /// # Errors
     /// As [`StoreWriter::commit`].
-    fn move_deadlines(&mut self, step: &DeadlineStep) -> Result<DeadlineStepped, StoreError>;
+    fn change_stops(&mut self, change: &StopChange) -> Result<Stops, StoreError>;
+
+    /// Moves deadlines, or writes down what is needed for it. Where it does something and is an operator's act, the trail
+    /// tells it.
+    ///
+    /// # Errors
+    /// As [`StoreWriter::commit`].
+    fn move_deadlines(
+        &mut self,
+        step: &DeadlineStep,
+        act: Option<&Act>,
+    ) -> Result<DeadlineStepped, StoreError>;
+
+    /// Tells in the trail what was done elsewhere than in this store.
+    ///
+    /// # Errors
+    /// As [`StoreWriter::commit`].
+    fn tell(&mut self, act: &Act) -> Result<(), StoreError>;
 
     /// A sale's total and sold units.
     ///
@@ -125,6 +144,13 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     /// What the database says.
     fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
 
+    /// Entries of the trail above `after` that are about `tenant` or about all tenants, in order, at most `limit`. A reader
+    /// that goes on from the last number misses nothing.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn trail_after(&self, tenant: &str, after: u64, limit: usize) -> Result<Vec<TrailEntry>, StoreError>;
+
     /// The sale's units, counted in one snapshot. `None` when there is no such sale.
     ///
     /// # Errors
@@ -142,6 +168,12 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What the database says.
     fn sales(&self) -> Result<Vec<Sale>, StoreError>;
+
+    /// What is stopped at once.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn stops(&self) -> Result<Stops, StoreError>;
 
     /// All graces.
     ///
@@ -326,6 +358,13 @@ pub enum DeadlineStepped {
     Done,
     /// What became of the order that was to be extended.
     Order(Applied),
+}
+
+impl DeadlineStepped {
+    /// Whether something was done.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done | Self::Order(Applied::Done(_)))
+    }
 }
 
 /// What became of a batch.

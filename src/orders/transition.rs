@@ -1,6 +1,7 @@
 //! The steps that a durable order takes, and whether it may: the rule that all stores share.
 
 use super::graces::Graces;
+use super::trail::Act;
 use crate::domain::{EpochMs, Order, OrderAction, OrderId, PaymentJournal, PaymentNote};
 
 /// A step in the life of a durable order.
@@ -24,6 +25,8 @@ pub struct Transition {
     pub payment_note: Option<PaymentNote>,
     /// Why an operator ended the payment by hand, for `ConfirmPayment` and `AbortPayment`; kept beside the order.
     pub settled_because: Option<String>,
+    /// The operator's act that asks for it, for the trail.
+    pub act: Option<Box<Act>>,
 }
 
 /// What became of a [`Transition`].
@@ -49,6 +52,7 @@ impl Transition {
             payment_attempt: None,
             payment_note: None,
             settled_because: None,
+            act: None,
         }
     }
 

@@ -8,22 +8,20 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
 use super::deadlines::Deadlines;
-use super::sale_change::{ChangeReceipt, SaleChange};
-use super::store::{
-    Batch, DeadlineStep, DeadlineStepped, Receipt, RefusalReason, RefusedOrder, StoreError, StoreWriter,
-};
+use super::sale_change::ChangeReceipt;
+use super::step::{ReplySender, Step, StopRelay};
+use super::store::{Batch, Receipt, RefusalReason, RefusedOrder, StoreError, StoreWriter};
 use super::transition::{Applied, Transition};
-use crate::admission::{Admission, Arrival, Intake, Queue, QueuedOrder, Resolution};
-use crate::domain::{NewOrder, Order, OrderStatus, Rejection, Sale, SaleId, SaleKey, SaleTerms, Units};
+use crate::admission::{Admission, Arrival, Intake, QueuedOrder, Resolution};
+use crate::domain::{NewOrder, Order, OrderStatus, Rejection, SaleId, Units};
 
 /// Settings of the way from admission to the store.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize, PartialEq, Eq)]
@@ -53,54 +51,6 @@ impl Default for WriterSettings {
     }
 }
 
-/// Work for the writer that is not a purchase.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// A step in an order's life.
-    Transition(Transition, ReplySender<Applied>),
-    /// Make a sale. The answer is `None` when the name is taken.
-    CreateSale(Box<(SaleKey, SaleTerms, Units)>, ReplySender<Option<Sale>>),
-    /// Move deadlines.
-    Deadlines(Box<DeadlineStep>, ReplySender<DeadlineStepped>),
-    /// Change a sale.
-    ChangeSale(Box<SaleChange>, ReplySender<ChangeReceipt>),
-    /// Finish what waits, close the store, tell the next writer, end.
-    Stop(StopRelay),
-}
-
-/// The word to stop, handed from writer to writer until the last one has ended.
-#[derive(Debug)]
-pub(super) struct StopRelay {
-    writers_left: usize,
-    steps: flume::Sender<Step>,
-    /// Dropped by the last writer.
-    ended: mpsc::Sender<()>,
-}
-
-impl StopRelay {
-    /// A word for `writers` writers that receive from `steps`. The last one drops `ended`.
-    pub fn new(writers: usize, steps: flume::Sender<Step>, ended: mpsc::Sender<()>) -> Self {
-        Self { writers_left: writers, steps, ended }
-    }
-
-    fn is_last(&self) -> bool {
-        self.writers_left <= 1
-    }
-
-    fn pass_on(self, queue: &Queue) {
-        let is_last = self.is_last();
-        let Self { writers_left, steps, ended } = self;
-        if is_last {
-            drop(ended);
-            return;
-        }
-        let next = Self { writers_left: writers_left - 1, steps: steps.clone(), ended };
-        // Nobody is left to stop when this fails.
-        let _ = steps.send(Step::Stop(next));
-        queue.knock();
-    }
-}
-
 /// What the lease agent of this node's stock has to know of the store's answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StockNotice {
@@ -115,9 +65,6 @@ pub enum StockNotice {
     /// registers the node anew when no order is in flight any more, and then opens the intake.
     Fenced,
 }
-
-/// Where the answer to a step goes.
-pub(super) type ReplySender<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the writers tell of their commits. All methods are called on a writer's thread.
 pub trait WriterWatch: Send + Sync {
@@ -475,8 +422,9 @@ impl OrderWriter {
     fn change_sales(&mut self, step: Step) -> Result<(), StoreError> {
         match step {
             Step::CreateSale(new, reply) => {
-                let (key, terms, total) = *new;
-                let created = self.until_not_busy(|store| store.create_sale(&key, &terms, total))?;
+                let (key, terms, total, act) = *new;
+                let created =
+                    self.until_not_busy(|store| store.create_sale(&key, &terms, total, act.as_ref()))?;
                 let _ = reply.send(Ok(created));
             }
             Step::ChangeSale(change, reply) => {
@@ -486,9 +434,17 @@ impl OrderWriter {
                 }
                 let _ = reply.send(Ok(changed));
             }
-            Step::Deadlines(step, reply) => {
-                let stepped = self.until_not_busy(|store| store.move_deadlines(&step))?;
+            Step::Deadlines(step, act, reply) => {
+                let stepped = self.until_not_busy(|store| store.move_deadlines(&step, act.as_deref()))?;
                 let _ = reply.send(Ok(stepped));
+            }
+            Step::ChangeStops(change, reply) => {
+                let stops = self.until_not_busy(|store| store.change_stops(&change))?;
+                let _ = reply.send(Ok(stops));
+            }
+            Step::Tell(act, reply) => {
+                self.until_not_busy(|store| store.tell(&act))?;
+                let _ = reply.send(Ok(()));
             }
             Step::Transition(..) | Step::Stop(_) => {}
         }

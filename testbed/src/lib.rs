@@ -8,6 +8,7 @@ pub mod client;
 pub mod crowd;
 pub mod engine;
 pub mod install;
+pub mod older_store;
 pub mod promises;
 pub mod servers;
 pub mod watched;

@@ -35,7 +35,7 @@ impl Fixture {
     pub async fn open(stock: Units, pay_within_s: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (mut store, reader) = sqlite::open(folder.path(), &sqlite::SqliteSettings::default()).unwrap();
-        let sale = store.create_sale(&sale_key(), &terms(pay_within_s), stock).unwrap().unwrap();
+        let sale = store.create_sale(&sale_key(), &terms(pay_within_s), stock, None).unwrap().unwrap();
         let ids = OrderIds::after(NodeId::new(1).unwrap(), None);
         let settings = WriterSettings::default();
         let identity = reader.identity().unwrap();
@@ -48,7 +48,7 @@ impl Fixture {
     pub fn open_node(number: u16, settings: &PostgresSettings, stock: Units) -> (Self, Follower) {
         let node = NodeId::new(number).unwrap();
         let mut store = postgres::open(settings, node, 2).unwrap();
-        let made = store.writers[0].create_sale(&sale_key(), &terms(3_600), stock).unwrap();
+        let made = store.writers[0].create_sale(&sale_key(), &terms(3_600), stock, None).unwrap();
         let sale = made.unwrap_or_else(|| store.reader.sales().unwrap().remove(0));
         let identity = store.reader.identity().unwrap();
         let stores = store.writers.into_iter().map(|store| Box::new(store) as Box<dyn StoreWriter>);
@@ -209,6 +209,7 @@ fn terms(pay_within_s: u32) -> SaleTerms {
         pay_within_s,
         rate: None,
         paused: false,
+        paused_until: None,
     }
 }
 

@@ -120,7 +120,8 @@ async fn m7_what_is_called_voided_is_never_captured_afterwards() {
         let order = fixture.buy("ann").await;
         let id = order.placed.id;
         assert!(matches!(life.checkout.pay(order, "card").await, PayAnswer::Paying(_)));
-        let answer = life.checkout.settle(fixture.order(id).await, SettleOutcome::Voided, "by hand").await;
+        let answer =
+            life.checkout.settle(fixture.order(id).await, SettleOutcome::Voided, "by hand", None).await;
         let SettleAnswer::Settled(order) = answer else { panic!("{answer:?}") };
         assert_eq!(
             (order.status, order.payment.direction.why()),
@@ -160,7 +161,7 @@ async fn m7_money_that_was_taken_after_all_is_not_called_voided() {
     let order = fixture.buy("ann").await;
     let id = order.placed.id;
     assert!(matches!(life.checkout.pay(order, "card").await, PayAnswer::Paying(_)));
-    let answer = life.checkout.settle(fixture.order(id).await, SettleOutcome::Voided, "by hand").await;
+    let answer = life.checkout.settle(fixture.order(id).await, SettleOutcome::Voided, "by hand", None).await;
     assert!(matches!(answer, SettleAnswer::Captured(_)), "{answer:?}");
     assert_eq!(fixture.status(id).await, OrderStatus::Paid);
 }

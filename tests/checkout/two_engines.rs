@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use testbed::crowd::{BuyerClient, crowd};
 use testbed::engine::{Engine, Launch};
+use testbed::older_store::TO_VERSION_1;
 use testbed::until;
 
 use crate::example_gateway::{ExampleGateway, Step, Weather};
@@ -84,12 +85,7 @@ fn m1_a_payment_that_an_older_engine_began_keeps_its_key() {
     // The store as an older engine leaves it.
     rusqlite::Connection::open(launch.folder().join("orders.sqlite"))
         .unwrap()
-        .execute_batch(
-            "DROP TABLE store_identity; DROP TABLE operator_settlements; DROP TABLE graces; DROP TABLE alive; \
-             ALTER TABLE orders DROP COLUMN payment_gateway; ALTER TABLE orders DROP COLUMN payment_key_form; \
-             ALTER TABLE orders DROP COLUMN payment_direction; ALTER TABLE orders DROP COLUMN payment_why; \
-             ALTER TABLE sales DROP COLUMN change; PRAGMA user_version = 1;",
-        )
+        .execute_batch(TO_VERSION_1)
         .unwrap();
     let engine = launch.start();
     until_status(&engine, "ann", &order, "paid");

@@ -444,6 +444,7 @@ mod purchase {
             pay_within_s: 60,
             rate: None,
             paused: false,
+            paused_until: None,
         };
         let key = SaleKey::new("default", "c", "s").unwrap();
         let sale = LiveSale::new(SaleId(1), key, terms, Arc::new(SaleState::new(2, units)));

@@ -68,7 +68,7 @@ impl Fixture for Alone {
         let now = self.desk.audit(SALE).await.unwrap().unwrap().total;
         let withdrawn = now.saturating_sub(total);
         let limits = SaleLimits::default();
-        let change = SaleChange { sale: SALE, edit, limits, if_version: None, withdrawn };
+        let change = SaleChange { sale: SALE, edit, limits, if_version: None, withdrawn, act: None };
         let receipt = self.desk.change_sale(change).await.unwrap();
         assert!(matches!(receipt, ChangeReceipt::Changed { .. }), "{receipt:?}");
     }
@@ -214,7 +214,7 @@ impl<F: Fixture> Suite<F> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_suite_on_an_engine_that_sells_alone() {
     let alone = Alone::start();
-    let made = alone.desk.create_sale(sale_key(), terms(), TOTAL).await.unwrap();
+    let made = alone.desk.create_sale(sale_key(), terms(), TOTAL, None).await.unwrap();
     let sale: Sale = made.expect("there is none of that name");
     assert_eq!(sale.id, SALE);
     alone.ledger.open(alone.admission.board(), sale);

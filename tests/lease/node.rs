@@ -35,6 +35,7 @@ pub fn terms() -> SaleTerms {
         pay_within_s: 900,
         rate: None,
         paused: false,
+        paused_until: None,
     }
 }
 

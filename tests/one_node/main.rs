@@ -1,6 +1,7 @@
 //! The real engine under a crowd: what it promises, counted from outside. Each test starts the binary on a store of its
 //! own, asks it over HTTP, and compares what every buyer was told with the orders that the engine exports.
 
+mod acts;
 mod backup;
 mod calendar;
 mod crash;

@@ -116,11 +116,11 @@ async fn o2_a_pause_waits_for_no_other_change() {
     let lower = tokio::spawn({
         let (desk, key) = (Arc::clone(&desk), key.clone());
         let edit = SaleEdit { stock: Some(StockEdit::To(1)), ..SaleEdit::default() };
-        async move { desk.change(&key, edit, None).await.map(drop) }
+        async move { desk.change(&key, edit, None, None).await.map(drop) }
     });
     let edit = |paused| SaleEdit { paused: Some(paused), ..SaleEdit::default() };
     for paused in [true, false, true] {
-        let changed = tokio::time::timeout(PATIENCE, desk.change(&key, edit(paused), None));
+        let changed = tokio::time::timeout(PATIENCE, desk.change(&key, edit(paused), None, None));
         assert_eq!(changed.await.expect("it waits for nobody").unwrap().terms.paused, paused);
     }
     assert!(!lower.is_finished(), "the units have not been given up");

@@ -1,6 +1,7 @@
 //! What operators do and see: the configuration of the binary, and the control plane over real HTTP, with an engine behind it
 //! that has no edge.
 
+mod acts;
 mod callers;
 mod campaigns;
 mod changes;
@@ -8,3 +9,4 @@ mod configuration;
 mod engine;
 mod feeds;
 mod figures;
+mod trail;

@@ -124,6 +124,7 @@ pub fn play<S: StoreUnderTest>(mut store: S, history: &[Act]) {
                     limits: SaleLimits::default(),
                     if_version: Some(vec![before.version]),
                     withdrawn: before.total.saturating_sub(*total),
+                    act: None,
                 };
                 let mut changed = store.change_sale(&change);
                 if let ChangeReceipt::Changed { sale, .. } = &mut changed {
@@ -159,6 +160,8 @@ pub fn edit_to(terms: &SaleTerms, total: Units) -> SaleEdit {
         rate_per_s: Some(terms.rate.map(|rate| rate.per_s)),
         burst: Some(terms.rate.map(|rate| rate.burst)),
         paused: Some(terms.paused),
+        paused_until: terms.paused_until,
+        ended_at: None,
         stock: Some(StockEdit::To(total)),
     }
 }
@@ -175,6 +178,7 @@ fn terms(seed: u32) -> SaleTerms {
         pay_within_s: seed,
         rate: (seed.is_multiple_of(2)).then_some(Rate { per_s: seed, burst: seed + 1 }),
         paused: seed.is_multiple_of(3),
+        paused_until: seed.is_multiple_of(6).then(|| EpochMs(i64::from(seed))),
     }
 }
 
@@ -239,6 +243,7 @@ impl Model {
                         }
                     }),
                     settled_because: None,
+                    act: None,
                 }
             });
         Batch { transitions: transitions.collect(), placed, rejected, ..Batch::default() }

@@ -11,10 +11,12 @@ use seckill::domain::{
 };
 use seckill::orders::sqlite::{self, SqliteReader, SqliteSettings, SqliteWriter};
 use seckill::orders::{
-    Audit, Batch, ChangeReceipt, Deadlines, Event, Fault, Receipt, Recovered, SaleChange, StoreReader,
-    StoreWriter, Transition,
+    Act, ActKind, Actor, Audit, Batch, ChangeReceipt, Deadlines, Event, Fault, Receipt, Recovered,
+    SaleChange, StoreReader, StoreWriter, Transition,
 };
+use serde_json::Value;
 use tempfile::TempDir;
+use testbed::older_store::TO_VERSION_1;
 use testbed::until;
 
 use crate::contract::{self, Answer, End, StoreUnderTest};
@@ -67,7 +69,7 @@ impl StoreUnderTest for Embedded {
     const IS_SHARED: bool = false;
 
     fn create_sale(&mut self, key: &SaleKey, terms: &SaleTerms, total: Units) -> Option<Sale> {
-        self.writer.create_sale(key, terms, total).unwrap()
+        self.writer.create_sale(key, terms, total, None).unwrap()
     }
 
     fn change_sale(&mut self, change: &SaleChange) -> ChangeReceipt {
@@ -153,6 +155,7 @@ fn terms() -> SaleTerms {
         pay_within_s: 1,
         rate: None,
         paused: false,
+        paused_until: None,
     }
 }
 
@@ -239,15 +242,32 @@ fn m1_an_older_store_gets_an_identity_and_its_payments_under_way_keep_the_form_o
     let mut store = store.reopen(End::Clean);
     assert_eq!(store.reader.identity().unwrap(), identity, "made once");
 
-    let older = "DROP TABLE store_identity; DROP TABLE operator_settlements; DROP TABLE graces; DROP TABLE alive; \
-                 ALTER TABLE orders DROP COLUMN payment_gateway; ALTER TABLE orders DROP COLUMN payment_key_form; \
-                 ALTER TABLE orders DROP COLUMN payment_direction; ALTER TABLE orders DROP COLUMN payment_why; \
-                 ALTER TABLE sales DROP COLUMN change; PRAGMA user_version = 1;";
-    store.stranger().execute_batch(older).unwrap();
+    store.stranger().execute_batch(TO_VERSION_1).unwrap();
     store = store.reopen(End::Clean);
     assert_ne!(store.reader.identity().unwrap(), identity);
     let kept = store.order(order).unwrap();
     assert_eq!((kept.status, kept.payment_attempt), (OrderStatus::Paying, 1));
     assert_eq!(kept.payment, PaymentJournal::default());
     assert_eq!(kept.payment.key_form, PaymentKeyForm::Plain);
+}
+
+#[test]
+fn nobody_changes_the_trail() {
+    let mut store = Embedded::empty();
+    let text = str::to_owned;
+    let actor = Actor { who: text("ann"), role: text("admin"), address: text("::1"), request_id: text("r") };
+    let (from, to, object) = (Value::Null, Value::Null, text("config"));
+    let (kind, at) = (ActKind::ConfigReloaded, EpochMs(7));
+    let act = Act { id: 1, at, actor, tenant: None, kind, object, from, to, reason: None };
+    store.writer.tell(&act).unwrap();
+    let told = store.reader.trail_after("default", 0, 9).unwrap();
+    assert_eq!((told.len(), &told[0].kind, told[0].seq), (1, &text("config.reloaded"), 1));
+    for change in [
+        "UPDATE trail SET who = ''",
+        "DELETE FROM trail",
+        "REPLACE INTO trail SELECT seq, 0, tenant, '', role, address, request_id, act, object, was, became, reason FROM trail",
+    ] {
+        store.stranger().execute_batch(change).unwrap_err();
+    }
+    assert_eq!(store.reader.trail_after("default", 0, 9).unwrap(), told);
 }

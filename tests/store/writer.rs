@@ -66,8 +66,9 @@ impl Fixture {
             pay_within_s: 60,
             rate: None,
             paused: false,
+            paused_until: None,
         };
-        let sale = fixture.wait(fixture.desk.create_sale(key, terms, stock)).unwrap().unwrap();
+        let sale = fixture.wait(fixture.desk.create_sale(key, terms, stock, None)).unwrap().unwrap();
         fixture.admission.board().publish(LiveSale::open(sale, SHARDS));
         fixture
     }
@@ -459,6 +460,7 @@ fn the_dearest_order_that_terms_allow_fits_the_store() {
         pay_within_s: 1,
         rate: None,
         paused: false,
+        paused_until: None,
     };
     assert_eq!(terms.check(1, &limits).unwrap_err().field, "per_buyer_limit");
     terms.per_buyer_limit = 90_071;

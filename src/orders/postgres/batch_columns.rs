@@ -8,6 +8,7 @@ use super::super::store::Batch;
 use super::super::transition::Applied;
 use super::rows::{column, text};
 use super::session::Parameter;
+use super::trail::TrailColumns;
 use crate::domain::{EpochMs, NewOrder, Order, OrderStatus};
 
 /// New orders, column by column.
@@ -126,6 +127,8 @@ pub struct Steps {
     settled_status: Vec<i16>,
     settled_at: Vec<i64>,
     settled_because: Vec<String>,
+    /// What the trail tells of them.
+    pub(super) acts: TrailColumns,
 }
 
 impl Steps {
@@ -145,6 +148,7 @@ impl Steps {
                 applied.push(Applied::UnknownOrder);
                 continue;
             };
+            let was = order.status;
             if !transition.advance(order, graces) {
                 applied.push(Applied::Refused(order.clone()));
                 continue;
@@ -152,6 +156,9 @@ impl Steps {
             applied.push(Applied::Done(order.clone()));
             if let Some(reason) = &transition.settled_because {
                 steps.settle(order, transition.at, reason);
+            }
+            if let Some(act) = &transition.act {
+                steps.acts.push(&act.moved(was, order.status));
             }
             if let Some(kind) = EventKind::of(transition.action) {
                 steps.event_order.push(column(transition.order.number()));

@@ -11,14 +11,15 @@ use super::pool::Pool;
 use super::reader::events_after;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::settings::PostgresSettings;
-use crate::domain::{EpochMs, NodeId, OrderId, OrderStatus, Sale};
+use super::stops;
+use crate::domain::{EpochMs, NodeId, OrderId, OrderStatus, Sale, Stops};
 
 /// The ends of the two logs: whoever is behind one of them has something to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogEnds {
     /// The number of the last event of an order.
     pub last_event: u64,
-    /// The number of the last change of a sale.
+    /// The number of the last change of a sale, or of what is stopped.
     pub last_change: u64,
     /// The highest number of a durable order.
     pub newest_order: Option<OrderId>,
@@ -98,6 +99,11 @@ impl PgChangeFeed {
             let changed = session.rows(&select, &[&after]).await?;
             changed.iter().map(rows::sale).collect()
         })
+    }
+
+    /// What is stopped at once.
+    pub(super) fn stops(&self) -> Result<Stops, StoreError> {
+        self.pool.run(stops::read)
     }
 
     /// Gives a sign of life, and answers with those of all nodes that ever lived.

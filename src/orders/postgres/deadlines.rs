@@ -5,11 +5,13 @@ use tokio_postgres::Row;
 use super::super::events::EventKind;
 use super::super::graces::Grace;
 use super::super::store::{DeadlineStep, DeadlineStepped};
+use super::super::trail::Act;
 use super::super::transition::Applied;
 use super::error::PgError;
 use super::read_orders::orders_by_id;
 use super::rows::{column, damaged, text, whole};
 use super::session::Session;
+use super::trail;
 use crate::domain::{EpochMs, OrderId, OrderStatus, SaleId};
 
 const ALIVE: &str = "INSERT INTO alive AS a (at_ms) VALUES ($1) \
@@ -33,8 +35,25 @@ const TELL: &str = "WITH numbered AS ( \
                     INSERT INTO event_blocks (last_seq, kind, at_ms, order_ids) \
                     SELECT last_seq, $2, $3, $1 FROM numbered";
 
-/// Carries a step out.
-pub(super) async fn step(session: &mut Session, step: &DeadlineStep) -> Result<DeadlineStepped, PgError> {
+/// Carries a step out. Where it does something and is an operator's act, the trail tells it.
+pub(super) async fn step(
+    session: &mut Session,
+    step: &DeadlineStep,
+    act: Option<&Act>,
+) -> Result<DeadlineStepped, PgError> {
+    let Some(act) = act else { return alone(session, step).await };
+    session
+        .transaction(async |session| {
+            let stepped = alone(session, step).await?;
+            if stepped.is_done() {
+                trail::append(session, act).await?;
+            }
+            Ok(stepped)
+        })
+        .await
+}
+
+async fn alone(session: &mut Session, step: &DeadlineStep) -> Result<DeadlineStepped, PgError> {
     let kind = i16::from(EventKind::Extended.code());
     match step {
         DeadlineStep::Alive(at) => session.rows(ALIVE, &[&at.0]).await?,

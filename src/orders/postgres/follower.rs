@@ -97,7 +97,7 @@ impl Follower {
         let mut taken = 0;
         // Sales first, and events only as far as these sales were known: one of a sale that is not on the board is lost.
         if ends.last_change > self.after_change {
-            taken += self.take_changes()?;
+            taken += self.take_changes(ends.last_change)?;
         }
         for _ in 0..PAGES_A_LOOK {
             let new = ends.last_event.saturating_sub(self.parts.after_event);
@@ -125,13 +125,16 @@ impl Follower {
         Ok(())
     }
 
-    fn take_changes(&mut self) -> Result<usize, StoreError> {
+    fn take_changes(&mut self, last_change: u64) -> Result<usize, StoreError> {
         let changed = self.parts.feed.sales_changed_after(self.after_change)?;
+        self.parts.admission.board().set_stops(self.parts.feed.stops()?);
         let taken = changed.len();
         for sale in changed {
             self.after_change = sale.version;
             self.take_sale(sale);
         }
+        // The last one may have been a stop.
+        self.after_change = self.after_change.max(last_change);
         Ok(taken)
     }
 

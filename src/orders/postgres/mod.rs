@@ -29,8 +29,10 @@ mod schema;
 mod session;
 mod settings;
 mod stock_audit;
+mod stops;
 mod term_columns;
 mod tls;
+mod trail;
 mod writer;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
 use super::super::store::{Audit, CompleteOrders, PoolFigures, Record, StoreError, StoreReader};
-use super::deadlines;
+use super::super::trail::TrailEntry;
 use super::error::PgError;
 use super::low_watermark::LowWatermark;
 use super::pool::Pool;
@@ -15,7 +15,8 @@ use super::read_orders::{newest_order, orders_by_id};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
 use super::session::Session;
 use super::stock_audit::audit;
-use crate::domain::{EpochMs, NodeId, Order, OrderId, Sale, SaleId, StoreIdentity};
+use super::{deadlines, stops, trail};
+use crate::domain::{EpochMs, NodeId, Order, OrderId, Sale, SaleId, Stops, StoreIdentity};
 
 /// Blocks of events that are read at once.
 const EVENT_BLOCKS_READ: i64 = 16;
@@ -126,6 +127,12 @@ impl StoreReader for PgReader {
         })
     }
 
+    fn trail_after(&self, tenant: &str, after: u64, limit: usize) -> Result<Vec<TrailEntry>, StoreError> {
+        let (after, limit) =
+            (i64::try_from(after).unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+        self.pool.run(async |session| trail::read(session, tenant, after, limit).await)
+    }
+
     fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError> {
         let sale: i32 = rows::column(sale.0);
         self.pool.run(async |session| session.snapshot(async |session| audit(session, sale).await).await)
@@ -154,6 +161,10 @@ impl StoreReader for PgReader {
             let row = row.ok_or_else(|| damaged("no identity"))?;
             StoreIdentity::from_bytes(row.try_get(0)?).ok_or_else(|| damaged("no identity of 16 bytes"))
         })
+    }
+
+    fn stops(&self) -> Result<Stops, StoreError> {
+        self.pool.run(stops::read)
     }
 
     fn graces(&self) -> Result<Vec<Grace>, StoreError> {

@@ -15,7 +15,7 @@ pub const ORDER_COLUMNS: &str = "order_id, sale_id, buyer, quantity, amount_cent
 
 /// The columns that [`sale`] reads, in its order.
 pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
-     ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold, change";
+     ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold, change, paused_until_ms";
 
 /// Reads an order from [`ORDER_COLUMNS`].
 pub fn order(row: &Row) -> Result<Order, PgError> {
@@ -75,6 +75,7 @@ pub fn sale(row: &Row) -> Result<Sale, PgError> {
             pay_within_s: whole(row.try_get(10)?)?,
             rate,
             paused: row.try_get(13)?,
+            paused_until: row.try_get::<_, Option<i64>>(17)?.map(EpochMs),
         },
         total: whole(row.try_get(14)?)?,
         sold: whole(row.try_get(15)?)?,

@@ -11,6 +11,7 @@ use super::error::PgError;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::session::{Parameter, Session};
 use super::term_columns::TermColumns;
+use super::trail;
 
 /// A change whose answer was lost, if there is one.
 #[derive(Debug, Default)]
@@ -84,11 +85,18 @@ async fn decide(session: &mut Session, change: &SaleChange) -> Result<(ChangeRec
     };
     let total_before = before.total;
     if terms == before.terms && total == total_before {
-        return Ok((ChangeReceipt::Changed { sale: before, total_before }, None));
+        let Some(act) = &change.act else {
+            return Ok((ChangeReceipt::Changed { sale: before, total_before }, None));
+        };
+        trail::append(session, &act.changed(&before, &before)).await?;
+        let row =
+            session.row("SELECT txid_current()", &[]).await?.ok_or_else(|| damaged("no transaction"))?;
+        return Ok((ChangeReceipt::Changed { sale: before, total_before }, Some(row.try_get(0)?)));
     }
     let update = format!(
         "UPDATE sales SET title = $2, price_cents = $3, currency = $4, per_buyer_limit = $5, starts_at_ms = $6, \
          ends_at_ms = $7, pay_within_s = $8, rate_per_s = $9, burst = $10, paused = $11, total = $12, \
+         paused_until_ms = $13, \
          revision = revision + (total <> $12)::int \
          WHERE sale_id = $1 RETURNING {SALE_COLUMNS}, txid_current()"
     );
@@ -97,7 +105,11 @@ async fn decide(session: &mut Session, change: &SaleChange) -> Result<(ChangeRec
     parameters.extend(columns.parameters());
     let row: Row =
         session.row(&update, &parameters).await?.ok_or_else(|| damaged("a sale that went away"))?;
-    Ok((ChangeReceipt::Changed { sale: rows::sale(&row)?, total_before }, Some(row.try_get(17)?)))
+    let sale = rows::sale(&row)?;
+    if let Some(act) = &change.act {
+        trail::append(session, &act.changed(&before, &sale)).await?;
+    }
+    Ok((ChangeReceipt::Changed { sale, total_before }, Some(row.try_get(18)?)))
 }
 
 /// What became of a transaction.

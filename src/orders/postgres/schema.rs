@@ -13,6 +13,8 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/3_payments.sql"), include_str!("schema/3_commit_batch.sql")],
     &[include_str!("schema/4_deadlines.sql")],
     &[include_str!("schema/5_marks.sql")],
+    &[include_str!("schema/6_trail.sql")],
+    &[include_str!("schema/7_pauses.sql")],
 ];
 
 /// Engines that start at once wait for each other here; changing a large table may take longer than any batch.

@@ -81,6 +81,21 @@ impl Session {
         limited(self.limit, &mut self.given_up, self.client.batch_execute(script)).await
     }
 
+    /// Runs `work` in one transaction. After a [`PgError::is_lost`] nobody knows whether it was committed.
+    pub async fn transaction<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Self) -> Result<T, PgError>,
+    ) -> Result<T, PgError> {
+        self.run("BEGIN").await?;
+        let outcome = work(self).await;
+        match &outcome {
+            Ok(_) => self.run("COMMIT").await?,
+            Err(error) if error.is_lost() => {}
+            Err(_) => self.run("ROLLBACK").await?,
+        }
+        outcome
+    }
+
     /// Runs `work` in one read-only snapshot.
     pub async fn snapshot<T>(
         &mut self,

@@ -18,6 +18,7 @@ pub(super) struct TermColumns<'a> {
     burst: Option<i32>,
     paused: bool,
     total: i32,
+    paused_until: Option<i64>,
 }
 
 impl<'a> TermColumns<'a> {
@@ -34,10 +35,11 @@ impl<'a> TermColumns<'a> {
             burst: terms.rate.map(|rate| column(rate.burst)),
             paused: terms.paused,
             total: column(total),
+            paused_until: terms.paused_until.map(|until| until.0),
         }
     }
 
-    pub(super) fn parameters(&self) -> [Parameter<'_>; 11] {
+    pub(super) fn parameters(&self) -> [Parameter<'_>; 12] {
         [
             &self.title,
             &self.price,
@@ -50,6 +52,7 @@ impl<'a> TermColumns<'a> {
             &self.burst,
             &self.paused,
             &self.total,
+            &self.paused_until,
         ]
     }
 }

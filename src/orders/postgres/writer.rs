@@ -12,10 +12,11 @@ use tokio::runtime::Runtime;
 use tokio_postgres::Row;
 
 use super::super::graces::Graces;
-use super::super::sale_change::{ChangeReceipt, SaleChange};
+use super::super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::super::store::{
     Batch, DeadlineStep, DeadlineStepped, Receipt, RefusalReason, RefusedOrder, StoreError, StoreWriter,
 };
+use super::super::trail::{Act, SaleAct};
 use super::super::transition::{Applied, Transition};
 use super::batch_columns::{NewOrders, Steps};
 use super::deadlines;
@@ -26,8 +27,10 @@ use super::read_orders::orders_by_id;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::sale_change::SaleDoubt;
 use super::session::{Parameter, Session};
+use super::stops;
 use super::term_columns::TermColumns;
-use crate::domain::{OrderAction, OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
+use super::trail::{self, TrailColumns};
+use crate::domain::{OrderAction, OrderId, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
 
 /// How often orders are read again within one attempt because they took a step meanwhile.
 const STALE_READS_MAX: usize = 16;
@@ -133,8 +136,9 @@ impl StoreWriter for PgWriter {
         key: &SaleKey,
         terms: &SaleTerms,
         total: Units,
+        act: Option<&SaleAct>,
     ) -> Result<Option<Sale>, StoreError> {
-        self.runtime.block_on(self.connection.create_sale(key, terms, total))
+        self.runtime.block_on(self.connection.create_sale(key, terms, total, act))
     }
 
     fn change_sale(&mut self, change: &SaleChange) -> Result<ChangeReceipt, StoreError> {
@@ -144,11 +148,23 @@ impl StoreWriter for PgWriter {
         })
     }
 
-    fn move_deadlines(&mut self, step: &DeadlineStep) -> Result<DeadlineStepped, StoreError> {
+    fn change_stops(&mut self, change: &StopChange) -> Result<Stops, StoreError> {
+        self.runtime.block_on(async { Ok(stops::change(self.connection.session().await?, change).await?) })
+    }
+
+    fn move_deadlines(
+        &mut self,
+        step: &DeadlineStep,
+        act: Option<&Act>,
+    ) -> Result<DeadlineStepped, StoreError> {
         self.runtime.block_on(async {
             let session = self.connection.session().await?;
-            Ok(deadlines::step(session, step).await?)
+            Ok(deadlines::step(session, step, act).await?)
         })
+    }
+
+    fn tell(&mut self, act: &Act) -> Result<(), StoreError> {
+        self.runtime.block_on(async { Ok(trail::append(self.connection.session().await?, act).await?) })
     }
 
     fn units_of(&mut self, sale: SaleId) -> Result<(Units, Units), StoreError> {
@@ -243,7 +259,13 @@ impl WriterConnection {
         parameters.extend(new_orders.parameters());
         parameters.extend(steps.parameters());
         let Some(session) = &mut self.session else { return Err(PgError::Lost("no connection".into())) };
-        let row = session.row(COMMIT_BATCH, &parameters).await?;
+        let row = if steps.acts.is_empty() {
+            session.row(COMMIT_BATCH, &parameters).await?
+        } else {
+            let tell = TrailColumns::insert(parameters.len());
+            parameters.extend(steps.acts.parameters());
+            session.row(&format!("WITH told AS ({tell}) {COMMIT_BATCH}"), &parameters).await?
+        };
         row.ok_or_else(|| damaged("commit_batch has no answer"))
     }
 
@@ -350,26 +372,36 @@ impl WriterConnection {
         key: &SaleKey,
         terms: &SaleTerms,
         total: Units,
+        act: Option<&SaleAct>,
     ) -> Result<Option<Sale>, StoreError> {
         let insert = format!(
             "INSERT INTO sales (tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
-             ends_at_ms, pay_within_s, rate_per_s, burst, paused, total) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+             ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, paused_until_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
              ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
         );
         let columns = TermColumns::of(terms, total);
-        let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(14);
+        let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(15);
         let (tenant, campaign, sku) = (key.tenant(), key.campaign(), key.sku());
         parameters.extend([&tenant as Parameter<'_>, &campaign, &sku]);
         parameters.extend(columns.parameters());
         let session = self.session().await?;
-        let created = session.row(&insert, &parameters).await;
+        let created = session
+            .transaction(async |session| {
+                let created =
+                    session.row(&insert, &parameters).await?.as_ref().map(rows::sale).transpose()?;
+                if let (Some(sale), Some(act)) = (&created, act) {
+                    trail::append(session, &act.made(sale)).await?;
+                }
+                Ok(created)
+            })
+            .await;
         if created.as_ref().is_err_and(PgError::is_lost) {
             self.sale_in_doubt = true;
         }
         let in_doubt = created.is_ok() && std::mem::take(&mut self.sale_in_doubt);
-        if let Some(row) = created? {
-            return Ok(Some(rows::sale(&row)?));
+        if let Some(sale) = created? {
+            return Ok(Some(sale));
         }
         if !in_doubt {
             return Ok(None);

@@ -11,6 +11,8 @@ mod reader;
 mod rows;
 mod schema;
 mod settings;
+mod stops;
+mod trail;
 mod writer;
 
 use std::path::Path;

@@ -10,11 +10,12 @@ use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
 use super::super::read_cancellation::ReadCancellation;
 use super::super::store::{Audit, CompleteOrders, PoolFigures, Record, StoreError, StoreReader};
+use super::super::trail::TrailEntry;
 use super::connection::connect;
-use super::deadlines;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use super::settings::SqliteSettings;
-use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId, StoreIdentity};
+use super::{deadlines, stops, trail};
+use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId, Stops, StoreIdentity};
 
 /// Steps of SQLite's machine between two looks whether anybody waits for the answer: some tens of microseconds.
 const STEPS_BETWEEN_LOOKS: i32 = 1_000;
@@ -167,6 +168,10 @@ impl StoreReader for SqliteReader {
         })
     }
 
+    fn trail_after(&self, tenant: &str, after: u64, limit: usize) -> Result<Vec<TrailEntry>, StoreError> {
+        self.read(|connection| trail::read(connection, tenant, after, limit))
+    }
+
     fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError> {
         self.read(|connection| {
             let snapshot = connection.unchecked_transaction()?;
@@ -223,6 +228,10 @@ impl StoreReader for SqliteReader {
         self.read(|connection| {
             Ok(connection.prepare_cached(&select)?.query_map([], rows::sale)?.collect::<Result<_, _>>()?)
         })
+    }
+
+    fn stops(&self) -> Result<Stops, StoreError> {
+        self.read(stops::read)
     }
 
     fn graces(&self) -> Result<Vec<Grace>, StoreError> {

@@ -15,7 +15,7 @@ pub const ORDER_COLUMNS: &str = "order_id, sale_id, buyer, quantity, amount_cent
 
 /// The columns that [`sale`] reads, in its order.
 pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
-     ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold, change";
+     ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold, change, paused_until_ms";
 
 /// Reads an order from [`ORDER_COLUMNS`].
 pub fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
@@ -70,6 +70,7 @@ pub fn sale(row: &Row<'_>) -> rusqlite::Result<Sale> {
             pay_within_s: row.get(10)?,
             rate,
             paused: row.get(13)?,
+            paused_until: row.get::<_, Option<i64>>(17)?.map(EpochMs),
         },
         total: row.get(14)?,
         sold: row.get(15)?,

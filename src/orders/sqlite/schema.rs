@@ -96,6 +96,40 @@ const MIGRATIONS: &[&str] = &["
 ", "
     -- Counts the changes of a sale's terms and total: what an operator's change was made from.
     ALTER TABLE sales ADD COLUMN change INTEGER NOT NULL DEFAULT 1;
+", "
+    -- Who did what, and why. Rows are only ever added, each in the transaction of its act. No tenant: it is about all of
+    -- them.
+    CREATE TABLE trail (
+        seq             INTEGER PRIMARY KEY,
+        at_ms           INTEGER NOT NULL,
+        tenant          TEXT,
+        who             TEXT NOT NULL,
+        role            TEXT NOT NULL,
+        address         TEXT NOT NULL,
+        request_id      TEXT NOT NULL,
+        act             TEXT NOT NULL,
+        object          TEXT NOT NULL,
+        was             TEXT,
+        became          TEXT,
+        reason          TEXT
+    ) STRICT;
+    CREATE TRIGGER trail_not_changed BEFORE UPDATE ON trail
+        BEGIN SELECT RAISE(ABORT, 'the trail is only ever added to'); END;
+    CREATE TRIGGER trail_not_shortened BEFORE DELETE ON trail
+        BEGIN SELECT RAISE(ABORT, 'the trail is only ever added to'); END;
+    -- What replaces a row deletes it without the trigger above.
+    CREATE TRIGGER trail_not_replaced BEFORE INSERT ON trail WHEN EXISTS (SELECT 1 FROM trail WHERE seq = NEW.seq)
+        BEGIN SELECT RAISE(ABORT, 'the trail is only ever added to'); END;
+", "
+    -- When the sale's pause ends; NULL when somebody has to end it.
+    ALTER TABLE sales ADD COLUMN paused_until_ms INTEGER;
+
+    -- All sales of a tenant that are stopped at once, or were; tenant '': those of all. change counts the changes.
+    CREATE TABLE stops (
+        tenant          TEXT PRIMARY KEY,
+        is_stopped      INTEGER NOT NULL,
+        change          INTEGER NOT NULL
+    ) STRICT;
 "];
 
 /// The version this engine writes.

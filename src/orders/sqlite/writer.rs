@@ -9,12 +9,13 @@ use rusqlite::{
 
 use super::super::events::EventKind;
 use super::super::graces::Graces;
-use super::super::sale_change::{ChangeReceipt, SaleChange};
+use super::super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::super::store::{Batch, DeadlineStep, DeadlineStepped, Receipt, StoreError, StoreWriter};
+use super::super::trail::{Act, SaleAct};
 use super::super::transition::{Applied, Transition};
-use super::deadlines;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
-use crate::domain::{EpochMs, NewOrder, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Units};
+use super::{deadlines, stops, trail};
+use crate::domain::{EpochMs, NewOrder, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
 
 /// The one connection that writes, and the lock that makes it the one.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ fn write_sale(
 ) -> Result<Option<Sale>, StoreError> {
     let (per_s, burst) = (terms.rate.map(|rate| rate.per_s), terms.rate.map(|rate| rate.burst));
     let currency = terms.currency.as_str();
+    let paused_until = terms.paused_until.map(|until| until.0);
     let mut values: Vec<&dyn ToSql> = vec![
         &terms.title,
         &terms.price.0,
@@ -57,6 +59,7 @@ fn write_sale(
         &burst,
         &terms.paused,
         &total,
+        &paused_until,
     ];
     values.extend(others);
     Ok(transaction.prepare_cached(sql)?.query_row(values.as_slice(), rows::sale).optional()?)
@@ -102,16 +105,20 @@ impl StoreWriter for SqliteWriter {
         key: &SaleKey,
         terms: &SaleTerms,
         total: Units,
+        act: Option<&SaleAct>,
     ) -> Result<Option<Sale>, StoreError> {
         let insert = format!(
             "INSERT INTO sales (title, price_cents, currency, per_buyer_limit, starts_at_ms, ends_at_ms, pay_within_s, \
-             rate_per_s, burst, paused, total, tenant, campaign, sku) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
+             rate_per_s, burst, paused, total, paused_until_ms, tenant, campaign, sku) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
              ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
         );
         let name: [&dyn ToSql; 3] = [&key.tenant(), &key.campaign(), &key.sku()];
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let created = write_sale(&transaction, &insert, terms, total, &name)?;
+        if let (Some(sale), Some(act)) = (&created, act) {
+            trail::append(&transaction, &act.made(sale))?;
+        }
         transaction.commit()?;
         Ok(created)
     }
@@ -123,7 +130,18 @@ impl StoreWriter for SqliteWriter {
         Ok(receipt)
     }
 
-    fn move_deadlines(&mut self, step: &DeadlineStep) -> Result<DeadlineStepped, StoreError> {
+    fn change_stops(&mut self, change: &StopChange) -> Result<Stops, StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let stopped = stops::change(&transaction, change)?;
+        transaction.commit()?;
+        Ok(stopped)
+    }
+
+    fn move_deadlines(
+        &mut self,
+        step: &DeadlineStep,
+        act: Option<&Act>,
+    ) -> Result<DeadlineStepped, StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut log = EventLog { transaction: &transaction, last_seq: self.last_event_seq };
         let mut stepped = DeadlineStepped::Done;
@@ -143,9 +161,18 @@ impl StoreWriter for SqliteWriter {
             }
         }
         let last_event_seq = log.last_seq;
+        if let Some(act) = act.filter(|_| stepped.is_done()) {
+            trail::append(&transaction, act)?;
+        }
         transaction.commit()?;
         self.last_event_seq = last_event_seq;
         Ok(stepped)
+    }
+
+    fn tell(&mut self, act: &Act) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        trail::append(&transaction, act)?;
+        Ok(transaction.commit()?)
     }
 
     fn units_of(&mut self, sale: SaleId) -> Result<(Units, Units), StoreError> {
@@ -170,14 +197,17 @@ fn change_row(transaction: &SqlTransaction<'_>, change: &SaleChange) -> Result<C
         Ok(decided) => decided,
         Err(refusal) => return Ok(*refusal),
     };
-    if terms == before.terms && total == before.total {
-        return Ok(ChangeReceipt::Changed { total_before: before.total, sale: before });
+    let sale = if terms == before.terms && total == before.total {
+        before.clone()
+    } else {
+        let written = write_sale(transaction, &update_sale(), &terms, total, &[&change.sale.0])?;
+        let Some(sale) = written else { return Ok(ChangeReceipt::BelowSold(before.sold)) };
+        sale
+    };
+    if let Some(act) = &change.act {
+        trail::append(transaction, &act.changed(&before, &sale))?;
     }
-    let written = write_sale(transaction, &update_sale(), &terms, total, &[&change.sale.0])?;
-    Ok(written.map_or(ChangeReceipt::BelowSold(before.sold), |sale| ChangeReceipt::Changed {
-        sale,
-        total_before: before.total,
-    }))
+    Ok(ChangeReceipt::Changed { sale, total_before: before.total })
 }
 
 fn select_sale() -> String {
@@ -188,7 +218,7 @@ fn update_sale() -> String {
     format!(
         "UPDATE sales SET title = ?1, price_cents = ?2, currency = ?3, per_buyer_limit = ?4, starts_at_ms = ?5, \
          ends_at_ms = ?6, pay_within_s = ?7, rate_per_s = ?8, burst = ?9, paused = ?10, total = ?11, \
-         change = change + 1 WHERE sale_id = ?12 AND sold <= ?11 RETURNING {SALE_COLUMNS}"
+         paused_until_ms = ?12, change = change + 1 WHERE sale_id = ?13 AND sold <= ?11 RETURNING {SALE_COLUMNS}"
     )
 }
 
@@ -263,6 +293,7 @@ fn apply(
         Err(rusqlite::Error::QueryReturnedNoRows) => return Ok(Applied::UnknownOrder),
         other => other?,
     };
+    let was = order.status;
     if !transition.advance(&mut order, graces) {
         return Ok(Applied::Refused(order));
     }
@@ -296,6 +327,9 @@ fn apply(
                 transition.at.0,
                 reason,
             ])?;
+    }
+    if let Some(act) = &transition.act {
+        trail::append(transaction, &act.moved(was, order.status))?;
     }
     Ok(Applied::Done(order))
 }
@@ -412,14 +446,15 @@ mod tests {
             pay_within_s: 1,
             rate: None,
             paused: false,
+            paused_until: None,
         };
         let key = SaleKey::new("default", "c", "s").unwrap();
-        let sale = writer.create_sale(&key, &terms, 10_000).unwrap().unwrap().id;
+        let sale = writer.create_sale(&key, &terms, 10_000, None).unwrap().unwrap().id;
         // All the steps that a pause makes SQLite's machine take.
         let pause = |writer: &mut SqliteWriter, paused| {
             let edit = SaleEdit { paused: Some(paused), ..SaleEdit::default() };
             let limits = SaleLimits::default();
-            let change = SaleChange { sale, edit, limits, if_version: None, withdrawn: 0 };
+            let change = SaleChange { sale, edit, limits, if_version: None, withdrawn: 0, act: None };
             let receipt = writer.change_sale(&change).unwrap();
             assert!(matches!(receipt, ChangeReceipt::Changed { sale, .. } if sale.terms.paused == paused));
             [select_sale(), update_sale()].map(|sql| {

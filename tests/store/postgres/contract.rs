@@ -36,7 +36,7 @@ impl StoreUnderTest for Shared {
     const IS_SHARED: bool = true;
 
     fn create_sale(&mut self, key: &SaleKey, terms: &SaleTerms, total: Units) -> Option<Sale> {
-        self.writer.create_sale(key, terms, total).unwrap()
+        self.writer.create_sale(key, terms, total, None).unwrap()
     }
 
     fn change_sale(&mut self, change: &SaleChange) -> ChangeReceipt {

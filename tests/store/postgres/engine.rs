@@ -47,7 +47,7 @@ impl Engine {
     pub fn open_with(node: u16, settings: &PostgresSettings, stock: Units, is_lent: bool) -> Self {
         let node = NodeId::new(node).unwrap();
         let mut store = postgres::open(settings, node, WRITERS).unwrap();
-        let made = store.writers[0].create_sale(&key("a"), &terms(1), stock).unwrap();
+        let made = store.writers[0].create_sale(&key("a"), &terms(1), stock, None).unwrap();
         let sale = made.unwrap_or_else(|| store.reader.sales().unwrap().remove(0));
         let id = sale.id;
         let reader = Arc::new(store.reader);

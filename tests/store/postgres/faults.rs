@@ -199,17 +199,17 @@ fn a_sale_whose_making_was_not_acknowledged_is_made_once() {
     let mut scene = Scene::new();
     let (key, terms) = (super::node::key("b"), super::node::terms(3));
     scene.proxy.set(Mode::LoseAnswers);
-    transient(scene.node.writer.create_sale(&key, &terms, 7));
+    transient(scene.node.writer.create_sale(&key, &terms, 7, None));
     scene.proxy.set(Mode::Pass);
     let made = loop {
-        match scene.node.writer.create_sale(&key, &terms, 7) {
+        match scene.node.writer.create_sale(&key, &terms, 7, None) {
             Err(error) if error.is_transient() => {}
             other => break other.unwrap(),
         }
     };
     assert_eq!(made.expect("it is this writer's own").key, key);
     assert_eq!(
-        scene.node.writer.create_sale(&key, &terms, 7).unwrap(),
+        scene.node.writer.create_sale(&key, &terms, 7, None).unwrap(),
         None,
         "asked again, the name is taken"
     );

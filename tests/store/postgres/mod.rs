@@ -14,4 +14,5 @@ mod outage;
 mod sharing;
 mod store;
 mod tls;
+mod trail;
 mod unwanted;

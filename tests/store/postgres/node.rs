@@ -60,7 +60,7 @@ impl Node {
 
     /// A sale of `total` units, `limit` a buyer.
     pub fn sale(&mut self, name: &str, total: Units, limit: Units) -> SaleId {
-        self.writer.create_sale(&key(name), &terms(limit), total).unwrap().expect("the name is free").id
+        self.writer.create_sale(&key(name), &terms(limit), total, None).unwrap().expect("the name is free").id
     }
 
     pub fn order(&self, sale: SaleId, buyer: &str, quantity: Units, key: Option<&str>) -> NewOrder {
@@ -147,6 +147,7 @@ pub fn terms(per_buyer_limit: Units) -> SaleTerms {
         pay_within_s: 60,
         rate: None,
         paused: false,
+        paused_until: None,
     }
 }
 
@@ -162,7 +163,7 @@ pub fn stock(sale: SaleId, stock: StockEdit, withdrawn: Units) -> SaleChange {
 
 /// A change of the sale, whatever its version.
 pub fn change(sale: SaleId, edit: SaleEdit, withdrawn: Units) -> SaleChange {
-    SaleChange { sale, edit, limits: SaleLimits::default(), if_version: None, withdrawn }
+    SaleChange { sale, edit, limits: SaleLimits::default(), if_version: None, withdrawn, act: None }
 }
 
 /// The sale after a change that was made.

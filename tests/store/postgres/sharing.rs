@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use seckill::admission::LiveSale;
-use seckill::domain::{Cents, OrderAction, Rejection, Sale, SaleEdit, SaleTerms, StockEdit};
+use seckill::domain::{Cents, OrderAction, Rejection, Sale, SaleEdit, SalePhase, SaleTerms, StockEdit};
 use seckill::orders::postgres::PostgresSettings;
-use seckill::orders::{Applied, ChangeReceipt, SaleChange, StoreWriter, Transition};
+use seckill::orders::{
+    Act, ActKind, Actor, Applied, ChangeReceipt, SaleChange, StopChange, StoreReader, StoreWriter, Transition,
+};
+use serde_json::Value;
 use testbed::PATIENCE;
 use testbed::servers::postgres::Postgres;
 use testbed::servers::proxy::{Mode, Proxy};
@@ -29,7 +32,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 fn make(engine: &Engine, name: &str) -> Sale {
-    block_on(engine.desk.create_sale(key(name), terms(1), 5)).unwrap().expect("the name is free")
+    block_on(engine.desk.create_sale(key(name), terms(1), 5, None)).unwrap().expect("the name is free")
 }
 
 fn on_board(engine: &Engine, name: &str) -> Option<Arc<LiveSale>> {
@@ -228,4 +231,51 @@ fn o1_a_change_whose_answer_was_lost_is_not_made_twice() {
     };
     assert_eq!(insist(), 15, "the lost answer said 15");
     assert_eq!(insist(), 20, "and the next change is another one");
+}
+
+#[test]
+fn what_is_stopped_at_one_node_is_stopped_at_another() {
+    let postgres = Postgres::shared();
+    let (one, mut two, _) = two_engines(&postgres);
+    let stop = |is_stopped, id| {
+        let text = str::to_owned;
+        let actor =
+            Actor { who: text("ann"), role: text("admin"), address: text("::1"), request_id: text("r") };
+        let act = Act {
+            id,
+            at: NOW,
+            actor,
+            tenant: None,
+            kind: ActKind::SalesStopped,
+            object: text("sales"),
+            from: Value::Null,
+            to: Value::Null,
+            reason: None,
+        };
+        let change = StopChange { tenant: None, is_stopped, act };
+        block_on(one.desk.change_stops(change)).unwrap()
+    };
+    let phase = |engine: &Engine| engine.admission.phase(&engine.live(), NOW);
+    let stopped = stop(true, 1);
+    assert!(stopped.all);
+    assert_eq!(phase(&two), SalePhase::Open);
+    two.follower.catch_up().unwrap();
+    assert_eq!(phase(&two), SalePhase::Paused);
+    assert_eq!(two.follower.catch_up().unwrap(), 0, "it is not read again and again");
+    // Old news changes nothing.
+    let going = stop(false, 2);
+    two.admission.board().set_stops(going);
+    two.admission.board().set_stops(stopped);
+    assert_eq!(phase(&two), SalePhase::Open);
+    // A sale that is made while all are stopped is stopped, too.
+    stop(true, 3);
+    make(&one, "b");
+    two.follower.catch_up().unwrap();
+    assert!(on_board(&two, "b").unwrap().is_stopped);
+    let told = two.reader.trail_after("default", 0, 9).unwrap();
+    let told: Vec<_> =
+        told.iter().map(|entry| (entry.from["stopped"] == true, entry.to["stopped"] == true)).collect();
+    assert_eq!(told, [(false, true), (true, false), (false, true)]);
+    one.stop();
+    two.stop();
 }

@@ -106,7 +106,7 @@ fn sales_have_names_of_their_own_and_keep_what_they_sold() {
     let url = postgres.new_database();
     let mut node = Node::open(1, &url);
     let sale = node.sale("a", 10, 5);
-    assert_eq!(node.writer.create_sale(&key("a"), &terms(5), 10).unwrap(), None);
+    assert_eq!(node.writer.create_sale(&key("a"), &terms(5), 10, None).unwrap(), None);
     for buyer in ["ann", "bob", "cid"] {
         node.buy(sale, buyer, None).unwrap();
     }
@@ -242,7 +242,10 @@ fn m1_an_older_database_gets_an_identity_and_payments_without_a_journal_keep_the
         "DO $$ DECLARE newer text; BEGIN \
          SELECT oid::regprocedure INTO newer FROM pg_proc WHERE proname = 'commit_batch' AND pronargs > 26; \
          EXECUTE 'DROP FUNCTION ' || newer; END $$; \
-         DROP TABLE seckill.store_identity, seckill.operator_settlements, seckill.graces, seckill.alive; \
+         DROP TABLE seckill.store_identity, seckill.operator_settlements, seckill.graces, seckill.alive, seckill.trail, \
+         seckill.trail_log; DROP FUNCTION seckill.number_trail_entry, seckill.keep_trail; \
+         DROP FUNCTION seckill.forget_former_pause CASCADE; ALTER TABLE seckill.sales DROP COLUMN paused_until_ms; \
+         DROP TABLE seckill.stops; \
          ALTER TABLE seckill.orders DROP COLUMN payment_gateway, DROP COLUMN payment_key_form, \
          DROP COLUMN payment_direction, DROP COLUMN payment_why, DROP COLUMN payment_journal_of; \
          ALTER TABLE seckill.nodes DROP COLUMN settled_through; DELETE FROM seckill.version WHERE version >= 3",

@@ -1,0 +1,67 @@
+//! One order, looked up and given up by an operator.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use serde_json::Value;
+
+use super::access::Tenant;
+use super::acting::Acting;
+use super::control_plane::ControlPlane;
+use super::problem::Problem;
+use super::sale_acts::only_reason;
+use crate::checkout::CancelAnswer;
+use crate::orders::ActKind;
+
+/// `GET /api/v1/orders/{id}`
+pub(super) async fn show(
+    State(plane): State<Arc<ControlPlane>>,
+    Tenant(tenant): Tenant,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let order = plane.limited(plane.order_of_tenant(&tenant, &id)).await?;
+    plane.shown(&order).map(Json)
+}
+
+/// `POST /api/v1/orders/{id}/cancel` with `{"reason"}`: as if its buyer gave it up.
+pub(super) async fn cancel(
+    State(plane): State<Arc<ControlPlane>>,
+    acting: Acting,
+    Path(id): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Problem> {
+    let reason = only_reason(body)?;
+    let order = plane.order_of_tenant(&acting.tenant, &id).await?;
+    let act = acting.act(&plane, ActKind::OrderCancelled, order.placed.id.to_string(), Some(reason));
+    let checkout = plane.checkout.clone();
+    // A task of its own: a client that goes away must not stop it half-way.
+    let cancelling = tokio::spawn(async move { checkout.cancel_for(order, act).await });
+    let conflict = |code, detail| Problem::new(StatusCode::CONFLICT, code, detail);
+    Err(match cancelling.await.map_err(Problem::cut_short)? {
+        CancelAnswer::Cancelled(order) => return plane.shown(&order).map(Json),
+        CancelAnswer::AlreadyPaid => conflict("order-paid", "The order is paid and cannot be cancelled."),
+        CancelAnswer::PaymentInProgress => {
+            let detail =
+                "A payment is under way; the order can be cancelled when it is known to have failed.";
+            conflict("payment-in-progress", detail).header(header::RETRY_AFTER, "1")
+        }
+        CancelAnswer::Expired => {
+            conflict("order-expired", "The time to pay is over and the units are back on sale.")
+        }
+        CancelAnswer::Rejected => {
+            conflict("order-rejected", "The order was not accepted by the store and holds no units.")
+        }
+        CancelAnswer::Pending => {
+            conflict("order-pending", "The order is not durable yet.").header(header::RETRY_AFTER, "1")
+        }
+        CancelAnswer::Unavailable { .. } => {
+            let detail = "The order store does not answer; nothing has changed yet. Try again.";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
+                .header(header::RETRY_AFTER, "1")
+        }
+    })
+}

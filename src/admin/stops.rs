@@ -1,0 +1,71 @@
+//! All sales stopped at once, of a tenant or of all, and going on.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use serde_json::{Value, json};
+
+use super::access::Tenant;
+use super::acting::Acting;
+use super::control_plane::ControlPlane;
+use super::fields::{Fields, required};
+use super::problem::Problem;
+use crate::domain::Stops;
+use crate::orders::{ActKind, StopChange};
+
+type Body = Result<Bytes, BytesRejection>;
+
+/// `POST /api/v1/stop` with `{"reason","all"}`: nobody buys of the tenant's sales, or with `"all":true` of any, until they go
+/// on. Who holds an order can pay it all the same.
+pub(super) async fn stop(
+    State(plane): State<Arc<ControlPlane>>,
+    acting: Acting,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    change(&plane, acting, body, true).await
+}
+
+/// `POST /api/v1/go` with `{"reason","all"}`: they are as they were. A sale that is paused by itself stays so, and a tenant's
+/// stop outlives that of all.
+pub(super) async fn go(
+    State(plane): State<Arc<ControlPlane>>,
+    acting: Acting,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    change(&plane, acting, body, false).await
+}
+
+/// `GET /api/v1/stop`
+pub(super) async fn show(State(plane): State<Arc<ControlPlane>>, Tenant(tenant): Tenant) -> Json<Value> {
+    Json(shown(plane.admission.board().sales().stops(), &tenant))
+}
+
+async fn change(
+    plane: &ControlPlane,
+    acting: Acting,
+    body: Body,
+    is_stopped: bool,
+) -> Result<Json<Value>, Problem> {
+    let mut fields = Fields::of_body(body)?;
+    let is_all = fields.flag("all")?.unwrap_or(false);
+    let reason = required("reason", fields.reason()?)?;
+    fields.finish(&["all", "reason"])?;
+    let tenant = (!is_all).then(|| acting.tenant.clone());
+    let kind = if is_stopped { ActKind::SalesStopped } else { ActKind::SalesResumed };
+    let mut act = acting.act(plane, kind, "sales".into(), Some(reason));
+    act.tenant.clone_from(&tenant);
+    let (desk, change) = (Arc::clone(&plane.sales), StopChange { tenant, is_stopped, act });
+    // A task of its own: a client that goes away must not stop it half-way.
+    let changing = tokio::spawn(async move { desk.change_stops(change).await });
+    let stops = changing.await.map_err(Problem::cut_short)??;
+    tracing::warn!(all = stops.all, tenants = ?stops.tenants, act = kind.as_str(), "what is stopped was changed");
+    Ok(Json(shown(&stops, &acting.tenant)))
+}
+
+/// What is stopped, as far as it is this tenant's business.
+fn shown(stops: &Stops, tenant: &str) -> Value {
+    json!({ "stopped": stops.concern(tenant), "by_tenant": stops.tenants.contains(tenant), "by_all": stops.all })
+}

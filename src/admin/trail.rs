@@ -1,0 +1,87 @@
+//! `GET /api/v1/trail`: what operators did, as NDJSON.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::access::Tenant;
+use super::control_plane::ControlPlane;
+use super::problem::Problem;
+use super::rfc3339::rfc3339;
+use crate::orders::TrailEntry;
+
+/// Entries of an answer that does not name its limit.
+const LIMIT_DEFAULT: usize = 100;
+/// Entries of an answer at most. Each has some kilobytes at most, so that an answer has some megabytes.
+const LIMIT_MAX: usize = 1_000;
+
+/// The query, as text: errors shall name the field.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TrailQuery {
+    after: Option<String>,
+    limit: Option<String>,
+}
+
+impl TrailQuery {
+    fn after(&self) -> Result<u64, Problem> {
+        let given = self.after.as_deref().filter(|text| !text.is_empty());
+        given.map_or(Ok(0), str::parse).map_err(|_| Problem::field("after", "must be the seq of an entry"))
+    }
+
+    fn limit(&self) -> Result<usize, Problem> {
+        match self.limit.as_deref().filter(|text| !text.is_empty()).map(str::parse) {
+            None => Ok(LIMIT_DEFAULT),
+            Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
+            Some(_) => {
+                let rule = format!("must be a whole number from 1 to {LIMIT_MAX}");
+                Err(Problem::field("limit", rule).with("max", LIMIT_MAX))
+            }
+        }
+    }
+}
+
+/// The entries about the tenant's sales and orders, and those about all tenants', oldest first.
+pub(super) async fn show(
+    State(plane): State<Arc<ControlPlane>>,
+    Tenant(tenant): Tenant,
+    query: Result<Query<TrailQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|rejection| Problem::field("query", rejection.body_text()))?;
+    let (after, limit) = (query.after()?, query.limit()?);
+    // One more than is shown tells whether there is more.
+    let mut entries = plane.limited(plane.desk.trail_after(&tenant, after, limit + 1)).await?;
+    let has_more = entries.len() > limit;
+    entries.truncate(limit);
+    let lines: String = entries.iter().map(|entry| entry_json(entry).to_string() + "\n").collect();
+    let mut response = ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response();
+    if let Some(last) = entries.last().filter(|_| has_more) {
+        let next = format!("</api/v1/trail?after={}&limit={limit}>; rel=\"next\"", last.seq);
+        if let Ok(next) = HeaderValue::try_from(next) {
+            response.headers_mut().insert(header::LINK, next);
+        }
+    }
+    Ok(response)
+}
+
+fn entry_json(entry: &TrailEntry) -> Value {
+    json!({
+        "seq": entry.seq,
+        "at": rfc3339(entry.at),
+        "who": entry.actor.who,
+        "role": entry.actor.role,
+        "address": entry.actor.address,
+        "request_id": entry.actor.request_id,
+        "tenant": entry.tenant,
+        "act": entry.kind,
+        "object": entry.object,
+        "from": entry.from,
+        "to": entry.to,
+        "reason": entry.reason,
+    })
+}

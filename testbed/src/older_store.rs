@@ -1,0 +1,18 @@
+//! Stores as older engines leave them.
+
+/// Takes the embedded store of an engine that is not running back to the first version of its tables.
+pub const TO_VERSION_1: &str = "
+    DROP TABLE store_identity;
+    DROP TABLE operator_settlements;
+    DROP TABLE graces;
+    DROP TABLE alive;
+    DROP TABLE trail;
+    DROP TABLE stops;
+    ALTER TABLE orders DROP COLUMN payment_gateway;
+    ALTER TABLE orders DROP COLUMN payment_key_form;
+    ALTER TABLE orders DROP COLUMN payment_direction;
+    ALTER TABLE orders DROP COLUMN payment_why;
+    ALTER TABLE sales DROP COLUMN change;
+    ALTER TABLE sales DROP COLUMN paused_until_ms;
+    PRAGMA user_version = 1;
+";
