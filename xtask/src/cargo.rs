@@ -1,7 +1,7 @@
 //! Cargo as the commands start it.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use crate::Failure;
 
@@ -10,25 +10,44 @@ use crate::Failure;
 /// # Errors
 /// It could not be started, or failed.
 pub fn run(args: &[&str], env: &[(&str, &str)]) -> Result<(), Failure> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    eprintln!("xtask: cargo {}", args.join(" "));
+    let status = command(args, env).status().map_err(not_started)?;
+    judge(args, status)
+}
+
+/// As [`run`], beside something else: what it prints is kept until it has ended, and printed in one piece.
+///
+/// # Errors
+/// It could not be started, or failed.
+pub fn run_quietly(args: &[&str]) -> Result<(), Failure> {
+    let done = command(args, &[]).output().map_err(not_started)?;
     let shown = args.join(" ");
-    eprintln!("xtask: cargo {shown}");
+    eprintln!("xtask: cargo {shown}, which ran beside the others:");
+    eprint!("{}{}", String::from_utf8_lossy(&done.stderr), String::from_utf8_lossy(&done.stdout));
+    judge(args, done.status)
+}
+
+fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     // What cargo told this program about its own package would reach the build scripts of others, and some start anew
     // when it changes.
     let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| {
         name.to_str()
             .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
     });
-    let mut command = Command::new(cargo);
     ours.for_each(|name| {
         command.env_remove(name);
     });
-    let status = command
-        .args(args)
-        .envs(env.iter().copied())
-        .status()
-        .map_err(|error| format!("cargo could not be started: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("cargo {shown} failed: {status}").into()) }
+    command.args(args).envs(env.iter().copied());
+    command
+}
+
+fn not_started(error: std::io::Error) -> Failure {
+    format!("cargo could not be started: {error}").into()
+}
+
+fn judge(args: &[&str], status: ExitStatus) -> Result<(), Failure> {
+    if status.success() { Ok(()) } else { Err(format!("cargo {} failed: {status}", args.join(" ")).into()) }
 }
 
 /// Where `cargo build --release` puts a program.
