@@ -1,16 +1,17 @@
 //! What becomes of a payment whose outcome nobody knows: while the gateway is silent, past its deadline, after a restart.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use seckill::checkout::{
     AttemptId, CancelAnswer, CheckoutSettings, PaymentState, SimulatedGateway, SimulatedGatewaySettings,
 };
 use seckill::domain::OrderStatus;
 use testbed::PATIENCE;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::fixture::{Fixture, impatient};
-use crate::outcome::{check_money, until_after, word};
+use crate::outcome::{check_money, word};
 use crate::scripted::{Call, FOR_EVER, Fault, Mood, QUICK, ScriptedGateway, ScriptedRisk};
 use Call::{Capture, Hold, Status, Void};
 use Fault::{Delayed, HangAfter, HangBefore, LostAfter, LostBefore};
@@ -19,7 +20,7 @@ use OrderStatus::{Expired, Paid, Paying, PrePay};
 #[tokio::test]
 async fn while_nobody_knows_the_order_stays_paying_even_past_its_deadline() {
     for (effect, ends) in [(LostBefore, Expired), (LostAfter, Paid)] {
-        let fixture = Fixture::open(1, 2).await;
+        let fixture = Fixture::open(1, 3_600).await;
         let gateway = ScriptedGateway::new(0.0);
         for call in [Hold, Capture, Void] {
             gateway.fail(call, effect, FOR_EVER);
@@ -31,8 +32,13 @@ async fn while_nobody_knows_the_order_stays_paying_even_past_its_deadline() {
 
         assert_eq!(word(&life.checkout.pay(order.clone(), "card").await), "paying");
         let asked = gateway.calls_of(Status).len();
-        until_after(order.placed.pay_before.plus_ms(300)).await;
-        assert!(gateway.calls_of(Status).len() > asked, "recovery goes on asking");
+        fixture.pass_time(order.placed.pay_before.plus_ms(300));
+        let goes_on = async {
+            while gateway.calls_of(Status).len() <= asked {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, goes_on).await.expect("recovery goes on asking");
         assert_eq!(fixture.status(id).await, Paying);
         assert_eq!(fixture.remaining(), 0, "the unit stays with the order");
         assert_eq!(life.checkout.cancel(order.clone()).await, CancelAnswer::PaymentInProgress);
@@ -47,7 +53,7 @@ async fn while_nobody_knows_the_order_stays_paying_even_past_its_deadline() {
 
 #[tokio::test]
 async fn money_held_long_after_the_deadline_is_let_go() {
-    let fixture = Fixture::open(1, 2).await;
+    let fixture = Fixture::open(1, 3_600).await;
     let gateway = ScriptedGateway::new(0.0);
     gateway.fail(Hold, LostAfter, FOR_EVER);
     gateway.fail(Status, LostBefore, FOR_EVER);
@@ -56,7 +62,7 @@ async fn money_held_long_after_the_deadline_is_let_go() {
     let life = fixture.live(gateway.clone(), ScriptedRisk::new(Mood::Approve, 0), settings).await;
     let order = fixture.buy("ann").await;
     assert_eq!(word(&life.checkout.pay(order.clone(), "card").await), "paying");
-    until_after(order.placed.pay_before).await;
+    fixture.pass_time(order.placed.pay_before.plus_ms(1));
     gateway.heal();
     fixture.until(order.placed.id, Expired).await;
     assert_eq!(gateway.truth(AttemptId { order: order.placed.id, attempt: 1 }).await, PaymentState::Voided);

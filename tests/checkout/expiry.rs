@@ -19,7 +19,7 @@ use OrderStatus::{Expired, Paid};
 
 #[tokio::test]
 async fn unpaid_orders_expire_in_time_and_can_neither_be_paid_nor_cancelled_then() {
-    let fixture = Fixture::open(50, 2).await;
+    let fixture = Fixture::open(50, 3_600).await;
     let gateway = ScriptedGateway::new(0.0);
     let mut settings = impatient();
     settings.expiry.batch_max = 7;
@@ -30,6 +30,8 @@ async fn unpaid_orders_expire_in_time_and_can_neither_be_paid_nor_cancelled_then
     for number in 0..49 {
         orders.push(fixture.buy(&format!("buyer-{number}")).await);
     }
+    let last = orders.iter().map(|order| order.placed.pay_before).max().expect("there are some");
+    fixture.pass_time(last.plus_ms(1));
     for order in &orders {
         fixture.until(order.placed.id, Expired).await;
     }

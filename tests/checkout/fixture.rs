@@ -8,6 +8,7 @@ use seckill::checkout::{
     AttemptId, Checkout, CheckoutParts, CheckoutSettings, Gateways, NamedGateway, PaymentGateway, PaymentKey,
     ProcessingSettings, RecoverySettings, RetrySettings, RiskService, expire, recover,
 };
+use seckill::clock::{ClockSettings, Sighting};
 use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey,
     SaleTerms, StoreIdentity, Units,
@@ -117,6 +118,14 @@ impl Fixture {
         if tokio::time::timeout(PATIENCE, reached).await.is_err() {
             panic!("order {id} is {} and does not become {status}", self.status(id).await);
         }
+    }
+
+    /// Lets the engine's calendar jump to that moment, as if everybody had waited for it.
+    pub fn pass_time(&self, until: EpochMs) {
+        let clock = self.desk.clock();
+        let mut calendar = clock.guarded(&ClockSettings::default());
+        calendar.take(Sighting { calendar: until, at: clock.stopwatch(), blur_ms: 0 });
+        clock.follow(&calendar);
     }
 
     /// Units on sale in memory.

@@ -1,12 +1,8 @@
 //! What a buyer hears, and whether the money agrees with it.
 
-use std::time::Duration;
-
 use seckill::checkout::{AttemptId, PayAnswer, PaymentState};
-use seckill::domain::{EpochMs, Order, OrderStatus};
-use tokio::time::sleep;
+use seckill::domain::{Order, OrderStatus};
 
-use crate::fixture::now;
 use crate::scripted::ScriptedGateway;
 use OrderStatus::{Paid, Paying};
 
@@ -41,10 +37,4 @@ pub async fn check_money(gateway: &ScriptedGateway, order: &Order) {
     }
     assert_eq!(captured == 1, order.status == Paid, "{order:?} was charged {captured} times");
     assert!(captured <= 1);
-}
-
-pub async fn until_after(moment: EpochMs) {
-    while now() <= moment {
-        sleep(Duration::from_millis(10)).await;
-    }
 }

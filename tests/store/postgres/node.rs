@@ -22,11 +22,11 @@ pub fn settings(url: &str) -> PostgresSettings {
     PostgresSettings {
         url: url.into(),
         readers: 2,
-        acquire_wait_ms: 300,
-        connect_wait_ms: 3_000,
+        acquire_wait_ms: 3_000,
+        connect_wait_ms: 20_000,
         seat_wait_ms: 0,
-        lock_wait_ms: 800,
-        statement_wait_ms: 3_000,
+        lock_wait_ms: 5_000,
+        statement_wait_ms: 20_000,
         ..PostgresSettings::default()
     }
 }
