@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::Campaign;
 use crate::wire::call::{CallError, CallReply, Caller};
-use crate::wire::request::{BadTarget, Resolve, Target};
+use crate::wire::request::{BadTarget, Reach, Target};
 
 /// The SKU of every campaign that the tester opens.
 pub const SKU: &str = "unit";
@@ -73,19 +73,14 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// The admin plane at `http://host:port`, for one tenant; `given` names addresses as [`Target::resolve`] takes them.
+    /// The admin plane at `http://host:port` or `https://host:port`, for one tenant; `reach` as [`Target::resolve`] takes it.
     ///
     /// # Errors
     /// When the address is not one.
-    pub fn connect(
-        url: &str,
-        given: &[Resolve],
-        tenant: &str,
-        token: Option<&str>,
-    ) -> Result<Self, BadTarget> {
+    pub fn connect(url: &str, reach: &Reach, tenant: &str, token: Option<&str>) -> Result<Self, BadTarget> {
         let token = token.map(|token| format!("Authorization: Bearer {token}"));
         let headers: Vec<String> = std::iter::once(format!("X-Tenant-ID: {tenant}")).chain(token).collect();
-        Ok(Self { caller: Caller::new(Target::resolve(url, given)?, &headers, CALL_TIMEOUT) })
+        Ok(Self { caller: Caller::new(Target::resolve(url, reach)?, &headers, CALL_TIMEOUT) })
     }
 
     fn expect(

@@ -1,15 +1,19 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
 
 use crate::folder;
 use crate::outcome::Path;
 use crate::probes::SearchOptions;
 use crate::run::RunOptions;
 use crate::search::{Bounds, CampaignPlan};
-use crate::wire::request::Resolve;
+use crate::wire::buyer::{BuyerIdentity, TokenSigner};
+use crate::wire::request::{Reach, Resolve};
+use crate::wire::tls::TlsFiles;
 
 /// Load tester and auditor of a flash-sale engine.
 #[derive(Debug, Parser)]
@@ -19,6 +23,9 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
+
+/// How long the tokens of buyers are good: longer than any run.
+const TOKEN_LIFE_S: i64 = 86_400;
 
 const EXIT_CODES: &str = "Exit codes: 0 ok · 1 could not run · 2 wrong usage · 3 objective missed · \
 4 correctness violated · 5 client saturated · 6 regression · 7 cannot tell · 130 interrupted";
@@ -88,7 +95,7 @@ pub enum Command {
     Verify {
         /// The run.
         dir: PathBuf,
-        /// Admin address, as http://host:port.
+        /// Admin address, as http://host:port or https://host:port.
         #[arg(long)]
         admin: String,
         /// Tenant of the campaigns.
@@ -97,9 +104,9 @@ pub enum Command {
         /// Token of the admin plane.
         #[arg(long, env = "LOADTEST_ADMIN_TOKEN", hide_env_values = true)]
         admin_token: Option<String>,
-        /// Addresses of a host, instead of asking for them, as HOST:PORT:ADDRESS,ADDRESS...; may be given several times.
-        #[arg(long, value_parser = Resolve::parse)]
-        resolve: Vec<Resolve>,
+        /// How the address is found and trusted.
+        #[command(flatten)]
+        reach: ReachArgs,
     },
 }
 
@@ -204,10 +211,10 @@ fn parse_path(text: &str) -> Result<Path, String> {
 /// Where the engine is.
 #[derive(Debug, Clone, Args)]
 pub struct EngineArgs {
-    /// Data-plane address, as http://host:port; may be given several times.
+    /// Data-plane address, as http://host:port or https://host:port; may be given several times.
     #[arg(long = "target", required = true)]
     pub targets: Vec<String>,
-    /// Admin address, as http://host:port.
+    /// Admin address, as http://host:port or https://host:port.
     #[arg(long)]
     pub admin: String,
     /// Tenant of the campaigns.
@@ -219,9 +226,66 @@ pub struct EngineArgs {
     /// Further header of data-plane requests, as 'Name: value'; may be given several times.
     #[arg(long = "header")]
     pub headers: Vec<String>,
+    /// How the addresses are found and trusted.
+    #[command(flatten)]
+    pub reach: ReachArgs,
+    /// How buyers say who they are.
+    #[command(flatten)]
+    pub buyers: BuyerArgs,
+}
+
+/// How addresses are found and trusted.
+#[derive(Debug, Clone, Args)]
+pub struct ReachArgs {
     /// Addresses of a host, instead of asking for them, as HOST:PORT:ADDRESS,ADDRESS...; may be given several times.
     #[arg(long, value_parser = Resolve::parse)]
     pub resolve: Vec<Resolve>,
+    /// Authorities of the engine's certificate, a PEM file; without it those of the system.
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// Certificate to show to the engine, a PEM file.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Its key, a PEM file.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+}
+
+impl ReachArgs {
+    /// As the wire takes it.
+    pub fn reach(self) -> Reach {
+        let Self { resolve, cacert, cert, key } = self;
+        Reach { resolve, tls: TlsFiles { cacert, cert, key } }
+    }
+}
+
+/// How buyers say who they are.
+#[derive(Debug, Clone, Args)]
+pub struct BuyerArgs {
+    /// Buyers bring tokens (JWT, HS256) signed with the secret in this file, instead of X-User-ID.
+    #[arg(long, value_name = "FILE")]
+    pub jwt_key_file: Option<PathBuf>,
+    /// The `kid` of the tokens.
+    #[arg(long, requires = "jwt_key_file")]
+    pub jwt_kid: Option<String>,
+    /// A claim of the tokens beside `sub` and `exp`, as NAME=VALUE: iss, aud, tenant; may be given several times.
+    #[arg(long = "jwt-claim", value_name = "NAME=VALUE", requires = "jwt_key_file")]
+    pub jwt_claims: Vec<String>,
+}
+
+impl BuyerArgs {
+    /// As the load takes it. Tokens are good for a day.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a claim cannot be set.
+    pub fn identity(&self) -> Result<BuyerIdentity, String> {
+        let Some(path) = &self.jwt_key_file else { return Ok(BuyerIdentity::Header) };
+        let secret =
+            std::fs::read(path).map_err(|error| format!("--jwt-key-file {}: {error}", path.display()))?;
+        let expires_s = Timestamp::now().as_second() + TOKEN_LIFE_S;
+        TokenSigner::new(secret.trim_ascii(), self.jwt_kid.as_deref(), &self.jwt_claims, expires_s)
+            .map(|signer| BuyerIdentity::Token(Arc::new(signer)))
+    }
 }
 
 /// Changes to the scenario.
@@ -237,18 +301,28 @@ pub struct TweakArgs {
 
 impl EngineArgs {
     /// The options of a run against this engine.
-    pub fn options(&self, out: PathBuf, force: bool, verify: bool, quiet: bool) -> RunOptions {
-        RunOptions {
+    ///
+    /// # Errors
+    /// See [`BuyerArgs::identity`].
+    pub fn options(
+        &self,
+        out: PathBuf,
+        force: bool,
+        verify: bool,
+        quiet: bool,
+    ) -> Result<RunOptions, String> {
+        Ok(RunOptions {
             targets: self.targets.clone(),
             admin: self.admin.clone(),
-            resolve: self.resolve.clone(),
+            reach: self.reach.clone().reach(),
             out,
             force,
             tenant: self.tenant.clone(),
             admin_token: self.admin_token.clone(),
             headers: self.headers.clone(),
+            identity: self.buyers.identity()?,
             verify,
             quiet,
-        }
+        })
     }
 }

@@ -12,8 +12,8 @@ use crate::wire::response::json_text;
 
 /// How long a new campaign may take to be known at every address.
 pub const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
-/// The header of a buyer who is not one of the load's.
-pub const BUYER: &str = "X-User-ID: first-look";
+/// The name of a buyer who is not one of the load's.
+pub const BUYER: &str = "first-look";
 /// How long an address may be too busy for the first purchase.
 const BUSY_WITHIN: Duration = Duration::from_secs(5);
 const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -76,7 +76,7 @@ fn not_let_in(method: &str, path: &str, reply: &CallReply) -> RunError {
     let cure = match (reply.status, code.as_str()) {
         (401, _) => {
             "the engine does not know this buyer: it must take the buyer's name from X-User-ID \
-             (edge.auth.mode = \"trusted_header\"), or needs --header 'Authorization: Bearer …'"
+             (edge.auth.mode = \"trusted_header\"), or needs tokens: --jwt-key-file with the secret of edge.auth.jwt.key"
         }
         (403, "waiting-room") => "the sale has a waiting room: run against a sale without one",
         (403, _) => {

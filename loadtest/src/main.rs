@@ -48,8 +48,9 @@ fn execute(cli: Cli) -> Result<Exit, (Exit, String)> {
         Command::Run { scenario, engine, tweaks, output, no_verify, against } => {
             let scenario = Scenario::load(&scenario, &tweaks.set).map_err(wrong_usage)?;
             let interrupt = interrupt_on_signals().map_err(could_not_run)?;
-            let options =
-                engine.options(output.folder(&scenario.name), output.force, !no_verify, tweaks.quiet);
+            let options = engine
+                .options(output.folder(&scenario.name), output.force, !no_verify, tweaks.quiet)
+                .map_err(wrong_usage)?;
             let (summary, exit) = run::run(&scenario, &options, &interrupt).map_err(run_failed)?;
             report::write(&options.out, against.as_deref()).map_err(could_not_run)?;
             let out = options.out.display();
@@ -66,7 +67,9 @@ fn execute(cli: Cli) -> Result<Exit, (Exit, String)> {
             let scenario = Scenario::load(&scenario, &tweaks.set).map_err(wrong_usage)?;
             let goal = goal.options().map_err(wrong_usage)?;
             let interrupt = interrupt_on_signals().map_err(could_not_run)?;
-            let options = engine.options(output.folder(&scenario.name), output.force, true, tweaks.quiet);
+            let options = engine
+                .options(output.folder(&scenario.name), output.force, true, tweaks.quiet)
+                .map_err(wrong_usage)?;
             let report = probes::search(&scenario, &options, &goal, &interrupt).map_err(run_failed)?;
             report::write_search(&options.out, &report).map_err(could_not_run)?;
             console::print(&format!("{}output: {}\n", probes::render(&report), options.out.display()));
@@ -94,10 +97,10 @@ fn execute(cli: Cli) -> Result<Exit, (Exit, String)> {
             console::print(&format!("{}\n", path.display()));
             Ok(Exit::Ok)
         }
-        Command::Verify { dir, admin, tenant, admin_token, resolve } => {
+        Command::Verify { dir, admin, tenant, admin_token, reach } => {
             let summary = Summary::read(&dir).map_err(could_not_run)?;
-            let mut admin =
-                Admin::connect(&admin, &resolve, &tenant, admin_token.as_deref()).map_err(wrong_usage)?;
+            let mut admin = Admin::connect(&admin, &reach.reach(), &tenant, admin_token.as_deref())
+                .map_err(wrong_usage)?;
             // Orders that were not paid have expired since: units may be on sale again.
             let sales: Vec<_> =
                 summary.sales.into_iter().map(|sale| SaleTerms { sold_out: false, ..sale }).collect();

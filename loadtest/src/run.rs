@@ -25,8 +25,9 @@ use crate::progress::Progress;
 use crate::scenario::Scenario;
 use crate::summary::{ClientHealth, PhaseSummary, RunResult, SCHEMA, Summary};
 use crate::verify::{self, SaleTerms, Verification, VerifyError};
+use crate::wire::buyer::BuyerIdentity;
 use crate::wire::call::Caller;
-use crate::wire::request::{BadTarget, Resolve, Target};
+use crate::wire::request::{BadTarget, Reach, Target};
 
 /// From the last preparation to the first request; a sale that opens with a phase is announced this long before.
 const LEAD: Duration = Duration::from_millis(700);
@@ -40,8 +41,8 @@ pub struct RunOptions {
     pub targets: Vec<String>,
     /// Admin address.
     pub admin: String,
-    /// Addresses of hosts that are not to be asked for.
-    pub resolve: Vec<Resolve>,
+    /// How addresses are found and trusted.
+    pub reach: Reach,
     /// Output folder.
     pub out: PathBuf,
     /// Takes an output folder that is not empty.
@@ -52,6 +53,8 @@ pub struct RunOptions {
     pub admin_token: Option<String>,
     /// Further headers of data-plane requests, `Name: value`.
     pub headers: Vec<String>,
+    /// How buyers say who they are.
+    pub identity: BuyerIdentity,
     /// Checks every promise afterwards.
     pub verify: bool,
     /// Shows no progress.
@@ -102,7 +105,7 @@ pub fn run(
 ) -> Result<(Summary, Exit), RunError> {
     let mut targets = Vec::new();
     for url in &options.targets {
-        targets.extend(Target::resolve(url, &options.resolve)?.reachable());
+        targets.extend(Target::resolve(url, &options.reach)?.reachable());
     }
     if targets.is_empty() {
         return Err(RunError::Setup("at least one --target is needed".into()));
@@ -135,13 +138,14 @@ fn run_into(
         targets,
         sales: campaigns.iter().map(|campaign| format!("{campaign}/{SKU}")).collect(),
         headers: options.data_headers(),
+        identity: options.identity.clone(),
         folder: options.out.clone(),
         clock: Clock::start(),
         interrupt: interrupt.clone(),
         signs: LifeSigns::default(),
     });
     let token = options.admin_token.as_deref();
-    let mut admin = Admin::connect(&options.admin, &options.resolve, &options.tenant, token)?;
+    let mut admin = Admin::connect(&options.admin, &options.reach, &options.tenant, token)?;
     let workers = Workers::spawn(&plan)?;
 
     let mut opened = Vec::new();
@@ -271,7 +275,8 @@ fn open_and_measure<'a>(
         let wanted = scenario.client.connections;
         console::note(format_args!("only {connected} of {wanted} connections could be opened"));
     }
-    let headers: Vec<String> = plan.headers.iter().cloned().chain([first_look::BUYER.into()]).collect();
+    let headers: Vec<String> =
+        plan.headers.iter().cloned().chain([options.identity.line(first_look::BUYER)]).collect();
     let mut callers: Vec<Caller> =
         plan.targets.iter().map(|target| Caller::new(target.clone(), &headers, VISIBLE_WITHIN)).collect();
     let now_open = scenario.campaigns.iter().zip(campaigns).filter(|(c, _)| c.opens_with.is_none());

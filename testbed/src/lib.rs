@@ -4,6 +4,7 @@
 //! value. What cannot be started is a panic: nobody here could go on without it.
 
 pub mod calendar;
+pub mod certificates;
 pub mod client;
 pub mod crowd;
 pub mod engine;

@@ -10,6 +10,7 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 use seckill::edge::EdgeSettings;
 use seckill::edge::FrontEnd::Hyper;
 use seckill::tls::CertificateFiles;
+use testbed::certificates::{Authority, Files};
 use tokio_rustls::TlsConnector;
 
 use testbed::client::Client;
@@ -19,7 +20,7 @@ use testbed::{PATIENCE, until};
 
 use super::h2_client::Http2;
 use super::server::Server;
-use super::tls_identities::{Authority, Files};
+use super::tls_identities::Believed;
 
 const LAST: &str = "GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
@@ -72,7 +73,7 @@ fn http2(addr: SocketAddr, config: &Arc<ClientConfig>) -> Http2 {
 
 #[test]
 fn one_address_speaks_both_protocols_and_nothing_in_the_clear() {
-    let (authority, files) = (Authority::new("ca"), Files::new());
+    let (authority, files) = (Authority::new("ca"), Files::default());
     let server = Server::start(Hyper, |settings| with_pair(settings, &files, &authority.sign("localhost")));
     let mut both = http2(server.addr, &authority.client(&["h2", "http/1.1"], None));
     assert_eq!(both.ask("POST", "/a", &[], "body").status, 200);
@@ -95,7 +96,7 @@ fn one_address_speaks_both_protocols_and_nothing_in_the_clear() {
 
 #[test]
 fn a_client_gets_the_certificate_of_the_name_it_asks_for() {
-    let (authority, files) = (Authority::new("ca"), Files::new());
+    let (authority, files) = (Authority::new("ca"), Files::default());
     let server = Server::start(Hyper, |settings| {
         with_pair(settings, &files, &authority.sign("localhost"));
         for name in ["shop.example", "other.example"] {
@@ -113,7 +114,7 @@ fn a_client_gets_the_certificate_of_the_name_it_asks_for() {
 #[test]
 fn a_client_has_to_show_a_certificate_of_the_authority_that_is_asked_for() {
     let (authority, cdn, other, files) =
-        (Authority::new("ca"), Authority::new("cdn"), Authority::new("other"), Files::new());
+        (Authority::new("ca"), Authority::new("cdn"), Authority::new("other"), Files::default());
     let server = Server::start(Hyper, |settings| {
         with_pair(settings, &files, &authority.sign("localhost"));
         settings.tls.client_ca_file = files.write("cdn.pem", cdn.pem());
@@ -138,7 +139,7 @@ fn a_client_has_to_show_a_certificate_of_the_authority_that_is_asked_for() {
 
 #[test]
 fn who_comes_back_has_a_short_handshake() {
-    let (authority, files) = (Authority::new("ca"), Files::new());
+    let (authority, files) = (Authority::new("ca"), Files::default());
     let server = Server::start(Hyper, |settings| with_pair(settings, &files, &authority.sign("localhost")));
     let config = authority.client(&[], None);
     let kinds: Vec<_> = (0..3)
@@ -154,7 +155,7 @@ fn who_comes_back_has_a_short_handshake() {
 
 #[test]
 fn certificates_change_under_load_and_no_request_fails() {
-    let (authority, files) = (Authority::new("ca"), Files::new());
+    let (authority, files) = (Authority::new("ca"), Files::default());
     let server = Server::start(Hyper, |settings| with_pair(settings, &files, &authority.sign("localhost")));
     let config = authority.client(&[], None);
     let mut kept = http2(server.addr, &authority.client(&["h2"], None));
@@ -176,7 +177,7 @@ fn certificates_change_under_load_and_no_request_fails() {
 
 #[test]
 fn a_broken_certificate_is_told_and_the_one_before_stays() {
-    let (authority, files) = (Authority::new("ca"), Files::new());
+    let (authority, files) = (Authority::new("ca"), Files::default());
     let server = Server::start(Hyper, |settings| with_pair(settings, &files, &authority.sign("localhost")));
     let config = authority.client(&[], None);
     files.write("edge.pem", "-----BEGIN NOTHING-----\n");
@@ -192,7 +193,7 @@ fn a_broken_certificate_is_told_and_the_one_before_stays() {
 
 #[test]
 fn a_proxy_header_comes_before_the_handshake() {
-    let (authority, files) = (Authority::new("ca"), Files::new());
+    let (authority, files) = (Authority::new("ca"), Files::default());
     let server = Server::start(Hyper, |settings| {
         with_pair(settings, &files, &authority.sign("localhost"));
         settings.proxy_protocol = true;
@@ -205,7 +206,7 @@ fn a_proxy_header_comes_before_the_handshake() {
 
 #[test]
 fn handshakes_that_do_not_end_hold_up_nobody_for_long() {
-    let (authority, files) = (Authority::new("ca"), Files::new());
+    let (authority, files) = (Authority::new("ca"), Files::default());
     let server = Server::start(Hyper, |settings| {
         with_pair(settings, &files, &authority.sign("localhost"));
         settings.threads = 1;
@@ -220,7 +221,7 @@ fn handshakes_that_do_not_end_hold_up_nobody_for_long() {
 
 #[test]
 fn a_buyers_way_under_tls_with_everything_around_it() {
-    let (authority, files) = (Authority::new("ca"), Files::new());
+    let (authority, files) = (Authority::new("ca"), Files::default());
     let (certificate, key) = files.write_pair("both", &authority.sign("localhost"));
     let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
     let (certificate, key) = (text(certificate), text(key));
@@ -268,7 +269,7 @@ fn a_buyers_way_under_tls_with_everything_around_it() {
 
 #[test]
 fn the_admin_plane_speaks_tls_asks_for_certificates_and_lets_probes_pass() {
-    let (authority, operators, files) = (Authority::new("ca"), Authority::new("operators"), Files::new());
+    let (authority, operators, files) = (Authority::new("ca"), Authority::new("operators"), Files::default());
     let (certificate, key) = files.write_pair("admin", &authority.sign("localhost"));
     let clients = files.write("operators.pem", operators.pem());
     let folder = tempfile::tempdir().unwrap();

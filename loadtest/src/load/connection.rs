@@ -1,12 +1,13 @@
 //! One keep-alive connection: it writes a request, reads its answer, and says when it broke.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use super::stream::Stream;
 use crate::outcome::{Action, Outcome};
+use crate::wire::request::Target;
 use crate::wire::response::{self, Response};
 
 /// The request that a connection is busy with.
@@ -28,8 +29,10 @@ pub struct InFlight {
 enum Socket {
     #[default]
     Closed,
-    Connecting(TcpStream),
-    Open(TcpStream),
+    Connecting(Stream),
+    /// The TCP connection is up, TLS is not.
+    Handshaking(Stream),
+    Open(Stream),
 }
 
 /// What a readiness event brought.
@@ -82,12 +85,12 @@ impl Connection {
     ///
     /// # Errors
     /// When no socket can be had.
-    pub fn connect(&mut self, address: SocketAddr, registry: &Registry, token: Token) -> io::Result<()> {
+    pub fn connect(&mut self, target: &Target, registry: &Registry, token: Token) -> io::Result<()> {
         self.close();
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        self.socket = Socket::Connecting(stream);
+        let mut socket = TcpStream::connect(target.address())?;
+        socket.set_nodelay(true)?;
+        registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+        self.socket = Socket::Connecting(Stream::over(socket, target.tls())?);
         Ok(())
     }
 
@@ -117,9 +120,9 @@ impl Connection {
         let mut progress = Progress::Waiting;
         self.socket = match std::mem::take(&mut self.socket) {
             Socket::Connecting(stream) if writable || closing => {
-                let refused = !matches!(stream.take_error(), Ok(None));
-                match stream.peer_addr() {
-                    Ok(_) if !refused => Socket::Open(stream),
+                let refused = !matches!(stream.socket().take_error(), Ok(None));
+                match stream.socket().peer_addr() {
+                    Ok(_) if !refused => Socket::Handshaking(stream),
                     Err(error) if !refused && error.kind() == ErrorKind::NotConnected && !closing => {
                         Socket::Connecting(stream)
                     }
@@ -128,9 +131,20 @@ impl Connection {
             }
             other => other,
         };
+        self.socket = match std::mem::take(&mut self.socket) {
+            Socket::Handshaking(mut stream) => match stream.shake_hands() {
+                Ok(true) => Socket::Open(stream),
+                Ok(false) if !closing => Socket::Handshaking(stream),
+                _ => return Progress::Broken(Outcome::ConnectFailed),
+            },
+            other => other,
+        };
         let Socket::Open(stream) = &mut self.socket else { return progress };
         if self.requests == 0 {
             progress = Progress::Connected;
+        }
+        if writable && stream.flush().is_err() {
+            return Progress::Broken(Outcome::ConnectionLost);
         }
         if !self.outgoing.is_empty() {
             match write(stream, &self.outgoing) {
@@ -183,7 +197,7 @@ impl Connection {
 }
 
 /// Writes as much as the socket takes.
-fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
     let mut written = 0;
     while written < bytes.len() {
         match stream.write(&bytes[written..]) {

@@ -292,6 +292,7 @@ mod tests {
             targets: Vec::new(),
             sales: Vec::new(),
             headers: Vec::new(),
+            identity: crate::wire::buyer::BuyerIdentity::Header,
             folder: std::path::PathBuf::new(),
             clock: Clock::start(),
             interrupt: Interrupt::default(),

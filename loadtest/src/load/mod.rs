@@ -8,6 +8,7 @@ pub mod journey;
 pub mod plan;
 pub mod recorder;
 pub mod schedule;
+mod stream;
 mod usage;
 mod visits;
 mod wake_timer;

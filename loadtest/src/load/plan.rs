@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::scenario::Scenario;
+use crate::wire::buyer::BuyerIdentity;
 use crate::wire::request::Target;
 
 /// The plan of a run, shared by its workers.
@@ -23,6 +24,8 @@ pub struct Plan {
     pub sales: Vec<String>,
     /// Headers of every request, whole lines.
     pub headers: Vec<String>,
+    /// How buyers say who they are.
+    pub identity: BuyerIdentity,
     /// Where logs go.
     pub folder: PathBuf,
     /// The run's clock.

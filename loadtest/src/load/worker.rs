@@ -98,7 +98,11 @@ impl Worker {
             clock: plan.clock,
             poll,
             timer,
-            kits: plan.targets.iter().map(|t| RequestKit::new(t, &plan.sales, &plan.headers)).collect(),
+            kits: plan
+                .targets
+                .iter()
+                .map(|target| RequestKit::new(target, &plan.sales, &plan.headers, plan.identity.clone()))
+                .collect(),
             connections: std::iter::repeat_with(Connection::default).take(share).collect(),
             free: (0..share as u32).collect(),
             // Until the start is known nobody is due.
@@ -130,8 +134,8 @@ impl Worker {
             while connecting < CONNECTING_MAX
                 && let Some(id) = waiting.pop_front()
             {
-                let address = self.plan.targets[id % self.kits.len()].address();
-                match self.connections[id].connect(address, self.poll.registry(), Token(id)) {
+                let target = &self.plan.targets[id % self.kits.len()];
+                match self.connections[id].connect(target, self.poll.registry(), Token(id)) {
                     Ok(()) => connecting += 1,
                     Err(_) => self.connections[id].close(),
                 }
@@ -270,9 +274,8 @@ impl Worker {
         }
         // Closed, or the server has hung up since the last answer: this request needs a new connection.
         self.recorder.counters.connects += 1;
-        let address = self.plan.targets[target].address();
         let opened = connection
-            .connect(address, self.poll.registry(), Token(id as usize))
+            .connect(&self.plan.targets[target], self.poll.registry(), Token(id as usize))
             .and_then(|()| connection.send(&self.outgoing));
         match opened {
             Ok(()) => Ok(()),

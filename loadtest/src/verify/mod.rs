@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::{Admin, AdminError, Audit, ExportedOrder};
 use crate::load::answer_log::{Row, Rows, logs_in};
-use crate::wire::request::buyer_number;
+use crate::wire::buyer;
 use books::Exported;
 use ledger::{Ledger, OrderState};
 use partition::Partitions;
@@ -201,7 +201,7 @@ fn read_books(
 
 /// The number of a buyer; somebody whom this tester did not invent gets one that none of its buyers has.
 fn buyer_key(name: &str) -> u64 {
-    buyer_number(name).unwrap_or_else(|| {
+    buyer::number(name).unwrap_or_else(|| {
         name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
         }) | 1 << 63

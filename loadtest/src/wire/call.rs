@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::request::Target;
 use super::response;
+use super::tls::CallStream;
 
 /// A call that brought no answer.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,7 @@ pub struct Caller {
     target: Target,
     headers: String,
     timeout: Duration,
-    kept: Option<TcpStream>,
+    kept: Option<CallStream>,
 }
 
 impl Caller {
@@ -73,8 +74,9 @@ impl Caller {
             return Ok(reply);
         }
         let io = |error| CallError::Io(format!("{method} {path} at {}", self.target.host), error);
-        let stream = self.connect().map_err(io)?;
-        stream.set_nodelay(true).map_err(io)?;
+        let socket = self.connect().map_err(io)?;
+        socket.set_nodelay(true).map_err(io)?;
+        let stream = CallStream::over(socket, self.target.tls()).map_err(io)?;
         self.exchange(stream, &request, method, path)
     }
 
@@ -94,7 +96,7 @@ impl Caller {
 
     fn exchange(
         &mut self,
-        mut stream: TcpStream,
+        mut stream: CallStream,
         request: &[u8],
         method: &str,
         path: &str,
@@ -102,8 +104,8 @@ impl Caller {
         let what = || format!("{method} {path} at {}", self.target.host);
         let io = |error| CallError::Io(what(), error);
         let late = || CallError::TimedOut(what(), self.timeout.as_secs());
-        stream.set_read_timeout(Some(self.timeout)).map_err(io)?;
-        stream.set_write_timeout(Some(self.timeout)).map_err(io)?;
+        stream.socket().set_read_timeout(Some(self.timeout)).map_err(io)?;
+        stream.socket().set_write_timeout(Some(self.timeout)).map_err(io)?;
         stream.write_all(request).map_err(io)?;
         let deadline = Instant::now() + self.timeout;
         let mut bytes = Vec::new();

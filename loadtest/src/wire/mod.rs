@@ -1,5 +1,7 @@
 //! HTTP/1.1 as the tester speaks it: prepared requests out, an incremental parser in.
 
+pub mod buyer;
 pub mod call;
 pub mod request;
 pub mod response;
+pub mod tls;

@@ -3,18 +3,30 @@
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use super::buyer::{self, BuyerIdentity};
+use super::tls::{TlsFiles, TlsPeer};
 use crate::outcome::Action;
 
 /// How long an address may take to accept the connection that shows whether it can be used.
 const REACHABLE_WITHIN: Duration = Duration::from_secs(2);
 
 /// An engine's address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Target {
     /// Where to connect: every address of the host, at least one.
     addresses: Vec<SocketAddr>,
     /// The `Host` header.
     pub host: String,
+    tls: Option<TlsPeer>,
+}
+
+/// How addresses are found and trusted.
+#[derive(Debug, Clone, Default)]
+pub struct Reach {
+    /// Addresses of hosts that are not to be asked for.
+    pub resolve: Vec<Resolve>,
+    /// Certificates of `https://` addresses.
+    pub tls: TlsFiles,
 }
 
 /// An address that cannot be used.
@@ -26,30 +38,35 @@ pub struct BadTarget {
 }
 
 impl Target {
-    /// Reads `http://host:port` and resolves the host.
+    /// Reads `http://host:port` or `https://host:port`, and resolves the host.
     ///
     /// # Errors
     /// When it is not such an address, or the host has none.
     pub fn parse(url: &str) -> Result<Self, BadTarget> {
-        Self::resolve(url, &[])
+        Self::resolve(url, &Reach::default())
     }
 
-    /// The same, but a host and port that `given` names has the addresses that are given there.
+    /// The same, but a host and port that `reach` names has the addresses that are given there, and its files say who is
+    /// trusted.
     ///
     /// # Errors
-    /// As [`Target::parse`].
-    pub fn resolve(url: &str, given: &[Resolve]) -> Result<Self, BadTarget> {
+    /// As [`Target::parse`], and when a file cannot be used.
+    pub fn resolve(url: &str, reach: &Reach) -> Result<Self, BadTarget> {
         let bad = |why: &str| BadTarget { url: url.to_owned(), why: why.to_owned() };
-        let rest = url
-            .strip_prefix("http://")
-            .ok_or_else(|| bad("must start with http:// (TLS ends before the engine)"))?;
+        let (rest, is_tls) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+            (Some(rest), _) => (rest, false),
+            (_, Some(rest)) => (rest, true),
+            _ => return Err(bad("must start with http:// or https://")),
+        };
         let host = rest.strip_suffix('/').unwrap_or(rest);
         if host.is_empty() || host.contains(['/', '?', '#', '@', ' ', '\r', '\n']) {
-            return Err(bad("must be http://host:port without a path"));
+            return Err(bad("must be http://host:port or https://host:port without a path"));
         }
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
-        let mut addresses: Vec<SocketAddr> = match given.iter().find(|given| given.host == with_port) {
+        let default_port = if is_tls { 443 } else { 80 };
+        let with_port = if has_port { host.to_owned() } else { format!("{host}:{default_port}") };
+        let mut addresses: Vec<SocketAddr> = match reach.resolve.iter().find(|given| given.host == with_port)
+        {
             Some(given) => given.addresses.clone(),
             None => with_port.to_socket_addrs().map_err(|error| bad(&error.to_string()))?.collect(),
         };
@@ -63,7 +80,14 @@ impl Target {
         if addresses.is_empty() {
             return Err(bad("the host has no address"));
         }
-        Ok(Self { addresses, host: host.to_owned() })
+        let name = with_port.rsplit_once(':').map_or(host, |(name, _)| name);
+        let tls = is_tls.then(|| TlsPeer::new(name, &reach.tls)).transpose().map_err(|why| bad(&why))?;
+        Ok(Self { addresses, host: host.to_owned(), tls })
+    }
+
+    /// How it is spoken to under TLS, if it is.
+    pub fn tls(&self) -> Option<&TlsPeer> {
+        self.tls.as_ref()
     }
 
     /// Every address to try, in order.
@@ -78,7 +102,7 @@ impl Target {
 
     /// Each address that accepts a connection as a target of its own; all of them when none does.
     pub fn reachable(&self) -> Vec<Self> {
-        let single = |address: &SocketAddr| Self { addresses: vec![*address], host: self.host.clone() };
+        let single = |address: &SocketAddr| Self { addresses: vec![*address], ..self.clone() };
         let accepts = |address: &&SocketAddr| TcpStream::connect_timeout(address, REACHABLE_WITHIN).is_ok();
         // Nothing to choose from: whether it can be reached is seen when it is used.
         let chosen: Vec<_> = match self.addresses.as_slice() {
@@ -139,14 +163,15 @@ pub struct Ask<'a> {
 pub struct RequestKit {
     sale_paths: Vec<String>,
     common: String,
+    identity: BuyerIdentity,
 }
 
 impl RequestKit {
     /// Prepares for campaigns given as `campaign/sku`; `headers` are whole lines without their end.
-    pub fn new(target: &Target, sales: &[String], headers: &[String]) -> Self {
+    pub fn new(target: &Target, sales: &[String], headers: &[String], identity: BuyerIdentity) -> Self {
         let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-        let common = format!(" HTTP/1.1\r\nHost: {}\r\n{lines}X-User-ID: ", target.host);
-        Self { sale_paths: sales.iter().map(|sale| format!("/seckill/{sale}")).collect(), common }
+        let common = format!(" HTTP/1.1\r\nHost: {}\r\n{lines}", target.host);
+        Self { sale_paths: sales.iter().map(|sale| format!("/seckill/{sale}")).collect(), common, identity }
     }
 
     /// Appends the request's bytes to `out`.
@@ -162,10 +187,10 @@ impl RequestKit {
         for part in [method, path, tail, &self.common] {
             out.extend_from_slice(part.as_bytes());
         }
-        write_buyer(ask.buyer, out);
+        self.identity.write(ask.buyer, out);
         if ask.idempotency_key && ask.action == Action::Purchase {
             out.extend_from_slice(b"\r\nIdempotency-Key: visit-");
-            write_buyer(ask.buyer, out);
+            buyer::write_name(ask.buyer, out);
         }
         if ask.close {
             out.extend_from_slice(b"\r\nConnection: close");
@@ -191,18 +216,6 @@ impl RequestKit {
     }
 }
 
-/// A buyer as the engine and its exports name it.
-fn write_buyer(buyer: u64, out: &mut Vec<u8>) {
-    out.push(b'b');
-    out.extend_from_slice(itoa::Buffer::new().format(buyer).as_bytes());
-}
-
-/// The number of a buyer named by this tester; `None` for anybody else.
-pub fn buyer_number(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix('b')?;
-    digits.parse().ok().filter(|number| format!("{number}") == digits)
-}
-
 fn write_body_head(length: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\nContent-Type: application/json\r\nContent-Length: ");
     out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
@@ -215,7 +228,8 @@ mod tests {
 
     fn written(action: Action, quantity: u64, idempotency_key: bool, close: bool) -> String {
         let target = Target::parse("http://127.0.0.1:8080/").unwrap();
-        let kit = RequestKit::new(&target, &["c/unit".into()], &["X-Tenant-ID: t".into()]);
+        let kit =
+            RequestKit::new(&target, &["c/unit".into()], &["X-Tenant-ID: t".into()], BuyerIdentity::Header);
         let mut out = Vec::new();
         let order = "o-1";
         kit.write(Ask { action, campaign: 0, buyer: 42, quantity, order, idempotency_key, close }, &mut out);
@@ -245,10 +259,20 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_http_addresses_are_targets() {
+    fn only_addresses_without_a_path_are_targets() {
         assert_eq!(Target::parse("http://127.0.0.1:81").unwrap().address().port(), 81);
         assert_eq!(Target::parse("http://127.0.0.1").unwrap().address().port(), 80);
-        for url in ["https://127.0.0.1", "127.0.0.1:80", "http://", "http://h/path", "http://a b"] {
+        let secure = Target::parse("https://127.0.0.1").unwrap();
+        assert_eq!((secure.address().port(), secure.tls().is_some()), (443, true));
+        for url in [
+            "ftp://127.0.0.1",
+            "https://",
+            "https://h/path",
+            "127.0.0.1:80",
+            "http://",
+            "http://h/path",
+            "http://a b",
+        ] {
             assert!(Target::parse(url).is_err(), "{url}");
         }
     }
@@ -259,7 +283,8 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         // Nobody listens at the first one.
         let given = Resolve::parse(&format!("shop.test:{port}:127.0.0.9,127.0.0.1,127.0.0.9")).unwrap();
-        let target = Target::resolve(&format!("http://shop.test:{port}"), &[given]).unwrap();
+        let reach = Reach { resolve: vec![given], ..Reach::default() };
+        let target = Target::resolve(&format!("http://shop.test:{port}"), &reach).unwrap();
         assert_eq!(target.addresses().len(), 2, "each once");
         let reachable = target.reachable();
         assert_eq!(reachable.len(), 1);
@@ -271,13 +296,5 @@ mod tests {
             assert!(Resolve::parse(wrong).is_err(), "{wrong}");
         }
         assert!(Resolve::parse("h:80:[::1]").is_ok());
-    }
-
-    #[test]
-    fn buyers_are_recognised_by_their_name() {
-        assert_eq!(buyer_number("b42"), Some(42));
-        for stranger in ["42", "b", "b042", "b-1", "b4x", "bob"] {
-            assert_eq!(buyer_number(stranger), None, "{stranger}");
-        }
     }
 }

@@ -1,0 +1,148 @@
+//! A socket of the load that never blocks, plain or under TLS.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use mio::net::TcpStream;
+use rustls::ClientConnection;
+
+use crate::wire::tls::TlsPeer;
+
+/// The socket.
+#[derive(Debug)]
+pub enum Stream {
+    /// Plain.
+    Plain(TcpStream),
+    /// Under TLS.
+    Tls(Box<Tls>),
+}
+
+/// A TLS session over a socket.
+#[derive(Debug)]
+pub struct Tls {
+    socket: TcpStream,
+    session: ClientConnection,
+}
+
+impl Stream {
+    /// Over a socket that connects or is connected.
+    ///
+    /// # Errors
+    /// As the library says.
+    pub fn over(socket: TcpStream, peer: Option<&TlsPeer>) -> io::Result<Self> {
+        Ok(match peer {
+            None => Self::Plain(socket),
+            Some(peer) => Self::Tls(Box::new(Tls { socket, session: peer.session()? })),
+        })
+    }
+
+    /// The socket below.
+    pub fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => &tls.socket,
+        }
+    }
+
+    /// Goes on with the handshake as far as the socket lets it; whether it is over.
+    ///
+    /// # Errors
+    /// The peer is not whom this tester trusts, does not trust it, or has gone.
+    pub fn shake_hands(&mut self) -> io::Result<bool> {
+        let Self::Tls(tls) = self else { return Ok(true) };
+        loop {
+            tls.send_pending()?;
+            if !tls.session.is_handshaking() {
+                return Ok(true);
+            }
+            match tls.receive() {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Tls {
+    /// Gives the socket what it takes of what the session has to say.
+    fn send_pending(&mut self) -> io::Result<()> {
+        while self.session.wants_write() {
+            match self.session.write_tls(&mut self.socket) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bytes from the socket to the session: how many, zero at the end.
+    fn receive(&mut self) -> io::Result<usize> {
+        let taken = self.session.read_tls(&mut self.socket)?;
+        if let Err(error) = self.session.process_new_packets() {
+            // The peer may be told why.
+            let _ = self.send_pending();
+            return Err(io::Error::other(error));
+        }
+        Ok(taken)
+    }
+}
+
+impl Read for Stream {
+    /// As a socket's: what there is, and less than the buffer has room for only when there is no more.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let tls = match self {
+            Self::Plain(socket) => return socket.read(buffer),
+            Self::Tls(tls) => tls,
+        };
+        let mut filled = 0;
+        loop {
+            match tls.session.reader().read(&mut buffer[filled..]) {
+                Ok(0) => return Ok(filled),
+                Ok(read) => {
+                    filled += read;
+                    if filled == buffer.len() {
+                        return Ok(filled);
+                    }
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) if filled > 0 => return Ok(filled),
+                Err(error) => return Err(error),
+            }
+            match tls.receive() {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    // The session may answer what it heard: new keys, a farewell.
+                    tls.send_pending()?;
+                    return if filled > 0 { Ok(filled) } else { Err(error) };
+                }
+                Err(_) if filled > 0 => return Ok(filled),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let tls = match self {
+            Self::Plain(socket) => return socket.write(bytes),
+            Self::Tls(tls) => tls,
+        };
+        let taken = tls.session.writer().write(bytes)?;
+        tls.send_pending()?;
+        // The session keeps a bounded amount for a socket that takes nothing.
+        if taken == 0 && !bytes.is_empty() { Err(ErrorKind::WouldBlock.into()) } else { Ok(taken) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(tls) => tls.send_pending(),
+        }
+    }
+}
