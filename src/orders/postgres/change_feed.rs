@@ -19,6 +19,8 @@ use crate::domain::{EpochMs, NodeId, OrderId, OrderStatus, Sale, Stops};
 pub struct LogEnds {
     /// The number of the last event of an order.
     pub last_event: u64,
+    /// The first and the last stamp of the events that have no number yet, if there are any.
+    pub unplaced: Option<(i64, i64)>,
     /// The number of the last change of a sale, or of what is stopped.
     pub last_change: u64,
     /// The highest number of a durable order.
@@ -65,13 +67,15 @@ impl PgChangeFeed {
 
     /// Where the logs end.
     pub(super) fn log_ends(&self) -> Result<LogEnds, StoreError> {
-        let select = "SELECT (SELECT last_seq FROM event_log), (SELECT last_change FROM sale_log), \
-                      (SELECT max(order_id) FROM orders)";
+        let select = "SELECT last_seq, (SELECT last_change FROM sale_log), (SELECT max(order_id) FROM orders), \
+                      (SELECT min(stamp) FROM unplaced_events WHERE stamp > placed_through), \
+                      (SELECT max(stamp) FROM unplaced_events WHERE stamp > placed_through) FROM event_log";
         self.pool.run(async |session| {
             let row = session.row(select, &[]).await?.ok_or_else(|| damaged("no logs"))?;
             let end = |place| Ok::<_, super::error::PgError>(row.try_get::<_, i64>(place)? as u64);
             let newest_order = row.try_get::<_, Option<i64>>(2)?.map(rows::order_id).transpose()?;
-            Ok(LogEnds { last_event: end(0)?, last_change: end(1)?, newest_order })
+            let (first, last): (Option<i64>, Option<i64>) = (row.try_get(3)?, row.try_get(4)?);
+            Ok(LogEnds { last_event: end(0)?, unplaced: first.zip(last), last_change: end(1)?, newest_order })
         })
     }
 

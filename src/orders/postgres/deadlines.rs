@@ -20,20 +20,14 @@ const GRANT: &str = "INSERT INTO graces AS g (sale_id, from_ms, is_gift, until_m
                      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (sale_id, from_ms, is_gift) \
                      DO UPDATE SET until_ms = greatest(g.until_ms, excluded.until_ms)";
 const FORGET: &str = "DELETE FROM graces WHERE coalesce(until_ms, from_ms) < $1";
-/// One statement, so that the row and its event are of one transaction. The event's number is taken last.
+/// One statement, so that the row and its event are of one transaction.
 const EXTEND: &str = "WITH moved AS ( \
                         UPDATE orders SET pay_before_ms = greatest(pay_before_ms, $2) \
                         WHERE order_id = $1 AND status = ANY ($3) RETURNING order_id \
-                      ), numbered AS ( \
-                        UPDATE event_log SET last_seq = last_seq + 1 WHERE EXISTS (SELECT FROM moved) RETURNING last_seq \
                       ) \
-                      INSERT INTO event_blocks (last_seq, kind, at_ms, order_ids) \
-                      SELECT last_seq, $4, $5, ARRAY[$1] FROM numbered RETURNING last_seq";
-const TELL: &str = "WITH numbered AS ( \
-                      UPDATE event_log SET last_seq = last_seq + cardinality($1::bigint[]) RETURNING last_seq \
-                    ) \
-                    INSERT INTO event_blocks (last_seq, kind, at_ms, order_ids) \
-                    SELECT last_seq, $2, $3, $1 FROM numbered";
+                      INSERT INTO unplaced_events (kind, at_ms, order_ids) \
+                      SELECT $4, $5, ARRAY[order_id] FROM moved RETURNING stamp";
+const TELL: &str = "INSERT INTO unplaced_events (kind, at_ms, order_ids) VALUES ($2, $3, $1)";
 
 /// Carries a step out. Where it does something and is an operator's act, the trail tells it.
 pub(super) async fn step(

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::super::deadlines::Deadlines;
 use super::super::events::EventKind;
 use super::super::store::StoreError;
+use super::applied_watermark::UnplacedEvents;
 use super::change_feed::PgChangeFeed;
 use super::failure_detector::FailureDetector;
 use crate::admission::{Admission, LiveSale};
@@ -46,6 +47,7 @@ pub struct Follower {
     after_change: u64,
     /// Whether there was more to read than one look takes.
     is_behind: bool,
+    unplaced: UnplacedEvents,
     detector: FailureDetector,
     beat_at: Instant,
     /// How far this node's order numbers are complete, as the others last heard.
@@ -62,6 +64,7 @@ impl Follower {
             parts,
             after_change: 0,
             is_behind: false,
+            unplaced: UnplacedEvents::default(),
             detector,
             beat_at: Instant::now(),
             told_through: None,
@@ -108,8 +111,10 @@ impl Follower {
         }
         self.tell_how_far(ends.newest_order)?;
         self.is_behind = ends.last_event > self.parts.after_event;
-        if !self.is_behind {
-            self.parts.feed.watermark().advance(began);
+        if !self.is_behind
+            && let Some(moment) = self.unplaced.taken_at(began, ends.unplaced)
+        {
+            self.parts.feed.watermark().advance(moment);
         }
         Ok(taken)
     }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::super::store::StoreError;
 use super::dialer::Dialer;
 use super::error::PgError;
+use super::event_sequencer::EventSequencer;
 use super::session::Session;
 use super::settings::PostgresSettings;
 use crate::domain::NodeId;
@@ -22,6 +23,10 @@ const DATABASE_LOCK: i32 = 1_936_024_429;
 const NODE_LOCK: i32 = 1_936_024_430;
 /// The lock of the one engine that relays the events.
 const RELAY_LOCK: i32 = 1_936_024_431;
+
+/// The lock of the one engine that gives events their numbers. Engines that know neither this lock nor the work hold
+/// that of the relay, perhaps.
+const SEQUENCER_LOCK: i32 = 1_936_024_432;
 
 /// How often the lock is looked after.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -50,6 +55,8 @@ pub struct InstanceLock {
     patience: Duration,
     session: Option<Session>,
     relays: watch::Sender<bool>,
+    /// Of the one engine that gives events their numbers, on the session that holds the lock.
+    sequencer: Option<EventSequencer>,
 }
 
 impl InstanceLock {
@@ -70,6 +77,7 @@ impl InstanceLock {
             patience: Duration::from_millis(settings.seat_wait_ms.into()),
             session: None,
             relays: watch::Sender::new(false),
+            sequencer: None,
         };
         lock.refuse_a_pooler().await?;
         lock.acquire().await?;
@@ -81,21 +89,42 @@ impl InstanceLock {
         self.relays.subscribe()
     }
 
-    /// Keeps the lock, also over a restart of the server. Ends only when another engine has it.
+    /// Keeps the lock, also over a restart of the server; numbers events while this engine is the one that does. Ends only
+    /// when another engine has the lock.
     pub async fn keep(mut self) -> StoreError {
+        let mut look_at = Instant::now();
         loop {
-            match self.look().await {
-                Ok(()) => {}
-                Err(error) if error.is_transient() => {
-                    tracing::debug!(
-                        %error,
-                        sqlstate = error.sqlstate.as_deref(),
-                        "the lock at the database is looked for again"
-                    );
+            if look_at <= Instant::now() {
+                look_at = Instant::now() + LOOK_EVERY;
+                match self.look().await {
+                    Ok(()) => {}
+                    Err(error) if error.is_transient() => {
+                        tracing::debug!(
+                            %error,
+                            sqlstate = error.sqlstate.as_deref(),
+                            "the lock at the database is looked for again"
+                        );
+                    }
+                    Err(error) => return error,
                 }
-                Err(error) => return error,
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            let pause = self.place_events().await;
+            tokio::time::sleep(pause.min(look_at.saturating_duration_since(Instant::now()))).await;
+        }
+    }
+
+    /// How long to wait until the next time.
+    async fn place_events(&mut self) -> Duration {
+        let (Some(session), Some(sequencer)) = (&mut self.session, &mut self.sequencer) else {
+            return LOOK_EVERY;
+        };
+        match sequencer.place(session).await {
+            Ok(pause) => pause,
+            Err(error) => {
+                tracing::debug!(?error, "the lock at the database is looked for again");
+                self.release();
+                LOOK_EVERY
+            }
         }
     }
 
@@ -116,14 +145,27 @@ impl InstanceLock {
         let Some(session) = self.session.as_mut().filter(|session| session.is_open()) else {
             return self.acquire().await;
         };
-        let holds = *self.relays.borrow();
-        let looked = match (holds, self.exclusivity) {
-            (false, Exclusivity::Shared) => lock(session, "pg_try_advisory_lock", RELAY_LOCK, 0).await,
-            _ => session.run("SELECT 1").await.map(|()| holds),
+        let (relays, sequences) = (*self.relays.borrow(), self.sequencer.is_some());
+        let looked = async {
+            // Whoever has the database alone needs no lock for either.
+            if self.exclusivity == Exclusivity::Alone {
+                return session.run("SELECT 1").await.map(|()| (false, true));
+            }
+            let is_idle = relays && sequences;
+            if is_idle {
+                session.run("SELECT 1").await?;
+            }
+            let take = async |session: &mut Session, holds: bool, kind| match holds {
+                true => Ok(true),
+                false => lock(session, "pg_try_advisory_lock", kind, 0).await,
+            };
+            let relays = take(session, relays, RELAY_LOCK).await?;
+            Ok::<_, PgError>((relays, take(session, sequences, SEQUENCER_LOCK).await?))
         };
-        match looked {
-            Ok(relays) => {
+        match looked.await {
+            Ok((relays, sequences)) => {
                 self.relays.send_if_modified(|was| std::mem::replace(was, relays) != relays);
+                self.sequencer = sequences.then(|| self.sequencer.take().unwrap_or_default());
                 Ok(())
             }
             Err(error) => {
@@ -135,6 +177,7 @@ impl InstanceLock {
 
     fn release(&mut self) {
         self.session = None;
+        self.sequencer = None;
         self.relays.send_replace(false);
     }
 

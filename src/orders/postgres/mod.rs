@@ -14,6 +14,7 @@ mod change_feed;
 mod deadlines;
 mod dialer;
 mod error;
+mod event_sequencer;
 mod failure_detector;
 mod follower;
 mod incarnation;

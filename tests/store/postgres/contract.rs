@@ -8,6 +8,7 @@ use seckill::orders::postgres::{self, PgReader, PgWriter, PostgresSettings};
 use seckill::orders::{Audit, Batch, ChangeReceipt, Event, Receipt, SaleChange, StoreReader, StoreWriter};
 use testbed::servers::postgres::Postgres;
 
+use super::node::number_events;
 use crate::contract::{self, Answer, End, StoreUnderTest};
 
 struct Shared {
@@ -66,6 +67,7 @@ impl StoreUnderTest for Shared {
     }
 
     fn events_after(&self, after: u64, limit: usize) -> Vec<Event> {
+        number_events(&self.url);
         self.reader.events_after(after, limit).unwrap()
     }
 

@@ -20,7 +20,7 @@ use seckill::orders::{
 use testbed::PATIENCE;
 use testbed::servers::postgres::Postgres;
 
-use super::node::{NOW, key, settings, terms};
+use super::node::{NOW, key, number_events, settings, terms};
 
 const WRITERS: usize = 3;
 /// Sales that a node may sell.
@@ -31,7 +31,8 @@ pub struct Engine {
     pub admission: Arc<Admission>,
     pub desk: OrderDesk,
     pub reader: Arc<PgReader>,
-    lease_store: PgLeaseStore,
+    pub lease_store: PgLeaseStore,
+    url: String,
     pub follower: Follower,
     notices: flume::Receiver<StockNotice>,
     writers: Vec<std::thread::JoinHandle<Result<(), seckill::orders::StoreError>>>,
@@ -46,6 +47,7 @@ impl Engine {
 
     pub fn open_with(node: u16, settings: &PostgresSettings, stock: Units, is_lent: bool) -> Self {
         let node = NodeId::new(node).unwrap();
+        let url = settings.url.expose().to_owned();
         let mut store = postgres::open(settings, node, WRITERS).unwrap();
         let made = store.writers[0].create_sale(&key("a"), &terms(1), stock, None).unwrap();
         let sale = made.unwrap_or_else(|| store.reader.sales().unwrap().remove(0));
@@ -82,11 +84,17 @@ impl Engine {
         });
         let writers = writers.into_iter().map(|writer| std::thread::spawn(move || writer.run())).collect();
         let lease_store = store.lease_store;
-        Self { admission, desk, reader, lease_store, follower, notices, writers, sale: id }
+        Self { admission, desk, reader, lease_store, url, follower, notices, writers, sale: id }
     }
 
     pub fn live(&self) -> Arc<LiveSale> {
         self.admission.board().sales().by_id(self.sale).cloned().unwrap()
+    }
+
+    /// Takes over everything that has happened.
+    pub fn catch_up(&mut self) -> usize {
+        number_events(&self.url);
+        self.follower.catch_up().unwrap()
     }
 
     fn buy(&self, buyer: &str) -> Result<(OrderId, Arc<Ticket>), Rejection> {
@@ -237,12 +245,12 @@ fn a_node_that_follows_the_others_knows_their_buyers_and_when_they_are_free_agai
     let postgres = Postgres::shared();
     let url = postgres.new_database();
     let (one, mut two) = (Engine::open(1, &url, 10, false), Engine::open(2, &url, 10, false));
-    two.follower.catch_up().unwrap();
+    two.catch_up();
     let (first, ticket) = one.buy("ann").unwrap();
     assert_eq!(resolved(&ticket), Resolution::Durable);
     let (own, ticket) = two.buy("bob").unwrap();
     assert_eq!(resolved(&ticket), Resolution::Durable);
-    assert_eq!(two.follower.catch_up().unwrap(), 2);
+    assert_eq!(two.catch_up(), 2);
     assert_eq!(two.buy("ann").unwrap_err(), Rejection::AlreadyPurchased { order_id: first });
     // Both are given up at the other node.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -251,7 +259,7 @@ fn a_node_that_follows_the_others_knows_their_buyers_and_when_they_are_free_agai
         assert!(matches!(runtime.block_on(one.desk.apply(cancel)).unwrap(), Applied::Done(_)));
     }
     assert!(matches!(two.buy("bob"), Err(Rejection::AlreadyPurchased { .. })), "not known yet");
-    assert_eq!(two.follower.catch_up().unwrap(), 2);
+    assert_eq!(two.catch_up(), 2);
     for buyer in ["ann", "bob"] {
         assert_eq!(resolved(&two.buy(buyer).unwrap().1), Resolution::Durable);
     }

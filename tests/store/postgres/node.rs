@@ -8,8 +8,8 @@ use seckill::domain::{
 };
 use seckill::orders::postgres::{self, PgLeaseStore, PgReader, PgWriter, PostgresSettings};
 use seckill::orders::{
-    Applied, Batch, ChangeReceipt, LeaseStore, Receipt, RefusalReason, RefusedOrder, SaleChange, StoreError,
-    StoreReader, StoreWriter, Transition,
+    Applied, Batch, ChangeReceipt, Event, LeaseStore, Receipt, RefusalReason, RefusedOrder, SaleChange,
+    StoreError, StoreReader, StoreWriter, Transition,
 };
 
 /// The moment at which everything in these tests happens.
@@ -31,12 +31,23 @@ pub fn settings(url: &str) -> PostgresSettings {
     }
 }
 
+/// Gives the events that have none their numbers, as the engine that has the lock for it does.
+pub fn number_events(url: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.execute("SELECT seckill.place_events()", &[]).await.unwrap();
+    });
+}
+
 /// A node with one writer.
 pub struct Node {
     pub id: NodeId,
     pub writer: Box<PgWriter>,
     pub reader: PgReader,
     pub lease_store: PgLeaseStore,
+    url: String,
     ticks: AtomicU64,
 }
 
@@ -55,7 +66,8 @@ impl Node {
         let writer =
             store.writers.into_iter().next().map(Box::new).expect("as many writers as were asked for");
         let ticks = AtomicU64::new(OrderId::tick_at(NOW));
-        Ok(Self { id, writer, reader: store.reader, lease_store: store.lease_store, ticks })
+        let url = settings.url.expose().to_owned();
+        Ok(Self { id, writer, reader: store.reader, lease_store: store.lease_store, url, ticks })
     }
 
     /// A sale of `total` units, `limit` a buyer.
@@ -112,6 +124,12 @@ impl Node {
             Receipt::Committed { mut applied, .. } => applied.pop().unwrap(),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// All events.
+    pub fn events(&self) -> Vec<Event> {
+        number_events(&self.url);
+        self.reader.events_after(0, 1_000_000).unwrap()
     }
 
     /// Units that the guard counts as sold; checks that the orders and the ledger's counts say the same.

@@ -22,7 +22,7 @@ use super::node::{NOW, Node, change, changed, key, settings, terms};
 fn two_engines(postgres: &Postgres) -> (Engine, Engine, String) {
     let url = postgres.new_database();
     let (one, mut two) = (Engine::open(1, &url, 10, true), Engine::open(2, &url, 10, true));
-    two.follower.catch_up().unwrap();
+    two.catch_up();
     let database = url.rsplit('/').next().unwrap().to_owned();
     (one, two, database)
 }
@@ -45,11 +45,11 @@ fn a_sale_made_at_one_node_is_on_the_board_of_another_with_nothing_in_stock_yet(
     let (one, mut two, _) = two_engines(&postgres);
     let made = make(&one, "b");
     assert!(on_board(&two, "b").is_none());
-    assert_eq!(two.follower.catch_up().unwrap(), 1);
+    assert_eq!(two.catch_up(), 1);
     let live = on_board(&two, "b").expect("it is on the board");
     assert_eq!((live.id, &live.terms, live.remaining()), (made.id, &made.terms, 0));
     assert!(live.state.more_may_come(), "its lease agent has not said that nothing is left");
-    assert_eq!(two.follower.catch_up().unwrap(), 0);
+    assert_eq!(two.catch_up(), 0);
     one.stop();
     two.stop();
 }
@@ -59,7 +59,7 @@ fn terms_changed_at_one_node_are_in_force_at_another_and_cost_it_nothing_that_it
     let postgres = Postgres::shared();
     let (one, mut two, database) = two_engines(&postgres);
     let bought = two.own("ann");
-    two.follower.catch_up().unwrap();
+    two.catch_up();
     let before = two.live();
     let new = SaleTerms { title: "Now with a bow".into(), paused: true, ..before.terms.clone() };
     let edit = SaleEdit {
@@ -69,7 +69,7 @@ fn terms_changed_at_one_node_are_in_force_at_another_and_cost_it_nothing_that_it
         ..SaleEdit::default()
     };
     changed(block_on(one.desk.change_sale(change(two.sale, edit, 0))).unwrap());
-    assert_eq!(two.follower.catch_up().unwrap(), 1);
+    assert_eq!(two.catch_up(), 1);
     let after = two.live();
     assert_eq!(after.terms, new);
     assert!(Arc::ptr_eq(&before.state, &after.state));
@@ -77,13 +77,13 @@ fn terms_changed_at_one_node_are_in_force_at_another_and_cost_it_nothing_that_it
     assert_eq!(two.refusal("bob"), Rejection::Paused);
     // An operator at the database's own prompt counts as well.
     postgres.query(&database, "UPDATE seckill.sales SET paused = false");
-    assert_eq!(two.follower.catch_up().unwrap(), 1);
+    assert_eq!(two.catch_up(), 1);
     assert!(!two.live().terms.paused);
     // Selling is no change of the sale.
     two.own("bob");
     let cancel = Transition::plain(bought, OrderAction::Cancel, NOW);
     assert!(matches!(block_on(one.desk.apply(cancel)).unwrap(), Applied::Done(_)));
-    assert_eq!(two.follower.catch_up().unwrap(), 2, "the order and its end, and nothing else");
+    assert_eq!(two.catch_up(), 2, "the order and its end, and nothing else");
     one.stop();
     two.stop();
 }
@@ -95,7 +95,7 @@ fn a_full_board_takes_no_more_sales_of_other_nodes_and_goes_on_with_its_own() {
     for n in 0..SALES_MAX {
         make(&one, &format!("more-{n}"));
     }
-    assert_eq!(two.follower.catch_up().unwrap(), SALES_MAX);
+    assert_eq!(two.catch_up(), SALES_MAX);
     assert_eq!(two.admission.board().sales().len(), SALES_MAX);
     assert!(on_board(&two, &format!("more-{}", SALES_MAX - 1)).is_none());
     two.own("ann");
@@ -136,9 +136,9 @@ fn tables_of_the_first_version_are_brought_up_to_date_with_what_is_in_them() {
     let mut names: Vec<_> = two.stored_sales().iter().map(|sale| sale.key.sku().to_owned()).collect();
     names.sort_unstable();
     assert_eq!(names, ["a", "old"]);
-    two.follower.catch_up().unwrap();
+    two.catch_up();
     postgres.query(database, "UPDATE seckill.sales SET title = 'New' WHERE sku = 'old'");
-    assert_eq!(two.follower.catch_up().unwrap(), 1);
+    assert_eq!(two.catch_up(), 1);
     assert_eq!(on_board(&two, "old").expect("it has changed").terms.title, "New");
     two.stop();
 }
@@ -259,9 +259,9 @@ fn what_is_stopped_at_one_node_is_stopped_at_another() {
     let stopped = stop(true, 1);
     assert!(stopped.all);
     assert_eq!(phase(&two), SalePhase::Open);
-    two.follower.catch_up().unwrap();
+    two.catch_up();
     assert_eq!(phase(&two), SalePhase::Paused);
-    assert_eq!(two.follower.catch_up().unwrap(), 0, "it is not read again and again");
+    assert_eq!(two.catch_up(), 0, "it is not read again and again");
     // Old news changes nothing.
     let going = stop(false, 2);
     two.admission.board().set_stops(going);
@@ -270,7 +270,7 @@ fn what_is_stopped_at_one_node_is_stopped_at_another() {
     // A sale that is made while all are stopped is stopped, too.
     stop(true, 3);
     make(&one, "b");
-    two.follower.catch_up().unwrap();
+    two.catch_up();
     assert!(on_board(&two, "b").unwrap().is_stopped);
     let told = two.reader.trail_after("default", 0, 9).unwrap();
     let told: Vec<_> =

@@ -70,7 +70,7 @@ fn an_order_above_the_total_leaves_nothing_of_its_batch_and_is_kept_as_rejected(
     assert_eq!((node.sold(scarce), node.sold(plenty)), (0, 1));
     // Neither the limit nor the key remembers what was never made.
     node.buy(scarce, "ann", Some("k")).unwrap();
-    assert_eq!(node.reader.events_after(0, 10).unwrap().len(), 2);
+    assert_eq!(node.events().len(), 2);
 }
 
 #[test]
@@ -161,6 +161,7 @@ fn a_start_finds_everything_and_looks_after_what_is_its_own() {
     let paying = one.buy(sale, "bob", None).unwrap();
     two.buy(sale, "cid", None).unwrap();
     two.step(paying, OrderAction::BeginPayment);
+    assert_eq!(one.events().len(), 3);
     let read = |node: &Node| {
         let deadlines = Deadlines::default();
         let recovered = Recovered::read(&node.reader, node.id, 2, &deadlines, &Default::default()).unwrap();
@@ -245,7 +246,10 @@ fn m1_an_older_database_gets_an_identity_and_payments_without_a_journal_keep_the
          DROP TABLE seckill.store_identity, seckill.operator_settlements, seckill.graces, seckill.alive, seckill.trail, \
          seckill.trail_log; DROP FUNCTION seckill.number_trail_entry, seckill.keep_trail; \
          DROP FUNCTION seckill.forget_former_pause CASCADE; ALTER TABLE seckill.sales DROP COLUMN paused_until_ms; \
-         DROP TABLE seckill.stops; \
+         DROP TABLE seckill.stops, seckill.unplaced_events; DROP SEQUENCE seckill.event_stamps; \
+         DROP FUNCTION seckill.draw_event_stamp, seckill.place_events; \
+         ALTER TABLE seckill.event_log DROP COLUMN placed_through, DROP COLUMN watched_stamp, \
+         DROP COLUMN watched_transaction; \
          ALTER TABLE seckill.orders DROP COLUMN payment_gateway, DROP COLUMN payment_key_form, \
          DROP COLUMN payment_direction, DROP COLUMN payment_why, DROP COLUMN payment_journal_of; \
          ALTER TABLE seckill.nodes DROP COLUMN settled_through; DELETE FROM seckill.version WHERE version >= 3",
