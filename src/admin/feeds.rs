@@ -24,8 +24,8 @@ use super::control_plane::ControlPlane;
 use super::order_json::{event_json, order_json};
 use super::problem::{Problem, invalid_name};
 use crate::admission::LiveSale;
-use crate::domain::{Order, OrderId, SaleId};
-use crate::orders::{CompleteOrders, Event, StoreError};
+use crate::domain::{BuyerId, Order, OrderId, OrderStatus, SaleId};
+use crate::orders::{CompleteOrders, Event, OrderFilter, StoreError};
 
 /// Rows of one read of the store: bounds the memory of an answer, and how long a read takes.
 const PAGE_ROWS: usize = 512;
@@ -46,6 +46,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub(super) struct FeedQuery {
     campaign: Option<String>,
     sku: Option<String>,
+    buyer: Option<String>,
+    status: Option<String>,
     after: Option<String>,
     limit: Option<String>,
 }
@@ -64,6 +66,20 @@ impl FeedQuery {
         }
     }
 
+    fn buyer(&self) -> Result<Option<BuyerId>, Problem> {
+        let name = self.buyer.as_deref().map(BuyerId::new).transpose();
+        name.map_err(|rule| invalid_name("buyer", rule))
+    }
+
+    fn status(&self) -> Result<Option<OrderStatus>, Problem> {
+        let Some(wanted) = self.status.as_deref() else { return Ok(None) };
+        let known = OrderStatus::ALL.into_iter().find(|status| status.as_str() == wanted);
+        known.map(Some).ok_or_else(|| {
+            let all: Vec<_> = OrderStatus::ALL.iter().map(|status| status.as_str()).collect();
+            Problem::field("status", format!("must be one of {}", all.join(", ")))
+        })
+    }
+
     fn after(&self) -> Option<&str> {
         self.after.as_deref().filter(|text| !text.is_empty())
     }
@@ -73,11 +89,13 @@ fn parsed(query: Result<Query<FeedQuery>, QueryRejection>) -> Result<FeedQuery, 
     query.map(|Query(query)| query).map_err(|rejection| Problem::field("query", rejection.body_text()))
 }
 
-/// The sales whose rows a caller is shown.
+/// The rows that a caller is shown.
 struct Shown {
     tenant: String,
     campaign: Option<String>,
     sku: Option<String>,
+    buyer: Option<BuyerId>,
+    status: Option<OrderStatus>,
 }
 
 impl Shown {
@@ -96,21 +114,26 @@ impl Shown {
             && wanted(&self.sku, sale.key.sku())
     }
 
-    /// The `Link` to the page behind the row with this mark. The names are those of a sale, which need no quoting.
+    /// The `Link` to the page behind the row with this mark.
     fn next_page(&self, path: &str, after: &str, limit: usize) -> String {
-        let mut link = format!("<{path}?after={after}&limit={limit}");
-        for (field, part) in [("campaign", &self.campaign), ("sku", &self.sku)] {
-            if let Some(part) = part {
-                link.push_str(&format!("&{field}={part}"));
-            }
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("after", after).append_pair("limit", &limit.to_string());
+        let parts = [
+            ("campaign", self.campaign.as_deref()),
+            ("sku", self.sku.as_deref()),
+            ("buyer", self.buyer.as_ref().map(BuyerId::as_str)),
+            ("status", self.status.map(OrderStatus::as_str)),
+        ];
+        for (field, part) in parts {
+            query.extend_pairs(part.map(|part| (field, part)));
         }
-        link + ">; rel=\"next\""
+        format!("<{path}?{}>; rel=\"next\"", query.finish())
     }
 }
 
 /// Which rows, and how far they have been read.
 enum Rows {
-    Orders { sale: Option<SaleId>, after: Option<OrderId> },
+    Orders { filter: OrderFilter, after: Option<OrderId> },
     Events { after: u64 },
 }
 
@@ -213,8 +236,8 @@ impl Feed {
     async fn read(&mut self) -> Result<Read, StoreError> {
         let desk = &self.plane.desk;
         match &mut self.rows {
-            Rows::Orders { sale, after } => {
-                let reading = desk.complete_orders(*sale, *after, PAGE_ROWS);
+            Rows::Orders { filter, after } => {
+                let reading = desk.complete_orders(filter.clone(), *after, PAGE_ROWS);
                 let CompleteOrders { orders, through, newest } = self.plane.limited(reading).await?;
                 *after = orders.last().map(|order| order.placed.id).or(*after);
                 let is_end = orders.len() < PAGE_ROWS;
@@ -315,9 +338,14 @@ pub(super) async fn orders(
     let query = parsed(query)?;
     let limit = query.limit(plane.settings.page_rows_max)?;
     let after = query.after().map(str::parse).transpose().map_err(|rule| invalid_name("after", rule))?;
-    let shown = Shown { tenant, campaign: query.campaign, sku: query.sku };
-    let sale = shown.only_sale(&plane)?;
-    let rows = Rows::Orders { sale, after };
+    let (buyer, status) = (query.buyer()?, query.status()?);
+    let shown = Shown { tenant, campaign: query.campaign, sku: query.sku, buyer, status };
+    let filter = OrderFilter {
+        sale: shown.only_sale(&plane)?,
+        buyer: shown.buyer.as_ref().map(|name| name.as_str().to_owned()),
+        status,
+    };
+    let rows = Rows::Orders { filter, after };
     Feed { plane, shown, rows, limit, elsewhere: HashMap::new() }.answer("/api/v1/orders").await
 }
 
@@ -331,7 +359,11 @@ pub(super) async fn events(
     let limit = query.limit(plane.settings.page_rows_max)?;
     let after = query.after().map_or(Ok(0), str::parse);
     let after = after.map_err(|_| Problem::field("after", "must be the seq of an event"))?;
-    let shown = Shown { tenant, campaign: query.campaign, sku: query.sku };
+    if query.buyer.is_some() || query.status.is_some() {
+        let field = if query.buyer.is_some() { "buyer" } else { "status" };
+        return Err(Problem::field(field, "is for orders: events cannot be filtered by it"));
+    }
+    let shown = Shown { tenant, campaign: query.campaign, sku: query.sku, buyer: None, status: None };
     shown.only_sale(&plane)?;
     let rows = Rows::Events { after };
     Feed { plane, shown, rows, limit, elsewhere: HashMap::new() }.answer("/api/v1/events").await

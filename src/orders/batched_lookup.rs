@@ -148,7 +148,7 @@ mod tests {
 
         fn complete_orders(
             &self,
-            _: Option<SaleId>,
+            _: &crate::orders::OrderFilter,
             _: Option<OrderId>,
             _: usize,
             through: OrderId,

@@ -13,7 +13,7 @@ use super::read_cancellation::ReadCancellation;
 use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::step::{ReplySender, Step, StopRelay};
 use super::store::{
-    Audit, CompleteOrders, DeadlineStep, DeadlineStepped, PoolFigures, StoreError, StoreReader,
+    Audit, CompleteOrders, DeadlineStep, DeadlineStepped, OrderFilter, PoolFigures, StoreError, StoreReader,
 };
 use super::trail::{Act, SaleAct, TrailEntry};
 use super::transition::{Applied, Transition};
@@ -125,20 +125,20 @@ impl OrderDesk {
         Ok(orders.into_iter().map(|order| self.shown(order)).collect())
     }
 
-    /// The same, but nothing above a number that may still become durable, here or at another node: who goes on from
+    /// The same of those that pass the filter, but nothing above a number that may still become durable, here or at another node: who goes on from
     /// the last number he has seen misses nothing.
     ///
     /// # Errors
     /// The store does not answer.
     pub async fn complete_orders(
         &self,
-        sale: Option<SaleId>,
+        filter: OrderFilter,
         after: Option<OrderId>,
         limit: usize,
     ) -> Result<CompleteOrders, StoreError> {
         // Before the store is read: what is complete by now is seen there.
         let through = self.admission.flight().complete_through(None);
-        let found = self.read(move |store| store.complete_orders(sale, after, limit, through)).await?;
+        let found = self.read(move |store| store.complete_orders(&filter, after, limit, through)).await?;
         let orders = found.orders.into_iter().map(|order| self.shown(order)).collect();
         Ok(CompleteOrders { orders, ..found })
     }

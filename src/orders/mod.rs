@@ -33,8 +33,8 @@ pub use read_cancellation::ReadCancellation;
 pub use recovery::Recovered;
 pub use sale_change::{ChangeReceipt, SaleChange, StopChange};
 pub use store::{
-    Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, PoolFigures, Receipt,
-    Record, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter,
+    Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, OrderFilter, PoolFigures,
+    Receipt, Record, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter,
 };
 pub use trail::{Act, ActKind, Actor, SaleAct, TrailEntry};
 pub use transition::{Applied, Transition};

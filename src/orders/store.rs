@@ -11,8 +11,8 @@ use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::trail::{Act, SaleAct, TrailEntry};
 use super::transition::{Applied, Transition};
 use crate::domain::{
-    EpochMs, NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, SaleUnits, Stops,
-    StoreIdentity, Units,
+    EpochMs, NewOrder, NodeId, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, SaleUnits,
+    Stops, StoreIdentity, Units,
 };
 
 pub use super::store_error::{Fault, StoreError};
@@ -124,14 +124,14 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
         limit: usize,
     ) -> Result<Vec<Order>, StoreError>;
 
-    /// As [`StoreReader::orders_after`], but only up to the number below which nothing can become durable any more.
+    /// As [`StoreReader::orders_after`], of those that pass the filter, but only up to the number below which nothing can become durable any more.
     /// `through` is how far the numbers of this node itself are complete; other nodes say it in a store that they share.
     ///
     /// # Errors
     /// What the database says.
     fn complete_orders(
         &self,
-        sale: Option<SaleId>,
+        filter: &OrderFilter,
         after: Option<OrderId>,
         limit: usize,
         through: OrderId,
@@ -209,6 +209,17 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
 
     /// What the connections have done since the start, and are now.
     fn pool_figures(&self) -> PoolFigures;
+}
+
+/// Which orders are shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OrderFilter {
+    /// Of this sale only.
+    pub sale: Option<SaleId>,
+    /// Of this buyer only, in whatever sale.
+    pub buyer: Option<String>,
+    /// Of this status only.
+    pub status: Option<OrderStatus>,
 }
 
 /// Orders that nothing can be put between any more.

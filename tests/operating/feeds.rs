@@ -64,6 +64,21 @@ async fn audit_orders_and_events_tell_what_the_store_has() {
     assert_eq!(engine.lines("/api/v1/orders").await.len(), 4);
     assert_eq!(engine.lines("/api/v1/orders?campaign=c&sku=t").await[0]["order_id"], eve.to_string());
     assert_eq!(engine.get("/api/v1/orders?campaign=c&sku=none").await.status(), StatusCode::NOT_FOUND);
+    for (query, buyers) in [
+        ("buyer=ada", &["ada"][..]),
+        ("status=pre_pay", &["eve", "cat"]),
+        ("status=pre_pay&sku=s", &["cat"]),
+        ("buyer=bob&status=cancelled&campaign=c&sku=s", &["bob"]),
+        ("buyer=bob&status=paid", &[]),
+        ("buyer=nobody", &[]),
+    ] {
+        let found = engine.lines(&format!("/api/v1/orders?{query}")).await;
+        let found: Vec<_> = found.iter().map(|order| order["buyer"].as_str().unwrap()).collect();
+        assert_eq!(found, buyers, "{query}");
+    }
+    let page = engine.get("/api/v1/orders?status=pre_pay&limit=1").await;
+    let next = page.headers()["link"].to_str().unwrap().to_owned();
+    assert!(next.contains("&status=pre_pay>"), "{next}");
 
     let events = engine.lines("/api/v1/events").await;
     let mut kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
@@ -147,6 +162,10 @@ async fn feeds_are_read_page_by_page_without_gap_or_repeat() {
         ("orders?limit=0", "limit"),
         ("orders?limit=x", "limit"),
         ("orders?after=x", "after"),
+        ("orders?buyer=a%20b", "buyer"),
+        ("orders?status=lost", "status"),
+        ("events?buyer=ann", "buyer"),
+        ("events?status=paid", "status"),
         ("events?after=-1", "after"),
         ("events?colour=red", "query"),
     ] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
-use super::super::store::{Audit, CompleteOrders, PoolFigures, Record, StoreError, StoreReader};
+use super::super::store::{Audit, CompleteOrders, OrderFilter, PoolFigures, Record, StoreError, StoreReader};
 use super::super::trail::TrailEntry;
 use super::error::PgError;
 use super::low_watermark::LowWatermark;
@@ -88,17 +88,19 @@ impl StoreReader for PgReader {
 
     fn complete_orders(
         &self,
-        sale: Option<SaleId>,
+        filter: &OrderFilter,
         after: Option<OrderId>,
         limit: usize,
         through: OrderId,
     ) -> Result<CompleteOrders, StoreError> {
         let select = format!(
             "SELECT {ORDER_COLUMNS} FROM orders WHERE order_id > $1 AND order_id <= $2 \
-             AND ($3::integer IS NULL OR sale_id = $3) ORDER BY order_id LIMIT $4"
+             AND ($3::integer IS NULL OR sale_id = $3) AND ($4::text IS NULL OR buyer = $4) \
+             AND ($5::smallint IS NULL OR status = $5) ORDER BY order_id LIMIT $6"
         );
         let after: i64 = after.map_or(-1, |id| rows::column(id.number()));
-        let sale = sale.map(|id| rows::column::<_, i32>(id.0));
+        let sale = filter.sale.map(|id| rows::column::<_, i32>(id.0));
+        let status = filter.status.map(|status| i16::from(status.code()));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.pool.run(async |session| {
             self.low_watermark.give_up_the_silent(session).await?;
@@ -112,7 +114,8 @@ impl StoreReader for PgReader {
                         .map_or(through, |lowest| lowest.min(through));
                     let newest = newest_order(session).await?;
                     let end: i64 = rows::column(through.number());
-                    let found = session.rows(&select, &[&after, &end, &sale, &limit]).await?;
+                    let found =
+                        session.rows(&select, &[&after, &end, &sale, &filter.buyer, &status, &limit]).await?;
                     let orders = found.iter().map(rows::order).collect::<Result<_, _>>()?;
                     Ok(CompleteOrders { orders, through, newest })
                 })

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
 use super::super::read_cancellation::ReadCancellation;
-use super::super::store::{Audit, CompleteOrders, PoolFigures, Record, StoreError, StoreReader};
+use super::super::store::{Audit, CompleteOrders, OrderFilter, PoolFigures, Record, StoreError, StoreReader};
 use super::super::trail::TrailEntry;
 use super::connection::connect;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
@@ -109,14 +109,15 @@ impl StoreReader for SqliteReader {
 
     fn complete_orders(
         &self,
-        sale: Option<SaleId>,
+        filter: &OrderFilter,
         after: Option<OrderId>,
         limit: usize,
         through: OrderId,
     ) -> Result<CompleteOrders, StoreError> {
         let select = format!(
             "SELECT {ORDER_COLUMNS} FROM orders WHERE order_id > ?1 AND order_id <= ?2 \
-             AND (?3 IS NULL OR sale_id = ?3) ORDER BY order_id LIMIT ?4"
+             AND (?3 IS NULL OR sale_id = ?3) AND (?4 IS NULL OR buyer = ?4) AND (?5 IS NULL OR status = ?5) \
+             ORDER BY order_id LIMIT ?6"
         );
         self.read(|connection| {
             let snapshot = connection.unchecked_transaction()?;
@@ -124,7 +125,9 @@ impl StoreReader for SqliteReader {
                 snapshot.query_row("SELECT max(order_id) FROM orders", [], |row| row.get(0))?;
             let mut statement = snapshot.prepare_cached(&select)?;
             let after = after.map_or(-1, |id| id.number() as i64);
-            let wanted = params![after, through.number(), sale.map(|id| id.0), limit as i64];
+            let sale = filter.sale.map(|id| id.0);
+            let status = filter.status.map(OrderStatus::code);
+            let wanted = params![after, through.number(), sale, filter.buyer, status, limit as i64];
             let orders = statement.query_map(wanted, rows::order)?.collect::<Result<_, _>>()?;
             Ok(CompleteOrders { orders, through, newest: newest.and_then(OrderId::from_number) })
         })

@@ -6,7 +6,7 @@ use std::time::Instant;
 use seckill::admission::{Accepted, Admission, Moment, Purchase};
 use seckill::domain::{BuyerName, EpochMs, Nanos, OrderId, SaleId};
 use seckill::orders::postgres::{Follower, PostgresSettings};
-use seckill::orders::{Batch, CompleteOrders, LeaseStore, OrderDesk, Receipt, StoreWriter};
+use seckill::orders::{Batch, CompleteOrders, LeaseStore, OrderDesk, OrderFilter, Receipt, StoreWriter};
 use testbed::PATIENCE;
 use testbed::servers::postgres::Postgres;
 use tokio::runtime::Runtime;
@@ -30,7 +30,8 @@ impl<'a> Reader<'a> {
 
     fn next_page(&mut self) -> CompleteOrders {
         let after = self.seen.last().copied();
-        let page = self.runtime.block_on(self.desk.complete_orders(None, after, 50)).unwrap();
+        let page =
+            self.runtime.block_on(self.desk.complete_orders(OrderFilter::default(), after, 50)).unwrap();
         self.seen.extend(page.orders.iter().map(|order| order.placed.id));
         page
     }
