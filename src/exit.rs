@@ -21,6 +21,9 @@ pub enum Exit {
     Io = 74,
     /// Told to stop, and not everything could be finished in time.
     Unfinished = 75,
+    /// The order store is not the one that was read, or has gone back in time: the engine has to be started again. It does
+    /// that itself, in the same process, and ends so only when it cannot.
+    StartOver = 76,
     /// The configuration, or something it names, does not allow a start.
     Config = 78,
 }

@@ -1,5 +1,6 @@
 //! The `seckill` binary: reads the command line and the configuration, and does what they say.
 
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,9 +33,24 @@ fn main() -> ExitCode {
         Ok(()) => Exit::Done.into(),
         Err(Failure { exit, problem }) => {
             terminal::complain(format!("seckill: {problem}\n"));
+            if exit == Exit::StartOver {
+                terminal::complain(format!("seckill: cannot start over: {}\n", start_over()));
+            }
             exit.into()
         }
     }
+}
+
+/// Becomes this program anew, as it was started: with the same arguments, environment and process number, and without
+/// anything that it has in memory or open. Returns only the reason why it cannot.
+fn start_over() -> std::io::Error {
+    let mut arguments = std::env::args_os();
+    // The program itself, also when its file was replaced meanwhile.
+    let mut again = std::process::Command::new("/proc/self/exe");
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    again.args(arguments).exec()
 }
 
 /// Does what the command line says.

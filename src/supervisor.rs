@@ -29,6 +29,8 @@ pub enum Cause {
     Failed(String),
     /// A fault of the program.
     Panicked(String),
+    /// What it has read is not what is there any more: the engine has to start over.
+    Outdated(String),
 }
 
 /// A part that has ended.
@@ -47,6 +49,7 @@ impl fmt::Display for Ended {
             Cause::Returned => write!(f, "{part} ended although nobody told it to"),
             Cause::Failed(problem) => write!(f, "{part} failed: {problem}"),
             Cause::Panicked(message) => write!(f, "{part} panicked: {message}"),
+            Cause::Outdated(why) => write!(f, "{part} is outdated: {why}"),
         }
     }
 }
@@ -57,6 +60,7 @@ impl From<Ended> for Failure {
         let exit = match ended.cause {
             Cause::Failed(_) => Exit::Io,
             Cause::Returned | Cause::Panicked(_) => Exit::Broken,
+            Cause::Outdated(_) => Exit::StartOver,
         };
         Self::new(exit, ended)
     }
@@ -147,7 +151,7 @@ impl Report {
         let ended = Ended { part: self.part, cause };
         match ended.cause {
             Cause::Returned => tracing::debug!("{ended}"),
-            Cause::Failed(_) | Cause::Panicked(_) => tracing::error!("{ended}"),
+            Cause::Failed(_) | Cause::Panicked(_) | Cause::Outdated(_) => tracing::error!("{ended}"),
         }
         self.over.send_replace(Some(ended.cause.clone()));
         // Nobody listens any more when the engine is already stopping.

@@ -28,7 +28,9 @@ struct Checks {
     store: &'static str,
     /// The Redis that lends the stock, if there is one.
     ledger: Option<&'static str>,
-    /// What those said that are not well, by the name of their check.
+    /// Whether there is something that an operator has to look after, although everything else is well.
+    has_concerns: bool,
+    /// What those said that are not well, by the name of their check or the code of the concern.
     reasons: Map<String, Value>,
 }
 
@@ -65,7 +67,10 @@ impl Checks {
             }
             Err(_) => Some("away"),
         };
-        Self { lifecycle, writer, store, ledger, reasons }
+        let concerns = plane.sales.ledger().concerns();
+        let has_concerns = !concerns.is_empty();
+        reasons.extend(concerns.into_iter().map(|(code, said)| (code.to_owned(), said.into())));
+        Self { lifecycle, writer, store, ledger, has_concerns, reasons }
     }
 
     /// Without the ledger: a node whose Redis is away sells what it holds, shows orders and takes payments, and all nodes
@@ -118,6 +123,7 @@ pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response 
         plane.certificate_troubles().map(|(of, trouble)| (of.to_owned(), trouble)).collect();
     let is_degraded = checks.all_ok()
         && (checks.ledger.is_some_and(|ledger| ledger != "ok")
+            || checks.has_concerns
             || needs_a_person
             || is_doubtful
             || !certificates.is_empty());

@@ -45,6 +45,15 @@ impl Exposition {
             self.family(&name, Kind::Counter, help);
             self.sample(&name, &[], counter.value() as f64);
         }
+        const TIMELINE: &str = "seckill_store_timeline";
+        let help = "The order store's timeline: a step means that the store went back in time.";
+        self.family(TIMELINE, Kind::Gauge, help);
+        self.sample(TIMELINE, &[], records.store_timeline.value() as f64);
+        const CONCERN: &str = "seckill_ledger_concern";
+        self.family(CONCERN, Kind::Gauge, "What an operator has to look after, by its code.");
+        for (code, _) in plane.sales.ledger().concerns() {
+            self.sample(CONCERN, &[("code", code)], 1.0);
+        }
         const DRIFT: &str = "seckill_ledger_drift_units";
         self.family(DRIFT, Kind::Gauge, "How far memory, ledger and store are apart, by kind.");
         let sales = plane.admission.board().sales();

@@ -9,11 +9,12 @@ use tokio::sync::watch;
 use super::shared_stock::Lending;
 use super::signals::{Signals, Told};
 use super::store::WriterThreads;
+use super::store_history::in_words;
 use crate::admin::{Readiness, Reload};
 use crate::checkout::Checkout;
 use crate::edge::Edge;
-use crate::orders::OrderDesk;
-use crate::supervisor::{Ended, Ends, Part};
+use crate::orders::{OrderDesk, Outdated};
+use crate::supervisor::{Cause, Ended, Ends, Part};
 
 /// A running engine.
 pub(super) struct Engine {
@@ -31,18 +32,32 @@ pub(super) struct Engine {
     pub lame_duck: Duration,
     pub drain: Duration,
     pub stop_max: Duration,
+    /// What has become of the order store, once it is not the one that was read any more.
+    pub outdated: watch::Receiver<Option<Outdated>>,
 }
 
 impl Engine {
     /// Waits for a signal to stop, or for the end of a part that it cannot go on without.
     pub async fn until_told_to_stop(
-        &self,
+        &mut self,
         control: &Handle,
         signals: &mut Signals,
         ends: &mut Ends,
     ) -> Option<Ended> {
+        let outdated = &mut self.outdated;
+        let outdated = async move {
+            match outdated.wait_for(Option::is_some).await.ok().and_then(|why| *why) {
+                Some(why) => in_words(why),
+                // Nobody looks.
+                None => std::future::pending().await,
+            }
+        };
+        let mut outdated = std::pin::pin!(outdated);
         loop {
             tokio::select! {
+                why = &mut outdated => {
+                    return Some(Ended { part: "the engine's memory".into(), cause: Cause::Outdated(why.to_owned()) });
+                }
                 told = signals.next() => match told {
                     Told::Stop => return None,
                     Told::Reload => {

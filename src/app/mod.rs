@@ -20,6 +20,7 @@ mod start;
 mod stop;
 mod stop_budget;
 mod store;
+mod store_history;
 
 use std::time::Duration;
 
@@ -92,7 +93,7 @@ async fn run(
         }
     };
     let started = started.map_err(|_| Failure::new(Exit::Broken, "the start panicked; see the log"))?;
-    let Some(engine) = started? else { return Ok(()) };
+    let Some(mut engine) = started? else { return Ok(()) };
     let ended = engine.until_told_to_stop(control, &mut signals, &mut ends).await;
     engine.stop(ended, signals).await
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::config::Settings;
 use crate::domain::{NodeId, Sale, SaleUnits};
 use crate::ledger::lease::{Book, Drift, compare_outside};
-use crate::ledger::redis::{RedisBooks, RedisLink};
+use crate::ledger::redis::{KeyNames, RedisBooks, RedisLink};
 use crate::orders::postgres::{self, PgLeaseStore, PgReader};
 use crate::orders::{LeaseStore, StoreReader};
 use crate::terminal;
@@ -33,9 +33,9 @@ pub fn check(settings: &Settings, admins: &[String]) -> Result<bool, Box<dyn Err
     }
     let node = NodeId::new(settings.node.id).ok_or("node.id is too high")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let (reader, lease_store) = postgres::look(&settings.postgres, node)?;
-    let link = RedisLink::new(&settings.redis)?;
-    let onlooker = Onlooker { runtime, reader, lease_store, books: RedisBooks::new(link), settings, admins };
+    let (reader, lease_store, history) = postgres::look(&settings.postgres, node)?;
+    let books = RedisBooks::new(RedisLink::new(&settings.redis)?).named(KeyNames::of(&history.read()?));
+    let onlooker = Onlooker { runtime, reader, lease_store, books, settings, admins };
     let mut looked = onlooker.look()?;
     for _ in 1..LOOKS_MAX {
         if looked.is_equal {

@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use super::store_history::StoreWatch;
 use crate::admin;
 use crate::admission::Admission;
 use crate::config::Settings;
 use crate::domain::{NodeId, SaleId};
-use crate::ledger::SharedLedger;
 use crate::ledger::agent::{LeaseAgent, LeaseAgentParts, LeaseHandle, LeaseWatch};
 use crate::ledger::lease::Drift;
-use crate::ledger::redis::{EventRelay, RedisBooks, RedisFault, RedisLink, RelayedEvent};
+use crate::ledger::redis::{
+    EventRelay, KeyNames, RedisBooks, RedisFault, RedisLink, RelayParts, RelayedEvent,
+};
+use crate::ledger::{Concerns, SharedLedger};
 use crate::orders::postgres::PgLeaseStore;
-use crate::orders::{LeaseStore, OrderDesk, StockNotice};
+use crate::orders::{LeaseStore, OrderDesk, StockNotice, StoreHistory};
 use crate::supervisor::{Part, Supervisor};
 use crate::telemetry::Telemetry;
 
@@ -24,30 +27,41 @@ const NOTICES_MAX: usize = 4_096;
 /// The way to the ledger, before anything is lent.
 pub(super) struct SharedStock {
     books: Arc<RedisBooks>,
+    store: StoreHistory,
+    concerns: Arc<Concerns>,
     lease_store: Arc<PgLeaseStore>,
     notify: flume::Sender<StockNotice>,
     notices: flume::Receiver<StockNotice>,
 }
 
 impl SharedStock {
-    /// The ledger of the settings, fenced by `lease_store`. Nothing is connected yet.
-    pub fn new(settings: &Settings, lease_store: PgLeaseStore) -> Result<Self, RedisFault> {
-        let books = Arc::new(RedisBooks::new(RedisLink::new(&settings.redis)?));
-        let (notify, notices) = flume::bounded(NOTICES_MAX);
-        Ok(Self { books, lease_store: Arc::new(lease_store), notify, notices })
-    }
-
-    /// Whether Redis lets this engine do what lending needs. One that is away now may come back; one that refuses this user
-    /// needs an operator.
+    /// The ledger of the settings, fenced by `lease_store`, which is the store that `watch` watches; compared with what the
+    /// ledger remembers of it. A Redis that is away now may come back; one that refuses this user needs an operator.
     ///
     /// # Errors
     /// What it refused, and what to do about it.
-    pub async fn try_out(&self) -> Result<(), RedisFault> {
-        match self.books.link().trial().await {
+    pub async fn open(
+        settings: &Settings,
+        lease_store: PgLeaseStore,
+        watch: &mut StoreWatch,
+    ) -> Result<Self, RedisFault> {
+        let books = RedisBooks::new(RedisLink::new(&settings.redis)?);
+        match books.link().trial().await {
+            Ok(()) => watch.compare(&books).await,
             // It was logged: the node starts, shows orders and takes payments, and borrows when Redis is back.
-            Err(RedisFault::Away(_)) => Ok(()),
-            other => other,
+            Err(RedisFault::Away(_)) => {}
+            Err(fault) => return Err(fault),
         }
+        let store = watch.seen();
+        let books = Arc::new(books.named(KeyNames::of(&store)));
+        let (notify, notices) = flume::bounded(NOTICES_MAX);
+        let (concerns, lease_store) = (Arc::default(), Arc::new(lease_store));
+        Ok(Self { books, store, concerns, lease_store, notify, notices })
+    }
+
+    /// The books.
+    pub fn books(&self) -> Arc<RedisBooks> {
+        Arc::clone(&self.books)
     }
 
     /// Where the order writers tell the agent.
@@ -64,7 +78,8 @@ impl SharedStock {
         admission: &Arc<Admission>,
         telemetry: &Arc<Telemetry>,
     ) -> Lending {
-        let Self { books, lease_store, notices, .. } = self;
+        let Self { books, store, concerns, lease_store, notices, .. } = self;
+        telemetry.lease_agent.store_timeline.add(store.timeline);
         let agent = LeaseAgent::new(LeaseAgentParts {
             books: Arc::clone(&books),
             store: Arc::clone(&lease_store) as Arc<dyn LeaseStore>,
@@ -82,13 +97,15 @@ impl SharedStock {
             agent.run_until(async { drop(told.await) }).await;
             Ok(())
         });
-        Lending { books, lease_store, handle, leave, working }
+        Lending { books, store, concerns, lease_store, handle, leave, working }
     }
 }
 
 /// The agent at work.
 pub(super) struct Lending {
     books: Arc<RedisBooks>,
+    store: StoreHistory,
+    concerns: Arc<Concerns>,
     lease_store: Arc<PgLeaseStore>,
     handle: LeaseHandle,
     leave: oneshot::Sender<()>,
@@ -102,6 +119,7 @@ impl Lending {
             Arc::clone(&self.books),
             Arc::clone(&self.lease_store) as Arc<dyn LeaseStore>,
             self.handle.clone(),
+            Arc::clone(&self.concerns),
             shards,
             Duration::from_millis(settings.ledger.withdraw_ms_max),
         )
@@ -122,16 +140,22 @@ impl Lending {
             async move {
                 let events = desk.events_after(after, limit).await?;
                 let sales = admission.board().sales();
-                // An event of a sale that has not come to this node's board yet waits for it, and the later ones wait too.
-                let known = events.iter().map_while(|event| {
-                    let sale = sales.by_id(event.order.placed.sale)?;
-                    let json = admin::event_json(sale, event).to_string();
-                    Some(RelayedEvent { seq: event.seq, json })
+                // An event of a sale that has not come to this node's board yet waits for it.
+                let relayed = events.iter().map(|event| {
+                    let sale = sales.by_id(event.order.placed.sale);
+                    let json = sale.map(|sale| admin::event_json(sale, event).to_string());
+                    RelayedEvent { seq: event.seq, json }
                 });
-                Ok(known.collect())
+                Ok(relayed.collect())
             }
         };
-        let relay = EventRelay::new(Arc::clone(&self.books), settings.relay.clone(), read);
+        let parts = RelayParts {
+            books: Arc::clone(&self.books),
+            settings: settings.relay.clone(),
+            store: self.store,
+            concerns: Arc::clone(&self.concerns),
+        };
+        let relay = EventRelay::new(parts, read);
         supervisor.task("relay of events", async move {
             relay.run(elected).await;
             Ok(())

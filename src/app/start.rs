@@ -79,17 +79,16 @@ impl Start {
         });
         tracing::info!(admin = %admin_address, "starting: the admin plane answers");
 
-        let OpenStore { writers: mut stores, reader, lease_store, instance_lock, feed } =
+        let OpenStore { writers: mut stores, reader, lease_store, instance_lock, feed, mut history } =
             store::open(&control, &settings, node).map_err(Failure::at_start("the order store"))?;
         // Where several nodes may share the store, its calendar is the one that counts.
         let store_calendar = reader.calendar().map_err(Failure::at_start("the order store's calendar"))?;
         let clock = Clock::start_at(store_calendar.unwrap_or_else(Clock::system_calendar));
-        let shared = lease_store.filter(|_| settings.is_shared());
-        let shared = shared.map(|lease_store| SharedStock::new(&settings, lease_store)).transpose();
-        let shared = shared.map_err(Failure::at_start("the shared ledger"))?;
-        if let Some(shared) = &shared {
-            control.block_on(shared.try_out()).map_err(Failure::at_start("the shared ledger"))?;
-        }
+        let shared = lease_store.filter(|_| settings.is_shared()).zip(history.as_mut());
+        let shared = shared.map(|(lease_store, history)| {
+            control.block_on(SharedStock::open(&settings, lease_store, history))
+        });
+        let shared = shared.transpose().map_err(Failure::at_start("the shared ledger"))?;
         if is_abandoned() {
             return Ok(None);
         }
@@ -122,6 +121,14 @@ impl Start {
         let on_board = if shared.is_some() { LiveSale::without_stock } else { std::convert::identity };
         admission.board().publish_all(recovered.sales.into_iter().map(on_board).collect());
         let writers = WriterThreads::start(&supervisor, writers)?;
+        let (outdate, outdated) = watch::channel(None);
+        if let Some(history) = history {
+            let keeping = history.keep(shared.as_ref().map(SharedStock::books), outdate);
+            supervisor.task("history of the order store", async {
+                keeping.await;
+                Ok(())
+            });
+        }
         let lending = shared.map(|shared| shared.start(&supervisor, &settings, node, &admission, &telemetry));
         let relays = instance_lock.as_ref().map(InstanceLock::relays);
         if let (Some(lending), Some(elected)) = (&lending, relays) {
@@ -242,6 +249,7 @@ impl Start {
             lame_duck: settings.edge.lame_duck(),
             drain: Duration::from_millis(settings.edge.drain_ms),
             stop_max: Duration::from_millis(settings.stop_ms_max),
+            outdated,
         }))
     }
 }

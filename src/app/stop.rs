@@ -48,6 +48,7 @@ impl Engine {
             lame_duck,
             drain,
             stop_max: _,
+            outdated: _,
         } = self;
         readiness.set(Lifecycle::Draining);
         // What nobody waits for; the next start takes it up again.

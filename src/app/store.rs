@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use super::store_history::StoreWatch;
 use crate::checkout::{AttemptId, Checkout};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -27,6 +28,8 @@ pub(super) struct OpenStore {
     pub instance_lock: Option<InstanceLock>,
     /// What other nodes do.
     pub feed: Option<PgChangeFeed>,
+    /// Whether it is the store that was read.
+    pub history: Option<StoreWatch>,
 }
 
 /// Opens PostgreSQL when its address is set, and the embedded store otherwise. Blocks.
@@ -40,6 +43,7 @@ pub(super) fn open(control: &Handle, settings: &Settings, node: NodeId) -> Resul
             lease_store: None,
             instance_lock: None,
             feed: None,
+            history: None,
         });
     }
     let exclusivity = if settings.is_shared() { Exclusivity::Shared } else { Exclusivity::Alone };
@@ -56,6 +60,7 @@ pub(super) fn open(control: &Handle, settings: &Settings, node: NodeId) -> Resul
         lease_store: Some(store.lease_store),
         instance_lock: Some(instance_lock),
         feed: Some(store.feed),
+        history: Some(StoreWatch::begin(store.history)?),
     })
 }
 

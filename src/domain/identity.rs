@@ -29,6 +29,11 @@ impl StoreIdentity {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(|bytes| Self(u128::from_be_bytes(bytes)))
     }
+
+    /// The identity that is written like this: 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok().map(Self)).flatten()
+    }
 }
 
 /// 32 hexadecimal digits.

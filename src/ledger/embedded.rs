@@ -64,4 +64,8 @@ impl Ledger for EmbeddedLedger {
     fn commands(&self) -> Option<u64> {
         None
     }
+
+    fn concerns(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 }

@@ -7,6 +7,7 @@
 pub mod agent;
 mod audit;
 mod books;
+mod concerns;
 mod desk;
 mod embedded;
 pub mod lease;
@@ -21,6 +22,7 @@ use std::pin::Pin;
 pub use agent::SharedLedger;
 pub use audit::{LedgerState, StockAudit};
 pub use books::{LedgerBook, ThreeBooks};
+pub use concerns::Concerns;
 pub use desk::{NewSale, SaleDesk, SaleError};
 pub use embedded::EmbeddedLedger;
 pub use settings::LedgerSettings;
@@ -66,4 +68,7 @@ pub trait Ledger: Debug + Send + Sync {
 
     /// Commands sent to who lends the stock since the start. `None` when nobody lends it.
     fn commands(&self) -> Option<u64>;
+
+    /// What an operator has to look after, with a code each.
+    fn concerns(&self) -> Vec<(&'static str, String)>;
 }

@@ -29,6 +29,8 @@ pub struct LeaseAgentRecords {
     pub rejoins: Counter,
     /// Rounds of work that were cut short because Redis or the store did not answer.
     pub troubles: Counter,
+    /// The timeline that the order store is in; of an engine that shares it.
+    pub store_timeline: Counter,
     drift: Mutex<BTreeMap<SaleId, DriftKinds>>,
 }
 

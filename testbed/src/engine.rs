@@ -20,6 +20,8 @@ pub struct Launch {
     keys: Vec<(String, String)>,
     environment: Vec<(String, String)>,
     file_kib_max: Option<u32>,
+    /// Of the edge and of the admin plane.
+    addresses: [SocketAddr; 2],
 }
 
 impl Launch {
@@ -31,7 +33,13 @@ impl Launch {
     pub fn new(keys: &[(&str, &str)]) -> Self {
         let keys = keys.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        Self { folder, keys, environment: Vec::new(), file_kib_max: None }
+        let addresses = [([127, 0, 0, 1], 0).into(); 2];
+        Self { folder, keys, environment: Vec::new(), file_kib_max: None, addresses }
+    }
+
+    /// The same on addresses that are its own from now on: an engine that starts over, or is started again, is found there.
+    pub fn with_addresses_of_its_own(self) -> Self {
+        Self { addresses: [process::free_address(), process::free_address()], ..self }
     }
 
     /// The same with these variables beside the engine's own.
@@ -93,8 +101,8 @@ impl Launch {
         command.env(PATIENT.0, PATIENT.1);
         command.envs(variables(&self.keys));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let free = ([127, 0, 0, 1], 0).into();
-        let process = EngineProcess::start(command, self.folder(), free, free);
+        let [edge, admin] = self.addresses;
+        let process = EngineProcess::start(command, self.folder(), edge, admin);
         let engine = Engine { process, launch: self.clone() };
         assert_eq!(engine.admin("GET", "/readyz", "").status, 200);
         engine
@@ -134,6 +142,19 @@ impl Engine {
     /// Waits until it has ended by itself.
     pub fn wait_for_end(&mut self) -> ExitStatus {
         self.process.wait_for_end()
+    }
+
+    /// Its number among the machine's processes.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// All that it has logged.
+    ///
+    /// # Panics
+    /// It cannot be read.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.launch.folder().join("log")).expect("a log")
     }
 
     /// Where buyers ask.
@@ -208,6 +229,12 @@ impl Engine {
     /// Asks the edge in the name of a buyer, with more header lines.
     pub fn ask(&self, method: &str, path: &str, buyer: &str, lines: &str, body: &str) -> Answer {
         request(self.process.edge(), method, path, &format!("X-User-ID: {buyer}\r\n{lines}"), body)
+    }
+
+    /// Buys one, of an engine that may be starting over: `None` when nobody answers.
+    pub fn try_buy(&self, sku: &str, buyer: &str) -> Option<Answer> {
+        let lines = format!("X-User-ID: {buyer}\r\n");
+        try_request(self.process.edge(), "POST", &format!("/seckill/test/{sku}"), &lines, "")
     }
 
     /// Buys one.

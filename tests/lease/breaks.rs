@@ -32,11 +32,13 @@ pub enum Break {
     ReturnsTwice,
     /// The buyer hears before the commit.
     AcknowledgesFirst,
+    /// A store that went back goes on with the epochs that it had.
+    KeepsItsTimeline,
 }
 
 impl Break {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Node(&[Rule::LearnsGrantsFromLeases]),
         // Each of the two does what the other one is for.
         Self::Node(&[Rule::OpensWithIncarnations, Rule::ReclaimsInItsEpoch]),
@@ -60,6 +62,7 @@ impl Break {
         Self::KeepsIncarnation,
         Self::ReturnsTwice,
         Self::AcknowledgesFirst,
+        Self::KeepsItsTimeline,
     ];
 }
 

@@ -107,6 +107,7 @@ impl Lent {
             Arc::clone(&node.books),
             Arc::clone(&node.store) as Arc<dyn LeaseStore>,
             node.handle.clone(),
+            Arc::default(),
             2,
             Duration::from_secs(1),
         );

@@ -8,6 +8,8 @@ mod breaks;
 mod cluster;
 mod contract;
 mod explore;
+mod going_back;
+mod hung_hosts;
 mod link;
 mod mutants;
 mod node;

@@ -17,9 +17,17 @@ use seckill::ledger::lease::Rule;
 const STATES_MIN: usize = 1_000_000;
 
 /// Each fault alone, by name.
-const FAULTS: [(&str, Faults); 7] = {
-    const NONE: Faults =
-        Faults { crash: 0, lost_reply: 0, late: 0, rollback: 0, flush: 0, false_suspicion: 0, expiry: 0 };
+const FAULTS: [(&str, Faults); 8] = {
+    const NONE: Faults = Faults {
+        crash: 0,
+        lost_reply: 0,
+        late: 0,
+        rollback: 0,
+        flush: 0,
+        false_suspicion: 0,
+        expiry: 0,
+        restore: 0,
+    };
     [
         ("crash", Faults { crash: 1, ..NONE }),
         ("lost reply", Faults { lost_reply: 1, ..NONE }),
@@ -28,6 +36,7 @@ const FAULTS: [(&str, Faults); 7] = {
         ("flush", Faults { flush: 1, ..NONE }),
         ("false suspicion", Faults { false_suspicion: 1, ..NONE }),
         ("expiry", Faults { expiry: 1, ..NONE }),
+        ("restore", Faults { restore: 1, ..NONE }),
     ]
 };
 
@@ -40,6 +49,7 @@ fn both(a: Faults, b: Faults) -> Faults {
         flush: a.flush + b.flush,
         false_suspicion: a.false_suspicion + b.false_suspicion,
         expiry: a.expiry + b.expiry,
+        restore: a.restore + b.restore,
     }
 }
 
@@ -109,6 +119,7 @@ fn where_found(broken: Break) -> (&'static [&'static str], Property) {
         Break::KeepsIncarnation => (&["late message", "crash"], NeverOverLeased),
         Break::ReturnsTwice => (&["expiry"], NeverOverLeased),
         Break::AcknowledgesFirst => (&["crash"], NeverUnacknowledged),
+        Break::KeepsItsTimeline => (&["expiry", "restore"], NeverOverLeased),
     }
 }
 

@@ -1,18 +1,42 @@
 //! The relay of order events on a real Redis: nothing is lost, doubled or out of order, whoever dies.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::server::RedisServer;
 use redis::FromRedisValue;
-use seckill::ledger::redis::{EventRelay, RedisBooks, RedisLink, RedisSettings, RelaySettings, RelayedEvent};
-use seckill::orders::StoreError;
+use seckill::domain::StoreIdentity;
+use seckill::ledger::redis::{
+    EventRelay, RedisBooks, RedisLink, RedisSettings, RelayError, RelayParts, RelaySettings, RelayedEvent,
+};
+use seckill::orders::{StoreError, StoreHistory, StoreMark};
 
 const EVENTS: u64 = 1_000;
 
 /// A store with the events 1 to `EVENTS`.
 async fn read(after: u64, limit: usize) -> Result<Vec<RelayedEvent>, StoreError> {
     let events = (after + 1..=EVENTS).take(limit);
-    Ok(events.map(|seq| RelayedEvent { seq, json: format!("{{\"seq\":{seq}}}") }).collect())
+    Ok(events.map(|seq| event(seq, "ann")).collect())
+}
+
+/// The event with this number, about this buyer's order.
+fn event(seq: u64, buyer: &str) -> RelayedEvent {
+    let json = format!(r#"{{"seq":{seq},"type":"order.created","order_id":"{buyer}-{seq}"}}"#);
+    RelayedEvent { seq, json: Some(json) }
+}
+
+/// The store with this identity.
+fn store(identity: u8) -> StoreHistory {
+    StoreHistory {
+        identity: StoreIdentity::from_bytes(&[identity; 16]).unwrap(),
+        timeline: 1,
+        own_names: true,
+        mark: StoreMark { last_event: EVENTS, last_change: 1, decisions: 1 },
+    }
+}
+
+fn parts(books: &Arc<RedisBooks>, settings: RelaySettings) -> RelayParts {
+    RelayParts { books: Arc::clone(books), settings, store: store(1), concerns: Arc::default() }
 }
 
 fn books(server: &RedisServer) -> Arc<RedisBooks> {
@@ -59,11 +83,11 @@ where
 async fn relays_that_die_or_work_together_leave_each_event_once_and_in_order() {
     let server = RedisServer::start();
     let books = books(&server);
-    let mut first = EventRelay::new(Arc::clone(&books), settings(EVENTS * 2), read);
+    let mut first = EventRelay::new(parts(&books, settings(EVENTS * 2)), read);
     for _ in 0..4 {
         first.step().await.unwrap();
     }
-    let mut second = EventRelay::new(Arc::clone(&books), settings(EVENTS * 2), read);
+    let mut second = EventRelay::new(parts(&books, settings(EVENTS * 2)), read);
     for _ in 0..3 {
         second.step().await.unwrap();
         first.step().await.unwrap();
@@ -77,7 +101,7 @@ async fn relays_that_die_or_work_together_leave_each_event_once_and_in_order() {
 async fn a_redis_that_lost_its_stream_is_sent_the_events_again() {
     let mut server = RedisServer::start();
     let books = books(&server);
-    let mut relay = EventRelay::new(Arc::clone(&books), settings(EVENTS * 2), read);
+    let mut relay = EventRelay::new(parts(&books, settings(EVENTS * 2)), read);
     for _ in 0..5 {
         relay.step().await.unwrap();
     }
@@ -90,9 +114,84 @@ async fn a_redis_that_lost_its_stream_is_sent_the_events_again() {
 async fn the_stream_is_bounded() {
     let server = RedisServer::start();
     let books = books(&server);
-    let mut relay = EventRelay::new(Arc::clone(&books), settings(100), read);
+    let mut relay = EventRelay::new(parts(&books, settings(100)), read);
     finish(&mut relay).await;
     let ids = ids(&books).await;
     assert!(ids.len() < 300, "{} events are kept", ids.len());
     assert_eq!(ids.last(), expected(EVENTS).last());
+}
+
+/// The buyers whose orders the stream tells of.
+async fn buyers(books: &RedisBooks) -> Vec<String> {
+    let mut range = redis::cmd("XRANGE");
+    range.arg("seckill:events").arg("-").arg("+");
+    let entries = books.link().send(&range).await.unwrap().unwrap();
+    let entries = Vec::<(String, Vec<String>)>::from_redis_value(entries).unwrap();
+    let json =
+        entries.iter().map(|(_, fields)| serde_json::from_str::<serde_json::Value>(&fields[1]).unwrap());
+    json.map(|event| event["order_id"].as_str().unwrap().split('-').next().unwrap().to_owned()).collect()
+}
+
+/// A store in which bob's orders begin after event `shared`, and `last` is the last event.
+fn another_past(
+    shared: u64,
+    last: u64,
+) -> impl Fn(u64, usize) -> std::future::Ready<Result<Vec<RelayedEvent>, StoreError>> + Send {
+    move |after, limit| {
+        let events = (after + 1..=last).take(limit);
+        let buyer = |seq| if seq <= shared { "ann" } else { "bob" };
+        std::future::ready(Ok(events.map(|seq| event(seq, buyer(seq))).collect()))
+    }
+}
+
+#[tokio::test]
+async fn n7_a_store_that_went_back_fills_its_stream_anew() {
+    let server = RedisServer::start();
+    let books = books(&server);
+    // Shorter than the stream; as long by now; longer.
+    for (shared, last) in [(700, 800), (800, 1_000), (600, 1_200)] {
+        let mut before = EventRelay::new(parts(&books, settings(EVENTS * 2)), read);
+        finish(&mut before).await;
+        assert_eq!(buyers(&books).await, vec!["ann"; 1_000]);
+        let mut after = EventRelay::new(parts(&books, settings(EVENTS * 2)), another_past(shared, last));
+        finish(&mut after).await;
+        let expected = [vec!["ann"; shared as usize], vec!["bob"; (last - shared) as usize]].concat();
+        assert_eq!(buyers(&books).await, expected, "{shared} {last}");
+        server.command("DEL seckill:events");
+    }
+    // One that runs on while the store goes back notices as well.
+    let mut relay = EventRelay::new(parts(&books, settings(EVENTS * 2)), {
+        let has_gone_back = AtomicBool::new(false);
+        move |after, limit| {
+            has_gone_back.fetch_or(after > 500, Ordering::SeqCst);
+            let has_gone_back = has_gone_back.load(Ordering::SeqCst);
+            let (shared, last) = if has_gone_back { (100, 400) } else { (EVENTS, EVENTS) };
+            another_past(shared, last)(after, limit)
+        }
+    });
+    for _ in 0..20 {
+        relay.step().await.unwrap();
+    }
+    assert_eq!(buyers(&books).await, [vec!["ann"; 100], vec!["bob"; 300]].concat());
+}
+
+#[tokio::test]
+async fn n15_the_stream_of_a_store_that_sells_is_left_to_it_and_that_of_another_is_cleared() {
+    let server = RedisServer::start();
+    let books = books(&server);
+    books.tell_store(&store(1)).await.unwrap();
+    let mut first = EventRelay::new(parts(&books, settings(EVENTS * 2)), read);
+    finish(&mut first).await;
+    let others = RelayParts { store: store(2), ..parts(&books, settings(EVENTS * 2)) };
+    let mut second = EventRelay::new(others.clone(), another_past(0, 50));
+    assert!(matches!(second.step().await, Err(RelayError::OtherStore)));
+    let said = others.concerns.all();
+    assert!(said[0].0 == "stream-of-another-store" && said[0].1.contains("relay.stream"), "{said:?}");
+    assert_eq!(ids(&books).await, expected(1), "nothing was touched");
+
+    // It has said nothing of itself for long.
+    server.command(&format!("HSET seckill:{{stores}} {}:at 1", store(1).identity));
+    finish(&mut second).await;
+    assert_eq!(buyers(&books).await, vec!["bob"; 50]);
+    assert_eq!(others.concerns.all(), []);
 }

@@ -37,6 +37,8 @@ pub enum Step {
     CutReplica,
     FailOver,
     Flush,
+    CopyStore,
+    Restore,
     Suspect(usize),
     AnswerLost(usize, &'static str),
     CallDelayed(usize, &'static str),
@@ -54,6 +56,8 @@ impl Step {
                 | Self::CutReplica
                 | Self::FailOver
                 | Self::Flush
+                | Self::CopyStore
+                | Self::Restore
                 | Self::AnswerLost(..)
                 | Self::CallDelayed(..)
         )
@@ -74,6 +78,7 @@ impl World {
             walk.expiry(n);
         }
         walk.redis_faults();
+        walk.out.extend(self.goes_back(instance));
         walk.late_arrivals();
     }
 }

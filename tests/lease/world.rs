@@ -9,6 +9,7 @@ use seckill::ledger::lease::{Lessee, NodeLife};
 
 use crate::book::{Account, Book, Call, Caller, Count, Server};
 use crate::breaks::{Break, rules};
+use crate::going_back::timeline;
 use crate::wire;
 
 pub const NODES: usize = 2;
@@ -30,6 +31,8 @@ pub struct Faults {
     pub false_suspicion: Count,
     /// An order expires.
     pub expiry: Count,
+    /// The store goes back to what it was, and all nodes start over.
+    pub restore: Count,
 }
 
 /// What the order store keeps.
@@ -90,6 +93,8 @@ pub struct World {
     pub redis: Server<NODES>,
     /// What a replica has, if one was cut off.
     pub replica: Option<Book<NODES>>,
+    /// What was copied of the store, if a copy was made.
+    pub backup: Option<Store>,
     pub nodes: [Node; NODES],
     pub late: [Late; 2],
     pub faults: Faults,
@@ -136,6 +141,7 @@ impl World {
             store: Store { epoch: 1, returned: 0, incarnation: [1; NODES], durable: [0; NODES] },
             redis: Server { id: 0, book: Some(book) },
             replica: None,
+            backup: None,
             nodes: std::array::from_fn(|n| Node::new(n, true, 1, instance.broken)),
             late: [None; 2],
             faults: instance.faults,
@@ -181,6 +187,8 @@ impl World {
 
     fn lendable(&self, instance: &Instance) -> i16 {
         let open = self.redis.valid_book(instance.broken).filter(|book| book.awaited() == 0);
+        // A book of a former timeline lends to nobody: every node that runs has begun in this one.
+        let open = open.filter(|book| timeline(book.epoch) == timeline(self.store.epoch));
         open.map_or(0, |book| book.available().max(0))
     }
 }

@@ -103,6 +103,10 @@ impl Ledger for Stuck {
     fn commands(&self) -> Option<u64> {
         self.0.commands()
     }
+
+    fn concerns(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::redis::{RedisBooks, RedisFault};
-use super::super::{Awaited, Ledger, LedgerBook, LedgerFault, StockAudit, ThreeBooks, Withdrawal};
+use super::super::{Awaited, Concerns, Ledger, LedgerBook, LedgerFault, StockAudit, ThreeBooks, Withdrawal};
 use super::LeaseHandle;
 use crate::admission::{Board, LiveSale};
 use crate::domain::{Sale, Units};
@@ -21,6 +21,7 @@ pub struct SharedLedger {
     books: Arc<RedisBooks>,
     store: Arc<dyn LeaseStore>,
     agent: LeaseHandle,
+    concerns: Arc<Concerns>,
     shards: usize,
     withdraw_max: Duration,
 }
@@ -32,10 +33,11 @@ impl SharedLedger {
         books: Arc<RedisBooks>,
         store: Arc<dyn LeaseStore>,
         agent: LeaseHandle,
+        concerns: Arc<Concerns>,
         shards: usize,
         withdraw_max: Duration,
     ) -> Self {
-        Self { books, store, agent, shards, withdraw_max }
+        Self { books, store, agent, concerns, shards, withdraw_max }
     }
 
     async fn ask<T: Send + 'static>(
@@ -103,5 +105,9 @@ impl Ledger for SharedLedger {
 
     fn commands(&self) -> Option<u64> {
         Some(self.books.link().commands())
+    }
+
+    fn concerns(&self) -> Vec<(&'static str, String)> {
+        self.concerns.all()
     }
 }

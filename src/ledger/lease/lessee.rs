@@ -28,8 +28,9 @@ enum Step {
     ReadToJoin,
     Register { epoch: u64, durable: u64 },
     JoinNewBook { epoch: u64, durable: u64 },
-    ReadToAnnounce,
+    ReadToAnnounce { server: Option<ServerId> },
     Announce { durable: u64 },
+    ReadAgainToJoin { seen: u64, server: ServerId },
     ReadToCompare,
     ReadBook(Box<SaleUnits>),
     ReadToSettle,
@@ -136,7 +137,7 @@ impl Lessee {
         }
         self.step = Some(match errand {
             Errand::Join => Step::ReadToJoin,
-            Errand::Announce => Step::ReadToAnnounce,
+            Errand::Announce => Step::ReadToAnnounce { server: None },
             Errand::Compare => Step::ReadToCompare,
             Errand::Borrow { chunk, starves } => {
                 Step::Say(Movement::Lease { seen: self.granted, chunk, starves })
@@ -160,7 +161,8 @@ impl Lessee {
         let mine = |epoch, movement| Ask::Move(Caller { node, incarnation, epoch }, movement);
         Some(match self.step.as_ref()? {
             Step::ReadToJoin
-            | Step::ReadToAnnounce
+            | Step::ReadToAnnounce { .. }
+            | Step::ReadAgainToJoin { .. }
             | Step::ReadToCompare
             | Step::ReadToSettle
             | Step::ReadToResize
@@ -203,8 +205,9 @@ impl Lessee {
             (Step::JoinNewBook { epoch, durable }, Answer::Reply(reply)) => {
                 self.joined(epoch, durable, reply)
             }
-            (Step::ReadToAnnounce, Answer::Units(units)) => {
-                self.go_on(Step::Announce { durable: units.settled_by(self.node) })
+            (Step::ReadToAnnounce { server }, Answer::Units(units)) => self.read_to_announce(server, &units),
+            (Step::ReadAgainToJoin { seen, server }, Answer::Units(units)) if is_ahead(seen, &units) => {
+                self.go_on(Step::EndEpoch { seen, server })
             }
             (Step::Announce { .. }, Answer::Reply(reply)) => self.announcement_heard(&reply),
             (Step::ReadToCompare, Answer::Units(units)) => self.go_on(Step::ReadBook(Box::new(units))),
@@ -318,7 +321,21 @@ impl Lessee {
             Verdict::OldIncarnation => Progress::Fenced,
             Verdict::Lost => self.divert(Step::EndEpoch { seen: epoch, server: reply.server }),
             Verdict::Behind => Progress::Behind { seen: reply.epoch, server: reply.server },
+            // Somebody has opened a newer book since the store was read, unless the store is older than that.
+            Verdict::OldEpoch => {
+                self.divert(Step::ReadAgainToJoin { seen: reply.epoch, server: reply.server })
+            }
             _ => Progress::NotNow,
+        }
+    }
+
+    fn read_to_announce(&mut self, server: Option<ServerId>, units: &SaleUnits) -> Progress {
+        match (self.membership, server) {
+            (Membership::Announcing(seen), Some(server)) if is_ahead(seen, units) => {
+                self.membership = Membership::Current;
+                self.divert(Step::EndEpoch { seen, server })
+            }
+            _ => self.go_on(Step::Announce { durable: units.settled_by(self.node) }),
         }
     }
 
@@ -347,7 +364,10 @@ impl Lessee {
             Verdict::Ok => Progress::Done(self.carried_out(movement, reply)),
             Verdict::Rebuilding => Progress::NotNow,
             Verdict::Behind => Progress::Behind { seen: reply.epoch, server: reply.server.clone() },
-            Verdict::OldEpoch => self.announce_to(reply.epoch),
+            Verdict::OldEpoch => {
+                self.membership = Membership::Announcing(reply.epoch);
+                self.divert(Step::ReadToAnnounce { server: Some(reply.server.clone()) })
+            }
             // In its own epoch it has announced already: that epoch began twice, as in a store that was put back to an
             // older state.
             Verdict::Lost | Verdict::Awaited => {
@@ -355,11 +375,6 @@ impl Lessee {
             }
             Verdict::OldIncarnation | Verdict::Unregistered => Progress::Fenced,
         }
-    }
-
-    fn announce_to(&mut self, epoch: u64) -> Progress {
-        self.membership = Membership::Announcing(epoch);
-        self.divert(Step::ReadToAnnounce)
     }
 
     /// Counts what a movement moved. Returns the units that are new, counted from what this node had seen: a lost answer is
@@ -379,4 +394,10 @@ impl Lessee {
         }
         0
     }
+}
+
+/// Whether a book of epoch `seen` is newer than the store, which was read after it: every book's epoch was the store's
+/// first, so the store has gone back since.
+fn is_ahead(seen: u64, store: &SaleUnits) -> bool {
+    seen > store.epoch
 }

@@ -5,11 +5,12 @@ use redis::{ErrorKind, FromRedisValue, ServerErrorKind, Value};
 use super::super::lease::{Book, BookReply, Caller, Movement, Rebuild, ServerId, Verdict};
 use super::fault::RedisFault;
 use super::link::RedisLink;
+use super::names::KeyNames;
 use crate::domain::{NodeId, SaleKey};
 
 /// A script: the shared head and its own part.
-struct Script {
-    text: &'static str,
+pub(super) struct Script {
+    pub text: &'static str,
 }
 
 macro_rules! script {
@@ -33,28 +34,25 @@ const RECLAIM: Script = script!("reclaim.lua");
 const ANNOUNCE: Script = script!("announce.lua");
 const REBUILD: Script = script!("rebuild.lua");
 const SNAPSHOT: Script = script!("snapshot.lua");
-const RELAY: Script = Script { text: include_str!("../../../lua/relay.lua") };
 const BEAT: Script = Script { text: include_str!("../../../lua/beat.lua") };
-
-/// The hash of all nodes' beats.
-const BEATS_KEY: &str = "seckill:{nodes}:beats";
-
-/// The key of a sale's book. The braces keep a sale in one slot of a Cluster.
-pub fn book_key(sale: &SaleKey) -> String {
-    format!("seckill:{{{}:{}:{}}}:book", sale.tenant(), sale.campaign(), sale.sku())
-}
 
 /// The books in Redis.
 #[derive(Debug)]
 pub struct RedisBooks {
     link: RedisLink,
+    names: KeyNames,
     calls: std::sync::atomic::AtomicU64,
 }
 
 impl RedisBooks {
-    /// The books behind a link.
+    /// The books behind a link, found by the names of sales alone.
     pub fn new(link: RedisLink) -> Self {
-        Self { link, calls: std::sync::atomic::AtomicU64::new(0) }
+        Self { link, names: KeyNames::default(), calls: std::sync::atomic::AtomicU64::new(0) }
+    }
+
+    /// The same with these names.
+    pub fn named(self, names: KeyNames) -> Self {
+        Self { names, ..self }
     }
 
     /// The link, for commands that are not the ledger's.
@@ -92,7 +90,7 @@ impl RedisBooks {
         let mut arguments = vec![u64::from(from.node.number()), from.incarnation, from.epoch];
         arguments.extend(rest);
         let arguments: Vec<String> = arguments.iter().map(u64::to_string).collect();
-        reply(self.evaluate(script, &book_key(sale), &arguments).await?)
+        reply(self.evaluate(script, &self.names.book(sale), &arguments).await?)
     }
 
     /// Opens the sale's book anew. Send a [`Rebuild`] once: after a fault, raise the epoch again.
@@ -111,7 +109,7 @@ impl RedisBooks {
         for (node, incarnation) in &rebuild.nodes {
             arguments.extend([node.number().to_string(), incarnation.to_string()]);
         }
-        reply(self.evaluate(&REBUILD, &book_key(sale), &arguments).await?)
+        reply(self.evaluate(&REBUILD, &self.names.book(sale), &arguments).await?)
     }
 
     /// Reads the sale's book.
@@ -119,7 +117,7 @@ impl RedisBooks {
     /// # Errors
     /// Redis does not answer.
     pub async fn read(&self, sale: &SaleKey) -> Result<Book, RedisFault> {
-        let value = self.evaluate(&SNAPSHOT, &book_key(sale), &[]).await?;
+        let value = self.evaluate(&SNAPSHOT, &self.names.book(sale), &[]).await?;
         let words = Vec::<String>::from_redis_value(value).map_err(|error| strange(&error))?;
         book(&words).ok_or_else(|| RedisFault::Strange(words.join(" ")))
     }
@@ -130,7 +128,7 @@ impl RedisBooks {
     /// # Errors
     /// Redis does not answer.
     pub async fn beat(&self, node: NodeId) -> Result<Vec<(NodeId, Option<u64>)>, RedisFault> {
-        let value = self.evaluate(&BEAT, BEATS_KEY, &[node.number().to_string()]).await?;
+        let value = self.evaluate(&BEAT, &self.names.beats(), &[node.number().to_string()]).await?;
         let beats = Vec::<(u16, i64)>::from_redis_value(value).map_err(|error| strange(&error))?;
         let known = |(node, ms): (u16, i64)| Some((NodeId::new(node)?, u64::try_from(ms).ok()));
         Ok(beats.into_iter().filter_map(known).collect())
@@ -142,30 +140,16 @@ impl RedisBooks {
     /// Redis does not answer.
     pub async fn leave(&self, node: NodeId) -> Result<(), RedisFault> {
         let arguments = [node.number().to_string(), "leaves".to_owned()];
-        self.evaluate(&BEAT, BEATS_KEY, &arguments).await.map(drop)
-    }
-
-    /// Appends numbered events to a stream, if `after` is the last number in it. Returns the last number that is there now.
-    ///
-    /// # Errors
-    /// Redis does not answer: the events may be there, or come later.
-    pub async fn append(
-        &self,
-        stream: &str,
-        after: u64,
-        length_max: u64,
-        events: impl Iterator<Item = (u64, &str)>,
-    ) -> Result<u64, RedisFault> {
-        let mut arguments = vec![after.to_string(), length_max.max(1).to_string()];
-        for (seq, json) in events {
-            arguments.extend([seq.to_string(), json.to_owned()]);
-        }
-        let value = self.evaluate(&RELAY, stream, &arguments).await?;
-        u64::from_redis_value(value).map_err(|error| strange(&error))
+        self.evaluate(&BEAT, &self.names.beats(), &arguments).await.map(drop)
     }
 
     /// By hash first; the text only when the server does not know it (a new one, or its cache was flushed).
-    async fn evaluate(&self, script: &Script, key: &str, arguments: &[String]) -> Result<Value, RedisFault> {
+    pub(super) async fn evaluate(
+        &self,
+        script: &Script,
+        key: &str,
+        arguments: &[String],
+    ) -> Result<Value, RedisFault> {
         self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let hash = redis::Script::new(script.text);
         let mut command = redis::cmd("EVALSHA");
@@ -258,6 +242,6 @@ fn reply(value: Value) -> Result<BookReply, RedisFault> {
     })
 }
 
-fn strange(error: &impl std::fmt::Display) -> RedisFault {
+pub(super) fn strange(error: &impl std::fmt::Display) -> RedisFault {
     RedisFault::Strange(error.to_string())
 }

@@ -6,12 +6,18 @@
 mod books;
 mod fault;
 mod link;
+mod names;
 mod relay;
 mod route;
 mod settings;
+mod stores;
+mod stream;
 
-pub use books::{RedisBooks, book_key};
+pub use books::RedisBooks;
 pub use fault::RedisFault;
 pub use link::RedisLink;
-pub use relay::{EventRelay, RelayError, RelaySettings, RelayedEvent};
+pub use names::KeyNames;
+pub use relay::{EventRelay, RelayError, RelayParts, RelaySettings, RelayedEvent};
 pub use settings::RedisSettings;
+pub use stores::Remembered;
+pub use stream::StreamEnd;

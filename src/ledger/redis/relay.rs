@@ -2,6 +2,9 @@
 //!
 //! The stream's end is the position, read and moved by one script. So a relay that dies loses nothing and repeats nothing,
 //! several relays do not disturb each other, and a Redis that lost or rolled back data is sent the missing events again.
+//!
+//! The last event of the stream must be an event of the order store: one that the store has not, or has otherwise, was
+//! sent before the store went back in time. Then the stream is deleted, loudly, and filled anew.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,14 +12,23 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::super::concerns::Concerns;
 use super::books::RedisBooks;
 use super::fault::RedisFault;
-use crate::domain::FieldError;
-use crate::orders::StoreError;
+use super::stream::StreamEnd;
+use crate::domain::{FieldError, StoreIdentity};
+use crate::orders::{StoreError, StoreHistory};
 use crate::settings::within;
+
+/// A store that has told the ledger of itself within this time sends events, or is about to: its stream is left to it.
+const OTHER_LIVES_MS: u64 = 60_000;
+
+/// The concern that the stream is another store's.
+const STREAM_TAKEN: &str = "stream-of-another-store";
 
 /// `[relay]`: the stream of order events.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize, PartialEq, Eq)]
@@ -66,8 +78,9 @@ impl RelaySettings {
 pub struct RelayedEvent {
     /// Its number in the store; the entry's id is `{seq}-0`.
     pub seq: u64,
-    /// Its JSON, the entry's field `event`.
-    pub json: String,
+    /// Its JSON, the entry's field `event`. `None` while this node does not know its sale yet: it waits, and so do the later
+    /// ones.
+    pub json: Option<String>,
 }
 
 /// Why a step of the relay came to nothing. It is tried again.
@@ -79,16 +92,31 @@ pub enum RelayError {
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The stream has the events of another store, which sells.
+    #[error("the stream has the events of another order store, which sells")]
+    OtherStore,
+}
+
+/// What a relay works with.
+#[derive(Clone, Debug)]
+pub struct RelayParts {
+    /// The Redis that has the stream.
+    pub books: Arc<RedisBooks>,
+    /// How it is relayed.
+    pub settings: RelaySettings,
+    /// The order store that has the events.
+    pub store: StoreHistory,
+    /// Where it is said that nothing can be relayed.
+    pub concerns: Arc<Concerns>,
 }
 
 /// Reads events from the store and appends them to the stream.
 pub struct EventRelay<R> {
-    books: Arc<RedisBooks>,
-    settings: RelaySettings,
+    parts: RelayParts,
     /// Events above a number, oldest first, at most so many.
     read: R,
-    /// The stream's last number; `None` until it was looked up.
-    position: Option<u64>,
+    /// The stream's end; `None` until it was looked up.
+    end: Option<StreamEnd>,
 }
 
 impl<R, F> EventRelay<R>
@@ -97,17 +125,17 @@ where
     F: Future<Output = Result<Vec<RelayedEvent>, StoreError>> + Send,
 {
     /// A relay of the events that `read` returns for a number and a limit.
-    pub fn new(books: Arc<RedisBooks>, settings: RelaySettings, read: R) -> Self {
-        Self { books, settings, read, position: None }
+    pub fn new(parts: RelayParts, read: R) -> Self {
+        Self { parts, read, end: None }
     }
 
     /// Relays while `elected` says so: one relay is enough, several do the same work. Ends with the sender of the word.
     pub async fn run(mut self, mut elected: watch::Receiver<bool>) {
-        let idle = Duration::from_millis(self.settings.idle_ms.max(1));
+        let idle = Duration::from_millis(self.parts.settings.idle_ms.max(1));
         while elected.wait_for(|is_elected| *is_elected).await.is_ok() {
             match self.step().await {
                 // One call a pause, unless there is more: while a crowd buys, each commit would be a call of its own.
-                Ok(read) if read >= self.settings.batch_events_max => {}
+                Ok(sent) if sent >= self.parts.settings.batch_events_max => {}
                 Ok(_) => sleep(idle).await,
                 Err(error) => {
                     tracing::debug!(%error, "events wait for their relay");
@@ -117,23 +145,98 @@ where
         }
     }
 
-    /// Relays one batch. Returns how many events were read.
+    /// Relays one batch. Returns how many events it were.
     ///
     /// # Errors
-    /// [`RelayError`]; the position is looked up again then.
+    /// [`RelayError`]; the stream's end is looked up again then.
     pub async fn step(&mut self) -> Result<usize, RelayError> {
-        let after = match self.position.take() {
-            Some(position) => position,
-            None => self.append(0, &[]).await?,
+        let mut end = match self.end.take() {
+            Some(end) => end,
+            None => self.look_up().await?,
         };
-        let events = (self.read)(after, self.settings.batch_events_max).await?;
+        let limit = self.parts.settings.batch_events_max;
+        // With the one before: the last that is in the stream.
+        let mut events = (self.read)(end.last.saturating_sub(1), limit + 1).await?;
+        if has_gone_back(&end, &events) {
+            self.clear(&end, "the order store has gone back: it does not have the last event of the stream")
+                .await?;
+            end = self.look_up().await?;
+            events = (self.read)(end.last.saturating_sub(1), limit + 1).await?;
+        }
+        let new = events.iter().filter(|event| event.seq > end.last).take(limit);
+        let known: Vec<(u64, &str)> =
+            new.map_while(|event| Some((event.seq, event.json.as_deref()?))).collect();
         // Also without events: a stream that was lost meanwhile says so.
-        self.position = Some(self.append(after, &events).await?);
-        Ok(events.len())
+        self.end = Some(self.append(end.last, &known).await?);
+        Ok(known.len())
     }
 
-    async fn append(&self, after: u64, events: &[RelayedEvent]) -> Result<u64, RedisFault> {
-        let entries = events.iter().map(|event| (event.seq, event.json.as_str()));
-        self.books.append(&self.settings.stream, after, self.settings.stream_events_max, entries).await
+    /// The stream's end, if the stream is this store's.
+    async fn look_up(&self) -> Result<StreamEnd, RelayError> {
+        let RelayParts { books, settings, store, concerns } = &self.parts;
+        let end = self.append(0, &[]).await?;
+        let other = end.store.as_deref().filter(|other| **other != store.identity.to_string());
+        let Some(other) = other else {
+            concerns.settle(STREAM_TAKEN);
+            return Ok(end);
+        };
+        let seen_ms = match StoreIdentity::parse(other) {
+            Some(identity) => books.store_seen_ms(store, identity).await?,
+            None => None,
+        };
+        if seen_ms.is_some_and(|ms| ms < OTHER_LIVES_MS) {
+            let said = format!(
+                "events are not sent: the stream {} has those of another order store ({other}), which sells from this Redis \
+                 too; set relay.stream to a name of its own for one of the two",
+                settings.stream
+            );
+            concerns.hold(STREAM_TAKEN, said);
+            return Err(RelayError::OtherStore);
+        }
+        self.clear(&end, "the stream has the events of another order store, which sells no more").await?;
+        concerns.settle(STREAM_TAKEN);
+        Ok(self.append(0, &[]).await?)
     }
+
+    async fn clear(&self, end: &StreamEnd, why: &str) -> Result<(), RelayError> {
+        let RelayParts { books, settings, store, .. } = &self.parts;
+        if books.clear_stream(&settings.stream, end.last).await? {
+            tracing::warn!(
+                code = "stream-cleared",
+                stream = settings.stream,
+                last = end.last,
+                store = %store.identity,
+                "{why}; the stream was deleted with its consumer groups, and is filled anew from the order store"
+            );
+        }
+        Ok(())
+    }
+
+    async fn append(&self, after: u64, events: &[(u64, &str)]) -> Result<StreamEnd, RedisFault> {
+        let RelayParts { books, settings, store, .. } = &self.parts;
+        let events = events.iter().copied();
+        books.append(&settings.stream, after, settings.stream_events_max, store.identity, events).await
+    }
+}
+
+/// Whether the last event of the stream is not what the store has under its number, given the `events` from that number on.
+fn has_gone_back(end: &StreamEnd, events: &[RelayedEvent]) -> bool {
+    if end.last == 0 {
+        return false;
+    }
+    match events.first() {
+        None => true,
+        Some(first) if first.seq == end.last => {
+            let (there, here) = (end.event.as_deref().map(what), first.json.as_deref().map(what));
+            there.zip(here).is_some_and(|(there, here)| there != here)
+        }
+        // The store does not keep it any more.
+        Some(_) => false,
+    }
+}
+
+/// What tells an event from every other, apart from its number.
+fn what(json: &str) -> [Option<Value>; 2] {
+    let event: Value = serde_json::from_str(json).unwrap_or_default();
+    ["type", "order_id"].map(|member| event.get(member).cloned())
 }

@@ -1,5 +1,7 @@
 //! Which server is asked: one, the master that Sentinels name, or the owner of a slot of a Cluster.
 
+use std::time::Duration;
+
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
@@ -17,10 +19,23 @@ pub(super) enum Servers {
     /// The one server with the data.
     Single,
     /// Sentinels, who know where the master of this name is.
-    Sentinels { master: String, password: Secret },
+    Sentinels { master: String, user: String, password: Secret },
     /// Seeds of a Cluster.
     Cluster,
 }
+
+/// How long is waited.
+#[derive(Clone, Copy)]
+pub(super) struct Waits {
+    /// For a connection, from the first question to the last.
+    pub connect: Duration,
+    /// For an answer.
+    pub answer: Duration,
+}
+
+/// A Cluster is connected to in two rounds, its seeds and then the nodes that they name, each of them all at once; a node
+/// that hangs may cost each round so much of the time, and leaves some for the questions in between.
+const ROUNDS_AND_QUESTIONS: u32 = 3;
 
 /// The servers, and how they are spoken to.
 pub(super) struct Route {
@@ -52,6 +67,7 @@ impl Route {
         addresses: Vec<ConnectionInfo>,
         servers: Servers,
         certificates: Option<TlsCertificates>,
+        waits: Waits,
     ) -> Result<Self, RedisFault> {
         let wrong = |error: RedisError| RedisFault::Address(error.to_string());
         let first = addresses.first().ok_or_else(|| RedisFault::Address("is empty".into()))?;
@@ -60,9 +76,12 @@ impl Route {
         let open = |info: ConnectionInfo| open(info, certificates.as_ref()).map_err(wrong);
         let kind = match servers {
             Servers::Single => Kind::Single(open(first.clone())?),
-            Servers::Sentinels { master, password } => {
-                // Sentinels have no data: neither its password nor its database is theirs.
+            Servers::Sentinels { master, user, password } => {
+                // Sentinels have no data: neither its login nor its database is theirs.
                 let mut asks = RedisConnectionInfo::default();
+                if !user.is_empty() {
+                    asks = asks.set_username(user);
+                }
                 if !password.is_empty() {
                     asks = asks.set_password(password.expose());
                 }
@@ -71,7 +90,10 @@ impl Route {
             }
             Servers::Cluster => {
                 // A command that met a broken connection is not sent a second time: it may have been carried out.
-                let mut builder = ClusterClient::builder(addresses).retries(0);
+                let mut builder = ClusterClient::builder(addresses)
+                    .retries(0)
+                    .connection_timeout(waits.connect / ROUNDS_AND_QUESTIONS)
+                    .response_timeout(waits.answer);
                 if let Some(certificates) = &certificates {
                     builder = builder.certs(certificates.clone());
                 }
@@ -85,15 +107,15 @@ impl Route {
         match &self.kind {
             Kind::Single(client) => connect_to(client).await.map(Connection::Single),
             Kind::Sentinel { sentinels, master } => {
-                let address = ask_sentinels(sentinels, master).await?;
-                let client = self.at(address)?;
-                let mut connection = connect_to(&client).await?;
-                // A Sentinel may name, for a while, a master that has become a replica or is about to.
-                let role: Vec<Value> = redis::cmd("ROLE").query_async(&mut connection).await?;
-                match role.first() {
-                    Some(Value::BulkString(role)) if role == b"master" => Ok(Connection::Single(connection)),
-                    _ => Err(unexpected("the Sentinels name a server that is no master (yet)")),
-                }
+                let ways = sentinels.iter().map(|sentinel| {
+                    let (sentinel, master) = (sentinel.clone(), master.clone());
+                    let (login, certificates) = (self.login.clone(), self.certificates.clone());
+                    async move {
+                        let address = ask_sentinel(&sentinel, &master).await?;
+                        master_at(&open_at(address, &login, certificates.as_ref())?).await
+                    }
+                });
+                first_of(ways).await.map(Connection::Single)
             }
             Kind::Cluster { client, .. } => client.get_async_connection().await.map(Connection::Cluster),
         }
@@ -112,18 +134,21 @@ impl Route {
         } else {
             ConnectionAddr::Tcp(host, port)
         };
-        let mut connection = connect_to(&self.at(address)?).await?;
+        let mut connection = connect_to(&open_at(address, &self.login, self.certificates.as_ref())?).await?;
         if asks {
             redis::cmd("ASKING").query_async::<()>(&mut connection).await?;
         }
         connection.send_packed_command(command).await?.extract_error()
     }
+}
 
-    /// The server with the data at this address.
-    fn at(&self, address: ConnectionAddr) -> Result<Client, RedisError> {
-        let info = address.into_connection_info()?.set_redis_settings(self.login.clone());
-        open(info, self.certificates.as_ref())
-    }
+/// The server with the data at this address.
+fn open_at(
+    address: ConnectionAddr,
+    login: &RedisConnectionInfo,
+    certificates: Option<&TlsCertificates>,
+) -> Result<Client, RedisError> {
+    open(address.into_connection_info()?.set_redis_settings(login.clone()), certificates)
 }
 
 fn open(info: ConnectionInfo, certificates: Option<&TlsCertificates>) -> Result<Client, RedisError> {
@@ -139,36 +164,48 @@ async fn connect_to(client: &Client) -> Result<MultiplexedConnection, RedisError
     client.get_multiplexed_async_connection_with_config(&config).await
 }
 
-/// Where the master is. All are asked at once, and the first that knows is believed: one that hangs costs nothing.
-async fn ask_sentinels(sentinels: &[Client], master: &str) -> Result<ConnectionAddr, RedisError> {
-    let mut asked = JoinSet::new();
-    for client in sentinels {
-        let (client, master) = (client.clone(), master.to_owned());
-        asked.spawn(async move {
-            let mut connection = connect_to(&client).await?;
-            let mut question = redis::cmd("SENTINEL");
-            question.arg("GET-MASTER-ADDR-BY-NAME").arg(&master);
-            let named: Option<(String, u16)> = question.query_async(&mut connection).await?;
-            let (host, port) =
-                named.ok_or_else(|| unexpected("a Sentinel does not know redis.sentinel_master"))?;
-            Ok(match client.get_connection_info().addr() {
-                ConnectionAddr::TcpTls { insecure, .. } => {
-                    ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: None }
-                }
-                _ => ConnectionAddr::Tcp(host, port),
-            })
-        });
+/// Where this Sentinel says that the master is.
+async fn ask_sentinel(sentinel: &Client, master: &str) -> Result<ConnectionAddr, RedisError> {
+    let mut connection = connect_to(sentinel).await?;
+    let mut question = redis::cmd("SENTINEL");
+    question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
+    let named: Option<(String, u16)> = question.query_async(&mut connection).await?;
+    let (host, port) = named.ok_or_else(|| unexpected("a Sentinel does not know redis.sentinel_master"))?;
+    Ok(match sentinel.get_connection_info().addr() {
+        ConnectionAddr::TcpTls { insecure, .. } => {
+            ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: None }
+        }
+        _ => ConnectionAddr::Tcp(host, port),
+    })
+}
+
+/// A connection to the server, if it is a master: a Sentinel may name, for a while, one that has become a replica or is
+/// about to.
+async fn master_at(server: &Client) -> Result<MultiplexedConnection, RedisError> {
+    let mut connection = connect_to(server).await?;
+    let role: Vec<Value> = redis::cmd("ROLE").query_async(&mut connection).await?;
+    match role.first() {
+        Some(Value::BulkString(role)) if role == b"master" => Ok(connection),
+        _ => Err(unexpected("the Sentinels name a server that is no master (yet)")),
     }
-    let mut worst = unexpected("no Sentinel is named");
-    while let Some(answer) = asked.join_next().await {
-        match answer {
-            Ok(Ok(address)) => return Ok(address),
-            Ok(Err(error)) => worst = error,
+}
+
+/// Goes all ways at once, and takes the first that leads there: a Sentinel or a server that hangs costs nothing, and a
+/// Sentinel that still names yesterday's master is outrun by those that do not.
+async fn first_of<T: Send + 'static>(
+    ways: impl Iterator<Item = impl Future<Output = Result<T, RedisError>> + Send + 'static>,
+) -> Result<T, RedisError> {
+    let mut under_way: JoinSet<_> = ways.collect();
+    let mut last = unexpected("no Sentinel is named");
+    while let Some(arrived) = under_way.join_next().await {
+        match arrived {
+            Ok(Ok(there)) => return Ok(there),
+            Ok(Err(error)) => last = error,
             // Its runtime is going away.
             Err(_) => {}
         }
     }
-    Err(worst)
+    Err(last)
 }
 
 /// Whether the server at the address is spoken to over TLS.

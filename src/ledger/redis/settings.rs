@@ -1,13 +1,14 @@
 //! Where Redis is, and how long it may take.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use redis::{ClientTlsConfig, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fault::RedisFault;
-use super::route::{Route, Servers, is_encrypted};
+use super::route::{Route, Servers, Waits, is_encrypted};
 use crate::domain::FieldError;
 use crate::settings::{Secret, within};
 
@@ -29,6 +30,8 @@ pub struct RedisSettings {
     /// The name that the Sentinels have for the master; empty: there are none. User, password and database of the first
     /// address are the master's alone; TLS holds for both.
     pub sentinel_master: String,
+    /// The Sentinels' own user, for Sentinels with users; with `sentinel_password`. Empty: the default user.
+    pub sentinel_user: String,
     /// The Sentinels' own password. They are never sent that of the data. Empty: they ask for none.
     pub sentinel_password: Secret,
     /// Whether the addresses are of a Cluster, also when there is only one.
@@ -50,6 +53,7 @@ impl Default for RedisSettings {
             client_cert_file: PathBuf::new(),
             client_key_file: PathBuf::new(),
             sentinel_master: String::new(),
+            sentinel_user: String::new(),
             sentinel_password: Secret::default(),
             cluster: false,
             answer_ms_max: 500,
@@ -74,6 +78,9 @@ impl RedisSettings {
         }
         if self.sentinel_master.is_empty() && !self.sentinel_password.is_empty() {
             return wrong("sentinel_password", "is of no use without redis.sentinel_master");
+        }
+        if !self.sentinel_user.is_empty() && self.sentinel_password.is_empty() {
+            return wrong("sentinel_user", "is of no use without redis.sentinel_password");
         }
         if self.cluster && !self.sentinel_master.is_empty() {
             let problem = "cannot be set together with redis.sentinel_master".into();
@@ -118,6 +125,7 @@ impl RedisSettings {
         let servers = if !self.sentinel_master.is_empty() {
             Servers::Sentinels {
                 master: self.sentinel_master.clone(),
+                user: self.sentinel_user.clone(),
                 password: self.sentinel_password.clone(),
             }
         } else if self.cluster || addresses.len() > 1 {
@@ -125,7 +133,11 @@ impl RedisSettings {
         } else {
             Servers::Single
         };
-        Route::new(addresses, servers, self.certificates()?)
+        let waits = Waits {
+            connect: Duration::from_millis(self.connect_ms_max.max(1)),
+            answer: Duration::from_millis(self.answer_ms_max.max(1)),
+        };
+        Route::new(addresses, servers, self.certificates()?, waits)
     }
 
     /// The addresses, each with the password.

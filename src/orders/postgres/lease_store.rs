@@ -1,11 +1,12 @@
 //! The leasing half of the store: lives of nodes, epochs of sales, units settled and returned.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::super::store::{Audit, LeaseStore, StoreError};
 use super::applied_watermark::AppliedWatermark;
 use super::error::PgError;
+use super::history::COUNT_DECISION;
 use super::incarnation::NodeIncarnation;
 use super::pool::Pool;
 use super::read_orders::newest_order;
@@ -23,6 +24,8 @@ pub struct PgLeaseStore {
     pool: Arc<Pool>,
     own: Arc<NodeIncarnation>,
     watermark: Arc<AppliedWatermark>,
+    /// Which store it is, since the first life.
+    identity: OnceLock<Vec<u8>>,
 }
 
 impl PgLeaseStore {
@@ -35,7 +38,7 @@ impl PgLeaseStore {
     /// For who only looks: nothing lives, so nothing can be written.
     pub(super) fn lifeless(pool: Arc<Pool>, node: NodeId) -> Self {
         let own = Arc::new(NodeIncarnation::none(node));
-        Self { pool, own, watermark: Arc::default() }
+        Self { pool, own, watermark: Arc::default(), identity: OnceLock::new() }
     }
 
     pub(super) fn watermark(&self) -> &Arc<AppliedWatermark> {
@@ -66,6 +69,20 @@ impl PgLeaseStore {
         })
     }
 
+    /// No life begins in a store that this engine has not read: its sales and orders are others.
+    fn refuse_another_store(&self) -> Result<(), StoreError> {
+        let identity = self.pool.run(async |session| {
+            let row = session.row("SELECT identity FROM store_identity", &[]).await?;
+            Ok(row.ok_or_else(|| damaged("a store without identity"))?.try_get::<_, Vec<u8>>(0)?)
+        })?;
+        if *self.identity.get_or_init(|| identity.clone()) != identity {
+            return Err(StoreError::fatal(
+                "postgres.url leads to another order store than this engine has read",
+            ));
+        }
+        Ok(())
+    }
+
     fn fence(
         &self,
         node: i16,
@@ -76,6 +93,7 @@ impl PgLeaseStore {
             session.run("BEGIN").await?;
             session.rows(FENCE, &[&i32::from(node)]).await?;
             let raised = session.row(raise, parameters).await?;
+            session.run(COUNT_DECISION).await?;
             session.run("COMMIT").await?;
             let raised = raised.ok_or_else(|| damaged("a node that never lived"))?;
             Ok(raised.try_get::<_, i64>(0)? as u64)
@@ -85,6 +103,7 @@ impl PgLeaseStore {
 
 impl LeaseStore for PgLeaseStore {
     fn begin_life(&self) -> Result<u64, StoreError> {
+        self.refuse_another_store()?;
         let node = self.own.node();
         // What is durable by now is below every number of the life that begins: see `newest_order`.
         let incarnation = self.fence(
@@ -128,7 +147,10 @@ impl LeaseStore for PgLeaseStore {
         self.pool.run(async |session| {
             let raised = session
                 .row(
-                    "UPDATE sales SET epoch = greatest(epoch, $2::bigint) + 1 WHERE sale_id = $1 RETURNING epoch",
+                    &format!(
+                        "WITH counted AS ({COUNT_DECISION}) \
+                         UPDATE sales SET epoch = greatest(epoch, $2::bigint) + 1 WHERE sale_id = $1 RETURNING epoch"
+                    ),
                     &[&sale, &seen],
                 )
                 .await?;

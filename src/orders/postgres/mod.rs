@@ -17,6 +17,7 @@ mod error;
 mod event_sequencer;
 mod failure_detector;
 mod follower;
+mod history;
 mod incarnation;
 mod instance_lock;
 mod lease_store;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 
 pub use change_feed::PgChangeFeed;
 pub use follower::{Follower, FollowerParts};
+pub use history::PgHistory;
 pub use instance_lock::{Exclusivity, InstanceLock};
 pub use lease_store::PgLeaseStore;
 pub use reader::PgReader;
@@ -65,6 +67,8 @@ pub struct PgStore {
     pub lease_store: PgLeaseStore,
     /// What the other nodes do.
     pub feed: PgChangeFeed,
+    /// Which store it is, and how far it has come.
+    pub history: PgHistory,
 }
 
 /// Opens the store for a new life of `node`, with `writers` writing halves, and brings its tables to the version of this
@@ -83,8 +87,9 @@ pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result
     let writers = (0..writers.max(1))
         .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(lease_store.own()), place))
         .collect::<Result<_, _>>()?;
+    let history = PgHistory::new(Arc::clone(&house));
     let feed = PgChangeFeed::new(house, node, Arc::clone(lease_store.watermark()));
-    Ok(PgStore { writers, reader: PgReader::new(pool, node), lease_store, feed })
+    Ok(PgStore { writers, reader: PgReader::new(pool, node), lease_store, feed, history })
 }
 
 /// The reading half and the lease store for who only looks at a store that engines sell from: nothing is brought up to date
@@ -92,8 +97,12 @@ pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result
 ///
 /// # Errors
 /// The address is wrong.
-pub fn look(settings: &PostgresSettings, node: NodeId) -> Result<(PgReader, PgLeaseStore), StoreError> {
+pub fn look(
+    settings: &PostgresSettings,
+    node: NodeId,
+) -> Result<(PgReader, PgLeaseStore, PgHistory), StoreError> {
     let dialer = Arc::new(Dialer::new(settings, node)?);
     let pool = Arc::new(Pool::new(dialer, HOUSE_CONNECTIONS)?);
-    Ok((PgReader::new(Arc::clone(&pool), node), PgLeaseStore::lifeless(pool, node)))
+    let history = PgHistory::new(Arc::clone(&pool));
+    Ok((PgReader::new(Arc::clone(&pool), node), PgLeaseStore::lifeless(pool, node), history))
 }

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/6_trail.sql")],
     &[include_str!("schema/7_pauses.sql")],
     &[include_str!("schema/8_events.sql"), include_str!("schema/8_commit_batch.sql")],
+    &[include_str!("schema/9_history.sql")],
 ];
 
 /// Engines that start at once wait for each other here; changing a large table may take longer than any batch.

@@ -22,6 +22,7 @@ use super::batch_columns::{NewOrders, Steps};
 use super::deadlines;
 use super::dialer::Dialer;
 use super::error::PgError;
+use super::history;
 use super::incarnation::NodeIncarnation;
 use super::read_orders::orders_by_id;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
@@ -58,6 +59,8 @@ struct WriterConnection {
     session: Option<Session>,
     /// The number of the last batch.
     last_batch: i64,
+    /// The number of the last batch that is known to be committed, and the timeline that it was committed in.
+    committed: (i64, i64),
     in_doubt: Option<InDoubt>,
     /// Whether the answer to a `create_sale` was lost.
     sale_in_doubt: bool,
@@ -104,6 +107,7 @@ impl PgWriter {
             place: column(place),
             session: None,
             last_batch: 0,
+            committed: (0, 0),
             in_doubt: None,
             sale_in_doubt: false,
         };
@@ -118,8 +122,9 @@ impl PgWriter {
                     &[&node, &place],
                 )
                 .await?;
-            let begun = begun.first().map_or(Ok(0), |row| row.try_get(0));
-            begun.map_err(|error| StoreError::from(PgError::from(error)))
+            let begun = begun.first().map_or(Ok(0), |row| row.try_get(0)).map_err(PgError::from)?;
+            connection.committed = (begun, history::timeline(connection.session().await?).await?);
+            Ok::<i64, StoreError>(begun)
         })?;
         connection.incarnation.writer_opened();
         Ok(Self { runtime, connection, sale_doubt: SaleDoubt::default() })
@@ -204,9 +209,33 @@ impl WriterConnection {
         let open = self.session.take().filter(Session::is_open);
         let session = match open {
             Some(session) => session,
-            None => self.dialer.connect().await?,
+            None => {
+                let mut session = self.dialer.connect().await?;
+                self.look_for_lost_batches(&mut session).await?;
+                session
+            }
         };
         Ok(self.session.insert(session))
+    }
+
+    /// A standby that took over may not have everything: who was told of an order by this node is told of it no more, so
+    /// that all nodes begin anew with what is there.
+    async fn look_for_lost_batches(&self, session: &mut Session) -> Result<(), StoreError> {
+        let (committed, timeline) = self.committed;
+        let (node, place) = (self.incarnation.node(), self.place);
+        let select = "SELECT last_batch FROM writers WHERE node = $1 AND writer = $2";
+        let there = session.row(select, &[&node, &place]).await?;
+        let there: i64 = there.map_or(Ok(0), |row| row.try_get(0)).map_err(PgError::from)?;
+        if there < committed {
+            tracing::warn!(
+                code = "order-store-lost-batches",
+                committed,
+                there,
+                "the order store has lost orders that it had committed: a standby took over that did not have them"
+            );
+            history::begin_timeline(session, timeline).await?;
+        }
+        Ok(())
     }
 
     async fn rows(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StoreError> {
@@ -236,7 +265,10 @@ impl WriterConnection {
             };
             let (steps, applied) = Steps::decide(batch, read, &graces);
             match self.call(&new_orders, &steps).await {
-                Ok(row) => return self.receipt(batch, applied, &row).await,
+                Ok(row) => {
+                    self.committed.0 = self.last_batch;
+                    return self.receipt(batch, applied, &row).await;
+                }
                 Err(error) if error.is_lost() => {
                     let number = self.last_batch;
                     self.in_doubt = Some(InDoubt { number, fingerprint: fingerprint_of(batch), applied });

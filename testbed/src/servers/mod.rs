@@ -8,5 +8,6 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod redis_cluster;
 pub mod sentinel;
 pub mod varnish;

@@ -4,6 +4,7 @@
 
 mod standby;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -126,6 +127,38 @@ impl Postgres {
             .unwrap();
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Everything in a database, as `pg_dump` writes it.
+    ///
+    /// # Panics
+    /// It cannot be dumped.
+    pub fn dump(&self, database: &str) -> String {
+        let port = self.address.port().to_string();
+        let mut dump = self.program("pg_dump");
+        let output =
+            dump.args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", database]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Makes the database anew, whoever is connected, with what a dump has or with nothing, in one step for those who come.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    pub fn make_anew(&self, database: &str, dump: Option<&str>) {
+        self.query("postgres", &format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"));
+        self.query("postgres", &format!("CREATE DATABASE {database}"));
+        let Some(dump) = dump else { return };
+        let port = self.address.port().to_string();
+        let mut restore = self.program("psql");
+        restore.args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-X", "-q", "-1"]);
+        restore.args(["-v", "ON_ERROR_STOP=1", "-d", database]);
+        let mut restore = spawn(restore.stdin(Stdio::piped()).stdout(Stdio::null()));
+        let mut input = restore.stdin.take().expect("it was asked for");
+        input.write_all(dump.as_bytes()).expect("psql reads");
+        drop(input);
+        assert!(restore.wait().expect("psql ends").success(), "the dump is not restored");
     }
 
     /// Its number among the machine's processes, while it runs.

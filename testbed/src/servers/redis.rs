@@ -83,14 +83,7 @@ impl RedisServer {
     /// # Panics
     /// It does not answer.
     pub fn command(&self, command: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).expect("redis-server answers");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        stream.write_all(format!("{command}\r\n").as_bytes()).expect("redis-server listens");
-        let mut reader = BufReader::new(stream);
-        let mut answer = String::new();
-        read_value(&mut reader, &mut answer)
-            .unwrap_or_else(|| panic!("redis-server does not answer {command}"));
-        answer
+        command_at(self.address, command)
     }
 
     /// Makes a replica a master, with what it has.
@@ -139,6 +132,32 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         kill(&mut self.process);
     }
+}
+
+/// What the server at this address, a Sentinel perhaps, answers to a command; see [`RedisServer::command`].
+///
+/// # Panics
+/// It does not answer.
+pub fn command_at(address: SocketAddr, command: &str) -> String {
+    commands_at(address, &[command])
+}
+
+/// The same for several commands on one connection, the first of which may log in. Only the last one's answer is told.
+///
+/// # Panics
+/// It does not answer.
+pub fn commands_at(address: SocketAddr, commands: &[&str]) -> String {
+    let mut stream = TcpStream::connect(address).expect("redis-server answers");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+    let mut answer = String::new();
+    for command in commands {
+        answer.clear();
+        stream.write_all(format!("{command}\r\n").as_bytes()).expect("redis-server listens");
+        read_value(&mut reader, &mut answer)
+            .unwrap_or_else(|| panic!("redis-server does not answer {command}"));
+    }
+    answer
 }
 
 fn run(address: SocketAddr, folder: &TempDir, settings: &[String]) -> Child {

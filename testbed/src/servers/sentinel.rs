@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-use super::process::{free_address, kill, listens, spawn};
+use rustix::process::Signal;
+
+use super::process::{free_address, kill, listens, signal, spawn};
 
 /// A running Sentinel; ended with the value.
 #[derive(Debug)]
@@ -34,6 +36,16 @@ impl Sentinel {
         let mut process = spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
         assert!(listens(&mut process, address), "the Sentinel does not start");
         Self { process, address, _folder: folder }
+    }
+
+    /// Stops it from doing anything; connections stay open.
+    pub fn pause(&self) {
+        signal(self.process.id(), Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        signal(self.process.id(), Signal::CONT);
     }
 
     /// Where it listens.

@@ -12,7 +12,7 @@ pub use testbed::until;
 /// One database, one Redis, and the way to start engines on them.
 pub struct Fixture {
     /// Ends with the fixture.
-    _postgres: std::sync::Arc<Postgres>,
+    pub postgres: std::sync::Arc<Postgres>,
     pub redis: RedisServer,
     pub database_url: String,
 }
@@ -21,7 +21,7 @@ impl Fixture {
     pub fn open() -> Self {
         let postgres = Postgres::shared();
         let database_url = postgres.new_database();
-        Self { _postgres: postgres, redis: RedisServer::start(), database_url }
+        Self { postgres, redis: RedisServer::start(), database_url }
     }
 
     /// How node `number` is started: quick to notice silence, and with no limit on a buyer's clicks.
@@ -41,6 +41,11 @@ impl Fixture {
         Launch::new(&keys)
     }
 
+    /// The name of the database.
+    pub fn database(&self) -> &str {
+        self.database_url.rsplit('/').next().expect("it has a name")
+    }
+
     pub fn start(&self, number: u16) -> Engine {
         self.launch(number, &[]).start()
     }
@@ -49,6 +54,31 @@ impl Fixture {
 /// All nodes have the sale on their boards.
 pub fn known_to_all(engines: &[&Engine], sku: &str) {
     until("every node knows the sale", || engines.iter().all(|engine| engine.sale_state(sku)["sku"] == sku));
+}
+
+/// New buyers click on the nodes in turn until so many more have an order, whatever the others hear, also when a node is
+/// starting over. Returns the buyers and their orders.
+pub fn sell(engines: &[&Engine], sku: &str, units: usize) -> Vec<(String, String)> {
+    static BUYERS: AtomicUsize = AtomicUsize::new(0);
+    let mut won = Vec::new();
+    let mut turn = 0;
+    until("as many are sold", || {
+        for _ in 0..10 {
+            if won.len() == units {
+                break;
+            }
+            turn += 1;
+            let buyer = format!("in-turn-{}", BUYERS.fetch_add(1, Ordering::Relaxed));
+            let Some(answer) = engines[turn % engines.len()].try_buy(sku, &buyer) else { continue };
+            match answer.status {
+                201 | 202 => won.push((buyer, answer.member("order_id"))),
+                404 | 409 | 503 => {}
+                _ => panic!("{} {}", answer.status, answer.body),
+            }
+        }
+        won.len() == units
+    });
+    won
 }
 
 /// New buyers click on random nodes until every node says that the sale is sold out. Returns buyers and their orders.

@@ -5,5 +5,7 @@ mod calendar;
 mod fixture;
 mod instance_lock;
 mod operating;
+mod redis_kinds;
 mod refusals;
 mod selling;
+mod store_history;

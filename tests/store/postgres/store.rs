@@ -245,7 +245,7 @@ fn m1_an_older_database_gets_an_identity_and_payments_without_a_journal_keep_the
          EXECUTE 'DROP FUNCTION ' || newer; END $$; \
          DROP TABLE seckill.store_identity, seckill.operator_settlements, seckill.graces, seckill.alive, seckill.trail, \
          seckill.trail_log; DROP FUNCTION seckill.number_trail_entry, seckill.keep_trail; \
-         DROP FUNCTION seckill.forget_former_pause CASCADE; ALTER TABLE seckill.sales DROP COLUMN paused_until_ms; \
+         DROP FUNCTION seckill.begin_timeline; DROP FUNCTION seckill.forget_former_pause CASCADE; ALTER TABLE seckill.sales DROP COLUMN paused_until_ms; \
          DROP TABLE seckill.stops, seckill.unplaced_events; DROP SEQUENCE seckill.event_stamps; \
          DROP FUNCTION seckill.draw_event_stamp, seckill.place_events; \
          ALTER TABLE seckill.event_log DROP COLUMN placed_through, DROP COLUMN watched_stamp, \

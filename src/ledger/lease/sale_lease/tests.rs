@@ -224,12 +224,26 @@ fn a_lost_book_is_opened_at_once_and_one_that_was_left_behind_after_a_while() {
 #[test]
 fn who_is_told_of_a_newer_book_announces_before_anything_else() {
     let mut bench = Bench::joined();
-    (bench.reply.verdict, bench.reply.epoch) = (Verdict::OldEpoch, 2);
+    (bench.reply.verdict, bench.reply.epoch, bench.store.epoch) = (Verdict::OldEpoch, 2, 2);
     bench.pass(1_000);
     assert_eq!(bench.look(), ["units", "book", "settle", "units", "announce"]);
     bench.pass(100);
     bench.view.is_wanted = true;
     assert_eq!(bench.look(), ["lease", "units", "announce"], "a book that began since has yet another epoch");
+}
+
+#[test]
+fn n7_a_book_that_is_newer_than_the_store_is_opened_above_it() {
+    let mut bench = Bench::joined();
+    (bench.reply.verdict, bench.reply.epoch) = (Verdict::OldEpoch, 7);
+    bench.pass(1_000);
+    let opens = ["units", "end epoch", "units", "incarnations", "open"];
+    assert_eq!(bench.look(), [&["units", "book", "settle"], &opens[..]].concat());
+    assert!(bench.effects.is_rebuilt);
+    // A node that has yet to join finds it so as well.
+    let life = NodeLife::new(Rules::sound(), NodeId::new(1).unwrap(), 2);
+    bench.lease.begin_life(life, bench.now);
+    assert_eq!(bench.look(), [&["units", "register"], &opens[..]].concat());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU32;
 
 use super::{Postgres, folder_for_server};
 use crate::servers::process::free_address;
+use crate::until;
 
 impl Postgres {
     /// A standby with everything that this server has, which it streams from now on.
@@ -40,6 +41,18 @@ impl Postgres {
         let port = master.address.port();
         self.set(&format!("primary_conninfo = 'host=127.0.0.1 port={port} user=postgres'"));
         self.restart();
+    }
+
+    /// A standby hears nothing more from its master, and keeps what it has.
+    ///
+    /// # Panics
+    /// It goes on to hear.
+    pub fn stop_following(&self) {
+        self.query("postgres", "ALTER SYSTEM SET primary_conninfo = ''");
+        self.query("postgres", "SELECT pg_reload_conf()");
+        until("the standby hears nothing more", || {
+            self.query("postgres", "SELECT count(*) FROM pg_stat_wal_receiver") == "0"
+        });
     }
 
     /// Makes a standby a server that takes writes.
