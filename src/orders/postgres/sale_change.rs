@@ -9,7 +9,7 @@ use super::super::sale_change::{ChangeReceipt, SaleChange};
 use super::super::store::StoreError;
 use super::error::PgError;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
-use super::session::{Parameter, Session};
+use super::session::{Parameter, Session, WITH_STANDBYS};
 use super::term_columns::TermColumns;
 use super::trail;
 
@@ -122,7 +122,8 @@ enum Ending {
 impl Ending {
     /// What the server says. One that does not know the transaction lost it in a failover, with all that it did.
     async fn of(session: &mut Session, transaction: i64) -> Result<Self, PgError> {
-        let row = match session.row("SELECT txid_status($1)", &[&transaction]).await {
+        let status = format!("SELECT txid_status($1), {WITH_STANDBYS}");
+        let row = match session.row(&status, &[&transaction]).await {
             Err(PgError::Refused(_)) => return Ok(Self::Aborted),
             answer => answer?,
         };

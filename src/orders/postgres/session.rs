@@ -12,6 +12,10 @@ use tokio_postgres::{CancelToken, Client, Row, Statement};
 
 use super::error::PgError;
 
+/// A column that writes a word into the server's log and nothing into any table: the statement ends when the standbys that
+/// a commit waits for have everything that was committed before.
+pub const WITH_STANDBYS: &str = "pg_logical_emit_message(true, 'seckill', '')";
+
 /// A parameter of a statement.
 pub type Parameter<'a> = &'a (dyn ToSql + Sync);
 

@@ -3,6 +3,10 @@
 //! Every batch has a number of its own, and the commit records it. When an answer is lost, the writer *burns* the
 //! number on a new connection: if that succeeds, the batch was not committed and never will be, however late it
 //! arrives; if it fails, the batch is committed, and its receipt stands beside the number.
+//!
+//! Committed by this server, that is. With a synchronous standby the answer may be lost because the standby has yet to hear
+//! of it, and it would not be there after a failover. So the receipt is read with a write beside it ([`WITH_STANDBYS`]), which
+//! lies behind the batch in the server's log: when it is confirmed, the batch is, too.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -27,7 +31,7 @@ use super::incarnation::NodeIncarnation;
 use super::read_orders::orders_by_id;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::sale_change::SaleDoubt;
-use super::session::{Parameter, Session};
+use super::session::{Parameter, Session, WITH_STANDBYS};
 use super::stops;
 use super::term_columns::TermColumns;
 use super::trail::{self, TrailColumns};
@@ -317,7 +321,10 @@ impl WriterConnection {
         .await?;
         let found = self
             .rows(
-                "SELECT refused, by_key, standing, last_batch, burned FROM writers WHERE node = $1 AND writer = $2",
+                &format!(
+                    "SELECT refused, by_key, standing, last_batch, burned, {WITH_STANDBYS} FROM writers \
+                     WHERE node = $1 AND writer = $2"
+                ),
                 &[&node, &place],
             )
             .await?;
@@ -439,8 +446,9 @@ impl WriterConnection {
             return Ok(None);
         }
         // The lost answer may have been about this very sale.
-        let select =
-            format!("SELECT {SALE_COLUMNS} FROM sales WHERE tenant = $1 AND campaign = $2 AND sku = $3");
+        let select = format!(
+            "SELECT {SALE_COLUMNS}, {WITH_STANDBYS} FROM sales WHERE tenant = $1 AND campaign = $2 AND sku = $3"
+        );
         let found = self.rows(&select, &[&tenant, &campaign, &sku]).await?;
         let found = found.first().map(rows::sale).transpose()?;
         let ours = TermColumns::of(terms, total);

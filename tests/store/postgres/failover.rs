@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use seckill::domain::NodeId;
 use seckill::orders::postgres::{Exclusivity, InstanceLock, PostgresSettings};
 use seckill::orders::{Batch, Fault, Receipt, StoreReader, StoreWriter};
-use testbed::PATIENCE;
 use testbed::servers::pgbouncer::PgBouncer;
 use testbed::servers::postgres::Postgres;
 use testbed::servers::proxy::{Mode, Proxy};
+use testbed::{PATIENCE, until};
 use tokio_postgres::error::DbError;
 
 use super::node::{Node, settings};
@@ -78,6 +78,55 @@ fn o9_n9_a_first_host_that_comes_back_as_a_standby_is_passed_over() {
     assert_eq!(reads(&late), 1);
     first.follow(&second);
     assert_eq!(node.sold(sale), 5);
+}
+
+/// The standby is away when a batch is committed, and the session that waits for it is ended.
+#[test]
+fn n14_a_batch_in_doubt_is_acknowledged_when_the_synchronous_standby_has_it() {
+    let mut first = Postgres::start("");
+    let database = first.new_database().rsplit('/').next().unwrap().to_owned();
+    let mut second = first.start_standby();
+    let url = format!("postgres://postgres@{},{}/{database}", first.address(), second.address());
+    let mut node = Node::open(1, &url);
+    let sale = node.sale("a", 100, 10);
+    first.query("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+    first.query("postgres", "SELECT pg_reload_conf()");
+    let in_step = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+    until("the standby is synchronous", || first.query("postgres", in_step) == "1");
+    insist(&mut node, sale, "before");
+
+    second.stop();
+    let order = node.order(sale, "ann", 1, None);
+    let id = order.id;
+    let batch = Batch { placed: vec![order], ..Batch::default() };
+    std::thread::scope(|scope| {
+        let first = &first;
+        let waits = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        scope.spawn(move || {
+            until("it waits", || first.query("postgres", &format!("SELECT count(*) {waits}")) == "1");
+            first.query("postgres", &format!("SELECT pg_terminate_backend(pid) {waits}"));
+        });
+        assert!(node.writer.commit(&batch).unwrap_err().is_transient());
+    });
+    // Whoever reads this server finds it, and it is not to be relied on.
+    assert!(node.reader.order(id).unwrap().is_some());
+    for _ in 0..2 {
+        let error = node.writer.commit(&batch).unwrap_err();
+        assert!(error.is_transient(), "{error}");
+    }
+    second.restart();
+    let give_up = Instant::now() + PATIENCE;
+    let receipt = loop {
+        match node.writer.commit(&batch) {
+            Err(error) => assert!(error.is_transient() && Instant::now() < give_up, "{error}"),
+            Ok(receipt) => break receipt,
+        }
+    };
+    assert!(matches!(receipt, Receipt::Committed { .. }), "{receipt:?}");
+    first.stop();
+    second.promote();
+    let there = format!("SELECT count(*) FROM seckill.orders WHERE order_id = {}", id.number());
+    assert_eq!(second.query(&database, &there), "1");
 }
 
 #[test]
