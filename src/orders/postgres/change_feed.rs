@@ -114,7 +114,9 @@ impl PgChangeFeed {
     pub(super) fn heartbeat(&self) -> Result<Vec<Heartbeat>, StoreError> {
         let node: i16 = column(self.node.number());
         self.pool.run(async |session| {
-            session.rows("UPDATE nodes SET beats = beats + 1 WHERE node = $1", &[&node]).await?;
+            let beat = "UPDATE nodes SET beats = beats + 1 WHERE node = $1 RETURNING beats";
+            // Who is not heard itself judges nobody.
+            session.row(beat, &[&node]).await?.ok_or_else(|| damaged("this node is not in it"))?;
             let heartbeats = session
                 .rows(
                     "SELECT node, beats, \

@@ -1,7 +1,7 @@
 //! Failure detector: which nodes live, and who looks after the orders of one that does not.
 //!
-//! A node lives as long as its beats in the store grow. When they have not grown for a while that this node itself has
-//! watched, the node is silent, and its heir is the first living node after it in the order of numbers, from the last
+//! A node lives as long as its beats in the store grow. When they have not grown for a while in which this node itself has
+//! beaten and watched without a gap, the node is silent, and its heir is the first living node after it in the order of numbers, from the last
 //! back to the first. Whoever holds another for silent by mistake does no harm: steps are conditional, and payments are
 //! the gateway's to decide. An heir that falls silent is followed by the next.
 
@@ -34,18 +34,25 @@ struct Known {
 pub struct FailureDetector {
     me: NodeId,
     silent_after: Duration,
+    /// After a longer time without an own beat that was taken, nobody's silence counts: the store may have been frozen.
+    gap: Duration,
+    observed_at: Option<Instant>,
     known: HashMap<NodeId, Known>,
 }
 
 impl FailureDetector {
-    /// Holds nobody for silent yet.
-    pub fn new(me: NodeId, silent_after: Duration) -> Self {
-        Self { me, silent_after, known: HashMap::new() }
+    /// Holds nobody for silent yet. This node beats every `beat`.
+    pub fn new(me: NodeId, silent_after: Duration, beat: Duration) -> Self {
+        let gap = (3 * beat).max(silent_after / 3);
+        Self { me, silent_after, gap, observed_at: None, known: HashMap::new() }
     }
 
-    /// Takes in the heartbeats of all nodes at `now`, and names those whose orders this node must take over: it is their heir,
+    /// Takes in the heartbeats of all nodes, with which this one's own was answered at `now`, and names those whose orders this node must take over: it is their heir,
     /// and they have committed something since it did so last, if it ever did.
     pub fn observe(&mut self, heartbeats: &[Heartbeat], now: Instant) -> Vec<Heartbeat> {
+        if self.observed_at.replace(now).is_some_and(|last| last + self.gap < now) {
+            self.restart(now);
+        }
         for heartbeat in heartbeats {
             let fresh = Known { beats: heartbeat.beats, heard_at: now, inherited_at: None };
             let known = self.known.entry(heartbeat.node).or_insert(fresh);
@@ -82,6 +89,7 @@ impl FailureDetector {
 
     /// This node could not look for a while: nobody's silence counts from before.
     pub fn restart(&mut self, now: Instant) {
+        self.observed_at = Some(now);
         for known in self.known.values_mut() {
             known.heard_at = now;
         }
@@ -104,7 +112,7 @@ mod tests {
     }
 
     fn heirs_of(me: u16, silent: &[u16], all: &[u16]) -> Vec<u16> {
-        let mut detector = FailureDetector::new(node(me), Duration::from_secs(10));
+        let mut detector = FailureDetector::new(node(me), Duration::from_secs(10), Duration::from_secs(4));
         let start = Instant::now();
         let first: Vec<_> = all.iter().map(|&number| (number, 1, 5)).collect();
         assert_eq!(detector.observe(&heartbeats(&first), start), [], "nobody is silent from the start");
@@ -131,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_a_silent_node_left_is_taken_over_once_and_again_only_if_it_did_something_since() {
-        let mut detector = FailureDetector::new(node(2), Duration::from_secs(10));
+        let mut detector = FailureDetector::new(node(2), Duration::from_secs(10), Duration::from_secs(4));
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
         detector.observe(&heartbeats(&[(1, 4, 9), (2, 1, 1)]), start);
@@ -146,8 +154,22 @@ mod tests {
     }
 
     #[test]
+    fn n1_the_silence_of_a_store_that_was_frozen_does_not_count() {
+        let mut detector = FailureDetector::new(node(2), Duration::from_secs(10), Duration::from_secs(1));
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let left = heartbeats(&[(1, 4, 9), (2, 1, 1)]);
+        detector.observe(&left, start);
+        assert_eq!(detector.observe(&left, at(12)), [], "nobody could beat meanwhile");
+        for s in 13..22 {
+            assert_eq!(detector.observe(&left, at(s)), []);
+        }
+        assert_eq!(detector.observe(&left, at(22)), left[..1]);
+    }
+
+    #[test]
     fn silence_that_nobody_watched_does_not_count() {
-        let mut detector = FailureDetector::new(node(2), Duration::from_secs(10));
+        let mut detector = FailureDetector::new(node(2), Duration::from_secs(10), Duration::from_secs(4));
         let start = Instant::now();
         let left = heartbeats(&[(1, 4, 9)]);
         detector.observe(&left, start);

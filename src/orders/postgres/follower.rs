@@ -14,6 +14,7 @@ use super::super::store::StoreError;
 use super::applied_watermark::UnplacedEvents;
 use super::change_feed::PgChangeFeed;
 use super::failure_detector::FailureDetector;
+use super::settings::PostgresSettings;
 use crate::admission::{Admission, LiveSale};
 use crate::domain::{NodeId, OrderId, Sale};
 
@@ -57,8 +58,9 @@ pub struct Follower {
 impl Follower {
     /// A follower that has seen nothing but what the start has read.
     pub fn new(parts: FollowerParts) -> Self {
-        let silent_after = Duration::from_millis(parts.feed.settings().silent_ms_max.into());
-        let detector = FailureDetector::new(parts.feed.node(), silent_after);
+        let PostgresSettings { silent_ms_max, beat_ms, .. } = *parts.feed.settings();
+        let [silent_after, beat] = [silent_ms_max, beat_ms].map(|ms| Duration::from_millis(ms.into()));
+        let detector = FailureDetector::new(parts.feed.node(), silent_after, beat);
         // From the first change on: what the start has read already is looked at again, and is as it was.
         Self {
             parts,
@@ -202,7 +204,7 @@ impl Follower {
         let feed = &self.parts.feed;
         let heartbeats = feed.heartbeat()?;
         self.beat_at = now + Duration::from_millis(feed.settings().beat_ms.into());
-        let left = self.detector.observe(&heartbeats, now);
+        let left = self.detector.observe(&heartbeats, Instant::now());
         if left.is_empty() {
             return Ok(Vec::new());
         }

@@ -1,9 +1,9 @@
 //! How far the order numbers of the other nodes are complete, as they say it in the store.
 //!
 //! A node that dies says nothing any more, and who follows the orders would wait for it for ever. So a node that has given
-//! no sign of life for `postgres.silent_ms_max`, while somebody waited, is given up: its life is ended, and only then, when
-//! nothing of it can become durable any more, its numbers are not waited for. One that was wrongly given up notices at its
-//! next batch and begins a new life, as after every fence.
+//! no sign of life for `postgres.silent_ms_max`, while somebody waited and gave signs himself, is given up: the life that
+//! was found silent is ended, and only then, when nothing of it can become durable any more, its numbers are not waited for.
+//! One that was wrongly given up notices at its next batch and begins a new life, as after every fence.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,21 +14,46 @@ use super::error::PgError;
 use super::lease_store::FENCE;
 use super::rows::{self, column};
 use super::session::Session;
+use super::settings::PostgresSettings;
 use crate::domain::{NodeId, OrderId};
+
+/// What a node that is behind last said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sign {
+    node: i16,
+    incarnation: i64,
+    beats: i64,
+}
+
+/// When a sign was new.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    sign: Sign,
+    at: Instant,
+    /// This node's own beats by then.
+    own_beats: i64,
+}
 
 /// The lowest number up to which a node is complete, and what a reader remembers of the nodes that hold it down.
 #[derive(Debug)]
 pub struct LowWatermark {
     node: i16,
     silent_after: Duration,
-    /// The last sign of each node that is behind, and when it was new.
-    heard: Mutex<HashMap<i16, (i64, Instant)>>,
+    /// So many beats of this node itself must have been taken meanwhile: in a store that is frozen everybody is silent.
+    own_beats_min: i64,
+    /// The last sign of each node that is behind.
+    heard: Mutex<HashMap<i16, Heard>>,
 }
 
 impl LowWatermark {
     /// As `node` sees the others.
-    pub fn new(node: NodeId, silent_after: Duration) -> Self {
-        Self { node: column(node.number()), silent_after, heard: Mutex::default() }
+    pub fn new(node: NodeId, settings: &PostgresSettings) -> Self {
+        Self {
+            node: column(node.number()),
+            silent_after: Duration::from_millis(settings.silent_ms_max.into()),
+            own_beats_min: i64::from(settings.silent_ms_max / settings.beat_ms.max(1) / 2).max(1),
+            heard: Mutex::default(),
+        }
     }
 
     /// The number up to which the numbers of all other nodes are complete. `None` when there is nobody to wait for.
@@ -42,20 +67,23 @@ impl LowWatermark {
     pub async fn give_up_the_silent(&self, session: &mut Session) -> Result<(), PgError> {
         let behind = session
             .rows(
-                "SELECT node, beats FROM nodes \
+                "SELECT node, incarnation, beats, coalesce((SELECT beats FROM nodes WHERE node = $1), 0) FROM nodes \
                  WHERE node <> $1 AND settled_through < (SELECT max(order_id) FROM orders)",
                 &[&self.node],
             )
             .await?;
-        let behind = behind.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-        let behind = behind.collect::<Result<Vec<(i16, i64)>, PgError>>()?;
-        for (node, beats) in self.silent(&behind, Instant::now()) {
+        let own_beats = behind.first().map_or(Ok(0), |row| row.try_get(3))?;
+        let sign = |row: &tokio_postgres::Row| {
+            Ok(Sign { node: row.try_get(0)?, incarnation: row.try_get(1)?, beats: row.try_get(2)? })
+        };
+        let behind = behind.iter().map(sign).collect::<Result<Vec<_>, PgError>>()?;
+        for Sign { node, incarnation, beats } in self.silent(&behind, own_beats, Instant::now()) {
             session.run("BEGIN").await?;
             let ended = async {
                 session.rows(FENCE, &[&i32::from(node)]).await?;
                 let end = "UPDATE nodes SET incarnation = incarnation + 1, settled_through = NULL \
-                           WHERE node = $1 AND beats = $2 RETURNING incarnation";
-                session.row(end, &[&node, &beats]).await
+                           WHERE node = $1 AND incarnation = $2 AND beats = $3 RETURNING incarnation";
+                session.row(end, &[&node, &incarnation, &beats]).await
             };
             match ended.await {
                 Ok(row) => {
@@ -75,17 +103,19 @@ impl LowWatermark {
         Ok(())
     }
 
-    /// Those among the nodes `behind` whose sign has been the same for too long.
-    fn silent(&self, behind: &[(i16, i64)], now: Instant) -> Vec<(i16, i64)> {
+    /// Those among the nodes `behind` whose sign has been the same for too long, while this one gave its own.
+    fn silent(&self, behind: &[Sign], own_beats: i64, now: Instant) -> Vec<Sign> {
         let mut heard = self.heard.lock();
-        heard.retain(|known, _| behind.iter().any(|(node, _)| node == known));
+        heard.retain(|known, _| behind.iter().any(|sign| sign.node == *known));
         let mut silent = Vec::new();
-        for &(node, beats) in behind {
-            let last = heard.entry(node).or_insert((beats, now));
-            if last.0 != beats {
-                *last = (beats, now);
-            } else if now.duration_since(last.1) > self.silent_after {
-                silent.push((node, beats));
+        for &sign in behind {
+            let new = Heard { sign, at: now, own_beats };
+            let last = heard.entry(sign.node).or_insert(new);
+            let has_spoken = own_beats - last.own_beats >= self.own_beats_min;
+            if last.sign != sign {
+                *last = new;
+            } else if now.duration_since(last.at) > self.silent_after && has_spoken {
+                silent.push(sign);
             }
         }
         silent
@@ -96,15 +126,37 @@ impl LowWatermark {
 mod tests {
     use super::*;
 
+    fn sign(node: i16, incarnation: i64, beats: i64) -> Sign {
+        Sign { node, incarnation, beats }
+    }
+
+    fn watermark() -> LowWatermark {
+        let settings =
+            PostgresSettings { silent_ms_max: 10_000, beat_ms: 1_000, ..PostgresSettings::default() };
+        LowWatermark::new(NodeId::new(1).unwrap(), &settings)
+    }
+
     #[test]
     fn only_who_stays_behind_without_a_sign_is_silent() {
-        let watermark = LowWatermark::new(NodeId::new(1).unwrap(), Duration::from_secs(10));
+        let watermark = watermark();
+        let start = Instant::now();
+        let silent = |behind: &[Sign], s| watermark.silent(behind, s, start + Duration::from_secs(s as u64));
+        assert_eq!(silent(&[sign(2, 1, 5), sign(3, 1, 5)], 0), []);
+        assert_eq!(silent(&[sign(2, 1, 6), sign(3, 1, 5)], 8), []);
+        assert_eq!(silent(&[sign(2, 1, 6), sign(3, 1, 5)], 11), [sign(3, 1, 5)]);
+        assert_eq!(silent(&[sign(3, 1, 5)], 12), [sign(3, 1, 5)], "until it has been given up");
+        assert_eq!(silent(&[sign(3, 2, 5)], 13), [], "another life is not the one that was silent");
+        assert_eq!(silent(&[sign(2, 1, 6)], 19), [], "who was not behind in between begins anew");
+    }
+
+    #[test]
+    fn n1_who_gave_no_sign_itself_gives_nobody_up() {
+        let watermark = watermark();
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
-        assert_eq!(watermark.silent(&[(2, 5), (3, 5)], at(0)), []);
-        assert_eq!(watermark.silent(&[(2, 6), (3, 5)], at(8)), []);
-        assert_eq!(watermark.silent(&[(2, 6), (3, 5)], at(11)), [(3, 5)]);
-        assert_eq!(watermark.silent(&[(3, 5)], at(12)), [(3, 5)], "until it has been given up");
-        assert_eq!(watermark.silent(&[(2, 6)], at(19)), [], "who was not behind in between begins anew");
+        let behind = [sign(2, 1, 5)];
+        assert_eq!(watermark.silent(&behind, 100, at(0)), []);
+        assert_eq!(watermark.silent(&behind, 101, at(60)), [], "the store was frozen for a minute");
+        assert_eq!(watermark.silent(&behind, 105, at(64)), behind);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
@@ -33,8 +32,8 @@ pub struct PgReader {
 impl PgReader {
     /// For the engine that is `node`.
     pub(super) fn new(pool: Arc<Pool>, node: NodeId) -> Self {
-        let silent_after = Duration::from_millis(pool.settings().silent_ms_max.into());
-        Self { pool, low_watermark: LowWatermark::new(node, silent_after) }
+        let low_watermark = LowWatermark::new(node, pool.settings());
+        Self { pool, low_watermark }
     }
 }
 

@@ -110,7 +110,7 @@ fn a1_a_silent_node_is_waited_for_until_it_can_add_nothing_any_more() {
     let postgres = Postgres::shared();
     let url = postgres.new_database();
     let quick = PostgresSettings { beat_ms: 10, silent_ms_max: 200, ..settings(&url) };
-    let one = Engine::open_with(1, &quick, 10, false);
+    let mut one = Engine::open_with(1, &quick, 10, false);
     // It lives, has an order in hand, and never says another word.
     let mut two = Node::open(2, &url);
     let late = two.order(one.sale, "late", 1, None);
@@ -119,7 +119,12 @@ fn a1_a_silent_node_is_waited_for_until_it_can_add_nothing_any_more() {
     let page = reader.next_page();
     assert_eq!((page.orders.len(), page.newest), (0, Some(bought)));
     assert!(page.through < bought);
-    reader.read_until(1);
+    // Who gives up another one gives signs of life itself.
+    testbed::until("the silent node is given up", || {
+        one.follower.look().unwrap();
+        reader.next_page();
+        !reader.seen.is_empty()
+    });
     assert_eq!(reader.seen, [bought]);
     let batch = Batch { placed: vec![late], ..Batch::default() };
     assert_eq!(two.writer.commit(&batch).unwrap(), Receipt::Fenced);
