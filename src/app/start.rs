@@ -82,7 +82,8 @@ impl Start {
         let OpenStore { writers: mut stores, reader, lease_store, instance_lock, feed, mut history } =
             store::open(&control, &settings, node).map_err(Failure::at_start("the order store"))?;
         // Where several nodes may share the store, its calendar is the one that counts.
-        let store_calendar = reader.calendar().map_err(Failure::at_start("the order store's calendar"))?;
+        let store_calendar =
+            store::calendar(&*reader).map_err(Failure::at_start("the order store's calendar"))?;
         let clock = Clock::start_at(store_calendar.unwrap_or_else(Clock::system_calendar));
         let shared = lease_store.filter(|_| settings.is_shared()).zip(history.as_mut());
         let shared = shared.map(|(lease_store, history)| {

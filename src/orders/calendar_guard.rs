@@ -103,6 +103,10 @@ impl SystemCalendar<'_> {
         }
         self.told_off_ms = off_ms;
         self.clock.count_step();
-        tracing::warn!(off_ms, "this machine's calendar is not the database's; the database's counts");
+        if off_ms.unsigned_abs() <= self.settings.step_ms_max {
+            tracing::info!(off_ms, "this machine's calendar agrees with the database's again");
+        } else {
+            tracing::warn!(off_ms, "this machine's calendar is not the database's; the database's counts");
+        }
     }
 }

@@ -4,6 +4,7 @@ use testbed::calendar::FakeCalendar;
 use testbed::engine::Engine;
 
 use super::fixture::{Fixture, known_to_all, until};
+use super::refusals::told;
 
 fn time(text: &str) -> jiff::Timestamp {
     text.parse().unwrap_or_else(|_| panic!("{text}"))
@@ -50,6 +51,52 @@ fn m5_a_node_whose_clock_is_two_hours_off_lives_by_the_databases_calendar() {
     let id = order["order_id"].as_str().unwrap();
     assert_eq!(off.ask("GET", &format!("/orders/{id}"), "ann", "", "").member("status"), "pre_pay");
     assert_eq!(off.sale_state("later")["state"], "upcoming");
+}
+
+#[test]
+fn n5_a_node_whose_clock_is_off_takes_payments_and_expires_nothing_that_it_inherits() {
+    for ahead_s in [7_200, -7_200] {
+        let fixture = Fixture::open();
+        let calendar = FakeCalendar::new();
+        calendar.set(ahead_s);
+        let quick = [("POSTGRES__BEAT_MS", "100"), ("POSTGRES__SILENT_MS_MAX", "1000")];
+        let right = fixture.launch(1, &quick).start();
+        let off = fixture.launch(2, &quick).with_environment(calendar.environment()).start();
+        right.sale("phone", 10, r#","pay_within_s":1800"#);
+        known_to_all(&[&right, &off], "phone");
+        let bought = |engine: &Engine, buyer: &str| {
+            let mut order = String::new();
+            until("the node has units", || {
+                let answer = engine.buy("phone", buyer);
+                order = answer.member("order_id");
+                answer.status == 201
+            });
+            order
+        };
+        let (there, here) = (bought(&right, "ann"), bought(&off, "bob"));
+        let _killed = right.kill();
+        until("it looks after the orders of the other node", || {
+            told(&off, "the open orders of silent nodes are looked after here") == 1
+        });
+        until("whoever would expire them has looked", || {
+            let metrics = off.admin("GET", "/metrics", "").body;
+            metrics.contains("\nseckill_orders_waiting 2\n")
+        });
+        assert_eq!(told(&off, "this machine's calendar is not the database's"), 1, "once");
+        for (order, buyer) in [(&there, "ann"), (&here, "bob")] {
+            assert_eq!(
+                off.ask("GET", &format!("/orders/{order}"), buyer, "", "").member("status"),
+                "pre_pay"
+            );
+            let path = format!("/orders/{order}/checkout");
+            let paid = off.ask("POST", &path, buyer, "", r#"{"payment_method":"card"}"#);
+            assert_eq!(paid.member("status"), "paid", "{ahead_s}: {}", paid.body);
+        }
+        calendar.set(0);
+        until("its end is told", || {
+            told(&off, "this machine's calendar agrees with the database's again") == 1
+        });
+    }
 }
 
 #[test]

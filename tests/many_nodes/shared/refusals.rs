@@ -6,7 +6,7 @@ use super::fixture::{Fixture, until};
 use super::instance_lock::refusal;
 
 /// How often the engine's log says so.
-fn told(engine: &Engine, what: &str) -> usize {
+pub fn told(engine: &Engine, what: &str) -> usize {
     let log = std::fs::read_to_string(engine.launch().folder().join("log")).unwrap();
     log.lines().filter(|line| line.contains(what)).count()
 }
