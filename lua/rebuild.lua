@@ -2,11 +2,11 @@
 --
 -- KEYS[1]  the sale's book
 -- ARGV     epoch (raised in the store for this very call and never used for a second one), run, repl (the server that
---          the caller saw), total, revision, returned, then node and incarnation of every node that the store knows,
---          read after the epoch was raised
+--          the caller saw), total, revision, returned, waits (0 for the sale's first book: nothing was ever lent), then
+--          node and incarnation of every node that the store knows, read after the epoch was raised
 -- Returns  the reply of book.lua: 'lost' when the server has changed once more since the caller looked,
 --          'old-epoch' when somebody opened a newer book.
--- Invariant: nothing is lent until each named node has announced what it holds or was reclaimed. Nothing of the old
+-- Invariant: where it waits, nothing is lent until each named node has announced what it holds or was reclaimed. Nothing of the old
 --          book is believed. The incarnations are the store's: somebody who set out to reclaim a node before it came
 --          back must not find the book without memory of that.
 
@@ -25,8 +25,10 @@ put('repl', repl)
 put('total', tonumber(ARGV[4]))
 put('revision', tonumber(ARGV[5]))
 put('returned', tonumber(ARGV[6]))
-for at = 7, #ARGV, 2 do
+for at = 8, #ARGV, 2 do
   put('i:' .. ARGV[at], tonumber(ARGV[at + 1]))
-  put('w:' .. ARGV[at], 1)
+  if ARGV[7] == '1' then
+    put('w:' .. ARGV[at], 1)
+  end
 end
 return reply('ok', '')

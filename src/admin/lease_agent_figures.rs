@@ -1,5 +1,7 @@
 //! What the lease agent of this node's stock did, as JSON and as Prometheus text.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use serde_json::{Value, json};
 
 use super::control_plane::ControlPlane;
@@ -29,6 +31,7 @@ pub(super) fn json(plane: &ControlPlane) -> Value {
     }
     let apart = records.drift().values().filter(|kinds| kinds.iter().any(|(_, units)| *units != 0)).count();
     figures["sales_with_drift"] = apart.into();
+    figures["cut_off"] = records.cut_off.load(Relaxed).into();
     figures
 }
 
@@ -54,6 +57,11 @@ impl Exposition {
         for (code, _) in plane.sales.ledger().concerns() {
             self.sample(CONCERN, &[("code", code)], 1.0);
         }
+        const CUT_OFF: &str = "seckill_ledger_cut_off";
+        let help =
+            "1 while this node has handed its unsold units back because the order store does not answer it.";
+        self.family(CUT_OFF, Kind::Gauge, help);
+        self.sample(CUT_OFF, &[], f64::from(u8::from(records.cut_off.load(Relaxed))));
         const DRIFT: &str = "seckill_ledger_drift_units";
         self.family(DRIFT, Kind::Gauge, "How far memory, ledger and store are apart, by kind.");
         let sales = plane.admission.board().sales();

@@ -1,6 +1,7 @@
 //! What an engine has beside the others' when it sells one stock with them: the lease agent and the relay of events.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -201,6 +202,10 @@ impl LeaseWatch for LeaseFigures {
 
     fn rejoined(&self) {
         self.0.lease_agent.rejoins.increment();
+    }
+
+    fn cut_off(&self, is_cut_off: bool) {
+        self.0.lease_agent.cut_off.store(is_cut_off, Relaxed);
     }
 
     fn round_failed(&self, why: &str) {

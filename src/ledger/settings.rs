@@ -41,7 +41,8 @@ pub struct LedgerSettings {
     /// How often a node says that it lives, in ms.
     pub beat_ms: u64,
     /// A node that is silent for longer is fenced in the store and its units are taken back, in ms; at least three beats.
-    /// Nodes with higher numbers wait a little longer, so that one of them does it.
+    /// Nodes with higher numbers wait a little longer, so that one of them does it. A node that the store has not answered
+    /// for so long hands its unsold units back.
     pub silent_ms_max: u64,
     /// How long a book may be behind the store's epoch before another one opens it, in ms.
     pub rebuild_patience_ms: u64,

@@ -236,12 +236,12 @@ pub struct CompleteOrders {
 /// The leasing half of a store that several engines share: it is the fence of the stock that they are lent. All methods
 /// but one block, and may be repeated by anyone.
 pub trait LeaseStore: Send + Sync + std::fmt::Debug {
-    /// Begins a new life of this engine's own node: its batches name it from now on. Never called while an order of the
-    /// last life is in flight or a unit of its stock is on sale.
+    /// Begins a new life of this engine's own node, with a number above `known`: its batches name it from now on. Never
+    /// called while an order of the last life is in flight or a unit of its stock is on sale.
     ///
     /// # Errors
     /// What the database says.
-    fn begin_life(&self) -> Result<u64, StoreError>;
+    fn begin_life(&self, known: u64) -> Result<u64, StoreError>;
 
     /// The highest number of a durable order, of whatever node. A new life gives out only higher ones: what was shown to a
     /// follower of the orders before it began lies below them.
@@ -250,12 +250,13 @@ pub trait LeaseStore: Send + Sync + std::fmt::Debug {
     /// What the database says.
     fn newest_order(&self) -> Result<Option<OrderId>, StoreError>;
 
-    /// Ends the present life of `node`, whichever it is, and answers with the next, which no other caller gets. When this
-    /// returns, no batch of an earlier life commits any more.
+    /// Ends the life `life` of `node`, and no later one. Answers with the number after it, which nobody else is given;
+    /// `None` when that life is over already: a later one has begun, or somebody else has ended it. When this returns, no
+    /// batch of that life commits any more.
     ///
     /// # Errors
     /// What the database says.
-    fn raise_incarnation(&self, node: NodeId) -> Result<u64, StoreError>;
+    fn end_life(&self, node: NodeId, life: u64) -> Result<Option<u64>, StoreError>;
 
     /// All nodes that ever lived, by number, and their present lives.
     ///

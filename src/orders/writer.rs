@@ -6,7 +6,7 @@
 //!
 //! Several writers may share the queue: while one waits for its commit, the next prepares its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,8 +59,9 @@ pub enum StockNotice {
     Returned(SaleId),
     /// The sale has another total. A hint, as above.
     Resized(SaleId),
-    /// The store refused orders above the sale's total. This node's stock of it was dropped.
-    Refused(SaleId),
+    /// The store refused orders above the sale's total. So many units are off sale for good: theirs, and this node's stock
+    /// of the sale.
+    Refused(SaleId, u64),
     /// The store knows a later life of this node. All of its stock was dropped and its intake is stalled. The lease agent
     /// registers the node anew when no order is in flight any more, and then opens the intake.
     Fenced,
@@ -250,9 +251,16 @@ impl OrderWriter {
         };
         let purchases = self.answer_refused(purchases, refused);
         self.enter_deadlines(&purchases, &applied);
-        let oversold: Vec<SaleId> = batch.rejected.iter().map(|order| order.sale).collect();
+        let mut oversold: BTreeMap<SaleId, u64> =
+            batch.rejected.iter().map(|order| (order.sale, 0)).collect();
         for queued in purchases {
-            if oversold.contains(&queued.order().sale) { queued.disowned() } else { queued.durable() }
+            match oversold.get_mut(&queued.order().sale) {
+                Some(units) => {
+                    *units += u64::from(queued.order().quantity);
+                    queued.disowned();
+                }
+                None => queued.durable(),
+            }
         }
         for (applied, reply) in applied.into_iter().zip(round.replies) {
             self.put_back_on_sale(&applied);
@@ -396,20 +404,18 @@ impl OrderWriter {
     }
 
     /// Memory had more units than the store: it is counted anew, from the store or by the lease agent.
-    fn recount_stock(&mut self, mut sales: Vec<SaleId>) -> Result<(), StoreError> {
+    fn recount_stock(&mut self, sales: BTreeMap<SaleId, u64>) -> Result<(), StoreError> {
         if sales.is_empty() {
             return Ok(());
         }
-        sales.sort_unstable();
-        sales.dedup();
         let counting = Arc::clone(&self.counting);
         let _alone = counting.write();
-        for id in sales {
+        for (id, refused) in sales {
             let Some(sale) = self.admission.board().sales().by_id(id).cloned() else { continue };
             tracing::error!(sale = %sale.key, "the store refused orders above the total; counting the stock anew");
-            sale.state.stock().drain();
+            let dropped = sale.state.stock().drain();
             if let Some(lease_agent) = &self.lease_agent {
-                let _ = lease_agent.send(StockNotice::Refused(id));
+                let _ = lease_agent.send(StockNotice::Refused(id, refused + u64::from(dropped)));
                 continue;
             }
             let (total, sold) = self.until_not_busy(|store| store.units_of(id))?;

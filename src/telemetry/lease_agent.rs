@@ -1,6 +1,11 @@
 //! What the lease agent of this node's stock did, and how far the books of each sale are apart.
+//!
+//! # Protocol of the atomic
+//!
+//! One task writes it; who shows it needs nothing else to be as new: relaxed.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 
@@ -31,6 +36,8 @@ pub struct LeaseAgentRecords {
     pub troubles: Counter,
     /// The timeline that the order store is in; of an engine that shares it.
     pub store_timeline: Counter,
+    /// Whether the order store has not answered this node for so long that it handed its unsold units back.
+    pub cut_off: AtomicBool,
     drift: Mutex<BTreeMap<SaleId, DriftKinds>>,
 }
 

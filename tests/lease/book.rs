@@ -53,14 +53,40 @@ pub struct Caller {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Call<const N: usize> {
     Register,
-    Lease { seen: Count, divisor: Count, chunk_min: Count, chunk_max: Count },
-    HandBack { handed_back: Count },
-    Settle { durable: Count },
-    Return { returned: Count },
-    Resize { total: Count, revision: Count },
-    Reclaim { durable: Count },
-    Rebuild { server: Count, total: Count, revision: Count, returned: Count, incarnations: [Count; N] },
-    Announce { held: Count, durable: Count },
+    Lease {
+        seen: Count,
+        divisor: Count,
+        chunk_min: Count,
+        chunk_max: Count,
+    },
+    HandBack {
+        handed_back: Count,
+    },
+    Settle {
+        durable: Count,
+    },
+    Return {
+        returned: Count,
+    },
+    Resize {
+        total: Count,
+        revision: Count,
+    },
+    Reclaim {
+        durable: Count,
+    },
+    Rebuild {
+        server: Count,
+        total: Count,
+        revision: Count,
+        returned: Count,
+        incarnations: [Count; N],
+        waits: bool,
+    },
+    Announce {
+        held: Count,
+        durable: Count,
+    },
 }
 
 /// How a movement was answered.
@@ -91,8 +117,8 @@ impl<const N: usize> Server<N> {
 
     /// Runs one movement.
     pub fn run(&mut self, from: Caller, call: Call<N>, broken: Option<Break>) -> Verdict {
-        if let Call::Rebuild { server, total, revision, returned, incarnations } = call {
-            let awaited = broken != Some(Break::OpensWithoutAll);
+        if let Call::Rebuild { server, total, revision, returned, incarnations, waits } = call {
+            let awaited = waits && broken != Some(Break::OpensWithoutAll);
             let accounts =
                 incarnations.map(|incarnation| Account { incarnation, awaited, ..Account::default() });
             let book = Book { server, epoch: from.epoch, total, revision, returned, accounts };

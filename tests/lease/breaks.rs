@@ -37,12 +37,14 @@ pub enum Break {
 }
 
 impl Break {
-    /// All of them.
-    pub const ALL: [Self; 23] = [
+    /// All of them, but for those that `hearing` finds.
+    pub const ALL: [Self; 29] = [
         Self::Node(&[Rule::LearnsGrantsFromLeases]),
         // Each of the two does what the other one is for.
         Self::Node(&[Rule::OpensWithIncarnations, Rule::ReclaimsInItsEpoch]),
         Self::Node(&[Rule::OpensWhatWasLeft]),
+        Self::Node(&[Rule::BeatsBeforeFencing]),
+        Self::Node(&[Rule::EndsTheLifeSeen]),
         Self::Node(&[Rule::FencesTheSilent]),
         Self::Node(&[Rule::CountsAfterFencing]),
         Self::Node(&[Rule::KeepsWhatWasSold]),
@@ -50,6 +52,11 @@ impl Break {
         Self::Node(&[Rule::AnnouncesHeld]),
         Self::Node(&[Rule::DropsStockAtEnd]),
         Self::Node(&[Rule::ReclaimsFromTheSilent]),
+        Self::Node(&[Rule::FirstBookWaitsForNobody]),
+        // What is on sale is handed back, or taken when the node falls silent; what is in flight is taken.
+        Self::Node(&[Rule::HandsBackWhenCutOff, Rule::FallsSilentWhenCutOff]),
+        Self::Node(&[Rule::FallsSilentWhenCutOff]),
+        Self::Node(&[Rule::RecountsWhenRefused]),
         Self::IgnoresIncarnation,
         Self::IgnoresEpoch,
         Self::TrustsAnyServer,

@@ -116,7 +116,8 @@ async fn a_node_that_was_taken_for_dead_drops_its_stock_and_joins_again() {
     let cluster = Cluster::start(2, 400);
     cluster.sell_until("all have units", |c| c.running().all(|node| node.on_sale() > 0)).await;
     // Somebody fences node 0 although it runs.
-    cluster.store.raise(seckill::domain::NodeId::new(0).unwrap());
+    let node = seckill::domain::NodeId::new(0).unwrap();
+    assert!(cluster.store.end_life(node, cluster.store.life_of(node)).is_some());
     cluster.sell_out().await;
     assert_eq!(cluster.nodes[0].as_ref().unwrap().counts.rejoined.load(Ordering::SeqCst), 1);
 }
@@ -178,4 +179,49 @@ async fn a_node_whose_agent_is_frozen_is_fenced_and_cannot_sell_twice() {
     }
     cluster.sell_out().await;
     assert_eq!(cluster.store.look().settled_by(seckill::domain::NodeId::new(0).unwrap()), sold);
+}
+
+#[tokio::test]
+async fn n4_a_node_that_loses_the_store_for_good_hands_its_units_back_and_goes_on_when_it_is_there_again() {
+    for has_orders_in_flight in [false, true] {
+        let mut cluster = Cluster::start(2, 300);
+        cluster.sell_until("all have units", |c| c.running().all(|node| node.on_sale() > 0)).await;
+        let cut = cluster.nodes[1].take().unwrap();
+        while cut.in_flight() > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        cut.cut_from_store(true);
+        if has_orders_in_flight {
+            cut.click().unwrap();
+        }
+        let life = cluster.store.life_of(cut.store.node);
+        cluster.sell_out().await;
+        assert_eq!(cut.on_sale(), 0);
+        let was_fenced = cluster.store.life_of(cut.store.node) > life;
+        assert_eq!(was_fenced, has_orders_in_flight, "what it could not hand back was taken from it");
+        cut.cut_from_store(false);
+        cluster.nodes[1] = Some(cut);
+        cluster.store.expire(20);
+        cluster.sell_until("both sell again", |c| c.store.look().settled.len() == 2).await;
+        cluster.sell_out().await;
+    }
+}
+
+#[tokio::test]
+async fn n6_a_book_that_forgets_units_is_counted_anew_and_no_life_is_used() {
+    let cluster = Cluster::start(3, 400);
+    cluster.sell_until("all have units", |c| c.running().all(|node| node.on_sale() > 0)).await;
+    let lives = cluster.store.incarnations();
+    let books = Arc::clone(&cluster.running().next().unwrap().books);
+    let mut forget = redis::cmd("HINCRBY");
+    forget.arg(seckill::ledger::redis::KeyNames::default().book(&sale_key())).arg("h:1").arg(20);
+    books.link().send(&forget).await.unwrap().unwrap();
+    cluster.sell_until("sold out", |c| c.store.sold() == c.total).await;
+    cluster
+        .sell_until("and known to be final", |c| {
+            c.running().all(|node| node.click() == Err(Rejection::SoldOut) && node.on_sale() == 0)
+        })
+        .await;
+    println!("{} batches were refused", cluster.store.refusals());
+    assert_eq!(cluster.store.incarnations(), lives);
 }

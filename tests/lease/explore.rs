@@ -31,7 +31,7 @@ pub fn explore(instance: &Instance, only: Option<Property>) -> Explored {
         world.steps(instance, &mut steps);
         for (step, next) in steps.drain(..) {
             let to = search.enter(next, (at as u32, step));
-            if step.heals() && to != at as u32 {
+            if step.heals(instance) && to != at as u32 {
                 search.healing.push((to, at as u32));
             }
         }

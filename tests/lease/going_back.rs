@@ -8,11 +8,6 @@ use crate::world::{Instance, NODES, Node, Store, World};
 /// Each timeline has so many epochs of its own: those of a later one are above all of those before.
 const EPOCHS_OF_A_TIMELINE: Count = 64;
 
-/// The timeline that an epoch is of.
-pub fn timeline(epoch: Count) -> Count {
-    epoch / EPOCHS_OF_A_TIMELINE
-}
-
 impl World {
     /// A copy is made of the store, or the store is what the copy was, and all nodes start over. Orders that were lost with it
     /// are the store's to answer for; the stock must be whole again.

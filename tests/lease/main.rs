@@ -3,12 +3,14 @@
 
 use testbed::servers::redis as server;
 
+mod answers;
 mod book;
 mod breaks;
 mod cluster;
 mod contract;
 mod explore;
 mod going_back;
+mod hearing;
 mod hung_hosts;
 mod link;
 mod mutants;

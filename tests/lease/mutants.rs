@@ -30,9 +30,9 @@ struct Mutant {
 }
 
 /// Node 1 in its first life, 10 units, 5 of them lent to it.
-const START: [&str; 3] = ["rebuild 1 10 1 0 1 1", "announce 1 1 1 0 0", "lease 1 1 1 0 1 1 5 0"];
+const START: [&str; 3] = ["rebuild 1 10 1 0 1 1 1", "announce 1 1 1 0 0", "lease 1 1 1 0 1 1 5 0"];
 
-const MUTANTS: [Mutant; 13] = [
+const MUTANTS: [Mutant; 15] = [
     Mutant {
         name: "counters are merged by adding",
         line: "  if value > number(field) then\n    put(field, value)\n  end",
@@ -51,7 +51,7 @@ const MUTANTS: [Mutant; 13] = [
         name: "a former epoch is believed",
         line: "if epoch < number('epoch') then return 'old-epoch' end",
         instead: "",
-        history: &["rebuild 2 10 1 0 1 1", "announce 1 1 2 5 0", "hand_back 1 1 1 5"],
+        history: &["rebuild 2 10 1 0 1 1 1", "announce 1 1 2 5 0", "hand_back 1 1 1 5"],
         sound: ("old-epoch", 5),
     },
     Mutant {
@@ -72,7 +72,7 @@ const MUTANTS: [Mutant; 13] = [
         name: "a new book lends before all have spoken",
         line: "if sums().awaited > 0 then",
         instead: "if false then",
-        history: &["rebuild 2 10 1 0 1 1 2 1", "announce 1 1 2 5 0", "lease 1 1 2 5 1 1 5 0"],
+        history: &["rebuild 2 10 1 0 1 1 1 2 1", "announce 1 1 2 5 0", "lease 1 1 2 5 1 1 5 0"],
         sound: ("rebuilding", 5),
     },
     Mutant {
@@ -107,7 +107,7 @@ const MUTANTS: [Mutant; 13] = [
         name: "a late rebuild opens the same epoch twice",
         line: "if not lost() and epoch <= number('epoch') then",
         instead: "if false then",
-        history: &["rebuild 1 10 1 0 1 1"],
+        history: &["rebuild 1 10 1 0 1 1 1"],
         sound: ("old-epoch", 5),
     },
     Mutant {
@@ -121,8 +121,22 @@ const MUTANTS: [Mutant; 13] = [
         name: "a new book knows no incarnation",
         line: "  put('i:' .. ARGV[at], tonumber(ARGV[at + 1]))\n",
         instead: "",
-        history: &["rebuild 2 10 1 0 1 2", "announce 1 1 2 5 0"],
+        history: &["rebuild 2 10 1 0 1 1 2", "announce 1 1 2 5 0"],
         sound: ("old-incarnation", 10),
+    },
+    Mutant {
+        name: "a book that must wait waits for nobody",
+        line: "if ARGV[7] == '1' then",
+        instead: "if false then",
+        history: &["rebuild 2 10 1 0 1 1 1 2 1", "announce 1 1 2 5 0", "lease 1 1 2 5 1 1 5 0"],
+        sound: ("rebuilding", 5),
+    },
+    Mutant {
+        name: "the first book waits",
+        line: "if ARGV[7] == '1' then",
+        instead: "if true then",
+        history: &["rebuild 2 10 1 0 0 1 1 2 1", "lease 1 1 2 0 1 1 5 0"],
+        sound: ("ok", 5),
     },
 ];
 

@@ -1,7 +1,8 @@
 //! One engine of the cluster, as far as stock goes: admission, a writer, the lease agent.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use seckill::admission::{
     Accepted, Admission, Arrival, Intake, LiveSale, Moment, OrderIds, Purchase, Queue, SaleState,
@@ -77,6 +78,7 @@ impl LeaseWatch for Counts {
     fn rejoined(&self) {
         self.rejoined.fetch_add(1, Ordering::SeqCst);
     }
+    fn cut_off(&self, _: bool) {}
     fn round_failed(&self, _: &str) {}
 }
 
@@ -102,7 +104,8 @@ impl Node {
         state.set_more_may_come(true);
         admission.board().publish(LiveSale::new(SALE, sale_key(), terms(), state));
 
-        let life = Arc::new(AtomicU64::new(store.raise(node)));
+        let life = Arc::new(AtomicU64::new(store.begin_life(node, 0)));
+        let is_away = Arc::new(AtomicBool::new(false));
         let (notify, notices) = flume::unbounded();
         let writer = tokio::spawn(write(
             exit,
@@ -110,6 +113,7 @@ impl Node {
             Arc::clone(store),
             node,
             Arc::clone(&life),
+            Arc::clone(&is_away),
             notify,
         ));
         let link = RedisSettings {
@@ -128,7 +132,7 @@ impl Node {
             ..LedgerSettings::default()
         };
         let incarnation = life.load(Ordering::SeqCst);
-        let ledger_store = Arc::new(NodeStore { store: Arc::clone(store), node, life });
+        let ledger_store = Arc::new(NodeStore { store: Arc::clone(store), node, life, is_away });
         let counts = Counts::default();
         let agent = LeaseAgent::new(LeaseAgentParts {
             books: Arc::clone(&books),
@@ -155,6 +159,16 @@ impl Node {
         self.admission.board().sales().by_id(SALE).map_or(0, |sale| u64::from(sale.remaining()))
     }
 
+    /// Units of orders on their way to the store.
+    pub fn in_flight(&self) -> u64 {
+        self.admission.board().sales().by_id(SALE).map_or(0, |sale| sale.state.units_in_flight())
+    }
+
+    /// Cuts the node's line to the store, or mends it.
+    pub fn cut_from_store(&self, is_cut: bool) {
+        self.store.is_away.store(is_cut, Ordering::SeqCst);
+    }
+
     /// Stops the agent, as if the node were frozen but for its buyers.
     pub fn freeze_agent(&self) {
         self.agent.abort();
@@ -175,11 +189,15 @@ async fn write(
     store: Arc<MemoryStore>,
     node: NodeId,
     life: Arc<AtomicU64>,
+    is_away: Arc<AtomicBool>,
     agent: flume::Sender<StockNotice>,
 ) {
     while let Ok(arrival) = exit.recv_async().await {
         let Arrival::Purchase(queued) = arrival else { continue };
         admission.queue().leave(1);
+        while is_away.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         match store.commit(node, life.load(Ordering::SeqCst), u64::from(queued.order().quantity)) {
             Committed::Durable => queued.durable(),
             Committed::Fenced => {
@@ -189,16 +207,14 @@ async fn write(
                 let _ = agent.send(StockNotice::Fenced);
             }
             Committed::Oversold => {
-                drain(&admission);
+                let units = u64::from(queued.order().quantity) + drain(&admission);
                 queued.disowned();
-                let _ = agent.send(StockNotice::Refused(SALE));
+                let _ = agent.send(StockNotice::Refused(SALE, units));
             }
         }
     }
 }
 
-fn drain(admission: &Admission) {
-    for sale in admission.board().sales().iter() {
-        sale.state.stock().drain();
-    }
+fn drain(admission: &Admission) -> u64 {
+    admission.board().sales().iter().map(|sale| u64::from(sale.state.stock().drain())).sum()
 }

@@ -10,14 +10,14 @@ use std::time::Instant;
 use crate::book::Count;
 use crate::breaks::Break;
 use crate::explore::explore;
-use crate::world::{Faults, Instance, Property};
+use crate::world::{Begins, Faults, Instance, Property};
 use seckill::ledger::lease::Rule;
 
 /// The short form looks at no fewer.
 const STATES_MIN: usize = 1_000_000;
 
 /// Each fault alone, by name.
-const FAULTS: [(&str, Faults); 8] = {
+const FAULTS: [(&str, Faults); 10] = {
     const NONE: Faults = Faults {
         crash: 0,
         lost_reply: 0,
@@ -27,6 +27,9 @@ const FAULTS: [(&str, Faults); 8] = {
         false_suspicion: 0,
         expiry: 0,
         restore: 0,
+        refusal: 0,
+        cut: 0,
+        wrong_book: 0,
     };
     [
         ("crash", Faults { crash: 1, ..NONE }),
@@ -37,8 +40,14 @@ const FAULTS: [(&str, Faults); 8] = {
         ("false suspicion", Faults { false_suspicion: 1, ..NONE }),
         ("expiry", Faults { expiry: 1, ..NONE }),
         ("restore", Faults { restore: 1, ..NONE }),
+        ("refused writes", Faults { refusal: 1, ..NONE }),
+        ("line to the store", Faults { cut: 1, ..NONE }),
     ]
 };
+/// What no sound protocol lets happen; its repair is a matter of its own.
+const WRONG_BOOK: &str = "wrong book";
+/// No fault, but a beginning: a sale that has just been made, and a neighbour that has just died.
+const FIRST_BOOK: &str = "first book";
 
 fn both(a: Faults, b: Faults) -> Faults {
     Faults {
@@ -50,6 +59,9 @@ fn both(a: Faults, b: Faults) -> Faults {
         false_suspicion: a.false_suspicion + b.false_suspicion,
         expiry: a.expiry + b.expiry,
         restore: a.restore + b.restore,
+        refusal: a.refusal + b.refusal,
+        cut: a.cut + b.cut,
+        wrong_book: a.wrong_book + b.wrong_book,
     }
 }
 
@@ -59,7 +71,8 @@ fn every_pair(total: Count, granted_max: Count) -> usize {
     for (i, (first, a)) in FAULTS.into_iter().enumerate() {
         for (second, b) in FAULTS.into_iter().skip(i) {
             let started = Instant::now();
-            let instance = Instance { total, granted_max, faults: both(a, b), broken: None };
+            let faults = both(a, b);
+            let instance = Instance { total, granted_max, faults, begins: Begins::Open, broken: None };
             let explored = explore(&instance, None);
             if let Some((property, history)) = explored.found {
                 panic!("{total} units, {first} and {second}: {property:?} is broken by {history:#?}");
@@ -91,13 +104,19 @@ fn every_pair_of_faults_leaves_the_stock_whole() {
 
 /// The faults and the property with which a break is found.
 fn where_found(broken: Break) -> (&'static [&'static str], Property) {
-    use Property::{AlwaysHeals, NeverOverLeased, NeverOversold, NeverUnacknowledged};
+    use Property::{AlwaysHeals, NeverEndsTheLiving, NeverOverLeased, NeverOversold, NeverUnacknowledged};
     match broken {
         Break::Node(rules) => match rules[0] {
             Rule::LearnsGrantsFromLeases => (&["lost reply"], AlwaysHeals),
             Rule::OpensWithIncarnations | Rule::ReclaimsInItsEpoch => {
                 (&["rollback", "crash"], NeverOverLeased)
             }
+            Rule::BeatsBeforeFencing => (&["refused writes"], NeverEndsTheLiving),
+            Rule::EndsTheLifeSeen => (&["crash"], NeverEndsTheLiving),
+            Rule::FirstBookWaitsForNobody => (&[FIRST_BOOK], AlwaysHeals),
+            Rule::HandsBackWhenCutOff | Rule::FallsSilentWhenCutOff => (&["line to the store"], AlwaysHeals),
+            Rule::RecountsWhenRefused => (&[WRONG_BOOK], AlwaysHeals),
+            Rule::JudgesOnlyWhileHeard => unreachable!("a matter of time, which is not looked at here"),
             Rule::FencesTheSilent => (&["false suspicion"], NeverOverLeased),
             Rule::CountsAfterFencing => (&["false suspicion"], NeverOverLeased),
             Rule::KeepsWhatWasSold => (&["crash"], NeverOverLeased),
@@ -152,10 +171,46 @@ fn holds(names: &[&str]) {
 }
 
 fn smallest(names: &[&str], broken: Option<Break>) -> Instance {
-    let fault = |wanted: &str| FAULTS.into_iter().find(|(name, _)| *name == wanted).unwrap().1;
+    let fault = |wanted: &str| match wanted {
+        WRONG_BOOK => Faults { wrong_book: 1, ..Faults::default() },
+        FIRST_BOOK => Faults::default(),
+        _ => FAULTS.into_iter().find(|(name, _)| *name == wanted).unwrap().1,
+    };
     let faults = names.iter().fold(Faults::default(), |sum, name| both(sum, fault(name)));
     let (total, granted_max) = SMALLEST;
-    Instance { total, granted_max, faults, broken }
+    let begins = if names.contains(&FIRST_BOOK) { Begins::FirstBookAlone } else { Begins::Open };
+    Instance { total, granted_max, faults, begins, broken }
+}
+
+#[test]
+fn n11_a_first_book_that_waits_for_nobody_lends_nothing_twice() {
+    for names in [
+        ["flush", "late message"],
+        ["rollback", "late message"],
+        ["crash", "late message"],
+        ["lost reply", "late message"],
+        ["false suspicion", "crash"],
+        ["line to the store", "flush"],
+    ] {
+        let instance = Instance { begins: Begins::FirstBook, ..smallest(&names, None) };
+        let explored = explore(&instance, None);
+        if let Some((property, history)) = explored.found {
+            panic!("{names:?}: {property:?} is broken by {history:#?}");
+        }
+        println!("first book, {names:?}: {} states", explored.states);
+    }
+}
+
+#[test]
+fn n6_a_book_that_is_wrong_is_counted_anew_and_nothing_is_oversold_meanwhile() {
+    for names in [&[WRONG_BOOK][..], &[WRONG_BOOK, "crash"], &[WRONG_BOOK, "lost reply"]] {
+        let instance = Instance { granted_max: 2, ..smallest(names, None) };
+        let explored = explore(&instance, None);
+        if let Some((property, history)) = explored.found {
+            panic!("{names:?}: {property:?} is broken by {history:#?}");
+        }
+        println!("{names:?}: {} states", explored.states);
+    }
 }
 
 #[test]

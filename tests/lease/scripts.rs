@@ -145,7 +145,7 @@ impl Pair {
     async fn send(&self, from: Caller, call: Call<NODES>) -> BookReply {
         let answer = match (movement(call), call) {
             (Some(movement), _) => self.books.run(&self.sale, caller(from), &movement).await,
-            (None, Call::Rebuild { server, total, revision, returned, incarnations }) => {
+            (None, Call::Rebuild { server, total, revision, returned, incarnations, waits }) => {
                 let rebuild = Rebuild {
                     epoch: from.epoch.into(),
                     server: self.servers[usize::from(server)].clone(),
@@ -153,6 +153,7 @@ impl Pair {
                     revision: revision.into(),
                     returned: returned.into(),
                     nodes: (0..).map(node).zip(incarnations.map(u64::from)).collect(),
+                    waits,
                 };
                 self.books.rebuild(&self.sale, &rebuild).await
             }
@@ -220,6 +221,7 @@ impl Pair {
                 revision: 1,
                 returned: some,
                 incarnations: accounts.map(|account| account.incarnation),
+                waits: some != 2,
             },
             // What is most likely to be taken, so that histories get far.
             _ if mine.awaited && kind % 4 > 0 => Call::Announce { held: mine.settled + some, durable: 0 },
@@ -236,6 +238,7 @@ impl Pair {
                 revision: 1,
                 returned: 0,
                 incarnations: accounts.map(|account| account.incarnation),
+                waits: true,
             },
             _ => Call::Announce { held: mine.settled + some, durable: mine.settled },
         };
@@ -261,7 +264,7 @@ async fn random_histories_leave_the_server_and_the_model_with_the_same_book() {
 async fn open(books: &RedisBooks, sale: &SaleKey) -> lease::Caller {
     let server = books.read(sale).await.unwrap().server;
     let nodes = vec![(node(0), 1), (node(1), 1)];
-    let rebuild = Rebuild { epoch: 1, server, total: 10, revision: 1, returned: 0, nodes };
+    let rebuild = Rebuild { epoch: 1, server, total: 10, revision: 1, returned: 0, nodes, waits: true };
     assert_eq!(books.rebuild(sale, &rebuild).await.unwrap().verdict, lease::Verdict::Ok);
     let nothing = Movement::Announce { held: 0, durable: 0 };
     for number in [1, 0] {

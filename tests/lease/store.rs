@@ -1,7 +1,8 @@
 //! An order store in memory, with the fence and the guard of a real one.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use seckill::domain::{NodeId, SaleId, SaleUnits};
 use seckill::orders::{Audit, LeaseStore, StoreError};
@@ -71,11 +72,27 @@ impl MemoryStore {
         self.0.lock().unwrap().refusals
     }
 
-    pub fn raise(&self, node: NodeId) -> u64 {
+    /// A new life of the node begins, above `known`.
+    pub fn begin_life(&self, node: NodeId, known: u64) -> u64 {
         let mut inner = self.0.lock().unwrap();
         let incarnation = inner.incarnations.entry(node).or_default();
-        *incarnation += 1;
+        *incarnation = known.max(*incarnation) + 1;
         *incarnation
+    }
+
+    /// The life `life` of the node is ended, if it is not over.
+    pub fn end_life(&self, node: NodeId, life: u64) -> Option<u64> {
+        let mut inner = self.0.lock().unwrap();
+        let incarnation = inner.incarnations.entry(node).or_default();
+        (*incarnation <= life).then(|| {
+            *incarnation = life + 1;
+            *incarnation
+        })
+    }
+
+    /// The present life of the node.
+    pub fn life_of(&self, node: NodeId) -> u64 {
+        self.0.lock().unwrap().incarnations.get(&node).copied().unwrap_or_default()
     }
 
     pub fn look(&self) -> SaleUnits {
@@ -104,16 +121,27 @@ impl MemoryStore {
 /// The store as one node's ledger sees it.
 #[derive(Debug)]
 pub struct NodeStore {
-    pub store: std::sync::Arc<MemoryStore>,
+    pub store: Arc<MemoryStore>,
     pub node: NodeId,
     /// The life that the node's batches name.
-    pub life: std::sync::Arc<std::sync::atomic::AtomicU64>,
+    pub life: Arc<AtomicU64>,
+    /// Whether the store does not answer this node.
+    pub is_away: Arc<AtomicBool>,
+}
+
+impl NodeStore {
+    fn answers(&self) -> Result<&MemoryStore, StoreError> {
+        match self.is_away.load(Ordering::SeqCst) {
+            true => Err(StoreError::transient("the line is cut")),
+            false => Ok(&self.store),
+        }
+    }
 }
 
 impl LeaseStore for NodeStore {
-    fn begin_life(&self) -> Result<u64, StoreError> {
-        let life = self.store.raise(self.node);
-        self.life.store(life, std::sync::atomic::Ordering::SeqCst);
+    fn begin_life(&self, known: u64) -> Result<u64, StoreError> {
+        let life = self.answers()?.begin_life(self.node, known);
+        self.life.store(life, Ordering::SeqCst);
         Ok(life)
     }
 
@@ -121,20 +149,20 @@ impl LeaseStore for NodeStore {
         Ok(None)
     }
 
-    fn raise_incarnation(&self, node: NodeId) -> Result<u64, StoreError> {
-        Ok(self.store.raise(node))
+    fn end_life(&self, node: NodeId, life: u64) -> Result<Option<u64>, StoreError> {
+        Ok(self.answers()?.end_life(node, life))
     }
 
     fn incarnations(&self) -> Result<Vec<(NodeId, u64)>, StoreError> {
-        Ok(self.store.incarnations())
+        Ok(self.answers()?.incarnations())
     }
 
     fn end_epoch(&self, _: SaleId, seen: u64) -> Result<Option<u64>, StoreError> {
-        Ok(Some(self.store.end_epoch(seen)))
+        Ok(Some(self.answers()?.end_epoch(seen)))
     }
 
     fn units(&self, _: SaleId) -> Result<Option<SaleUnits>, StoreError> {
-        Ok(Some(self.store.look()))
+        Ok(Some(self.answers()?.look()))
     }
 
     /// Buyers have no memory in this world.
@@ -143,7 +171,7 @@ impl LeaseStore for NodeStore {
     }
 
     fn audit(&self, _: SaleId) -> Result<Option<(Audit, SaleUnits)>, StoreError> {
-        let view = self.store.look();
+        let view = self.answers()?.look();
         let units = |units| u32::try_from(units).unwrap();
         let audit = Audit {
             total: units(view.total),

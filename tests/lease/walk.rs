@@ -4,17 +4,13 @@
 //! step, what is read in the store is read with the step before (but for the units of a node that was just fenced), and
 //! settling is done only where the answer tells the node something, for `available` does not depend on it.
 
-use seckill::ledger::lease::{
-    Answer, Ask, Chunk, Errand, Membership, Progress, left_behind, repairs, silent_holders,
-};
+use seckill::ledger::lease::{Answer, Ask, Chunk, Errand, Membership, left_behind, repairs, silent_holders};
 
+use crate::answers::commit;
 use crate::book::{Call, Caller, Count, Server, Verdict};
 use crate::breaks::{Break, rules};
 use crate::wire;
-use crate::world::{Instance, NODES, Node, World};
-
-/// Up to this epoch a node that finds the book behind has no patience with another one that is opening it.
-const EPOCHS_OUTDONE: Count = 2;
+use crate::world::{Begins, Instance, NODES, Node, World};
 
 /// A step, as a trace names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +18,18 @@ pub enum Step {
     Begin,
     Admit(usize),
     Commit(usize),
+    HearOfEnd(usize),
     BeginLife(usize),
     Read(usize),
+    Beat(usize),
     Fence(usize),
     EndEpoch(usize),
     Call(usize, &'static str),
     Arrive(usize),
     /// A node that nobody else is left to stand in for.
     StartAlone(usize),
+    /// Redis takes writes again.
+    TakeWrites,
     // From here on: faults, and what healing must not wait for.
     Crash(usize),
     Restart(usize),
@@ -39,6 +39,10 @@ pub enum Step {
     Flush,
     CopyStore,
     Restore,
+    RefuseWrites,
+    ForgetUnit(usize),
+    Cut(usize),
+    Mend(usize),
     Suspect(usize),
     AnswerLost(usize, &'static str),
     CallDelayed(usize, &'static str),
@@ -46,21 +50,28 @@ pub enum Step {
 
 impl Step {
     /// Whether the step is part of healing, or something that needs it.
-    pub fn heals(&self) -> bool {
-        !matches!(
-            self,
-            Self::Crash(_)
-                | Self::Restart(_)
-                | Self::Expire(_)
-                | Self::Suspect(_)
-                | Self::CutReplica
-                | Self::FailOver
-                | Self::Flush
-                | Self::CopyStore
-                | Self::Restore
-                | Self::AnswerLost(..)
-                | Self::CallDelayed(..)
-        )
+    pub fn heals(&self, instance: &Instance) -> bool {
+        // Who finds a node silent has waited for that.
+        let is_patient = instance.begins != Begins::FirstBookAlone;
+        (is_patient || !matches!(self, Self::Fence(_)))
+            && !matches!(
+                self,
+                Self::Crash(_)
+                    | Self::Restart(_)
+                    | Self::Expire(_)
+                    | Self::Suspect(_)
+                    | Self::CutReplica
+                    | Self::FailOver
+                    | Self::Flush
+                    | Self::CopyStore
+                    | Self::Restore
+                    | Self::RefuseWrites
+                    | Self::ForgetUnit(_)
+                    | Self::Cut(_)
+                    | Self::Mend(_)
+                    | Self::AnswerLost(..)
+                    | Self::CallDelayed(..)
+            )
     }
 }
 
@@ -76,6 +87,7 @@ impl World {
             walk.errands(n);
             walk.reclaims(n);
             walk.expiry(n);
+            walk.line_to_the_store(n);
         }
         walk.redis_faults();
         walk.out.extend(self.goes_back(instance));
@@ -110,7 +122,7 @@ impl Walk<'_> {
                 next.nodes[n].in_flight = 1;
             });
         }
-        if node.up && node.in_flight > 0 {
+        if node.up && node.in_flight > 0 && !node.is_cut_off {
             let instance = *self.instance;
             self.push(Step::Commit(n), |next| commit(next, n, &instance));
         }
@@ -124,11 +136,19 @@ impl Walk<'_> {
             self.push(Step::Crash(n), |next| {
                 next.faults.crash -= 1;
                 next.acknowledged_lost |= acknowledged;
-                next.nodes[n] = Node::new(n, false, incarnation, broken);
+                let is_cut_off = next.nodes[n].is_cut_off;
+                next.nodes[n] = Node { is_cut_off, ..Node::new(n, false, incarnation, broken) };
             });
         }
+        if node.is_cut_off {
+            return;
+        }
+        // It asks the store with every beat.
+        if node.up && !node.life.is_over() && self.world.is_fenced(n) {
+            self.push(Step::HearOfEnd(n), |next| next.nodes[n].ends_its_life(0));
+        }
         if !node.up {
-            let alone = self.world.nodes.iter().all(|node| !node.up);
+            let alone = self.world.nodes.iter().all(|node| !node.up || node.is_cut_off);
             let step = if alone { Step::StartAlone(n) } else { Step::Restart(n) };
             let raises = Count::from(!self.broken(Break::KeepsIncarnation));
             self.push(step, |next| {
@@ -138,7 +158,8 @@ impl Walk<'_> {
         }
         if node.up && !node.lessee.is_busy() && node.life.may_begin_again(node.in_flight.into()) {
             self.push(Step::BeginLife(n), |next| {
-                next.store.incarnation[n] += 1;
+                let known = wire::count(next.nodes[n].life.known());
+                next.store.incarnation[n] = next.store.incarnation[n].max(known) + 1;
                 let incarnation = next.store.incarnation[n].into();
                 let node = &mut next.nodes[n];
                 if node.life.drops_stock() {
@@ -179,14 +200,17 @@ impl Walk<'_> {
         let (instance, broken) = (*self.instance, self.instance.broken);
         let Some((from, call)) = wire::call(&ask) else {
             let step = match ask {
-                Ask::Fence(_) => Step::Fence(n),
+                Ask::Beat(_) => Step::Beat(n),
+                Ask::Fence(..) => Step::Fence(n),
                 Ask::EndEpoch(_) => Step::EndEpoch(n),
                 _ => Step::Read(n),
             };
             self.push(step, |next| {
                 prepare(next);
-                let answer = next.store_answers(&ask, &instance);
-                next.hears(n, answer);
+                match next.answers(n, &ask, &instance) {
+                    Some(answer) => next.hears(n, answer),
+                    None => next.does_not_hear(n),
+                }
                 if step != Step::Fence(n) {
                     next.reads(n, &instance);
                 }
@@ -194,6 +218,13 @@ impl Walk<'_> {
             return;
         };
         let name = name(&call);
+        if self.world.redis_refuses {
+            self.push(Step::Call(n, name), |next| {
+                prepare(next);
+                next.does_not_hear(n);
+            });
+            return;
+        }
         self.push(Step::Call(n, name), |next| {
             prepare(next);
             let verdict = next.redis.run(from, call, broken);
@@ -238,11 +269,19 @@ impl Walk<'_> {
             let chunk = Chunk { divisor: 2, min: 1, max: 1 };
             self.begins(n, Errand::Borrow { chunk, starves: true });
         }
-        if node.stock > 0 {
+        // Others starve, which a node hears when it has settled; or it gives up. A book that forgot a unit is not confused
+        // further, for the histories would have no end.
+        let gives_up = node.life.hands_back(node.is_cut_off);
+        let may_share = !node.is_cut_off && self.instance.faults.wrong_book == 0;
+        if node.stock > 0 && (gives_up || may_share) {
+            let units = if gives_up { node.stock } else { 1 };
             self.begins_after(n, Errand::HandBack, |next| {
-                next.nodes[n].stock -= 1;
-                next.nodes[n].lessee.hand_back(1);
+                next.nodes[n].stock -= units;
+                next.nodes[n].lessee.hand_back(units.into());
             });
+        }
+        if node.lessee.recounts() {
+            self.begins(n, Errand::Recount);
         }
         if node.lessee.owes_units() {
             self.begins(n, Errand::HandBack);
@@ -267,6 +306,10 @@ impl Walk<'_> {
 
     /// The book is older than the store's epoch, and whoever was about to open it may be gone.
     fn left_behind(&mut self, n: usize) {
+        // Who has waited long enough to open it could not, and would end one epoch after another.
+        if self.world.redis_refuses {
+            return;
+        }
         let Some(book) = self.world.redis.valid_book(self.instance.broken) else { return };
         if book.epoch < self.world.store.epoch && !self.world.waits_for_an_opener(n) {
             let (book, store) = (wire::read(book, true), self.world.store.units(self.instance.total));
@@ -289,15 +332,16 @@ impl Walk<'_> {
         verdict != Verdict::Ok || u64::from(granted) != node.lessee.granted()
     }
 
-    /// The node takes a silent one's units back: rightly, or because that one is slow.
+    /// The node takes a silent one's units back: rightly, or because that one is slow, or because nobody is heard while
+    /// Redis takes no writes.
     fn reclaims(&mut self, n: usize) {
         let node = &self.world.nodes[n];
-        if !node.is_free() || node.lessee.membership() != Membership::Current {
+        if !node.is_free() || node.is_cut_off || node.lessee.membership() != Membership::Current {
             return;
         }
         let Some(book) = self.world.redis.valid_book(self.instance.broken) else { return };
         for other in (0..NODES).filter(|&other| other != n) {
-            let is_mistaken = self.world.nodes[other].up;
+            let is_mistaken = self.world.nodes[other].beats() && !self.world.redis_refuses;
             if is_mistaken && self.world.faults.false_suspicion == 0 {
                 continue;
             }
@@ -308,6 +352,7 @@ impl Walk<'_> {
                 let from = self.out.len();
                 self.begins_after(n, Errand::Reclaim(silent), |next| {
                     next.faults.false_suspicion -= Count::from(is_mistaken);
+                    next.nodes[n].is_mistaken = is_mistaken;
                 });
                 // A mistake is not part of healing.
                 for (step, _) in self.out[from..].iter_mut().filter(|_| is_mistaken) {
@@ -329,6 +374,30 @@ impl Walk<'_> {
         }
     }
 
+    fn line_to_the_store(&mut self, n: usize) {
+        let is_whole = self.world.nodes.iter().all(|node| !node.is_cut_off);
+        if self.world.faults.cut > 0 && is_whole {
+            self.push(Step::Cut(n), |next| {
+                next.faults.cut -= 1;
+                next.nodes[n].is_cut_off = true;
+            });
+        }
+        if self.world.nodes[n].is_cut_off {
+            self.push(Step::Mend(n), |next| next.nodes[n].is_cut_off = false);
+        }
+        let account = self.world.redis.book.map(|book| book.accounts[n]);
+        let holds = account.is_some_and(|account| account.granted > account.handed_back + account.settled);
+        if self.world.faults.wrong_book > 0 && holds {
+            self.push(Step::ForgetUnit(n), |next| {
+                next.faults.wrong_book -= 1;
+                next.book_was_wrong = true;
+                if let Some(book) = &mut next.redis.book {
+                    book.accounts[n].handed_back += 1;
+                }
+            });
+        }
+    }
+
     fn redis_faults(&mut self) {
         let world = self.world;
         if world.faults.rollback > 0 {
@@ -340,6 +409,14 @@ impl Walk<'_> {
             self.push(Step::FailOver, |next| {
                 next.faults.rollback -= 1;
                 next.redis = Server { id: next.redis.id + 1, book: next.replica.take() };
+            });
+        }
+        if world.redis_refuses {
+            self.push(Step::TakeWrites, |next| next.redis_refuses = false);
+        } else if world.faults.refusal > 0 {
+            self.push(Step::RefuseWrites, |next| {
+                next.faults.refusal -= 1;
+                next.redis_refuses = true;
             });
         }
         if world.faults.flush > 0 && world.redis.book.is_some() {
@@ -355,114 +432,13 @@ impl Walk<'_> {
             let Some((from, call)) = *late else { continue };
             let broken = self.instance.broken;
             self.push(Step::Arrive(slot), |next| {
-                next.redis.run(from, call, broken);
+                if !next.redis_refuses {
+                    next.redis.run(from, call, broken);
+                }
                 next.late[slot] = None;
                 next.late.sort_unstable_by(|a, b| b.cmp(a));
             });
         }
-    }
-}
-
-impl World {
-    /// The store does what it is asked.
-    fn store_answers(&mut self, ask: &Ask, instance: &Instance) -> Answer {
-        match ask {
-            Ask::Units => Answer::Units(self.store.units(instance.total)),
-            Ask::Incarnations => {
-                let incarnations = self.store.incarnation.iter().enumerate();
-                Answer::Incarnations(
-                    incarnations.map(|(n, number)| (wire::node(n), (*number).into())).collect(),
-                )
-            }
-            Ask::Fence(node) => {
-                let life = &mut self.store.incarnation[usize::from(node.number())];
-                *life += 1;
-                Answer::Fenced((*life).into())
-            }
-            Ask::EndEpoch(seen) => {
-                let seen = wire::count(*seen);
-                let is_shared = instance.broken == Some(Break::SharesEpochs);
-                self.store.epoch =
-                    if is_shared { self.store.epoch.max(seen + 1) } else { self.store.epoch.max(seen) + 1 };
-                Answer::Epoch(self.store.epoch.into())
-            }
-            other => unreachable!("{other:?} is not the store's to answer"),
-        }
-    }
-
-    /// The node reads in the store what its machine wants to know next.
-    fn reads(&mut self, n: usize, instance: &Instance) {
-        while let Some(ask @ (Ask::Units | Ask::Incarnations)) = self.nodes[n].lessee.ask() {
-            let answer = self.store_answers(&ask, instance);
-            self.hears(n, answer);
-        }
-    }
-
-    /// The node's machine hears an answer, and its memory follows.
-    fn hears(&mut self, n: usize, answer: Answer) {
-        let progress = self.nodes[n].lessee.heard(answer);
-        self.follows(n, progress);
-    }
-
-    fn does_not_hear(&mut self, n: usize) {
-        let progress = self.nodes[n].lessee.unheard();
-        self.follows(n, progress);
-    }
-
-    fn follows(&mut self, n: usize, progress: Progress) {
-        let waits = self.waits_for_an_opener(n);
-        let node = &mut self.nodes[n];
-        match progress {
-            Progress::Done(units) => node.stock += wire::count(units),
-            Progress::Fenced => node.ends_its_life(),
-            // Patience is a matter of time: here it has run out, or the node would only ask again.
-            Progress::Behind { seen, server } if !waits => {
-                node.lessee.begin(Errand::Reopen { seen, server });
-            }
-            Progress::Behind { .. } | Progress::GoesOn | Progress::Diverted | Progress::NotNow => {}
-            Progress::Compared(..) => unreachable!("nobody compares here"),
-        }
-    }
-}
-
-impl World {
-    /// Whether a node that finds the book behind leaves it to the one that is opening it. Two may outdo each other once;
-    /// without an end of it the histories would have none either. Who finds the book lost never waits.
-    fn waits_for_an_opener(&self, n: usize) -> bool {
-        let opens = |node: &Node| {
-            node.up && matches!(node.lessee.ask(), Some(Ask::EndEpoch(_) | Ask::Incarnations | Ask::Open(_)))
-        };
-        self.store.epoch > EPOCHS_OUTDONE && (0..NODES).any(|other| other != n && opens(&self.nodes[other]))
-    }
-}
-
-impl Node {
-    fn ends_its_life(&mut self) {
-        self.life.end();
-        if self.life.drops_stock() {
-            self.stock = 0;
-        }
-    }
-}
-
-/// The batch of node `n` meets the store: its fence, then its guard. A refused unit comes back to the stock, which goes with
-/// the node's life.
-fn commit(next: &mut World, n: usize, instance: &Instance) {
-    let acknowledged_first = instance.broken == Some(Break::AcknowledgesFirst);
-    let has_guard = instance.broken != Some(Break::TrustsAnyServerWithoutGuard);
-    let is_fenced = next.is_fenced(n) && instance.broken != Some(Break::NoFence);
-    let node = &mut next.nodes[n];
-    let units = std::mem::take(&mut node.in_flight);
-    let is_oversold = has_guard && next.store.sold() + units > instance.total;
-    if !is_fenced && !is_oversold {
-        next.store.durable[n] += units;
-        return;
-    }
-    next.acknowledged_lost |= acknowledged_first;
-    node.stock += units;
-    node.ends_its_life();
-    if !is_fenced {
-        node.lessee.surrender();
     }
 }
 

@@ -31,7 +31,7 @@ pub fn same(model: Verdict) -> lease::Verdict {
     }
 }
 
-/// What a machine asks of the books, as the model's server takes it. `None` for what it asks of the store.
+/// What a machine asks of the books, as the model's server takes it. `None` for what it asks of the store, or of both.
 pub fn call<const N: usize>(ask: &Ask) -> Option<(Caller, Call<N>)> {
     Some(match ask {
         Ask::Move(from, movement) => (
@@ -61,7 +61,7 @@ pub fn call<const N: usize>(ask: &Ask) -> Option<(Caller, Call<N>)> {
             },
         ),
         Ask::Open(rebuild) => {
-            let Rebuild { epoch, server, total, revision, returned, nodes } = &**rebuild;
+            let Rebuild { epoch, server, total, revision, returned, nodes, waits } = &**rebuild;
             let mut incarnations = [0; N];
             for (node, incarnation) in nodes {
                 incarnations[usize::from(node.number())] = count(*incarnation);
@@ -72,6 +72,7 @@ pub fn call<const N: usize>(ask: &Ask) -> Option<(Caller, Call<N>)> {
                 revision: count(*revision),
                 returned: count(*returned),
                 incarnations,
+                waits: *waits,
             };
             (Caller { node: 0, incarnation: 0, epoch: count(*epoch) }, call)
         }

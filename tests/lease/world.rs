@@ -5,11 +5,10 @@
 //! and on their way to the store), and models of the store, the writer and Redis.
 
 use seckill::domain::SaleUnits;
-use seckill::ledger::lease::{Lessee, NodeLife};
+use seckill::ledger::lease::{Ask, Errand, Lessee, NodeLife};
 
 use crate::book::{Account, Book, Call, Caller, Count, Server};
 use crate::breaks::{Break, rules};
-use crate::going_back::timeline;
 use crate::wire;
 
 pub const NODES: usize = 2;
@@ -33,6 +32,12 @@ pub struct Faults {
     pub expiry: Count,
     /// The store goes back to what it was, and all nodes start over.
     pub restore: Count,
+    /// Redis answers reads and takes no writes, for so long that everybody seems silent.
+    pub refusal: Count,
+    /// A node's line to the store is cut, perhaps for good.
+    pub cut: Count,
+    /// The book forgets a unit that a node holds.
+    pub wrong_book: Count,
 }
 
 /// What the order store keeps.
@@ -63,6 +68,12 @@ pub struct Node {
     pub lessee: Lessee,
     pub stock: Count,
     pub in_flight: Count,
+    /// The store does not hear it, and has not for long.
+    pub is_cut_off: bool,
+    /// It looks after a node that it takes for silent by mistake.
+    pub is_mistaken: bool,
+    /// The life of the other node that it has just found silent; 0 for none.
+    pub found_silent: Count,
 }
 
 impl Node {
@@ -75,12 +86,31 @@ impl Node {
             lessee: Lessee::new(rules(broken), node, incarnation),
             stock: 0,
             in_flight: 0,
+            is_cut_off: false,
+            is_mistaken: false,
+            found_silent: 0,
         }
     }
 
     /// Whether it may begin an errand.
     pub fn is_free(&self) -> bool {
         self.up && !self.life.is_over() && !self.lessee.is_busy()
+    }
+
+    /// The epoch that it counts in, once it has joined.
+    fn epoch(&self) -> Option<Count> {
+        let mut lessee = self.lessee.clone();
+        lessee.unheard();
+        lessee.begin(Errand::SettleKnown(0));
+        match lessee.ask()? {
+            Ask::Move(caller, _) => Some(wire::count(caller.epoch)),
+            _ => None,
+        }
+    }
+
+    /// Whether it gives signs of life.
+    pub fn beats(&self) -> bool {
+        self.up && self.life.beats(self.is_cut_off)
     }
 }
 
@@ -98,6 +128,11 @@ pub struct World {
     pub nodes: [Node; NODES],
     pub late: [Late; 2],
     pub faults: Faults,
+    pub redis_refuses: bool,
+    /// The book forgot a unit: more is lent than there is until it is counted anew.
+    pub book_was_wrong: bool,
+    /// A node was fenced that lived and beat.
+    pub living_ended: bool,
     /// A buyer heard of an order that no store has.
     pub acknowledged_lost: bool,
 }
@@ -109,7 +144,19 @@ pub struct Instance {
     /// No node is lent more than this in an epoch; bounds the histories.
     pub granted_max: Count,
     pub faults: Faults,
+    pub begins: Begins,
     pub broken: Option<Break>,
+}
+
+/// How a history begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// Both nodes have just started in their first lives; the sale's first book is open and nothing is lent.
+    Open,
+    /// The same, and the sale was just made: there is no book yet.
+    FirstBook,
+    /// The same, where the second node has died, and nobody has the patience to find that out.
+    FirstBookAlone,
 }
 
 /// What must hold.
@@ -121,30 +168,38 @@ pub enum Property {
     NeverOverLeased,
     /// Who was told of an order has one.
     NeverUnacknowledged,
+    /// A life of a node that lives and gives signs of life is ended by mistake only.
+    NeverEndsTheLiving,
     /// From every state, without further faults, a state can be reached in which no unit is missing.
     AlwaysHeals,
 }
 
 impl World {
-    /// Both nodes have just started in their first lives, and nothing is lent.
+    /// How the instance begins. A sale is made in epoch 1, and its first book is of epoch 2.
     pub fn begin(instance: &Instance) -> Self {
         let account = Account { incarnation: 1, ..Account::default() };
         let book = Book {
             server: 0,
-            epoch: 1,
+            epoch: 2,
             total: instance.total,
             revision: 1,
             returned: 0,
             accounts: [account; NODES],
         };
+        let book = (instance.begins == Begins::Open).then_some(book);
+        let epoch = book.map_or(1, |book| book.epoch);
+        let is_up = |n: usize| n == 0 || instance.begins != Begins::FirstBookAlone;
         Self {
-            store: Store { epoch: 1, returned: 0, incarnation: [1; NODES], durable: [0; NODES] },
-            redis: Server { id: 0, book: Some(book) },
+            store: Store { epoch, returned: 0, incarnation: [1; NODES], durable: [0; NODES] },
+            redis: Server { id: 0, book },
             replica: None,
             backup: None,
-            nodes: std::array::from_fn(|n| Node::new(n, true, 1, instance.broken)),
+            nodes: std::array::from_fn(|n| Node::new(n, is_up(n), 1, instance.broken)),
             late: [None; 2],
             faults: instance.faults,
+            redis_refuses: false,
+            book_was_wrong: false,
+            living_ended: false,
             acknowledged_lost: false,
         }
     }
@@ -157,25 +212,31 @@ impl World {
         if self.acknowledged_lost {
             return Some(Property::NeverUnacknowledged);
         }
-        (self.known(instance) > i16::from(instance.total)).then_some(Property::NeverOverLeased)
+        if self.living_ended {
+            return Some(Property::NeverEndsTheLiving);
+        }
+        let is_over_leased = self.known(instance, |_| true) > i16::from(instance.total);
+        (is_over_leased && !self.book_was_wrong).then_some(Property::NeverOverLeased)
     }
 
     /// Whether every unit is sold, in the hands of a node that can sell it, or lendable.
     pub fn whole(&self, instance: &Instance) -> bool {
         let current =
             self.redis.valid_book(instance.broken).is_some_and(|book| book.epoch == self.store.epoch);
-        current && self.known(instance) == i16::from(instance.total)
+        // What a node that is cut off for good has in hand is nobody's.
+        current && self.known(instance, |node| !node.is_cut_off) == i16::from(instance.total)
     }
 
-    fn known(&self, instance: &Instance) -> i16 {
-        i16::from(self.can_be_sold(instance)) + i16::from(self.store.sold()) + self.lendable(instance)
+    /// Sold units, those that may be lent, and those of these nodes.
+    fn known(&self, instance: &Instance, nodes: impl Fn(&Node) -> bool) -> i16 {
+        i16::from(self.can_be_sold(instance, nodes)) + i16::from(self.store.sold()) + self.lendable(instance)
     }
 
-    /// Units of nodes whose batches the store would take.
-    fn can_be_sold(&self, instance: &Instance) -> Count {
+    /// Units of those nodes whose batches the store would take.
+    fn can_be_sold(&self, instance: &Instance, nodes: impl Fn(&Node) -> bool) -> Count {
         let sells = |n: usize| {
             let node = &self.nodes[n];
-            node.up && (!self.is_fenced(n) || instance.broken == Some(Break::NoFence))
+            node.up && nodes(node) && (!self.is_fenced(n) || instance.broken == Some(Break::NoFence))
         };
         (0..NODES).filter(|&n| sells(n)).map(|n| self.nodes[n].stock + self.nodes[n].in_flight).sum()
     }
@@ -185,10 +246,12 @@ impl World {
         self.nodes[n].life.incarnation() != u64::from(self.store.incarnation[n])
     }
 
+    /// Units that the book would lend, to a node that counts in its epoch or may join it.
     fn lendable(&self, instance: &Instance) -> i16 {
-        let open = self.redis.valid_book(instance.broken).filter(|book| book.awaited() == 0);
-        // A book of a former timeline lends to nobody: every node that runs has begun in this one.
-        let open = open.filter(|book| timeline(book.epoch) == timeline(self.store.epoch));
+        let open = self.redis.valid_book(instance.broken).filter(|book| {
+            let counts = |node: &Node| node.up && node.epoch() == Some(book.epoch);
+            book.awaited() == 0 && (book.epoch == self.store.epoch || self.nodes.iter().any(counts))
+        });
         open.map_or(0, |book| book.available().max(0))
     }
 }

@@ -8,14 +8,53 @@ use super::{AgentError, LeaseAgent};
 use crate::admission::Intake;
 
 impl<W: LeaseWatch> LeaseAgent<W> {
+    /// Says that this node lives, unless it is cut off from the store; hears of the others, and whether the store answers.
+    pub(super) async fn give_a_sign(&mut self) -> Result<(), AgentError> {
+        let is_cut_off = self.is_cut_off();
+        let beaten = if self.life.beats(is_cut_off) { self.beat().await } else { Ok(()) };
+        // Asked for its own sake: where all sales rest nothing else would ask.
+        let heard = self.ask_store(|store| store.incarnations()).await;
+        let own = self.life.node();
+        let later = heard?.into_iter().find(|(node, life)| *node == own && *life > self.life.incarnation());
+        if let Some((_, life)) = later {
+            self.life.end_below(life);
+        }
+        beaten
+    }
+
     pub(super) async fn beat(&mut self) -> Result<(), AgentError> {
         let beats = self.books.beat(self.life.node()).await?;
         self.detector.hear(beats, Instant::now().into_std());
+        self.has_beaten = true;
         Ok(())
     }
 
+    /// Whether the store has not answered for so long that the others shall have what is here.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.detector.is_cut_off(Instant::now().into_std())
+    }
+
+    /// One line when it begins, and one when it is over.
+    pub(super) fn tell_whether_cut_off(&mut self) {
+        let is_cut_off = self.is_cut_off();
+        if std::mem::replace(&mut self.was_cut_off, is_cut_off) == is_cut_off {
+            return;
+        }
+        self.watch.cut_off(is_cut_off);
+        if is_cut_off {
+            tracing::warn!(
+                silent_ms_max = self.settings.silent_ms_max,
+                "the order store has not answered for ledger.silent_ms_max: this node hands its unsold units back and \
+                 gives no sign of life, so that the others sell them"
+            );
+        } else {
+            tracing::info!("the order store answers again: this node lends and sells on");
+        }
+    }
+
     /// This life is over. Nothing of it may reach the store under the next one: the intake is stalled, the stock is
-    /// dropped, and the next life begins only when no order is in flight any more.
+    /// dropped, and the next life begins only when no order is in flight any more. Lives that follow each other quickly
+    /// begin ever later: whatever ends them is not mended by one more.
     pub(super) async fn begin_again(&mut self) -> Result<(), AgentError> {
         self.admission.queue().set_intake(Intake::Stalled);
         let sales = self.sales();
@@ -36,13 +75,23 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         drain();
         // Every notice of the old life has been written by now.
         self.hear();
-        let incarnation = self.ask_store(|store| store.begin_life()).await?;
+        let (node, now) = (self.life.node(), Instant::now());
+        let begins_at = *self.begins_at.get_or_insert_with(|| now + self.lives.next(node, now.into_std()));
+        if now < begins_at {
+            return Ok(());
+        }
+        let known = self.life.known();
+        let incarnation = self.ask_store(move |store| store.begin_life(known)).await?;
+        self.begins_at = None;
         // What was shown to a follower of the orders while this node did not live lies below its next number.
         let newest = self.ask_store(|store| store.newest_order()).await?;
         self.admission.flight().complete_through(newest);
         tracing::warn!(incarnation, "this node registers anew");
         self.life.begin(incarnation);
-        let (life, now) = (self.life, Instant::now().into_std());
+        // Nobody hears of this life in a book before it was heard itself.
+        self.has_beaten = false;
+        self.beat_at = now;
+        let (life, now) = (self.life, now.into_std());
         self.accounts.values_mut().for_each(|account| account.begin_life(life, now));
         self.watch.rejoined();
         self.admission.queue().set_intake(Intake::Open);

@@ -25,7 +25,7 @@ pub use self::watch::LeaseWatch;
 
 use self::account::Account;
 use self::handle::Request;
-use super::lease::{FailureDetector, NodeLife, Rules, Terms};
+use super::lease::{Backoff, FailureDetector, NodeLife, Rules, Terms};
 use super::redis::{RedisBooks, RedisFault};
 use super::settings::LedgerSettings;
 use crate::admission::{Admission, LiveSale};
@@ -76,6 +76,13 @@ pub struct LeaseAgent<W> {
     accounts: HashMap<SaleId, Account>,
     detector: FailureDetector,
     beat_at: Instant,
+    /// Whether a beat of this life was answered. Before that it joins no book: who finds it in one must have heard it.
+    has_beaten: bool,
+    was_cut_off: bool,
+    /// Lives of this node that follow each other.
+    lives: Backoff,
+    /// When the next one may begin.
+    begins_at: Option<Instant>,
     /// Where the next look begins: after the sale at which the last one was cut short.
     turn: usize,
     look_began: Instant,
@@ -87,12 +94,9 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         let LeaseAgentParts { books, store, admission, node, incarnation, settings, notices, watch } = parts;
         let (handle, requests) = LeaseHandle::new();
         let now = Instant::now();
-        let detector = FailureDetector::new(
-            node,
-            Duration::from_millis(settings.silent_ms_max),
-            Duration::from_millis(3 * settings.beat_ms),
-            now.into_std(),
-        );
+        let [silent_max, beat] = [settings.silent_ms_max, settings.beat_ms].map(Duration::from_millis);
+        let rules = Rules::sound();
+        let detector = FailureDetector::new(rules, node, silent_max, beat, now.into_std());
         Self {
             books,
             store,
@@ -103,10 +107,14 @@ impl<W: LeaseWatch> LeaseAgent<W> {
             handle,
             requests,
             watch,
-            life: NodeLife::new(Rules::sound(), node, incarnation),
+            life: NodeLife::new(rules, node, incarnation),
             accounts: HashMap::new(),
             detector,
             beat_at: now,
+            has_beaten: false,
+            was_cut_off: false,
+            lives: Backoff::default(),
+            begins_at: None,
             turn: 0,
             look_began: now,
         }
@@ -136,6 +144,7 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     async fn look(&mut self) {
         self.look_began = Instant::now();
         self.hear();
+        self.tell_whether_cut_off();
         if self.life.is_over() {
             if let Err(error) = self.begin_again().await {
                 self.watch.round_failed(&error.to_string());
@@ -144,9 +153,13 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         }
         if self.beat_at <= Instant::now() {
             self.beat_at = Instant::now() + Duration::from_millis(self.settings.beat_ms);
-            if let Err(error) = self.beat().await {
+            if let Err(error) = self.give_a_sign().await {
                 self.watch.round_failed(&error.to_string());
             }
+        }
+        if !self.has_beaten || self.life.is_over() {
+            self.accounts.values_mut().for_each(|account| account.onlookers.clear());
+            return;
         }
         let sales = self.sales();
         let first = self.turn;
@@ -180,7 +193,8 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     fn rests(&self, sale: &LiveSale) -> bool {
         self.accounts.get(&sale.id).is_some_and(|account| {
             let (on_sale, is_wanted) = (sale.remaining().into(), sale.state.has_unmet_demand());
-            account.lease.rests(Instant::now().into_std(), on_sale, is_wanted)
+            let hands_back = on_sale > 0 && self.life.hands_back(self.is_cut_off());
+            !hands_back && account.lease.rests(Instant::now().into_std(), on_sale, is_wanted)
         })
     }
 
@@ -189,9 +203,8 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         while let Ok(notice) = self.notices.try_recv() {
             match notice {
                 StockNotice::Fenced => self.life.end(),
-                StockNotice::Refused(sale) => {
-                    self.life.end();
-                    self.account(sale).lease.surrender();
+                StockNotice::Refused(sale, units) => {
+                    self.account(sale).lease.refused(units, Instant::now().into_std());
                 }
                 StockNotice::Returned(sale) => {
                     if let Some(live) = self.admission.board().sales().by_id(sale) {

@@ -19,6 +19,8 @@ pub trait LeaseWatch: Send + 'static {
     fn reclaimed(&self, node: NodeId);
     /// This node was fenced and began another life.
     fn rejoined(&self);
+    /// The store has not answered this node for long, or it answers again.
+    fn cut_off(&self, is_cut_off: bool);
     /// Redis or the store does not answer.
     fn round_failed(&self, why: &str);
 }

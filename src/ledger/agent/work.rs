@@ -60,22 +60,34 @@ impl<W: LeaseWatch> LeaseAgent<W> {
             per_buyer_limit: sale.terms.per_buyer_limit.into(),
             others_alive: self.detector.others_alive(Instant::now().into_std()),
             followed_until: self.store.followed_until(),
+            is_cut_off: self.is_cut_off(),
             may_compare: self.look_began.elapsed() < COMPARING_MAX,
             lot: rand::random(),
         }
     }
 
     /// Asks Redis or the store. `None` when the store has no such sale.
-    async fn ask(&self, sale: &LiveSale, ask: Ask) -> Result<Option<Answer>, AgentError> {
+    async fn ask(&mut self, sale: &LiveSale, ask: Ask) -> Result<Option<Answer>, AgentError> {
         let id = sale.id;
         Ok(match ask {
             Ask::Units => self.ask_store(move |store| store.units(id)).await?.map(Answer::Units),
             Ask::Incarnations => {
                 Some(Answer::Incarnations(self.ask_store(|store| store.incarnations()).await?))
             }
-            Ask::Fence(node) => {
-                tracing::warn!(node = node.number(), sale = %sale.key, "a silent node is fenced and its unsold units are taken back");
-                Some(Answer::Fenced(self.ask_store(move |store| store.raise_incarnation(node)).await?))
+            Ask::Beat(node) => {
+                self.beat().await?;
+                Some(Answer::Silent(self.detector.is_silent(node, Instant::now().into_std())))
+            }
+            Ask::Fence(node, life) => {
+                let next = self.ask_store(move |store| store.end_life(node, life)).await?;
+                if next.is_some() {
+                    tracing::warn!(
+                        node = node.number(),
+                        life,
+                        "a silent node is fenced and its unsold units are taken back"
+                    );
+                }
+                Some(Answer::Fenced(next))
             }
             Ask::EndEpoch(seen) => {
                 if seen == 1 {
@@ -94,13 +106,18 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     }
 
     pub(super) async fn ask_store<T: Send + 'static>(
-        &self,
+        &mut self,
         question: impl FnOnce(&dyn LeaseStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, AgentError> {
         let store = self.store.clone();
         let answer = tokio::task::spawn_blocking(move || question(&*store)).await;
         // A question that was cut off by the end of the runtime has nobody left to answer to.
-        Ok(answer.map_err(|error| RedisFault::Away(error.to_string()))??)
+        let answer = answer.map_err(|error| RedisFault::Away(error.to_string()))?;
+        match &answer {
+            Ok(_) => self.detector.store_answered(Instant::now().into_std()),
+            Err(_) => self.detector.store_failed(),
+        }
+        Ok(answer?)
     }
 
     /// Does to memory what follows, and tells of it.
@@ -121,8 +138,8 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         if effects.withdrawal_is_complete {
             account.deliver();
         }
-        if effects.life_is_over {
-            self.life.end();
+        if let Some(known) = effects.life_is_over {
+            self.life.end_below(known);
         }
         if effects.leased > 0 {
             self.watch.leased(effects.leased);

@@ -101,6 +101,8 @@ pub struct Rebuild {
     pub returned: u64,
     /// Every node that the store knows, with its incarnation, read after the epoch was raised.
     pub nodes: Vec<(NodeId, u64)>,
+    /// Whether nothing is lent until each of them has said what it holds.
+    pub waits: bool,
 }
 
 /// How the book answered.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::rules::{Rule, Rules};
 use crate::domain::NodeId;
 
 /// What was last heard of a node.
@@ -24,32 +25,72 @@ impl Heard {
     }
 }
 
-/// The beats of the other nodes.
+/// How one of the two servers answers this node.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ear {
+    /// The last answer.
+    last: Option<Instant>,
+    /// Since when there was an answer in time, again and again.
+    since: Option<Instant>,
+}
+
+impl Ear {
+    fn hears(&mut self, gap: Duration, now: Instant) {
+        if self.last.is_none_or(|last| last + gap < now) {
+            self.since = Some(now);
+        }
+        self.last = Some(now);
+    }
+
+    /// Since when it hears without a gap; `None` when it does not hear now.
+    fn hears_since(&self, gap: Duration, now: Instant) -> Option<Instant> {
+        self.since.filter(|_| self.last.is_some_and(|last| now <= last + gap))
+    }
+}
+
+/// The beats of the other nodes, and whether this one is in a position to judge.
+///
+/// A node beats in the ledger's server and sells into the order store. One that either server does not answer may not be
+/// heard itself, and takes for silence of the others what is its own deafness: it judges nobody, and counts no silence from
+/// before both have answered again.
 #[derive(Debug)]
 pub struct FailureDetector {
+    rules: Rules,
     me: NodeId,
     silent_max: Duration,
-    /// A longer time without any answer means that nobody could be heard.
+    /// A longer time without an answer means that nobody could be heard.
     gap: Duration,
     heard: HashMap<NodeId, Heard>,
-    heard_at: Option<Instant>,
-    /// Since when beats are answered without a gap. Before that, everybody was silent.
-    listening_since: Instant,
+    /// This node's own beats, and the answers to them.
+    beats: Ear,
+    store: Ear,
+    /// Whether the store has failed to answer since it last did.
+    store_failed: bool,
+    began: Instant,
 }
 
 impl FailureDetector {
-    /// Takes a node for live while it is silent for less than `silent_max`, as long as beats are answered at least every
-    /// `gap`.
-    pub fn new(me: NodeId, silent_max: Duration, gap: Duration, now: Instant) -> Self {
-        Self { me, silent_max, gap, heard: HashMap::new(), heard_at: None, listening_since: now }
+    /// Takes a node for live while it is silent for less than `silent_max`, as long as beats, of which there is one every
+    /// `beat`, are answered without a gap.
+    pub fn new(rules: Rules, me: NodeId, silent_max: Duration, beat: Duration, now: Instant) -> Self {
+        let gap = (3 * beat).max(silent_max / 3);
+        let (beats, store) = Default::default();
+        Self {
+            rules,
+            me,
+            silent_max,
+            gap,
+            heard: HashMap::new(),
+            beats,
+            store,
+            store_failed: false,
+            began: now,
+        }
     }
 
     /// The answer to this node's own beat: the ms since each node's last one, `None` for one that has left.
     pub fn hear(&mut self, beats: impl IntoIterator<Item = (NodeId, Option<u64>)>, now: Instant) {
-        if self.heard_at.is_none_or(|last| last + self.gap < now) {
-            self.listening_since = now;
-        }
-        self.heard_at = Some(now);
+        self.beats.hears(self.gap, now);
         let others = beats.into_iter().filter(|(node, _)| *node != self.me);
         self.heard.extend(others.map(|(node, silent_ms)| {
             let beat = |ms| Heard::Beat { silent: Duration::from_millis(ms), at: now };
@@ -57,12 +98,30 @@ impl FailureDetector {
         }));
     }
 
+    /// The store has answered this node.
+    pub fn store_answered(&mut self, now: Instant) {
+        self.store.hears(self.gap, now);
+        self.store_failed = false;
+    }
+
+    /// The store was asked and did not answer.
+    pub fn store_failed(&mut self) {
+        self.store_failed = true;
+    }
+
+    /// Whether the store was asked, and has not answered this node for so long that the others shall have what it holds.
+    pub fn is_cut_off(&self, now: Instant) -> bool {
+        let last = self.store.last.unwrap_or(self.began);
+        self.store_failed && now.saturating_duration_since(last) >= self.silent_max
+    }
+
     /// Whether the node has been silent for so long, while somebody could be heard, that this one looks after its units.
     /// Nodes with higher numbers wait a little longer, so that one of them does it. One that was never heard of begins to
     /// be silent now.
     pub fn is_silent(&mut self, node: NodeId, now: Instant) -> bool {
+        let Some(since) = self.listens_since(now) else { return false };
         let before_me = self.alive(now).filter(|known| *known < self.me).count() as u32;
-        self.silence(node, now) >= self.silent_max * (4 + before_me) / 4
+        self.silence(node, since, now) >= self.silent_max * (4 + before_me) / 4
     }
 
     /// How many other nodes live.
@@ -70,11 +129,19 @@ impl FailureDetector {
         self.alive(now).count() as u64
     }
 
-    fn silence(&mut self, node: NodeId, now: Instant) -> Duration {
+    /// Since when others could be heard without a gap; `None` when they cannot be heard now.
+    fn listens_since(&self, now: Instant) -> Option<Instant> {
+        if !self.rules.keep(Rule::JudgesOnlyWhileHeard) {
+            return Some(self.beats.since.unwrap_or(now));
+        }
+        Some(self.beats.hears_since(self.gap, now)?.max(self.store.hears_since(self.gap, now)?))
+    }
+
+    fn silence(&mut self, node: NodeId, listens_since: Instant, now: Instant) -> Duration {
         let unheard = Heard::Beat { silent: Duration::ZERO, at: now };
         match *self.heard.entry(node).or_insert(unheard) {
             Heard::Gone => Duration::MAX,
-            beat => beat.silence(now).min(now.saturating_duration_since(self.listening_since)),
+            beat => beat.silence(now).min(now.saturating_duration_since(listens_since)),
         }
     }
 
@@ -94,46 +161,96 @@ mod tests {
         NodeId::new(number).unwrap()
     }
 
-    fn detector(me: u16, now: Instant) -> FailureDetector {
-        FailureDetector::new(node(me), 10 * SECOND, 3 * SECOND, now)
+    /// A detector, and its answers from both servers.
+    struct Bench(FailureDetector, Instant);
+
+    impl Bench {
+        fn of(me: u16) -> Self {
+            let now = Instant::now();
+            Self(FailureDetector::new(Rules::sound(), node(me), 10 * SECOND, SECOND, now), now)
+        }
+
+        fn hear(&mut self, s: u32, beats: &[(u16, Option<u64>)]) {
+            let at = self.1 + s * SECOND;
+            self.0.hear(beats.iter().map(|&(number, ms)| (node(number), ms)), at);
+            self.0.store_answered(at);
+        }
+
+        fn is_silent(&mut self, number: u16, s: u32) -> bool {
+            self.0.is_silent(node(number), self.1 + s * SECOND)
+        }
     }
 
     #[test]
     fn a_silent_node_is_not_alive_and_one_that_left_is_silent_at_once() {
-        let start = Instant::now();
-        let mut detector = detector(2, start);
-        let later = |s| start + s * SECOND;
+        let mut bench = Bench::of(2);
         for s in 1..=20 {
-            let beats = [(node(1), Some(12_000)), (node(2), Some(0)), (node(3), None), (node(4), Some(100))];
-            detector.hear(beats, later(s));
+            bench.hear(s, &[(1, Some(12_000)), (2, Some(0)), (3, None), (4, Some(100))]);
         }
-        assert_eq!(detector.others_alive(later(20)), 1);
-        assert!(detector.is_silent(node(1), later(20)) && detector.is_silent(node(3), later(20)));
-        assert!(!detector.is_silent(node(4), later(20)));
+        assert_eq!(bench.0.others_alive(bench.1 + 20 * SECOND), 1);
+        assert!(bench.is_silent(1, 20) && bench.is_silent(3, 20));
+        assert!(!bench.is_silent(4, 20));
     }
 
     #[test]
     fn the_highest_number_waits_longest() {
-        let start = Instant::now();
-        let mut detector = detector(2, start);
+        let mut bench = Bench::of(2);
         for s in 1..=12 {
-            detector.hear([(node(1), Some(0)), (node(3), Some(u64::from(s) * 1_000))], start + s * SECOND);
+            bench.hear(s, &[(1, Some(0)), (3, Some(u64::from(s) * 1_000))]);
         }
-        assert!(!detector.is_silent(node(3), start + 12 * SECOND), "node 1 comes first");
-        detector.hear([(node(1), Some(0)), (node(3), Some(14_000))], start + 14 * SECOND);
-        assert!(detector.is_silent(node(3), start + 14 * SECOND));
+        assert!(!bench.is_silent(3, 12), "node 1 comes first");
+        bench.hear(14, &[(1, Some(0)), (3, Some(14_000))]);
+        assert!(bench.is_silent(3, 14));
     }
 
     #[test]
     fn nobody_is_silent_while_nobody_could_be_heard() {
-        let start = Instant::now();
-        let mut detector = detector(2, start);
-        detector.hear([(node(1), Some(0))], start);
-        detector.hear([(node(1), Some(60_000))], start + 60 * SECOND);
-        assert!(!detector.is_silent(node(1), start + 60 * SECOND));
+        let mut bench = Bench::of(2);
+        bench.hear(0, &[(1, Some(0))]);
+        bench.hear(60, &[(1, Some(60_000))]);
+        assert!(!bench.is_silent(1, 60));
         for s in 61..=70 {
-            detector.hear([(node(1), Some(s * 1_000))], start + s as u32 * SECOND);
+            bench.hear(s, &[(1, Some(u64::from(s) * 1_000))]);
         }
-        assert!(detector.is_silent(node(1), start + 70 * SECOND));
+        assert!(bench.is_silent(1, 70));
+    }
+
+    #[test]
+    fn n1_a_node_whose_own_beats_are_not_taken_judges_nobody() {
+        let mut bench = Bench::of(2);
+        for s in 1..=20 {
+            bench.hear(s, &[(1, Some(0)), (3, None)]);
+        }
+        // Node 1 beats on, as far as it knows: it is this one that is not heard any more.
+        for s in 21..=60 {
+            bench.0.store_answered(bench.1 + s * SECOND);
+            assert!(!bench.is_silent(1, s), "{s} s");
+        }
+        assert!(!bench.is_silent(3, 60), "nor who left");
+        bench.hear(61, &[(1, Some(41_000)), (3, None)]);
+        assert!(!bench.is_silent(1, 61), "it may have been as deaf as this one");
+        assert!(bench.is_silent(3, 61));
+    }
+
+    #[test]
+    fn n4_a_node_that_the_store_does_not_answer_judges_nobody_and_is_cut_off_after_a_while() {
+        let mut bench = Bench::of(2);
+        bench.hear(0, &[(1, Some(0))]);
+        for s in 1..=40 {
+            let at = bench.1 + s * SECOND;
+            bench.0.hear([(node(1), Some(u64::from(s) * 1_000))], at);
+            assert!(
+                s > 1 || !bench.0.is_cut_off(bench.1 + 60 * SECOND),
+                "who has not asked has not missed an answer"
+            );
+            bench.0.store_failed();
+            assert_eq!(bench.0.is_cut_off(at), s >= 10);
+            assert!(!bench.is_silent(1, s), "{s} s");
+        }
+        for s in 41..=51 {
+            bench.hear(s, &[(1, Some(u64::from(s) * 1_000))]);
+            assert!(!bench.0.is_cut_off(bench.1 + s * SECOND));
+            assert_eq!(bench.is_silent(1, s), s == 51, "{s} s");
+        }
     }
 }

@@ -40,6 +40,8 @@ pub struct View {
     pub others_alive: u64,
     /// Memory knows all orders that were durable at this moment, wherever they were bought.
     pub followed_until: Option<Instant>,
+    /// Whether the store has not answered this node for long.
+    pub is_cut_off: bool,
     /// Whether there is time to compare the books.
     pub may_compare: bool,
     /// A lot that was drawn: who has too few units for a large order, like others, hands some back if it falls so.
@@ -77,8 +79,8 @@ pub struct Effects {
     pub demand_heard: bool,
     /// The units that an operator wants off sale are off sale.
     pub withdrawal_is_complete: bool,
-    /// This life of the node is over.
-    pub life_is_over: bool,
+    /// This life of the node is over, says a book that knows this one.
+    pub life_is_over: Option<u64>,
     /// Units that were lent.
     pub leased: u64,
     /// Units that were handed back.

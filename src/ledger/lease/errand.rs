@@ -40,6 +40,8 @@ pub enum Errand {
         /// The server.
         server: ServerId,
     },
+    /// The store refused to sell what this node was lent: end the epoch, unless somebody has, and open the book anew.
+    Recount,
 }
 
 /// A node that is silent and holds units.
@@ -60,8 +62,10 @@ pub enum Ask {
     Units,
     /// Read all nodes and their incarnations in the store.
     Incarnations,
-    /// Raise the incarnation of the node in the store.
-    Fence(NodeId),
+    /// Say that this node lives, and hear whether that one is silent still.
+    Beat(NodeId),
+    /// End this life of the node in the store, if it is not over.
+    Fence(NodeId, u64),
     /// End the epoch of the sale in the store.
     EndEpoch(u64),
     /// Read the book.
@@ -79,8 +83,10 @@ pub enum Answer {
     Units(SaleUnits),
     /// The nodes and their incarnations.
     Incarnations(Vec<(NodeId, u64)>),
-    /// The raised incarnation.
-    Fenced(u64),
+    /// Whether the node is silent still, now that this one was heard.
+    Silent(bool),
+    /// The life is over: ended now, with the number that follows it and that nobody else is given, or ended before.
+    Fenced(Option<u64>),
     /// The epoch that is the present one now.
     Epoch(u64),
     /// The book.
@@ -107,8 +113,11 @@ pub enum Progress {
         /// The server.
         server: ServerId,
     },
-    /// This life of the node is over.
-    Fenced,
+    /// This life of the node is over: the book knows the life `known`, which may be a later one.
+    Fenced {
+        /// The node's incarnation in the book.
+        known: u64,
+    },
     /// Store and book are read.
     Compared(SaleUnits, Book),
 }

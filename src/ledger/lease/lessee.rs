@@ -5,10 +5,13 @@
 //! not decided here ([`SaleLease`](super::SaleLease) does): every order of errands is sound, and the model checker tries
 //! them all on this very code.
 
-use super::book::{BookReply, Caller, Movement, Rebuild, ServerId, Verdict};
+use super::book::{Book, BookReply, Caller, Movement, Rebuild, ServerId, Verdict};
 use super::errand::{Answer, Ask, Errand, Progress, Silent};
 use super::rules::{Rule, Rules};
 use crate::domain::{NodeId, SaleUnits};
+
+/// The epoch of a sale's first book.
+const FIRST_BOOK: u64 = 2;
 
 /// Where the node stands with the sale's book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,12 +39,15 @@ enum Step {
     ReadToSettle,
     ReadToResize,
     Say(Movement),
+    Beat { silent: Silent },
     Fence { silent: Silent, durable: Option<u64> },
     Count { silent: Silent, incarnation: Option<u64> },
     Reclaim { silent: Silent, incarnation: u64, durable: u64 },
+    ReadToRecount,
+    ReadBookToRecount,
     EndEpoch { seen: u64, server: ServerId },
     ReadToOpen { epoch: u64, server: ServerId },
-    ReadIncarnations { epoch: u64, server: ServerId, total: u64, revision: u64, returned: u64 },
+    ReadIncarnations { epoch: u64, server: ServerId, units: Box<SaleUnits> },
     Open(Box<Rebuild>),
 }
 
@@ -61,8 +67,8 @@ pub struct Lessee {
     handed_back: u64,
     /// Units handed back that the book has confirmed.
     confirmed_back: u64,
-    /// The store refused to sell what this node held: all of it goes back at the next registration.
-    surrenders: bool,
+    /// The store refused to sell what this node was lent: the book says more than there is.
+    recounts: bool,
     step: Option<Step>,
 }
 
@@ -78,19 +84,27 @@ impl Lessee {
             granted: 0,
             handed_back: 0,
             confirmed_back: 0,
-            surrenders: false,
+            recounts: false,
             step: None,
         }
     }
 
-    /// Another life of the node begins, without stock. What is to be surrendered still is.
+    /// Another life of the node begins, without stock. A book that is wrong still is.
     pub fn begin_life(&mut self, incarnation: u64) {
-        *self = Self { surrenders: self.surrenders, ..Self::new(self.rules, self.node, incarnation) };
+        *self = Self { recounts: self.recounts, ..Self::new(self.rules, self.node, incarnation) };
     }
 
-    /// The store refused to sell units of this node above the sale's total.
-    pub fn surrender(&mut self) {
-        self.surrenders = true;
+    /// The store refused to sell what this node was lent. These units are off sale for good: those of the refused orders,
+    /// and what else was on sale.
+    pub fn refused(&mut self, units: u64) {
+        // In a life that has not joined nothing is held; what a former one was refused is stock when it joins.
+        self.handed_back += units.min(self.held());
+        self.recounts = true;
+    }
+
+    /// Whether the book is wrong and was not counted anew yet.
+    pub fn recounts(&self) -> bool {
+        self.recounts && self.rules.keep(Rule::RecountsWhenRefused)
     }
 
     /// Where it stands.
@@ -148,8 +162,10 @@ impl Lessee {
             Errand::Return(returned) => Step::Say(Movement::Return { returned }),
             Errand::Resize => Step::ReadToResize,
             Errand::ResizeKnown(total, revision) => Step::Say(Movement::Resize { total, revision }),
+            Errand::Reclaim(silent) if self.rules.keep(Rule::BeatsBeforeFencing) => Step::Beat { silent },
             Errand::Reclaim(silent) => self.reclaim(silent, None, None),
             Errand::Reopen { seen, server } => Step::EndEpoch { seen, server },
+            Errand::Recount => Step::ReadToRecount,
         });
         true
     }
@@ -166,6 +182,7 @@ impl Lessee {
             | Step::ReadToCompare
             | Step::ReadToSettle
             | Step::ReadToResize
+            | Step::ReadToRecount
             | Step::Count { .. }
             | Step::ReadToOpen { .. } => Ask::Units,
             Step::Register { epoch, .. } => mine(*epoch, Movement::Register),
@@ -174,11 +191,15 @@ impl Lessee {
             }
             Step::Announce { durable } => {
                 let Membership::Announcing(epoch) = self.membership else { return None };
-                mine(epoch, Movement::Announce { held: self.announced(), durable: *durable })
+                mine(epoch, Movement::Announce { held: self.announced().max(*durable), durable: *durable })
             }
-            Step::ReadBook(_) => Ask::Book,
+            Step::ReadBook(_) | Step::ReadBookToRecount => Ask::Book,
             Step::Say(movement) => mine(self.epoch, *movement),
-            Step::Fence { silent, .. } => Ask::Fence(silent.node),
+            Step::Beat { silent } => Ask::Beat(silent.node),
+            Step::Fence { silent, .. } => {
+                let ends = self.rules.keep(Rule::EndsTheLifeSeen);
+                Ask::Fence(silent.node, if ends { silent.incarnation } else { u64::MAX })
+            }
             Step::Reclaim { silent, incarnation, durable } => {
                 let Silent { node, epoch, .. } = *silent;
                 let from = Caller { node, incarnation: *incarnation, epoch };
@@ -209,7 +230,7 @@ impl Lessee {
             (Step::ReadAgainToJoin { seen, server }, Answer::Units(units)) if is_ahead(seen, &units) => {
                 self.go_on(Step::EndEpoch { seen, server })
             }
-            (Step::Announce { .. }, Answer::Reply(reply)) => self.announcement_heard(&reply),
+            (Step::Announce { durable }, Answer::Reply(reply)) => self.announcement_heard(durable, &reply),
             (Step::ReadToCompare, Answer::Units(units)) => self.go_on(Step::ReadBook(Box::new(units))),
             (Step::ReadBook(units), Answer::Book(book)) => Progress::Compared(*units, book),
             (Step::ReadToSettle, Answer::Units(units)) => {
@@ -220,9 +241,22 @@ impl Lessee {
                 self.go_on(Step::Say(Movement::Resize { total, revision }))
             }
             (Step::Say(movement), Answer::Reply(reply)) => self.movement_heard(movement, &reply),
-            (Step::Fence { silent, durable }, Answer::Fenced(incarnation)) => {
-                let next = self.reclaim(silent, Some(incarnation), durable);
+            (Step::Beat { silent }, Answer::Silent(true)) => {
+                let next = self.reclaim(silent, None, None);
                 self.go_on(next)
+            }
+            // A life that somebody else has ended sells nothing either. Its units are taken in its own name then: the book
+            // refuses that when a later life has joined.
+            (Step::Fence { silent, durable }, Answer::Fenced(next)) => {
+                let next = self.reclaim(silent, Some(next.unwrap_or(silent.incarnation)), durable);
+                self.go_on(next)
+            }
+            // Whoever has ended the epoch since the node was found silent may have read its life before it was fenced: the
+            // new book waits for it in that life, and what it announces there must not have been taken from it here.
+            (Step::Count { silent, .. }, Answer::Units(units))
+                if units.epoch != silent.epoch && self.rules.keep(Rule::ReclaimsInItsEpoch) =>
+            {
+                Progress::NotNow
             }
             (Step::Count { mut silent, incarnation }, Answer::Units(units)) => {
                 if !self.rules.keep(Rule::ReclaimsInItsEpoch) {
@@ -232,24 +266,25 @@ impl Lessee {
                 self.go_on(next)
             }
             (Step::Reclaim { .. }, Answer::Reply(reply)) if reply.verdict == Verdict::Ok => Progress::Done(0),
+            // Whoever else was refused in this epoch may have ended it: it is ended once.
+            (Step::ReadToRecount, Answer::Units(units)) if units.epoch > self.epoch => {
+                self.recounts = false;
+                Progress::NotNow
+            }
+            (Step::ReadToRecount, Answer::Units(_)) => self.go_on(Step::ReadBookToRecount),
+            (Step::ReadBookToRecount, Answer::Book(Book { server, .. })) => {
+                self.go_on(Step::EndEpoch { seen: self.epoch, server })
+            }
             (Step::EndEpoch { server, .. }, Answer::Epoch(epoch)) => {
+                self.recounts = false;
                 self.go_on(Step::ReadToOpen { epoch, server })
             }
-            (
-                Step::ReadToOpen { epoch, server },
-                Answer::Units(SaleUnits { total, revision, returned, .. }),
-            ) => {
+            (Step::ReadToOpen { epoch, server }, Answer::Units(units)) => {
                 // After the epoch was raised: whoever could hold units of the old book is listed.
-                self.go_on(Step::ReadIncarnations { epoch, server, total, revision, returned })
+                self.go_on(Step::ReadIncarnations { epoch, server, units: Box::new(units) })
             }
-            (
-                Step::ReadIncarnations { epoch, server, total, revision, returned },
-                Answer::Incarnations(mut nodes),
-            ) => {
-                if !self.rules.keep(Rule::OpensWithIncarnations) {
-                    nodes.iter_mut().for_each(|(_, incarnation)| *incarnation = 0);
-                }
-                let rebuild = Rebuild { epoch, server, total, revision, returned, nodes };
+            (Step::ReadIncarnations { epoch, server, units }, Answer::Incarnations(nodes)) => {
+                let rebuild = self.rebuild(epoch, server, &units, nodes);
                 self.go_on(Step::Open(Box::new(rebuild)))
             }
             // Several nodes may do this together: one book comes of it, whatever was answered here.
@@ -281,6 +316,25 @@ impl Lessee {
         Progress::Diverted
     }
 
+    /// The book that is opened in `epoch`, which the store gave to this node alone.
+    fn rebuild(
+        &self,
+        epoch: u64,
+        server: ServerId,
+        units: &SaleUnits,
+        mut nodes: Vec<(NodeId, u64)>,
+    ) -> Rebuild {
+        if !self.rules.keep(Rule::OpensWithIncarnations) {
+            nodes.iter_mut().for_each(|(_, incarnation)| *incarnation = 0);
+        }
+        // A sale is made in epoch 1, which has no book, and each later epoch is given to one node: before the second one
+        // nothing was ever lent.
+        let is_first = epoch == FIRST_BOOK && units.settled.iter().all(|(_, sold)| *sold == 0);
+        let waits = !(is_first && self.rules.keep(Rule::FirstBookWaitsForNobody));
+        let SaleUnits { total, revision, returned, .. } = *units;
+        Rebuild { epoch, server, total, revision, returned, nodes, waits }
+    }
+
     /// The next step of a reclaim: the node is fenced, then counted, then its units are taken. Silence is only the reason
     /// to ask; the store's word is the evidence.
     fn reclaim(&self, silent: Silent, incarnation: Option<u64>, durable: Option<u64>) -> Step {
@@ -297,7 +351,7 @@ impl Lessee {
         }
     }
 
-    /// What it announces.
+    /// What it announces, at least: what it has sold is its own, also where a wrong book forgot that.
     fn announced(&self) -> u64 {
         if self.rules.keep(Rule::AnnouncesHeld) { self.held() } else { self.granted }
     }
@@ -311,14 +365,9 @@ impl Lessee {
                 self.granted = reply.granted;
                 (self.handed_back, self.confirmed_back) = (reply.handed_back, reply.handed_back);
                 let sold = if self.rules.keep(Rule::KeepsWhatWasSold) { durable } else { 0 };
-                let stock = self.held().saturating_sub(sold);
-                if std::mem::take(&mut self.surrenders) {
-                    self.handed_back += stock;
-                    return Progress::Done(0);
-                }
-                Progress::Done(stock)
+                Progress::Done(self.held().saturating_sub(sold))
             }
-            Verdict::OldIncarnation => Progress::Fenced,
+            Verdict::OldIncarnation => Progress::Fenced { known: reply.incarnation },
             Verdict::Lost => self.divert(Step::EndEpoch { seen: epoch, server: reply.server }),
             Verdict::Behind => Progress::Behind { seen: reply.epoch, server: reply.server },
             // Somebody has opened a newer book since the store was read, unless the store is older than that.
@@ -339,17 +388,19 @@ impl Lessee {
         }
     }
 
-    /// The answer to an announcement: it counts on from what it said.
-    fn announcement_heard(&mut self, reply: &BookReply) -> Progress {
+    /// The answer to an announcement: it counts on from what it said. What it was refused since then is handed back to the
+    /// new book, which is right.
+    fn announcement_heard(&mut self, durable: u64, reply: &BookReply) -> Progress {
         let Membership::Announcing(epoch) = self.membership else { return Progress::NotNow };
         match reply.verdict {
             Verdict::Ok => {
-                self.granted = self.announced();
-                (self.handed_back, self.confirmed_back) = (0, 0);
+                self.handed_back = reply.granted.saturating_sub(self.announced().max(durable));
+                (self.granted, self.confirmed_back) = (reply.granted, 0);
                 (self.membership, self.epoch) = (Membership::Current, epoch);
+                self.recounts = false;
                 Progress::Done(0)
             }
-            Verdict::OldIncarnation | Verdict::Unregistered => Progress::Fenced,
+            Verdict::OldIncarnation | Verdict::Unregistered => Progress::Fenced { known: reply.incarnation },
             // Another book has begun since, or this one is lost: the next call in the old epoch says what to do.
             _ => {
                 self.membership = Membership::Current;
@@ -373,7 +424,7 @@ impl Lessee {
             Verdict::Lost | Verdict::Awaited => {
                 self.divert(Step::EndEpoch { seen: self.epoch, server: reply.server.clone() })
             }
-            Verdict::OldIncarnation | Verdict::Unregistered => Progress::Fenced,
+            Verdict::OldIncarnation | Verdict::Unregistered => Progress::Fenced { known: reply.incarnation },
         }
     }
 

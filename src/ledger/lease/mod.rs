@@ -6,6 +6,7 @@
 //!
 //! Never knows I/O, clocks, or anything of this crate but the domain.
 
+mod backoff;
 mod book;
 mod detector;
 mod drift;
@@ -17,6 +18,7 @@ mod rules;
 mod sale_lease;
 mod withdrawing;
 
+pub use backoff::Backoff;
 pub use book::{Book, BookReply, Caller, Chunk, Movement, NodeAccount, Rebuild, ServerId, Verdict};
 pub use detector::FailureDetector;
 pub use drift::{Drift, MemoryView, compare, compare_outside, left_behind, repairs, silent_holders};

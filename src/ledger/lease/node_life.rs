@@ -10,12 +10,14 @@ pub struct NodeLife {
     node: NodeId,
     incarnation: u64,
     is_over: bool,
+    /// The highest life of the node that a book knows, as far as it was heard.
+    known: u64,
 }
 
 impl NodeLife {
     /// The life `incarnation`, which has just begun in the store.
     pub fn new(rules: Rules, node: NodeId, incarnation: u64) -> Self {
-        Self { rules, node, incarnation, is_over: false }
+        Self { rules, node, incarnation, is_over: false, known: 0 }
     }
 
     /// The node.
@@ -38,6 +40,18 @@ impl NodeLife {
         self.is_over = true;
     }
 
+    /// The same, from a book that knows the life `known`: the next one is above it.
+    pub fn end_below(&mut self, known: u64) {
+        self.is_over = true;
+        self.known = self.known.max(known);
+    }
+
+    /// The highest life of the node that a book knows, as far as it was heard: the next one must be above it, also in a
+    /// store that was put back to an older state.
+    pub fn known(&self) -> u64 {
+        self.known
+    }
+
     /// Whether it is over: nothing is said any more, and no purchase admitted, until the next one begins.
     pub fn is_over(&self) -> bool {
         self.is_over
@@ -46,6 +60,18 @@ impl NodeLife {
     /// Whether everything has to be taken off sale.
     pub fn drops_stock(&self) -> bool {
         self.is_over && self.rules.keep(Rule::DropsStockAtEnd)
+    }
+
+    /// Whether everything on sale is handed back, where `is_cut_off` says that the store has not answered this node for
+    /// long.
+    pub fn hands_back(&self, is_cut_off: bool) -> bool {
+        is_cut_off && self.rules.keep(Rule::HandsBackWhenCutOff)
+    }
+
+    /// Whether the node says that it lives. One that is cut off from the store does not: it cannot sell, and may hold what
+    /// only the others can take from it, such as orders in flight.
+    pub fn beats(&self, is_cut_off: bool) -> bool {
+        !(is_cut_off && self.rules.keep(Rule::FallsSilentWhenCutOff))
     }
 
     /// Whether the next life may begin while so many orders or units are on their way to the store: nothing of the last

@@ -9,8 +9,15 @@ pub enum Rule {
     LearnsGrantsFromLeases,
     /// A book that is opened anew knows the store's incarnation of every node.
     OpensWithIncarnations,
+    /// A node gives a sign of life right before it fences another, and hears that the other one is silent still. Who is not
+    /// heard itself judges nobody.
+    BeatsBeforeFencing,
+    /// A node judges another silent only while both servers have answered itself for as long without a gap.
+    JudgesOnlyWhileHeard,
     /// A silent node is fenced in the store before anything is taken from it.
     FencesTheSilent,
+    /// The life that was found silent is ended, and no later one.
+    EndsTheLifeSeen,
     /// What a silent node has sold is counted after it was fenced, when it can sell no more.
     CountsAfterFencing,
     /// Of what a former life was lent, only what it did not sell is stock again.
@@ -28,13 +35,21 @@ pub enum Rule {
     /// A book that is older than the store's epoch is opened anew by whoever finds it so, also when the one who ended the
     /// epoch has died.
     OpensWhatWasLeft,
+    /// The first book of a sale waits for nobody: no node can hold a unit of it.
+    FirstBookWaitsForNobody,
+    /// A node that the store has not answered for long hands back what it has on sale.
+    HandsBackWhenCutOff,
+    /// A node that the store has not answered for long gives no sign of life: what it cannot hand back, the others take.
+    FallsSilentWhenCutOff,
+    /// When the store refuses to sell what a node was lent, the book is wrong: its epoch is ended and all is counted anew.
+    RecountsWhenRefused,
 }
 
 /// The rules in force: all of them, but for the checker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rules {
     /// A bit for each rule that is not in force.
-    broken: u16,
+    broken: u32,
 }
 
 impl Rules {
@@ -45,11 +60,11 @@ impl Rules {
 
     /// All of these rules but one: for the checker, which must notice.
     pub const fn without(self, rule: Rule) -> Self {
-        Self { broken: self.broken | 1 << rule as u16 }
+        Self { broken: self.broken | 1 << rule as u32 }
     }
 
     /// Whether the rule is in force.
     pub(super) fn keep(self, rule: Rule) -> bool {
-        self.broken & 1 << rule as u16 == 0
+        self.broken & 1 << rule as u32 == 0
     }
 }

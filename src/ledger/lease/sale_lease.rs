@@ -11,6 +11,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::backoff::Backoff;
 use super::book::{Book, Chunk};
 use super::detector::FailureDetector;
 use super::drift::MemoryView;
@@ -25,6 +26,7 @@ use crate::domain::{NodeId, SaleUnits};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Begins,
+    Recounts,
     Gathers,
     Withdraws,
     Leases,
@@ -101,6 +103,9 @@ pub struct SaleLease {
     on_sale: u64,
     /// Units that are kept off sale for an operator who lowers the stock.
     withdrawing: Option<Withdrawing>,
+    /// When the book is counted anew, if the store has refused what was lent from it.
+    recount_at: Instant,
+    backoff: Backoff,
 }
 
 impl SaleLease {
@@ -129,6 +134,8 @@ impl SaleLease {
             seen: None,
             on_sale: 0,
             withdrawing: None,
+            recount_at: now,
+            backoff: Backoff::default(),
         }
     }
 
@@ -136,12 +143,17 @@ impl SaleLease {
     pub fn begin_life(&mut self, life: NodeLife, now: Instant) {
         let mut lessee = self.lessee.clone();
         lessee.begin_life(life.incarnation());
-        *self = Self { lessee, ..Self::new(self.terms, life, now) };
+        let (recount_at, backoff) = (self.recount_at, self.backoff);
+        *self = Self { lessee, recount_at, backoff, ..Self::new(self.terms, life, now) };
     }
 
-    /// The store refused to sell what this node held: it goes back when the node has joined again.
-    pub fn surrender(&mut self) {
-        self.lessee.surrender();
+    /// The store refused to sell what this node was lent: `units` are off sale for good, and the book is counted anew, at
+    /// once or, where that was done lately, after a while.
+    pub fn refused(&mut self, units: u64, now: Instant) {
+        if !self.lessee.recounts() {
+            self.recount_at = now + self.backoff.next(self.node, now);
+        }
+        self.lessee.refused(units);
     }
 
     /// Units of the sale came back: it is not over, whatever was heard.
@@ -204,7 +216,8 @@ impl SaleLease {
         }
         let ask_at = (self.is_wanted || self.is_low(self.on_sale)).then_some(self.ask_at);
         let share_at = self.others_may_starve().then_some(self.share_at);
-        [ask_at, share_at].into_iter().flatten().fold(self.compare_at, Instant::min)
+        let recount_at = self.lessee.recounts().then_some(self.recount_at);
+        [ask_at, share_at, recount_at].into_iter().flatten().fold(self.compare_at, Instant::min)
     }
 
     /// Begins a look.
@@ -296,6 +309,9 @@ impl SaleLease {
     /// Goes on through the stages of a look to the next errand.
     fn decide_next(&mut self, now: Instant, view: &View, effects: &mut Effects) -> Option<(Errand, Purpose)> {
         match self.lessee.membership() {
+            Membership::Current if self.life.hands_back(view.is_cut_off) => {
+                return self.hand_all_back(now, view, effects);
+            }
             Membership::Current => {}
             _ if self.stage != Stage::Begins => return None,
             Membership::Unregistered if self.ask_at > now => return None,
@@ -315,8 +331,12 @@ impl SaleLease {
             let (next, found) = match self.stage {
                 Stage::Begins => {
                     let owes = self.lessee.owes_units();
-                    (Stage::Gathers, owes.then_some((Errand::HandBack, Purpose::HandBack)))
+                    (Stage::Recounts, owes.then_some((Errand::HandBack, Purpose::HandBack)))
                 }
+                Stage::Recounts if self.lessee.recounts() && self.recount_at <= now => {
+                    (Stage::Gathers, Some((Errand::Recount, Purpose::Reopen)))
+                }
+                Stage::Recounts => (Stage::Gathers, None),
                 Stage::Gathers => {
                     self.stage = Stage::Withdraws;
                     self.conclude(view, effects);
@@ -355,6 +375,29 @@ impl SaleLease {
         }
     }
 
+    /// The store has not answered for long: nothing can be sold, and others can sell what is on sale here.
+    fn hand_all_back(
+        &mut self,
+        now: Instant,
+        view: &View,
+        effects: &mut Effects,
+    ) -> Option<(Errand, Purpose)> {
+        if std::mem::replace(&mut self.stage, Stage::Over) != Stage::Begins {
+            return None;
+        }
+        if let Some(withdrawing) = &mut self.withdrawing
+            && withdrawing.advance(now) == Next::PutBack
+        {
+            effects.put_on_sale += withdrawing.units();
+            self.withdrawing = None;
+        }
+        if view.on_sale > 0 {
+            self.taking = Some((Taking::ForOthers, view.on_sale));
+            return None;
+        }
+        self.lessee.owes_units().then_some((Errand::HandBack, Purpose::HandBack))
+    }
+
     /// Goes on with the units that an operator wants off sale, and does with them what he decided.
     fn advance_withdrawal(&mut self, now: Instant, effects: &mut Effects) -> Option<(Errand, Purpose)> {
         let withdrawing = self.withdrawing.as_mut()?;
@@ -384,7 +427,9 @@ impl SaleLease {
             self.wake(now + self.terms.compare_every);
         }
         self.is_wanted = view.is_wanted && view.more_may_come;
-        if !(self.is_low(view.on_sale) || self.is_wanted) || self.ask_at > now {
+        let is_short = self.is_low(view.on_sale) || self.is_wanted;
+        // From a book that is wrong nothing is borrowed.
+        if !is_short || self.ask_at > now || self.lessee.recounts() {
             return None;
         }
         self.ask_at = now + self.terms.tail_pause;

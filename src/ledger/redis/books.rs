@@ -105,6 +105,7 @@ impl RedisBooks {
             rebuild.total.to_string(),
             rebuild.revision.to_string(),
             rebuild.returned.to_string(),
+            u8::from(rebuild.waits).to_string(),
         ];
         for (node, incarnation) in &rebuild.nodes {
             arguments.extend([node.number().to_string(), incarnation.to_string()]);

@@ -31,7 +31,7 @@ pub struct PgLeaseStore {
 impl PgLeaseStore {
     pub(super) fn new(pool: Arc<Pool>, node: NodeId) -> Result<Self, StoreError> {
         let registry = Self::lifeless(pool, node);
-        registry.begin_life()?;
+        registry.begin_life(0)?;
         Ok(registry)
     }
 
@@ -83,48 +83,50 @@ impl PgLeaseStore {
         Ok(())
     }
 
+    /// Ends or begins a life of the node, as `change` says, when no batch of its present one is under way.
     fn fence(
         &self,
         node: i16,
-        raise: &str,
+        change: &str,
         parameters: &[super::session::Parameter<'_>],
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Option<u64>, StoreError> {
         self.pool.run(async |session| {
             session.run("BEGIN").await?;
             session.rows(FENCE, &[&i32::from(node)]).await?;
-            let raised = session.row(raise, parameters).await?;
+            let changed = session.row(change, parameters).await?;
             session.run(COUNT_DECISION).await?;
             session.run("COMMIT").await?;
-            let raised = raised.ok_or_else(|| damaged("a node that never lived"))?;
-            Ok(raised.try_get::<_, i64>(0)? as u64)
+            Ok(changed.map(|row| row.try_get::<_, i64>(0)).transpose()?.map(|life| life as u64))
         })
     }
 }
 
 impl LeaseStore for PgLeaseStore {
-    fn begin_life(&self) -> Result<u64, StoreError> {
+    fn begin_life(&self, known: u64) -> Result<u64, StoreError> {
         self.refuse_another_store()?;
-        let node = self.own.node();
+        let (node, known): (i16, i64) = (self.own.node(), rows::column(known));
         // What is durable by now is below every number of the life that begins: see `newest_order`.
         let incarnation = self.fence(
             node,
             "INSERT INTO nodes AS n (node, incarnation, settled_through) \
-             VALUES ($1, 1, (SELECT coalesce(max(order_id), 0) FROM orders)) ON CONFLICT (node) DO UPDATE \
-             SET incarnation = n.incarnation + 1, settled_through = excluded.settled_through RETURNING incarnation",
-            &[&node],
+             VALUES ($1, $2::bigint + 1, (SELECT coalesce(max(order_id), 0) FROM orders)) ON CONFLICT (node) DO UPDATE \
+             SET incarnation = greatest(n.incarnation, $2) + 1, settled_through = excluded.settled_through, \
+             beats = n.beats + 1 RETURNING incarnation",
+            &[&node, &known],
         )?;
+        let incarnation = incarnation.ok_or_else(|| damaged("a life that does not begin"))?;
         self.own.begin(rows::column(incarnation));
         Ok(incarnation)
     }
 
-    fn raise_incarnation(&self, node: NodeId) -> Result<u64, StoreError> {
-        let node: i16 = rows::column(node.number());
+    fn end_life(&self, node: NodeId, life: u64) -> Result<Option<u64>, StoreError> {
+        let (node, life): (i16, i64) = (rows::column(node.number()), rows::column(life));
         self.fence(
             node,
-            "INSERT INTO nodes AS n (node, incarnation) VALUES ($1, 1) \
-             ON CONFLICT (node) DO UPDATE SET incarnation = n.incarnation + 1, settled_through = NULL \
-             RETURNING incarnation",
-            &[&node],
+            "INSERT INTO nodes AS n (node, incarnation) VALUES ($1, $2::bigint + 1) \
+             ON CONFLICT (node) DO UPDATE SET incarnation = $2 + 1, settled_through = NULL \
+             WHERE n.incarnation <= $2 RETURNING incarnation",
+            &[&node, &life],
         )
     }
 

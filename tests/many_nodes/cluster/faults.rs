@@ -200,6 +200,23 @@ fn postgresql_is_restarted() {
 }
 
 #[test]
+fn postgresql_is_frozen_for_longer_than_a_node_may_be_silent() {
+    under_load("postgres-frozen", Fixture::open(&[]), |fixture, _| {
+        let lives = |fixture: &Fixture| -> Vec<u64> {
+            (0..fixture.cluster.nodes.len()).map(|node| fixture.lives(node)).collect()
+        };
+        let before = lives(fixture);
+        fixture.cluster.postgres.freeze(true);
+        wait(LONG_CUT);
+        fixture.cluster.postgres.freeze(false);
+        let over = Instant::now();
+        wait(LONG_CUT);
+        assert_eq!(lives(fixture), before, "what befell all is nobody's silence");
+        over
+    });
+}
+
+#[test]
 fn postgresql_is_held_by_a_lock() {
     under_load("postgres-locked", Fixture::open(&[]), |fixture, round| {
         let hold = if round.is_multiple_of(2) {

@@ -1,11 +1,13 @@
 //! Several engines on one stock.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use testbed::engine::{Engine, Launch};
 use testbed::servers::postgres::Postgres;
+use testbed::servers::proxy::Proxy;
 use testbed::servers::redis::RedisServer;
 pub use testbed::until;
 
@@ -19,9 +21,35 @@ pub struct Fixture {
 
 impl Fixture {
     pub fn open() -> Self {
+        Self::with(RedisServer::start())
+    }
+
+    /// The same with this Redis.
+    pub fn with(redis: RedisServer) -> Self {
         let postgres = Postgres::shared();
         let database_url = postgres.new_database();
-        Self { postgres, redis: RedisServer::start(), database_url }
+        Self { postgres, redis, database_url }
+    }
+
+    /// A line of one node's own to the database, and the address behind it.
+    pub fn line_to_postgres(&self) -> (Proxy, String) {
+        let line = Proxy::to(self.postgres.address());
+        let url = self.postgres.url_at(line.address(), self.database());
+        (line, url)
+    }
+
+    pub fn postgres_address(&self) -> SocketAddr {
+        self.postgres.address()
+    }
+
+    /// What the database answers.
+    pub fn query(&self, sql: &str) -> String {
+        self.postgres.query(self.database(), sql)
+    }
+
+    /// How many lives each node has had, by number: one more for each start and each fence.
+    pub fn lives(&self) -> String {
+        self.query("SELECT string_agg(node || ':' || incarnation, ' ' ORDER BY node) FROM seckill.nodes")
     }
 
     /// How node `number` is started: quick to notice silence, and with no limit on a buyer's clicks.

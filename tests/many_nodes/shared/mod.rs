@@ -3,9 +3,12 @@
 mod buyers;
 mod calendar;
 mod fixture;
+mod hearing;
 mod instance_lock;
 mod operating;
 mod redis_kinds;
 mod refusals;
+mod restarts;
 mod selling;
 mod store_history;
+mod wrong_book;

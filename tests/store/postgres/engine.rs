@@ -274,7 +274,8 @@ fn a_node_that_was_fenced_drops_its_stock_and_tells_its_lease_agent() {
     let engine = Engine::open(1, &url, 10, true);
     let (_, ticket) = engine.buy("ann").unwrap();
     assert_eq!(resolved(&ticket), Resolution::Durable);
-    engine.lease_store.raise_incarnation(NodeId::new(1).unwrap()).unwrap();
+    let life = engine.lease_store.incarnation();
+    assert!(engine.lease_store.end_life(NodeId::new(1).unwrap(), life).unwrap().is_some());
     let (lost, ticket) = engine.buy("bob").unwrap();
     assert_eq!(resolved(&ticket), Resolution::Refused);
     assert_eq!(engine.notices.recv_timeout(PATIENCE), Ok(StockNotice::Fenced));
@@ -283,7 +284,7 @@ fn a_node_that_was_fenced_drops_its_stock_and_tells_its_lease_agent() {
     let sale = engine.live();
     assert_eq!(sale.remaining(), 0);
     // As the lease agent does it.
-    engine.lease_store.begin_life().unwrap();
+    engine.lease_store.begin_life(0).unwrap();
     sale.state.stock().add_spread(9);
     engine.admission.queue().set_intake(Intake::Open);
     let (_, ticket) = engine.buy("bob").unwrap();

@@ -18,13 +18,14 @@ fn a_node_whose_life_was_ended_commits_nothing_until_it_begins_another() {
     let sale = one.sale("a", 10, 1);
     one.buy(sale, "ann", None).unwrap();
     let seen = one.lease_store.incarnation();
-    let ended = two.lease_store.raise_incarnation(one.id).unwrap();
+    let ended = two.lease_store.end_life(one.id, seen).unwrap().unwrap();
     assert!(ended > seen);
+    assert_eq!(two.lease_store.end_life(one.id, seen).unwrap(), None, "it is over");
     let batch = Batch { placed: vec![one.order(sale, "bob", 1, None)], ..Batch::default() };
     assert_eq!(one.writer.commit(&batch).unwrap(), Receipt::Fenced);
     assert_eq!(one.reader.order(batch.placed[0].id).unwrap(), None);
     assert_eq!(two.settled_by(sale, one.id), 1);
-    assert!(one.lease_store.begin_life().unwrap() > ended);
+    assert!(one.lease_store.begin_life(0).unwrap() > ended);
     one.buy(sale, "bob", None).unwrap();
     assert_eq!(two.settled_by(sale, one.id), 2);
     let lives = two.lease_store.incarnations().unwrap();
@@ -44,6 +45,26 @@ fn a_second_engine_with_the_same_number_shuts_the_first_one_out() {
 }
 
 #[test]
+fn n1_n11_the_life_that_was_seen_is_ended_and_no_later_one() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let (one, two) = (Node::open(1, &url), Node::open(2, &url));
+    let seen = one.lease_store.incarnation();
+    // It was found silent, and has come back before it is fenced.
+    let mut one = Node::open(1, &url);
+    assert_eq!(two.lease_store.end_life(one.id, seen).unwrap(), None);
+    let sale = one.sale("a", 10, 1);
+    one.buy(sale, "ann", None).unwrap();
+    // A book may know a later life than a store that was put back to an older state.
+    let known = one.lease_store.incarnation() + 5;
+    assert_eq!(one.lease_store.begin_life(known).unwrap(), known + 1);
+    one.buy(sale, "bob", None).unwrap();
+    assert_eq!(two.lease_store.end_life(one.id, known + 3).unwrap(), Some(known + 4));
+    let nobody = NodeId::new(9).unwrap();
+    assert_eq!(two.lease_store.end_life(nobody, 7).unwrap(), Some(8), "of a database that does not know it");
+}
+
+#[test]
 fn ending_a_life_waits_for_the_batch_that_is_being_committed() {
     let postgres = Postgres::shared();
     let url = postgres.new_database();
@@ -51,6 +72,7 @@ fn ending_a_life_waits_for_the_batch_that_is_being_committed() {
     let open = |number| Node::open_with(number, &patient).unwrap();
     let (mut one, two) = (open(1), open(2));
     let sale = one.sale("a", 10, 1);
+    let (node, life) = (one.id, one.lease_store.incarnation());
     let database = url.rsplit('/').next().unwrap();
     std::thread::scope(|scope| {
         // Somebody holds the sale's row; the batch is in the middle of its transaction.
@@ -75,9 +97,9 @@ fn ending_a_life_waits_for_the_batch_that_is_being_committed() {
         let batch = scope.spawn(|| one.buy(sale, "ann", None));
         until(WAITING, "1");
         let counted = scope.spawn(|| {
-            two.lease_store.raise_incarnation(NodeId::new(1).unwrap()).unwrap();
+            two.lease_store.end_life(node, life).unwrap();
             // What counts is that the number does not grow after the life has ended.
-            two.settled_by(sale, NodeId::new(1).unwrap())
+            two.settled_by(sale, node)
         });
         until(WAITING, "2");
         postgres.query(database, &format!("SELECT pg_terminate_backend(pid) {sessions} {HOLDING}"));

@@ -87,7 +87,7 @@ impl SaleLease {
             self.todo.clear();
         }
         match progress {
-            Progress::Fenced => effects.life_is_over = true,
+            Progress::Fenced { known } => effects.life_is_over = Some(known),
             Progress::Behind { seen, server }
                 if has_lasted(&mut self.behind_since, self.terms.rebuild_patience, now) =>
             {

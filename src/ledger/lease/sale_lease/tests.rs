@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use super::super::book::{Book, BookReply, Movement, ServerId, Verdict};
+use super::super::book::{Book, BookReply, Movement, NodeAccount, ServerId, Verdict};
 use super::super::detector::FailureDetector;
 use super::super::effects::{Act, Effects, Terms, View};
 use super::super::errand::{Answer, Ask};
@@ -36,7 +36,13 @@ impl Bench {
         let life = NodeLife::new(Rules::sound(), me, 1);
         let mut bench = Self {
             lease: SaleLease::new(TERMS, life, now),
-            detector: FailureDetector::new(me, Duration::from_secs(10), Duration::from_secs(3), now),
+            detector: FailureDetector::new(
+                Rules::sound(),
+                me,
+                Duration::from_secs(10),
+                Duration::from_secs(1),
+                now,
+            ),
             now,
             view: View {
                 on_sale: 0,
@@ -46,6 +52,7 @@ impl Bench {
                 per_buyer_limit: 1,
                 others_alive: 1,
                 followed_until: None,
+                is_cut_off: false,
                 may_compare: true,
                 lot: false,
             },
@@ -102,7 +109,10 @@ impl Bench {
                 }
                 Act::Ask(Ask::EndEpoch(seen)) => ("end epoch", Answer::Epoch(seen + 1)),
                 Act::Ask(Ask::Open(_)) => ("open", Answer::Reply(self.reply.clone())),
-                Act::Ask(Ask::Fence(_)) => ("fence", Answer::Fenced(2)),
+                Act::Ask(Ask::Beat(node)) => {
+                    ("beat", Answer::Silent(self.detector.is_silent(node, self.now)))
+                }
+                Act::Ask(Ask::Fence(_, life)) => ("fence", Answer::Fenced(Some(life + 1))),
                 Act::Ask(Ask::Move(_, movement)) => (name(movement), Answer::Reply(self.reply.clone())),
             };
             asked.push(name);
@@ -254,4 +264,55 @@ fn a_call_that_nobody_answers_ends_the_look() {
     assert_eq!(bench.lease.next(bench.now, &bench.view, &mut bench.effects), Some(Act::Ask(Ask::Units)));
     bench.lease.unheard(bench.now, &mut bench.effects);
     assert_eq!(bench.lease.next(bench.now, &bench.view, &mut bench.effects), None);
+}
+
+#[test]
+fn n4_a_node_that_is_cut_off_from_the_store_hands_back_what_it_has_and_asks_for_nothing() {
+    let mut bench = Bench::joined();
+    bench.look();
+    bench.view.is_cut_off = true;
+    bench.pass(1_000);
+    assert_eq!(bench.look(), ["hand back"]);
+    assert_eq!((bench.view.on_sale, bench.effects.handed_back), (0, 5));
+    bench.view.is_wanted = true;
+    bench.pass(1_000);
+    assert_eq!(bench.look(), [""; 0], "nothing that it could sell, and nothing that it could read");
+    bench.view.is_cut_off = false;
+    bench.reply.granted = 9;
+    assert_eq!(bench.look(), ["lease", "units", "book", "settle"]);
+    assert_eq!(bench.effects.put_on_sale, 4, "it goes on");
+}
+
+#[test]
+fn n6_a_refusal_by_the_store_has_the_book_counted_anew_once_and_later_ever_more_rarely() {
+    let mut bench = Bench::joined();
+    bench.look();
+    bench.view.on_sale = 0;
+    bench.lease.refused(5, bench.now);
+    let anew = ["units", "book", "end epoch", "units", "incarnations", "open"];
+    assert_eq!(bench.look()[..7], [&["hand back"][..], &anew[..]].concat());
+    assert!(bench.effects.is_rebuilt);
+    bench.lease.refused(0, bench.now);
+    bench.lease.refused(0, bench.now);
+    assert!(!bench.look().contains(&"end epoch"), "it was done just now");
+    bench.pass(400);
+    assert!(bench.look().contains(&"end epoch"));
+    bench.pass(400);
+    assert!(!bench.look().contains(&"end epoch"), "it has been done");
+}
+
+#[test]
+fn n1_who_is_found_silent_is_heard_once_more_before_it_is_fenced() {
+    let mut bench = Bench::joined();
+    let other = NodeId::new(2).unwrap();
+    bench.book.accounts.insert(other, NodeAccount { incarnation: 4, granted: 3, ..NodeAccount::default() });
+    for second in 0..=20 {
+        bench.detector.hear([(other, Some(second * 1_000))], bench.now);
+        bench.detector.store_answered(bench.now);
+        bench.pass(1_000);
+    }
+    assert_eq!(bench.look()[2..], ["settle", "beat", "fence", "units", "reclaim"]);
+    assert_eq!(bench.effects.reclaimed, Some(other));
+    bench.pass(20_000);
+    assert!(!bench.look().contains(&"beat"), "whoever has not heard anybody for so long judges nobody");
 }

@@ -1,0 +1,194 @@
+//! Who can hear whom, and for how long: the crate's own failure detector on two nodes, second by second, while a fault, or
+//! two at once, begin and end at any time. The protocol's model knows no time and takes every suspicion for possible; here
+//! it is shown which there are.
+
+use std::time::{Duration, Instant};
+
+use seckill::domain::NodeId;
+use seckill::ledger::lease::{FailureDetector, NodeLife, Rule, Rules};
+
+const NODES: usize = 2;
+/// After so many seconds without a beat a node is silent.
+const SILENT_S: u64 = 6;
+/// What lasts no longer passes unnoticed: a missed beat or two.
+const SLACK_S: u64 = SILENT_S / 2;
+/// How long a history is: a fault, and time enough to find a dead node after it.
+const HISTORY_S: u64 = 40;
+/// Nodes with a lower number wait less; any node has found a dead one after so long.
+const FOUND_S: u64 = 2 * SILENT_S;
+
+/// What goes wrong for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Redis answers reads, and takes no beat.
+    RedisRefuses,
+    /// Nobody is answered by the store, and whoever asks it waits.
+    StoreHangs,
+    /// The node's calls do not reach Redis.
+    CutFromRedis(usize),
+    /// The node's calls do not reach the store.
+    CutFromStore(usize),
+    /// The node does nothing.
+    Stands(usize),
+    /// Redis lost all beats at the beginning.
+    Forgets,
+}
+
+const FAULTS: [Fault; 9] = [
+    Fault::RedisRefuses,
+    Fault::StoreHangs,
+    Fault::CutFromRedis(0),
+    Fault::CutFromRedis(1),
+    Fault::CutFromStore(0),
+    Fault::CutFromStore(1),
+    Fault::Stands(0),
+    Fault::Stands(1),
+    Fault::Forgets,
+];
+
+/// A fault from one second to another, the last one not included.
+#[derive(Clone, Copy, Debug)]
+struct Episode {
+    fault: Fault,
+    from: u64,
+    to: u64,
+}
+
+/// One node judged another one silent.
+#[derive(Clone, Copy, Debug)]
+struct Judgement {
+    at: u64,
+    judge: usize,
+    accused: usize,
+}
+
+fn node(n: usize) -> NodeId {
+    NodeId::new(n as u16).unwrap()
+}
+
+/// Plays a history. Each node beats, asks the store, and judges once a second, in turn.
+fn play(rules: Rules, episodes: &[Episode]) -> Vec<Judgement> {
+    let begin = Instant::now();
+    let beat = Duration::from_secs(1);
+    let detector = |n| FailureDetector::new(rules, node(n), Duration::from_secs(SILENT_S), beat, begin);
+    let mut detectors: [FailureDetector; NODES] = std::array::from_fn(detector);
+    // When each node last beat, as Redis keeps it.
+    let mut beats: [Option<u64>; NODES] = [None; NODES];
+    let mut found = Vec::new();
+    for at in 0..HISTORY_S {
+        let now = begin + Duration::from_secs(at);
+        let is = |fault| episodes.iter().any(|e| e.fault == fault && (e.from..e.to).contains(&at));
+        if episodes.iter().any(|e| e.fault == Fault::Forgets && e.from == at) {
+            beats = [None; NODES];
+        }
+        for judge in 0..NODES {
+            // Who waits for a store that hangs does nothing else meanwhile.
+            if is(Fault::Stands(judge)) || is(Fault::StoreHangs) {
+                continue;
+            }
+            let detector = &mut detectors[judge];
+            let beats_now = NodeLife::new(rules, node(judge), 1).beats(detector.is_cut_off(now));
+            let reaches_redis = !is(Fault::CutFromRedis(judge)) && !is(Fault::RedisRefuses);
+            if reaches_redis && beats_now {
+                beats[judge] = Some(at);
+                let known = beats.iter().enumerate().filter_map(|(n, last)| Some((n, (*last)?)));
+                detector.hear(known.map(|(n, last)| (node(n), Some((at - last) * 1_000))), now);
+            }
+            match is(Fault::CutFromStore(judge)) {
+                true => detector.store_failed(),
+                false => detector.store_answered(now),
+            }
+            for accused in (0..NODES).filter(|&n| n != judge) {
+                if detector.is_silent(node(accused), now) {
+                    found.push(Judgement { at, judge, accused });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// A judgement that nothing excuses: the accused beat whenever the others could have, or the judge was not heard itself.
+fn is_wrong(judged: &Judgement, episodes: &[Episode]) -> bool {
+    let Judgement { at, judge, accused } = *judged;
+    let fails = |second: u64| {
+        episodes.iter().any(|e| match e.fault {
+            Fault::CutFromRedis(n) | Fault::Stands(n) if n == accused => (e.from..e.to).contains(&second),
+            // It beats on for a while, and again when the store has answered.
+            Fault::CutFromStore(n) if n == accused => (e.from + SLACK_S..e.to + 2).contains(&second),
+            _ => false,
+        })
+    };
+    let failed_alone = (at.saturating_sub(SILENT_S + SLACK_S)..=at).filter(|second| fails(*second)).count();
+    let was_deaf = episodes.iter().any(|e| {
+        let is_deaf = match e.fault {
+            Fault::CutFromRedis(n) | Fault::CutFromStore(n) => n == judge,
+            Fault::RedisRefuses => true,
+            _ => false,
+        };
+        is_deaf && (e.from + SLACK_S..e.to).contains(&at)
+    });
+    was_deaf || failed_alone < SLACK_S as usize
+}
+
+/// Every fault, from any second, for so long; and pairs of them.
+fn every_history(mut look: impl FnMut(&[Episode])) -> usize {
+    const LENGTHS: [u64; 5] = [1, 3, 5, 8, HISTORY_S];
+    let mut alone = Vec::new();
+    for fault in FAULTS {
+        for from in [0, 2, 5, 9] {
+            alone.extend(LENGTHS.map(|length| Episode { fault, from, to: (from + length).min(HISTORY_S) }));
+        }
+    }
+    let mut histories = 0;
+    for (place, first) in alone.iter().enumerate() {
+        look(&[*first]);
+        histories += 1;
+        for second in &alone[place + 1..] {
+            look(&[*first, *second]);
+            histories += 1;
+        }
+    }
+    histories
+}
+
+#[test]
+fn n1_nobody_is_judged_by_who_is_not_heard_and_nobody_for_what_befell_all() {
+    let histories = every_history(|episodes| {
+        for judged in play(Rules::sound(), episodes) {
+            assert!(!is_wrong(&judged, episodes), "{judged:?} in {episodes:?}");
+        }
+    });
+    println!("{histories} histories");
+}
+
+#[test]
+fn n1_a_node_that_is_dead_is_found_once_the_others_hear_again() {
+    every_history(|episodes| {
+        let is_common =
+            |e: &&Episode| matches!(e.fault, Fault::RedisRefuses | Fault::StoreHangs | Fault::Forgets);
+        let dead = episodes.iter().find(|e| e.fault == Fault::Stands(1) && e.to == HISTORY_S);
+        let Some(dead) = dead else { return };
+        if episodes.iter().any(|e| e.fault != dead.fault && !is_common(&e)) {
+            return;
+        }
+        let deaf_until = episodes.iter().filter(is_common).map(|e| e.to).max().unwrap_or(0);
+        let by = dead.from.max(deaf_until) + FOUND_S;
+        if by < HISTORY_S {
+            let found = play(Rules::sound(), episodes);
+            assert!(found.iter().any(|judged| judged.accused == 1 && judged.at <= by), "{episodes:?}");
+        }
+    });
+}
+
+#[test]
+fn the_rule_to_judge_only_while_heard_is_missed() {
+    let rules = Rules::sound().without(Rule::JudgesOnlyWhileHeard);
+    let mut found = None;
+    every_history(|episodes| {
+        let wrong = play(rules, episodes).into_iter().find(|judged| is_wrong(judged, episodes));
+        found = found.take().or_else(|| wrong.map(|judged| (judged, episodes.to_vec())));
+    });
+    let (judged, episodes) = found.expect("a break that is not found");
+    println!("{judged:?} in {episodes:?}");
+}
