@@ -79,7 +79,12 @@ fn o3_a_lame_duck_serves_and_a_second_signal_hurries() {
     kept.wait_for_close();
     assert_eq!(engine.buy("phone", "ann").status, 201);
     engine.signal(Signal::INT);
-    assert_eq!(engine.wait_for_end().code(), Some(0));
+    // A second is left for everything. Where that is too little, on a busy machine, the code says so; nothing is lost.
+    let code = engine.wait_for_end().code();
+    assert!(matches!(code, Some(0 | 75)), "{code:?}");
+    engine.start("", &[]);
+    let audit = engine.asks("/api/v1/campaigns/test/phone/audit").unwrap().json();
+    assert_eq!(audit["durable_orders"], 1, "{audit}");
 }
 
 #[test]
