@@ -6,9 +6,9 @@ use testbed::install;
 
 use crate::{Failure, cargo};
 
-/// The tests in which faults strike a cluster. They mostly wait, one at a time, for nearly as long as all the others
-/// together take, so they run beside them.
-const FAULTS: &str = "cluster::faults::";
+/// Parts of names of tests that mostly wait: for faults that strike a cluster, for servers that are stopped and started.
+/// Each group runs beside all the others, so that the whole takes as long as its longest part.
+const BESIDE: [&str; 2] = ["cluster::faults::", "postgres::"];
 
 /// Installs what they need, then runs them.
 ///
@@ -18,13 +18,20 @@ pub fn run() -> Result<(), Failure> {
     install::install_missing(&install::FOR_TESTS)?;
     cargo::run(&["test", "--workspace", "--locked", "--no-run"], &[])?;
     thread::scope(|scope| {
-        let faults = scope.spawn(|| {
-            cargo::run_quietly(&["test", "--workspace", "--locked", "--test", "many_nodes", FAULTS])
-                .map_err(|problem| problem.to_string())
+        let beside = BESIDE.map(|group| {
+            scope.spawn(move || {
+                cargo::run_quietly(&["test", "--workspace", "--locked", group])
+                    .map_err(|problem| problem.to_string())
+            })
         });
-        let others = cargo::run(&["test", "--workspace", "--locked", "--", "--skip", FAULTS], &[]);
-        let faults = faults.join().map_err(|_| "the thread that lets faults strike ended")?;
-        others.and(faults.map_err(Failure::from))
+        let mut others = vec!["test", "--workspace", "--locked", "--"];
+        others.extend(BESIDE.iter().flat_map(|group| ["--skip", group]));
+        let mut outcome = cargo::run(&others, &[]);
+        for group in beside {
+            let ended = group.join().unwrap_or_else(|_| Err("a thread that runs tests broke down".into()));
+            outcome = outcome.and(ended.map_err(Failure::from));
+        }
+        outcome
     })?;
     // The feature swaps the atomics of admission, so that this is another build of the engine. It shares the target
     // folder and replaces the engine's binary there: only when nothing runs it any more.
