@@ -391,8 +391,11 @@ pub enum Receipt {
     },
     /// Nothing is durable: these sales would have sold more than their total.
     Oversold(Vec<SaleId>),
-    /// Nothing is durable, and nothing of this node will be: its incarnation is not current any more.
-    Fenced,
+    /// Nothing is durable: the life of this node under which the batch was written is not current any more.
+    Fenced {
+        /// That life. Another one may have begun before this answer came.
+        life: u64,
+    },
 }
 
 /// A purchase that the store refused alone.

@@ -62,9 +62,13 @@ pub enum StockNotice {
     /// The store refused orders above the sale's total. So many units are off sale for good: theirs, and this node's stock
     /// of the sale.
     Refused(SaleId, u64),
-    /// The store knows a later life of this node. All of its stock was dropped and its intake is stalled. The lease agent
-    /// registers the node anew when no order is in flight any more, and then opens the intake.
-    Fenced,
+    /// The store has refused what this node wrote in its life `life`: that life is over. The lease agent drops the stock,
+    /// registers the node anew when no order is in flight any more, and then opens the intake. Said of a life before the
+    /// present one it is old news.
+    Fenced {
+        /// The life that the refused batch named.
+        life: u64,
+    },
 }
 
 /// What the writers tell of their commits. All methods are called on a writer's thread.
@@ -246,7 +250,7 @@ impl OrderWriter {
                     batch.placed = kept;
                     batch.rejected.extend(over);
                 }
-                Receipt::Fenced => return self.stand_down(purchases, round.replies),
+                Receipt::Fenced { life } => return self.stand_down(life, purchases, round.replies),
             }
         };
         let purchases = self.answer_refused(purchases, refused);
@@ -302,36 +306,46 @@ impl OrderWriter {
         others
     }
 
-    /// The store knows a later life of this node: nothing of the round was kept, and no unit in memory is certain.
+    /// The life under which the round was written is over: nothing of it was kept. While purchases are in flight no other
+    /// life has begun, and no unit in memory is certain. Of steps alone the answer may come when one has: what that one
+    /// sells is its own.
     fn stand_down(
         &self,
+        life: u64,
         purchases: Vec<QueuedOrder>,
         replies: Vec<ReplySender<Applied>>,
     ) -> Result<(), StoreError> {
-        let message = "the order store knows a later life of this node: another engine runs under its number, or \
-                       this one was silent for so long that its stock was taken back";
         let Some(lease_agent) = &self.lease_agent else {
-            let message = format!("{message}; give every engine a --node-id of its own");
-            return Err(StoreError::fatal(message));
+            return Err(StoreError::fatal(
+                "the order store knows a later life of this node: another engine runs under its number; give every \
+                 engine a --node-id of its own",
+            ));
         };
-        tracing::error!("{message}; it drops its stock");
-        self.admission.queue().set_intake(Intake::Stalled);
-        for sale in self.admission.board().sales().iter() {
-            sale.state.stock().drain();
+        if !purchases.is_empty() {
+            self.admission.queue().set_intake(Intake::Stalled);
+            for sale in self.admission.board().sales().iter() {
+                sale.state.stock().drain();
+            }
         }
         purchases.into_iter().for_each(QueuedOrder::disowned);
         for reply in replies {
-            let _ = reply.send(Err(StoreError::transient(message)));
+            let _ = reply.send(Err(StoreError::transient(
+                "this node was fenced before the step was written: it is to be offered again",
+            )));
         }
         // A lease agent that is gone has nothing to register.
-        let _ = lease_agent.send(StockNotice::Fenced);
+        let _ = lease_agent.send(StockNotice::Fenced { life });
         Ok(())
     }
 
     /// Commits, again and again while the store is busy.
     fn commit(&mut self, batch: &Batch) -> Result<Receipt, StoreError> {
         let started = Instant::now();
-        let receipt = self.until_not_busy(|store| store.commit(batch))?;
+        let receipt = self.repeat_while_busy(|store| store.commit(batch))?;
+        // A store that fences this node takes nothing more of this life: the intake opens with the next one.
+        if !matches!(receipt, Receipt::Fenced { .. }) {
+            self.answers_again();
+        }
         self.watch.committed(
             batch.placed.len() + batch.rejected.len(),
             batch.transitions.len(),
@@ -341,6 +355,23 @@ impl OrderWriter {
     }
 
     fn until_not_busy<T>(
+        &mut self,
+        work: impl FnMut(&mut dyn StoreWriter) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let done = self.repeat_while_busy(work)?;
+        self.answers_again();
+        Ok(done)
+    }
+
+    fn answers_again(&self) {
+        let queue = self.admission.queue();
+        if queue.intake() == Intake::Stalled {
+            tracing::info!("the order store answers again");
+            queue.set_intake(Intake::Open);
+        }
+    }
+
+    fn repeat_while_busy<T>(
         &mut self,
         mut work: impl FnMut(&mut dyn StoreWriter) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -361,13 +392,7 @@ impl OrderWriter {
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(Duration::from_millis(self.settings.retry_pause_ms_max));
                 }
-                other => {
-                    if queue.intake() == Intake::Stalled && other.is_ok() {
-                        tracing::info!("the order store answers again");
-                        queue.set_intake(Intake::Open);
-                    }
-                    return other;
-                }
+                other => return other,
             }
         }
     }

@@ -198,13 +198,14 @@ async fn write(
         while is_away.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        match store.commit(node, life.load(Ordering::SeqCst), u64::from(queued.order().quantity)) {
+        let life = life.load(Ordering::SeqCst);
+        match store.commit(node, life, u64::from(queued.order().quantity)) {
             Committed::Durable => queued.durable(),
             Committed::Fenced => {
                 admission.queue().set_intake(Intake::Stalled);
                 drain(&admission);
                 queued.disowned();
-                let _ = agent.send(StockNotice::Fenced);
+                let _ = agent.send(StockNotice::Fenced { life });
             }
             Committed::Oversold => {
                 let units = u64::from(queued.order().quantity) + drain(&admission);

@@ -202,7 +202,15 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     fn hear(&mut self) {
         while let Ok(notice) = self.notices.try_recv() {
             match notice {
-                StockNotice::Fenced => self.life.end(),
+                StockNotice::Fenced { life } => {
+                    if self.life.end(life) {
+                        tracing::error!(
+                            life,
+                            "the order store knows a later life of this node: another engine runs under its number, or \
+                             this one was silent for so long that its stock was taken back; it drops its stock"
+                        );
+                    }
+                }
                 StockNotice::Refused(sale, units) => {
                     self.account(sale).lease.refused(units, Instant::now().into_std());
                 }

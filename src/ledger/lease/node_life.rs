@@ -35,12 +35,15 @@ impl NodeLife {
         self.rules
     }
 
-    /// The store or a book has said that this life is over, or refused what it sold.
-    pub fn end(&mut self) {
-        self.is_over = true;
+    /// The store has refused what was written in the life `incarnation`. Whether that is news: an answer may come when the
+    /// next life has begun, which goes on.
+    pub fn end(&mut self, incarnation: u64) -> bool {
+        let is_news = incarnation == self.incarnation && !self.is_over;
+        self.is_over |= is_news;
+        is_news
     }
 
-    /// The same, from a book that knows the life `known`: the next one is above it.
+    /// This life is over, says a book that knows the life `known`: the next one is above it.
     pub fn end_below(&mut self, known: u64) {
         self.is_over = true;
         self.known = self.known.max(known);
@@ -83,5 +86,21 @@ impl NodeLife {
     /// The next life has begun in the store.
     pub fn begin(&mut self, incarnation: u64) {
         (self.incarnation, self.is_over) = (incarnation, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_an_earlier_life_does_not_end_the_present_one() {
+        let mut life = NodeLife::new(Rules::sound(), NodeId::new(1).unwrap(), 3);
+        assert!(life.end(3));
+        assert!(!life.end(3), "no news");
+        life.begin(5);
+        assert!(!life.end(3));
+        assert!(!life.is_over());
+        assert!(life.end(5));
     }
 }

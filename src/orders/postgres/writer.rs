@@ -268,7 +268,8 @@ impl WriterConnection {
                 Cow::Borrowed(&*batch.graces)
             };
             let (steps, applied) = Steps::decide(batch, read, &graces);
-            match self.call(&new_orders, &steps).await {
+            let life = self.incarnation.number();
+            match self.call(life, &new_orders, &steps).await {
                 Ok(row) => {
                     self.committed.0 = self.last_batch;
                     return self.receipt(batch, applied, &row).await;
@@ -280,18 +281,18 @@ impl WriterConnection {
                 }
                 Err(error) if error.has_code("SK001") => {}
                 Err(error) if error.has_code("SK002") => return oversold(error),
-                Err(error) if error.has_code("SK003") => return Ok(Receipt::Fenced),
+                Err(error) if error.has_code("SK003") => return Ok(Receipt::Fenced { life: life as u64 }),
                 Err(error) => return Err(error.into()),
             }
         }
         Err(StoreError::transient("orders of this batch took other steps again and again"))
     }
 
-    /// Commits under a new number.
-    async fn call(&mut self, new_orders: &NewOrders<'_>, steps: &Steps) -> Result<Row, PgError> {
+    /// Commits under a new number, and under the node's life `life`.
+    async fn call(&mut self, life: i64, new_orders: &NewOrders<'_>, steps: &Steps) -> Result<Row, PgError> {
         self.last_batch += 1;
-        let (node, incarnation) = (self.incarnation.node(), self.incarnation.number());
-        let mut parameters: Vec<Parameter<'_>> = vec![&node, &incarnation, &self.place, &self.last_batch];
+        let node = self.incarnation.node();
+        let mut parameters: Vec<Parameter<'_>> = vec![&node, &life, &self.place, &self.last_batch];
         parameters.extend(new_orders.parameters());
         parameters.extend(steps.parameters());
         let Some(session) = &mut self.session else { return Err(PgError::Lost("no connection".into())) };

@@ -158,7 +158,7 @@ fn nodes_that_sell_to_the_same_buyers_at_once_sell_each_unit_once() {
                         match receipt {
                             Receipt::Committed { refused, .. } => sold += 40 - refused.len(),
                             Receipt::Oversold(sales) => assert_eq!(sales, [sale]),
-                            Receipt::Fenced => panic!("nobody ended this life"),
+                            Receipt::Fenced { .. } => panic!("nobody ended this life"),
                         }
                     }
                     sold

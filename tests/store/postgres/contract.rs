@@ -50,7 +50,7 @@ impl StoreUnderTest for Shared {
                 Answer::Committed(applied, refused.into_iter().map(|refused| refused.order).collect())
             }
             Receipt::Oversold(sales) => Answer::Oversold(sales),
-            Receipt::Fenced => panic!("nobody ended this life"),
+            Receipt::Fenced { .. } => panic!("nobody ended this life"),
         }
     }
 

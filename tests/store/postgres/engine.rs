@@ -278,7 +278,7 @@ fn a_node_that_was_fenced_drops_its_stock_and_tells_its_lease_agent() {
     assert!(engine.lease_store.end_life(NodeId::new(1).unwrap(), life).unwrap().is_some());
     let (lost, ticket) = engine.buy("bob").unwrap();
     assert_eq!(resolved(&ticket), Resolution::Refused);
-    assert_eq!(engine.notices.recv_timeout(PATIENCE), Ok(StockNotice::Fenced));
+    assert_eq!(engine.notices.recv_timeout(PATIENCE), Ok(StockNotice::Fenced { life }));
     assert_eq!(engine.admission.queue().intake(), Intake::Stalled);
     assert_eq!(engine.reader.order(lost).unwrap(), None);
     let sale = engine.live();
@@ -289,5 +289,24 @@ fn a_node_that_was_fenced_drops_its_stock_and_tells_its_lease_agent() {
     engine.admission.queue().set_intake(Intake::Open);
     let (_, ticket) = engine.buy("bob").unwrap();
     assert_eq!(resolved(&ticket), Resolution::Durable);
+    engine.stop();
+}
+
+#[test]
+fn a_fenced_step_says_in_which_life_it_was_written_and_takes_nothing_off_sale() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let engine = Engine::open(1, &url, 10, true);
+    let (order, ticket) = engine.buy("ann").unwrap();
+    assert_eq!(resolved(&ticket), Resolution::Durable);
+    let life = engine.lease_store.incarnation();
+    assert!(engine.lease_store.end_life(NodeId::new(1).unwrap(), life).unwrap().is_some());
+    // The answer of a step may come when the next life sells: what is on sale is not the writer's to drop.
+    let cancel = Transition::plain(order, OrderAction::Cancel, NOW);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let refused = runtime.block_on(engine.desk.apply(cancel)).unwrap_err();
+    assert!(refused.is_transient(), "{refused}");
+    assert_eq!(engine.notices.recv_timeout(PATIENCE), Ok(StockNotice::Fenced { life }));
+    assert_eq!((engine.live().remaining(), engine.admission.queue().intake()), (9, Intake::Open));
     engine.stop();
 }

@@ -22,7 +22,7 @@ fn a_node_whose_life_was_ended_commits_nothing_until_it_begins_another() {
     assert!(ended > seen);
     assert_eq!(two.lease_store.end_life(one.id, seen).unwrap(), None, "it is over");
     let batch = Batch { placed: vec![one.order(sale, "bob", 1, None)], ..Batch::default() };
-    assert_eq!(one.writer.commit(&batch).unwrap(), Receipt::Fenced);
+    assert_eq!(one.writer.commit(&batch).unwrap(), Receipt::Fenced { life: seen });
     assert_eq!(one.reader.order(batch.placed[0].id).unwrap(), None);
     assert_eq!(two.settled_by(sale, one.id), 1);
     assert!(one.lease_store.begin_life(0).unwrap() > ended);
@@ -39,8 +39,9 @@ fn a_second_engine_with_the_same_number_shuts_the_first_one_out() {
     let mut first = Node::open(7, &url);
     let sale = first.sale("a", 10, 1);
     let mut second = Node::open(7, &url);
+    let life = first.lease_store.incarnation();
     let batch = Batch { placed: vec![first.order(sale, "ann", 1, None)], ..Batch::default() };
-    assert_eq!(first.writer.commit(&batch).unwrap(), Receipt::Fenced);
+    assert_eq!(first.writer.commit(&batch).unwrap(), Receipt::Fenced { life });
     second.buy(sale, "ann", None).unwrap();
 }
 
