@@ -3,10 +3,10 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use redis::Value;
 use seckill::ledger::redis::{RedisFault, RedisLink, RedisSettings};
 use testbed::PATIENCE;
+use testbed::certificates::{Authority, Files};
 use testbed::servers::proxy::{Mode, Proxy};
 use testbed::servers::sentinel::Sentinel;
 
@@ -96,31 +96,9 @@ async fn o10_the_rights_of_the_readme_are_enough_and_cover_every_script() {
 
 #[tokio::test]
 async fn n10_an_authority_of_ones_own_and_a_client_certificate() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let called = |name: &str, names: Vec<String>| {
-        let mut params = CertificateParams::new(names).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params
-    };
-    let mut authority = called("authority", Vec::new());
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_key = KeyPair::generate().unwrap();
-    let ca = authority.self_signed(&authority_key).unwrap();
-    let ca_file = write("ca.pem", &ca.pem());
-    let issuer = Issuer::new(authority, authority_key);
-    let own = |name: &str| {
-        let key = KeyPair::generate().unwrap();
-        let certificate = called(name, vec!["127.0.0.1".to_owned()]).signed_by(&key, &issuer).unwrap();
-        (
-            write(&format!("{name}.pem"), &certificate.pem()),
-            write(&format!("{name}.key"), &key.serialize_pem()),
-        )
-    };
+    let (authority, files) = (Authority::new("authority"), Files::default());
+    let ca_file = files.write("ca.pem", authority.pem());
+    let own = |name: &str| files.write_pair(name, &authority.sign("127.0.0.1"));
     let (server_cert, server_key) = own("server");
     let (client_cert_file, client_key_file) = own("client");
     let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();

@@ -1,6 +1,8 @@
 //! Sales over every kind of Redis: with users and TLS, behind Sentinels, in a Cluster; and what happens to it on the way.
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use std::path::PathBuf;
+
+use testbed::certificates::{Authority, Files};
 use testbed::engine::Engine;
 use testbed::servers::redis::{RedisServer, commands_at};
 use testbed::servers::redis_cluster::RedisCluster;
@@ -31,29 +33,12 @@ fn acl_line(password: &str) -> String {
 
 #[test]
 fn n10_a_sale_over_tls_with_an_authority_of_ones_own_a_client_certificate_and_a_user() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let called = |name: &str, names: Vec<String>| {
-        let mut params = CertificateParams::new(names).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params
-    };
-    let mut authority = called("authority", Vec::new());
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_key = KeyPair::generate().unwrap();
-    let ca_file = write("ca.pem", &authority.self_signed(&authority_key).unwrap().pem());
-    let issuer = Issuer::new(authority, authority_key);
+    let (authority, files) = (Authority::new("authority"), Files::default());
+    let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+    let ca_file = text(files.write("ca.pem", authority.pem()));
     let own = |name: &str| {
-        let key = KeyPair::generate().unwrap();
-        let certificate = called(name, vec!["127.0.0.1".to_owned()]).signed_by(&key, &issuer).unwrap();
-        [
-            write(&format!("{name}.pem"), &certificate.pem()),
-            write(&format!("{name}.key"), &key.serialize_pem()),
-        ]
+        let (certificate, key) = files.write_pair(name, &authority.sign("127.0.0.1"));
+        [text(certificate), text(key)]
     };
     let [server_cert, server_key] = own("server");
     let [client_cert, client_key] = own("client");
@@ -61,10 +46,8 @@ fn n10_a_sale_over_tls_with_an_authority_of_ones_own_a_client_certificate_and_a_
         ["--tls-auth-clients", "yes", "--tls-cert-file", &server_cert, "--tls-key-file", &server_key];
     let options =
         [&options[..], &["--tls-ca-cert-file", &ca_file, "--tls-port", "{port}", "--port", "0"]].concat();
-    let acl = write(
-        "users.acl",
-        &format!("{}\nuser default off\n", acl_line("secret").replace("ACL SETUSER", "user")),
-    );
+    let users = format!("{}\nuser default off\n", acl_line("secret").replace("ACL SETUSER", "user"));
+    let acl = text(files.write("users.acl", &users));
     let server = RedisServer::start_with(&[&options[..], &["--aclfile", &acl]].concat());
 
     let fixture = Fixture::open();

@@ -50,6 +50,29 @@ fn timeline(engine: &Engine) -> Option<String> {
     metrics.lines().find_map(|line| line.strip_prefix("seckill_store_timeline ").map(str::to_owned))
 }
 
+/// Two nodes that sold 20 of 60 units before their database was dumped, and 20 after that.
+struct Dumped {
+    fixture: Fixture,
+    nodes: [Engine; 2],
+    dump: String,
+    /// Who bought what the dump does not have.
+    lost: Vec<(String, String)>,
+}
+
+impl Dumped {
+    fn during_a_sale() -> Self {
+        let fixture = Fixture::open();
+        let nodes = [1, 2].map(|number| launch(&fixture, number, &fixture.database_url, &[]).start());
+        let [one, two] = &nodes;
+        one.sale("phone", 60, "");
+        known_to_all(&[one, two], "phone");
+        sell(&[one, two], "phone", 20);
+        let dump = fixture.postgres.dump(fixture.database());
+        let lost = sell(&[one, two], "phone", 20);
+        Self { fixture, nodes, dump, lost }
+    }
+}
+
 #[test]
 fn n15_two_databases_on_one_redis_both_sell() {
     let fixture = Fixture::open();
@@ -107,14 +130,7 @@ fn n7_a_database_made_anew_under_a_redis_that_goes_on() {
 
 #[test]
 fn n7_a_database_restored_from_an_older_dump() {
-    let fixture = Fixture::open();
-    let database = fixture.database().to_owned();
-    let [one, two] = [1, 2].map(|number| launch(&fixture, number, &fixture.database_url, &[]).start());
-    one.sale("phone", 60, "");
-    known_to_all(&[&one, &two], "phone");
-    sell(&[&one, &two], "phone", 20);
-    let dump = fixture.postgres.dump(&database);
-    let lost = sell(&[&one, &two], "phone", 20);
+    let Dumped { fixture, nodes: [one, two], dump, lost } = Dumped::during_a_sale();
     until("the events are sent", || relayed(&fixture, "seckill:events") == exported(&one, "phone"));
     // It is told every second; what it has not been told it cannot hold against the store.
     until("the ledger knows how far the store has come", || {
@@ -123,7 +139,7 @@ fn n7_a_database_restored_from_an_older_dump() {
         event.and_then(|event| event.parse::<u64>().ok()) >= Some(40)
     });
     let [one, two] = [one, two].map(Engine::kill);
-    fixture.postgres.make_anew(&database, Some(&dump));
+    fixture.postgres.make_anew(fixture.database(), Some(&dump));
     let [one, two] = [one, two].map(|launch| launch.start());
     // Who had bought after the dump was made has bought nothing, and may.
     assert_eq!(buy_again(&two, "phone", &lost), 20);
@@ -139,16 +155,9 @@ fn n7_a_database_restored_from_an_older_dump() {
 
 #[test]
 fn n7_a_database_restored_under_engines_that_run() {
-    let fixture = Fixture::open();
-    let database = fixture.database().to_owned();
-    let [one, two] = [1, 2].map(|number| launch(&fixture, number, &fixture.database_url, &[]).start());
-    one.sale("phone", 60, "");
-    known_to_all(&[&one, &two], "phone");
-    sell(&[&one, &two], "phone", 20);
-    let dump = fixture.postgres.dump(&database);
-    let lost = sell(&[&one, &two], "phone", 20);
+    let Dumped { fixture, nodes: [one, two], dump, lost } = Dumped::during_a_sale();
     let pids = [one.pid(), two.pid()];
-    fixture.postgres.make_anew(&database, Some(&dump));
+    fixture.postgres.make_anew(fixture.database(), Some(&dump));
     let anew = || [&one, &two].map(timeline) == [Some("2".into()), Some("2".into())];
     until("both have started over", anew);
     assert_eq!(pids, [one.pid(), two.pid()], "nobody has started them");

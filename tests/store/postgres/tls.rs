@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use seckill::orders::postgres::PostgresSettings;
 use seckill::orders::{Fault, StoreError};
+use testbed::certificates::{Authority, Files};
 use testbed::servers::postgres::Postgres;
 
 use super::node::{Node, settings};
@@ -14,17 +14,13 @@ struct Guarded {
     postgres: Postgres,
     url: String,
     ca_file: PathBuf,
-    folder: tempfile::TempDir,
-}
-
-fn certificate() -> CertifiedKey<KeyPair> {
-    generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap()
+    files: Files,
 }
 
 impl Guarded {
     fn start() -> Self {
-        let own = certificate();
-        let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+        let (authority, files) = (Authority::new("authority"), Files::default());
+        let (certificate, key) = authority.sign("127.0.0.1");
         let postgres = Postgres::start_with(
             "ssl = on",
             &[
@@ -33,11 +29,9 @@ impl Guarded {
                 ("pg_hba.conf", "hostssl all all all trust\n"),
             ],
         );
-        let folder = tempfile::tempdir().unwrap();
-        let ca_file = folder.path().join("ca.pem");
-        std::fs::write(&ca_file, certificate).unwrap();
+        let ca_file = files.write("ca.pem", authority.pem());
         let url = postgres.new_database();
-        Self { postgres, url, ca_file, folder }
+        Self { postgres, url, ca_file, files }
     }
 
     fn open(&self, node: u16, url: &str, sslmode: &str, ca_file: &Path) -> Result<Node, StoreError> {
@@ -75,13 +69,12 @@ fn a_server_that_cannot_prove_who_it_is_is_not_trusted() {
         assert!(error.message.contains("certificate"), "{error}");
     };
     // Signed by somebody else: by one in a file, or by nobody whom the system trusts.
-    let other = server.folder.path().join("other.pem");
-    std::fs::write(&other, certificate().cert.pem()).unwrap();
+    let other = server.files.write("other.pem", Authority::new("other").pem());
     told(&server.url, &other);
     told(&server.url, Path::new(""));
     // Signed by the right one, for another name.
     told(&server.url.replace("127.0.0.1", "localhost"), &server.ca_file);
-    let missing = server.open(1, &server.url, "verify-full", &server.folder.path().join("none")).err();
+    let missing = server.open(1, &server.url, "verify-full", Path::new("/none/of/them")).err();
     assert!(missing.is_some_and(|it| it.kind == Fault::Fatal && it.message.contains("ca_file")));
 }
 
