@@ -88,6 +88,7 @@ mod tests {
             "crash --cycles 1000 --seed 7",
             "cluster --nodes 3 --port 18080 --engine target/release/seckill",
             "faults --rounds 20 --fault node-killed",
+            "faults --fault node-cut-off",
             "rolling --rounds 5 --rate 2000",
             "winners --number 10000",
             "perf",
@@ -106,6 +107,7 @@ mod tests {
             "perf --rounds 0",
             "perf --seconds 0",
             "flamegraph",
+            "faults --fault node",
         ] {
             Cli::try_parse_from(["xtask"].into_iter().chain(line.split(' '))).expect_err(line);
         }
