@@ -30,7 +30,14 @@ fn settle(engine: &Engine, order: &str, body: &str) -> (u16, serde_json::Value) 
 #[test]
 fn m7_a_gateway_that_works_on_payments_is_neither_left_alone_nor_hurried() {
     let gateway = ExampleGateway::start(Weather::Fair);
-    let engine = impatient_engine(&gateway);
+    let pace = keys("main", &gateway);
+    // In the first life nothing is asked a second time: what there is comes from the answers to the holds.
+    let mut once = pace.clone();
+    let never = "3600000";
+    let long = [("GATEWAY__PROCESSING__POLL_MS", never), ("GATEWAY__PROCESSING__POLL_MS_MAX", never)];
+    once.extend(long.map(|(key, value)| (format!("CHECKOUT__{key}"), value.to_owned())));
+    once.push(("CHECKOUT__WAIT_MS".to_owned(), "20".to_owned()));
+    let engine = Launch::new(&as_pairs(&once)).start();
     engine.sale("m", 41, "");
     gateway.process(true);
     let pay_for = |number: u32| {
@@ -39,17 +46,24 @@ fn m7_a_gateway_that_works_on_payments_is_neither_left_alone_nor_hurried() {
         assert_eq!(pay(&engine, &buyer, &order).status, 202);
         (buyer, order)
     };
-    let orders: Vec<_> = (0..40).map(pay_for).collect();
-    until("all of them are known to be worked on", || health(&engine)["payments"]["processing"] == 40);
+    let worked_on = |engine: &Engine| health(engine)["payments"]["processing"].clone();
+    let mut orders: Vec<_> = (0..40).map(pay_for).collect();
+    until("all of them are known to be worked on", || worked_on(&engine) == 40);
     assert_eq!(health(&engine)["gateway"], "closed");
     assert_eq!(health(&engine)["status"], "ok");
-    let (buyer, order) = pay_for(40);
+    orders.push(pay_for(40));
+    until("and the one that came then", || worked_on(&engine) == 41);
+    // In the second life they are asked about until they end, at their own pace.
+    let launch = engine.kill();
+    let engine = launch.with(&as_pairs(&pace)).start();
+    until("all are asked about", || worked_on(&engine) == 41);
+    assert_eq!(health(&engine)["gateway"], "closed");
     gateway.process(false);
-    for (buyer, order) in orders.into_iter().chain([(buyer, order)]) {
-        until_status(&engine, &buyer, &order, "paid");
-        assert_eq!(gateway.captures_for(&order), 1);
+    for (buyer, order) in &orders {
+        until_status(&engine, buyer, order, "paid");
+        assert_eq!(gateway.captures_for(order), 1);
     }
-    until("nothing is worked on", || health(&engine)["payments"]["processing"] == 0);
+    until("nothing is worked on", || worked_on(&engine) == 0);
 }
 
 #[test]
