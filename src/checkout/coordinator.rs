@@ -8,16 +8,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::gateway::{AttemptId, Charge, Money, Payment, PaymentKey, PaymentState};
 use super::gateways::{Gateways, NamedGateway};
 use super::metrics::CheckoutMetrics;
 use super::payment_outcome::{Doubt, PaymentOutcome, Why, has_ended};
-use super::remote_call::{Answer, CallError, backoff, retried};
+use super::remote_call::{Answer, CallError, retried};
 use super::risk::{RiskCheck, RiskVerdict};
 use super::settings::CheckoutSettings;
-use super::try_phase::{Tried, try_both};
+use super::try_phase::{Tried, try_both, worked_on};
 use crate::admission::Admission;
 use crate::domain::{
     EpochMs, Order, OrderAction, OrderId, OrderStatus, PaymentDirection, PaymentNote, StoreIdentity,
@@ -297,18 +297,9 @@ impl Coordinator {
     /// Holds the money. While the gateway works on it, it is asked at its own pace as long as there is time.
     async fn hold(&self, payment: &UnderWay<'_>, deadline: Instant) -> Result<PaymentState, CallError> {
         let UnderWay { charge, at, .. } = payment;
-        let mut state = self.ask(payment, deadline, || at.gateway.hold(charge)).await?;
-        let mut asked = 0;
-        while state == PaymentState::Processing {
-            asked += 1;
-            let pause = backoff(at.processing.poll_ms, at.processing.poll_ms_max, asked);
-            if Instant::now() + pause >= deadline {
-                break;
-            }
-            sleep(pause).await;
-            state = self.ask(payment, deadline, || at.gateway.status(charge.key)).await?;
-        }
-        Ok(state)
+        let state = self.ask(payment, deadline, || at.gateway.hold(charge)).await?;
+        let status = || self.ask(payment, deadline, || at.gateway.status(charge.key));
+        worked_on(state, &at.processing, Duration::from_millis(at.retry.try_ms), deadline, status).await
     }
 
     /// Calls the payment's gateway, with retries. Money that is told must be the money that was asked for.

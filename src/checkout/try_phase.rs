@@ -1,9 +1,14 @@
 //! The Try: hold and risk check at the same time, and what both answers together mean.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
 use super::gateway::PaymentState;
 use super::payment_outcome::{Doubt, Why};
-use super::remote_call::CallError;
+use super::remote_call::{CallError, backoff};
 use super::risk::RiskVerdict;
+use super::service_settings::ProcessingSettings;
 
 /// How the Try ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,6 +42,35 @@ pub(super) async fn try_both(
     }
 }
 
+/// What becomes of a payment that the gateway works on while there is time: it is asked at its own pace. A question that the
+/// deadline cuts short says nothing: as far as anybody knows, the gateway still works on it.
+pub(super) async fn worked_on<F>(
+    mut state: PaymentState,
+    pace: &ProcessingSettings,
+    try_max: Duration,
+    deadline: Instant,
+    mut ask: impl FnMut() -> F,
+) -> Result<PaymentState, CallError>
+where
+    F: Future<Output = Result<PaymentState, CallError>>,
+{
+    let mut asked = 0;
+    while state == PaymentState::Processing {
+        asked += 1;
+        let pause = backoff(pace.poll_ms, pace.poll_ms_max, asked);
+        if Instant::now() + pause >= deadline {
+            break;
+        }
+        sleep(pause).await;
+        let is_cut_short = Instant::now() + try_max > deadline;
+        state = match ask().await {
+            Err(CallError::Unknown(_)) if is_cut_short && Instant::now() >= deadline => break,
+            answer => answer?,
+        };
+    }
+    Ok(state)
+}
+
 fn judge_hold(held: Result<PaymentState, CallError>) -> Tried {
     match held {
         // Captured: the answer to a repeat. Confirming it again changes nothing.
@@ -61,9 +95,10 @@ fn judge_risk(verdict: Result<RiskVerdict, CallError>) -> Tried {
 
 #[cfg(test)]
 mod tests {
+    use super::super::remote_call::retried;
+    use super::super::service_settings::RetrySettings;
     use super::*;
-    use std::time::Duration;
-    use tokio::time::{Instant, sleep};
+    use std::future::pending;
 
     async fn after<T>(ms: u64, answer: T) -> T {
         sleep(Duration::from_millis(ms)).await;
@@ -111,5 +146,43 @@ mod tests {
         assert_eq!((tried, ms), (Tried::Unknown(Doubt::Gateway), 10));
         let (tried, ms) = run((10, Ok(PaymentState::Processing)), (500, rejected())).await;
         assert_eq!((tried, ms), (Tried::Unknown(Doubt::Processing), 10));
+    }
+    /// A payment that is worked on at first, and about which these questions are asked; each try of one may take `try_ms`.
+    async fn asked<F: Future<Output = Result<PaymentState, CallError>>>(
+        try_ms: u64,
+        mut question: impl FnMut(u32) -> F,
+    ) -> (Result<PaymentState, CallError>, u32) {
+        let deadline = Instant::now() + Duration::from_millis(1_000);
+        let pace = ProcessingSettings { poll_ms: 100, poll_ms_max: 100 };
+        let retry = RetrySettings { tries_max: 1, try_ms, ..RetrySettings::default() };
+        let mut questions = 0;
+        let ask = || {
+            questions += 1;
+            let answer = question(questions);
+            let retry = retry.clone();
+            async move {
+                let mut answer = Some(answer);
+                retried(&retry, deadline, || answer.take().expect("one try")).await
+            }
+        };
+        let try_max = Duration::from_millis(try_ms);
+        (worked_on(PaymentState::Processing, &pace, try_max, deadline, ask).await, questions)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_the_deadline_cuts_short_says_nothing() {
+        let (end, questions) = asked(2_000, |number| async move {
+            if number < 3 { Ok(PaymentState::Processing) } else { pending().await }
+        })
+        .await;
+        assert_eq!((end, questions), (Ok(PaymentState::Processing), 3));
+        // Silence for as long as a try may last is silence.
+        let (end, _) = asked(200, |_| pending()).await;
+        assert!(matches!(end, Err(CallError::Unknown(_))), "{end:?}");
+        let (end, questions) = asked(2_000, |_| async { Ok(PaymentState::Held) }).await;
+        assert_eq!((end, questions), (Ok(PaymentState::Held), 1));
+        let lost = || CallError::Unknown("reset".into());
+        let (end, _) = asked(2_000, |_| async move { Err(lost()) }).await;
+        assert_eq!(end, Err(lost()), "what fails before the deadline failed");
     }
 }
