@@ -14,7 +14,7 @@ use crate::domain::{NodeId, SaleId};
 use crate::ledger::agent::{LeaseAgent, LeaseAgentParts, LeaseHandle, LeaseWatch};
 use crate::ledger::lease::Drift;
 use crate::ledger::redis::{
-    EventRelay, KeyNames, RedisBooks, RedisFault, RedisLink, RelayParts, RelayedEvent,
+    EventRelay, Eviction, KeyNames, RedisBooks, RedisFault, RedisLink, RelayParts, RelayedEvent,
 };
 use crate::ledger::{Concerns, SharedLedger};
 use crate::orders::postgres::PgLeaseStore;
@@ -37,7 +37,8 @@ pub(super) struct SharedStock {
 
 impl SharedStock {
     /// The ledger of the settings, fenced by `lease_store`, which is the store that `watch` watches; compared with what the
-    /// ledger remembers of it. A Redis that is away now may come back; one that refuses this user needs an operator.
+    /// ledger remembers of it. A Redis that is away or cannot now may lend later; one that refuses this user needs an
+    /// operator.
     ///
     /// # Errors
     /// What it refused, and what to do about it.
@@ -47,17 +48,23 @@ impl SharedStock {
         watch: &mut StoreWatch,
     ) -> Result<Self, RedisFault> {
         let books = RedisBooks::new(RedisLink::new(&settings.redis)?);
-        match books.link().trial().await {
-            Ok(()) => watch.compare(&books).await,
-            // It was logged: the node starts, shows orders and takes payments, and borrows when Redis is back.
-            Err(RedisFault::Away(_)) => {}
+        let concerns = Arc::new(Concerns::default());
+        match try_out(&books, &settings.relay.stream).await {
+            Ok(eviction) => {
+                eviction.tell(&concerns);
+                if let Eviction::NotNow(said) = &eviction {
+                    tracing::warn!(code = "ledger-policy", "{said}");
+                }
+                watch.compare(&books).await;
+            }
+            // It was logged: the node starts, shows orders and takes payments, and borrows when Redis lends.
+            Err(RedisFault::Away(_) | RedisFault::Unable(_)) => {}
             Err(fault) => return Err(fault),
         }
         let store = watch.seen();
         let books = Arc::new(books.named(KeyNames::of(&store)));
         let (notify, notices) = flume::bounded(NOTICES_MAX);
-        let (concerns, lease_store) = (Arc::default(), Arc::new(lease_store));
-        Ok(Self { books, store, concerns, lease_store, notify, notices })
+        Ok(Self { books, store, concerns, lease_store: Arc::new(lease_store), notify, notices })
     }
 
     /// The books.
@@ -100,6 +107,13 @@ impl SharedStock {
         });
         Lending { books, store, concerns, lease_store, handle, leave, working }
     }
+}
+
+/// Whether Redis lets this engine lend, and send events to the stream.
+pub(super) async fn try_out(books: &RedisBooks, stream: &str) -> Result<Eviction, RedisFault> {
+    let eviction = books.link().trial().await?;
+    books.link().try_stream(stream).await?;
+    Ok(eviction)
 }
 
 /// The agent at work.

@@ -1,5 +1,6 @@
 //! The way to Redis: what it refuses is said with what to do, and every kind of server is found.
 
+use std::fmt::Debug;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use testbed::servers::sentinel::Sentinel;
 
 use crate::server::RedisServer;
 
-fn settings(url: &str) -> RedisSettings {
+pub fn settings(url: &str) -> RedisSettings {
     RedisSettings {
         url: url.into(),
         answer_ms_max: 20_000,
@@ -22,14 +23,23 @@ fn settings(url: &str) -> RedisSettings {
     }
 }
 
-fn link(settings: &RedisSettings) -> RedisLink {
+pub fn link(settings: &RedisSettings) -> RedisLink {
     settings.check().unwrap();
     RedisLink::new(settings).unwrap()
 }
 
-fn refused(outcome: Result<(), RedisFault>) -> String {
+/// What was refused for good.
+pub fn refused<T: Debug>(outcome: Result<T, RedisFault>) -> String {
     match outcome {
         Err(RedisFault::Refused(said)) => said,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What may pass.
+pub fn unable<T: Debug>(outcome: Result<T, RedisFault>) -> String {
+    match outcome {
+        Err(RedisFault::Unable(said)) => said,
         other => panic!("{other:?}"),
     }
 }
@@ -56,7 +66,7 @@ async fn o10_n10_what_redis_refuses_is_said_with_what_to_do() {
     assert!(said.contains("ACL line in src/ledger/NODES.md"), "{said}");
 
     server.command("CONFIG SET maxmemory 1");
-    let said = refused(weak.trial().await);
+    let said = unable(weak.trial().await);
     assert!(said.contains("maxmemory"), "{said}");
     server.command("CONFIG SET maxmemory 0");
     weak.trial().await.expect("there is room again");

@@ -19,6 +19,7 @@ mod protocol;
 mod relay;
 mod scripts;
 mod store;
+mod trial;
 mod walk;
 mod wire;
 mod world;

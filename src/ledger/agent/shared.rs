@@ -96,7 +96,10 @@ impl Ledger for SharedLedger {
     fn answers(&self) -> Awaited<'_, Option<Result<(), LedgerFault>>> {
         Box::pin(async {
             let tried = self.books.link().trial().await;
-            Some(tried.map_err(|fault| match fault {
+            if let Ok(eviction) = &tried {
+                eviction.tell(&self.concerns);
+            }
+            Some(tried.map(drop).map_err(|fault| match fault {
                 RedisFault::Away(_) => LedgerFault::Away(fault.to_string()),
                 _ => LedgerFault::Refused(fault.to_string()),
             }))

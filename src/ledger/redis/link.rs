@@ -22,9 +22,6 @@ use super::fault::RedisFault;
 use super::route::{Connection, Route};
 use super::settings::RedisSettings;
 
-/// The key of the trial: it is gone after each.
-const TRIAL_KEY: &str = "seckill:{trial}";
-
 struct State {
     connection: Option<Connection>,
     /// Counts the connections, so that a fault drops the one it was on and no later one.
@@ -75,25 +72,6 @@ impl RedisLink {
         self.commands.load(Ordering::Relaxed)
     }
 
-    /// Does, to a key of its own, everything that lending needs: a server that takes this lends.
-    ///
-    /// # Errors
-    /// What Redis said, and what to do about it.
-    pub async fn trial(&self) -> Result<(), RedisFault> {
-        let trial = redis::Script::new(include_str!("../../../lua/trial.lua"));
-        let mut by_hash = redis::cmd("EVALSHA");
-        by_hash.arg(trial.get_hash()).arg(1).arg(TRIAL_KEY);
-        let answer = match self.send(&by_hash).await? {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let mut whole = redis::cmd("EVAL");
-                whole.arg(include_str!("../../../lua/trial.lua")).arg(1).arg(TRIAL_KEY);
-                self.send(&whole).await?
-            }
-            answer => answer,
-        };
-        answer.map(drop).map_err(|error| RedisFault::Strange(error.to_string()))
-    }
-
     /// Sends one command and waits for its answer.
     ///
     /// # Errors
@@ -132,11 +110,11 @@ impl RedisLink {
             Err(error) => error,
         };
         match advice(&error) {
-            Some((advice, keeps_connection)) => {
-                if !keeps_connection {
+            Some(advice) => {
+                if !advice.keeps_connection {
                     self.drop_connection(number).await;
                 }
-                Err(RedisFault::Refused(format!("{error}; {advice}")))
+                Err(advice.fault(&error))
             }
             None if is_answer(&error) => Ok(Err(error)),
             None => {
@@ -188,12 +166,10 @@ impl RedisLink {
         }
         let connected = match timeout(self.connect_max, self.route.connect()).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => {
-                Err(match advice(&error).map(|(advice, _)| advice).or_else(|| tls_advice(&error)) {
-                    Some(advice) => RedisFault::Refused(format!("{error}; {advice}")),
-                    None => RedisFault::Away(error.to_string()),
-                })
-            }
+            Ok(Err(error)) => Err(match advice(&error).or_else(|| tls_advice(&error)) {
+                Some(advice) => advice.fault(&error),
+                None => RedisFault::Away(error.to_string()),
+            }),
             Err(_) => {
                 Err(RedisFault::Away(format!("no connection within {} ms", self.connect_max.as_millis())))
             }
@@ -222,36 +198,59 @@ fn is_answer(error: &RedisError) -> bool {
     )
 }
 
-/// What an operator can do about a refusal, and whether the connection can be kept; `None` for what is no refusal.
-fn advice(error: &RedisError) -> Option<(&'static str, bool)> {
-    const LOGIN: &str = "check user and password: redis.url, redis.password, redis.sentinel_password";
-    const RIGHTS: &str = "give the user the rights of the ACL line in src/ledger/NODES.md";
+/// What an operator can do about a refusal.
+struct Advice {
+    what: &'static str,
+    /// Whether the connection is good for other commands.
+    keeps_connection: bool,
+    /// Whether it may pass without anybody changing who this engine is or what it may do.
+    passes: bool,
+}
+
+impl Advice {
+    fn fault(&self, error: &RedisError) -> RedisFault {
+        let said = format!("{error}; {}", self.what);
+        if self.passes { RedisFault::Unable(said) } else { RedisFault::Refused(said) }
+    }
+}
+
+/// The advice for a refusal; `None` for what is none.
+fn advice(error: &RedisError) -> Option<Advice> {
     let said = error.to_string();
-    let has = |word: &str| said.contains(word);
-    if error.kind() == ErrorKind::AuthenticationFailed
-        || has("NOAUTH")
-        || has("WRONGPASS")
-        || has("invalid password")
-    {
-        Some((LOGIN, false))
-    } else if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
-        || has("NOPERM")
-        || has("executing the script can't")
-    {
-        Some((RIGHTS, true))
-    } else if has("OOM") {
-        Some(("Redis is full: raise its maxmemory, or give the ledger a Redis of its own", true))
-    } else if has("MISCONF") {
-        Some(("Redis cannot write to its disk, and takes no writes until it can", true))
-    } else if has("NOREPLICAS") {
-        Some(("too few replicas follow (min-replicas-to-write); writes are taken when they do", true))
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    let is = |kind| error.kind() == ErrorKind::Server(kind);
+    let lasts = |what, keeps_connection| Some(Advice { what, keeps_connection, passes: false });
+    let passes = |what, keeps_connection| Some(Advice { what, keeps_connection, passes: true });
+    if error.kind() == ErrorKind::AuthenticationFailed || has(&["NOAUTH", "WRONGPASS", "invalid password"]) {
+        lasts("check user and password: redis.url, redis.password, redis.sentinel_password", false)
+    } else if is(ServerErrorKind::NoPerm) || has(&["NOPERM", "executing the script can't", "ACL failure"]) {
+        lasts("give the user the rights of the ACL line in src/ledger/NODES.md", true)
+    } else if has(&["unknown command", "Unknown Redis command", "the oldest that lends"]) {
+        lasts(
+            "the ledger needs Redis 5.0 or later, or what speaks as it does, with scripts and streams",
+            true,
+        )
+    } else if is(ServerErrorKind::ReadOnly) || has(&["READONLY"]) {
+        passes(
+            "redis.url leads to a replica, and has to lead to the master, or to Sentinels (redis.sentinel_master); it goes on \
+             when this one is the master",
+            false,
+        )
+    } else if error.code() == Some("BUSY") {
+        passes("Redis runs a script that does not end (SCRIPT KILL ends it)", true)
+    } else if has(&["OOM"]) {
+        passes("Redis is full: raise its maxmemory, or give the ledger a Redis of its own", true)
+    } else if has(&["MISCONF"]) {
+        passes("Redis cannot write to its disk, and takes no writes until it can", true)
+    } else if has(&["NOREPLICAS"]) {
+        passes("too few replicas follow (min-replicas-to-write); writes are taken when they do", true)
     } else {
         None
     }
 }
 
 /// The same for a connection that cannot be encrypted as the settings say.
-fn tls_advice(error: &RedisError) -> Option<&'static str> {
+fn tls_advice(error: &RedisError) -> Option<Advice> {
     let said = error.to_string();
     let is_tls = [
         "certificate",
@@ -263,8 +262,7 @@ fn tls_advice(error: &RedisError) -> Option<&'static str> {
     ]
     .iter()
     .any(|word| said.contains(word));
-    is_tls.then_some(
-        "check TLS: rediss:// in redis.url, redis.ca_file for an authority of your own, redis.client_cert_file and \
-         redis.client_key_file if the server asks for them",
-    )
+    let what = "check TLS: rediss:// in redis.url, redis.ca_file for an authority of your own, redis.client_cert_file and \
+                redis.client_key_file if the server asks for them";
+    is_tls.then_some(Advice { what, keeps_connection: false, passes: false })
 }

@@ -12,6 +12,7 @@ mod route;
 mod settings;
 mod stores;
 mod stream;
+mod trial;
 
 pub use books::RedisBooks;
 pub use fault::RedisFault;
@@ -21,3 +22,4 @@ pub use relay::{EventRelay, RelayError, RelayParts, RelaySettings, RelayedEvent}
 pub use settings::RedisSettings;
 pub use stores::Remembered;
 pub use stream::StreamEnd;
+pub use trial::Eviction;
