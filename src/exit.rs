@@ -13,7 +13,7 @@ pub enum Exit {
     No = 1,
     /// The command line is not understood.
     Usage = 2,
-    /// A server that is needed for the answer cannot be reached.
+    /// A server that is needed for the answer cannot be reached, or cannot give it at the moment.
     Unavailable = 69,
     /// A part of the engine ended that must not end: a fault of the program.
     Broken = 70,

@@ -61,10 +61,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let load = || source.load().map_err(wrong_config);
     match command {
         Command::Serve => app::serve(source),
-        Command::CheckConfig => {
+        Command::CheckConfig { servers } => {
             let cannot =
                 |error| Failure::new(Exit::Io, format_args!("cannot print the configuration: {error}"));
-            terminal::print(&load()?.effective()).map_err(cannot)
+            let config = load()?;
+            terminal::print(&config.effective()).map_err(cannot)?;
+            if servers { app::servers::check(&config.settings) } else { Ok(()) }
         }
         Command::ConfigReference => {
             let cannot = |error| Failure::new(Exit::Io, format_args!("cannot print the page: {error}"));

@@ -12,7 +12,7 @@ use super::tokens::AdminTokens;
 use crate::admission::Admission;
 use crate::checkout::Checkout;
 use crate::domain::{EpochMs, NodeId};
-use crate::ledger::SaleDesk;
+use crate::ledger::{Concerns, SaleDesk};
 use crate::orders::{OrderDesk, ReadCancellation};
 use crate::telemetry::{IntervalLog, Telemetry};
 use crate::tls::Certificates;
@@ -47,6 +47,7 @@ pub struct ControlPlane {
     pub(super) intervals: Arc<IntervalLog>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) reload: Arc<Reload>,
+    pub(super) store_concerns: Arc<Concerns>,
     /// Places for reading the store.
     pub(super) store_reads: Arc<Semaphore>,
     /// Answers of feeds that are held in memory while their clients take them.
@@ -79,6 +80,8 @@ pub struct ControlPlaneParts {
     pub reload: Arc<Reload>,
     /// The certificates of both planes.
     pub certificates: Vec<Arc<Certificates>>,
+    /// What an operator has to look after at the order store.
+    pub store_concerns: Arc<Concerns>,
 }
 
 impl ControlPlane {
@@ -97,6 +100,7 @@ impl ControlPlane {
             readiness,
             reload,
             certificates,
+            store_concerns,
         } = parts;
         let store_reads = Arc::new(Semaphore::new(settings.store_reads_max));
         let feed_answers = Arc::new(Semaphore::new(settings.feed_answers_max));
@@ -115,6 +119,7 @@ impl ControlPlane {
             readiness,
             reload,
             certificates,
+            store_concerns,
             store_reads,
             feed_answers,
         }

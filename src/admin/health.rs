@@ -67,7 +67,8 @@ impl Checks {
             }
             Err(_) => Some("away"),
         };
-        let concerns = plane.sales.ledger().concerns();
+        let mut concerns = plane.sales.ledger().concerns();
+        concerns.extend(plane.store_concerns.all());
         let has_concerns = !concerns.is_empty();
         reasons.extend(concerns.into_iter().map(|(code, said)| (code.to_owned(), said.into())));
         Self { lifecycle, writer, store, ledger, has_concerns, reasons }
@@ -95,10 +96,13 @@ pub(super) async fn livez() -> Response {
 
 /// The answer to "is it ready" before there is an engine to look at.
 pub(super) async fn starting(State(readiness): State<Arc<Readiness>>) -> Response {
+    let said = readiness.waits_for_store().map(|said| ("store".to_owned(), Value::from(said)));
+    let reasons: Map<String, Value> = said.into_iter().collect();
     let body = json!({
         "status": "not_ready",
         "checks": { "lifecycle": "starting" },
         "start": readiness.progress(),
+        "reasons": reasons,
     });
     (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 /// Where the engine is between its start and its end.
@@ -46,6 +47,8 @@ pub struct Readiness {
     lifecycle: AtomicU8,
     phase: AtomicU8,
     orders_read: AtomicU64,
+    /// What the order store says that does not let the start through.
+    waits_for_store: Mutex<Option<String>>,
 }
 
 impl Default for Readiness {
@@ -54,6 +57,7 @@ impl Default for Readiness {
             lifecycle: AtomicU8::new(Lifecycle::Starting as u8),
             phase: AtomicU8::new(StartPhase::OpeningStore as u8),
             orders_read: AtomicU64::new(0),
+            waits_for_store: Mutex::new(None),
         }
     }
 }
@@ -72,6 +76,16 @@ impl Readiness {
     /// Counts the orders that the start has read.
     pub fn orders_read(&self) -> &AtomicU64 {
         &self.orders_read
+    }
+
+    /// The start waits for the order store, which said this; or does not any more.
+    pub fn wait_for_store(&self, said: Option<&str>) {
+        *self.waits_for_store.lock() = said.map(str::to_owned);
+    }
+
+    /// What the order store said that the start waits for.
+    pub(super) fn waits_for_store(&self) -> Option<String> {
+        self.waits_for_store.lock().clone()
     }
 
     /// Where the engine is.

@@ -137,11 +137,15 @@ pub(super) async fn metrics(State(plane): State<Arc<ControlPlane>>) -> Response 
     page.sample("seckill_build_info", &[("version", env!("CARGO_PKG_VERSION")), ("node", &node)], 1.0);
     page.family("seckill_uptime_seconds", Kind::Gauge, "Time since the start.");
     page.sample("seckill_uptime_seconds", &[], plane.started.elapsed().as_secs_f64());
+    const RETRIES: &str = "seckill_start_retries_total";
+    let help = "Steps of this start that were tried again because a server did not let them through.";
+    page.family(RETRIES, Kind::Counter, help);
+    page.sample(RETRIES, &[], plane.telemetry.start_retries.value() as f64);
     page.requests(&plane.telemetry);
     page.refused_tokens(&plane.telemetry);
     page.writers(&plane.telemetry);
     page.admission(&plane);
-    page.store(&plane.desk.pool_figures());
+    page.store(&plane.desk.pool_figures(), &plane.store_concerns);
     plane.expose_clock(&mut page);
     page.checkout(&plane.checkout);
     page.lease_agent(&plane);

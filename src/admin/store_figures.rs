@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::ledger::Concerns;
 use crate::orders::PoolFigures;
 use crate::telemetry::{Exposition, Kind};
 
@@ -27,8 +28,13 @@ fn reuse_rate(reused: u64, opened: u64) -> Option<f64> {
 }
 
 impl Exposition {
-    /// The figures for `GET /metrics`.
-    pub(super) fn store(&mut self, figures: &PoolFigures) {
+    /// The figures for `GET /metrics`, and what an operator has to look after at the store.
+    pub(super) fn store(&mut self, figures: &PoolFigures, concerns: &Concerns) {
+        const CONCERN: &str = "seckill_store_concern";
+        self.family(CONCERN, Kind::Gauge, "What an operator has to look after at the store, by its code.");
+        for (code, _) in concerns.all() {
+            self.sample(CONCERN, &[("code", code)], 1.0);
+        }
         const CONNECTIONS: &str = "seckill_store_connections";
         self.family(CONNECTIONS, Kind::Gauge, "Connections for reading the order store, by what they do.");
         self.sample(CONNECTIONS, &[("state", "in_use")], figures.in_use as f64);

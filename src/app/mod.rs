@@ -14,6 +14,8 @@ mod open_files;
 mod payments;
 pub mod reconcile;
 mod reload;
+mod retry;
+pub mod servers;
 mod shared_stock;
 mod signals;
 mod start;

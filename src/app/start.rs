@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
 use super::engine::Engine;
 use super::reload::{Live, node_limits, reload};
+use super::retry::Retry;
 use super::shared_stock::SharedStock;
 use super::store::{self, OpenStore, WriterThreads};
 use super::{demo, open_files, payments};
@@ -22,7 +24,7 @@ use crate::config::{Config, ConfigSource, Settings};
 use crate::domain::{FieldError, NodeId};
 use crate::edge::{DataPlane, Edge};
 use crate::exit::{Exit, Failure};
-use crate::ledger::{EmbeddedLedger, Ledger, SaleDesk};
+use crate::ledger::{Concerns, EmbeddedLedger, Ledger, SaleDesk, SaleError};
 use crate::orders::postgres::{Follower, FollowerParts, InstanceLock};
 use crate::orders::{Deadlines, Pipeline, PipelineParts, Recovered, WriterWatch, guard_calendar};
 use crate::supervisor::Supervisor;
@@ -44,7 +46,6 @@ impl Start {
     /// Starts the engine. `None` when the start was abandoned on the way: nobody has been served yet. Blocks.
     pub fn run(self) -> Result<Option<Engine>, Failure> {
         let Self { source, config, log, supervisor, abandoned } = self;
-        let is_abandoned = || *abandoned.borrow();
         let control = supervisor.control().clone();
         let started = Instant::now();
         let settings = open_files::fit(&config, open_files::raise_limit())?;
@@ -79,34 +80,37 @@ impl Start {
         });
         tracing::info!(admin = %admin_address, "starting: the admin plane answers");
 
-        let OpenStore { writers: mut stores, reader, lease_store, instance_lock, feed, mut history } =
-            store::open(&control, &settings, node).map_err(Failure::at_start("the order store"))?;
+        let retry =
+            Retry { control: &control, readiness: &readiness, telemetry: &telemetry, abandoned: &abandoned };
+        let store_concerns = Arc::new(Concerns::default());
+        let mut instance_lock = None;
+        let opened = retry.until_done("the order store", || {
+            store::open(&control, &settings, node, &store_concerns, &mut instance_lock)
+        })?;
+        let Some(opened) = opened else { return Ok(None) };
+        let OpenStore { writers: mut stores, reader, lease_store, feed, mut history } = opened;
         // Where several nodes may share the store, its calendar is the one that counts.
-        let store_calendar =
-            store::calendar(&*reader).map_err(Failure::at_start("the order store's calendar"))?;
+        let read = retry.until_done("the order store's calendar", || store::calendar(&*reader))?;
+        let Some(store_calendar) = read else { return Ok(None) };
         let clock = Clock::start_at(store_calendar.unwrap_or_else(Clock::system_calendar));
         let shared = lease_store.filter(|_| settings.is_shared()).zip(history.as_mut());
         let shared = shared.map(|(lease_store, history)| {
             control.block_on(SharedStock::open(&settings, lease_store, history))
         });
         let shared = shared.transpose().map_err(Failure::at_start("the shared ledger"))?;
-        if is_abandoned() {
-            return Ok(None);
-        }
         readiness.enter(StartPhase::ReadingOrders);
-        let deadlines = Arc::new(Deadlines::default());
-        store::read_graces(&*reader, &deadlines).map_err(Failure::at_start("the order store"))?;
-        let recovered = Recovered::read(&*reader, node, shards, &deadlines, readiness.orders_read())
-            .map_err(Failure::at_start("the order store"))?;
-        store::count_downtime(&mut stores, &*reader, &clock, &deadlines, recovered.oldest_open)
-            .map_err(Failure::at_start("the order store"))?;
-        if is_abandoned() {
-            return Ok(None);
-        }
+        let read = retry.until_done("the order store", || {
+            let deadlines = Arc::new(Deadlines::default());
+            store::read_graces(&*reader, &deadlines)?;
+            readiness.orders_read().store(0, Relaxed);
+            let recovered = Recovered::read(&*reader, node, shards, &deadlines, readiness.orders_read())?;
+            store::count_downtime(&mut stores, &*reader, &clock, &deadlines, recovered.oldest_open)?;
+            Ok((deadlines, recovered, reader.identity()?))
+        })?;
+        let Some((deadlines, recovered, identity)) = read else { return Ok(None) };
         // Before anything runs: a payment that is under way must find its own gateway.
         let gateways = payments::gateways(&settings.checkout)?;
         gateways.check_open(&recovered.paying_at).map_err(|missing| Failure::new(Exit::Config, missing))?;
-        let identity = reader.identity().map_err(Failure::at_start("the order store"))?;
         readiness.enter(StartPhase::OpeningEdge);
         let (sales, orders) = (recovered.sales.len(), recovered.orders);
         let order_ids = OrderIds::after(node, recovered.newest);
@@ -216,13 +220,19 @@ impl Start {
             readiness: Arc::clone(&readiness),
             reload: Arc::clone(&reload),
             certificates: vec![Arc::clone(&edge_tls), admin_tls],
+            store_concerns,
         }));
 
         let has_demo = sales == 0 && settings.opens_demo();
         if has_demo {
-            control
-                .block_on(demo::open(&sale_desk, clock.calendar()))
-                .map_err(Failure::at_start("the demo sale"))?;
+            let opened = retry.until_done("the demo sale", || {
+                match control.block_on(demo::open(&sale_desk, clock.calendar())) {
+                    Err(SaleError::Store(error)) => Err(error),
+                    opened => Ok(opened),
+                }
+            })?;
+            let Some(opened) = opened else { return Ok(None) };
+            opened.map_err(Failure::at_start("the demo sale"))?;
         }
         let edge = Edge::start(&settings.edge, clock, telemetry, data_plane, edge_tls, &supervisor)
             .map_err(Failure::at_start("the edge"))?;

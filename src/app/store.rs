@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::domain::{EpochMs, NodeId};
 use crate::exit::Failure;
+use crate::ledger::Concerns;
 use crate::orders::postgres::{self, Exclusivity, Follower, InstanceLock, PgChangeFeed, PgLeaseStore};
 use crate::orders::{
     DeadlineStep, Deadlines, Grace, OrderWriter, StoreError, StoreReader, StoreWriter, sqlite,
@@ -25,16 +26,21 @@ pub(super) struct OpenStore {
     pub reader: Arc<dyn StoreReader>,
     /// What a store of several nodes knows of them.
     pub lease_store: Option<PgLeaseStore>,
-    /// The right to sell from it.
-    pub instance_lock: Option<InstanceLock>,
     /// What other nodes do.
     pub feed: Option<PgChangeFeed>,
     /// Whether it is the store that was read.
     pub history: Option<StoreWatch>,
 }
 
-/// Opens PostgreSQL when its address is set, and the embedded store otherwise. Blocks.
-pub(super) fn open(control: &Handle, settings: &Settings, node: NodeId) -> Result<OpenStore, StoreError> {
+/// Opens PostgreSQL when its address is set, and the embedded store otherwise. `lock` is the right to sell from PostgreSQL:
+/// it is kept when the rest does not come about, for the next try. Blocks.
+pub(super) fn open(
+    control: &Handle,
+    settings: &Settings,
+    node: NodeId,
+    concerns: &Arc<Concerns>,
+    lock: &mut Option<InstanceLock>,
+) -> Result<OpenStore, StoreError> {
     if settings.postgres.url.is_empty() {
         let (writer, reader) = sqlite::open(&settings.data_dir, &settings.sqlite)?;
         let writers: Vec<Box<dyn StoreWriter>> = vec![Box::new(writer)];
@@ -42,14 +48,15 @@ pub(super) fn open(control: &Handle, settings: &Settings, node: NodeId) -> Resul
             writers,
             reader: Arc::new(reader),
             lease_store: None,
-            instance_lock: None,
             feed: None,
             history: None,
         });
     }
     let exclusivity = if settings.is_shared() { Exclusivity::Shared } else { Exclusivity::Alone };
     // Before anything else: opening the store ends the life of whoever runs under this number.
-    let instance_lock = control.block_on(InstanceLock::take(&settings.postgres, node, exclusivity))?;
+    if !lock.as_ref().is_some_and(InstanceLock::is_held) {
+        *lock = Some(control.block_on(InstanceLock::take(&settings.postgres, node, exclusivity))?);
+    }
     let store = postgres::open(&settings.postgres, node, settings.store.writers)?;
     if exclusivity == Exclusivity::Alone {
         store.lease_store.end_all_epochs()?;
@@ -59,9 +66,8 @@ pub(super) fn open(control: &Handle, settings: &Settings, node: NodeId) -> Resul
         writers: boxed.collect(),
         reader: Arc::new(store.reader),
         lease_store: Some(store.lease_store),
-        instance_lock: Some(instance_lock),
         feed: Some(store.feed),
-        history: Some(StoreWatch::begin(store.history)?),
+        history: Some(StoreWatch::begin(store.history, Arc::clone(concerns))?),
     })
 }
 

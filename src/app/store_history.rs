@@ -7,12 +7,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::ledger::Concerns;
 use crate::ledger::redis::{RedisBooks, RedisFault, Remembered};
-use crate::orders::postgres::PgHistory;
+use crate::orders::postgres::{Durability, PgHistory};
 use crate::orders::{Outdated, StoreError, StoreHistory, StoreMark};
 
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often is looked whether the server keeps what it acknowledges: another one may have taken over.
+const DURABILITY_EVERY: Duration = Duration::from_secs(10);
+/// The concern that it does not.
+const NOT_DURABLE: &str = "store-not-durable";
 /// How long the ledger may go without a word from a store where nothing happens.
 const TELL_AT_LEAST_EVERY: Duration = Duration::from_secs(20);
 
@@ -23,6 +28,10 @@ pub(super) struct StoreWatch {
     seen: StoreHistory,
     /// What the ledger was last told, and when.
     told: Option<(StoreMark, Instant)>,
+    /// Where it is said what an operator has to look after.
+    concerns: Arc<Concerns>,
+    /// When the server's settings were last looked at.
+    durability_at: Instant,
 }
 
 /// Why a look came to nothing.
@@ -39,9 +48,16 @@ impl StoreWatch {
     ///
     /// # Errors
     /// What the database says.
-    pub fn begin(history: PgHistory) -> Result<Self, StoreError> {
+    pub fn begin(history: PgHistory, concerns: Arc<Concerns>) -> Result<Self, StoreError> {
         let seen = history.read()?;
-        Ok(Self { history: Arc::new(history), seen, told: None })
+        let durability = history.durability()?;
+        if durability.is_stricter_than_default() {
+            tracing::info!(
+                "synchronous_commit = off does not count for this engine: its connections commit with on"
+            );
+        }
+        tell_durability(&concerns, &durability);
+        Ok(Self { history: Arc::new(history), seen, told: None, concerns, durability_at: Instant::now() })
     }
 
     /// The store as it was last seen.
@@ -88,6 +104,10 @@ impl StoreWatch {
             return Ok(Some(found));
         }
         self.seen = now;
+        if self.durability_at.elapsed() >= DURABILITY_EVERY {
+            self.durability_at = Instant::now();
+            tell_durability(&self.concerns, &self.ask(PgHistory::durability).await?);
+        }
         let Some(books) = books else { return Ok(None) };
         let is_told =
             |(mark, at): (StoreMark, Instant)| mark == now.mark && at.elapsed() < TELL_AT_LEAST_EVERY;
@@ -148,6 +168,13 @@ impl StoreWatch {
         let history = Arc::clone(&self.history);
         let answer = tokio::task::spawn_blocking(move || question(&history)).await;
         answer.unwrap_or_else(|_| Err(StoreError::transient("the runtime ends")))
+    }
+}
+
+fn tell_durability(concerns: &Concerns, durability: &Durability) {
+    match durability.doubt() {
+        Some(doubt) => concerns.hold(NOT_DURABLE, doubt),
+        None => concerns.settle(NOT_DURABLE),
     }
 }
 

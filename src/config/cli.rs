@@ -25,7 +25,11 @@ pub enum Command {
     #[default]
     Serve,
     /// Check the configuration and print every value in force with its origin
-    CheckConfig,
+    CheckConfig {
+        /// Ask PostgreSQL and Redis as well whether an engine could sell there, and change nothing
+        #[arg(long)]
+        servers: bool,
+    },
     /// Print the page of all configuration keys, as Markdown
     ConfigReference,
     /// Ask the engine on the configured admin address whether it lives; exit code 0 means yes
@@ -133,7 +137,9 @@ mod tests {
         assert_eq!(parse(&[]).unwrap().command(), Command::Serve);
         assert_eq!(parse(&["--node-id", "3"]).unwrap().command(), Command::Serve);
         assert_eq!(parse(&["serve"]).unwrap().command(), Command::Serve);
-        assert_eq!(parse(&["check-config"]).unwrap().command(), Command::CheckConfig);
+        assert_eq!(parse(&["check-config"]).unwrap().command(), Command::CheckConfig { servers: false });
+        let asking = parse(&["check-config", "--servers"]).unwrap().command();
+        assert_eq!(asking, Command::CheckConfig { servers: true });
         assert_eq!(parse(&["healthcheck"]).unwrap().command(), Command::Healthcheck { ready: false });
         let ready = parse(&["healthcheck", "--ready"]).unwrap().command();
         assert_eq!(ready, Command::Healthcheck { ready: true });

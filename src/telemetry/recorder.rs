@@ -115,6 +115,8 @@ impl WriterRecords {
 #[derive(Debug)]
 pub struct Telemetry {
     cores: Box<[Recorder]>,
+    /// Steps of the start that were tried again because a server did not let them through.
+    pub start_retries: Counter,
     /// The order writers' figures.
     pub writers: WriterRecords,
     /// What the lease agent of this node's stock did.
@@ -136,6 +138,7 @@ impl Telemetry {
     pub fn new(cores: usize) -> Self {
         Self {
             cores: (0..cores.max(1)).map(|_| Recorder::new()).collect(),
+            start_retries: Counter::default(),
             writers: WriterRecords::new(),
             lease_agent: LeaseAgentRecords::default(),
             edge_connections: Gauge::default(),

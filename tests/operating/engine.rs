@@ -111,6 +111,7 @@ impl Engine {
             readiness: Arc::clone(&readiness),
             reload: Arc::new(reload),
             certificates: Vec::new(),
+            store_concerns: Arc::default(),
         }));
         let admin = format!("http://{}", server.address().unwrap());
         let (stop, stopped) = watch::channel(false);

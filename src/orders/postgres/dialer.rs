@@ -4,6 +4,7 @@
 //! have refused or had their share of the time, so that a host that hangs costs a share and not the whole. A standby is
 //! no server for an engine, however well it answers: it is passed over like one that is away.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::store::{Fault, StoreError};
 use super::error::PgError;
-use super::session::{Session, Traffic};
+use super::session::{LastWords, Session, Traffic};
 use super::settings::PostgresSettings;
 use super::tls::{self, Address, Host};
 use crate::domain::NodeId;
@@ -30,11 +31,16 @@ pub struct Dialer {
     traffic: Arc<Traffic>,
 }
 
+/// The oldest server that has everything the tables use: `gen_random_uuid()` came with it.
+const OLDEST_SERVER: u32 = 13;
+
 /// Why one host has no connection for us.
 #[derive(Debug)]
 enum Refusal {
     /// It follows another server, and takes no writes.
     Standby,
+    /// It is of this version.
+    TooOld(String),
     Failed(tokio_postgres::Error),
 }
 
@@ -107,9 +113,9 @@ impl Dialer {
         while next < count || !attempts.is_empty() {
             tokio::select! {
                 Some(attempt) = attempts.join_next() => match attempt {
-                    Ok((host, Ok(client))) => {
+                    Ok((host, Ok((client, last_words)))) => {
                         self.first.store(host, Ordering::Relaxed);
-                        return Ok(self.session(client));
+                        return Ok(self.session(client, last_words));
                     }
                     Ok((host, Err(refusal))) => {
                         refusals.push((host, refusal));
@@ -151,10 +157,10 @@ impl Dialer {
         })
     }
 
-    fn session(&self, client: Client) -> Session {
+    fn session(&self, client: Client, last_words: LastWords) -> Session {
         // The server's own limit comes first, and tells more.
         let limit_ms = u64::from(self.settings.statement_wait_ms) + 500;
-        Session::new(client, Duration::from_millis(limit_ms), Arc::clone(&self.traffic))
+        Session::new(client, last_words, Duration::from_millis(limit_ms), Arc::clone(&self.traffic))
     }
 
     /// What to say when no host had a connection: each host's reason.
@@ -165,7 +171,13 @@ impl Dialer {
         for (host, refusal) in refusals {
             silent.retain(|&other| other != host);
             let what = match refusal {
-                Refusal::Standby => "is a standby, and takes no orders".to_owned(),
+                Refusal::Standby => "the server is a standby, and takes no orders".to_owned(),
+                Refusal::TooOld(version) => {
+                    kind = Fault::Fatal;
+                    format!(
+                        "the server is PostgreSQL {version}, and the oldest that serves is {OLDEST_SERVER}; upgrade it"
+                    )
+                }
                 Refusal::Failed(error) => {
                     let lasting = will_not_pass(&error);
                     let error = StoreError::from(PgError::from(error));
@@ -216,27 +228,82 @@ impl std::fmt::Debug for Dialer {
 }
 
 /// A connection to one host, if it takes writes.
-async fn attempt(config: Config, tls: MakeRustlsConnect, set_up: &str) -> Result<Client, Refusal> {
-    let (client, connection) = config.connect(tls).await.map_err(Refusal::Failed)?;
+async fn attempt(
+    config: Config,
+    tls: MakeRustlsConnect,
+    set_up: &str,
+) -> Result<(Client, LastWords), Refusal> {
+    let (client, mut connection) = config.connect(tls).await.map_err(Refusal::Failed)?;
+    // Before anything that it may not know.
+    if let Some(version) = connection.parameter("server_version").filter(|version| is_too_old(version)) {
+        return Err(Refusal::TooOld(version.to_owned()));
+    }
+    let last_words = LastWords::default();
+    let heard = Arc::clone(&last_words);
     // Ends with the client, or with the server; the client's next statement then says so.
-    tokio::spawn(connection);
+    tokio::spawn(async move {
+        let ended = (&mut connection).await;
+        if let Some(said) = ended.as_ref().err().and_then(tokio_postgres::Error::as_db_error) {
+            // Nobody else sets it. Only when the connection is dropped, behind this, does the client know that it has ended.
+            let _ = heard.set(said.clone());
+        }
+    });
     let answers = client.simple_query(set_up).await.map_err(Refusal::Failed)?;
     let last_row = answers.iter().rev().find_map(|answer| match answer {
         SimpleQueryMessage::Row(row) => row.get(0),
         _ => None,
     });
-    if last_row == Some("t") { Err(Refusal::Standby) } else { Ok(client) }
+    if last_row == Some("t") { Err(Refusal::Standby) } else { Ok((client, last_words)) }
+}
+
+/// Whether a server of this version, such as `15.14 (Debian 15.14-1)`, lacks what the tables use.
+fn is_too_old(version: &str) -> bool {
+    let major = version.split(|c: char| !c.is_ascii_digit()).next().and_then(|major| major.parse().ok());
+    major.is_some_and(|major: u32| major < OLDEST_SERVER)
 }
 
 /// A server that is away comes back; one that does not know this user or this database does not change its mind by
 /// itself: what an operator can do about it.
 fn will_not_pass(error: &tokio_postgres::Error) -> Option<&'static str> {
-    match error.code()?.code().get(..2)? {
-        "28" => Some(
-            "give the engine the user's password: postgres.password_file is read at every attempt, a password in \
-             postgres.url at the start",
-        ),
-        "3D" => Some("create the database, or correct postgres.url"),
-        _ => None,
+    let Some(code) = error.code() else {
+        return fails_by_tls(error).then_some(
+            "check the encryption: sslmode in postgres.url, and postgres.ca_file for an authority of your own",
+        );
+    };
+    match code.code() {
+        // No right to connect: to a table it would be met later.
+        "42501" => Some("GRANT CONNECT ON DATABASE to the engine's user"),
+        code => match code.get(..2)? {
+            "28" => Some(
+                "give the engine the user's password: postgres.password_file is read at every attempt, a password in \
+                 postgres.url at the start",
+            ),
+            "3D" => Some("create the database, or correct postgres.url"),
+            _ => None,
+        },
+    }
+}
+
+/// Whether the two sides do not agree on an encrypted connection. A line that broke on the way is another thing.
+fn fails_by_tls(error: &tokio_postgres::Error) -> bool {
+    let Some(cause) = error.source() else { return false };
+    match cause.downcast_ref::<std::io::Error>() {
+        Some(io) => io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()),
+        None => cause.to_string() == "server does not support TLS",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_judged_by_the_first_number_of_its_version() {
+        for old in ["9.6.24", "12.22 (Debian 12.22-1)", "12beta1"] {
+            assert!(is_too_old(old), "{old}");
+        }
+        for new in ["13.0", "15.14 (Debian 15.14-0+deb12u1)", "17beta2", "100.1", "a fork's own", ""] {
+            assert!(!is_too_old(new), "{new}");
+        }
     }
 }

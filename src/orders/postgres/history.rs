@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::history::{StoreHistory, StoreMark};
 use super::super::store::StoreError;
+use super::durability::Durability;
 use super::error::PgError;
 use super::pool::Pool;
 use super::rows::{column, damaged};
@@ -39,6 +40,14 @@ impl PgHistory {
                 mark: StoreMark { last_event: number(3)?, last_change: number(4)?, decisions: number(5)? },
             })
         })
+    }
+
+    /// Whether the server that has the store now keeps what it acknowledges.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn durability(&self) -> Result<Durability, StoreError> {
+        self.pool.run(Durability::read)
     }
 
     /// The store has gone back: begins a timeline above this one, unless somebody has, and every sale's next epoch.

@@ -79,9 +79,14 @@ impl InstanceLock {
             relays: watch::Sender::new(false),
             sequencer: None,
         };
-        lock.refuse_a_pooler().await?;
+        refuse_a_pooler(&lock.dialer).await?;
         lock.acquire().await?;
         Ok(lock)
+    }
+
+    /// Whether the connection that holds the locks stands.
+    pub fn is_held(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_open)
     }
 
     /// Whether this engine is the one that relays the events.
@@ -125,19 +130,6 @@ impl InstanceLock {
                 self.release();
                 LOOK_EVERY
             }
-        }
-    }
-
-    /// A pooler in transaction mode hands one server session to many clients: locks, settings and prepared statements of
-    /// this engine would be other clients' too. It gives itself away when two of our sessions meet in one of the
-    /// server's, or one of ours wanders between two. Whichever it lends next, the longest or the shortest idle: one of the
-    /// looks finds it.
-    async fn refuse_a_pooler(&self) -> Result<(), StoreError> {
-        let (mut ours, mut other) = (self.dialer.connect().await?, self.dialer.connect().await?);
-        match is_pooled(&mut ours, &mut other).await {
-            Ok(false) => Ok(()),
-            Err(error) if !STRANGERS.iter().any(|code| error.has_code(code)) => Err(error.into()),
-            Ok(true) | Err(_) => Err(StoreError::fatal(POOLED)),
         }
     }
 
@@ -244,6 +236,19 @@ const POOLED: &str = "PostgreSQL: postgres.url leads to a connection pooler that
 
 /// SQLSTATEs of statements that were prepared in another session, or by another client in this one.
 const STRANGERS: [&str; 2] = ["26000", "42P05"];
+
+/// A pooler in transaction mode hands one server session to many clients: locks, settings and prepared statements of
+/// this engine would be other clients' too. It gives itself away when two of our sessions meet in one of the
+/// server's, or one of ours wanders between two. Whichever it lends next, the longest or the shortest idle: one of the
+/// looks finds it.
+pub(super) async fn refuse_a_pooler(dialer: &Dialer) -> Result<(), StoreError> {
+    let (mut ours, mut other) = (dialer.connect().await?, dialer.connect().await?);
+    match is_pooled(&mut ours, &mut other).await {
+        Ok(false) => Ok(()),
+        Err(error) if !STRANGERS.iter().any(|code| error.has_code(code)) => Err(error.into()),
+        Ok(true) | Err(_) => Err(StoreError::fatal(POOLED)),
+    }
+}
 
 async fn is_pooled(ours: &mut Session, other: &mut Session) -> Result<bool, PgError> {
     let at_first = backend(ours).await?;

@@ -13,6 +13,7 @@ mod batch_columns;
 mod change_feed;
 mod deadlines;
 mod dialer;
+mod durability;
 mod error;
 mod event_sequencer;
 mod failure_detector;
@@ -25,6 +26,7 @@ mod low_watermark;
 mod pool;
 mod read_orders;
 mod reader;
+mod rights;
 mod rows;
 mod sale_change;
 mod schema;
@@ -40,6 +42,7 @@ mod writer;
 use std::sync::Arc;
 
 pub use change_feed::PgChangeFeed;
+pub use durability::Durability;
 pub use follower::{Follower, FollowerParts};
 pub use history::PgHistory;
 pub use instance_lock::{Exclusivity, InstanceLock};
@@ -105,4 +108,23 @@ pub fn look(
     let pool = Arc::new(Pool::new(dialer, HOUSE_CONNECTIONS)?);
     let history = PgHistory::new(Arc::clone(&pool));
     Ok((PgReader::new(Arc::clone(&pool), node), PgLeaseStore::lifeless(pool, node), history))
+}
+
+/// What a start would ask of the server, without changing anything there: whether it is one that an engine can sell from, as
+/// this user. Blocks.
+///
+/// # Errors
+/// What an operator has to change (fatal), or the server does not answer (transient).
+pub fn inspect(settings: &PostgresSettings, node: NodeId) -> Result<Durability, StoreError> {
+    let dialer = Dialer::new(settings, node)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        StoreError::fatal(format!("PostgreSQL cannot be asked: {error}")).caused_by(error)
+    })?;
+    runtime.block_on(async {
+        instance_lock::refuse_a_pooler(&dialer).await?;
+        let mut session = dialer.connect().await?;
+        schema::check(&mut session).await?;
+        Ok(Durability::read(&mut session).await?)
+    })
 }

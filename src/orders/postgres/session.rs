@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{CancelToken, Client, Row, Statement};
 
@@ -30,9 +30,13 @@ pub struct Traffic {
     pub broken: AtomicU64,
 }
 
+/// What the server said when it ended a connection, if it said something.
+pub type LastWords = Arc<OnceLock<DbError>>;
+
 /// A connection to the server.
 pub struct Session {
     client: Client,
+    last_words: LastWords,
     prepared: HashMap<String, Statement>,
     limit: Duration,
     /// Whether an answer is outstanding that nobody waits for any more, or the server takes no writes.
@@ -41,10 +45,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that waits at most `limit` for each answer.
-    pub fn new(client: Client, limit: Duration, traffic: Arc<Traffic>) -> Self {
+    /// A session that waits at most `limit` for each answer. `last_words` are set before the connection ends.
+    pub fn new(client: Client, last_words: LastWords, limit: Duration, traffic: Arc<Traffic>) -> Self {
         traffic.opened.fetch_add(1, Ordering::Relaxed);
-        Self { client, prepared: HashMap::new(), limit, given_up: false, traffic }
+        Self { client, last_words, prepared: HashMap::new(), limit, given_up: false, traffic }
     }
 
     /// Whether the connection can be used.
@@ -67,12 +71,14 @@ impl Session {
         let statement = match self.prepared.get(sql) {
             Some(statement) => statement.clone(),
             None => {
-                let statement = limited(self.limit, &mut self.given_up, self.client.prepare(sql)).await?;
+                let prepared = limited(self.limit, &mut self.given_up, self.client.prepare(sql)).await;
+                let statement = prepared.map_err(|error| self.in_last_words(error))?;
                 self.prepared.insert(sql.to_owned(), statement.clone());
                 statement
             }
         };
-        limited(self.limit, &mut self.given_up, self.client.query(&statement, parameters)).await
+        let answer = limited(self.limit, &mut self.given_up, self.client.query(&statement, parameters)).await;
+        answer.map_err(|error| self.in_last_words(error))
     }
 
     /// The one row that a statement answers with, if it does.
@@ -82,7 +88,16 @@ impl Session {
 
     /// Runs statements that have no parameters and no answer.
     pub async fn run(&mut self, script: &str) -> Result<(), PgError> {
-        limited(self.limit, &mut self.given_up, self.client.batch_execute(script)).await
+        let done = limited(self.limit, &mut self.given_up, self.client.batch_execute(script)).await;
+        done.map_err(|error| self.in_last_words(error))
+    }
+
+    /// The server may have ended the connection while nothing was asked: then it has said why.
+    fn in_last_words(&self, error: PgError) -> PgError {
+        match self.last_words.get() {
+            Some(said) if error.is_lost() => PgError::Lost(Box::new(said.clone())),
+            _ => error,
+        }
     }
 
     /// Runs `work` in one transaction. After a [`PgError::is_lost`] nobody knows whether it was committed.

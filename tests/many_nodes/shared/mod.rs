@@ -1,5 +1,6 @@
 //! Several real engines on one stock, with a real redis-server and a real PostgreSQL.
 
+mod abilities;
 mod buyers;
 mod calendar;
 mod fixture;
@@ -10,5 +11,6 @@ mod redis_kinds;
 mod refusals;
 mod restarts;
 mod selling;
+mod starts;
 mod store_history;
 mod wrong_book;
