@@ -8,8 +8,10 @@ use crate::domain::NodeId;
 const FIRST: Duration = Duration::from_millis(250);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Who has not needed it for so long begins anew.
-const CALM: Duration = Duration::from_secs(120);
+/// Who has not needed it for so long, and for [`CALM_WAITS`] of its last wait, begins anew: what befalls a node now and
+/// then is not one thing that goes on.
+const CALM_MIN: Duration = Duration::from_secs(5);
+const CALM_WAITS: u32 = 4;
 /// Nodes that do the same at once spread over this part of a wait.
 const SPREAD: u32 = 8;
 
@@ -26,10 +28,17 @@ struct Last {
     wait: Duration,
 }
 
+impl Last {
+    /// For how long it must not be needed until it is as if it never was.
+    fn calm(&self) -> Duration {
+        CALM_MIN.max(self.wait * CALM_WAITS)
+    }
+}
+
 impl Backoff {
     /// How long `node` waits at `now` before it does it once more.
     pub fn next(&mut self, node: NodeId, now: Instant) -> Duration {
-        let recent = self.last.filter(|last| now.saturating_duration_since(last.due) < CALM);
+        let recent = self.last.filter(|last| now.saturating_duration_since(last.due) < last.calm());
         let wait = match recent {
             None => Duration::ZERO,
             // It waits still: once is enough.
@@ -62,6 +71,17 @@ mod tests {
         let mut elsewhere = Backoff::default();
         elsewhere.next(other, now);
         assert_eq!(elsewhere.next(other, now), FIRST + FIRST * 3 / 16);
-        assert_eq!(backoff.next(node, now + CALM), Duration::ZERO);
+        assert_eq!(backoff.next(node, now + LONGEST * CALM_WAITS), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_befalls_a_node_now_and_then_costs_it_no_wait() {
+        let node = NodeId::new(0).unwrap();
+        let mut backoff = Backoff::default();
+        let mut now = Instant::now();
+        for _ in 0..10 {
+            assert_eq!(backoff.next(node, now), Duration::ZERO);
+            now += CALM_MIN;
+        }
     }
 }
