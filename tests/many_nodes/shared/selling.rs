@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde_json::Value;
 use testbed::engine::Engine;
 
-use super::fixture::{Fixture, known_to_all, sell_out, until};
+use super::fixture::{Fixture, known_to_all, sell, sell_out, until};
 
 #[test]
 fn three_nodes_sell_one_stock_exactly() {
@@ -97,9 +98,35 @@ fn events_reach_the_stream_in_order_and_once() {
     });
     let ids: Vec<_> = entries.iter().map(|(id, _)| id.clone()).collect();
     assert_eq!(ids, (1..=20).map(|seq| format!("{seq}-0")).collect::<Vec<_>>());
-    let event: serde_json::Value = serde_json::from_str(&entries[0].1[1]).unwrap();
+    let event: Value = serde_json::from_str(&entries[0].1[1]).unwrap();
     assert_eq!(
         (&event["type"], &event["sku"], &event["seq"]),
         (&"order.created".into(), &"phone".into(), &1.into())
     );
+}
+
+#[test]
+fn a4_a_node_that_has_not_heard_of_a_sale_leaves_none_of_its_rows_out() {
+    let fixture = Fixture::open();
+    let one = fixture.start(1);
+    // It looks once a minute for what the others do.
+    let two = fixture.launch(2, &[("POSTGRES__FOLLOW_MS", "60000")]).start();
+    one.sale("phone", 3, "");
+    let mut orders: Vec<String> = sell(&[&one], "phone", 3).into_iter().map(|(_, order)| order).collect();
+    orders.sort_unstable();
+    for feed in ["orders", "events"] {
+        let mut after = String::new();
+        let mut seen = Vec::new();
+        until("the other node has shown all of them", || {
+            let page = two.admin("GET", &format!("/api/v1/{feed}?limit=1&after={after}"), "").body;
+            for row in page.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+                let order = row["order_id"].as_str().unwrap().to_owned();
+                after = if feed == "orders" { order.clone() } else { row["seq"].to_string() };
+                seen.push(order);
+            }
+            seen.len() == orders.len()
+        });
+        seen.sort_unstable();
+        assert_eq!(seen, orders, "{feed}");
+    }
 }
