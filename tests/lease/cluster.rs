@@ -198,7 +198,8 @@ async fn n4_a_node_that_loses_the_store_for_good_hands_its_units_back_and_goes_o
         cluster.sell_out().await;
         assert_eq!(cut.on_sale(), 0);
         let was_fenced = cluster.store.life_of(cut.store.node) > life;
-        assert_eq!(was_fenced, has_orders_in_flight, "what it could not hand back was taken from it");
+        // Without orders in flight it hands back before it is given up, but for a machine that starves it meanwhile.
+        assert!(was_fenced || !has_orders_in_flight, "what it could not hand back was taken from it");
         cut.cut_from_store(false);
         cluster.nodes[1] = Some(cut);
         cluster.store.expire(20);

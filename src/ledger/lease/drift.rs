@@ -93,8 +93,10 @@ pub fn left_behind(rules: Rules, ledger: &Book, store: &SaleUnits) -> Option<Err
     is_behind.then(|| Errand::Reopen { seen: ledger.epoch, server: ledger.server.clone() })
 }
 
-/// The nodes other than `me` that hold units, or have not said what they hold, and are silent. None as long as the book is
-/// not the one that the store speaks of.
+/// The nodes other than `me` that the book knows to hold units which it does not know to be sold, or that have not said
+/// what they hold, and are silent. What the store knows to be sold counts, too: a node that was cut off before it said so
+/// leaves a book in which more may come, for as long as it is away. None as long as the book is not the one that the store
+/// speaks of.
 pub fn silent_holders(
     rules: Rules,
     me: NodeId,
@@ -105,9 +107,10 @@ pub fn silent_holders(
     if compare_outside(ledger, store).lost || !rules.keep(Rule::ReclaimsFromTheSilent) {
         return Vec::new();
     }
-    let holders = ledger.accounts.iter().filter(|(node, account)| {
-        **node != me && (account.awaited || account.held() > store.settled_by(**node) as i64)
-    });
+    let holders = ledger
+        .accounts
+        .iter()
+        .filter(|(node, account)| **node != me && (account.awaited || account.leased() > 0));
     let silent = holders.filter(|(node, _)| is_silent(**node));
     silent
         .map(|(&node, account)| Silent { node, incarnation: account.incarnation, epoch: ledger.epoch })
@@ -190,8 +193,10 @@ mod tests {
         };
         assert_eq!(named(&ledger, 1), [Silent { node: node(1), incarnation: 0, epoch: 2 }]);
         assert_eq!(named(&ledger, 2), [], "not itself");
-        ledger.accounts.insert(node(1), NodeAccount { granted: 4, ..NodeAccount::default() });
-        assert_eq!(named(&ledger, 1), [], "all that it was lent is sold");
+        ledger.accounts.insert(node(1), NodeAccount { granted: 4, settled: 4, ..NodeAccount::default() });
+        assert_eq!(named(&ledger, 1), [], "all that it was lent is known to be sold");
+        ledger.accounts.insert(node(1), NodeAccount { granted: 4, settled: 3, ..NodeAccount::default() });
+        assert_eq!(named(&ledger, 1).len(), 1, "sold as the store knows, but nobody would tell the ledger");
         ledger.accounts.insert(node(1), NodeAccount { awaited: true, ..NodeAccount::default() });
         assert_eq!(named(&ledger, 1).len(), 1, "it has not said what it holds");
         ledger.lost = true;
