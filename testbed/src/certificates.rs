@@ -27,8 +27,17 @@ impl Authority {
 
     /// A certificate for this name, and its key, as PEM.
     pub fn sign(&self, name: &str) -> (String, String) {
-        let mut about = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        about.distinguished_name.push(DnType::CommonName, name);
+        self.sign_for(&[name])
+    }
+
+    /// A certificate for all of these names, and its key, as PEM.
+    ///
+    /// # Panics
+    /// There is no name.
+    pub fn sign_for(&self, names: &[&str]) -> (String, String) {
+        let mut about =
+            CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).unwrap();
+        about.distinguished_name.push(DnType::CommonName, names[0]);
         let key = KeyPair::generate().unwrap();
         let certificate = about.signed_by(&key, &self.issuer).unwrap();
         (certificate.pem(), key.serialize_pem())

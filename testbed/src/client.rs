@@ -36,11 +36,16 @@ impl Answer {
     }
 }
 
+/// What bytes travel in: a socket, or a session above one.
+pub trait Bytes: Read + Write + std::fmt::Debug + Send {}
+
+impl<T: Read + Write + std::fmt::Debug + Send> Bytes for T {}
+
 /// A connection.
 #[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
-    reader: BufReader<TcpStream>,
+    socket: TcpStream,
+    stream: BufReader<Box<dyn Bytes>>,
 }
 
 impl Client {
@@ -64,23 +69,32 @@ impl Client {
     ///
     /// # Panics
     /// It is over already.
-    pub fn over(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        let reader = BufReader::new(stream.try_clone().unwrap());
-        Self { stream, reader }
+    pub fn over(socket: TcpStream) -> Self {
+        let stream = socket.try_clone().unwrap();
+        Self::above(&socket, stream)
+    }
+
+    /// A session above a socket, such as one of TLS.
+    ///
+    /// # Panics
+    /// The socket is over already.
+    pub fn above(socket: &TcpStream, session: impl Bytes + 'static) -> Self {
+        let socket = socket.try_clone().unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { socket, stream: BufReader::new(Box::new(session)) }
     }
 
     /// Sends bytes. The server may have closed already: then there is nothing to send them to, and the answers tell.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
-        let _ = self.stream.write_all(bytes.as_ref());
+        let _ = self.stream.get_mut().write_all(bytes.as_ref());
         self
     }
 
     /// Says that nothing more will be sent.
     pub fn end(&mut self) -> &mut Self {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.socket.shutdown(Shutdown::Write);
         self
     }
 
@@ -111,7 +125,7 @@ impl Client {
     /// One line without its end.
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        if is_over(self.reader.read_line(&mut line)) || !line.ends_with('\n') {
+        if is_over(self.stream.read_line(&mut line)) || !line.ends_with('\n') {
             return None;
         }
         line.truncate(line.trim_end().len());
@@ -120,7 +134,7 @@ impl Client {
 
     fn bytes(&mut self, count: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; count];
-        self.reader.read_exact(&mut bytes).ok()?;
+        self.stream.read_exact(&mut bytes).ok()?;
         Some(bytes)
     }
 
@@ -151,7 +165,7 @@ impl Client {
     /// Everything that comes until the server closes.
     pub fn raw(&mut self) -> String {
         let mut raw = Vec::new();
-        is_over(self.reader.read_to_end(&mut raw));
+        is_over(self.stream.read_to_end(&mut raw));
         String::from_utf8_lossy(&raw).into_owned()
     }
 

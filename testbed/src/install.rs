@@ -9,7 +9,7 @@ pub struct Needed {
 }
 
 /// What the tests start.
-pub const FOR_TESTS: [Needed; 10] = [
+pub const FOR_TESTS: [Needed; 11] = [
     Needed { program: "redis-server", package: "redis-server" },
     // Its programs are kept by version, and not on the path.
     Needed { program: "initdb", package: "postgresql" },
@@ -18,6 +18,8 @@ pub const FOR_TESTS: [Needed; 10] = [
     Needed { program: "haproxy", package: "haproxy" },
     // Sets the calendar of one process; its library is what the tests use.
     Needed { program: "faketime", package: "faketime" },
+    // A proxy as many run it.
+    Needed { program: "nginx", package: "nginx" },
     // A cache as many run it; it compiles its configuration.
     Needed { program: "varnishd", package: "varnish" },
     Needed { program: "gcc", package: "gcc" },

@@ -19,6 +19,7 @@ pub struct Http2 {
     runtime: Runtime,
     requests: SendRequest<Bytes>,
     scheme: &'static str,
+    host: &'static str,
     driver: JoinHandle<Result<(), h2::Error>>,
 }
 
@@ -39,14 +40,19 @@ impl Http2 {
             let (requests, connection) = h2::client::handshake(connecting.await).await.unwrap();
             (requests, tokio::spawn(connection))
         });
-        Self { runtime, requests, scheme, driver }
+        Self { runtime, requests, scheme, host: "localhost", driver }
+    }
+
+    /// The same, asking a server of this name.
+    pub fn asking(self, host: &'static str) -> Self {
+        Self { host, ..self }
     }
 
     /// Sends a request; its answer is to come.
     pub fn begin(&mut self, method: &str, path: &str, fields: &[(&str, &str)], body: &str) -> Pending {
         let mut request = Request::builder()
             .method(Method::from_bytes(method.as_bytes()).unwrap())
-            .uri(format!("{}://localhost{path}", self.scheme));
+            .uri(format!("{}://{}{path}", self.scheme, self.host));
         for (name, value) in fields {
             request = request.header(*name, *value);
         }

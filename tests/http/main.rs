@@ -16,6 +16,7 @@ mod h2_malformed;
 mod life;
 mod limits;
 mod own_orders;
+mod proxies;
 mod read_anything;
 mod server;
 mod tls;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use testbed::client::Answer;
 use testbed::engine::Engine;
 
-const SECRET: &str = "a secret of at least thirty-two bytes";
+pub const SECRET: &str = "a secret of at least thirty-two bytes";
 // Key pairs made for these tests alone.
 const ES256: [&str; 2] = [
     include_str!("../../src/edge/testdata/es256.private.pem"),
@@ -71,6 +71,11 @@ fn token(by: &str, header: Value, claims: Value) -> String {
     let message = parts.join(".");
     let signature = URL_SAFE_NO_PAD.encode(sign(by, message.as_bytes()));
     format!("{message}.{signature}")
+}
+
+/// A buyer's token, signed with [`SECRET`] (HS256).
+pub fn token_of(buyer: &str) -> String {
+    token("HS256", json!({"alg": "HS256", "typ": "JWT"}), json!({"sub": buyer, "exp": soon()}))
 }
 
 fn ask(engine: &Engine, token: &str) -> Answer {

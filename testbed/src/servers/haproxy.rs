@@ -1,11 +1,11 @@
 //! An HAProxy of one's own that asks the engines behind it whether they are ready.
 
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use tempfile::TempDir;
 
-use super::process::{free_address, kill, spawn, with_system_programs};
+use super::process::{free_address, kill, listens, log_end, spawn_quietly, with_system_programs};
 use crate::engine::try_request;
 use crate::until;
 
@@ -44,11 +44,7 @@ impl Haproxy {
              frontend stats\n  bind {stats}\n  stats enable\n  stats uri /\nbackend engines\n  balance roundrobin\n  \
              option httpchk GET /readyz\n  http-check expect status 200\n  option redispatch\n{servers}"
         );
-        let file = folder.path().join("haproxy.cfg");
-        std::fs::write(&file, config).expect("its settings");
-        let mut command = Command::new("haproxy");
-        with_system_programs(&mut command).arg("-db").arg("-f").arg(&file);
-        let process = spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
+        let process = run(&folder, &config, &[]);
         let balancer = Self { process, address, stats, _folder: folder };
         until("the balancer listens", || TcpStream::connect(stats).is_ok());
         (0..engines.len()).for_each(|number| balancer.wait_until_up(number));
@@ -80,4 +76,39 @@ impl Drop for Haproxy {
     fn drop(&mut self) {
         kill(&mut self.process);
     }
+}
+
+/// One with settings of the caller's own; ended with the value.
+#[derive(Debug)]
+pub struct HaproxyWith {
+    process: Child,
+    _folder: TempDir,
+}
+
+impl HaproxyWith {
+    /// Starts one with these settings and variables, and waits until it listens at `address`, which stands in them.
+    ///
+    /// # Panics
+    /// It is not installed, or does not take the settings.
+    pub fn start(config: &str, variables: &[(&str, &str)], address: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the balancer");
+        let mut process = run(&folder, config, variables);
+        let listens = listens(&mut process, address);
+        assert!(listens, "haproxy does not start: {}", log_end(&folder.path().join("log")));
+        Self { process, _folder: folder }
+    }
+}
+
+impl Drop for HaproxyWith {
+    fn drop(&mut self) {
+        kill(&mut self.process);
+    }
+}
+
+fn run(folder: &TempDir, config: &str, variables: &[(&str, &str)]) -> Child {
+    let file = folder.path().join("haproxy.cfg");
+    std::fs::write(&file, config).expect("its settings");
+    let mut command = Command::new("haproxy");
+    with_system_programs(&mut command).arg("-db").arg("-f").arg(&file).envs(variables.iter().copied());
+    spawn_quietly(&mut command, &folder.path().join("log"))
 }

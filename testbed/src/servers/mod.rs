@@ -3,10 +3,12 @@
 pub mod cluster;
 pub mod engine;
 pub mod haproxy;
+pub mod nginx;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod recipe;
 pub mod redis;
 pub mod redis_cluster;
 pub mod sentinel;

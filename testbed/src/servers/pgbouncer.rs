@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
-use super::process::{free_address, kill, listens, spawn, with_system_programs};
+use super::process::{free_address, is_root, kill, listens, spawn, with_system_programs};
 
 /// A running pooler; ended with the value.
 #[derive(Debug)]
@@ -54,9 +54,4 @@ impl Drop for PgBouncer {
     fn drop(&mut self) {
         kill(&mut self.process);
     }
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }

@@ -1,9 +1,11 @@
 //! What all servers have in common as processes.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,15 @@ pub fn spawn(command: &mut Command) -> Child {
         command.process_group(0);
     }
     command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Starts a server that writes nothing to us: what it complains about is in `log`.
+///
+/// # Panics
+/// There is no such program, or no place for the log.
+pub fn spawn_quietly(command: &mut Command, log: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(log).expect("a log file");
+    spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log))
 }
 
 /// Sends a signal. A process that has just ended is as good as one that was told.
@@ -77,6 +88,11 @@ pub fn wait_for_end(process: &mut Child) -> Option<ExitStatus> {
 pub fn free_address() -> SocketAddr {
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     socket.local_addr().expect("its number")
+}
+
+/// Whether this process may do everything: some servers then want to be told whom to become.
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 /// The last lines of a log.

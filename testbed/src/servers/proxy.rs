@@ -15,6 +15,8 @@ pub enum Mode {
     Pass,
     /// What clients send passes; no answer does, and the connection it was on ends.
     LoseAnswers,
+    /// The next answer is lost, with the connection it was on; then everything passes again.
+    LoseOneAnswer,
     /// What clients send is lost, and the connection it was on ends.
     LoseRequests,
     /// What clients send on connections that exist is kept until the mode is another one. New connections pass.
@@ -101,6 +103,11 @@ impl Proxy {
         self.shared.mode.store(mode as u8, Ordering::SeqCst);
     }
 
+    /// How many connections it has carried so far.
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
     /// How many pieces were lost so far.
     pub fn lost(&self) -> usize {
         self.shared.lost.load(Ordering::SeqCst)
@@ -133,7 +140,15 @@ fn carry(shared: &Shared, number: usize, mut from: TcpStream, mut to: TcpStream,
         if number < shared.ended_below.load(Ordering::SeqCst) {
             break;
         }
-        if (is(Mode::LoseAnswers) && !is_request) || (is(Mode::LoseRequests) && is_request) {
+        let loses_one = || {
+            let (one, pass) = (Mode::LoseOneAnswer as u8, Mode::Pass as u8);
+            shared.mode.compare_exchange(one, pass, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        };
+        let is_lost = match is_request {
+            true => is(Mode::LoseRequests),
+            false => is(Mode::LoseAnswers) || loses_one(),
+        };
+        if is_lost {
             shared.lost.fetch_add(1, Ordering::SeqCst);
             break;
         }

@@ -1,12 +1,14 @@
-//! A Varnish of one's own in front of an engine, as the distribution configures it.
+//! A Varnish of one's own in front of an engine: as the distribution configures it, or with rules.
 
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::process::{free_address, kill, listens, signal, spawn, wait_for_end};
+use super::process::{
+    free_address, kill, listens, log_end, signal, spawn_quietly, wait_for_end, with_system_programs,
+};
 
 /// A running cache; dropping it ends the process.
 #[derive(Debug)]
@@ -22,24 +24,38 @@ impl VarnishServer {
     /// # Panics
     /// It does not start.
     pub fn start(backend: SocketAddr) -> Self {
+        Self::run(TempDir::new().expect("a folder for the cache"), &["-b", &backend.to_string()])
+    }
+
+    /// Starts one with these rules and more arguments, and waits until it answers.
+    ///
+    /// # Panics
+    /// It does not start, or does not take the rules.
+    pub fn with_rules(rules: &str, arguments: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder for the cache");
+        let file = folder.path().join("rules.vcl");
+        std::fs::write(&file, rules).expect("its rules");
+        let file = file.to_str().expect("a folder with a name").to_owned();
+        Self::run(folder, &[&["-f", &file], arguments].concat())
+    }
+
+    fn run(folder: TempDir, arguments: &[&str]) -> Self {
+        let log = folder.path().join("log");
         for _ in 0..20 {
             let address = free_address();
-            let mut process = spawn(
-                Command::new("varnishd")
-                    .args(["-F", "-j", "none", "-s", "malloc,16m", "-a", &address.to_string()])
-                    .args(["-b", &backend.to_string(), "-n"])
-                    .arg(folder.path().join("work"))
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::null()),
-            );
+            let mut command = Command::new("varnishd");
+            with_system_programs(&mut command)
+                .args(["-F", "-j", "none", "-s", "malloc,16m", "-a", &address.to_string()])
+                .args(arguments)
+                .arg("-n")
+                .arg(folder.path().join("work"));
+            let mut process = spawn_quietly(&mut command, &log);
             if listens(&mut process, address) {
                 return Self { process, address, _folder: folder };
             }
             kill(&mut process);
         }
-        panic!("varnishd does not start; is it installed? `cargo xtask test` installs it");
+        panic!("varnishd does not start: {}", log_end(&log));
     }
 
     /// Where it listens.
