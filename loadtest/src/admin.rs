@@ -1,6 +1,6 @@
 //! The engine's admin plane as the tester uses it: open and end campaigns, read the books.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,9 @@ pub const SKU: &str = "unit";
 /// Orders asked for in one page of the export.
 const EXPORT_PAGE_ORDERS: usize = 5_000;
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an engine may be too busy for what it is asked.
+const BUSY_WITHIN: Duration = Duration::from_secs(30);
+const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// An admin call that did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -90,10 +93,18 @@ impl Admin {
         body: Option<&str>,
         wanted: u16,
     ) -> Result<CallReply, AdminError> {
-        let reply = self.caller.call(method, path, body)?;
-        if reply.status == wanted {
-            return Ok(reply);
-        }
+        let deadline = Instant::now() + BUSY_WITHIN;
+        let reply = loop {
+            let reply = self.caller.call(method, path, body)?;
+            if reply.status == wanted {
+                return Ok(reply);
+            }
+            // An engine that is busy selling has operators wait.
+            if method != "GET" || reply.status != 503 || Instant::now() > deadline {
+                break reply;
+            }
+            std::thread::sleep(ASK_EVERY);
+        };
         let what = format!("{method} {path}");
         Err(AdminError::Refused { what, status: reply.status, body: reply.excerpt() })
     }

@@ -294,9 +294,24 @@ pub struct TweakArgs {
     /// Set a key of the scenario, as in --set phase.0.duration_s=5; may be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Speak HTTP/2: by ALPN with https://, by prior knowledge with http://. As --set client.http2=true.
+    #[arg(long)]
+    pub http2: bool,
+    /// Requests under way at once on one connection of HTTP/2 (32). As --set client.streams=N.
+    #[arg(long, value_name = "N", requires = "http2")]
+    pub streams: Option<u32>,
     /// Show no progress.
     #[arg(long)]
     pub quiet: bool,
+}
+
+impl TweakArgs {
+    /// All of them, each as KEY=VALUE.
+    pub fn assignments(&self) -> Vec<String> {
+        let http2 = self.http2.then(|| "client.http2=true".to_owned());
+        let streams = self.streams.map(|streams| format!("client.streams={streams}"));
+        self.set.iter().cloned().chain(http2).chain(streams).collect()
+    }
 }
 
 impl EngineArgs {

@@ -6,11 +6,12 @@ use std::path::Path as FilePath;
 
 use hdrhistogram::Histogram;
 
+use crate::client::Client;
 use crate::hdr_files::IntervalLogs;
 use crate::load::recorder::{Cell, CellKey, Counters, Frame, histogram};
 use crate::outcome::{Outcome, Path};
 use crate::progress::Progress;
-use crate::scenario::{Client, Scenario};
+use crate::scenario::Scenario;
 use crate::summary::{ClientHealth, Latencies, PathSummary, Percentiles, PhaseSummary, Second, SecondOfPath};
 
 /// Share of seconds with a busy worker from which on the client counts as saturated.

@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod bundled;
 pub mod cli;
+pub mod client;
 pub mod collector;
 pub mod compare;
 pub mod console;

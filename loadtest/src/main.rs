@@ -46,7 +46,7 @@ fn wrong_usage(error: impl ToString) -> (Exit, String) {
 fn execute(cli: Cli) -> Result<Exit, (Exit, String)> {
     match cli.command {
         Command::Run { scenario, engine, tweaks, output, no_verify, against } => {
-            let scenario = Scenario::load(&scenario, &tweaks.set).map_err(wrong_usage)?;
+            let scenario = Scenario::load(&scenario, &tweaks.assignments()).map_err(wrong_usage)?;
             let interrupt = interrupt_on_signals().map_err(could_not_run)?;
             let options = engine
                 .options(output.folder(&scenario.name), output.force, !no_verify, tweaks.quiet)
@@ -64,7 +64,7 @@ fn execute(cli: Cli) -> Result<Exit, (Exit, String)> {
             Ok(exit)
         }
         Command::Search { scenario, engine, tweaks, goal, output } => {
-            let scenario = Scenario::load(&scenario, &tweaks.set).map_err(wrong_usage)?;
+            let scenario = Scenario::load(&scenario, &tweaks.assignments()).map_err(wrong_usage)?;
             let goal = goal.options().map_err(wrong_usage)?;
             let interrupt = interrupt_on_signals().map_err(could_not_run)?;
             let options = engine

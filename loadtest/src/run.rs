@@ -27,7 +27,7 @@ use crate::summary::{ClientHealth, PhaseSummary, RunResult, SCHEMA, Summary};
 use crate::verify::{self, SaleTerms, Verification, VerifyError};
 use crate::wire::buyer::BuyerIdentity;
 use crate::wire::call::Caller;
-use crate::wire::request::{BadTarget, Reach, Target};
+use crate::wire::request::{BadTarget, Reach, Target, fields_of};
 
 /// From the last preparation to the first request; a sale that opens with a phase is announced this long before.
 const LEAD: Duration = Duration::from_millis(700);
@@ -127,6 +127,9 @@ fn run_into(
     interrupt: &Interrupt,
 ) -> Result<(Summary, Exit), RunError> {
     allow_files(u64::from(scenario.client.connections) + SPARE_FILES)?;
+    if scenario.client.http2 {
+        fields_of(&options.data_headers()).map_err(|why| RunError::Setup(format!("--header {why}")))?;
+    }
     let campaigns: Vec<String> = scenario
         .campaigns
         .iter()
@@ -267,8 +270,9 @@ fn open_and_measure<'a>(
     let connected = workers.wait_ready()?;
     if connected == 0 {
         let urls = options.targets.join(", ");
+        let perhaps = if scenario.client.http2 { ", and does it speak HTTP/2 there" } else { "" };
         return Err(RunError::Setup(format!(
-            "no connection to {urls} could be opened: is the engine running?"
+            "no connection to {urls} could be opened: is the engine running{perhaps}?"
         )));
     }
     if connected < scenario.client.connections as usize {

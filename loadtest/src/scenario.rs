@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bundled::{self, BUNDLED};
+use crate::client::Client;
 use crate::load::schedule::{Curve, Pacing, Spike};
 use crate::outcome::{Outcome, Path};
 use crate::overrides;
@@ -59,43 +60,6 @@ pub struct Scenario {
     /// Figures that others have published, printed beside the measured ones.
     #[serde(default)]
     pub published: Vec<Published>,
-}
-
-/// The client's own settings and limits.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Client {
-    /// Keep-alive connections, all workers and targets together.
-    pub connections: u32,
-    /// Threads.
-    pub workers: u32,
-    /// Requests on one connection before it is closed; 0 is without limit.
-    pub requests_per_connection: u32,
-    /// After this long without an answer a request counts as timed out.
-    pub timeout_ms: u64,
-    /// How long after the last phase late requests and open journeys may take.
-    pub drain_s: f64,
-    /// After this long without any answer, and with connections refused, the engine is given up and the run ends; 0: never.
-    pub give_up_s: f64,
-    /// Above this P99 of the client's own lateness the run is invalid.
-    pub lag_p99_ms_max: f64,
-    /// Above this share of a second spent on the processor or waiting for it a worker counts as busy.
-    pub busy_max: f64,
-}
-
-impl Default for Client {
-    fn default() -> Self {
-        Self {
-            connections: 256,
-            workers: 1,
-            requests_per_connection: 0,
-            timeout_ms: 10_000,
-            drain_s: 10.0,
-            give_up_s: 15.0,
-            lag_p99_ms_max: 20.0,
-            busy_max: 0.95,
-        }
-    }
 }
 
 /// One campaign, opened through the admin API before the run and ended after it.
@@ -379,16 +343,7 @@ impl Scenario {
         limit("campaigns", self.campaigns.len(), 1, 64)?;
         limit("shoppers", self.shoppers.len(), 1, 64)?;
         limit("phases", self.phases.len(), 1, 64)?;
-        limit("client.connections", self.client.connections as usize, 1, 100_000)?;
-        limit("client.workers", self.client.workers as usize, 1, 64)?;
-        if self.client.workers > self.client.connections {
-            return Err("client.workers exceeds client.connections".into());
-        }
-        if !(self.client.timeout_ms >= 1 && self.client.drain_s >= 0.0 && self.client.give_up_s >= 0.0) {
-            return Err(
-                "client.timeout_ms must be at least 1, client.drain_s and give_up_s at least 0".into()
-            );
-        }
+        self.client.check()?;
         for shopper in &self.shoppers {
             let [least, most] = shopper.quantity;
             if !(shopper.weight > 0.0 && least >= 1 && least <= most && most <= 1_000_000) {

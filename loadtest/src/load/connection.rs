@@ -58,8 +58,6 @@ pub struct Connection {
     pub requests: u32,
     /// The request it is busy with.
     pub request: Option<InFlight>,
-    /// Since when it has been free.
-    pub free_since_ns: u64,
 }
 
 impl Connection {
@@ -90,7 +88,7 @@ impl Connection {
         let mut socket = TcpStream::connect(target.address())?;
         socket.set_nodelay(true)?;
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
-        self.socket = Socket::Connecting(Stream::over(socket, target.tls())?);
+        self.socket = Socket::Connecting(Stream::over(socket, target.tls(), false)?);
         Ok(())
     }
 

@@ -24,15 +24,32 @@ pub struct Tls {
 }
 
 impl Stream {
-    /// Over a socket that connects or is connected.
+    /// Over a socket that connects or is connected; `http2`: the protocol that is offered under TLS.
     ///
     /// # Errors
     /// As the library says.
-    pub fn over(socket: TcpStream, peer: Option<&TlsPeer>) -> io::Result<Self> {
+    pub fn over(socket: TcpStream, peer: Option<&TlsPeer>, http2: bool) -> io::Result<Self> {
         Ok(match peer {
             None => Self::Plain(socket),
+            Some(peer) if http2 => Self::Tls(Box::new(Tls { socket, session: peer.session_of_http2()? })),
             Some(peer) => Self::Tls(Box::new(Tls { socket, session: peer.session()? })),
         })
+    }
+
+    /// Whether the other side speaks HTTP/2, as far as that has been said: in the clear it is taken for granted.
+    pub fn speaks_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Tls(tls) => tls.session.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
+    /// Whether the socket has taken all that was written.
+    pub fn is_flushed(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Tls(tls) => !tls.session.wants_write(),
+        }
     }
 
     /// The socket below.

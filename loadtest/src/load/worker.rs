@@ -12,9 +12,10 @@ use std::time::Duration;
 use mio::{Events, Poll, Token};
 
 use super::answer_log::AnswerLog;
-use super::connection::{Connection, InFlight, Progress};
+use super::connection::InFlight;
 use super::crowd::{Crowd, Due};
 use super::journey::Answer;
+use super::link::{Link, Way};
 use super::plan::{Clock, Plan, ns};
 use super::recorder::{CellKey, Frame, Recorder};
 use super::usage::Usage;
@@ -69,8 +70,14 @@ struct Worker {
     poll: Poll,
     timer: WakeTimer,
     kits: Vec<RequestKit>,
-    connections: Vec<Connection>,
+    links: Vec<Link>,
+    /// Lanes of a link; each carries one request at a time. They are numbered through all links.
+    streams: u32,
     free: VecDeque<u32>,
+    /// Since when each lane has been free.
+    free_since_ns: Vec<u64>,
+    /// Links that have been asked for something since they were last looked at.
+    asked: Vec<usize>,
     crowd: Crowd,
     in_flight: u64,
     /// An answer has come since the last scan.
@@ -93,6 +100,9 @@ impl Worker {
         let share = all / workers + usize::from(index < all % workers);
         let timer = WakeTimer::new(poll.registry(), Token(share))?;
         let scenario = &plan.scenario;
+        let streams = scenario.client.streams();
+        let lanes = share as u32 * streams;
+        let link = || Link::new(scenario.client.http2.then_some(streams));
         Ok(Self {
             index,
             clock: plan.clock,
@@ -103,8 +113,12 @@ impl Worker {
                 .iter()
                 .map(|target| RequestKit::new(target, &plan.sales, &plan.headers, plan.identity.clone()))
                 .collect(),
-            connections: std::iter::repeat_with(Connection::default).take(share).collect(),
-            free: (0..share as u32).collect(),
+            links: std::iter::repeat_with(link).take(share).collect(),
+            streams,
+            // One of each link first: the load begins on all of them.
+            free: (0..lanes).map(|n| n % share as u32 * streams + n / share as u32).collect(),
+            free_since_ns: vec![0; lanes as usize],
+            asked: Vec::new(),
             // Until the start is known nobody is due.
             crowd: Crowd::new(Arc::clone(&plan), index, u64::MAX / 4),
             in_flight: 0,
@@ -125,7 +139,7 @@ impl Worker {
         let mut events = Events::with_capacity(CONNECTING_MAX * 2);
         let give_up_ns = self.clock.now_ns() + PRECONNECT_NS;
         let mut buffer = std::mem::take(&mut self.incoming);
-        let mut waiting: VecDeque<usize> = (0..self.connections.len()).collect();
+        let mut waiting: VecDeque<usize> = (0..self.links.len()).collect();
         let mut connecting = 0;
         while (connecting > 0 || !waiting.is_empty())
             && self.clock.now_ns() < give_up_ns
@@ -135,28 +149,23 @@ impl Worker {
                 && let Some(id) = waiting.pop_front()
             {
                 let target = &self.plan.targets[id % self.kits.len()];
-                match self.connections[id].connect(target, self.poll.registry(), Token(id)) {
-                    Ok(()) => connecting += 1,
-                    Err(_) => self.connections[id].close(),
-                }
+                let way = Way { target, registry: self.poll.registry(), token: Token(id) };
+                connecting += usize::from(self.links[id].connect(&way).is_ok());
             }
             self.poll.poll(&mut events, Some(Duration::from_millis(50))).or_else(ignore_interrupted)?;
             for event in &events {
                 let Token(id) = event.token();
-                let Some(connection) = self.connections.get_mut(id) else { continue };
-                let was_connecting = !connection.is_closed() && !connection.is_open();
-                let closing = event.is_read_closed() || event.is_error();
-                let progress = connection.on_ready(event.is_writable(), closing, &mut buffer, |_, _| true);
-                if let Progress::Broken(_) = progress {
-                    connection.close();
-                }
-                if was_connecting && (connection.is_open() || connection.is_closed()) {
+                let Some(link) = self.links.get_mut(id) else { continue };
+                let was_connecting = !link.is_closed() && !link.is_open();
+                let ready = (event.is_writable(), event.is_read_closed() || event.is_error());
+                link.go_on(ready, 0, &mut buffer, &mut Vec::new(), |_, _, _| {});
+                if was_connecting && (link.is_open() || link.is_closed()) {
                     connecting -= 1;
                 }
             }
         }
         self.incoming = buffer;
-        Ok(self.connections.iter().filter(|connection| connection.is_open()).count())
+        Ok(self.links.iter().filter(|link| link.is_open()).count())
     }
 
     fn run(&mut self, start_ns: u64) -> io::Result<()> {
@@ -175,7 +184,7 @@ impl Worker {
         }
         self.usage = Usage::read(self.clock.now_ns());
         loop {
-            let mut now_ns = self.dispatch()?;
+            let mut now_ns = self.settle()?;
             if now_ns >= scan_ns {
                 scan_ns = now_ns + SCAN_NS;
                 self.fail_timed_out(now_ns)?;
@@ -205,9 +214,10 @@ impl Worker {
             self.poll.poll(&mut events, Some(timeout)).or_else(ignore_interrupted)?;
             for event in &events {
                 let Token(id) = event.token();
-                if id < self.connections.len() {
-                    let closing = event.is_read_closed() || event.is_error();
-                    self.on_ready(id as u32, event.is_writable(), closing)?;
+                if id < self.links.len() {
+                    self.on_ready(id, (event.is_writable(), event.is_read_closed() || event.is_error()))?;
+                    // What became due meanwhile goes out now, not after the other events of this round.
+                    self.settle()?;
                 }
             }
         }
@@ -228,20 +238,43 @@ impl Worker {
         }
     }
 
+    /// Sends what is due, and goes on with what was asked, until there is neither. Returns the time.
+    fn settle(&mut self) -> io::Result<u64> {
+        loop {
+            let now_ns = self.dispatch()?;
+            if self.asked.is_empty() {
+                return Ok(now_ns);
+            }
+            for id in std::mem::take(&mut self.asked) {
+                self.on_ready(id, (false, false))?;
+            }
+        }
+    }
+
     /// Sends what is due while connections are free. Returns the time.
     fn dispatch(&mut self) -> io::Result<u64> {
         loop {
             let now_ns = self.clock.now_ns();
-            if self.free.is_empty() {
+            let Some(lane) = self.free_lane() else { return Ok(now_ns) };
+            let Some(due) = self.crowd.take_due(now_ns) else {
+                self.free.push_front(lane);
                 return Ok(now_ns);
-            }
-            let Some(due) = self.crowd.take_due(now_ns) else { return Ok(now_ns) };
-            let Some(id) = self.free.pop_front() else { return Ok(now_ns) };
+            };
             // Its own lateness: from when it was due and a connection was free.
-            let possible_ns = due.at_ns.max(self.connections[id as usize].free_since_ns);
+            let possible_ns = due.at_ns.max(self.free_since_ns[lane as usize]);
             self.recorder.record_lag(now_ns.saturating_sub(due.at_ns), now_ns.saturating_sub(possible_ns));
-            self.send(id, due, now_ns)?;
+            self.send(lane, due, now_ns)?;
         }
+    }
+
+    /// The next lane that can be used.
+    fn free_lane(&mut self) -> Option<u32> {
+        while let Some(lane) = self.free.pop_front() {
+            if self.links[(lane / self.streams) as usize].takes(lane % self.streams) {
+                return Some(lane);
+            }
+        }
+        None
     }
 
     fn next_wake(&self, at_latest_ns: u64) -> u64 {
@@ -249,65 +282,73 @@ impl Worker {
         if self.free.is_empty() { at_latest_ns } else { at_latest_ns.min(self.crowd.next_ns()) }
     }
 
-    fn send(&mut self, id: u32, due: Due, now_ns: u64) -> io::Result<()> {
-        let connection = &mut self.connections[id as usize];
-        let target = id as usize % self.kits.len();
-        let last = self.plan.scenario.client.requests_per_connection;
-        let close = last > 0 && connection.requests + 1 >= last;
+    fn send(&mut self, lane: u32, due: Due, now_ns: u64) -> io::Result<()> {
+        let id = (lane / self.streams) as usize;
+        let target = id % self.kits.len();
+        let link = &mut self.links[id];
+        let close = link.is_last(self.plan.scenario.client.requests_per_connection);
         let Some((ask, held_when_asked)) = self.crowd.ask(due, close) else {
-            self.free.push_back(id);
+            self.free.push_back(lane);
             return Ok(());
         };
-        self.outgoing.clear();
-        self.kits[target].write(ask, &mut self.outgoing);
-        connection.request = Some(InFlight {
+        let request = InFlight {
             journey: due.journey,
             action: due.action,
             due_ns: due.at_ns,
             sent_ns: now_ns,
             held_when_asked,
-        });
+        };
         self.in_flight += 1;
         self.recorder.counters.sent += 1;
-        if connection.is_open() && connection.send(&self.outgoing).is_ok() {
-            return Ok(());
+        let way =
+            Way { target: &self.plan.targets[target], registry: self.poll.registry(), token: Token(id) };
+        let kit = &self.kits[target];
+        let (connects, sent) = link.send(lane % self.streams, request, kit, ask, &way, &mut self.outgoing);
+        let is_driven = link.is_driven();
+        self.look_at(id, is_driven);
+        self.recorder.counters.connects += u64::from(connects);
+        sent.or_else(|_| self.give_up(lane, Outcome::ConnectFailed))
+    }
+
+    fn on_ready(&mut self, id: usize, ready: (bool, bool)) -> io::Result<()> {
+        let mut buffer = std::mem::take(&mut self.incoming);
+        let mut link = std::mem::take(&mut self.links[id]);
+        let (mut freed, mut heard) = (Vec::new(), Ok(()));
+        let first = id as u32 * self.streams;
+        let last = self.plan.scenario.client.requests_per_connection;
+        link.go_on(ready, last, &mut buffer, &mut freed, |lane, request, answer| {
+            let told = match answer {
+                Ok(answer) => self.on_answer(request, answer),
+                Err(outcome) => self.on_silence(request, outcome),
+            };
+            heard = std::mem::replace(&mut heard, Ok(())).and(told);
+            self.in_flight -= 1;
+            self.release(first + lane);
+        });
+        freed.into_iter().for_each(|lane| self.release(first + lane));
+        if link.needs_connection() {
+            let target = &self.plan.targets[id % self.kits.len()];
+            let way = Way { target, registry: self.poll.registry(), token: Token(id) };
+            self.recorder.counters.connects += 1;
+            // One that cannot be had is asked for again when its requests have timed out.
+            let _ = link.connect(&way);
         }
-        // Closed, or the server has hung up since the last answer: this request needs a new connection.
-        self.recorder.counters.connects += 1;
-        let opened = connection
-            .connect(&self.plan.targets[target], self.poll.registry(), Token(id as usize))
-            .and_then(|()| connection.send(&self.outgoing));
-        match opened {
-            Ok(()) => Ok(()),
-            Err(_) => self.fail(id, Outcome::ConnectFailed),
+        self.links[id] = link;
+        self.incoming = buffer;
+        heard
+    }
+
+    /// Has the link looked at before the next wait, if nothing else does that.
+    fn look_at(&mut self, id: usize, is_driven: bool) {
+        if is_driven && !self.asked.contains(&id) {
+            self.asked.push(id);
         }
     }
 
-    fn on_ready(&mut self, id: u32, writable: bool, closing: bool) -> io::Result<()> {
-        let mut buffer = std::mem::take(&mut self.incoming);
-        let mut connection = std::mem::take(&mut self.connections[id as usize]);
-        let last = self.plan.scenario.client.requests_per_connection;
-        let keep = last == 0 || connection.requests < last;
-        let mut written = Ok(());
-        let progress = connection.on_ready(writable, closing, &mut buffer, |request, response| {
-            written = self.on_answer(*request, response);
-            keep
-        });
-        self.connections[id as usize] = connection;
-        self.incoming = buffer;
-        written?;
-        match progress {
-            Progress::Answered => {
-                self.in_flight -= 1;
-                self.connections[id as usize].free_since_ns = self.clock.now_ns();
-                self.free.push_back(id);
-                // What became due meanwhile goes out now, not after the other events of this round.
-                self.dispatch()?;
-            }
-            Progress::Broken(outcome) => self.fail(id, outcome)?,
-            Progress::Waiting | Progress::Connected => {}
-        }
-        Ok(())
+    /// The lane is free from now on.
+    fn release(&mut self, lane: u32) {
+        self.free_since_ns[lane as usize] = self.clock.now_ns();
+        self.free.push_back(lane);
     }
 
     fn on_answer(&mut self, request: InFlight, response: &Response<'_>) -> io::Result<()> {
@@ -327,16 +368,24 @@ impl Worker {
         self.conclude(request, outcome, order, status, response.retry_after_ms)
     }
 
-    /// The request on this connection got no answer.
-    fn fail(&mut self, id: u32, outcome: Outcome) -> io::Result<()> {
-        let connection = &mut self.connections[id as usize];
-        connection.close();
-        let Some(request) = connection.request.take() else { return Ok(()) };
-        connection.free_since_ns = self.clock.now_ns();
+    /// The request in this lane gets no answer any more.
+    fn give_up(&mut self, lane: u32, outcome: Outcome) -> io::Result<()> {
+        let link = &mut self.links[(lane / self.streams) as usize];
+        let Some(request) = link.give_up(lane % self.streams) else { return Ok(()) };
+        let is_driven = link.is_driven();
+        self.look_at((lane / self.streams) as usize, is_driven);
         self.in_flight -= 1;
+        self.release(lane);
+        self.on_silence(request, outcome)
+    }
+
+    fn on_silence(&mut self, request: InFlight, outcome: Outcome) -> io::Result<()> {
         self.refused += u64::from(outcome == Outcome::ConnectFailed);
-        self.free.push_back(id);
         self.conclude(request, outcome, "", "", None)
+    }
+
+    fn request(&self, lane: u32) -> Option<&InFlight> {
+        self.links[(lane / self.streams) as usize].request(lane % self.streams)
     }
 
     /// Counts a request's outcome and lets its visitor go on.
@@ -378,9 +427,9 @@ impl Worker {
 
     fn fail_timed_out(&mut self, now_ns: u64) -> io::Result<()> {
         let sent_before_ns = now_ns.saturating_sub(self.plan.scenario.client.timeout_ms * 1_000_000);
-        for id in 0..self.connections.len() {
-            if self.connections[id].request.is_some_and(|request| request.sent_ns <= sent_before_ns) {
-                self.fail(id as u32, Outcome::TimedOut)?;
+        for lane in 0..self.free_since_ns.len() as u32 {
+            if self.request(lane).is_some_and(|request| request.sent_ns <= sent_before_ns) {
+                self.give_up(lane, Outcome::TimedOut)?;
             }
         }
         Ok(())
@@ -405,9 +454,9 @@ impl Worker {
     }
 
     fn finish(&mut self, tick: u64, end_ns: u64) -> io::Result<()> {
-        for id in 0..self.connections.len() {
-            if self.connections[id].request.is_some() {
-                self.fail(id as u32, Outcome::TimedOut)?;
+        for lane in 0..self.free_since_ns.len() as u32 {
+            if self.request(lane).is_some() {
+                self.give_up(lane, Outcome::TimedOut)?;
             }
         }
         let now_ns = self.clock.now_ns();

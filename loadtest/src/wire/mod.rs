@@ -1,4 +1,4 @@
-//! HTTP/1.1 as the tester speaks it: prepared requests out, an incremental parser in.
+//! HTTP as the tester speaks it: prepared requests out, an incremental parser in; HTTP/2 is a library.
 
 pub mod buyer;
 pub mod call;

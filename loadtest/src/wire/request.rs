@@ -1,7 +1,11 @@
-//! Request bytes, prepared once: sending a request is two copies and a number.
+//! Requests, prepared once: sending one of HTTP/1.1 is two copies and a number.
 
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
 use super::buyer::{self, BuyerIdentity};
 use super::tls::{TlsFiles, TlsPeer};
@@ -9,6 +13,10 @@ use crate::outcome::Action;
 
 /// How long an address may take to accept the connection that shows whether it can be used.
 const REACHABLE_WITHIN: Duration = Duration::from_secs(2);
+
+/// What keys of purchases begin with.
+const KEY_START: &[u8] = b"visit-";
+const CHECKOUT_BODY: &str = r#"{"payment_method":"card"}"#;
 
 /// An engine's address.
 #[derive(Debug, Clone)]
@@ -158,12 +166,34 @@ pub struct Ask<'a> {
     pub close: bool,
 }
 
-/// The prepared bytes for one target.
+/// The prepared parts for one target, of both protocols.
 #[derive(Debug)]
 pub struct RequestKit {
     sale_paths: Vec<String>,
     common: String,
+    fields: HeaderMap,
+    scheme: Scheme,
+    /// None where the host is none that HTTP/2 could name.
+    authority: Option<Authority>,
     identity: BuyerIdentity,
+}
+
+/// The fields that header lines hold.
+///
+/// # Errors
+/// A line holds none.
+pub fn fields_of(lines: &[String]) -> Result<HeaderMap, String> {
+    let field = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+        Some((name, HeaderValue::from_str(value.trim()).ok()?))
+    };
+    let mut fields = HeaderMap::new();
+    for line in lines {
+        let (name, value) = field(line).ok_or_else(|| format!("{line:?} is no header field"))?;
+        fields.append(name, value);
+    }
+    Ok(fields)
 }
 
 impl RequestKit {
@@ -171,25 +201,80 @@ impl RequestKit {
     pub fn new(target: &Target, sales: &[String], headers: &[String], identity: BuyerIdentity) -> Self {
         let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
         let common = format!(" HTTP/1.1\r\nHost: {}\r\n{lines}", target.host);
-        Self { sale_paths: sales.iter().map(|sale| format!("/seckill/{sale}")).collect(), common, identity }
+        Self {
+            sale_paths: sales.iter().map(|sale| format!("/seckill/{sale}")).collect(),
+            common,
+            // Those that are none have been refused before the run.
+            fields: fields_of(headers).unwrap_or_default(),
+            scheme: if target.tls().is_some() { Scheme::HTTPS } else { Scheme::HTTP },
+            authority: Authority::try_from(target.host.as_str()).ok(),
+            identity,
+        }
+    }
+
+    /// Method, and the parts of the path.
+    fn line<'a>(&'a self, ask: &Ask<'a>) -> (&'static str, [&'a str; 3]) {
+        let sale = self.sale_paths[ask.campaign].as_str();
+        match ask.action {
+            Action::Page => ("GET", ["", sale, ""]),
+            Action::Purchase => ("POST", ["", sale, ""]),
+            Action::Lookup => ("GET", ["/orders/", ask.order, ""]),
+            Action::Checkout => ("POST", ["/orders/", ask.order, "/checkout"]),
+            Action::Cancel => ("DELETE", ["/orders/", ask.order, ""]),
+        }
+    }
+
+    /// The request as HTTP/2 has it, and its body. `buffer` is lent.
+    pub fn request(&self, ask: Ask<'_>, buffer: &mut Vec<u8>) -> (Request<()>, Bytes) {
+        let (method, path) = self.line(&ask);
+        let mut request = Request::new(());
+        *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap_or_default();
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = self.authority.clone();
+        parts.path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(path.concat())).ok();
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        let fields = request.headers_mut();
+        fields.clone_from(&self.fields);
+        buffer.clear();
+        self.identity.write(ask.buyer, buffer);
+        if let Some(colon) = buffer.iter().position(|byte| *byte == b':') {
+            let name = HeaderName::from_bytes(&buffer[..colon]);
+            let value = HeaderValue::from_bytes(buffer[colon + 1..].trim_ascii());
+            if let (Ok(name), Ok(value)) = (name, value) {
+                fields.insert(name, value);
+            }
+        }
+        if ask.idempotency_key && ask.action == Action::Purchase {
+            buffer.clear();
+            buffer.extend_from_slice(KEY_START);
+            buyer::write_name(ask.buyer, buffer);
+            if let Ok(key) = HeaderValue::from_bytes(buffer) {
+                fields.insert(HeaderName::from_static("idempotency-key"), key);
+            }
+        }
+        let body = match ask.action {
+            Action::Purchase if ask.quantity > 1 => Bytes::from(format!("{{\"quantity\":{}}}", ask.quantity)),
+            Action::Checkout => Bytes::from_static(CHECKOUT_BODY.as_bytes()),
+            _ => Bytes::new(),
+        };
+        if !body.is_empty() {
+            fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        (request, body)
     }
 
     /// Appends the request's bytes to `out`.
     pub fn write(&self, ask: Ask<'_>, out: &mut Vec<u8>) {
-        let sale = self.sale_paths[ask.campaign].as_str();
-        let (method, path, tail) = match ask.action {
-            Action::Page => ("GET ", sale, ""),
-            Action::Purchase => ("POST ", sale, ""),
-            Action::Lookup => ("GET /orders/", ask.order, ""),
-            Action::Checkout => ("POST /orders/", ask.order, "/checkout"),
-            Action::Cancel => ("DELETE /orders/", ask.order, ""),
-        };
-        for part in [method, path, tail, &self.common] {
+        let (method, [start, middle, end]) = self.line(&ask);
+        for part in [method, " ", start, middle, end, &self.common] {
             out.extend_from_slice(part.as_bytes());
         }
         self.identity.write(ask.buyer, out);
         if ask.idempotency_key && ask.action == Action::Purchase {
-            out.extend_from_slice(b"\r\nIdempotency-Key: visit-");
+            out.extend_from_slice(b"\r\nIdempotency-Key: ");
+            out.extend_from_slice(KEY_START);
             buyer::write_name(ask.buyer, out);
         }
         if ask.close {
@@ -207,9 +292,8 @@ impl RequestKit {
             }
             Action::Purchase => out.extend_from_slice(b"\r\nContent-Length: 0\r\n\r\n"),
             Action::Checkout => {
-                const BODY: &str = r#"{"payment_method":"card"}"#;
-                write_body_head(BODY.len(), out);
-                out.extend_from_slice(BODY.as_bytes());
+                write_body_head(CHECKOUT_BODY.len(), out);
+                out.extend_from_slice(CHECKOUT_BODY.as_bytes());
             }
             Action::Page | Action::Lookup | Action::Cancel => out.extend_from_slice(b"\r\n\r\n"),
         }
@@ -256,6 +340,42 @@ mod tests {
         let (head, body) = checkout.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("POST /orders/o-1/checkout HTTP/1.1\r\n"));
         assert!(head.ends_with(&format!("Content-Length: {}", body.len())));
+    }
+
+    #[test]
+    fn requests_of_http2_say_the_same() {
+        let target = Target::parse("http://127.0.0.1:8080/").unwrap();
+        let kit =
+            RequestKit::new(&target, &["c/unit".into()], &["X-Tenant-ID: t".into()], BuyerIdentity::Header);
+        let ask = Ask {
+            action: Action::Purchase,
+            campaign: 0,
+            buyer: 42,
+            quantity: 12,
+            order: "o-1",
+            idempotency_key: true,
+            close: false,
+        };
+        let (head, body) = kit.request(ask, &mut Vec::new());
+        assert_eq!((head.method().as_str(), body.as_ref()), ("POST", &b"{\"quantity\":12}"[..]));
+        assert_eq!(head.uri(), "http://127.0.0.1:8080/seckill/c/unit");
+        let mut fields: Vec<_> = head
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        fields.sort();
+        let expected = [
+            "content-length: 15",
+            "content-type: application/json",
+            "idempotency-key: visit-b42",
+            "x-tenant-id: t",
+            "x-user-id: b42",
+        ];
+        assert_eq!(fields, expected);
+        let (checkout, _) = kit.request(Ask { action: Action::Checkout, ..ask }, &mut Vec::new());
+        assert_eq!(checkout.uri().path(), "/orders/o-1/checkout");
+        assert!(fields_of(&["no colon".to_owned()]).is_err() && fields_of(&["a b: c".to_owned()]).is_err());
     }
 
     #[test]

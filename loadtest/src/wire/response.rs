@@ -86,6 +86,12 @@ struct Head {
     framing: Framing,
 }
 
+/// `Retry-After` in milliseconds, when it is given in seconds and within a day.
+pub fn seconds_as_ms(value: &[u8]) -> Option<u64> {
+    let seconds = std::str::from_utf8(value).ok().and_then(|text| text.parse::<f64>().ok());
+    seconds.filter(|s| (0.0..86_400.0).contains(s)).map(|s| (s * 1000.0) as u64)
+}
+
 fn parse_head(head: &[u8]) -> Result<Head, Malformed> {
     let mut lines = Lines(head);
     let status_line = lines.next().unwrap_or_default();
@@ -131,9 +137,7 @@ fn parse_head(head: &[u8]) -> Result<Head, Malformed> {
                 }
             }
             11 if name.eq_ignore_ascii_case(b"retry-after") => {
-                let seconds = std::str::from_utf8(value).ok().and_then(|text| text.parse::<f64>().ok());
-                parsed.retry_after_ms =
-                    seconds.filter(|s| (0.0..86_400.0).contains(s)).map(|s| (s * 1000.0) as u64);
+                parsed.retry_after_ms = seconds_as_ms(value);
             }
             _ => {}
         }

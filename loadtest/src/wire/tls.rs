@@ -25,6 +25,7 @@ pub struct TlsFiles {
 #[derive(Debug, Clone)]
 pub struct TlsPeer {
     config: Arc<ClientConfig>,
+    config_of_http2: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
 
@@ -37,10 +38,21 @@ impl TlsPeer {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let name =
             ServerName::try_from(bare.to_owned()).map_err(|_| format!("{host}: is no name of a server"))?;
-        Ok(Self { config: Arc::new(client_config(files)?), name })
+        let config = client_config(files)?;
+        let mut config_of_http2 = config.clone();
+        config_of_http2.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Self { config: Arc::new(config), config_of_http2: Arc::new(config_of_http2), name })
     }
 
-    /// A session that has said nothing yet.
+    /// A session that has said nothing yet, and will offer HTTP/2 alone.
+    ///
+    /// # Errors
+    /// As the library says.
+    pub fn session_of_http2(&self) -> io::Result<ClientConnection> {
+        ClientConnection::new(Arc::clone(&self.config_of_http2), self.name.clone()).map_err(io::Error::other)
+    }
+
+    /// A session that has said nothing yet, and will offer HTTP/1.1.
     ///
     /// # Errors
     /// As the library says.

@@ -2,6 +2,7 @@
 
 mod faults;
 mod honesty;
+mod over_http2;
 mod over_tls;
 mod peers;
 mod promises;
