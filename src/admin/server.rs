@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -34,6 +34,7 @@ use super::{
     access, extend, feeds, health, order_acts, reconcile, reload, request_id, sale_acts, sales, settle,
     stats, status_page, stops, trail,
 };
+use crate::telemetry::Dear;
 use crate::tls::Certificates;
 
 /// How long accepting pauses after the system refused a connection: it is out of descriptors or memory.
@@ -46,7 +47,16 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/healthz", get(health::healthz))
         .layer(middleware::from_fn(access::probe));
+    // What reads many rows of the store. Books that are compared stay: who compares them has a reason.
+    let dear = Router::new()
+        .route("/api/v1/campaigns/{campaign}/{sku}/audit", get(sales::audit))
+        .route("/api/v1/orders", get(feeds::orders))
+        .route("/api/v1/orders/{id}", get(order_acts::show))
+        .route("/api/v1/events", get(feeds::events))
+        .route("/api/v1/trail", get(trail::show))
+        .layer(middleware::from_fn_with_state(Arc::clone(&plane), give_way));
     let api = Router::new()
+        .merge(dear)
         .route("/", get(status_page::show))
         .route("/metrics", get(stats::metrics))
         .route("/api/v1/stats", get(stats::stats))
@@ -54,20 +64,15 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .route("/api/v1/latency/{file}", get(stats::percentiles))
         .route("/api/v1/campaigns", get(sales::list).post(sales::create))
         .route("/api/v1/campaigns/{campaign}/{sku}", get(sales::show).patch(sales::change))
-        .route("/api/v1/campaigns/{campaign}/{sku}/audit", get(sales::audit))
         .route("/api/v1/campaigns/{campaign}/{sku}/extend", post(extend::extend_sale))
         .route("/api/v1/campaigns/{campaign}/{sku}/pause", post(sale_acts::pause))
         .route("/api/v1/campaigns/{campaign}/{sku}/resume", post(sale_acts::resume))
         .route("/api/v1/campaigns/{campaign}/{sku}/end", post(sale_acts::end))
-        .route("/api/v1/orders", get(feeds::orders))
-        .route("/api/v1/orders/{id}", get(order_acts::show))
         .route("/api/v1/orders/{id}/cancel", post(order_acts::cancel))
         .route("/api/v1/orders/{id}/settle", post(settle::settle))
         .route("/api/v1/orders/{id}/extend", post(extend::extend))
-        .route("/api/v1/events", get(feeds::events))
         .route("/api/v1/stop", get(stops::show).post(stops::stop))
         .route("/api/v1/go", post(stops::go))
-        .route("/api/v1/trail", get(trail::show))
         .route("/api/v1/reconcile", get(reconcile::reconcile))
         .route("/api/v1/config/reload", post(reload::reload))
         .fallback(async || Problem::not_found())
@@ -100,6 +105,16 @@ fn starting_routes(readiness: Arc<Readiness>, settings: &AdminSettings) -> Route
         .layer(middleware::from_fn_with_state(Arc::new(settings.clone()), access::check_host))
         .layer(middleware::from_fn(request_id::attach))
         .with_state(readiness)
+}
+
+/// Operators' reads give way to purchases, as buyers' looks do.
+async fn give_way(State(plane): State<Arc<ControlPlane>>, request: Request, next: Next) -> Response {
+    if request.method() == Method::GET && plane.telemetry.edge_load.sheds_anywhere(Dear::Admin) {
+        let detail = "The engine is busy selling; ask again in a moment.";
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail);
+        return problem.header(header::RETRY_AFTER, "2").into_response();
+    }
+    next.run(request).await
 }
 
 /// Answers 503 when a request takes too long until its answer begins.

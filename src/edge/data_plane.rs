@@ -19,7 +19,7 @@ use crate::checkout::Checkout;
 use crate::clock::Clock;
 use crate::domain::{FieldError, Nanos};
 use crate::orders::{OrderDesk, StoreError};
-use crate::telemetry::{Outcome, Path, Recorder, Seldom, Telemetry};
+use crate::telemetry::{Dear, Outcome, Path, Recorder, Seldom, Telemetry};
 
 /// What the handlers work with.
 pub struct DataPlane {
@@ -128,9 +128,15 @@ impl DataPlane {
         let reply = match Route::find(request.method, request.path) {
             Ok(Route::Purchase { campaign, sku }) => return self.purchase(request, campaign, sku).await,
             Ok(Route::SaleState { campaign, sku }) => self.sale_state(request, campaign, sku),
+            Ok(Route::Orders | Route::Order { .. }) if self.sheds(request, Dear::Look) => busy(request),
             Ok(Route::Orders) => self.orders(request).await,
             Ok(Route::Order { id }) => self.order(request, id).await,
             Ok(Route::Cancel { id }) => self.cancel(request, id).await,
+            Ok(Route::Checkout { .. }) if self.sheds(request, Dear::Pay) => {
+                let reply = busy(request);
+                self.record(request, Path::Checkout, reply.outcome);
+                return reply;
+            }
             Ok(Route::Checkout { id }) => return self.checkout(request, id).await,
             Err(NoRoute::UnknownPath) => problem::NOT_FOUND.reply(&request.id),
             Err(NoRoute::MethodNotAllowed { allow }) => {
@@ -139,6 +145,12 @@ impl DataPlane {
         };
         self.recorder(request.home).count(reply.outcome);
         reply
+    }
+
+    /// Whether the request has to give way: purchases would wait for it. Looked at before anything is read for it, a token
+    /// included.
+    fn sheds(&self, request: &Request<'_>, dear: Dear) -> bool {
+        self.telemetry.edge_load.sheds(request.home, dear)
     }
 
     /// What a browser is told, or kept from, that comes from a page: nothing of it concerns other clients.
@@ -181,6 +193,14 @@ impl Application for DataPlane {
         self.recorder(home).count(Outcome::Forbidden);
         Some(problem::FOREIGN_ORIGIN.answer())
     }
+}
+
+/// The answer to what gives way to purchases.
+fn busy(request: &Request<'_>) -> Reply {
+    problem::OVERLOADED
+        .detailed("The engine is busy selling; ask again in a moment.")
+        .with(Field::RetryAfter(retry_after_s(Nanos::SECOND)))
+        .reply(&request.id)
 }
 
 /// The answer to whoever would have to wait for the store.

@@ -36,6 +36,7 @@ use super::forwarded::proxied_client;
 use super::handshake::Handshakes;
 use super::http2_server::Http2;
 use super::listen::listen;
+use super::load_watch::LoadWatch;
 use super::reply_header::written;
 use super::settings::EdgeSettings;
 use super::start_error::StartError;
@@ -158,6 +159,7 @@ struct Core<A> {
     http2: Http2,
     handshakes: Handshakes,
     timeouts: ConnectionTimeouts,
+    load: LoadWatch,
     addresses: Arc<Addresses>,
     proxy_protocol: bool,
     /// Refused connections that are being told, the longest first.
@@ -191,6 +193,7 @@ impl<A: Application> Core<A> {
             http1.max_headers(settings.headers_max);
         }
         Self {
+            load: LoadWatch::new(settings, clock.clone(), home),
             exchange: Exchange::new(settings, clock, application, Arc::clone(&addresses), home),
             telemetry,
             http1,
@@ -220,15 +223,17 @@ impl<A: Application> Core<A> {
         let listener = TcpListener::from_std(listener)
             .map_err(|error| format!("the listener cannot be registered: {error}"))?;
         let core = Rc::clone(&self);
-        let mut sweep = tokio::task::spawn_local(async move { core.timeouts.sweep().await });
+        let mut sweep = tokio::task::spawn_local(async move {
+            tokio::join!(core.timeouts.sweep(), core.load.watch(&core.telemetry));
+        });
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => self.take(stream, peer.ip()),
                     Err(error) => Self::wait_out(&error).await,
                 },
-                // Without it nobody's time-outs would be kept.
-                swept = &mut sweep => return Err(format!("the sweep of idle connections ended: {swept:?}")),
+                // Without it nobody's time-outs would be kept, and no load seen.
+                swept = &mut sweep => return Err(format!("the watch over connections and load ended: {swept:?}")),
                 changed = told.changed() => match *told.borrow_and_update() {
                     Stage::Serve | Stage::Leave if changed.is_ok() => {
                         self.exchange.leave();

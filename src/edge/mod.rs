@@ -20,6 +20,7 @@ mod hyper_server;
 mod identity;
 mod json;
 mod listen;
+mod load_watch;
 mod may_connection;
 mod may_connection_table;
 mod may_framing;
@@ -41,6 +42,7 @@ mod route;
 mod sale_state;
 mod sale_state_page;
 mod settings;
+mod shedding;
 mod start_error;
 mod tenant;
 mod token_crypto;
@@ -67,6 +69,7 @@ pub use request::{Head, Request};
 pub use request_id::RequestId;
 pub use route::{NoRoute, Route};
 pub use settings::{EdgeSettings, FrontEnd, SaleStateSettings};
+pub use shedding::OverloadSettings;
 pub use start_error::StartError;
 
 /// What answers requests, whichever front end reads them.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::auth_settings::{AuthMode, AuthSettings, CorsSettings, TenantSettings};
 use super::forwarded::ForwardedHeader;
 use super::http2_settings::Http2Settings;
+use super::shedding::OverloadSettings;
 use crate::domain::FieldError;
 use crate::settings::within;
 use crate::tls::{self, ALPN_HTTP1, ALPN_HTTP2, Certificates, Clients, TlsSettings};
@@ -78,6 +79,8 @@ pub struct EdgeSettings {
     /// What one connection may cost that speaks HTTP/2. Time-outs, and limits of connections and bodies, are those of
     /// HTTP/1.1.
     pub http2: Http2Settings,
+    /// What is refused so that purchases do not have to wait.
+    pub overload: OverloadSettings,
     /// How buyers prove who they are.
     pub auth: AuthSettings,
     /// Whose sales a request is about.
@@ -112,6 +115,7 @@ impl Default for EdgeSettings {
             drain_ms: 10_000,
             tls: TlsSettings::default(),
             http2: Http2Settings::default(),
+            overload: OverloadSettings::default(),
             auth: AuthSettings::default(),
             tenant: TenantSettings::default(),
             cors: CorsSettings::default(),
@@ -202,6 +206,7 @@ impl EdgeSettings {
         within("drain_ms", self.drain_ms, 0..=600_000)?;
         self.check_tls()?;
         self.http2.check()?;
+        self.overload.check()?;
         self.check_exposure()
     }
 

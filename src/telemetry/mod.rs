@@ -5,6 +5,7 @@
 //! text, [`percentile_file`] and [`IntervalLog`] write HdrHistogram's two formats.
 
 mod counter;
+mod edge_load;
 mod hgrm;
 mod histogram;
 mod http2;
@@ -21,6 +22,7 @@ mod settings;
 mod tls;
 
 pub use counter::{Counter, Gauge, GaugeGuard};
+pub use edge_load::{Dear, EdgeLoad, thread_times};
 pub use hgrm::percentile_file;
 pub use histogram::{AtomicHistogram, HistogramSnapshot, Layout, SIGNIFICANT_DIGITS};
 pub use http2::{Http2End, Http2Records};

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use super::edge_load::{Dear, EdgeLoad, listen_overflows};
 use super::histogram::HistogramSnapshot;
 use super::http2::Http2End;
 use super::outcome::{Outcome, Path};
 use super::recorder::Telemetry;
 use super::refused_tokens::TokenFault;
+use crate::domain::Nanos;
 
 /// The `Content-Type` of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -160,6 +162,45 @@ impl Exposition {
         self.family(ENDED, Kind::Counter, "HTTP/2 connections that were ended for what their clients did.");
         for why in Http2End::ALL {
             self.sample(ENDED, &[("reason", why.word())], telemetry.http2.count(why) as f64);
+        }
+        self.edge_load(&telemetry.edge_load);
+    }
+
+    /// How busy the serving threads are, and what is refused because of it.
+    fn edge_load(&mut self, load: &EdgeLoad) {
+        const WAIT: &str = "seckill_edge_read_wait_seconds";
+        let help =
+            "How long what had arrived waited until its thread read it, looked at some dozen times a second.";
+        self.family(WAIT, Kind::Histogram, help);
+        self.histogram(WAIT, &[], &load.waits(), &LATENCY_BOUNDS, NANOS_PER_SECOND);
+        const BUSY: &str = "seckill_edge_thread_busy_seconds_total";
+        let help = "Time of a serving thread on a processor; its rate is the share of time that it is busy.";
+        self.thread_times(BUSY, help, load.times().map(|(busy, _)| busy));
+        const STARVED: &str = "seckill_edge_thread_starved_seconds_total";
+        let help = "Time of a serving thread that was ready and had no processor.";
+        self.thread_times(STARVED, help, load.times().map(|(_, starved)| starved));
+        const RATIO: &str = "seckill_edge_shed_ratio";
+        self.family(RATIO, Kind::Gauge, "Share of what is dear that the busiest serving thread refuses now.");
+        for dear in Dear::ALL {
+            self.sample(RATIO, &[("kind", dear.word())], load.share(dear));
+        }
+        const SHED: &str = "seckill_edge_shed_total";
+        self.family(SHED, Kind::Counter, "Requests refused because purchases would have had to wait.");
+        for dear in Dear::ALL {
+            self.sample(SHED, &[("kind", dear.word())], load.shed(dear) as f64);
+        }
+        let Some(overflows) = listen_overflows() else { return };
+        const OVERFLOWS: &str = "seckill_listen_overflows_total";
+        let help = "Connections that the kernel dropped because a listener's queue was full; of all programs, since the \
+                    machine's start.";
+        self.family(OVERFLOWS, Kind::Counter, help);
+        self.sample(OVERFLOWS, &[], overflows as f64);
+    }
+
+    fn thread_times(&mut self, name: &str, help: &str, times: impl Iterator<Item = Nanos>) {
+        self.family(name, Kind::Counter, help);
+        for (number, time) in times.enumerate() {
+            self.sample(name, &[("thread", &number.to_string())], time.0 as f64 / NANOS_PER_SECOND);
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crossbeam::utils::CachePadded;
 
 use super::counter::{Counter, Gauge};
+use super::edge_load::EdgeLoad;
 use super::histogram::{AtomicHistogram, HistogramSnapshot, Layout};
 use super::http2::Http2Records;
 use super::lease_agent::LeaseAgentRecords;
@@ -129,6 +130,8 @@ pub struct Telemetry {
     pub http2: Http2Records,
     /// How handshakes ended.
     pub tls: TlsRecords,
+    /// How busy the serving threads are, and what they refuse because of it.
+    pub edge_load: EdgeLoad,
     /// Buyers' tokens that did not count.
     pub refused_tokens: RefusedTokens,
 }
@@ -145,6 +148,7 @@ impl Telemetry {
             edge_connections_refused: Counter::default(),
             http2: Http2Records::default(),
             tls: TlsRecords::default(),
+            edge_load: EdgeLoad::new(cores),
             refused_tokens: RefusedTokens::default(),
         }
     }

@@ -98,7 +98,7 @@ impl Launch {
                 shell
             }
         };
-        command.env(PATIENT.0, PATIENT.1);
+        command.envs(PATIENT);
         command.envs(variables(&self.keys));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let [edge, admin] = self.addresses;

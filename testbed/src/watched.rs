@@ -50,7 +50,7 @@ impl WatchedEngine {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::options().create(true).append(true).open(self.log()).unwrap());
-        command.env(PATIENT.0, PATIENT.1);
+        command.envs(PATIENT);
         command.envs(keys.iter().map(|(key, value)| (format!("SECKILL__{key}"), value)));
         command
     }

@@ -2,12 +2,14 @@
 //! unit on sale.
 
 use std::collections::HashSet;
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use testbed::PATIENCE;
 use testbed::crowd::{BuyerAnswer, BuyerClient, crowd};
 use testbed::engine::{Engine, Launch};
+use testbed::{PATIENCE, until};
 
 const STOCK: usize = 300;
 
@@ -74,6 +76,73 @@ fn sell_the_rest(engine: &Engine, answers: &mut Vec<(String, BuyerAnswer)>) {
 
 fn count(answers: &[(String, BuyerAnswer)], status: u16) -> usize {
     answers.iter().filter(|(_, answer)| answer.status == status).count()
+}
+
+/// Purchases in one piece, as many as a socket takes at once.
+const PIECE: usize = 400;
+
+/// Clicks without reading what is answered, on connections of its own, until it is dropped.
+struct Flood(Vec<TcpStream>);
+
+impl Flood {
+    fn at(engine: &Engine, connections: usize) -> Self {
+        let piece: String = (0..PIECE)
+            .map(|n| format!("POST /seckill/test/phone HTTP/1.1\r\nHost: h\r\nX-User-ID: f{n}\r\n\r\n"))
+            .collect();
+        let open = || {
+            let stream = TcpStream::connect(engine.edge()).unwrap();
+            let (mut writing, mut reading) = (stream.try_clone().unwrap(), stream.try_clone().unwrap());
+            let piece = piece.clone();
+            std::thread::spawn(move || while writing.write_all(piece.as_bytes()).is_ok() {});
+            std::thread::spawn(move || io::copy(&mut reading, &mut io::sink()));
+            stream
+        };
+        Self(std::iter::repeat_with(open).take(connections).collect())
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+    }
+}
+
+#[test]
+fn looks_give_way_while_purchases_would_have_to_wait() {
+    let keys =
+        [("EDGE__THREADS", "1"), ("EDGE__OVERLOAD__WAIT_MS_MAX", "1"), ("EDGE__OVERLOAD__INTERVAL_MS", "10")];
+    let engine = Engine::start(&keys);
+    engine.sale("phone", 1, "");
+    assert_eq!(engine.buy("phone", "first").status, 201);
+    engine.sale("coat", 1_000, "");
+    let look = || engine.ask("GET", "/orders/1", "ann", "", "");
+    assert_eq!(look().status, 404);
+    {
+        let _flood = Flood::at(&engine, 16);
+        until("a look gives way", || look().status == 503);
+        until("an operator's read gives way", || {
+            engine.admin("GET", "/api/v1/events?limit=1", "").status == 503
+        });
+        let refused = std::iter::repeat_with(look).find(|answer| answer.status == 503).unwrap();
+        assert_eq!(refused.member("code"), "overloaded");
+        assert!(refused.field("retry-after").is_some());
+        for number in 0..5 {
+            assert_eq!(engine.buy("coat", &format!("b{number}")).status, 201, "purchases go on");
+        }
+    }
+    until("looks are answered again", || (0..20).all(|_| look().status == 404));
+    let stats = engine.admin("GET", "/api/v1/stats", "").json();
+    assert_eq!(stats["paths"]["seckill"]["outcomes"].get("overloaded"), None, "{stats}");
+    let figures = engine.admin("GET", "/metrics", "").body;
+    for (figure, value) in
+        [("seckill_edge_shed_total{kind=\"look\"} ", 1.0), ("seckill_edge_read_wait_seconds_count ", 10.0)]
+    {
+        let found = figures.lines().find_map(|line| line.strip_prefix(figure)).expect(figure);
+        assert!(found.parse::<f64>().unwrap() >= value, "{figure}{found}");
+    }
+    for code in ["edge-overloaded", "edge-overload-over"] {
+        assert!(engine.log().contains(code), "{code}");
+    }
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn a_stall_is_counted_from_the_due_time() {
     let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let free = ([127, 0, 0, 1], 0).into();
     let mut command = Command::new(engine::binary());
-    command.env(PATIENT.0, PATIENT.1);
+    command.envs(PATIENT);
     let engine = EngineProcess::start(command, data.path(), free, free);
     let load = scenario(0, 200, 3.0, "", "").replace("connections = 16", "connections = 2");
     let (edge, admin) = (format!("http://{}", engine.edge()), format!("http://{}", engine.admin()));
@@ -107,7 +107,7 @@ fn the_protocol_is_agreed_on_under_tls_and_told_where_it_is_not_spoken() {
         ];
         let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let mut command = Command::new(engine::binary());
-        command.env(PATIENT.0, PATIENT.1).envs(variables(&keys));
+        command.envs(PATIENT).envs(variables(&keys));
         let free = ([127, 0, 0, 1], 0).into();
         let engine = EngineProcess::start(command, data.path(), free, free);
         let port = engine.edge().port();

@@ -85,7 +85,7 @@ fn buyers_with_tokens_win_and_pay_over_tls_and_others_are_told_what_is_missing()
     let keys = keys.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let (data, free) = (tempfile::tempdir().unwrap(), ([127, 0, 0, 1], 0).into());
     let mut command = Command::new(engine::binary());
-    command.env(PATIENT.0, PATIENT.1).envs(variables(&keys));
+    command.envs(PATIENT).envs(variables(&keys));
     let engine = EngineProcess::start(command, data.path(), free, free);
     let scenario = files.write("scenario.toml", SCENARIO);
     let tester = Tester { engine: &engine, scenario, cacert: files.write("ca.pem", authority.pem()) };

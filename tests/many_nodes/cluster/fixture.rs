@@ -52,6 +52,7 @@ impl Fixture {
             ("POSTGRES__STATEMENT_WAIT_MS", "1500"),
             ("REDIS__ANSWER_MS_MAX", "300"),
             ("REDIS__CONNECT_MS_MAX", "500"),
+            ("EDGE__OVERLOAD__WAIT_MS_MAX", "0"),
             ("REDIS__RECONNECT_PAUSE_MS", "20"),
             ("LEDGER__BEAT_MS", "200"),
             ("LEDGER__SILENT_MS_MAX", &silent_ms_max),
