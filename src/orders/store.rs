@@ -277,6 +277,14 @@ pub trait LeaseStore: Send + Sync + std::fmt::Debug {
     /// What the database says.
     fn units(&self, sale: SaleId) -> Result<Option<SaleUnits>, StoreError>;
 
+    /// The units of many sales, each as [`LeaseStore::units`] tells them, in the same places.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn units_of(&self, sales: &[SaleId]) -> Result<Vec<Option<SaleUnits>>, StoreError> {
+        sales.iter().map(|sale| self.units(*sale)).collect()
+    }
+
     /// The sale's units as its orders hold them and as [`LeaseStore::units`] counts them, in one snapshot. `None` when
     /// there is no such sale.
     ///

@@ -1,7 +1,10 @@
 //! The leasing half of the store: lives of nodes, epochs of sales, units settled and returned.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+use tokio_postgres::Row;
 
 use super::super::store::{Audit, LeaseStore, StoreError};
 use super::applied_watermark::AppliedWatermark;
@@ -164,6 +167,19 @@ impl LeaseStore for PgLeaseStore {
         self.pool.run(async |session| units(session, sale).await)
     }
 
+    fn units_of(&self, sales: &[SaleId]) -> Result<Vec<Option<SaleUnits>>, StoreError> {
+        let ids: Vec<i32> = sales.iter().map(|sale| rows::column(sale.0)).collect();
+        let select = format!("{UNITS} WHERE sale_id = ANY ($1)");
+        self.pool.run(async |session| {
+            let rows = session.rows(&select, &[&ids]).await?;
+            let mut found = HashMap::with_capacity(rows.len());
+            for row in &rows {
+                found.insert(row.try_get::<_, i32>(0)?, units_in(row)?);
+            }
+            Ok(ids.iter().map(|id| found.remove(id)).collect())
+        })
+    }
+
     fn audit(&self, sale: SaleId) -> Result<Option<(Audit, SaleUnits)>, StoreError> {
         self.pool.run(async |session| {
             session
@@ -180,26 +196,30 @@ impl LeaseStore for PgLeaseStore {
     }
 }
 
+/// One statement, one snapshot.
+const UNITS: &str = "SELECT sale_id, epoch, total, sold, returned, \
+                     ARRAY(SELECT node FROM settled t WHERE t.sale_id = s.sale_id ORDER BY node), \
+                     ARRAY(SELECT units FROM settled t WHERE t.sale_id = s.sale_id ORDER BY node), \
+                     revision FROM sales s";
+
 async fn units(session: &mut Session, sale: SaleId) -> Result<Option<SaleUnits>, PgError> {
     let sale: i32 = rows::column(sale.0);
-    // One statement, one snapshot.
-    let select = "SELECT epoch, total, sold, returned, \
-                  ARRAY(SELECT node FROM settled WHERE sale_id = $1 ORDER BY node), \
-                  ARRAY(SELECT units FROM settled WHERE sale_id = $1 ORDER BY node), \
-                  revision \
-                  FROM sales WHERE sale_id = $1";
-    let Some(row) = session.row(select, &[&sale]).await? else { return Ok(None) };
-    let nodes: Vec<i16> = row.try_get(4)?;
-    let units: Vec<i64> = row.try_get(5)?;
+    let row = session.row(&format!("{UNITS} WHERE sale_id = $1"), &[&sale]).await?;
+    row.as_ref().map(units_in).transpose()
+}
+
+fn units_in(row: &Row) -> Result<SaleUnits, PgError> {
+    let nodes: Vec<i16> = row.try_get(5)?;
+    let units: Vec<i64> = row.try_get(6)?;
     let settled = nodes.into_iter().zip(units).map(|(node, units)| Ok((node_of(node)?, units as u64)));
-    Ok(Some(SaleUnits {
-        epoch: row.try_get::<_, i64>(0)? as u64,
-        total: u64::from(rows::whole(row.try_get(1)?)?),
-        revision: row.try_get::<_, i64>(6)? as u64,
-        sold: u64::from(rows::whole(row.try_get(2)?)?),
-        returned: row.try_get::<_, i64>(3)? as u64,
+    Ok(SaleUnits {
+        epoch: row.try_get::<_, i64>(1)? as u64,
+        total: u64::from(rows::whole(row.try_get(2)?)?),
+        revision: row.try_get::<_, i64>(7)? as u64,
+        sold: u64::from(rows::whole(row.try_get(3)?)?),
+        returned: row.try_get::<_, i64>(4)? as u64,
         settled: settled.collect::<Result<_, PgError>>()?,
-    }))
+    })
 }
 
 /// A node from its column.
