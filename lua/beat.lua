@@ -1,17 +1,42 @@
--- A node says that it lives, or that it leaves, and hears how long ago the others lived. Decides nothing: silence is a
--- reason to fence a node in the store, never to take its units.
+-- A node says that it lives and which sales the others are to look at, or that it leaves; and hears how long ago the others
+-- lived and to which sales somebody called. Decides nothing: silence is a reason to fence a node in the store, never to take
+-- its units, and what is wanted of a sale stands in its book.
 --
 -- KEYS[1]  one hash for all nodes: node -> ms of this server's clock, 0 for one that left
--- ARGV     node, 'leaves' when it does
--- Returns  node, ms since its last beat (-1 for one that left), and so on for every node that ever beat here
--- Invariant: only one clock is read, this server's.
+-- KEYS[2]  one hash for all nodes: sale -> ms of this server's clock when somebody last called to it
+-- ARGV     node, then 'leaves' when it does; or for how many ms a call is told, and the sales to which it calls
+-- Returns  run and replication id of this server; whether it remembers an earlier beat of this node (0 or 1); node, ms since
+--          its last beat (-1 for one that left), and so on for every node that ever beat here; sale, ms of its last call, and
+--          so on for every call that is told
+-- Invariant: only one clock is read, this server's. Who beats more often than calls are told hears every call.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] == 'leaves' and 0 or now)
+local leaves = ARGV[2] == 'leaves'
+local remembers = redis.call('HSET', KEYS[1], ARGV[1], leaves and 0 or now) == 0 and 1 or 0
+
 local beats = redis.call('HGETALL', KEYS[1])
 for at = 2, #beats, 2 do
   -- A clock that was set back must not make a node that lives look like one that left.
   beats[at] = beats[at] == '0' and -1 or math.max(now - beats[at], 0)
 end
-return beats
+
+local calls = {}
+if not leaves then
+  for at = 3, #ARGV do
+    redis.call('HSET', KEYS[2], ARGV[at], now)
+  end
+  local known = redis.call('HGETALL', KEYS[2])
+  for at = 1, #known, 2 do
+    if math.abs(now - known[at + 1]) <= tonumber(ARGV[2]) then
+      calls[#calls + 1] = known[at]
+      calls[#calls + 1] = known[at + 1]
+    else
+      redis.call('HDEL', KEYS[2], known[at])
+    end
+  end
+end
+
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local repl = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+return { run, repl, remembers, beats, calls }

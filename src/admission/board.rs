@@ -4,14 +4,15 @@
 //!
 //! `in_flight` counts units for those who watch a sale; it decides nothing and publishes nothing: relaxed.
 //! `more_may_come` only chooses between two refusals of a buyer who gets nothing either way, and `elsewhere` is only
-//! shown: relaxed. `unmet_demand` is a hint to the lease agent: relaxed, and written only when it changes, for a crowd is
-//! refused on all cores.
+//! shown: relaxed. `unmet_demand` and `units_came_back` are hints to the lease agent: relaxed, and written only when they
+//! change, for a crowd is refused on all cores; that it hears of them at all is `attention`'s to see to.
 
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use hashbrown::{Equivalent, HashMap};
 
+use super::attention::{Attention, Named};
 use super::bucket::TokenBucket;
 use super::claims::Claims;
 use super::stock::Stock;
@@ -32,6 +33,9 @@ pub struct SaleState {
     elsewhere: AtomicU64,
     /// Whether a buyer was refused for want of units since the lease agent last looked.
     unmet_demand: AtomicBool,
+    /// Whether units came back to the sale since the lease agent last looked.
+    units_came_back: AtomicBool,
+    named: Named,
 }
 
 impl SaleState {
@@ -44,6 +48,8 @@ impl SaleState {
             more_may_come: AtomicBool::new(false),
             elsewhere: AtomicU64::new(0),
             unmet_demand: AtomicBool::new(false),
+            units_came_back: AtomicBool::new(false),
+            named: Named::not_yet(),
         }
     }
 
@@ -87,10 +93,28 @@ impl SaleState {
         self.unmet_demand.swap(false, Ordering::Relaxed)
     }
 
-    pub(super) fn note_unmet_demand(&self) {
-        if !self.has_unmet_demand() {
+    /// Units of the sale came back, here or at another node: it is not over. Stir it, too ([`Board::stir`]).
+    pub fn note_units_came_back(&self) {
+        self.units_came_back.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether units came back since this was last asked.
+    pub fn take_units_came_back(&self) -> bool {
+        self.units_came_back.load(Ordering::Relaxed) && self.units_came_back.swap(false, Ordering::Relaxed)
+    }
+
+    /// Before a look: what happens after this is named by [`Board::stirred`] once more.
+    pub fn take_up(&self) {
+        self.named.take_up();
+    }
+
+    /// Says whether that is news.
+    pub(super) fn note_unmet_demand(&self) -> bool {
+        let is_news = !self.has_unmet_demand();
+        if is_news {
             self.unmet_demand.store(true, Ordering::Relaxed);
         }
+        is_news
     }
 
     pub(super) fn enter_flight(&self, quantity: Units) {
@@ -268,40 +292,62 @@ impl Sales {
 
 /// The board that readers see without waiting and writers swap.
 #[derive(Debug, Default)]
-pub struct Board(ArcSwap<Sales>);
+pub struct Board {
+    sales: ArcSwap<Sales>,
+    attention: Attention,
+}
 
 impl Board {
+    /// Something happened to the sale: whoever looks after it is to look.
+    #[inline]
+    pub fn stir(&self, sale: &LiveSale) {
+        self.attention.name(sale.id, &sale.state.named);
+    }
+
+    /// The sales that something happened to, new ones included; each once until it is taken up ([`SaleState::take_up`]).
+    pub fn stirred(&self) -> &flume::Receiver<SaleId> {
+        self.attention.named()
+    }
+
+    fn stir_by_id(&self, sale: SaleId) {
+        if let Some(sale) = self.sales().by_id(sale) {
+            self.stir(sale);
+        }
+    }
+
     /// The sales of this moment. Hold it for one decision, not across a wait.
     #[inline]
     pub fn sales(&self) -> Guard<Arc<Sales>> {
-        self.0.load()
+        self.sales.load()
     }
 
     /// Puts a sale on the board, or replaces the one with its number.
     pub fn publish(&self, sale: LiveSale) {
-        self.0.rcu(|sales| {
+        self.sales.rcu(|sales| {
             let mut sales = Sales::clone(sales);
             sales.put(&sale);
             sales
         });
+        self.stir_by_id(sale.id);
     }
 
     /// Puts a sale on the board, unless one with its number is there: what that one has in stock and who bought of it
     /// stays as it is.
     pub fn publish_new(&self, sale: LiveSale) {
-        self.0.rcu(|sales| {
+        self.sales.rcu(|sales| {
             let mut sales = Sales::clone(sales);
             if !sales.by_id.contains_key(&sale.id) {
                 sales.put(&sale);
             }
             sales
         });
+        self.stir_by_id(sale.id);
     }
 
     /// Replaces the terms of a sale that is on the board, unless it has those of a later version: changes may be heard of
     /// out of their order.
     pub fn change_terms(&self, changed: &Sale) {
-        self.0.rcu(|sales| {
+        self.sales.rcu(|sales| {
             let mut sales = Sales::clone(sales);
             if let Some(live) = sales.by_id.get(&changed.id).filter(|live| live.version <= changed.version) {
                 let live = live.with_terms(changed.terms.clone(), changed.version);
@@ -309,21 +355,23 @@ impl Board {
             }
             sales
         });
+        self.stir_by_id(changed.id);
     }
 
     /// Puts many sales on the board at once: one swap.
     pub fn publish_all(&self, new: Vec<LiveSale>) {
-        self.0.rcu(|sales| {
+        self.sales.rcu(|sales| {
             let mut sales = Sales::clone(sales);
             new.iter().for_each(|sale| sales.put(sale));
             sales
         });
+        new.iter().for_each(|sale| self.stir(sale));
     }
 
     /// Stops sales, or has them go on, at once: one swap. Older news than what is known changes nothing.
     pub fn set_stops(&self, stops: Stops) {
         let stops = Arc::new(stops);
-        self.0.rcu(|sales| {
+        self.sales.rcu(|sales| {
             let mut sales = Sales::clone(sales);
             if stops.version > sales.stops.version {
                 sales.stops = Arc::clone(&stops);

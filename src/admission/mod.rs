@@ -1,6 +1,7 @@
 //! The purchase decision: a straight column of refusals over memory. No I/O, no lock held across anything, and time is
 //! an argument. [`Admission::purchase`] is the place to start reading.
 
+mod attention;
 mod board;
 mod bucket;
 mod buyer_rates;

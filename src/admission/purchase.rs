@@ -207,7 +207,7 @@ impl Admission {
         let holds = claims.prior(&wanted)?; // Replay, InFlight, KeyReused, QuantityNotAllowed, AlreadyPurchased
         let refused = |rejection| PriorClaim::Rejected(Refusal::new(rejection, holds));
         self.check_open(sale, now.wall).map_err(refused)?; // NotStarted, Paused, Ended
-        check_stock(sale, stock.may_have(home, request.quantity)).map_err(refused)?; // SoldOut, Overloaded
+        self.check_stock(sale, stock.may_have(home, request.quantity)).map_err(refused)?; // SoldOut, Overloaded
         let limits = self.limits.load();
         check_rates(&limits, sale, request.buyer, now.mono).map_err(refused)?; // RateLimited
         let wanted = ClaimRequest { releases_max: limits.releases_max, ..wanted };
@@ -215,12 +215,13 @@ impl Admission {
         let order_id = number.id;
         let claim = claims.claim(&wanted, order_id)?; // as above, against a simultaneous click; TooManyReleases
         let place = self.queue.place().map_err(refused)?; // Overloaded
-        let units = stock.take(home, request.quantity).ok_or_else(|| refused(turn_away(sale)))?;
+        let units = stock.take(home, request.quantity).ok_or_else(|| refused(self.turn_away(sale)))?;
         let buyer = BuyerId::from(request.buyer);
         let idempotency_key = request.idempotency_key.map(IdempotencyKey::from);
         let order = sale.new_order(order_id, buyer, wanted.offer, idempotency_key);
 
         // After this point the purchase must succeed.
+        self.board.stir(sale);
         let ticket = claim.keep();
         let placed = Placed {
             order_id,
@@ -242,6 +243,20 @@ impl Admission {
             SalePhase::Paused => Err(Rejection::Paused),
             SalePhase::Ended => Err(Rejection::Ended),
         }
+    }
+
+    fn check_stock(&self, sale: &LiveSale, may_have: bool) -> Result<(), Rejection> {
+        if may_have { Ok(()) } else { Err(self.turn_away(sale)) }
+    }
+
+    /// Turns the buyer away and notes that demand was not met. "Sold out" is final: while other nodes hold unsold units, the
+    /// buyer is asked to come back.
+    fn turn_away(&self, sale: &LiveSale) -> Rejection {
+        // The crowd behind the first one costs nothing more.
+        if sale.state.note_unmet_demand() {
+            self.board.stir(sale);
+        }
+        if sale.state.more_may_come() { Rejection::Overloaded } else { Rejection::SoldOut }
     }
 }
 
@@ -302,14 +317,4 @@ fn take_of(
         rate: rates.rate(),
         retry_after,
     })
-}
-
-fn check_stock(sale: &LiveSale, may_have: bool) -> Result<(), Rejection> {
-    if may_have { Ok(()) } else { Err(turn_away(sale)) }
-}
-
-/// Turns the buyer away and notes that demand was not met. "Sold out" is final: while other nodes hold unsold units, the buyer is asked to come back.
-fn turn_away(sale: &LiveSale) -> Rejection {
-    sale.state.note_unmet_demand();
-    if sale.state.more_may_come() { Rejection::Overloaded } else { Rejection::SoldOut }
 }

@@ -83,6 +83,9 @@ impl World {
 
     /// The node's machine hears an answer, and its memory follows.
     pub fn hears(&mut self, n: usize, answer: Answer) {
+        if self.nodes[n].lessee.needs_others(&answer) {
+            self.nodes.iter_mut().for_each(|node| node.rests = false);
+        }
         let progress = self.nodes[n].lessee.heard(answer);
         self.follows(n, progress);
     }
@@ -125,6 +128,7 @@ impl World {
 impl Node {
     pub fn ends_its_life(&mut self, known: u64) {
         self.life.end_below(known);
+        self.rests = false;
         if self.life.drops_stock() {
             self.stock = 0;
         }

@@ -38,7 +38,7 @@ pub enum Break {
 
 impl Break {
     /// All of them, but for those that `hearing` finds.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Node(&[Rule::LearnsGrantsFromLeases]),
         // Each of the two does what the other one is for.
         Self::Node(&[Rule::OpensWithIncarnations, Rule::ReclaimsInItsEpoch]),
@@ -57,6 +57,7 @@ impl Break {
         Self::Node(&[Rule::HandsBackWhenCutOff, Rule::FallsSilentWhenCutOff]),
         Self::Node(&[Rule::FallsSilentWhenCutOff]),
         Self::Node(&[Rule::RecountsWhenRefused]),
+        Self::Node(&[Rule::CallsTheOthers]),
         Self::IgnoresIncarnation,
         Self::IgnoresEpoch,
         Self::TrustsAnyServer,

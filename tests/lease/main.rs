@@ -17,6 +17,7 @@ mod mutants;
 mod node;
 mod protocol;
 mod relay;
+mod resting;
 mod scripts;
 mod store;
 mod trial;

@@ -17,7 +17,7 @@ use seckill::ledger::lease::Rule;
 const STATES_MIN: usize = 1_000_000;
 
 /// Each fault alone, by name.
-const FAULTS: [(&str, Faults); 10] = {
+const FAULTS: [(&str, Faults); 11] = {
     const NONE: Faults = Faults {
         crash: 0,
         lost_reply: 0,
@@ -30,6 +30,7 @@ const FAULTS: [(&str, Faults); 10] = {
         refusal: 0,
         cut: 0,
         wrong_book: 0,
+        rest: 0,
     };
     [
         ("crash", Faults { crash: 1, ..NONE }),
@@ -42,8 +43,11 @@ const FAULTS: [(&str, Faults); 10] = {
         ("restore", Faults { restore: 1, ..NONE }),
         ("refused writes", Faults { refusal: 1, ..NONE }),
         ("line to the store", Faults { cut: 1, ..NONE }),
+        (REST, Faults { rest: 1, ..NONE }),
     ]
 };
+/// No fault either: the sale rests at a node.
+const REST: &str = "rest";
 /// What no sound protocol lets happen; its repair is a matter of its own.
 const WRONG_BOOK: &str = "wrong book";
 /// No fault, but a beginning: a sale that has just been made, and a neighbour that has just died.
@@ -62,6 +66,7 @@ fn both(a: Faults, b: Faults) -> Faults {
         refusal: a.refusal + b.refusal,
         cut: a.cut + b.cut,
         wrong_book: a.wrong_book + b.wrong_book,
+        rest: a.rest + b.rest,
     }
 }
 
@@ -116,6 +121,7 @@ fn where_found(broken: Break) -> (&'static [&'static str], Property) {
             Rule::FirstBookWaitsForNobody => (&[FIRST_BOOK], AlwaysHeals),
             Rule::HandsBackWhenCutOff | Rule::FallsSilentWhenCutOff => (&["line to the store"], AlwaysHeals),
             Rule::RecountsWhenRefused => (&[WRONG_BOOK], AlwaysHeals),
+            Rule::CallsTheOthers => (&[REST], AlwaysHeals),
             Rule::JudgesOnlyWhileHeard => unreachable!("a matter of time, which is not looked at here"),
             Rule::FencesTheSilent => (&["false suspicion"], NeverOverLeased),
             Rule::CountsAfterFencing => (&["false suspicion"], NeverOverLeased),

@@ -1,14 +1,16 @@
 //! The scripts on a real server, held against the book of the protocol's model: random histories with repeats, late
 //! calls, a flushed script cache, lost data and restarts.
 
+use std::time::Duration;
+
 use crate::book::{Call, Caller, Count, Server};
 use crate::server::RedisServer;
 use crate::wire::{account, same};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use seckill::domain::{NodeId, SaleKey};
+use seckill::domain::{NodeId, SaleId, SaleKey};
 use seckill::ledger::lease::{self, BookReply, Chunk, Movement, Rebuild, ServerId};
-use seckill::ledger::redis::{RedisBooks, RedisFault, RedisLink, RedisSettings};
+use seckill::ledger::redis::{Beats, RedisBooks, RedisFault, RedisLink, RedisSettings};
 
 const NODES: usize = 3;
 const TOTAL: Count = 40;
@@ -304,9 +306,36 @@ async fn a_lease_that_was_not_answered_is_granted_once() {
 async fn beats_are_aged_by_the_server() {
     let server = RedisServer::start();
     let books = books_of(&server.url());
-    books.beat(node(1)).await.unwrap();
-    let beats = books.beat(node(2)).await.unwrap();
-    let mut nodes: Vec<_> = beats.iter().map(|(node, _)| node.number()).collect();
+    beat(&books, 1, &[]).await;
+    let heard = beat(&books, 2, &[]).await;
+    let mut nodes: Vec<_> = heard.silent_ms.iter().map(|(node, _)| node.number()).collect();
     nodes.sort_unstable();
     assert_eq!(nodes, [1, 2]);
+    books.leave(node(1)).await.unwrap();
+    let heard = beat(&books, 2, &[]).await;
+    assert!(heard.silent_ms.contains(&(node(1), None)));
+}
+
+#[tokio::test]
+async fn n2_calls_are_heard_by_every_node_and_a_server_that_forgot_a_node_says_so() {
+    let server = RedisServer::start();
+    let books = books_of(&server.url());
+    let first = beat(&books, 1, &[]).await;
+    assert!(!first.remembers && first.calls.is_empty());
+    let called = beat(&books, 1, &[7, 9]).await;
+    assert!(called.remembers);
+    let heard = beat(&books, 2, &[]).await;
+    assert_eq!(heard.server, first.server);
+    assert_eq!(heard.calls, called.calls);
+    let mut sales: Vec<_> = heard.calls.iter().map(|(sale, _)| sale.0).collect();
+    sales.sort_unstable();
+    assert_eq!(sales, [7, 9]);
+    books.link().send(&redis::cmd("FLUSHALL")).await.unwrap().unwrap();
+    let after = beat(&books, 1, &[]).await;
+    assert!(!after.remembers && after.calls.is_empty());
+}
+
+async fn beat(books: &RedisBooks, number: Count, calling: &[u32]) -> Beats {
+    let calling = calling.iter().map(|sale| SaleId(*sale));
+    books.beat(node(number), Duration::from_secs(600), calling).await.unwrap()
 }

@@ -30,6 +30,8 @@ pub enum Step {
     StartAlone(usize),
     /// Redis takes writes again.
     TakeWrites,
+    /// A node where the sale rests has found the other one silent.
+    LookAtAll(usize),
     // From here on: faults, and what healing must not wait for.
     Crash(usize),
     Restart(usize),
@@ -43,6 +45,8 @@ pub enum Step {
     ForgetUnit(usize),
     Cut(usize),
     Mend(usize),
+    Rest(usize),
+    BuyerComes(usize),
     Suspect(usize),
     AnswerLost(usize, &'static str),
     CallDelayed(usize, &'static str),
@@ -69,6 +73,8 @@ impl Step {
                     | Self::ForgetUnit(_)
                     | Self::Cut(_)
                     | Self::Mend(_)
+                    | Self::Rest(_)
+                    | Self::BuyerComes(_)
                     | Self::AnswerLost(..)
                     | Self::CallDelayed(..)
             )
@@ -81,13 +87,16 @@ impl World {
         out.clear();
         let mut walk = Walk { world: self, instance, out };
         for n in 0..NODES {
-            walk.purchase(n);
             walk.life_and_death(n);
-            walk.goes_on(n);
-            walk.errands(n);
-            walk.reclaims(n);
             walk.expiry(n);
             walk.line_to_the_store(n);
+            walk.out.extend(self.rests(n, instance));
+            if !self.nodes[n].rests {
+                walk.purchase(n);
+                walk.goes_on(n);
+                walk.errands(n);
+                walk.reclaims(n);
+            }
         }
         walk.redis_faults();
         walk.out.extend(self.goes_back(instance));
@@ -265,9 +274,14 @@ impl Walk<'_> {
             Membership::Announcing(_) => return self.begins(n, Errand::Announce),
             Membership::Current => {}
         }
-        if node.lessee.granted() < u64::from(self.instance.granted_max) {
-            let chunk = Chunk { divisor: 2, min: 1, max: 1 };
-            self.begins(n, Errand::Borrow { chunk, starves: true });
+        let may_be_lent = node.lessee.granted() < u64::from(self.instance.granted_max);
+        if may_be_lent || self.world.nodes.iter().any(|node| node.rests) {
+            // Whoever may be lent no more asks all the same, for nothing, where that calls the one who has it.
+            let units = may_be_lent.into();
+            self.begins(
+                n,
+                Errand::Borrow { chunk: Chunk { divisor: 2, min: units, max: units }, starves: true },
+            );
         }
         // Others starve, which a node hears when it has settled; or it gives up. A book that forgot a unit is not confused
         // further, for the histories would have no end.
@@ -370,6 +384,8 @@ impl Walk<'_> {
                 next.faults.expiry -= 1;
                 next.store.returned += 1;
                 next.nodes[n].stock += Count::from(twice);
+                // The event comes to every node.
+                next.nodes.iter_mut().for_each(|node| node.rests = false);
             });
         }
     }
@@ -379,7 +395,7 @@ impl Walk<'_> {
         if self.world.faults.cut > 0 && is_whole {
             self.push(Step::Cut(n), |next| {
                 next.faults.cut -= 1;
-                next.nodes[n].is_cut_off = true;
+                (next.nodes[n].is_cut_off, next.nodes[n].rests) = (true, false);
             });
         }
         if self.world.nodes[n].is_cut_off {

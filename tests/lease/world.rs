@@ -38,6 +38,8 @@ pub struct Faults {
     pub cut: Count,
     /// The book forgets a unit that a node holds.
     pub wrong_book: Count,
+    /// Nobody looks at the sale at a node, and no buyer comes there, until something happens to it or somebody calls.
+    pub rest: Count,
 }
 
 /// What the order store keeps.
@@ -70,6 +72,8 @@ pub struct Node {
     pub in_flight: Count,
     /// The store does not hear it, and has not for long.
     pub is_cut_off: bool,
+    /// Nobody looks at the sale here.
+    pub rests: bool,
     /// It looks after a node that it takes for silent by mistake.
     pub is_mistaken: bool,
     /// The life of the other node that it has just found silent; 0 for none.
@@ -87,6 +91,7 @@ impl Node {
             stock: 0,
             in_flight: 0,
             is_cut_off: false,
+            rests: false,
             is_mistaken: false,
             found_silent: 0,
         }
@@ -223,8 +228,11 @@ impl World {
     pub fn whole(&self, instance: &Instance) -> bool {
         let current =
             self.redis.valid_book(instance.broken).is_some_and(|book| book.epoch == self.store.epoch);
-        // What a node that is cut off for good has in hand is nobody's.
-        current && self.known(instance, |node| !node.is_cut_off) == i16::from(instance.total)
+        // What a node that is cut off for good has in hand is nobody's; nor is what lies where no buyer comes, while buyers
+        // come elsewhere.
+        let buyers_come = self.nodes.iter().any(|node| node.up && !node.rests);
+        let sells = |node: &Node| !(node.is_cut_off || node.rests && buyers_come);
+        current && self.known(instance, sells) == i16::from(instance.total)
     }
 
     /// Sold units, those that may be lent, and those of these nodes.

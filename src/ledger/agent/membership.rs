@@ -1,11 +1,15 @@
 //! How this node belongs to the others: it says that it lives, begins another life when it was fenced, and leaves.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::super::lease::Effects;
 use super::watch::LeaseWatch;
-use super::{AgentError, LeaseAgent};
+use super::{AgentError, GROUP, LeaseAgent};
 use crate::admission::Intake;
+use crate::domain::SaleId;
 
 impl<W: LeaseWatch> LeaseAgent<W> {
     /// Says that this node lives, unless it is cut off from the store; hears of the others, and whether the store answers.
@@ -23,10 +27,30 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     }
 
     pub(super) async fn beat(&mut self) -> Result<(), AgentError> {
-        let beats = self.books.beat(self.life.node()).await?;
-        self.detector.hear(beats, Instant::now().into_std());
+        // Who has not beaten for longer is silent, and has nothing any more that others could want.
+        let calls_told = Duration::from_millis(self.settings.silent_ms_max);
+        let heard = self.books.beat(self.life.node(), calls_told, self.calling.iter().copied()).await?;
+        let now = Instant::now().into_std();
+        self.detector.hear(heard.silent_ms, now);
+        self.called = std::mem::take(&mut self.calling);
+        // Its own calls come back to it as well.
+        let is_news = |call: &&(SaleId, u64)| !self.calls.contains(call) && !self.called.contains(&call.0);
+        self.heard.extend(heard.calls.iter().filter(is_news).map(|(sale, _)| *sale));
+        self.calls = heard.calls;
+        let is_another = self.server.as_ref() != Some(&heard.server) || !heard.remembers;
+        self.server = Some(heard.server);
+        self.looks_at_all |= self.detector.has_found_silent(now) || is_another;
         self.has_beaten = true;
         Ok(())
+    }
+
+    /// The others are called to the sale: soon, or with the next beat if the last one did so, too.
+    pub(super) fn call_others_to(&mut self, sale: SaleId) {
+        self.calling.insert(sale);
+        if !self.called.contains(&sale) {
+            let soon = Instant::now() + Duration::from_millis(self.settings.tail_pause_ms);
+            self.beat_at = self.beat_at.min(soon);
+        }
     }
 
     /// Whether the store has not answered for so long that the others shall have what is here.
@@ -93,31 +117,43 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         self.beat_at = now;
         let (life, now) = (self.life, now.into_std());
         self.accounts.values_mut().for_each(|account| account.begin_life(life, now));
+        self.looks_at_all = true;
         self.watch.rejoined();
         self.admission.queue().set_intake(Intake::Open);
         Ok(())
     }
 
-    /// Hands everything back. What fails here is taken back by the others in their own time.
+    /// Hands everything back. What fails here is taken back by the others when this node stays silent.
     pub(super) async fn leave(mut self) {
         self.hear();
-        for sale in self.sales() {
-            let Some(mut account) = self.accounts.remove(&sale.id) else { continue };
+        let mut leaving = Vec::new();
+        let sales = self.sales();
+        for sale in &sales {
             let unsold = sale.state.stock().drain();
-            if self.life.is_over() {
-                continue;
-            }
+            let Some(mut account) = self.accounts.remove(&sale.id) else { continue };
             let mut effects = Effects::default();
             account.lease.leave(unsold.into(), &mut effects);
-            self.carry_out(&sale, &mut account, effects);
-            if let Err(error) = self.work(&sale, &mut account).await {
+            self.carry_out(sale, &mut account, effects);
+            leaving.push((Arc::clone(sale), account));
+        }
+        let mut left = 0;
+        while !leaving.is_empty() && !self.life.is_over() {
+            let group = leaving.drain(..leaving.len().min(GROUP)).collect();
+            let (group, outcome) = self.ask_for(group).await;
+            if let Err(error) = outcome {
                 self.watch.round_failed(&error.to_string());
             }
+            left += group.iter().filter(|(_, account)| account.lease.has_left()).count();
         }
-        match self.books.leave(self.life.node()).await {
+        // Nobody looks for units of a node that has said that it leaves.
+        let left = match left == sales.len() {
+            true => self.books.leave(self.life.node()).await.map_err(|fault| fault.to_string()),
+            false => Err(format!("{left} of {} sales were left", sales.len())),
+        };
+        match left {
             Ok(()) => tracing::info!("unsold units were handed back; this node has left the others"),
-            Err(fault) => {
-                tracing::warn!(%fault, "the other nodes take this one's units back when it stays silent")
+            Err(why) => {
+                tracing::warn!(why, "the other nodes take this one's units back when it stays silent")
             }
         }
     }

@@ -2,22 +2,29 @@
 //! ledger towards the store. It runs on the control plane; no purchase ever waits for it.
 //!
 //! What is done is decided by the machines of [`lease`](super::lease), one a sale; the agent looks at the clock and at
-//! memory for them, asks Redis and the store what they ask, and carries out what follows. One task, one ask at a time.
+//! memory for them, asks Redis and the store what they ask, and carries out what follows. One task; the asks of many sales go
+//! out together.
+//!
+//! A sale that rests is not looked at. It is named when its time comes, when something happens to it here
+//! ([`Board::stir`](crate::admission::Board::stir)) or in the store (the follower of the orders stirs it), when another node
+//! calls, and, with all other sales, when something happens that may concern every one: a node falls silent, Redis is not
+//! the server that it was or has forgotten this node, or another life of this node begins.
 
 mod account;
 mod handle;
 mod membership;
+mod schedule;
 mod shared;
 mod watch;
 mod work;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 pub use self::handle::LeaseHandle;
 pub use self::shared::SharedLedger;
@@ -25,12 +32,18 @@ pub use self::watch::LeaseWatch;
 
 use self::account::Account;
 use self::handle::Request;
-use super::lease::{Backoff, FailureDetector, NodeLife, Rules, Terms};
+use self::schedule::{Schedule, Urgency};
+use super::lease::{Backoff, FailureDetector, NodeLife, Rules, ServerId, Terms};
 use super::redis::{RedisBooks, RedisFault};
 use super::settings::LedgerSettings;
 use crate::admission::{Admission, LiveSale};
 use crate::domain::{NodeId, SaleId};
 use crate::orders::{LeaseStore, StockNotice, StoreError};
+
+/// Sales whose asks go out together.
+const GROUP: usize = 32;
+/// Sales that nobody waits for have so much of a look: those that sell must not wait for them.
+const IN_TURN_MAX: Duration = Duration::from_millis(50);
 
 /// Why a round of work was cut short. It is tried again at the next look.
 #[derive(Debug, thiserror::Error)]
@@ -83,9 +96,16 @@ pub struct LeaseAgent<W> {
     lives: Backoff,
     /// When the next one may begin.
     begins_at: Option<Instant>,
-    /// Where the next look begins: after the sale at which the last one was cut short.
-    turn: usize,
-    look_began: Instant,
+    schedule: Schedule,
+    /// Sales to which the next beat calls the others, and those to which the last one did.
+    calling: BTreeSet<SaleId>,
+    called: BTreeSet<SaleId>,
+    /// What the last beat heard.
+    server: Option<ServerId>,
+    calls: Vec<(SaleId, u64)>,
+    /// Sales to which others have called, and whether all are to be looked at: heard amid other work.
+    heard: Vec<SaleId>,
+    looks_at_all: bool,
 }
 
 impl<W: LeaseWatch> LeaseAgent<W> {
@@ -115,8 +135,13 @@ impl<W: LeaseWatch> LeaseAgent<W> {
             was_cut_off: false,
             lives: Backoff::default(),
             begins_at: None,
-            turn: 0,
-            look_began: now,
+            schedule: Schedule::default(),
+            calling: BTreeSet::new(),
+            called: BTreeSet::new(),
+            server: None,
+            calls: Vec::new(),
+            heard: Vec::new(),
+            looks_at_all: false,
         }
     }
 
@@ -130,111 +155,170 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     /// starts again and has its units again.
     pub async fn run_until(mut self, told: impl Future<Output = ()>) {
         let mut told = pin!(told);
+        let (admission, notices, requests) =
+            (Arc::clone(&self.admission), self.notices.clone(), self.requests.clone());
         loop {
-            self.look().await;
+            let began = Instant::now();
+            let next = self.look().await;
             tokio::select! {
                 () = &mut told => break,
-                () = sleep(Duration::from_millis(self.settings.watch_ms.max(1))) => {}
+                () = sleep_until(next) => {}
+                Ok(sale) = admission.board().stirred().recv_async() => self.hear_of(sale),
+                Ok(notice) = notices.recv_async() => self.hear_notice(notice),
+                Ok(request) = requests.recv_async() => self.hear_request(request),
+            }
+            // However much happens, looks are no more frequent than this.
+            tokio::select! {
+                () = &mut told => break,
+                () = sleep_until(began + Duration::from_millis(self.settings.watch_ms.max(1))) => {}
             }
         }
         self.leave().await;
     }
 
-    /// One look at everything.
-    async fn look(&mut self) {
-        self.look_began = Instant::now();
+    /// One look at everything that is to be looked at. Says when the next one is due, if nothing happens before.
+    async fn look(&mut self) -> Instant {
+        let began = Instant::now();
         self.hear();
         self.tell_whether_cut_off();
         if self.life.is_over() {
             if let Err(error) = self.begin_again().await {
                 self.watch.round_failed(&error.to_string());
             }
-            return;
+            return began;
         }
-        if self.beat_at <= Instant::now() {
-            self.beat_at = Instant::now() + Duration::from_millis(self.settings.beat_ms);
+        if self.beat_at <= began {
+            self.beat_at = began + Duration::from_millis(self.settings.beat_ms);
             if let Err(error) = self.give_a_sign().await {
                 self.watch.round_failed(&error.to_string());
             }
         }
         if !self.has_beaten || self.life.is_over() {
             self.accounts.values_mut().for_each(|account| account.onlookers.clear());
-            return;
+        } else if let Err(error) = self.look_at_sales().await {
+            self.watch.round_failed(&error.to_string());
         }
-        let sales = self.sales();
-        let first = self.turn;
-        for place in 0..sales.len() {
-            let sale = &sales[(first + place) % sales.len()];
-            if self.rests(sale) {
-                continue;
-            }
-            let mut account = self.accounts.remove(&sale.id).unwrap_or_else(|| self.new_account());
-            account.hear_operator();
-            account.lease.look();
-            let attended = self.work(sale, &mut account).await;
-            if attended.is_err() {
-                account.onlookers.clear();
-            }
-            self.accounts.insert(sale.id, account);
-            if let Err(error) = attended {
-                self.watch.round_failed(&error.to_string());
-                // Who does not answer for one sale may not answer for the others: they wait for the next look, which
-                // begins with the one after this, and the beat goes on meanwhile.
-                self.turn = (first + place + 1) % sales.len();
-                return;
-            }
-            if self.life.is_over() {
-                return;
-            }
+        match self.schedule.next(began) {
+            _ if self.life.is_over() => began,
+            Some(due) if self.has_beaten => due.min(self.beat_at),
+            _ => self.beat_at,
         }
     }
 
-    /// Whether there is nothing to do about the sale.
-    fn rests(&self, sale: &LiveSale) -> bool {
-        self.accounts.get(&sale.id).is_some_and(|account| {
-            let (on_sale, is_wanted) = (sale.remaining().into(), sale.state.has_unmet_demand());
-            let hands_back = on_sale > 0 && self.life.hands_back(self.is_cut_off());
-            !hands_back && account.lease.rests(Instant::now().into_std(), on_sale, is_wanted)
-        })
+    /// Looks at the sales that somebody waits for, and at as many of the others as there is time for. Who does not answer for
+    /// one sale may not answer for the others: those wait for the next look, and the beat goes on meanwhile.
+    async fn look_at_sales(&mut self) -> Result<(), AgentError> {
+        self.name_what_was_heard();
+        self.schedule.pass(Instant::now());
+        for urgency in [Urgency::Now, Urgency::InTurn] {
+            let until = match urgency {
+                Urgency::Now => self.beat_at,
+                Urgency::InTurn => Instant::now() + IN_TURN_MAX,
+            };
+            // Those that are named again meanwhile have their turn at the next look.
+            let mut waiting = self.schedule.waiting(urgency);
+            while waiting > 0 && !self.life.is_over() && Instant::now() < until {
+                let places = waiting.min(GROUP);
+                waiting -= places;
+                let sales = self.schedule.take(urgency, places);
+                self.work(sales).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names what others called to, everything if it may concern every sale, and what a node that is cut off has on sale.
+    fn name_what_was_heard(&mut self) {
+        let now = Instant::now().into_std();
+        if std::mem::take(&mut self.looks_at_all) {
+            for sale in self.sales() {
+                self.account(sale.id).lease.wake(now);
+                self.schedule.name(sale.id, Urgency::InTurn);
+            }
+        }
+        for sale in std::mem::take(&mut self.heard) {
+            if self.live(sale).is_some() {
+                self.account(sale).lease.wake(now);
+                self.schedule.name(sale, Urgency::Now);
+            }
+        }
+        if self.life.hands_back(self.is_cut_off()) {
+            let on_sale = self.sales().into_iter().filter(|sale| sale.remaining() > 0);
+            on_sale.for_each(|sale| self.schedule.name(sale.id, Urgency::Now));
+        }
     }
 
     /// What the order writers and the rest of the engine have to say.
     fn hear(&mut self) {
+        while let Ok(sale) = self.admission.board().stirred().try_recv() {
+            self.hear_of(sale);
+        }
         while let Ok(notice) = self.notices.try_recv() {
-            match notice {
-                StockNotice::Fenced { life } => {
-                    if self.life.end(life) {
-                        tracing::error!(
-                            life,
-                            "the order store knows a later life of this node: another engine runs under its number, or \
-                             this one was silent for so long that its stock was taken back; it drops its stock"
-                        );
-                    }
-                }
-                StockNotice::Refused(sale, units) => {
-                    self.account(sale).lease.refused(units, Instant::now().into_std());
-                }
-                StockNotice::Returned(sale) => {
-                    if let Some(live) = self.admission.board().sales().by_id(sale) {
-                        live.state.set_more_may_come(true);
-                    }
-                    self.account(sale).lease.units_came_back(Instant::now().into_std());
-                }
-                StockNotice::Resized(sale) => self.account(sale).lease.wake(Instant::now().into_std()),
-            }
+            self.hear_notice(notice);
         }
         while let Ok(request) = self.requests.try_recv() {
-            match request {
-                Request::Withdraw { sale, units, give_up_at, answer } => {
-                    self.account(sale).withdraw(units, give_up_at.into_std(), answer);
-                }
-                Request::Compare(sale, answer) => {
-                    let account = self.account(sale);
-                    account.onlookers.push(answer);
-                    account.lease.wake(Instant::now().into_std());
-                }
-            }
+            self.hear_request(request);
         }
+    }
+
+    /// Something happened to the sale, or it is new.
+    fn hear_of(&mut self, sale: SaleId) {
+        let is_known = self.accounts.contains_key(&sale);
+        self.account(sale).lease.stir(Instant::now().into_std());
+        let is_wanted = self.live(sale).is_some_and(|live| live.state.has_unmet_demand());
+        // New ones are many, at a start.
+        self.schedule.name(sale, if is_known || is_wanted { Urgency::Now } else { Urgency::InTurn });
+    }
+
+    fn hear_notice(&mut self, notice: StockNotice) {
+        let now = Instant::now().into_std();
+        let sale = match notice {
+            StockNotice::Fenced { life } => {
+                if self.life.end(life) {
+                    tracing::error!(
+                        life,
+                        "the order store knows a later life of this node: another engine runs under its number, or \
+                         this one was silent for so long that its stock was taken back; it drops its stock"
+                    );
+                }
+                return;
+            }
+            StockNotice::Refused(sale, units) => {
+                self.account(sale).lease.refused(units, now);
+                sale
+            }
+            StockNotice::Returned(sale) => {
+                if let Some(live) = self.live(sale) {
+                    live.state.note_units_came_back();
+                }
+                sale
+            }
+            StockNotice::Resized(sale) => {
+                self.account(sale).lease.wake(now);
+                sale
+            }
+        };
+        self.schedule.name(sale, Urgency::Now);
+    }
+
+    fn hear_request(&mut self, request: Request) {
+        let sale = match request {
+            Request::Withdraw { sale, units, give_up_at, answer } => {
+                self.account(sale).withdraw(units, give_up_at.into_std(), answer);
+                sale
+            }
+            Request::Compare(sale, answer) => {
+                let account = self.account(sale);
+                account.onlookers.push(answer);
+                account.lease.wake(Instant::now().into_std());
+                sale
+            }
+        };
+        self.schedule.name(sale, Urgency::Now);
+    }
+
+    fn live(&self, sale: SaleId) -> Option<Arc<LiveSale>> {
+        self.admission.board().sales().by_id(sale).cloned()
     }
 
     fn sales(&self) -> Vec<Arc<LiveSale>> {
@@ -244,9 +328,5 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     fn account(&mut self, sale: SaleId) -> &mut Account {
         let (terms, life) = (self.terms, self.life);
         self.accounts.entry(sale).or_insert_with(|| Account::new(terms, life, Instant::now().into_std()))
-    }
-
-    fn new_account(&self) -> Account {
-        Account::new(self.terms, self.life, Instant::now().into_std())
     }
 }

@@ -1,7 +1,7 @@
 //! The failure detector: which of the other nodes live, as far as this one has heard. Silence is a reason to ask the
 //! store, never evidence.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::rules::{Rule, Rules};
@@ -61,6 +61,8 @@ pub struct FailureDetector {
     /// A longer time without an answer means that nobody could be heard.
     gap: Duration,
     heard: HashMap<NodeId, Heard>,
+    /// Nodes that were found silent.
+    found: HashSet<NodeId>,
     /// This node's own beats, and the answers to them.
     beats: Ear,
     store: Ear,
@@ -81,6 +83,7 @@ impl FailureDetector {
             silent_max,
             gap,
             heard: HashMap::new(),
+            found: HashSet::new(),
             beats,
             store,
             store_failed: false,
@@ -122,6 +125,20 @@ impl FailureDetector {
         let Some(since) = self.listens_since(now) else { return false };
         let before_me = self.alive(now).filter(|known| *known < self.me).count() as u32;
         self.silence(node, since, now) >= self.silent_max * (4 + before_me) / 4
+    }
+
+    /// Whether a node has fallen silent since this was last asked. One that has left has not: it holds nothing.
+    pub fn has_found_silent(&mut self, now: Instant) -> bool {
+        let heard: Vec<_> = self.heard.iter().map(|(node, heard)| (*node, *heard)).collect();
+        let mut is_news = false;
+        for (node, heard) in heard {
+            if heard.silence(now) < self.silent_max {
+                self.found.remove(&node);
+            } else if matches!(heard, Heard::Beat { .. }) && self.is_silent(node, now) {
+                is_news |= self.found.insert(node);
+            }
+        }
+        is_news
     }
 
     /// How many other nodes live.
@@ -213,6 +230,20 @@ mod tests {
             bench.hear(s, &[(1, Some(u64::from(s) * 1_000))]);
         }
         assert!(bench.is_silent(1, 70));
+    }
+
+    #[test]
+    fn n2_a_node_that_falls_silent_is_found_once_and_again_when_it_was_heard_meanwhile() {
+        let mut bench = Bench::of(2);
+        let mut found = Vec::new();
+        for s in 1..=40 {
+            let silent = if s == 25 { 0 } else { u64::from(s % 25) * 1_000 };
+            bench.hear(s, &[(1, Some(silent)), (3, None)]);
+            if bench.0.has_found_silent(bench.1 + s * SECOND) {
+                found.push(s);
+            }
+        }
+        assert_eq!(found, [11, 35], "one that has left holds nothing");
     }
 
     #[test]

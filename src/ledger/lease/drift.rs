@@ -1,7 +1,7 @@
 //! Three books of one sale compared: the node's memory, the ledger's book, the order store. Pure functions; what they
 //! find is shown as a metric, and repaired by the protocol's own movements, never overwritten.
 
-use super::book::Book;
+use super::book::{Book, NodeAccount};
 use super::errand::{Errand, Silent};
 use super::rules::{Rule, Rules};
 use crate::domain::{NodeId, SaleUnits};
@@ -78,6 +78,23 @@ pub fn compare_outside(ledger: &Book, store: &SaleUnits) -> Drift {
     drift
 }
 
+/// Whether the books agree as node `me` sees them, with this drift, nothing is on its way and nobody has to say anything:
+/// there is nothing to do about the sale until something happens to it.
+pub fn agree(me: NodeId, memory: &MemoryView, drift: &Drift, ledger: &Book, store: &SaleUnits) -> bool {
+    let awaits_nobody = ledger.accounts.values().all(|account| !account.awaited);
+    let is_told = repairs(ledger, store).next().is_none();
+    drift.is_none()
+        && memory.in_flight == 0
+        && lent_to(me, ledger) == memory.held as i64
+        && awaits_nobody
+        && is_told
+}
+
+/// Units that the ledger has lent to the node, as far as it has heard of those that went back.
+pub fn lent_to(node: NodeId, ledger: &Book) -> i64 {
+    ledger.accounts.get(&node).map_or(0, NodeAccount::held)
+}
+
 /// What tells the ledger what it does not know yet of what the store has.
 pub fn repairs(ledger: &Book, store: &SaleUnits) -> impl Iterator<Item = Errand> + use<> {
     let is_valid = !compare_outside(ledger, store).lost;
@@ -119,7 +136,6 @@ pub fn silent_holders(
 
 #[cfg(test)]
 mod tests {
-    use super::super::book::NodeAccount;
     use super::*;
 
     fn node(number: u16) -> NodeId {

@@ -42,8 +42,8 @@ pub struct View {
     pub followed_until: Option<Instant>,
     /// Whether the store has not answered this node for long.
     pub is_cut_off: bool,
-    /// Whether there is time to compare the books.
-    pub may_compare: bool,
+    /// For how long the books of a sale are not compared once they agree, if nothing happens to it.
+    pub rest: Duration,
     /// A lot that was drawn: who has too few units for a large order, like others, hands some back if it falls so.
     pub lot: bool,
 }
@@ -93,4 +93,6 @@ pub struct Effects {
     pub is_rebuilt: bool,
     /// The units of this silent node were taken back.
     pub reclaimed: Option<NodeId>,
+    /// The other nodes are called to the sale: they hold what is wanted here, or have not said yet what they hold.
+    pub calls_others: bool,
 }

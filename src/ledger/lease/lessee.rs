@@ -211,6 +211,19 @@ impl Lessee {
         })
     }
 
+    /// Whether this answer to what is asked means that the other nodes must look at the sale: they hold what is wanted here,
+    /// or have not said yet what they hold.
+    pub fn needs_others(&self, answer: &Answer) -> bool {
+        let Answer::Reply(reply) = answer else { return false };
+        let is_lent_nothing = match self.step {
+            Some(Step::Say(Movement::Lease { seen, starves: true, .. })) => {
+                reply.verdict == Verdict::Ok && reply.granted <= seen && reply.leased > 0
+            }
+            _ => false,
+        };
+        (is_lent_nothing || reply.awaited > 0) && self.rules.keep(Rule::CallsTheOthers)
+    }
+
     /// Takes in the answer to what was asked. An answer to something else ends the errand.
     pub fn heard(&mut self, answer: Answer) -> Progress {
         let Some(step) = self.step.take() else { return Progress::NotNow };

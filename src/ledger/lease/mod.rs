@@ -21,7 +21,7 @@ mod withdrawing;
 pub use backoff::Backoff;
 pub use book::{Book, BookReply, Caller, Chunk, Movement, NodeAccount, Rebuild, ServerId, Verdict};
 pub use detector::FailureDetector;
-pub use drift::{Drift, MemoryView, compare, compare_outside, left_behind, repairs, silent_holders};
+pub use drift::{Drift, MemoryView, agree, compare, compare_outside, left_behind, repairs, silent_holders};
 pub use effects::{Act, Compared, Effects, Terms, View};
 pub use errand::{Answer, Ask, Errand, Progress, Silent};
 pub use lessee::{Lessee, Membership};

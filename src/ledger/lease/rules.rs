@@ -43,6 +43,9 @@ pub enum Rule {
     FallsSilentWhenCutOff,
     /// When the store refuses to sell what a node was lent, the book is wrong: its epoch is ended and all is counted anew.
     RecountsWhenRefused,
+    /// A node that is lent nothing though others have units, or whose book waits for others, calls them: theirs may be a
+    /// node where the sale rests.
+    CallsTheOthers,
 }
 
 /// The rules in force: all of them, but for the checker.

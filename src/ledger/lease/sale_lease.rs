@@ -1,8 +1,9 @@
 //! When one node says what about one sale: it borrows ahead of need, hands back to those who have none, compares the books,
 //! and tells the buyers how the sale stands. What may be said at all is the [`Lessee`]'s to know.
 //!
-//! A look goes through its stages once, and a sale that [rests](SaleLease::rests) need not be looked at. Whoever looks after
-//! many sales may let their asks go out together: one ask a sale is open at a time.
+//! A look goes through its stages once. A sale [rests](SaleLease::rests) while nothing happens to it and its books agree: it
+//! need not be looked at then, for whoever wants something of this node calls it. Whoever looks after many sales may let their
+//! asks go out together: one ask a sale is open at a time.
 
 mod hearing;
 #[cfg(test)]
@@ -40,16 +41,24 @@ enum Stage {
 enum Purpose {
     Join,
     Announce,
-    Sell { starves: bool },
+    Sell {
+        starves: bool,
+    },
     Withdraw,
     GiveUp,
     HandBack,
     Compare(MemoryView),
     Repair,
-    Settle,
+    /// The sale rests afterwards, or not.
+    Settle {
+        rests: bool,
+    },
     Reclaim(NodeId),
     Reopen,
 }
+
+/// Something else may be to be done.
+const SETTLE: Purpose = Purpose::Settle { rests: false };
 
 /// For whom units are being taken off sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +104,7 @@ pub struct SaleLease {
     is_wanted: bool,
     /// They were, and the ledger had none to lend.
     asked_in_vain: bool,
-    /// Comparisons in a row that found everything as it was.
+    /// Comparisons in a row that found store and ledger as they were.
     quiet: u32,
     /// Store and ledger at the last comparison.
     seen: Option<(SaleUnits, Book)>,
@@ -162,10 +171,14 @@ impl SaleLease {
         self.wake(now);
     }
 
-    /// Something happens: it is looked at as often as any other sale, and not later than `compare_at`.
-    pub fn wake(&mut self, compare_at: Instant) {
-        self.quiet = 0;
-        self.compare_at = self.compare_at.min(compare_at);
+    /// Something happens: the books are compared at once.
+    pub fn wake(&mut self, now: Instant) {
+        self.compare_at = self.compare_at.min(now);
+    }
+
+    /// Something happens, and there is no hurry.
+    pub fn stir(&mut self, now: Instant) {
+        self.wake(now + self.terms.compare_every);
     }
 
     /// An operator wants units off sale. One change of a sale at a time: `false` while another is under way.
@@ -214,9 +227,11 @@ impl SaleLease {
         if is_at_something {
             return now;
         }
-        let ask_at = (self.is_wanted || self.is_low(self.on_sale)).then_some(self.ask_at);
-        let share_at = self.others_may_starve().then_some(self.share_at);
-        let recount_at = self.lessee.recounts().then_some(self.recount_at);
+        let recounts = self.lessee.recounts();
+        let asks = (self.is_wanted || self.is_low(self.on_sale)) && !recounts;
+        let ask_at = asks.then_some(self.ask_at);
+        let share_at = (self.others_may_starve() && self.on_sale > 0).then_some(self.share_at);
+        let recount_at = recounts.then_some(self.recount_at);
         [ask_at, share_at, recount_at].into_iter().flatten().fold(self.compare_at, Instant::min)
     }
 
@@ -233,8 +248,13 @@ impl SaleLease {
         if self.lessee.membership() == Membership::Current {
             self.lessee.hand_back(unsold);
             effects.handed_back += unsold;
-            self.todo = [(Errand::HandBack, Purpose::HandBack), (Errand::Settle, Purpose::Settle)].into();
+            self.todo = [(Errand::HandBack, Purpose::HandBack), (Errand::Settle, SETTLE)].into();
         }
+    }
+
+    /// Whether the book knows, after the last look, that nothing is held here but what is sold.
+    pub fn has_left(&self) -> bool {
+        self.lessee.membership() == Membership::Current && !self.lessee.owes_units()
     }
 
     /// What is to be done now; `None` ends the look.
@@ -288,6 +308,7 @@ impl SaleLease {
             }
             _ => None,
         };
+        effects.calls_others |= self.lessee.needs_others(&answer);
         match self.lessee.heard(answer) {
             Progress::GoesOn => {}
             Progress::Compared(store, ledger) => self.compared(store, ledger, now, detector, effects),
@@ -302,6 +323,7 @@ impl SaleLease {
             effects.put_on_sale += units;
         }
         self.ask_at = now + self.terms.tail_pause;
+        self.stir(now);
         self.todo.clear();
         self.stage = Stage::Over;
     }
@@ -349,8 +371,8 @@ impl SaleLease {
                 }
                 Stage::Withdraws => (Stage::Leases, self.advance_withdrawal(now, effects)),
                 Stage::Leases => (Stage::Compares, self.lease(now, view, effects)),
-                Stage::Compares if self.compare_at <= now && view.may_compare => {
-                    self.compare_at = now + self.terms.compare_every * (self.quiet + 1);
+                Stage::Compares if self.compare_at <= now => {
+                    self.compare_at = now + self.terms.compare_every;
                     self.share_at = now + self.terms.tail_pause;
                     // Who clicks on a sale that is over wakes it once, and not for ever.
                     effects.demand_heard |= !view.more_may_come;
@@ -424,7 +446,7 @@ impl SaleLease {
     /// Borrows when stock runs low and there is more, or when a buyer was turned away.
     fn lease(&mut self, now: Instant, view: &View, effects: &mut Effects) -> Option<(Errand, Purpose)> {
         if std::mem::replace(&mut self.on_sale, view.on_sale) != view.on_sale || view.is_wanted {
-            self.wake(now + self.terms.compare_every);
+            self.stir(now);
         }
         self.is_wanted = view.is_wanted && view.more_may_come;
         let is_short = self.is_low(view.on_sale) || self.is_wanted;
@@ -447,11 +469,12 @@ impl SaleLease {
 
     /// Nothing is available, and not everything is sold: who has nothing may need what this node has.
     fn look_whether_others_starve(&mut self, now: Instant, view: &View) -> Option<(Errand, Purpose)> {
-        if !view.more_may_come || !self.others_may_starve() || self.share_at > now {
+        // Who has nothing hears how the sale stands when it asks.
+        if !view.more_may_come || view.on_sale == 0 || !self.others_may_starve() || self.share_at > now {
             return None;
         }
         self.share_at = now + self.terms.tail_pause;
-        Some((Errand::Settle, Purpose::Settle))
+        Some((Errand::Settle, SETTLE))
     }
 
     /// The stock here runs low, and there is more.

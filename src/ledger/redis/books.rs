@@ -1,12 +1,14 @@
 //! The scripts of `lua/` with the arguments and answers of [`lease`](super::super::lease).
 
+use std::time::Duration;
+
 use redis::{ErrorKind, FromRedisValue, ServerErrorKind, Value};
 
 use super::super::lease::{Book, BookReply, Caller, Movement, Rebuild, ServerId, Verdict};
 use super::fault::RedisFault;
 use super::link::RedisLink;
 use super::names::KeyNames;
-use crate::domain::{NodeId, SaleKey};
+use crate::domain::{NodeId, SaleId, SaleKey};
 
 /// A script: the shared head and its own part.
 pub(super) struct Script {
@@ -35,6 +37,20 @@ const ANNOUNCE: Script = script!("announce.lua");
 const REBUILD: Script = script!("rebuild.lua");
 const SNAPSHOT: Script = script!("snapshot.lua");
 const BEAT: Script = Script { text: include_str!("../../../lua/beat.lua") };
+
+/// What a beat hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beats {
+    /// The server, which keeps this and, but in a Cluster, all books.
+    pub server: ServerId,
+    /// Whether it remembers an earlier beat of this node.
+    pub remembers: bool,
+    /// Every node that ever beat there, with the ms since it last did; `None` for one that has left.
+    pub silent_ms: Vec<(NodeId, Option<u64>)>,
+    /// The sales to which somebody has called of late, and when, in ms of the server's clock: a call has another time than
+    /// the one before.
+    pub calls: Vec<(SaleId, u64)>,
+}
 
 /// The books in Redis.
 #[derive(Debug)]
@@ -90,7 +106,7 @@ impl RedisBooks {
         let mut arguments = vec![u64::from(from.node.number()), from.incarnation, from.epoch];
         arguments.extend(rest);
         let arguments: Vec<String> = arguments.iter().map(u64::to_string).collect();
-        reply(self.evaluate(script, &self.names.book(sale), &arguments).await?)
+        reply(self.evaluate(script, &[self.names.book(sale)], &arguments).await?)
     }
 
     /// Opens the sale's book anew. Send a [`Rebuild`] once: after a fault, raise the epoch again.
@@ -110,7 +126,7 @@ impl RedisBooks {
         for (node, incarnation) in &rebuild.nodes {
             arguments.extend([node.number().to_string(), incarnation.to_string()]);
         }
-        reply(self.evaluate(&REBUILD, &self.names.book(sale), &arguments).await?)
+        reply(self.evaluate(&REBUILD, &[self.names.book(sale)], &arguments).await?)
     }
 
     /// Reads the sale's book.
@@ -118,21 +134,35 @@ impl RedisBooks {
     /// # Errors
     /// Redis does not answer.
     pub async fn read(&self, sale: &SaleKey) -> Result<Book, RedisFault> {
-        let value = self.evaluate(&SNAPSHOT, &self.names.book(sale), &[]).await?;
+        let value = self.evaluate(&SNAPSHOT, &[self.names.book(sale)], &[]).await?;
         let words = Vec::<String>::from_redis_value(value).map_err(|error| strange(&error))?;
         book(&words).ok_or_else(|| RedisFault::Strange(words.join(" ")))
     }
 
-    /// Says that `node` lives. Returns every node that ever said so, with the ms since it last did; `None` for one that
-    /// has left.
+    /// Says that `node` lives, and calls the others to these sales; hears of the others, and their calls of the last
+    /// `calls_told`.
     ///
     /// # Errors
     /// Redis does not answer.
-    pub async fn beat(&self, node: NodeId) -> Result<Vec<(NodeId, Option<u64>)>, RedisFault> {
-        let value = self.evaluate(&BEAT, &self.names.beats(), &[node.number().to_string()]).await?;
-        let beats = Vec::<(u16, i64)>::from_redis_value(value).map_err(|error| strange(&error))?;
+    pub async fn beat(
+        &self,
+        node: NodeId,
+        calls_told: Duration,
+        calling: impl Iterator<Item = SaleId>,
+    ) -> Result<Beats, RedisFault> {
+        let mut arguments = vec![node.number().to_string(), calls_told.as_millis().to_string()];
+        arguments.extend(calling.map(|sale| sale.0.to_string()));
+        let value = self.evaluate(&BEAT, &self.beat_keys(), &arguments).await?;
+        let (run, repl, remembers, silent, calls) =
+            <(String, String, bool, Vec<(u16, i64)>, Vec<(u32, u64)>)>::from_redis_value(value)
+                .map_err(|error| strange(&error))?;
         let known = |(node, ms): (u16, i64)| Some((NodeId::new(node)?, u64::try_from(ms).ok()));
-        Ok(beats.into_iter().filter_map(known).collect())
+        Ok(Beats {
+            server: ServerId { run, repl },
+            remembers,
+            silent_ms: silent.into_iter().filter_map(known).collect(),
+            calls: calls.into_iter().map(|(sale, at_ms)| (SaleId(sale), at_ms)).collect(),
+        })
     }
 
     /// Says that `node` leaves: the others need not wait for it.
@@ -141,27 +171,31 @@ impl RedisBooks {
     /// Redis does not answer.
     pub async fn leave(&self, node: NodeId) -> Result<(), RedisFault> {
         let arguments = [node.number().to_string(), "leaves".to_owned()];
-        self.evaluate(&BEAT, &self.names.beats(), &arguments).await.map(drop)
+        self.evaluate(&BEAT, &self.beat_keys(), &arguments).await.map(drop)
+    }
+
+    fn beat_keys(&self) -> [String; 2] {
+        [self.names.beats(), self.names.calls()]
     }
 
     /// By hash first; the text only when the server does not know it (a new one, or its cache was flushed).
     pub(super) async fn evaluate(
         &self,
         script: &Script,
-        key: &str,
+        keys: &[String],
         arguments: &[String],
     ) -> Result<Value, RedisFault> {
         self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let hash = redis::Script::new(script.text);
         let mut command = redis::cmd("EVALSHA");
-        command.arg(hash.get_hash()).arg(1).arg(key).arg(arguments);
+        command.arg(hash.get_hash()).arg(keys.len()).arg(keys).arg(arguments);
         match self.link.send(&command).await? {
             Ok(value) => return Ok(value),
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
             Err(error) => return Err(RedisFault::Strange(error.to_string())),
         }
         let mut command = redis::cmd("EVAL");
-        command.arg(script.text).arg(1).arg(key).arg(arguments);
+        command.arg(script.text).arg(keys.len()).arg(keys).arg(arguments);
         self.link.send(&command).await?.map_err(|error| RedisFault::Strange(error.to_string()))
     }
 }

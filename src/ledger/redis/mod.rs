@@ -14,7 +14,7 @@ mod stores;
 mod stream;
 mod trial;
 
-pub use books::RedisBooks;
+pub use books::{Beats, RedisBooks};
 pub use fault::RedisFault;
 pub use link::RedisLink;
 pub use names::KeyNames;

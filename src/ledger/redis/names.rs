@@ -27,6 +27,11 @@ impl KeyNames {
         self.key("{nodes}:beats")
     }
 
+    /// The hash of the sales to which nodes call each other.
+    pub fn calls(&self) -> String {
+        self.key("{nodes}:calls")
+    }
+
     fn key(&self, rest: &str) -> String {
         match self.store {
             None => format!("seckill:{rest}"),

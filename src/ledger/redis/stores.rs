@@ -64,7 +64,7 @@ impl RedisBooks {
             mark.decisions.to_string(),
             u8::from(!own_names).to_string(),
         ];
-        let value = self.evaluate(&STORE, STORES_KEY, &arguments).await?;
+        let value = self.evaluate(&STORE, &[STORES_KEY.to_owned()], &arguments).await?;
         let words = Vec::<Value>::from_redis_value(value).map_err(|error| strange(&error))?;
         let [status, timeline, last_event, last_change, decisions, others @ ..] = words.as_slice() else {
             return Err(RedisFault::Strange("too few words about a store".into()));

@@ -38,7 +38,7 @@ impl RedisBooks {
         for (seq, json) in events {
             arguments.extend([seq.to_string(), json.to_owned()]);
         }
-        let value = self.evaluate(&RELAY, stream, &arguments).await?;
+        let value = self.evaluate(&RELAY, &[stream.to_owned()], &arguments).await?;
         let (last, fields) =
             <(u64, Vec<String>)>::from_redis_value(value).map_err(|error| strange(&error))?;
         let mut end = StreamEnd { last, ..StreamEnd::default() };
@@ -57,7 +57,7 @@ impl RedisBooks {
     /// # Errors
     /// Redis does not answer.
     pub async fn clear_stream(&self, stream: &str, last: u64) -> Result<bool, RedisFault> {
-        let value: Value = self.evaluate(&RELAY_CLEAR, stream, &[last.to_string()]).await?;
+        let value: Value = self.evaluate(&RELAY_CLEAR, &[stream.to_owned()], &[last.to_string()]).await?;
         u64::from_redis_value(value).map(|deleted| deleted == 1).map_err(|error| strange(&error))
     }
 }

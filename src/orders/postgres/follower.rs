@@ -149,7 +149,8 @@ impl Follower {
         let board = self.parts.admission.board();
         let sales = board.sales();
         match sales.by_id(sale.id) {
-            Some(live) if live.version >= sale.version => {}
+            // Made here; the word that says so to whoever lends the stock may have been lost.
+            Some(live) if live.version >= sale.version => board.stir(live),
             Some(live) => {
                 board.change_terms(&sale);
                 if live.terms == sale.terms {
@@ -172,7 +173,8 @@ impl Follower {
 
     fn take_events(&mut self, limit: usize) -> Result<usize, StoreError> {
         let events = self.parts.feed.events_after(self.parts.after_event, limit)?;
-        let sales = self.parts.admission.board().sales();
+        let board = self.parts.admission.board();
+        let sales = board.sales();
         for event in &events {
             let placed = &event.order.placed;
             self.parts.after_event = event.seq;
@@ -185,8 +187,12 @@ impl Follower {
                     claims.restore(&event.order);
                 }
                 EventKind::Created | EventKind::Paid | EventKind::Extended => {}
-                EventKind::Cancelled | EventKind::Expired => claims.release(placed.buyer.as_str(), placed.id),
+                EventKind::Cancelled | EventKind::Expired => {
+                    claims.release(placed.buyer.as_str(), placed.id);
+                    sale.state.note_units_came_back();
+                }
             }
+            board.stir(sale);
         }
         Ok(events.len())
     }

@@ -2,17 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::book::{Book, BookReply};
+use super::super::book::{Book, BookReply, Chunk};
 use super::super::detector::FailureDetector;
-use super::super::drift::{compare, left_behind, repairs, silent_holders};
+use super::super::drift::{agree, compare, left_behind, lent_to, repairs, silent_holders};
 use super::super::effects::{Compared, Effects, View};
 use super::super::errand::{Errand, Progress};
 use super::super::lessee::Membership;
 use super::{Purpose, SaleLease, Taking};
 use crate::domain::SaleUnits;
 
-/// A sale where nothing happens is compared ever more rarely, down to one comparison in as many rounds.
-const QUIET_ROUNDS_MAX: u32 = 10;
+/// What a node has not settled after so many comparisons that found nothing else, it will not settle: it has died, and all
+/// that it was lent is sold.
+const QUIET_ROUNDS: u32 = 10;
 
 impl SaleLease {
     pub(super) fn done(
@@ -25,8 +26,11 @@ impl SaleLease {
     ) {
         match self.purpose {
             Purpose::Reclaim(node) => return effects.reclaimed = Some(node),
-            Purpose::Reopen => return effects.is_rebuilt = true,
-            Purpose::Announce => return,
+            Purpose::Reopen => {
+                effects.is_rebuilt = true;
+                return self.stir(now);
+            }
+            Purpose::Announce => return self.stir(now),
             _ => self.behind_since = None,
         }
         match self.purpose {
@@ -59,11 +63,14 @@ impl SaleLease {
         let Some(reply) = reply else { return };
         match self.purpose {
             Purpose::Sell { .. } | Purpose::Withdraw => self.tell(&reply, now, view, effects),
-            Purpose::Settle => {
+            Purpose::Settle { rests } => {
                 self.share(&reply, view);
                 self.tell(&reply, now, view, effects);
                 if reply.available > 0 {
                     self.ask_at = now;
+                }
+                if rests {
+                    self.compare_at = now + view.rest;
                 }
             }
             _ => {}
@@ -82,6 +89,7 @@ impl SaleLease {
         if let Purpose::Sell { starves } = self.purpose {
             self.asked_in_vain = starves;
         }
+        self.stir(now);
         // The next silent node may still be reclaimed, and what is handed back is said again at the next look.
         if !matches!(self.purpose, Purpose::Reclaim(_) | Purpose::HandBack) || progress != Progress::NotNow {
             self.todo.clear();
@@ -111,12 +119,25 @@ impl SaleLease {
         effects: &mut Effects,
     ) {
         let Purpose::Compare(memory) = self.purpose else { return };
-        effects.compared = Some(Compared { memory, drift: compare(self.node, memory, &ledger, &store) });
+        let mut drift = compare(self.node, memory, &ledger, &store);
+        effects.compared = Some(Compared { memory, drift });
         self.todo.extend(repairs(&ledger, &store).map(|errand| (errand, Purpose::Repair)));
         effects.repairs += self.todo.len() as u64;
-        self.todo.push_back((Errand::SettleKnown(store.settled_by(self.node)), Purpose::Settle));
+        let is_as_it_was = self.seen.as_ref().is_some_and(|seen| (&seen.0, &seen.1) == (&store, &ledger));
+        self.quiet = if is_as_it_was { (self.quiet + 1).min(QUIET_ROUNDS) } else { 0 };
+        if self.quiet == QUIET_ROUNDS {
+            drift.unsettled = 0;
+        }
         let is_silent = |node| detector.is_silent(node, now);
         let silent = silent_holders(self.life.rules(), self.node, &ledger, &store, is_silent);
+        let rests = silent.is_empty() && agree(self.node, &memory, &drift, &ledger, &store);
+        self.todo.push_back((Errand::SettleKnown(store.settled_by(self.node)), Purpose::Settle { rests }));
+        let is_told = !drift.lost && !self.lessee.owes_units();
+        if is_told && lent_to(self.node, &ledger) > memory.held as i64 {
+            // A lease whose answer was lost, or that came late. The next one brings what it was lent, and no more.
+            let chunk = Chunk { divisor: 1, min: 0, max: 0 };
+            self.todo.push_back((Errand::Borrow { chunk, starves: false }, Purpose::Sell { starves: false }));
+        }
         self.todo.extend(
             silent.into_iter().map(|silent| (Errand::Reclaim(silent), Purpose::Reclaim(silent.node))),
         );
@@ -128,11 +149,6 @@ impl SaleLease {
             }
             Some(_) => {}
         }
-        // A node that has units must hear soon when others want them.
-        let is_quiet = memory.on_sale == 0
-            && reopens.is_none()
-            && self.seen.as_ref().is_some_and(|seen| (&seen.0, &seen.1) == (&store, &ledger));
-        self.quiet = if is_quiet { (self.quiet + 1).min(QUIET_ROUNDS_MAX - 1) } else { 0 };
         self.seen = Some((store, ledger));
     }
 
@@ -158,6 +174,9 @@ impl SaleLease {
         } else if view.more_may_come {
             self.over_since.get_or_insert(now);
             self.conclude(view, effects);
+        } else {
+            // Who asks is told the same by its own node.
+            self.last.starving = 0;
         }
     }
 

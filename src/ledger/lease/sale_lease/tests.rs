@@ -53,7 +53,7 @@ impl Bench {
                 others_alive: 1,
                 followed_until: None,
                 is_cut_off: false,
-                may_compare: true,
+                rest: Duration::from_secs(1_000),
                 lot: false,
             },
             store: SaleUnits { epoch: 1, total: 20, revision: 1, ..SaleUnits::default() },
@@ -75,6 +75,7 @@ impl Bench {
         };
         assert_eq!(bench.look(), ["units", "register"]);
         bench.reply.granted = 5;
+        bench.book.accounts.insert(me, NodeAccount { incarnation: 1, granted: 5, ..NodeAccount::default() });
         assert_eq!(bench.look(), ["lease", "units", "book", "settle"]);
         assert_eq!(bench.effects.put_on_sale, 5);
         bench.view.on_sale = 5;
@@ -150,8 +151,103 @@ fn a_sale_where_nothing_happens_rests_and_is_compared_now_and_then() {
     }
     bench.pass(100);
     assert!(!bench.rests());
-    assert_eq!(bench.look(), ["units", "book", "settle"]);
+    assert_eq!(bench.look(), COMPARES);
     assert!(bench.rests());
+}
+
+const COMPARES: [&str; 3] = ["units", "book", "settle"];
+
+/// A sale whose books were found to agree.
+fn resting() -> Bench {
+    let mut bench = Bench::joined();
+    bench.look();
+    bench.pass(1_000);
+    assert_eq!(bench.look(), COMPARES);
+    bench
+}
+
+#[test]
+fn n2_a_sale_whose_books_agree_rests_until_something_happens_to_it() {
+    let mut bench = resting();
+    let rests_until = bench.now + bench.view.rest;
+    bench.pass(500_000);
+    assert!(bench.rests());
+    assert_eq!(bench.lease.rests_until(bench.now), rests_until);
+    bench.lease.stir(bench.now);
+    assert!(bench.rests(), "there is no hurry");
+    bench.pass(1_000);
+    assert_eq!(bench.look(), COMPARES);
+    bench.pass(500_000);
+    assert!(bench.rests());
+    bench.lease.wake(bench.now);
+    assert_eq!(bench.look(), COMPARES, "at once");
+}
+
+#[test]
+fn n2_a_sale_whose_books_do_not_agree_is_compared_until_they_do() {
+    let other = NodeId::new(2).unwrap();
+    let account = NodeAccount { granted: 3, settled: 3, ..NodeAccount::default() };
+    let amiss: [fn(&mut Bench, NodeId, NodeAccount); 6] = [
+        |bench, _, _| bench.store.returned = 1,
+        |bench, _, _| bench.store.revision = 2,
+        |bench, _, _| bench.view.in_flight = 1,
+        |bench, _, _| bench.view.on_sale = 4,
+        |bench, _, _| bench.book.lost = true,
+        |bench, other, account| {
+            bench.book.accounts.insert(other, NodeAccount { awaited: true, ..account });
+        },
+    ];
+    for (place, amiss) in amiss.into_iter().enumerate() {
+        let mut bench = resting();
+        amiss(&mut bench, other, account);
+        bench.lease.wake(bench.now);
+        bench.look();
+        bench.pass(1_000);
+        assert!(!bench.rests(), "{place}");
+        assert_eq!(bench.look()[..2], COMPARES[..2], "{place}");
+    }
+    // What somebody else sold and has not settled is his to settle, unless he has died.
+    let mut bench = resting();
+    bench.book.accounts.insert(other, NodeAccount { settled: 2, ..account });
+    bench.store.settled.push((other, 3));
+    bench.lease.wake(bench.now);
+    for _ in 0..=10 {
+        assert_eq!(bench.look(), COMPARES);
+        bench.pass(1_000);
+    }
+    assert!(bench.rests());
+}
+
+#[test]
+fn n2_whoever_needs_the_others_calls_them() {
+    let mut bench = resting();
+    (bench.view.on_sale, bench.view.is_wanted) = (0, true);
+    bench.reply.granted = 8;
+    bench.look();
+    assert_eq!((bench.effects.leased, bench.effects.calls_others), (3, false));
+    (bench.reply.available, bench.reply.leased) = (0, 13);
+    bench.pass(100);
+    bench.look();
+    assert!(bench.effects.calls_others, "they have what is wanted here");
+    bench.reply.leased = 0;
+    bench.pass(100);
+    bench.look();
+    assert!(!bench.effects.calls_others, "all is sold");
+    (bench.reply.verdict, bench.reply.awaited) = (Verdict::Rebuilding, 1);
+    bench.pass(100);
+    bench.look();
+    assert!(bench.effects.calls_others, "they have to say what they hold");
+}
+
+#[test]
+fn n2_a_lease_that_came_late_is_made_good_when_the_books_are_compared() {
+    let mut bench = resting();
+    let account = NodeAccount { incarnation: 1, granted: 7, ..NodeAccount::default() };
+    bench.book.accounts.insert(NodeId::new(1).unwrap(), account);
+    bench.reply.granted = 7;
+    bench.lease.wake(bench.now);
+    assert_eq!(bench.look(), ["units", "book", "settle", "lease"]);
+    assert_eq!(bench.effects.put_on_sale, 2);
 }
 
 #[test]
@@ -279,6 +375,8 @@ fn n4_a_node_that_is_cut_off_from_the_store_hands_back_what_it_has_and_asks_for_
     assert_eq!(bench.look(), [""; 0], "nothing that it could sell, and nothing that it could read");
     bench.view.is_cut_off = false;
     bench.reply.granted = 9;
+    let account = NodeAccount { incarnation: 1, granted: 9, handed_back: 5, ..NodeAccount::default() };
+    bench.book.accounts.insert(NodeId::new(1).unwrap(), account);
     assert_eq!(bench.look(), ["lease", "units", "book", "settle"]);
     assert_eq!(bench.effects.put_on_sale, 4, "it goes on");
 }
