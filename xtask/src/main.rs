@@ -6,6 +6,7 @@ mod crash;
 mod deny;
 mod faults;
 mod flamegraph;
+mod idle;
 mod perf;
 mod rolling;
 mod test;
@@ -38,6 +39,8 @@ enum Command {
     Cluster(cluster::Options),
     /// Let faults strike a cluster under load.
     Faults(faults::Options),
+    /// Measure what sales cost where nothing happens.
+    Idle(idle::Options),
     /// Restart two engines behind HAProxy in turn; no purchase may be left without an answer.
     Rolling(rolling::Options),
     /// Let buyers win on the may front end of the release binary, with 1, 2 and 4 threads, and count the answers.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Crash(options) => crash::run(&options),
         Command::Cluster(options) => cluster::run(options),
         Command::Faults(options) => faults::run(&options),
+        Command::Idle(options) => idle::run(&options),
         Command::Rolling(options) => rolling::run(&options),
         Command::Winners(options) => winners::run(&options),
         Command::Perf(options) => perf::run(&options),
@@ -89,6 +93,7 @@ mod tests {
             "cluster --nodes 3 --port 18080 --engine target/release/seckill",
             "faults --rounds 20 --fault node-killed",
             "faults --fault node-cut-off",
+            "idle --sales 10000",
             "rolling --rounds 5 --rate 2000",
             "winners --number 10000",
             "perf",

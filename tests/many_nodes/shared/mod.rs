@@ -5,6 +5,7 @@ mod buyers;
 mod calendar;
 mod fixture;
 mod hearing;
+mod idle;
 mod instance_lock;
 mod operating;
 mod redis_kinds;
