@@ -15,13 +15,13 @@
 //! Each word stands alone and is changed by compare-and-swap only: relaxed. Two first clicks of one buyer that race for
 //! two words of a row give the buyer two buckets until the first runs full, so at most one more burst.
 
-use crossbeam::utils::CachePadded;
-
 use super::bucket::Pace;
-use super::sync::{AtomicU64, Ordering};
+use super::sync::{AtomicU64, Ordering, zeros};
 use crate::domain::{Nanos, Rate};
 
 const WAYS: usize = 8;
+/// Bytes of a row, and what it is aligned to: one line of the cache.
+const ROW_BYTES: usize = 64;
 const TIME_BITS: u32 = 44;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
 const TICK_NS: u64 = 1 << 14;
@@ -31,20 +31,26 @@ const TICK_NS: u64 = 1 << 14;
 pub struct BuyerRates {
     rate: Rate,
     pace: Pace,
-    rows: Box<[CachePadded<[AtomicU64; WAYS]>]>,
+    /// The rows, one after the other.
+    words: Box<[AtomicU64]>,
+    /// The word at which the first row begins, so that each is one line of the cache.
+    first: usize,
+    rows: usize,
     hasher: ahash::RandomState,
 }
 
 impl BuyerRates {
-    /// A table for `buyers_max` active buyers, rounded up to a power of two: 8 bytes each (a row is padded to the
-    /// prefetch unit of the machine, 128 bytes on x86-64, so 16 bytes there).
+    /// A table for `buyers_max` active buyers, rounded up to a power of two: 8 bytes each, which the system gives when
+    /// they are first written.
     pub fn new(rate: Rate, buyers_max: usize) -> Self {
         let rows = buyers_max.div_ceil(WAYS).max(1).next_power_of_two();
-        let row = |_| CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0)));
+        let words = zeros((rows + 1) * WAYS);
         Self {
             rate,
             pace: Pace::in_steps(rate, TICK_NS),
-            rows: (0..rows).map(row).collect(),
+            first: words.as_ptr().align_offset(ROW_BYTES).min(WAYS),
+            words,
+            rows,
             hasher: ahash::RandomState::new(),
         }
     }
@@ -56,7 +62,7 @@ impl BuyerRates {
 
     /// Bytes of the table.
     pub fn memory_bytes(&self) -> usize {
-        std::mem::size_of_val(&*self.rows)
+        std::mem::size_of_val(&*self.words)
     }
 
     /// Takes one click of the tenant's `buyer`.
@@ -65,7 +71,7 @@ impl BuyerRates {
     /// How long the buyer should wait at least.
     pub fn take(&self, tenant: &str, buyer: &str, now: Nanos) -> Result<(), Nanos> {
         let hash = self.hasher.hash_one((tenant, buyer));
-        let row = &self.rows[hash as usize & (self.rows.len() - 1)];
+        let row = self.row(hash as usize & (self.rows - 1));
         // A tag of zero would make an empty word look like a buyer's.
         let tag = (hash >> TIME_BITS).max(1) << TIME_BITS;
         let now = Nanos(now.0 / TICK_NS * TICK_NS);
@@ -78,6 +84,10 @@ impl BuyerRates {
                 return Ok(());
             }
         }
+    }
+
+    fn row(&self, place: usize) -> &[AtomicU64; WAYS] {
+        self.words[self.first + place * WAYS..].first_chunk().expect("the table ends with a whole row")
     }
 
     /// The buyer's word, else a free one, else the one nearest to full.

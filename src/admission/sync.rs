@@ -12,6 +12,18 @@ pub use {
     model::Mutex,
 };
 
+/// So many words that are zero. Their memory is asked for and not touched: what no buyer uses costs nothing.
+#[cfg(not(feature = "model"))]
+pub fn zeros(words: usize) -> Box<[AtomicU64]> {
+    bytemuck::zeroed_slice_box(words)
+}
+
+/// So many words that are zero.
+#[cfg(feature = "model")]
+pub fn zeros(words: usize) -> Box<[AtomicU64]> {
+    (0..words).map(|_| AtomicU64::new(0)).collect()
+}
+
 /// Orders the looks into a map whose own locks loom does not see. Passing it is one access to one cell, and loom tries
 /// every order of those; without the feature it is nothing.
 #[derive(Debug, Default)]

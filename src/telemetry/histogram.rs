@@ -74,9 +74,9 @@ pub struct AtomicHistogram {
 }
 
 impl AtomicHistogram {
-    /// An empty histogram; allocates all it will ever need.
+    /// An empty histogram; allocates all it will ever need, which the system gives when it is first written.
     pub fn new(layout: Layout) -> Self {
-        let cells = (0..layout.cells()).map(|_| AtomicU64::new(0)).collect();
+        let cells = bytemuck::zeroed_slice_box(layout.cells());
         Self { layout, cells, sum: AtomicU64::new(0) }
     }
 

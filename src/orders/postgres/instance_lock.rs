@@ -79,8 +79,8 @@ impl InstanceLock {
             relays: watch::Sender::new(false),
             sequencer: None,
         };
-        refuse_a_pooler(&lock.dialer).await?;
-        lock.acquire().await?;
+        let session = refuse_a_pooler(&lock.dialer).await?;
+        lock.acquire_on(session).await?;
         Ok(lock)
     }
 
@@ -175,8 +175,12 @@ impl InstanceLock {
 
     async fn acquire(&mut self) -> Result<(), StoreError> {
         self.release();
+        let session = self.dialer.connect().await?;
+        self.acquire_on(session).await
+    }
+
+    async fn acquire_on(&mut self, mut session: Session) -> Result<(), StoreError> {
         let give_up_at = Instant::now() + self.patience;
-        let mut session = self.dialer.connect().await?;
         session.run(NOTICE_A_DEAD_CLIENT).await?;
         loop {
             let Some(taken) = self.first_taken(&mut session).await? else {
@@ -241,10 +245,12 @@ const STRANGERS: [&str; 2] = ["26000", "42P05"];
 /// this engine would be other clients' too. It gives itself away when two of our sessions meet in one of the
 /// server's, or one of ours wanders between two. Whichever it lends next, the longest or the shortest idle: one of the
 /// looks finds it.
-pub(super) async fn refuse_a_pooler(dialer: &Dialer) -> Result<(), StoreError> {
-    let (mut ours, mut other) = (dialer.connect().await?, dialer.connect().await?);
+///
+/// Answers with one of the two sessions.
+pub(super) async fn refuse_a_pooler(dialer: &Dialer) -> Result<Session, StoreError> {
+    let (mut ours, mut other) = tokio::try_join!(dialer.connect(), dialer.connect())?;
     match is_pooled(&mut ours, &mut other).await {
-        Ok(false) => Ok(()),
+        Ok(false) => Ok(ours),
         Err(error) if !STRANGERS.iter().any(|code| error.has_code(code)) => Err(error.into()),
         Ok(true) | Err(_) => Err(StoreError::fatal(POOLED)),
     }

@@ -122,8 +122,7 @@ pub fn inspect(settings: &PostgresSettings, node: NodeId) -> Result<Durability, 
         StoreError::fatal(format!("PostgreSQL cannot be asked: {error}")).caused_by(error)
     })?;
     runtime.block_on(async {
-        instance_lock::refuse_a_pooler(&dialer).await?;
-        let mut session = dialer.connect().await?;
+        let mut session = instance_lock::refuse_a_pooler(&dialer).await?;
         schema::check(&mut session).await?;
         Ok(Durability::read(&mut session).await?)
     })
