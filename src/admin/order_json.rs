@@ -40,6 +40,10 @@ pub fn event_json(sale: &LiveSale, event: &Event) -> Value {
         "tenant": sale.key.tenant(),
         "buyer": placed.buyer.as_str(),
         "quantity": placed.quantity,
+        "amount_cents": placed.amount.0,
+        "currency": sale.terms.currency.as_str(),
+        // An event that moved a deadline leaves the order as it was: what it is now is the nearest that is known.
+        "status": event.kind.status().unwrap_or(event.order.status).as_str(),
         "at": rfc3339(event.at),
         "pay_before": rfc3339(placed.pay_before),
     })

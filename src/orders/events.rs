@@ -1,6 +1,6 @@
 //! What happened to orders, as a numbered log that others can follow.
 
-use crate::domain::{EpochMs, Order, OrderAction};
+use crate::domain::{EpochMs, Order, OrderAction, OrderStatus};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,17 @@ impl EventKind {
     /// The kind with this number.
     pub const fn from_code(code: u8) -> Option<Self> {
         if (code as usize) < Self::ALL.len() { Some(Self::ALL[code as usize]) } else { None }
+    }
+
+    /// Where the order stood from then on; `None` where it stayed as it was.
+    pub const fn status(self) -> Option<OrderStatus> {
+        match self {
+            Self::Created => Some(OrderStatus::PrePay),
+            Self::Paid => Some(OrderStatus::Paid),
+            Self::Cancelled => Some(OrderStatus::Cancelled),
+            Self::Expired => Some(OrderStatus::Expired),
+            Self::Extended => None,
+        }
     }
 
     /// The name in the API.

@@ -81,6 +81,11 @@ async fn audit_orders_and_events_tell_what_the_store_has() {
     assert!(next.contains("&status=pre_pay>"), "{next}");
 
     let events = engine.lines("/api/v1/events").await;
+    for event in &events {
+        let status = event["status"].as_str().unwrap();
+        let of_kind = ["pre_pay", "paid", "cancelled"].contains(&status);
+        assert!(of_kind && event["amount_cents"].is_u64() && event["currency"] == "USD", "{event}");
+    }
     let mut kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
     kinds.sort_unstable();
     assert_eq!(
