@@ -17,6 +17,7 @@ use super::bucket::TokenBucket;
 use super::claims::Claims;
 use super::stock::Stock;
 use super::sync::{AtomicBool, AtomicU64, Ordering};
+use super::tally::Tally;
 use crate::domain::{
     BuyerId, EpochMs, IdempotencyKey, NewOrder, Offer, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey,
     SaleTerms, Stops, Units,
@@ -36,6 +37,7 @@ pub struct SaleState {
     /// Whether units came back to the sale since the lease agent last looked.
     units_came_back: AtomicBool,
     named: Named,
+    tally: Tally,
 }
 
 impl SaleState {
@@ -50,7 +52,13 @@ impl SaleState {
             unmet_demand: AtomicBool::new(false),
             units_came_back: AtomicBool::new(false),
             named: Named::not_yet(),
+            tally: Tally::new(shards),
         }
+    }
+
+    /// What became of the purchases.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The units on sale.

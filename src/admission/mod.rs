@@ -12,6 +12,7 @@ mod purchase;
 mod queue;
 mod stock;
 mod sync;
+mod tally;
 mod ticket;
 
 pub use board::{Board, LiveSale, SaleState, Sales};
@@ -23,4 +24,5 @@ pub use order_ids::OrderIds;
 pub use purchase::{Accepted, Admission, Moment, NodeLimits, Placed, Purchase};
 pub use queue::{Arrival, Intake, Place, Queue, QueuedOrder};
 pub use stock::{Stock, TakenUnits};
+pub use tally::{Tally, TallyCounts};
 pub use ticket::{Resolution, Resolved, Ticket};

@@ -17,6 +17,7 @@ use super::flight::Flight;
 use super::order_ids::OrderIds;
 use super::queue::{Queue, QueuedOrder};
 use super::sync::{AtomicI64, Ordering};
+use super::tally::Decided;
 use super::ticket::Ticket;
 use crate::domain::{
     BuyerId, BuyerName, Cents, EpochMs, IdempotencyKey, KeyName, Nanos, OrderId, RateScope, Refusal,
@@ -179,12 +180,19 @@ impl Admission {
         home: usize,
         now: Moment,
     ) -> Result<Accepted, Refusal> {
-        match self.try_purchase(sale, request, home, now) {
+        let decided = match self.try_purchase(sale, request, home, now) {
             Ok(placed) => Ok(Accepted::Placed(placed)),
             Err(PriorClaim::Rejected(refusal)) => Err(refusal),
             Err(PriorClaim::Replay(order_id)) => Ok(Accepted::Replay(order_id)),
             Err(PriorClaim::InFlight(order)) => Ok(Accepted::InFlight(order)),
-        }
+        };
+        let counted = match &decided {
+            Ok(Accepted::Placed(_)) => Decided::Won,
+            Ok(Accepted::Replay(_) | Accepted::InFlight(_)) => Decided::Replayed,
+            Err(refusal) => Decided::Rejected(refusal.rejection),
+        };
+        sale.state.tally().count(home, counted);
+        decided
     }
 
     fn try_purchase(
