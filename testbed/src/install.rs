@@ -9,7 +9,7 @@ pub struct Needed {
 }
 
 /// What the tests start.
-pub const FOR_TESTS: [Needed; 11] = [
+pub const FOR_TESTS: [Needed; 13] = [
     Needed { program: "redis-server", package: "redis-server" },
     // Its programs are kept by version, and not on the path.
     Needed { program: "initdb", package: "postgresql" },
@@ -25,6 +25,9 @@ pub const FOR_TESTS: [Needed; 11] = [
     Needed { program: "gcc", package: "gcc" },
     // The lines of the README are run as they are pasted.
     Needed { program: "curl", package: "curl" },
+    // The console is used with a real browser.
+    Needed { program: "chromium", package: "chromium" },
+    Needed { program: "chromedriver", package: "chromium-driver" },
     // The load tester's files are read back by other people's implementations.
     Needed { program: "python3", package: "python3" },
     Needed { program: "pip3", package: "python3-pip" },

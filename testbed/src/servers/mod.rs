@@ -1,5 +1,6 @@
 //! One kind of server a file, and all of them together.
 
+pub mod browser;
 pub mod cluster;
 pub mod engine;
 pub mod haproxy;

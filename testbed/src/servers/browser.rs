@@ -1,0 +1,162 @@
+//! A real browser without a window, driven by the WebDriver protocol (W3C WebDriver).
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::process::{kill, spawn};
+use crate::engine::request;
+use crate::until;
+
+/// The name under which an answer refers to an element, by the standard.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// A browser with one page; dropping it ends it.
+#[derive(Debug)]
+pub struct Browser {
+    driver: Child,
+    address: SocketAddr,
+    session: String,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Opens one whose window is so wide, in CSS pixels.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn open(width: u32) -> Self {
+        let profile = TempDir::new().expect("a folder for the browser");
+        let mut driver =
+            spawn(Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()));
+        let mut lines = BufReader::new(driver.stdout.take().expect("what it says")).lines();
+        let port = lines.find_map(|line| {
+            line.ok()?.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
+        });
+        let port: u16 =
+            port.expect("chromedriver does not start; is it installed? `cargo xtask test` installs it");
+        // What it says later is taken from it, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        let mut browser = Self {
+            driver,
+            address: ([127, 0, 0, 1], port).into(),
+            session: String::new(),
+            _profile: profile,
+        };
+        let folder = browser._profile.path().display();
+        let arguments = [
+            "--headless=new".to_owned(),
+            "--no-sandbox".into(),
+            "--disable-gpu".into(),
+            "--disable-quic".into(),
+            "--disable-dev-shm-usage".into(),
+            "--no-first-run".into(),
+            "--disable-background-networking".into(),
+            "--disable-component-update".into(),
+            "--disable-sync".into(),
+            format!("--user-data-dir={folder}"),
+        ];
+        let options = json!({ "args": arguments });
+        let wanted = json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome", "goog:chromeOptions": options } } });
+        let session = browser.call("POST", "/session", &wanted);
+        browser.session = session["sessionId"].as_str().expect("a session").to_owned();
+        browser.tell("/window/rect", &json!({ "width": width, "height": 900 }));
+        // The smallest window is wider than a telephone; what the page sees is set apart.
+        let sizes = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+        let sized = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": sizes });
+        browser.tell("/goog/cdp/execute", &sized);
+        browser
+    }
+
+    /// Goes to an address.
+    pub fn go(&self, url: &str) {
+        self.tell("/url", &json!({ "url": url }));
+    }
+
+    /// The address that is shown.
+    pub fn url(&self) -> String {
+        self.call("GET", &self.path("/url"), &Value::Null).as_str().expect("an address").to_owned()
+    }
+
+    /// How many elements the selector finds.
+    pub fn count(&self, css: &str) -> usize {
+        self.found(css).len()
+    }
+
+    /// What a person reads in the first element that the selector finds; nothing when there is none.
+    pub fn text(&self, css: &str) -> String {
+        self.script(&format!("const e = document.querySelector({css:?}); return e ? e.innerText : ''"))
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// Waits until that text fits.
+    pub fn wait_for(&self, css: &str, fits: impl Fn(&str) -> bool) {
+        until(&format!("{css} says so"), || fits(&self.text(css)));
+    }
+
+    /// Clicks on the first element that the selector finds.
+    ///
+    /// # Panics
+    /// There is none, or something lies above it.
+    pub fn click(&self, css: &str) {
+        let element = self.element(css);
+        self.tell(&format!("/element/{element}/click"), &json!({}));
+    }
+
+    /// Writes into a field, in place of what is there.
+    pub fn fill(&self, css: &str, text: &str) {
+        let element = self.element(css);
+        self.tell(&format!("/element/{element}/clear"), &json!({}));
+        self.tell(&format!("/element/{element}/value"), &json!({ "text": text }));
+    }
+
+    /// What a script answers.
+    pub fn script(&self, script: &str) -> Value {
+        self.tell("/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// A picture of the page, as a PNG in base64.
+    pub fn picture(&self) -> String {
+        self.call("GET", &self.path("/screenshot"), &Value::Null).as_str().expect("a picture").to_owned()
+    }
+
+    fn element(&self, css: &str) -> String {
+        self.found(css).into_iter().next().unwrap_or_else(|| panic!("there is no {css} at {}", self.url()))
+    }
+
+    fn found(&self, css: &str) -> Vec<String> {
+        let found = self.tell("/elements", &json!({ "using": "css selector", "value": css }));
+        let name = |element: &Value| element[ELEMENT].as_str().map(str::to_owned);
+        found.as_array().into_iter().flatten().filter_map(name).collect()
+    }
+
+    fn path(&self, of: &str) -> String {
+        format!("/session/{}{of}", self.session)
+    }
+
+    fn tell(&self, of: &str, body: &Value) -> Value {
+        self.call("POST", &self.path(of), body)
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = request(self.address, method, path, "Content-Type: application/json\r\n", &body);
+        let value = answer.json()["value"].clone();
+        assert_eq!(answer.status, 200, "{method} {path} {body}: {value}");
+        value
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The driver ends its browser with the session; both are ended anyhow.
+        let path = self.path("");
+        let _ = crate::engine::try_request(self.address, "DELETE", &path, "", "");
+        kill(&mut self.driver);
+    }
+}
