@@ -2,42 +2,27 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::acting::{Acting, Peer};
 use super::caller::Caller;
 use super::connection_places::Place;
+use super::console::sign_in_page;
 use super::control_plane::ControlPlane;
+use super::failed_sign_ins::Verdict;
+use super::foreign_pages::{foreign_page, is_foreign_page, text};
 use super::problem::Problem;
+use super::request_id::RequestId;
+use super::role::Role;
 use super::settings::AdminSettings;
-use crate::domain::{InvalidId, SaleKey};
+use super::tenant::foreign_tenant;
+use crate::orders::ActKind;
 
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-
-/// The tenant of a request: `X-Tenant-ID`, or `default`.
-pub(super) struct Tenant(pub String);
-
-impl<S: Sync> FromRequestParts<S> for Tenant {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let mut sent = parts.headers.get_all("x-tenant-id").iter();
-        let Some(tenant) = sent.next() else {
-            return Ok(Self(SaleKey::DEFAULT_TENANT.into()));
-        };
-        if sent.next().is_some() {
-            return Err(Problem::malformed("X-Tenant-ID may be given once only."));
-        }
-        let tenant = tenant.to_str().unwrap_or_default();
-        SaleKey::check_part(tenant)
-            .map_err(|InvalidId(rule)| Problem::malformed(format!("X-Tenant-ID {rule}")))?;
-        Ok(Self(tenant.into()))
-    }
-}
+/// So much of a path that was tried stands in the trail.
+const TRIED_CHARS_MAX: usize = 200;
 
 /// Without a token, whoever can reach the loopback address may ask, and so could a page in the operator's browser whose
 /// name was made to point here. So the request must name this machine, whatever it asks for.
@@ -46,7 +31,7 @@ pub(super) async fn check_host(
     request: Request,
     next: Next,
 ) -> Response {
-    if settings.token.is_empty() && is_foreign_host(&request, &settings) {
+    if !settings.asks_for_token() && is_foreign_host(&request, &settings) {
         return foreign_host().into_response();
     }
     next.run(request).await
@@ -66,35 +51,115 @@ fn is_foreign_host(request: &Request, settings: &AdminSettings) -> bool {
 }
 
 fn foreign_host() -> Problem {
-    let detail = "Without admin.token the Host must be localhost, a loopback address, or one of admin.hosts.";
+    let detail = "Without a token the Host must be localhost, a loopback address, or one of admin.hosts.";
     Problem::new(StatusCode::FORBIDDEN, "foreign-host", detail)
 }
 
-/// Lets a request pass that carries the token, if one is set, and was not sent by another site's page. Its connection is
-/// known from then on.
+/// Lets a request pass whose caller is known and may do what it asks for, and that was not sent by another site's page. Its
+/// connection is known from then on.
 pub(super) async fn check(
     State(plane): State<Arc<ControlPlane>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let tokens = &plane.tokens;
-    let problem = if is_foreign_page(request.method(), request.headers()) {
-        Problem::new(StatusCode::FORBIDDEN, "forbidden", "Pages of other sites may not use the admin API.")
-    } else if tokens.are_none() && is_foreign_host(&request, &plane.settings) {
-        // The token was taken away while the engine runs.
-        foreign_host()
-    } else if !tokens.are_none() && !bearer(request.headers()).is_some_and(|given| tokens.accept(given)) {
-        let detail = "Authorization must be: Bearer, then the value of admin.token.";
-        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
-            .header(header::WWW_AUTHENTICATE, "Bearer")
-    } else if request.extensions().get::<Arc<Place>>().is_some_and(|place| !place.become_known()) {
-        too_many("There are as many connections as admin.connections_max allows.")
-    } else {
-        let caller = if tokens.are_none() { Caller::LOCAL } else { Caller::ADMIN };
-        request.extensions_mut().insert(caller);
-        return next.run(request).await;
+    let caller = match caller(&plane, &request) {
+        Ok(caller) => caller,
+        Err(refused) => return *refused,
     };
-    problem.into_response()
+    if request.extensions().get::<Arc<Place>>().is_some_and(|place| !place.become_known()) {
+        return too_many("There are as many connections as admin.connections_max allows.").into_response();
+    }
+    let is_act = !request.method().is_safe();
+    request.extensions_mut().insert(caller);
+    let asked = if is_act { Role::Operator } else { Role::Viewer };
+    match at_least(&plane, &request, asked) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// Lets those pass who may do what cannot be taken back, or what concerns the whole engine.
+pub(super) async fn only_admins(
+    State(plane): State<Arc<ControlPlane>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match at_least(&plane, &request, Role::Admin) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// Lets those pass who are bound to no tenant.
+pub(super) async fn only_unbound(request: Request, next: Next) -> Response {
+    match request.extensions().get::<Caller>() {
+        Some(Caller { tenant: Some(own), .. }) => foreign_tenant(own).into_response(),
+        _ => next.run(request).await,
+    }
+}
+
+/// Who asks. Otherwise what is answered.
+fn caller(plane: &Arc<ControlPlane>, request: &Request) -> Result<Caller, Box<Response>> {
+    let (tokens, headers) = (&plane.tokens, request.headers());
+    if is_foreign_page(request.method(), headers) {
+        return Err(Box::new(foreign_page().into_response()));
+    }
+    if tokens.are_none() {
+        // The token may have been taken away while the engine runs.
+        let is_foreign = is_foreign_host(request, &plane.settings);
+        return if is_foreign { Err(Box::new(foreign_host().into_response())) } else { Ok(Caller::local()) };
+    }
+    if let Some(given) = bearer(headers) {
+        return tokens.caller(given).ok_or_else(|| Box::new(wrong_token(plane, request)));
+    }
+    let Some(caller) = plane.sessions.caller(headers, tokens, plane.now()) else {
+        let is_person = request.method() == Method::GET
+            && request.uri().path() == "/"
+            && text(headers, header::ACCEPT).is_some_and(|types| types.contains("text/html"));
+        return Err(Box::new(match is_person {
+            true => sign_in_page(StatusCode::UNAUTHORIZED, None),
+            false => unauthorized().into_response(),
+        }));
+    };
+    // A cookie comes with whatever the browser sends; a page of this engine says that it is one.
+    if !request.method().is_safe() && !headers.contains_key(header::ORIGIN) {
+        return Err(Box::new(foreign_page().into_response()));
+    }
+    Ok(caller)
+}
+
+fn wrong_token(plane: &Arc<ControlPlane>, request: &Request) -> Response {
+    let id = request.extensions().get::<RequestId>().cloned().unwrap_or(RequestId(String::new()));
+    match plane.note_wrong_token(request.extensions().get::<Peer>().copied(), &id) {
+        Verdict::TooMany => {
+            let detail = "There were many wrong tokens from this address.";
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-wrong-tokens", detail)
+                .header(header::RETRY_AFTER, "60")
+                .into_response()
+        }
+        Verdict::Told | Verdict::Heard => unauthorized().into_response(),
+    }
+}
+
+fn unauthorized() -> Problem {
+    let detail = "Authorization must be: Bearer, then the value of admin.token or of one of admin.tokens.";
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).header(header::WWW_AUTHENTICATE, "Bearer")
+}
+
+/// Whether the caller's role is enough; the trail tells of who tries more.
+fn at_least(plane: &Arc<ControlPlane>, request: &Request, role: Role) -> Result<(), Problem> {
+    let extensions = request.extensions();
+    let Some(caller) = extensions.get::<Caller>().filter(|caller| caller.role < role) else { return Ok(()) };
+    let path: String = request.uri().path().chars().take(TRIED_CHARS_MAX).collect();
+    let tried = format!("{} {path}", request.method());
+    plane.tell_beside(Acting::of(extensions, caller.tenant.as_deref()), ActKind::ActRefused, tried);
+    let detail = format!(
+        "This needs the role {}; the token of {} has {}.",
+        role.as_str(),
+        caller.name,
+        caller.role.as_str()
+    );
+    Err(Problem::new(StatusCode::FORBIDDEN, "role-too-low", detail).with("role", role.as_str()))
 }
 
 /// Lets a probe pass: its connection is not closed before it is answered, however many others are opened.
@@ -114,28 +179,9 @@ fn too_many(detail: &str) -> Problem {
         .header(header::RETRY_AFTER, "1")
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
-}
-
-/// A browser names the page's site in `Origin`, and in `Sec-Fetch-Site` how far that is from here. Only a page of this
-/// engine may ask; following a link to a page of it is no asking.
-fn is_foreign_page(method: &Method, headers: &HeaderMap) -> bool {
-    let follows_a_link = method.is_safe() && text(headers, SEC_FETCH_MODE) == Some("navigate");
-    let site = headers.get(SEC_FETCH_SITE).map(|site| site.as_bytes());
-    let is_far = site.is_some_and(|site| site != b"same-origin" && site != b"none") && !follows_a_link;
-    let Some(origin) = headers.get(header::ORIGIN) else { return is_far };
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    let is_here = match (origin, text(headers, header::HOST)) {
-        (Some((_, origin)), Some(host)) => origin.eq_ignore_ascii_case(host),
-        _ => false,
-    };
-    is_far || !is_here
 }
 
 /// Whether nobody but this machine, or who set `more`, can have given this name.
@@ -152,6 +198,8 @@ fn names_this_machine(host: &str, more: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderName;
+
     use super::*;
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
@@ -166,23 +214,6 @@ mod tests {
         for value in ["Basic abc", "Bearer", "abc", ""] {
             assert_eq!(given(value), None, "{value:?}");
         }
-    }
-
-    #[test]
-    fn o8_only_pages_of_this_engine_may_ask() {
-        let foreign = |method: Method, pairs: &[(HeaderName, &str)]| {
-            is_foreign_page(&method, &headers(&[pairs, &[(header::HOST, "127.0.0.1:9090")]].concat()))
-        };
-        let origin = |origin| foreign(Method::POST, &[(header::ORIGIN, origin)]);
-        assert!(!foreign(Method::POST, &[]), "no browser");
-        assert!(!origin("http://127.0.0.1:9090"));
-        for other in ["http://elsewhere.example", "null", "http://127.0.0.1:3000", "http://localhost:9090"] {
-            assert!(origin(other), "{other}");
-        }
-        let site = |method, site, mode| foreign(method, &[(SEC_FETCH_SITE, site), (SEC_FETCH_MODE, mode)]);
-        assert!(site(Method::GET, "cross-site", "no-cors") && site(Method::POST, "same-site", "navigate"));
-        assert!(!site(Method::GET, "cross-site", "navigate"), "a link to the page");
-        assert!(!site(Method::POST, "same-origin", "cors") && !site(Method::GET, "none", "navigate"));
     }
 
     #[test]

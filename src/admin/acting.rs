@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 
 use axum::extract::FromRequestParts;
+use axum::http::Extensions;
 use axum::http::request::Parts;
 use rand::random;
 use serde_json::Value;
 
-use super::access::Tenant;
 use super::caller::Caller;
 use super::control_plane::ControlPlane;
 use super::problem::Problem;
 use super::request_id::RequestId;
+use super::tenant::Tenant;
 use crate::orders::{Act, ActKind, Actor};
 
 /// The other end of the request's connection.
@@ -19,9 +20,12 @@ use crate::orders::{Act, ActKind, Actor};
 pub(super) struct Peer(pub SocketAddr);
 
 /// An operator who acts for a tenant.
+#[derive(Clone)]
 pub(super) struct Acting {
     /// Whose sales and orders the request is about.
     pub tenant: String,
+    /// Whether the operator sees no other.
+    is_bound: bool,
     actor: Actor,
 }
 
@@ -30,15 +34,39 @@ impl<S: Sync> FromRequestParts<S> for Acting {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Tenant(tenant) = Tenant::from_request_parts(parts, state).await?;
-        let found = &parts.extensions;
-        let caller = found.get::<Caller>().cloned().unwrap_or(Caller::LOCAL);
-        let actor = Actor {
-            who: caller.name.into(),
-            role: caller.role.into(),
-            address: found.get::<Peer>().map_or(String::new(), |Peer(peer)| peer.ip().to_string()),
-            request_id: found.get::<RequestId>().map_or(String::new(), |RequestId(id)| id.clone()),
-        };
-        Ok(Self { tenant, actor })
+        Ok(Self::of(&parts.extensions, Some(&tenant)))
+    }
+}
+
+impl Acting {
+    /// Whoever a checked request has made known.
+    pub fn of(found: &Extensions, tenant: Option<&str>) -> Self {
+        let caller = found.get::<Caller>().cloned().unwrap_or_else(Caller::local);
+        let id = found.get::<RequestId>().map_or("", |RequestId(id)| id);
+        Self {
+            tenant: tenant.unwrap_or_default().to_owned(),
+            is_bound: caller.tenant.is_some(),
+            actor: actor(&caller.name, caller.role.as_str(), found.get().copied(), id),
+        }
+    }
+
+    /// Somebody who is not known.
+    pub fn of_nobody(peer: Option<Peer>, RequestId(id): &RequestId) -> Self {
+        Self { tenant: String::new(), is_bound: false, actor: actor("", "", peer, id) }
+    }
+
+    /// Whether the operator sees no other tenant.
+    pub fn is_bound(&self) -> bool {
+        self.is_bound
+    }
+}
+
+fn actor(who: &str, role: &str, peer: Option<Peer>, request_id: &str) -> Actor {
+    Actor {
+        who: who.into(),
+        role: role.into(),
+        address: peer.map_or(String::new(), |Peer(peer)| peer.ip().to_string()),
+        request_id: request_id.into(),
     }
 }
 

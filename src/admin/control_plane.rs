@@ -6,7 +6,10 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
+use super::failed_sign_ins::FailedSignIns;
+use super::live_viewers::Live;
 use super::readiness::Readiness;
+use super::session::Sessions;
 use super::settings::AdminSettings;
 use super::tokens::AdminTokens;
 use crate::admission::Admission;
@@ -38,6 +41,9 @@ pub struct ControlPlane {
     pub(super) settings: AdminSettings,
     pub(super) certificates: Vec<Arc<Certificates>>,
     pub(super) tokens: Arc<AdminTokens>,
+    pub(super) sessions: Sessions,
+    pub(super) failed_sign_ins: FailedSignIns,
+    pub(super) live: Live,
     pub(super) started: Instant,
     pub(super) admission: Arc<Admission>,
     pub(super) desk: OrderDesk,
@@ -104,11 +110,15 @@ impl ControlPlane {
         } = parts;
         let store_reads = Arc::new(Semaphore::new(settings.store_reads_max));
         let feed_answers = Arc::new(Semaphore::new(settings.feed_answers_max));
+        let live = Live::new(settings.live_viewers_max);
         let started = Instant::now();
         Self {
             node,
             settings,
             tokens,
+            sessions: Sessions::default(),
+            failed_sign_ins: FailedSignIns::default(),
+            live,
             started,
             admission,
             desk,

@@ -19,10 +19,10 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::access::Tenant;
 use super::control_plane::ControlPlane;
 use super::order_json::{event_json, order_json};
 use super::problem::{Problem, invalid_name};
+use super::tenant::Tenant;
 use crate::admission::LiveSale;
 use crate::domain::{BuyerId, Order, OrderId, OrderStatus, SaleId};
 use crate::orders::{CompleteOrders, Event, OrderFilter, StoreError};

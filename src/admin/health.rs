@@ -152,6 +152,18 @@ pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response 
     (status, Json(body)).into_response()
 }
 
+/// What is not as it should be, for those who watch: each with its code or the name of its check, and in words.
+pub(super) async fn troubles(plane: &ControlPlane) -> Value {
+    let checks = Checks::of(plane).await;
+    let names = [("lifecycle", checks.lifecycle), ("writer", checks.writer), ("store", checks.store)];
+    let named = names.into_iter().chain(checks.ledger.map(|word| ("ledger", word)));
+    let mut troubles = checks.reasons;
+    for (name, word) in named.filter(|(_, word)| *word != "ok") {
+        troubles.entry(name).or_insert_with(|| word.into());
+    }
+    troubles.into_iter().map(|(code, said)| json!({ "code": code, "said": said })).collect()
+}
+
 fn verdict(good: bool, yes: &'static str, no: &'static str) -> (StatusCode, &'static str) {
     if good { (StatusCode::OK, yes) } else { (StatusCode::SERVICE_UNAVAILABLE, no) }
 }

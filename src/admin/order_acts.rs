@@ -9,11 +9,11 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use serde_json::Value;
 
-use super::access::Tenant;
 use super::acting::Acting;
 use super::control_plane::ControlPlane;
 use super::problem::Problem;
 use super::sale_acts::only_reason;
+use super::tenant::Tenant;
 use crate::checkout::CancelAnswer;
 use crate::orders::ActKind;
 

@@ -8,9 +8,9 @@ use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::access::Tenant;
 use super::control_plane::ControlPlane;
 use super::problem::Problem;
+use super::tenant::Tenant;
 use crate::admission::LiveSale;
 use crate::domain::SaleUnits;
 use crate::ledger::lease::{Book, Drift, MemoryView};

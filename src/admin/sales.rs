@@ -10,13 +10,13 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::access::Tenant;
 use super::acting::Acting;
 use super::control_plane::ControlPlane;
 use super::etag::{NotEntityTags, etag, versions};
 use super::fields::{Fields, Given, required};
 use super::problem::{Problem, invalid_name};
 use super::rfc3339::rfc3339;
+use super::tenant::Tenant;
 use crate::admission::LiveSale;
 use crate::domain::{
     Cents, Currency, EpochMs, Rate, Sale, SaleEdit, SaleKey, SalePhase, SaleTerms, StockEdit,

@@ -27,12 +27,13 @@ use super::acting::Peer;
 use super::client_certificate::{self, Shown, shake};
 use super::connection_places::{Place, Places};
 use super::control_plane::ControlPlane;
+use super::live::Stopped;
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::settings::AdminSettings;
 use super::{
-    access, extend, feeds, health, order_acts, reconcile, reload, request_id, sale_acts, sales, settle,
-    stats, status_page, stops, trail,
+    access, console, extend, feeds, health, live, order_acts, reconcile, reload, request_id, sale_acts,
+    sales, settle, stats, stops, trail,
 };
 use crate::telemetry::Dear;
 use crate::tls::Certificates;
@@ -42,6 +43,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// All routes of the control plane, with their checks.
 fn routes(plane: Arc<ControlPlane>) -> Router {
+    let only_admins = middleware::from_fn_with_state(Arc::clone(&plane), access::only_admins);
+    let only_unbound = middleware::from_fn(access::only_unbound);
+    let open = console::open_routes().layer(middleware::from_fn(client_certificate::check));
     let probes = Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
@@ -57,7 +61,7 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .layer(middleware::from_fn_with_state(Arc::clone(&plane), give_way));
     let api = Router::new()
         .merge(dear)
-        .route("/", get(status_page::show))
+        .merge(console::routes())
         .route("/metrics", get(stats::metrics))
         .route("/api/v1/stats", get(stats::stats))
         .route("/api/v1/latency.hlog", get(stats::interval_log))
@@ -71,14 +75,16 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .route("/api/v1/orders/{id}/cancel", post(order_acts::cancel))
         .route("/api/v1/orders/{id}/settle", post(settle::settle))
         .route("/api/v1/orders/{id}/extend", post(extend::extend))
+        .route("/api/v1/live", get(live::live))
         .route("/api/v1/stop", get(stops::show).post(stops::stop))
         .route("/api/v1/go", post(stops::go))
         .route("/api/v1/reconcile", get(reconcile::reconcile))
-        .route("/api/v1/config/reload", post(reload::reload))
+        .route("/api/v1/config/reload", post(reload::reload).layer(only_unbound).layer(only_admins))
         .fallback(async || Problem::not_found())
         .layer(middleware::from_fn_with_state(Arc::clone(&plane), access::check))
         .layer(middleware::from_fn(client_certificate::check));
     probes
+        .merge(open)
         .merge(api)
         .method_not_allowed_fallback(async || {
             let detail = "This path has other methods; see Allow.";
@@ -267,11 +273,12 @@ async fn serve_connection(
     place: Arc<Place>,
     stopped: watch::Receiver<bool>,
 ) {
-    let of_connection = Arc::clone(&place);
+    let (of_connection, to_be_told) = (Arc::clone(&place), Stopped(stopped.clone()));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&of_connection));
         request.extensions_mut().insert(shown);
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(to_be_told.clone());
         TowerToHyperService::new(Router::clone(&routes.load())).call(request)
     });
     let connection = http.serve_connection(TokioIo::new(stream), service);

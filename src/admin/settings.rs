@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::token_settings::{self, AdminToken};
 use crate::domain::FieldError;
 use crate::settings::{Secret, within};
 use crate::tls::{self, ALPN_HTTP1, Certificates, Clients, TlsSettings};
@@ -14,13 +15,19 @@ use crate::tls::{self, ALPN_HTTP1, Certificates, Clients, TlsSettings};
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminSettings {
-    /// Where the admin API and the status page are; port 0 takes a free one.
+    /// Where the admin API and the console are; port 0 takes a free one.
     pub listen: SocketAddr,
     /// What a request must carry as `Authorization: Bearer`. Needed on an address that is not loopback.
     pub token: Secret,
     /// A token that is accepted as well, so that one can be exchanged for another without a gap: the new one in
     /// `token`, the old one here, until all clients know the new one.
     pub former_token: Secret,
+    /// More tokens, each with the name under which the trail keeps what is done with it, a role (`viewer`, `operator` or
+    /// `admin`) and, if wanted, the only `tenant` that it is for: `{ name, role, tenant, token }`, or `token_file` in place
+    /// of `token`. `admin.token` is that of an admin with the name `admin`.
+    pub tokens: Vec<AdminToken>,
+    /// How long somebody who signed in at the console stays so, in seconds.
+    pub session_s: u32,
     /// Bytes of a request's body. More are answered 413.
     pub body_bytes_max: usize,
     /// Open connections of callers that are known: they have sent a request that may be answered. One more hears 503.
@@ -38,6 +45,10 @@ pub struct AdminSettings {
     pub store_reads_max: usize,
     /// Answers of orders or events that are held in memory at once, of at most 4 MiB each; others wait.
     pub feed_answers_max: usize,
+    /// Viewers of the live feed at once. One more hears 503.
+    pub live_viewers_max: usize,
+    /// Sales that a picture of the live feed shows: those where buyers came last, then those that open next.
+    pub live_sales_max: usize,
     /// Names, beside `localhost` and the loopback addresses, under which a browser may reach this engine while there is
     /// no token. Requests of HTTP/1.0 may name none.
     pub hosts: Vec<String>,
@@ -53,6 +64,8 @@ impl Default for AdminSettings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
             token: Secret::default(),
             former_token: Secret::default(),
+            tokens: Vec::new(),
+            session_s: 12 * 3600,
             body_bytes_max: 64 << 10,
             connections_max: 256,
             unknown_connections_max: 64,
@@ -61,6 +74,8 @@ impl Default for AdminSettings {
             page_rows_max: 10_000,
             store_reads_max: 4,
             feed_answers_max: 16,
+            live_viewers_max: 64,
+            live_sales_max: 200,
             hosts: Vec::new(),
             tls: TlsSettings::default(),
             drain_ms: 5_000,
@@ -77,12 +92,17 @@ impl AdminSettings {
         Certificates::new("admin", &self.tls, &[ALPN_HTTP1], Clients::Lenient)
     }
 
+    /// Whether only those are heard who have a token.
+    pub(super) fn asks_for_token(&self) -> bool {
+        !self.token.is_empty() || !self.tokens.is_empty()
+    }
+
     /// Refuses what would be unsafe or cannot work.
     ///
     /// # Errors
     /// The first field that breaks its rule.
     pub fn check(&self) -> Result<(), FieldError> {
-        if !self.listen.ip().is_loopback() && self.token.is_empty() {
+        if !self.listen.ip().is_loopback() && !self.asks_for_token() {
             let problem = format!(
                 "is missing, and anyone who reaches {} could change the sales; set a token, or admin.listen to a \
                  loopback address",
@@ -96,6 +116,8 @@ impl AdminSettings {
             let problem = "is set without admin.token; set the token that follows it".into();
             return Err(FieldError { field: "former_token", problem });
         }
+        token_settings::check(&self.tokens, [&self.token, &self.former_token])?;
+        within("session_s", self.session_s, 60..=12 * 3600)?;
         within("body_bytes_max", self.body_bytes_max, 1_024..=16 << 20)?;
         within("connections_max", self.connections_max, 1..=65_536)?;
         within("unknown_connections_max", self.unknown_connections_max, 4..=65_536)?;
@@ -104,6 +126,8 @@ impl AdminSettings {
         within("page_rows_max", self.page_rows_max, 1..=1_000_000)?;
         within("store_reads_max", self.store_reads_max, 1..=64)?;
         within("feed_answers_max", self.feed_answers_max, 1..=4_096)?;
+        within("live_viewers_max", self.live_viewers_max, 1..=4_096)?;
+        within("live_sales_max", self.live_sales_max, 1..=10_000)?;
         if let Some(host) =
             self.hosts.iter().find(|host| host.is_empty() || host.contains(['/', ' ', '@', '*']))
         {
@@ -140,7 +164,10 @@ mod tests {
     #[test]
     fn each_number_has_a_range() {
         type Break = fn(&mut AdminSettings);
-        let breaks: [(&str, Break); 10] = [
+        let breaks: [(&str, Break); 13] = [
+            ("live_viewers_max", |s| s.live_viewers_max = 0),
+            ("live_sales_max", |s| s.live_sales_max = 0),
+            ("session_s", |s| s.session_s = 12 * 3600 + 1),
             ("body_bytes_max", |s| s.body_bytes_max = 1),
             ("connections_max", |s| s.connections_max = 0),
             ("unknown_connections_max", |s| s.unknown_connections_max = 0),

@@ -24,7 +24,6 @@ const NANOS_PER_US: f64 = 1_000.0;
 /// `GET /api/v1/stats`
 pub(super) async fn stats(State(plane): State<Arc<ControlPlane>>) -> Json<Value> {
     let telemetry = &plane.telemetry;
-    let queue = plane.admission.queue();
     let sales = plane.admission.board().sales();
     let paths: Map<_, _> = Path::ALL
         .into_iter()
@@ -44,7 +43,7 @@ pub(super) async fn stats(State(plane): State<Arc<ControlPlane>>) -> Json<Value>
         "uptime_s": plane.started.elapsed().as_secs(),
         "paths": paths,
         "outcomes": outcomes(telemetry),
-        "queue": { "depth": queue.depth(), "capacity": queue.capacity(), "intake": intake_word(queue.intake()) },
+        "queue": queue_json(&plane),
         "writer": {
             "batches": batches.count(),
             "batch_orders_mean": tenths(batches.mean()),
@@ -117,8 +116,14 @@ pub(super) fn micros(nanos: f64) -> f64 {
     tenths(nanos / NANOS_PER_US)
 }
 
-fn tenths(value: f64) -> f64 {
+pub(super) fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
+}
+
+/// The queue of admitted orders.
+pub(super) fn queue_json(plane: &ControlPlane) -> Value {
+    let queue = plane.admission.queue();
+    json!({ "depth": queue.depth(), "capacity": queue.capacity(), "intake": intake_word(queue.intake()) })
 }
 
 fn intake_word(intake: Intake) -> &'static str {

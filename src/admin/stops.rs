@@ -6,13 +6,14 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::access::Tenant;
 use super::acting::Acting;
 use super::control_plane::ControlPlane;
 use super::fields::{Fields, required};
 use super::problem::Problem;
+use super::tenant::Tenant;
 use crate::domain::Stops;
 use crate::orders::{ActKind, StopChange};
 
@@ -53,6 +54,10 @@ async fn change(
     let is_all = fields.flag("all")?.unwrap_or(false);
     let reason = required("reason", fields.reason()?)?;
     fields.finish(&["all", "reason"])?;
+    if is_all && acting.is_bound() {
+        let detail = format!("This token is for the tenant {} only; leave `all` out.", acting.tenant);
+        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-tenant", detail));
+    }
     let tenant = (!is_all).then(|| acting.tenant.clone());
     let kind = if is_stopped { ActKind::SalesStopped } else { ActKind::SalesResumed };
     let mut act = acting.act(plane, kind, "sales".into(), Some(reason));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderValue, header};
@@ -9,10 +10,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::access::Tenant;
+use super::caller::Caller;
 use super::control_plane::ControlPlane;
 use super::problem::Problem;
 use super::rfc3339::rfc3339;
+use super::tenant::Tenant;
 use crate::orders::TrailEntry;
 
 /// Entries of an answer that does not name its limit.
@@ -46,9 +48,11 @@ impl TrailQuery {
     }
 }
 
-/// The entries about the tenant's sales and orders, and those about all tenants', oldest first.
+/// The entries about the tenant's sales and orders, and those about all tenants', oldest first. Who is bound to a tenant
+/// sees that tenant's only; such a page may be shorter than its limit, or empty, and still have a next one.
 pub(super) async fn show(
     State(plane): State<Arc<ControlPlane>>,
+    Extension(caller): Extension<Caller>,
     Tenant(tenant): Tenant,
     query: Result<Query<TrailQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
@@ -58,7 +62,9 @@ pub(super) async fn show(
     let mut entries = plane.limited(plane.desk.trail_after(&tenant, after, limit + 1)).await?;
     let has_more = entries.len() > limit;
     entries.truncate(limit);
-    let lines: String = entries.iter().map(|entry| entry_json(entry).to_string() + "\n").collect();
+    let is_seen = |entry: &&TrailEntry| caller.tenant.is_none() || entry.tenant.is_some();
+    let lines: String =
+        entries.iter().filter(is_seen).map(|entry| entry_json(entry).to_string() + "\n").collect();
     let mut response = ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response();
     if let Some(last) = entries.last().filter(|_| has_more) {
         let next = format!("</api/v1/trail?after={}&limit={limit}>; rel=\"next\"", last.seq);

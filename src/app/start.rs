@@ -300,7 +300,7 @@ fn urls(settings: &Settings, edge: SocketAddr, admin: SocketAddr) -> [String; 2]
 /// What a person at a terminal sees. Nobody may be there: an output that is closed ends no engine.
 fn print_welcome([edge, admin]: &[String; 2], data: &Path, simulated: &[&str], has_demo: bool) {
     let mut welcome =
-        format!("seckill sells on {edge}, admin and status page on {admin}, orders in {}\n", data.display());
+        format!("seckill sells on {edge}, admin and console on {admin}, orders in {}\n", data.display());
     if !simulated.is_empty() {
         welcome.push_str(&format!("simulated {}: no money is taken\n", simulated.join(" and ")));
     }

@@ -84,6 +84,7 @@ fn is_masked(value: &Value) -> bool {
     match value {
         Value::String(text) => text == Secret::MASK,
         Value::Array(values) => values.iter().any(is_masked),
+        Value::Table(table) => table.values().any(is_masked),
         _ => false,
     }
 }
@@ -164,6 +165,18 @@ mod tests {
         };
         let changed = listed("one-one-one-one-").changed_keys(&listed("two-two-two-two-"));
         assert_eq!(changed, ["edge.auth.origin_secrets"]);
+    }
+
+    #[test]
+    fn a_changed_token_of_the_list_is_a_change_and_is_not_shown() {
+        let listed = |token: &str| {
+            let tokens = format!("[{{name=\"ada\", role=\"viewer\", token=\"{token}\"}}]");
+            config(&[("SECKILL__ADMIN__TOKENS", &tokens)])
+        };
+        let one = listed("one-one-one-one-");
+        assert_eq!(one.changed_keys(&listed("two-two-two-two-")), ["admin.tokens"]);
+        let shown = one.effective();
+        assert!(shown.contains("ada") && !shown.contains("one-one"), "{shown}");
     }
 
     #[test]

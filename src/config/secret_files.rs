@@ -20,6 +20,8 @@ const SECRETS: [&str; 7] = [
     "redis.password",
     "redis.url",
 ];
+/// Lists of tables that each have a `token`, or name its file with `token_file`.
+const TABLES: [&str; 1] = ["admin.tokens"];
 /// The peers of checkout have names; these are the last parts of their keys.
 const OF_PEERS: [&str; 2] = [".token", ".url"];
 
@@ -36,6 +38,9 @@ pub(super) struct SecretFile {
 pub(super) fn is_secret(key: &str) -> bool {
     SECRETS.contains(&key)
         || LISTS.contains(&key)
+        || TABLES.iter().any(|list| {
+            key.strip_prefix(list).is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".token"))
+        })
         || (key.starts_with("checkout.") && OF_PEERS.iter().any(|part| key.ends_with(part)))
 }
 
@@ -46,14 +51,29 @@ impl SecretFile {
         Some(Self { key: key.to_owned(), path: path.trim().into() })
     }
 
-    /// Takes those out of a layer that it names.
+    /// Takes those out of a layer, or of the table at `path` in one, that it names.
     ///
     /// # Errors
     /// One is named beside its secret, or not by a path.
-    pub fn take_from(layer: &mut Dict, origin: &Origin) -> Result<Vec<Self>, Problem> {
+    pub fn take_from(layer: &mut Dict, path: &str, origin: &Origin) -> Result<Vec<Self>, Problem> {
         let mut files = Vec::new();
-        take(layer, "", origin, &mut files)?;
+        take(layer, path, origin, &mut files)?;
         Ok(files)
+    }
+
+    /// Reads the tokens that the tables of a list leave to files, into their places.
+    ///
+    /// # Errors
+    /// One is named beside its token or not by a path, or cannot be read.
+    pub fn read_into_list(key: &str, list: &mut Value, origin: &Origin) -> Result<(), Problem> {
+        let (true, Value::Array(_, tables)) = (TABLES.contains(&key), list) else { return Ok(()) };
+        for (place, table) in tables.iter_mut().enumerate() {
+            let Value::Dict(_, table) = table else { continue };
+            for file in Self::take_from(table, &format!("{key}.{place}"), origin)? {
+                table.insert("token".into(), file.read(origin)?);
+            }
+        }
+        Ok(())
     }
 
     /// Reads the secret.
@@ -105,8 +125,10 @@ fn take(table: &mut Dict, prefix: &str, origin: &Origin, files: &mut Vec<SecretF
         files.push(file.ok_or_else(|| wrong("must be the path of a file, in quotes"))?);
     }
     for (key, value) in table.iter_mut() {
-        if let Value::Dict(_, inner) = value {
-            take(inner, &path_of(key), origin, files)?;
+        let path = path_of(key);
+        match value {
+            Value::Dict(_, inner) => take(inner, &path, origin, files)?,
+            list => SecretFile::read_into_list(&path, list, origin)?,
         }
     }
     Ok(())

@@ -94,6 +94,7 @@ const LIVE_KEYS: &[&str] = &[
     "admin.tls.key_file",
     "admin.tls.watch_s",
     "admin.token",
+    "admin.tokens",
     "admission",
     "edge.ack_wait_ms",
     "edge.auth",

@@ -84,7 +84,7 @@ impl ConfigSource {
             let mut figment = base.clone();
             for (text, &verbatim) in texts.iter().zip(&verbatim) {
                 figment =
-                    figment.merge(Layer { origin: text.origin.clone(), provider: text.layer(verbatim) });
+                    figment.merge(Layer { origin: text.origin.clone(), provider: text.layer(verbatim)? });
             }
             let error = match figment.extract::<Settings>() {
                 Ok(settings) => return Config { settings, figment }.checked(),
@@ -110,7 +110,7 @@ fn with_file(base: Figment, path: &Path) -> Result<Figment, ConfigError> {
     let Ok(mut layer) = provider.data() else { return Ok(base.merge(Layer { origin, provider })) };
     let mut files = Vec::new();
     for table in layer.values_mut() {
-        files.extend(SecretFile::take_from(table, &origin)?);
+        files.extend(SecretFile::take_from(table, "", &origin)?);
     }
     let mut figment = base.merge(Layer { origin: origin.clone(), provider: Tables(layer) });
     for file in files {
@@ -172,9 +172,10 @@ impl KeyText {
         Ok(Self { key: file.key, text, origin: self.origin.clone() })
     }
 
-    fn layer(&self, verbatim: bool) -> Serialized<Value> {
-        let value = if verbatim { Value::from(self.text.as_str()) } else { typed(&self.text) };
-        Serialized::default(&self.key, value)
+    fn layer(&self, verbatim: bool) -> Result<Serialized<Value>, Problem> {
+        let mut value = if verbatim { Value::from(self.text.as_str()) } else { typed(&self.text) };
+        SecretFile::read_into_list(&self.key, &mut value, &self.origin)?;
+        Ok(Serialized::default(&self.key, value))
     }
 }
 

@@ -47,6 +47,10 @@ pub enum ActKind {
     SalesResumed,
     /// The configuration was read again.
     ConfigReloaded,
+    /// Somebody tried what the role of the token does not allow.
+    ActRefused,
+    /// A token came that is none.
+    SignInRefused,
 }
 
 impl ActKind {
@@ -65,6 +69,8 @@ impl ActKind {
             Self::SalesStopped => "sales.stopped",
             Self::SalesResumed => "sales.resumed",
             Self::ConfigReloaded => "config.reloaded",
+            Self::ActRefused => "act.refused",
+            Self::SignInRefused => "sign-in.refused",
         }
     }
 }

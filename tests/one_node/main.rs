@@ -4,6 +4,7 @@
 mod acts;
 mod backup;
 mod calendar;
+mod console;
 mod crash;
 mod deadlines;
 mod exactness;

@@ -175,6 +175,14 @@ impl Engine {
         placed.order_id
     }
 
+    /// Tries to buy one unit of `c`/`sku`, which is refused.
+    pub fn refused(&self, sku: &str, buyer: &str) {
+        let sale = self.admission.board().sales().by_name("default", "c", sku).cloned().unwrap();
+        let purchase = Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity: 1, idempotency_key: None };
+        let now = Moment { wall: wall_now(), mono: Nanos(1) };
+        self.admission.purchase(&sale, &purchase, 0, now).expect_err("it is refused");
+    }
+
     pub async fn step(&self, order: OrderId, action: OrderAction) {
         let transition = Transition {
             payment_method: Some("card".into()),

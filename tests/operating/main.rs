@@ -9,4 +9,6 @@ mod configuration;
 mod engine;
 mod feeds;
 mod figures;
+mod identities;
+mod live;
 mod trail;

@@ -1,0 +1,109 @@
+// Keeps the figures of the page fresh. The page is whole without it.
+"use strict";
+
+const KEEP_S = 300; // seconds that a chart shows
+const STALE_MS = 3000; // older figures are greyed
+const history = new Map(); // of each sale: [arrivals, wins, refusals] a second
+let heardAt = Date.now();
+
+const shown = (value) => (value === null || value === undefined ? "–" : String(value));
+
+function ranked(byCode) {
+  const all = Object.entries(byCode).sort((a, b) => b[1] - a[1]);
+  return all.length ? "refused: " + all.map(([code, rate]) => `${code} ${rate}/s`).join(", ") : "nobody is refused";
+}
+
+const WORDS = {
+  conserved: (agree) => (agree === null ? "not counted yet" : agree ? "agree" : "DO NOT AGREE"),
+  refusals_per_s: ranked,
+};
+
+function set(element, text) {
+  if (element && element.textContent !== text) element.textContent = text;
+}
+
+function showSale(card, sale) {
+  for (const element of card.querySelectorAll("[data-f]")) {
+    const name = element.dataset.f;
+    set(element, (WORDS[name] || shown)(sale[name]));
+    if (name === "state") element.className = "state " + sale.state;
+  }
+  const refused = Object.values(sale.refusals_per_s).reduce((sum, rate) => sum + rate, 0);
+  const rows = history.get(card.dataset.sale) || [];
+  rows.push([sale.arrivals_per_s, sale.wins_per_s, refused]);
+  if (rows.length > KEEP_S) rows.shift();
+  history.set(card.dataset.sale, rows);
+  draw(card.querySelector(".chart"), rows);
+}
+
+// A scale on which ten times as many are always equally far.
+const height = (rate) => Math.log10(1 + rate);
+
+function draw(svg, rows) {
+  const top = Math.max(1, ...rows.flat().map(height));
+  svg.setAttribute("viewBox", "0 0 300 100");
+  svg.setAttribute("preserveAspectRatio", "none");
+  const lines = ["arrivals", "wins", "refusals"].map((name, at) => {
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+    const first = KEEP_S - rows.length;
+    const points = rows.map((row, second) => `${first + second},${(99 - (98 * height(row[at])) / top).toFixed(1)}`);
+    line.setAttribute("class", name);
+    line.setAttribute("points", points.join(" "));
+    return line;
+  });
+  svg.replaceChildren(...lines);
+  svg.classList.add("drawn");
+  const last = rows[rows.length - 1];
+  svg.setAttribute(
+    "aria-label",
+    `The last ${rows.length} seconds, on a logarithmic scale. Now: ${last[0]} arrivals, ${last[1]} wins, ${last[2]} refusals a second.`,
+  );
+}
+
+function showPaths(paths) {
+  for (const [name, windows] of Object.entries(paths)) {
+    const cells = document.querySelectorAll(`tr[data-path="${name}"] td`);
+    const ms = (us) => (us / 1000).toFixed(2);
+    const { second, minute } = windows;
+    [shown(second.count), ms(second.p50_us), ms(second.p99_us), ms(minute.p99_us)].forEach((text, at) => set(cells[at], text));
+  }
+}
+
+function showHealth(troubles) {
+  const element = document.getElementById("health");
+  const codes = troubles.map((trouble) => trouble.code).join(" ");
+  if (element.dataset.codes === undefined) element.dataset.codes = codes;
+  // What is wrong is said by the page itself: it is asked for anew when that changes.
+  if (element.dataset.codes !== codes) location.reload();
+}
+
+function show(snapshot) {
+  heardAt = Date.now();
+  set(document.getElementById("age"), "as of " + snapshot.at);
+  const cards = new Map([...document.querySelectorAll("[data-sale]")].map((card) => [card.dataset.sale, card]));
+  for (const sale of snapshot.sales) {
+    const card = cards.get(`/sales/${sale.tenant}/${sale.campaign}/${sale.sku}`);
+    if (card) {
+      const before = card.dataset.state || card.querySelector('[data-f="state"]').textContent;
+      card.dataset.state = sale.state;
+      showSale(card, sale);
+      // Other acts are offered in another state.
+      if (before !== sale.state && !card.contains(document.activeElement)) location.reload();
+    } else if (cards.size < 20) {
+      location.reload();
+    }
+  }
+  showPaths(snapshot.paths);
+  showHealth(snapshot.health);
+  const { depth, capacity, intake } = snapshot.queue;
+  set(document.getElementById("queue"), `${depth} of ${capacity} orders wait for the store, intake ${intake}`);
+}
+
+for (const time of document.querySelectorAll("time[data-time]")) {
+  const at = new Date(time.textContent);
+  if (!Number.isNaN(at.getTime())) time.title = at.toLocaleString() + " here";
+}
+
+const about = document.querySelector(".about");
+setInterval(() => about.classList.toggle("stale", Date.now() - heardAt > STALE_MS), 500);
+new EventSource("/api/v1/live").addEventListener("snapshot", (event) => show(JSON.parse(event.data)));

@@ -1,0 +1,66 @@
+//! Forms: what a browser sends, as the API's bodies; and what the API answers, as pages.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::response::{IntoResponse, Redirect, Response};
+use serde_json::{Map, Value};
+
+use super::super::caller::Caller;
+use super::super::problem::Problem;
+use super::html::{Page, Text};
+
+/// The fields of a form.
+pub(super) struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// The fields of a request's body, without blanks around them.
+    pub fn of_body(body: Result<Bytes, BytesRejection>) -> Result<Self, Problem> {
+        let body = body.map_err(|_| Problem::malformed("The form did not arrive whole, or is too large."))?;
+        let fields = form_urlencoded::parse(&body);
+        Ok(Self(fields.map(|(name, value)| (name.into_owned(), value.trim().to_owned())).collect()))
+    }
+
+    /// A field that is filled in.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(of, value)| of == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+
+    /// The same with another value of a field.
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let others = self.0.iter().filter(|(of, _)| of != name).cloned();
+        Self(others.chain([(name.to_owned(), value.to_owned())]).collect())
+    }
+
+    /// The API's body with these fields, as far as they are filled in. Numbers and truth values are written as such where
+    /// they are some; what they must be is the API's to say.
+    pub fn body(&self, texts: &[&str], values: &[&str]) -> Result<Bytes, BytesRejection> {
+        let as_text = |name: &&str| Some(((*name).to_owned(), Value::from(self.field(name)?)));
+        let as_value = |name: &&str| {
+            let text = self.field(name)?;
+            Some(((*name).to_owned(), serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))))
+        };
+        let fields: Map<_, _> =
+            texts.iter().filter_map(as_text).chain(values.iter().filter_map(as_value)).collect();
+        Ok(Bytes::from(Value::Object(fields).to_string()))
+    }
+}
+
+/// What a form's sender sees: the page that `back` leads to, or what was wrong and the way back there.
+pub(super) fn answer<T>(
+    outcome: Result<T, Problem>,
+    caller: &Caller,
+    is_signed_in: bool,
+    back: &str,
+) -> Response {
+    let problem = match outcome {
+        Ok(_) => return Redirect::to(back).into_response(),
+        Err(problem) => problem,
+    };
+    let body = format!(
+        "<p role=\"alert\" class=\"wrong\">{}</p><p><a href=\"{}\">Back</a></p>",
+        Text(problem.detail()),
+        Text(back)
+    );
+    let page = Page { caller, is_signed_in, title: "That was not done", place: "", body, head: "" };
+    (problem.status(), page.answer()).into_response()
+}

@@ -1,0 +1,116 @@
+//! What all pages have in common.
+
+use std::fmt::{self, Write};
+
+use axum::http::header;
+use axum::response::{Html, IntoResponse, Response};
+
+use super::super::caller::Caller;
+use super::super::role::Role;
+
+/// Nothing from any other address, no script and no style in a page, and forms that lead here.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; \
+                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// A text in HTML.
+pub(super) struct Text<'a>(pub &'a str);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '<' => f.write_str("&lt;"),
+            '>' => f.write_str("&gt;"),
+            '&' => f.write_str("&amp;"),
+            '"' => f.write_str("&quot;"),
+            '\'' => f.write_str("&#39;"),
+            c => f.write_char(c),
+        })
+    }
+}
+
+/// The beginning of every page.
+pub(super) fn head(title: &str, more: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{} · seckill</title>\
+         <link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"/assets/console.css\">{more}</head><body>\n",
+        Text(title)
+    )
+}
+
+/// A page for somebody who is known.
+pub(super) struct Page<'a> {
+    /// Who looks.
+    pub caller: &'a Caller,
+    /// Whether tokens are asked for, so that one can sign out.
+    pub is_signed_in: bool,
+    /// The title.
+    pub title: &'a str,
+    /// The place in the navigation.
+    pub place: &'a str,
+    /// What to show of the page's own: HTML.
+    pub body: String,
+    /// What goes into the head: HTML.
+    pub head: &'a str,
+}
+
+impl Page<'_> {
+    /// The answer.
+    pub fn answer(self) -> Response {
+        let mut text = head(self.title, self.head);
+        text.push_str(
+            "<a class=\"skip\" href=\"#main\">Skip to the content</a><header><nav aria-label=\"Pages\">",
+        );
+        for (path, name) in [("/", "Now"), ("/sales", "Sales"), ("/orders", "Orders")] {
+            let current = if path == self.place { " aria-current=\"page\"" } else { "" };
+            let _ = write!(text, "<a href=\"{path}\"{current}>{name}</a>");
+        }
+        text.push_str("</nav>");
+        if self.is_signed_in {
+            let _ = write!(
+                text,
+                "<form method=\"post\" action=\"/sign-out\"><span>{} ({})</span> <button>Sign out</button></form>",
+                Text(&self.caller.name),
+                self.caller.role.as_str()
+            );
+        }
+        let _ = write!(
+            text,
+            "</header><main id=\"main\"><h1>{}</h1>\n{}</main></body></html>\n",
+            Text(self.title),
+            self.body
+        );
+        send(text)
+    }
+}
+
+/// A page as it is sent.
+pub(super) fn send(text: String) -> Response {
+    ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(text)).into_response()
+}
+
+/// Whether the caller's forms are shown at all.
+pub(super) fn may_act(caller: &Caller) -> bool {
+    caller.role >= Role::Operator
+}
+
+/// A form with one button, and a field for the reason that says `reason` until somebody writes another one.
+pub(super) fn act_form(action: &str, button: &str, class: &str, reason: &str, fields: &str) -> String {
+    format!(
+        "<form class=\"act\" method=\"post\" action=\"{}\">{fields}<label>Reason <input name=\"reason\" value=\"{}\" \
+         required maxlength=\"500\"></label><button class=\"{class}\">{}</button></form>\n",
+        Text(action),
+        Text(reason),
+        Text(button)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_cannot_leave_its_place() {
+        assert_eq!(Text("<b a=\"x\" b='y'>&").to_string(), "&lt;b a=&quot;x&quot; b=&#39;y&#39;&gt;&amp;");
+    }
+}

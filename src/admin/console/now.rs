@@ -1,0 +1,217 @@
+//! `GET /`: whether it goes well, in one glance.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::Value;
+
+use super::super::caller::Caller;
+use super::super::control_plane::ControlPlane;
+use super::super::live;
+use super::html::{Page, Text, may_act};
+use super::sale::{acts, link};
+
+/// Sales that the page shows with all their figures; the others are on the list.
+const SALES_SHOWN: usize = 20;
+
+/// Without a script the page renews itself; with it, the live feed keeps it fresh.
+const HEAD: &str = "<script src=\"/assets/console.js\" defer></script>\
+                    <noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>";
+
+/// `GET /`
+pub(super) async fn page(
+    State(plane): State<Arc<ControlPlane>>,
+    Extension(caller): Extension<Caller>,
+) -> Response {
+    let snapshot = live::newest(&plane).await;
+    let mut body = String::new();
+    // Writing to a text does not fail.
+    let _ = write(&mut body, &plane, &caller, &snapshot);
+    Page {
+        caller: &caller,
+        is_signed_in: !plane.tokens.are_none(),
+        title: "Now",
+        place: "/",
+        body,
+        head: HEAD,
+    }
+    .answer()
+}
+
+fn write(body: &mut String, plane: &ControlPlane, caller: &Caller, snapshot: &Value) -> std::fmt::Result {
+    writeln!(
+        body,
+        "<p class=\"about\">node {} · version {} · <span id=\"age\" data-at=\"{}\">as of {}</span></p>",
+        plane.node.number(),
+        env!("CARGO_PKG_VERSION"),
+        Text(text(&snapshot["at"])),
+        Text(text(&snapshot["at"]))
+    )?;
+    let troubles = snapshot["health"].as_array().map_or(&[][..], Vec::as_slice);
+    if troubles.is_empty() {
+        body.push_str("<p class=\"well\" id=\"health\">Nothing is wrong that the engine knows of.</p>\n");
+    } else {
+        body.push_str("<ul class=\"wrong\" id=\"health\">");
+        for trouble in troubles {
+            write!(
+                body,
+                "<li><b>{}</b> {}</li>",
+                Text(text(&trouble["code"])),
+                Text(text(&trouble["said"]))
+            )?;
+        }
+        body.push_str("</ul>\n");
+    }
+    switches(body, plane, caller)?;
+    let sales = snapshot["sales"].as_array().map_or(&[][..], Vec::as_slice);
+    let seen = sales.iter().filter(|sale| caller.sees(text(&sale["tenant"])));
+    let mut shown = 0;
+    for sale in seen.take(SALES_SHOWN) {
+        card(body, plane, caller, sale)?;
+        shown += 1;
+    }
+    if shown == 0 {
+        body.push_str("<p>There is no sale yet.</p>\n");
+    }
+    figures(body, snapshot)
+}
+
+/// Stopping everything, and going on.
+fn switches(body: &mut String, plane: &ControlPlane, caller: &Caller) -> std::fmt::Result {
+    let board = plane.admission.board().sales();
+    let stops = board.stops();
+    let tenants: Vec<_> = stops.tenants.iter().filter(|tenant| caller.sees(tenant)).collect();
+    if stops.all || !tenants.is_empty() {
+        let what =
+            if stops.all { "All sales are stopped.".to_owned() } else { format!("Stopped: {tenants:?}") };
+        writeln!(
+            body,
+            "<p class=\"wrong\" role=\"status\">{} Buyers are told: sale-paused.</p>",
+            Text(&what)
+        )?;
+    }
+    if !may_act(caller) {
+        return Ok(());
+    }
+    body.push_str("<p class=\"switches\"><a class=\"danger\" href=\"/stop\">Stop sales at once</a></p>\n");
+    if stops.all && caller.tenant.is_none() {
+        body.push_str(&super::switches::go_form(None));
+    }
+    tenants.into_iter().try_for_each(|tenant| write!(body, "{}", super::switches::go_form(Some(tenant))))
+}
+
+/// The figures of a sale that the script keeps fresh: the member of the snapshot, and its name.
+const UNITS: [(&str, &str); 4] =
+    [("total", "total"), ("held", "held"), ("paid", "paid"), ("available", "left")];
+const RATES: [(&str, &str); 2] = [("arrivals_per_s", "arrivals a second"), ("wins_per_s", "wins a second")];
+
+fn card(body: &mut String, plane: &ControlPlane, caller: &Caller, sale: &Value) -> std::fmt::Result {
+    let part = |name: &str| text(&sale[name]).to_owned();
+    let (tenant, campaign, sku, state) = (part("tenant"), part("campaign"), part("sku"), part("state"));
+    let path = link(&tenant, &campaign, &sku);
+    writeln!(
+        body,
+        "<section class=\"sale\" data-sale=\"{}\"><h2><a href=\"{}\">{}</a> <span class=\"state {}\" data-f=\"state\">{}</span></h2>",
+        Text(&path),
+        Text(&path),
+        Text(&part("title")),
+        Text(&state),
+        Text(&state)
+    )?;
+    writeln!(
+        body,
+        "<p>{} / {} of {} · opens <time data-time>{}</time> · ends <time data-time>{}</time></p>",
+        Text(&campaign),
+        Text(&sku),
+        Text(&tenant),
+        Text(&part("starts_at")),
+        Text(sale["ends_at"].as_str().unwrap_or("never"))
+    )?;
+    body.push_str("<dl>");
+    for (name, label) in UNITS.into_iter().chain(RATES) {
+        write!(body, "<div><dt>{label}</dt><dd data-f=\"{name}\">{}</dd></div>", number(&sale[name]))?;
+    }
+    let books = match sale["conserved"].as_bool() {
+        Some(true) => "agree",
+        Some(false) => "DO NOT AGREE",
+        None => "not counted yet",
+    };
+    write!(body, "<div><dt>books</dt><dd data-f=\"conserved\">{books}</dd></div>")?;
+    write!(
+        body,
+        "<div><dt>sold out in</dt><dd data-f=\"sold_out_in_s\">{}</dd></div></dl>",
+        number(&sale["sold_out_in_s"])
+    )?;
+    writeln!(
+        body,
+        "<p class=\"refusals\" data-f=\"refusals_per_s\">{}</p>",
+        Text(&refusals(&sale["refusals_per_s"]))
+    )?;
+    writeln!(
+        body,
+        "<svg class=\"chart\" role=\"img\" aria-label=\"Arrivals, wins and refusals a second\"></svg>\
+         <p class=\"legend\">Five minutes, logarithmic: <span class=\"arrivals\">arrivals</span>, <span class=\"wins\">wins</span>, \
+         <span class=\"refusals\">refusals (dashed)</span></p>"
+    )?;
+    if may_act(caller)
+        && let Some(live) = plane.admission.board().sales().by_name(&tenant, &campaign, &sku)
+    {
+        body.push_str(&acts(plane, live, &path));
+    }
+    body.push_str("</section>\n");
+    Ok(())
+}
+
+/// Refusals by code, the most frequent first.
+fn refusals(by_code: &Value) -> String {
+    let mut ranked: Vec<_> = by_code
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(code, rate)| (code, rate.as_f64().unwrap_or(0.0)))
+        .collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let ranked: Vec<_> = ranked.into_iter().map(|(code, rate)| format!("{code} {rate}/s")).collect();
+    if ranked.is_empty() { "nobody is refused".into() } else { format!("refused: {}", ranked.join(", ")) }
+}
+
+fn figures(body: &mut String, snapshot: &Value) -> std::fmt::Result {
+    body.push_str(
+        "<h2>How fast</h2><table><thead><tr><th scope=\"col\">Path</th><th scope=\"col\">a second</th>\
+         <th scope=\"col\">P50, ms</th><th scope=\"col\">P99, ms</th><th scope=\"col\">P99 of the minute, ms</th></tr></thead><tbody>\n",
+    );
+    for (path, of_path) in snapshot["paths"].as_object().into_iter().flatten() {
+        let ms = |window: &str, name: &str| of_path[window][name].as_f64().unwrap_or(0.0) / 1_000.0;
+        writeln!(
+            body,
+            "<tr data-path=\"{path}\"><th scope=\"row\">{path}</th><td>{}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td></tr>",
+            number(&of_path["second"]["count"]),
+            ms("second", "p50_us"),
+            ms("second", "p99_us"),
+            ms("minute", "p99_us")
+        )?;
+    }
+    let queue = &snapshot["queue"];
+    writeln!(
+        body,
+        "</tbody></table>\n<p>Queue: <span id=\"queue\">{} of {} orders wait for the store, intake {}</span>. \
+         Breaker of the gateway: {}, of risk: {}. Live sales: {}.</p>",
+        number(&queue["depth"]),
+        number(&queue["capacity"]),
+        Text(text(&queue["intake"])),
+        Text(text(&snapshot["gateway"]["gateway"]["breaker"])),
+        Text(text(&snapshot["gateway"]["risk"]["breaker"])),
+        number(&snapshot["sales_live"])
+    )
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn number(value: &Value) -> String {
+    if value.is_null() { "–".into() } else { value.to_string() }
+}

@@ -1,0 +1,175 @@
+//! Orders: looked up by number or buyer, and what is done to one.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Path, Query, Request, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::acting::Acting;
+use super::super::caller::Caller;
+use super::super::control_plane::ControlPlane;
+use super::super::problem::Problem;
+use super::super::{extend, order_acts, settle};
+use super::form::{Form, answer};
+use super::html::{Page, Text, act_form, may_act};
+use super::switches::taken;
+use crate::domain::{Order, OrderId, OrderStatus};
+use crate::orders::OrderFilter;
+
+/// Orders of a buyer that are shown.
+const ORDERS_SHOWN: usize = 200;
+
+/// What is looked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Wanted {
+    q: String,
+}
+
+/// `GET /orders?q=`: an order's number leads to its page, a buyer's name to the buyer's orders.
+pub(super) async fn search(
+    State(plane): State<Arc<ControlPlane>>,
+    Extension(caller): Extension<Caller>,
+    Query(Wanted { q }): Query<Wanted>,
+) -> Result<Response, Problem> {
+    let q = q.trim();
+    if let Ok(id) = q.parse::<OrderId>()
+        && order_of(&plane, &caller, q).await.is_ok()
+    {
+        return Ok(Redirect::to(&format!("/orders/{id}")).into_response());
+    }
+    let mut body = format!(
+        "<form class=\"act\" method=\"get\" action=\"/orders\"><label>Number of an order, or name of a buyer \
+         <input name=\"q\" value=\"{}\" required></label><button>Look</button></form>\n",
+        Text(q)
+    );
+    if !q.is_empty() {
+        let filter = OrderFilter { buyer: Some(q.to_owned()), ..OrderFilter::default() };
+        let found = plane.limited(plane.desk.complete_orders(filter, None, ORDERS_SHOWN)).await?;
+        let orders: Vec<Value> = found
+            .orders
+            .iter()
+            .filter(|order| is_seen(&plane, &caller, order))
+            .filter_map(|order| plane.shown(order).ok())
+            .collect();
+        if orders.is_empty() {
+            let _ = writeln!(
+                body,
+                "<p role=\"status\">No order has this number, and no buyer this name: {}</p>",
+                Text(q)
+            );
+        } else {
+            table(&mut body, &orders);
+        }
+    }
+    let is_signed_in = !plane.tokens.are_none();
+    Ok(Page { caller: &caller, is_signed_in, title: "Orders", place: "/orders", body, head: "" }.answer())
+}
+
+fn table(body: &mut String, orders: &[Value]) {
+    body.push_str(
+        "<table><thead><tr><th scope=\"col\">Order</th><th scope=\"col\">Sale</th><th scope=\"col\">Units</th>\
+         <th scope=\"col\">Amount</th><th scope=\"col\">Status</th><th scope=\"col\">Made</th></tr></thead><tbody>\n",
+    );
+    for order in orders {
+        let part = |name: &str| order[name].as_str().unwrap_or_default();
+        let id = part("order_id");
+        let _ = writeln!(
+            body,
+            "<tr><th scope=\"row\"><a href=\"/orders/{id}\">{id}</a></th><td>{}/{}</td><td>{}</td><td>{} {}</td><td>{}</td><td>{}</td></tr>",
+            Text(part("campaign")),
+            Text(part("sku")),
+            order["quantity"],
+            order["amount_cents"],
+            Text(part("currency")),
+            Text(part("status")),
+            Text(part("created_at"))
+        );
+    }
+    body.push_str("</tbody></table>\n");
+}
+
+fn is_seen(plane: &ControlPlane, caller: &Caller, order: &Order) -> bool {
+    let sales = plane.admission.board().sales();
+    sales.by_id(order.placed.sale).is_some_and(|sale| caller.sees(sale.key.tenant()))
+}
+
+/// The order with this number, and its tenant, if the caller sees it.
+async fn order_of(plane: &ControlPlane, caller: &Caller, id: &str) -> Result<(Order, String), Problem> {
+    let number: OrderId = id.parse().map_err(|_| Problem::unknown_order())?;
+    let order = plane.limited(plane.desk.order(number)).await?.ok_or_else(Problem::unknown_order)?;
+    let sales = plane.admission.board().sales();
+    let sale = sales.by_id(order.placed.sale).ok_or_else(Problem::unknown_order)?;
+    let tenant = sale.key.tenant().to_owned();
+    if caller.sees(&tenant) { Ok((order, tenant)) } else { Err(Problem::unknown_order()) }
+}
+
+/// `GET /orders/{id}`
+pub(super) async fn page(
+    State(plane): State<Arc<ControlPlane>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (order, _) = order_of(&plane, &caller, &id).await?;
+    let shown = plane.shown(&order)?;
+    let mut body = String::from("<table class=\"facts\"><tbody>\n");
+    for (name, value) in shown.as_object().into_iter().flatten() {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let _ = writeln!(body, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", Text(name), Text(&value));
+    }
+    body.push_str("</tbody></table>\n");
+    if may_act(&caller) {
+        let path = format!("/orders/{id}");
+        let is_open = matches!(order.status, OrderStatus::PrePay | OrderStatus::Paying);
+        if order.status == OrderStatus::PrePay {
+            body.push_str("<h2>Cancel</h2><p>The units go back on sale; the buyer is told <code>order-cancelled</code>.</p>\n");
+            body.push_str(&act_form(&format!("{path}/cancel"), "Cancel the order", "danger", "", ""));
+        }
+        if is_open {
+            body.push_str("<h2>More time to pay</h2>\n");
+            let fields = "<label>Until <input name=\"pay_before\" placeholder=\"2030-01-31T12:00:00Z\" required></label>";
+            body.push_str(&act_form(&format!("{path}/extend"), "Give time", "", "", fields));
+        }
+        if order.status == OrderStatus::Paying {
+            body.push_str("<h2>Settle by hand</h2><p>Only when the gateway never tells, and you have seen what became of the money.</p>\n");
+            let fields = "<label>It was <select name=\"outcome\"><option value=\"voided\">not taken</option>\
+                          <option value=\"paid\">taken</option></select></label>";
+            body.push_str(&act_form(&format!("{path}/settle"), "Settle", "danger", "", fields));
+        }
+    }
+    let is_signed_in = !plane.tokens.are_none();
+    Ok(Page { caller: &caller, is_signed_in, title: &format!("Order {id}"), place: "", body, head: "" }
+        .answer())
+}
+
+/// `POST /orders/{id}/{act}`
+pub(super) async fn act(
+    State(plane): State<Arc<ControlPlane>>,
+    Path((id, act)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    let (caller, extensions, body) = match taken(request, &plane).await {
+        Ok(taken) => taken,
+        Err(problem) => return problem.into_response(),
+    };
+    let done = async {
+        let (_, tenant) = order_of(&plane, &caller, &id).await?;
+        let (acting, form) = (Acting::of(&extensions, Some(&tenant)), Form::of_body(body)?);
+        let (plane, id) = (State(Arc::clone(&plane)), Path(id.clone()));
+        match act.as_str() {
+            "cancel" => order_acts::cancel(plane, acting, id, form.body(&["reason"], &[])).await.map(drop),
+            "extend" => {
+                extend::extend(plane, acting, id, form.body(&["reason", "pay_before"], &[])).await.map(drop)
+            }
+            "settle" => {
+                settle::settle(plane, acting, id, form.body(&["reason", "outcome"], &[])).await.map(drop)
+            }
+            _ => Err(Problem::not_found()),
+        }
+    };
+    answer(done.await, &caller, !plane.tokens.are_none(), &format!("/orders/{id}"))
+}

@@ -1,0 +1,270 @@
+//! Sales: the list, one sale, and what is done to it.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::super::acting::Acting;
+use super::super::caller::Caller;
+use super::super::control_plane::ControlPlane;
+use super::super::problem::Problem;
+use super::super::rfc3339::rfc3339;
+use super::super::sales::state_word;
+use super::super::{extend, sale_acts, sales};
+use super::form::{Form, answer};
+use super::html::{Page, Text, act_form, may_act};
+use super::switches::taken;
+use crate::admission::LiveSale;
+use crate::domain::SaleTerms;
+
+/// Sales on the list.
+const SALES_LISTED: usize = 1_000;
+
+/// The path of a sale's page. Names of sales need no escaping in one.
+pub(super) fn link(tenant: &str, campaign: &str, sku: &str) -> String {
+    format!("/sales/{tenant}/{campaign}/{sku}")
+}
+
+/// What is looked for in the list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Wanted {
+    q: String,
+}
+
+/// `GET /sales`
+pub(super) async fn list(
+    State(plane): State<Arc<ControlPlane>>,
+    Extension(caller): Extension<Caller>,
+    Query(Wanted { q }): Query<Wanted>,
+) -> Response {
+    let board = plane.admission.board().sales();
+    let is_wanted = |sale: &&Arc<LiveSale>| {
+        let key = &sale.key;
+        let names = [key.tenant(), key.campaign(), key.sku(), &sale.terms.title];
+        caller.sees(key.tenant()) && names.iter().any(|name| name.contains(&q))
+    };
+    let mut found: Vec<_> = board.iter().filter(is_wanted).collect();
+    found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    let mut body = format!(
+        "<form class=\"act\" method=\"get\" action=\"/sales\"><label>Name <input name=\"q\" value=\"{}\"></label>\
+         <button>Look</button></form>\n<table><thead><tr><th scope=\"col\">Sale</th><th scope=\"col\">Tenant</th>\
+         <th scope=\"col\">State</th><th scope=\"col\">Left</th><th scope=\"col\">Opens</th></tr></thead><tbody>\n",
+        Text(&q)
+    );
+    for sale in found.iter().take(SALES_LISTED) {
+        let key = &sale.key;
+        let _ = writeln!(
+            body,
+            "<tr><th scope=\"row\"><a href=\"{}\">{}</a> {}/{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            Text(&link(key.tenant(), key.campaign(), key.sku())),
+            Text(&sale.terms.title),
+            Text(key.campaign()),
+            Text(key.sku()),
+            Text(key.tenant()),
+            state(&plane, sale),
+            sale.remaining_everywhere(),
+            rfc3339(sale.terms.starts_at)
+        );
+    }
+    body.push_str("</tbody></table>\n");
+    if found.len() > SALES_LISTED {
+        let _ = writeln!(body, "<p>and {} more: look for a name</p>", found.len() - SALES_LISTED);
+    }
+    let is_signed_in = !plane.tokens.are_none();
+    Page { caller: &caller, is_signed_in, title: "Sales", place: "/sales", body, head: "" }.answer()
+}
+
+fn state(plane: &ControlPlane, sale: &LiveSale) -> &'static str {
+    state_word(plane.admission.phase(sale, plane.now()), sale.is_sold_out())
+}
+
+/// What a buyer who clicks now is told.
+fn buyers_hear(state: &str) -> &'static str {
+    match state {
+        "open" => "an order, while there are units",
+        "paused" => "sale-paused, and to come back",
+        "sold_out" => "sold-out",
+        "upcoming" => "sale-not-started, with the time of the opening",
+        _ => "sale-ended",
+    }
+}
+
+/// The acts that are one click, and the way to those that are not.
+pub(super) fn acts(plane: &ControlPlane, sale: &LiveSale, path: &str) -> String {
+    let mut forms = match state(plane, sale) {
+        "paused" if !sale.is_stopped => {
+            act_form(&format!("{path}/resume"), "Resume", "go", "it is mended", "")
+        }
+        "open" | "sold_out" => {
+            let fields = "<label>For <select name=\"for_s\"><option value=\"\">as long as I say</option>\
+                          <option value=\"60\">1 minute</option><option value=\"300\">5 minutes</option>\
+                          <option value=\"900\">15 minutes</option></select></label>";
+            act_form(&format!("{path}/pause"), "Pause", "pause", "something is wrong", fields)
+        }
+        _ => String::new(),
+    };
+    if sale.terms.ends_at > plane.now() {
+        let _ = writeln!(forms, "<p><a class=\"danger\" href=\"{}/end\">End this sale</a></p>", Text(path));
+    }
+    forms
+}
+
+type Name = (String, String, String);
+
+/// The sale with this name, if the caller sees it.
+fn seen(
+    plane: &ControlPlane,
+    caller: &Caller,
+    (tenant, campaign, sku): &Name,
+) -> Result<Arc<LiveSale>, Problem> {
+    if !caller.sees(tenant) {
+        return Err(Problem::unknown_sale());
+    }
+    plane.live_sale(tenant, campaign, sku)
+}
+
+/// `GET /sales/{tenant}/{campaign}/{sku}`
+pub(super) async fn page(
+    State(plane): State<Arc<ControlPlane>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<Name>,
+) -> Result<Response, Problem> {
+    let sale = seen(&plane, &caller, &name)?;
+    let audit = plane.limited(plane.sales.ledger().audit(&sale)).await?.ok_or_else(Problem::unknown_sale)?;
+    let path = link(&name.0, &name.1, &name.2);
+    let state = state(&plane, &sale);
+    let SaleTerms { price, currency, per_buyer_limit, starts_at, ends_at, pay_within_s, rate, .. } =
+        &sale.terms;
+    let ends = if *ends_at < SaleTerms::NO_END { rfc3339(*ends_at) } else { "never".into() };
+    let rate = rate.map_or("none".to_owned(), |rate| format!("{}/s, {} at once", rate.per_s, rate.burst));
+    let rows: [(&str, String); 15] = [
+        ("state", state.into()),
+        ("a buyer who clicks now hears", buyers_hear(state).into()),
+        ("total", audit.orders.total.to_string()),
+        ("held", audit.orders.held.to_string()),
+        ("paid", audit.orders.paid.to_string()),
+        ("left", audit.orders.available().to_string()),
+        ("books", if audit.conserved { "agree" } else { "DO NOT AGREE" }.into()),
+        ("price", format!("{} {}", price.0, currency.as_str())),
+        ("units a buyer", per_buyer_limit.to_string()),
+        ("rate", rate),
+        ("opens", rfc3339(*starts_at)),
+        ("ends", ends),
+        ("seconds to pay", pay_within_s.to_string()),
+        ("campaign and SKU", format!("{} / {}", name.1, name.2)),
+        ("tenant", name.0.clone()),
+    ];
+    let mut body = String::from("<table class=\"facts\"><tbody>\n");
+    for (label, value) in &rows {
+        let _ = writeln!(body, "<tr><th scope=\"row\">{label}</th><td>{}</td></tr>", Text(value));
+    }
+    body.push_str("</tbody></table>\n");
+    if may_act(&caller) {
+        body.push_str(&acts(&plane, &sale, &path));
+        let number = |name: &str, label: &str| {
+            format!(
+                "<label>{label} <input name=\"{name}\" inputmode=\"numeric\" pattern=\"-?[0-9]+\"></label>"
+            )
+        };
+        let fields = [
+            number("stock_delta", "Units more (or fewer, with a minus)"),
+            number("price_cents", "Price"),
+            number("per_buyer_limit", "Units a buyer"),
+            number("rate_per_s", "Purchases a second"),
+            number("pay_within_s", "Seconds to pay"),
+            "<label>Opens <input name=\"starts_at\" placeholder=\"2030-01-31T12:00:00Z\"></label>".into(),
+            "<label>Ends <input name=\"ends_at\" placeholder=\"2030-01-31T13:00:00Z\"></label>".into(),
+        ];
+        body.push_str("<h2>Change</h2>\n<p>What is left empty stays as it is.</p>\n");
+        body.push_str(&act_form(&format!("{path}/change"), "Change", "", "", &fields.concat()));
+        body.push_str("<h2>More time to pay</h2>\n");
+        let fields = number("by_s", "Seconds for everybody who waits");
+        body.push_str(&act_form(&format!("{path}/extend"), "Give time", "", "", &fields));
+    }
+    let is_signed_in = !plane.tokens.are_none();
+    let title = sale.terms.title.clone();
+    Ok(Page { caller: &caller, is_signed_in, title: &title, place: "", body, head: "" }.answer())
+}
+
+/// `GET /sales/{tenant}/{campaign}/{sku}/end`: what will happen, and where to say so.
+pub(super) async fn confirm(
+    State(plane): State<Arc<ControlPlane>>,
+    Extension(caller): Extension<Caller>,
+    Path((tenant, campaign, sku, act)): Path<(String, String, String, String)>,
+) -> Result<Response, Problem> {
+    let name = (tenant, campaign, sku);
+    let sale = seen(&plane, &caller, &name)?;
+    if act != "end" {
+        return Err(Problem::not_found());
+    }
+    let path = link(&name.0, &name.1, &name.2);
+    let mut body = format!(
+        "<p>The sale is over from then on and cannot be opened again: {} units stay unsold, buyers are told \
+         <code>sale-ended</code>. Who holds an order may still pay it. To stop for a while, pause it instead.</p>\n",
+        sale.remaining_everywhere()
+    );
+    if may_act(&caller) {
+        let fields = format!(
+            "<label>Type <b>{}</b> <input name=\"confirm\" required autocomplete=\"off\"></label>",
+            Text(&name.2)
+        );
+        body.push_str(&act_form(&format!("{path}/end"), "End the sale", "danger", "", &fields));
+    }
+    let is_signed_in = !plane.tokens.are_none();
+    let title = format!("End {}", sale.terms.title);
+    Ok(Page { caller: &caller, is_signed_in, title: &title, place: "", body, head: "" }.answer())
+}
+
+/// `POST /sales/{tenant}/{campaign}/{sku}/{act}`
+pub(super) async fn act(
+    State(plane): State<Arc<ControlPlane>>,
+    Path((tenant, campaign, sku, act)): Path<(String, String, String, String)>,
+    request: Request,
+) -> Response {
+    let (caller, extensions, body) = match taken(request, &plane).await {
+        Ok(taken) => taken,
+        Err(problem) => return problem.into_response(),
+    };
+    let back = link(&tenant, &campaign, &sku);
+    let acting = Acting::of(&extensions, Some(&tenant));
+    let done = async {
+        let name = (tenant, campaign, sku);
+        seen(&plane, &caller, &name)?;
+        let (_, campaign, sku) = name;
+        let form = Form::of_body(body)?;
+        let (plane, headers) = (State(Arc::clone(&plane)), HeaderMap::new());
+        let only_reason = form.body(&["reason"], &[]);
+        match act.as_str() {
+            "pause" => {
+                let body = form.body(&["reason"], &["for_s"]);
+                sale_acts::pause(plane, acting, Path((campaign, sku)), headers, body).await.map(drop)
+            }
+            "resume" => {
+                sale_acts::resume(plane, acting, Path((campaign, sku)), headers, only_reason).await.map(drop)
+            }
+            "end" if form.field("confirm") != Some(&sku) => {
+                Err(Problem::field("confirm", format!("must be {sku}")))
+            }
+            "end" => {
+                sale_acts::end(plane, acting, Path((campaign, sku)), headers, only_reason).await.map(drop)
+            }
+            "change" => {
+                let numbers = ["stock_delta", "price_cents", "per_buyer_limit", "rate_per_s", "pay_within_s"];
+                let body = form.body(&["reason", "starts_at", "ends_at"], &numbers);
+                sales::change(plane, acting, Path((campaign, sku)), headers, body).await.map(drop)
+            }
+            "extend" => {
+                let body = form.body(&["reason"], &["by_s"]);
+                extend::extend_sale(plane, acting, Path((campaign, sku)), body).await.map(drop)
+            }
+            _ => Err(Problem::not_found()),
+        }
+    };
+    answer(done.await, &caller, !plane.tokens.are_none(), &back)
+}

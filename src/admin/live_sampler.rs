@@ -1,0 +1,266 @@
+//! What a snapshot of the live feed is made of.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+
+use super::checkout_figures;
+use super::control_plane::ControlPlane;
+use super::health;
+use super::live_snapshot::Snapshot;
+use super::rfc3339::rfc3339;
+use super::sales::state_word;
+use super::stats::{micros, queue_json, tenths};
+use super::store_figures;
+use crate::admission::{LiveSale, TallyCounts};
+use crate::domain::{SaleId, SaleTerms};
+use crate::orders::Audit;
+use crate::telemetry::Path;
+
+/// A sale that buyers come to is counted in the store as often as this, others less often.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+const COUNT_IDLE_EVERY: Duration = Duration::from_secs(5);
+/// Counting a sale may take this part of the time at most: one that takes long is counted more seldom.
+const COUNTING_SHARE: u32 = 20;
+/// Counting ends for this snapshot after so long; the sales that were counted longest ago come first the next time.
+const COUNTING_MAX: Duration = Duration::from_millis(250);
+/// Whole seconds from one interval of "the last minute" to the next.
+const MINUTE_STEP: Duration = Duration::from_secs(10);
+/// Steps of a minute.
+const MINUTE_STEPS: usize = 6;
+/// How much the newest second counts in the rate that "sold out in" is computed with.
+const NEWEST_SHARE: f64 = 0.3;
+
+/// Where a sale's units were when they were last counted in the store.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    at: Instant,
+    took: Duration,
+    audit: Audit,
+    conserved: bool,
+}
+
+/// What is remembered of a sale from one snapshot to the next.
+#[derive(Debug, Default)]
+struct Watched {
+    counts: TallyCounts,
+    counted: Option<Counted>,
+    last_arrival: Option<Instant>,
+    /// Orders a second, the newest second weighing most.
+    wins_per_s: f64,
+}
+
+/// What makes one snapshot after the other.
+#[derive(Debug)]
+pub(super) struct Sampler {
+    seq: u64,
+    at: Instant,
+    sales: HashMap<SaleId, Watched>,
+    paths: PathWindows,
+}
+
+impl Sampler {
+    /// Begins to watch: the first snapshot tells of the time since now.
+    pub fn new(plane: &ControlPlane) -> Self {
+        let board = plane.admission.board().sales();
+        let watched = |sale: &Arc<LiveSale>| {
+            (sale.id, Watched { counts: sale.state.tally().counts(), ..Watched::default() })
+        };
+        let sales = board.iter().map(watched).collect();
+        Self { seq: 0, at: Instant::now(), sales, paths: PathWindows::new(plane) }
+    }
+
+    /// The picture now.
+    pub async fn sample(&mut self, plane: &ControlPlane) -> Snapshot {
+        let now = Instant::now();
+        let passed = now.saturating_duration_since(self.at).max(Duration::from_millis(1));
+        self.at = now;
+        self.seq += 1;
+        let board: Vec<_> = plane.admission.board().sales().iter().cloned().collect();
+        let (sales, live) = (&mut self.sales, board.len());
+        sales.retain(|id, _| board.iter().any(|sale| sale.id == *id));
+        let mut shown: Vec<_> = board
+            .into_iter()
+            .map(|sale| {
+                let watched = sales.entry(sale.id).or_default();
+                let counts = sale.state.tally().counts();
+                let new = counts.since(&std::mem::replace(&mut watched.counts, counts));
+                if new.arrivals() > 0 {
+                    watched.last_arrival = Some(now);
+                }
+                let wins_per_s = new.wins() as f64 / passed.as_secs_f64();
+                watched.wins_per_s += NEWEST_SHARE * (wins_per_s - watched.wins_per_s);
+                (sale, new)
+            })
+            .collect();
+        // Where something happens first, then what opens next.
+        shown.sort_by_key(|(sale, _)| {
+            let is_over = sale.terms.ends_at <= plane.now();
+            (Reverse(sales[&sale.id].last_arrival), is_over, sale.terms.starts_at, sale.id.0)
+        });
+        shown.truncate(plane.settings.live_sales_max);
+        count(plane, sales, shown.iter().map(|(sale, _)| sale), now).await;
+        let rows = shown.iter().map(|(sale, new)| {
+            (sale.key.tenant().to_owned(), plane.sale_row(sale, &sales[&sale.id], new, passed))
+        });
+        let rows = rows.collect();
+        let mut engine = Map::new();
+        for (name, value) in [
+            ("seq", self.seq.into()),
+            ("at", rfc3339(plane.now()).into()),
+            ("node", plane.node.number().into()),
+            ("sales_live", live.into()),
+            ("paths", self.paths.sample(plane, now)),
+            ("queue", queue_json(plane)),
+            ("store", store_figures::json(&plane.desk.pool_figures())),
+            ("gateway", checkout_figures::json(&plane.checkout)),
+            (
+                "nodes",
+                json!([{ "node": plane.node.number(), "uptime_s": plane.started.elapsed().as_secs() }]),
+            ),
+            ("health", health::troubles(plane).await),
+        ] {
+            engine.insert(name.into(), value);
+        }
+        Snapshot::new(self.seq, engine, rows)
+    }
+}
+
+/// Counts the sales in the store whose turn it is.
+async fn count<'a>(
+    plane: &ControlPlane,
+    watched: &mut HashMap<SaleId, Watched>,
+    shown: impl Iterator<Item = &'a Arc<LiveSale>>,
+    now: Instant,
+) {
+    let mut due: Vec<_> = shown
+        .filter_map(|sale| {
+            let Watched { counted, last_arrival, .. } = watched.get(&sale.id)?;
+            let Some(counted) = counted else { return Some((None, sale)) };
+            let age = now.saturating_duration_since(counted.at);
+            let every = if *last_arrival > Some(counted.at) { COUNT_EVERY } else { COUNT_IDLE_EVERY };
+            // A little early: the next snapshot is a whole second away.
+            let every = every.max(counted.took * COUNTING_SHARE).saturating_sub(COUNT_EVERY / 2);
+            (age >= every).then_some((Some(counted.at), sale))
+        })
+        .collect();
+    due.sort_by_key(|(at, _)| *at);
+    for (_, sale) in due {
+        let at = Instant::now();
+        if now.elapsed() >= COUNTING_MAX {
+            return;
+        }
+        let Ok(Some(audit)) = plane.limited(plane.sales.ledger().audit(sale)).await else { continue };
+        let counted = Counted { at, took: at.elapsed(), audit: audit.orders, conserved: audit.conserved };
+        if let Some(watched) = watched.get_mut(&sale.id) {
+            watched.counted = Some(counted);
+        }
+    }
+}
+
+impl ControlPlane {
+    fn sale_row(&self, sale: &LiveSale, watched: &Watched, new: &TallyCounts, passed: Duration) -> Value {
+        let per_s = |count: u64| tenths(count as f64 / passed.as_secs_f64());
+        let refusals: Map<_, _> = new
+            .refusals()
+            .filter(|(_, count)| *count > 0)
+            .map(|(code, count)| (code.to_owned(), per_s(count).into()))
+            .collect();
+        let state = state_word(self.admission.phase(sale, self.now()), sale.is_sold_out());
+        let SaleTerms { title, starts_at, ends_at, .. } = &sale.terms;
+        let remaining = sale.remaining_everywhere();
+        let sold_out_in_s = (state == "open" && watched.wins_per_s >= 0.1)
+            .then(|| (remaining as f64 / watched.wins_per_s).ceil() as u64);
+        let counted = watched.counted.as_ref();
+        let units = |part: fn(&Audit) -> u64| counted.map(|counted| part(&counted.audit));
+        json!({
+            "tenant": sale.key.tenant(),
+            "campaign": sale.key.campaign(),
+            "sku": sale.key.sku(),
+            "title": title,
+            "state": state,
+            "total": units(|audit| audit.total.into()),
+            "available": units(Audit::available),
+            "held": units(|audit| audit.held),
+            "paid": units(|audit| audit.paid),
+            "conserved": counted.map(|counted| counted.conserved),
+            "counted_ms_ago": counted.map(|counted| counted.at.elapsed().as_millis() as u64),
+            "remaining": remaining,
+            "starts_at": rfc3339(*starts_at),
+            "ends_at": (*ends_at < SaleTerms::NO_END).then(|| rfc3339(*ends_at)),
+            "arrivals_per_s": per_s(new.arrivals()),
+            "wins_per_s": per_s(new.wins()),
+            "refusals_per_s": refusals,
+            "sold_out_in_s": sold_out_in_s,
+        })
+    }
+}
+
+/// The latencies of the last second and the last minute.
+#[derive(Debug)]
+struct PathWindows {
+    last: Totals,
+    /// The totals at the beginnings of the last intervals, oldest first.
+    steps: VecDeque<Totals>,
+}
+
+/// What each path has recorded by a moment.
+#[derive(Clone, Debug)]
+struct Totals {
+    at: Instant,
+    paths: [Histogram<u64>; Path::ALL.len()],
+}
+
+impl PathWindows {
+    fn new(plane: &ControlPlane) -> Self {
+        let last = Totals::read(plane, Instant::now());
+        Self { steps: VecDeque::from([last.clone()]), last }
+    }
+
+    fn sample(&mut self, plane: &ControlPlane, now: Instant) -> Value {
+        let totals = Totals::read(plane, now);
+        let newest = self.steps.back().map_or(now, |step| step.at);
+        if now.saturating_duration_since(newest) >= MINUTE_STEP {
+            self.steps.push_back(totals.clone());
+            if self.steps.len() > MINUTE_STEPS + 1 {
+                self.steps.pop_front();
+            }
+        }
+        let of_path = |path: Path| {
+            let minute = self.steps.front().unwrap_or(&self.last);
+            json!({ "second": totals.since(&self.last, path), "minute": totals.since(minute, path) })
+        };
+        let paths: Map<_, _> =
+            Path::ALL.into_iter().map(|path| (path.name().to_owned(), of_path(path))).collect();
+        self.last = totals;
+        Value::Object(paths)
+    }
+}
+
+impl Totals {
+    fn read(plane: &ControlPlane, at: Instant) -> Self {
+        Self { at, paths: Path::ALL.map(|path| plane.telemetry.path(path).histogram) }
+    }
+
+    fn since(&self, before: &Self, path: Path) -> Value {
+        let mut since = self.paths[path as usize].clone();
+        since.subtract(&before.paths[path as usize]).expect("cells only grow, and the layouts are the same");
+        let seconds = self.at.saturating_duration_since(before.at).as_secs_f64();
+        let at =
+            |quantile| if since.is_empty() { 0.0 } else { micros(since.value_at_quantile(quantile) as f64) };
+        json!({
+            "count": since.len(),
+            "over_s": tenths(seconds),
+            "mean_us": micros(since.mean()),
+            "p50_us": at(0.5),
+            "p90_us": at(0.9),
+            "p99_us": at(0.99),
+            "p999_us": at(0.999),
+            "max_us": at(1.0),
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! The console in a real browser. What counts after each click is what a buyer then gets.
+
+use serde_json::Value;
+use testbed::engine::Engine;
+use testbed::servers::browser::Browser;
+use testbed::until;
+
+const CARD: &str = "section[data-sale='/sales/default/test/phone']";
+
+fn console(engine: &Engine, path: &str) -> String {
+    format!("http://{}{path}", engine.admin_addr())
+}
+
+/// What the next buyer is told.
+fn hears(engine: &Engine, sku: &str, buyer: &str) -> (u16, String) {
+    let answer = engine.buy(sku, buyer);
+    (answer.status, answer.member("code"))
+}
+
+#[test]
+fn a_sale_is_paused_resumed_changed_and_ended_with_clicks() {
+    let engine = Engine::start(&[]);
+    engine.sale("phone", 3, "");
+    let browser = Browser::open(1_400);
+    browser.go(&console(&engine, "/"));
+    assert_eq!(browser.text(&format!("{CARD} .state")), "open");
+    assert_eq!(hears(&engine, "phone", "ada"), (201, String::new()));
+    browser.wait_for(&format!("{CARD} [data-f=held]"), |held| held == "1");
+
+    browser.fill(&format!("{CARD} form[action$='/pause'] [name=reason]"), "prices are wrong");
+    browser.click(&format!("{CARD} form[action$='/pause'] button"));
+    browser.wait_for("main", |page| page.contains("sale-paused, and to come back"));
+    assert_eq!(hears(&engine, "phone", "bob"), (409, "sale-paused".into()));
+
+    browser.fill("form[action$='/resume'] [name=reason]", "prices are right");
+    browser.click("form[action$='/resume'] button");
+    browser.wait_for("main", |page| page.contains("an order, while there are units"));
+    assert_eq!(hears(&engine, "phone", "bob"), (201, String::new()));
+
+    browser.fill("form[action$='/change'] [name=stock_delta]", "-1");
+    browser.fill("form[action$='/change'] [name=reason]", "one was broken");
+    browser.click("form[action$='/change'] button");
+    until("it is changed", || engine.audit("phone").total == 2);
+    assert_eq!(hears(&engine, "phone", "cid"), (409, "sold-out".into()));
+
+    browser.go(&console(&engine, "/sales/default/test/phone/end"));
+    browser.fill("[name=confirm]", "fone");
+    browser.fill("[name=reason]", "that was all");
+    browser.click("form[action$='/end'] button");
+    browser.wait_for("main", |page| page.contains("confirm must be phone"));
+    assert_eq!(hears(&engine, "phone", "dan"), (409, "sold-out".into()), "it is not ended");
+    browser.click("main a");
+    browser.click("a[href$='/end']");
+    browser.fill("[name=confirm]", "phone");
+    browser.fill("[name=reason]", "that was all");
+    browser.click("form[action$='/end'] button");
+    browser.wait_for("main", |page| page.contains("sale-ended"));
+    assert_eq!(hears(&engine, "phone", "eve"), (410, "sale-ended".into()));
+
+    let trail = engine.admin("GET", "/api/v1/trail", "").body;
+    let told: Vec<Value> = trail.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said: Vec<_> =
+        told.iter().map(|entry| (entry["act"].as_str().unwrap(), entry["reason"].as_str())).collect();
+    assert_eq!(
+        said,
+        [
+            ("campaign.created", None),
+            ("campaign.paused", Some("prices are wrong")),
+            ("campaign.resumed", Some("prices are right")),
+            ("campaign.changed", Some("one was broken")),
+            ("campaign.ended", Some("that was all")),
+        ]
+    );
+}
+
+#[test]
+fn everything_is_stopped_and_goes_on() {
+    let engine = Engine::start(&[]);
+    engine.sale("phone", 9, "");
+    let browser = Browser::open(1_400);
+    browser.go(&console(&engine, "/"));
+    browser.click("a[href='/stop']");
+    browser.fill("[name=confirm]", "stop");
+    browser.fill("[name=reason]", "the bank is down");
+    browser.click("form[action='/stop'] button");
+    browser.wait_for("[role=status]", |said| said.contains("All sales are stopped"));
+    assert_eq!(hears(&engine, "phone", "ada"), (409, "sale-paused".into()));
+    browser.click("form[action='/go'] button");
+    until("it goes on", || hears(&engine, "phone", "ada").0 != 409);
+    assert_eq!(browser.count("[role=status]"), 0);
+}
+
+#[test]
+fn an_order_is_found_given_time_and_cancelled() {
+    let engine = Engine::start(&[]);
+    engine.sale("phone", 1, "");
+    let order = engine.buy("phone", "ada").member("order_id");
+    let browser = Browser::open(1_400);
+    for wanted in ["ada", order.as_str()] {
+        browser.go(&console(&engine, "/orders"));
+        browser.fill("[name=q]", wanted);
+        browser.click("main form button");
+        browser.wait_for("main", |page| page.contains(&order));
+    }
+    assert!(browser.url().ends_with(&format!("/orders/{order}")), "a number leads to its page");
+    browser.fill("[name=pay_before]", "2000-01-01T00:00:00Z");
+    browser.fill("form[action$='/extend'] [name=reason]", "the bank was away");
+    browser.click("form[action$='/extend'] button");
+    browser.wait_for("main", |page| page.contains("must be later than now"));
+    browser.click("main a");
+    browser.fill("form[action$='/cancel'] [name=reason]", "the buyer called");
+    browser.click("form[action$='/cancel'] button");
+    browser.wait_for("main", |page| page.contains("cancelled"));
+    assert_eq!(hears(&engine, "phone", "bob"), (201, String::new()), "the unit is on sale again");
+
+    browser.go(&console(&engine, "/orders?q=nobody"));
+    assert!(browser.text("main [role=status]").contains("nobody"));
+}
+
+#[test]
+fn every_page_fits_a_telephone_and_says_what_it_is() {
+    let engine = Engine::start(&[]);
+    engine.sale("phone", 1, "");
+    let order = engine.buy("phone", "ada").member("order_id");
+    let browser = Browser::open(400);
+    let pages = [
+        "/".to_owned(),
+        "/sales".into(),
+        "/sales/default/test/phone".into(),
+        "/sales/default/test/phone/end".into(),
+        "/stop".into(),
+        "/orders?q=ada".into(),
+        format!("/orders/{order}"),
+    ];
+    for page in pages {
+        browser.go(&console(&engine, &page));
+        assert_eq!(browser.count("main h1"), 1, "{page}");
+        let over = browser.script("return document.documentElement.scrollWidth - window.innerWidth");
+        assert!(over.as_i64().unwrap() <= 0, "{page} is {over} pixels too wide");
+        let unnamed = browser.script(
+            "return [...document.querySelectorAll('input:not([type=hidden]),select,button')]\
+             .filter(e => !(e.labels && e.labels.length) && !e.textContent.trim()).length",
+        );
+        assert_eq!(unnamed, 0, "{page} has fields without a name");
+    }
+}
