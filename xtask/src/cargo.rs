@@ -19,8 +19,8 @@ pub fn run(args: &[&str], env: &[(&str, &str)]) -> Result<(), Failure> {
 ///
 /// # Errors
 /// It could not be started, or failed.
-pub fn run_quietly(args: &[&str]) -> Result<(), Failure> {
-    let done = command(args, &[]).output().map_err(not_started)?;
+pub fn run_quietly(args: &[&str], env: &[(&str, &str)]) -> Result<(), Failure> {
+    let done = command(args, env).output().map_err(not_started)?;
     let shown = args.join(" ");
     eprintln!("xtask: cargo {shown}, which ran beside the others:");
     eprint!("{}{}", String::from_utf8_lossy(&done.stderr), String::from_utf8_lossy(&done.stdout));
