@@ -142,7 +142,7 @@ impl PgChangeFeed {
         let open = [OrderStatus::PrePay, OrderStatus::Paying].map(|status| i16::from(status.code()));
         let select = "SELECT order_id, pay_before_ms, status, payment_attempt FROM orders \
                       WHERE step_node = ANY ($1) AND status = ANY ($2)";
-        self.pool.run(async |session| {
+        self.pool.run_long(async |session| {
             let found = session.rows(select, &[&nodes, &open.as_slice()]).await?;
             let order = |row: &tokio_postgres::Row| {
                 let is_paying = rows::status(row.try_get(2)?)? == OrderStatus::Paying;

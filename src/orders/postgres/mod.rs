@@ -1,9 +1,10 @@
 //! The order store of several nodes: PostgreSQL.
 //!
 //! One [`PgWriter`] is one connection that commits batches, each in one call of a stored function; a node has several.
-//! [`PgReader`] reads through a pool. [`PgLeaseStore`] keeps what the ledger's protocol needs of the store: the lives of
-//! the nodes, the epochs of the sales, and the units ever settled and returned. [`PgChangeFeed`] tells what the other nodes do,
-//! and [`Follower`] takes it over into this node's memory.
+//! Everything else shares a pool, but for the [`InstanceLock`], which lives as long as its session: `store.writers`,
+//! `postgres.readers` and one more are all the connections of a node. [`PgReader`] reads orders. [`PgLeaseStore`] keeps
+//! what the ledger's protocol needs of the store: the lives of the nodes, the epochs of the sales, and the units ever settled and returned. [`PgChangeFeed`] tells what the other nodes do, and [`Follower`] takes
+//! it over into this node's memory.
 //!
 //! A server that is away makes every call fail with a transient error within its time limit. A commit whose connection
 //! broke is in doubt: the writer first makes sure, on a new connection, whether it came about or never will.
@@ -56,9 +57,6 @@ use self::pool::Pool;
 use super::store::StoreError;
 use crate::domain::NodeId;
 
-/// Connections for the lease store and the feed.
-const HOUSE_CONNECTIONS: usize = 2;
-
 /// An open store.
 #[derive(Debug)]
 pub struct PgStore {
@@ -82,16 +80,14 @@ pub struct PgStore {
 /// answer (transient).
 pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result<PgStore, StoreError> {
     let dialer = Arc::new(Dialer::new(settings, node)?);
-    let pool = Arc::new(Pool::new(Arc::clone(&dialer), settings.readers as usize)?);
+    let pool = Arc::new(Pool::new(Arc::clone(&dialer))?);
     pool.run(schema::migrate)?;
-    // Connections of their own: a crowd that looks its orders up must not make this node fall silent.
-    let house = Arc::new(Pool::new(Arc::clone(&dialer), HOUSE_CONNECTIONS)?);
-    let lease_store = PgLeaseStore::new(Arc::clone(&house), node)?;
+    let lease_store = PgLeaseStore::new(Arc::clone(&pool), node)?;
     let writers = (0..writers.max(1))
         .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(lease_store.own()), place))
         .collect::<Result<_, _>>()?;
-    let history = PgHistory::new(Arc::clone(&house));
-    let feed = PgChangeFeed::new(house, node, Arc::clone(lease_store.watermark()));
+    let history = PgHistory::new(Arc::clone(&pool));
+    let feed = PgChangeFeed::new(Arc::clone(&pool), node, Arc::clone(lease_store.watermark()));
     Ok(PgStore { writers, reader: PgReader::new(pool, node), lease_store, feed, history })
 }
 
@@ -105,7 +101,7 @@ pub fn look(
     node: NodeId,
 ) -> Result<(PgReader, PgLeaseStore, PgHistory), StoreError> {
     let dialer = Arc::new(Dialer::new(settings, node)?);
-    let pool = Arc::new(Pool::new(dialer, HOUSE_CONNECTIONS)?);
+    let pool = Arc::new(Pool::new(dialer)?);
     let history = PgHistory::new(Arc::clone(&pool));
     Ok((PgReader::new(Arc::clone(&pool), node), PgLeaseStore::lifeless(pool, node), history))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::super::read_cancellation::ReadCancellation;
 use super::super::store::{PoolFigures, StoreError};
@@ -23,6 +23,8 @@ pub struct Pool {
     runtime: Option<Runtime>,
     places: Semaphore,
     places_max: usize,
+    /// One fewer than there are places: what takes long leaves one to what is short, such as this node's signs of life.
+    long_places: Semaphore,
     idle: Mutex<Vec<Session>>,
     reused: AtomicU64,
     waited: AtomicU64,
@@ -30,8 +32,8 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool of at most `places_max` connections (at least one). None is made yet.
-    pub fn new(dialer: Arc<Dialer>, places_max: usize) -> Result<Self, StoreError> {
+    /// A pool of at most `postgres.readers` connections. None is made yet.
+    pub fn new(dialer: Arc<Dialer>) -> Result<Self, StoreError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("postgres")
@@ -41,12 +43,13 @@ impl Pool {
                 let message = format!("the thread that reads from PostgreSQL cannot be started: {error}");
                 StoreError::fatal(message).caused_by(error)
             })?;
-        let places_max = places_max.max(1);
+        let places_max = (dialer.settings().readers as usize).max(2);
         Ok(Self {
             dialer,
             runtime: Some(runtime),
             places: Semaphore::new(places_max),
             places_max,
+            long_places: Semaphore::new(places_max - 1),
             idle: Mutex::new(Vec::with_capacity(places_max)),
             reused: AtomicU64::new(0),
             waited: AtomicU64::new(0),
@@ -67,22 +70,38 @@ impl Pool {
         &self,
         mut work: impl AsyncFnMut(&mut Session) -> Result<T, PgError>,
     ) -> Result<T, StoreError> {
+        self.runtime().block_on(self.run_there(&mut work))
+    }
+
+    /// As [`Pool::run`], for work that may take seconds.
+    pub fn run_long<T>(
+        &self,
+        mut work: impl AsyncFnMut(&mut Session) -> Result<T, PgError>,
+    ) -> Result<T, StoreError> {
         self.runtime().block_on(async {
-            let _place = self.place().await?;
-            let asker = ReadCancellation::current();
-            let ready = std::iter::from_fn(|| self.idle.lock().pop()).find(Session::is_open);
-            if let Some(mut session) = ready {
-                self.reused.fetch_add(1, Ordering::Relaxed);
-                match self.while_wanted(asker.clone(), &mut session, &mut work).await {
-                    // The others that wait here lead to the same server: nobody shall find that out one by one.
-                    Err(error) if error.is_lost() => self.idle.lock().clear(),
-                    outcome => return self.put_back(session, outcome),
-                }
-            }
-            let mut session = self.dialer.connect().await?;
-            let outcome = self.while_wanted(asker, &mut session, &mut work).await;
-            self.put_back(session, outcome)
+            let _long = self.place(&self.long_places).await?;
+            self.run_there(&mut work).await
         })
+    }
+
+    async fn run_there<T>(
+        &self,
+        work: &mut impl AsyncFnMut(&mut Session) -> Result<T, PgError>,
+    ) -> Result<T, StoreError> {
+        let _place = self.place(&self.places).await?;
+        let asker = ReadCancellation::current();
+        let ready = std::iter::from_fn(|| self.idle.lock().pop()).find(Session::is_open);
+        if let Some(mut session) = ready {
+            self.reused.fetch_add(1, Ordering::Relaxed);
+            match self.while_wanted(asker.clone(), &mut session, work).await {
+                // The others that wait here lead to the same server: nobody shall find that out one by one.
+                Err(error) if error.is_lost() => self.idle.lock().clear(),
+                outcome => return self.put_back(session, outcome),
+            }
+        }
+        let mut session = self.dialer.connect().await?;
+        let outcome = self.while_wanted(asker, &mut session, work).await;
+        self.put_back(session, outcome)
     }
 
     /// Does the work, and has the server stop it when the one who asked is gone.
@@ -104,13 +123,14 @@ impl Pool {
         }
     }
 
-    /// As [`Pool::run`], for work that cannot be done twice: on a new connection.
+    /// As [`Pool::run_long`], for work that cannot be done twice: on a new connection.
     pub fn run_once<T>(
         &self,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, PgError>,
     ) -> Result<T, StoreError> {
         self.runtime().block_on(async {
-            let _place = self.place().await?;
+            let _long = self.place(&self.long_places).await?;
+            let _place = self.place(&self.places).await?;
             let mut session = self.dialer.connect().await?;
             let outcome = work(&mut session).await;
             self.put_back(session, outcome)
@@ -132,14 +152,14 @@ impl Pool {
         Ok(outcome?)
     }
 
-    async fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, StoreError> {
-        if let Ok(place) = self.places.try_acquire() {
+    async fn place<'a>(&self, places: &'a Semaphore) -> Result<SemaphorePermit<'a>, StoreError> {
+        if let Ok(place) = places.try_acquire() {
             return Ok(place);
         }
         self.waited.fetch_add(1, Ordering::Relaxed);
         let wait_ms = self.dialer.settings().acquire_wait_ms;
         let wait = Duration::from_millis(wait_ms.into());
-        if let Ok(Ok(place)) = tokio::time::timeout(wait, self.places.acquire()).await {
+        if let Ok(Ok(place)) = tokio::time::timeout(wait, places.acquire()).await {
             return Ok(place);
         }
         self.timed_out.fetch_add(1, Ordering::Relaxed);

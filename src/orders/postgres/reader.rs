@@ -80,7 +80,7 @@ impl StoreReader for PgReader {
         let after: i64 = after.map_or(-1, |id| rows::column(id.number()));
         let sale = sale.map(|id| rows::column::<_, i32>(id.0));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.pool.run(async |session| {
+        self.pool.run_long(async |session| {
             session.rows(&select, &[&after, &sale, &limit]).await?.iter().map(rows::order).collect()
         })
     }
@@ -101,7 +101,7 @@ impl StoreReader for PgReader {
         let sale = filter.sale.map(|id| rows::column::<_, i32>(id.0));
         let status = filter.status.map(|status| i16::from(status.code()));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.pool.run(async |session| {
+        self.pool.run_long(async |session| {
             self.low_watermark.give_up_the_silent(session).await?;
             session
                 .snapshot(async |session| {
@@ -124,7 +124,7 @@ impl StoreReader for PgReader {
 
     fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
-        self.pool.run(async |session| {
+        self.pool.run_long(async |session| {
             session.snapshot(async |session| events_after(session, after, limit).await).await
         })
     }
@@ -132,12 +132,12 @@ impl StoreReader for PgReader {
     fn trail_after(&self, tenant: &str, after: u64, limit: usize) -> Result<Vec<TrailEntry>, StoreError> {
         let (after, limit) =
             (i64::try_from(after).unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
-        self.pool.run(async |session| trail::read(session, tenant, after, limit).await)
+        self.pool.run_long(async |session| trail::read(session, tenant, after, limit).await)
     }
 
     fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError> {
         let sale: i32 = rows::column(sale.0);
-        self.pool.run(async |session| session.snapshot(async |session| audit(session, sale).await).await)
+        self.pool.run_long(async |session| session.snapshot(async |session| audit(session, sale).await).await)
     }
 
     fn sale(&self, id: SaleId) -> Result<Option<Sale>, StoreError> {

@@ -24,7 +24,7 @@ pub struct PostgresSettings {
     pub password_file: PathBuf,
     /// The certificates, in PEM form, of whom `verify-full` believes. Empty: those that the system trusts.
     pub ca_file: PathBuf,
-    /// Connections for reading.
+    /// Connections for everything but commits: reads, leases, signs of life. What takes long leaves one of them to the rest.
     pub readers: u32,
     /// How long a read waits for a connection while all are in use, in ms.
     pub acquire_wait_ms: u32,
@@ -53,7 +53,7 @@ impl Default for PostgresSettings {
             url: Secret::default(),
             password_file: PathBuf::new(),
             ca_file: PathBuf::new(),
-            readers: 8,
+            readers: 2,
             acquire_wait_ms: 1_000,
             connect_wait_ms: 2_000,
             lock_wait_ms: 2_000,
@@ -80,7 +80,7 @@ impl PostgresSettings {
                 return Err(FieldError { field: "ca_file", problem });
             }
         }
-        within("readers", self.readers, 1..=1_000)?;
+        within("readers", self.readers, 2..=1_000)?;
         within("acquire_wait_ms", self.acquire_wait_ms, 1..=600_000)?;
         within("connect_wait_ms", self.connect_wait_ms, 1..=600_000)?;
         within("lock_wait_ms", self.lock_wait_ms, 1..=600_000)?;
