@@ -11,7 +11,7 @@ use seckill::admission::{Admission, Arrival, BuyerRates, LiveSale, Moment, Order
 use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Rate, Sale, SaleId, SaleKey, SaleTerms, Units,
 };
-use seckill::orders::postgres::{self, PostgresSettings};
+use seckill::orders::postgres::{self, Exclusivity, PostgresSettings};
 use seckill::orders::sqlite::{self, SqliteSettings};
 use seckill::orders::{
     OrderDesk, Pipeline, PipelineParts, StoreError, StoreReader, StoreWriter, WriterSettings, WriterWatch,
@@ -178,7 +178,12 @@ impl Engine {
         shards: usize,
         settings: WriterSettings,
     ) -> Result<Self, StoreError> {
-        let store = postgres::open(postgres, NodeId::new(0).expect("0 is a node"), settings.writers)?;
+        let store = postgres::open(
+            postgres,
+            NodeId::new(0).expect("0 is a node"),
+            settings.writers,
+            Exclusivity::Alone,
+        )?;
         let writers = store.writers.into_iter().map(|writer| Box::new(writer) as Box<dyn StoreWriter>);
         Self::start(writers.collect(), Arc::new(store.reader), stock, shards, settings)
     }

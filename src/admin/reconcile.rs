@@ -12,7 +12,7 @@ use super::control_plane::ControlPlane;
 use super::problem::Problem;
 use super::tenant::Tenant;
 use crate::admission::LiveSale;
-use crate::domain::SaleUnits;
+use crate::domain::{NodeId, SaleUnits};
 use crate::ledger::lease::{Book, Drift, MemoryView};
 use crate::ledger::{LedgerBook, ThreeBooks};
 
@@ -75,15 +75,17 @@ fn memory_json(memory: MemoryView) -> Value {
 }
 
 fn store_json(store: &SaleUnits) -> Value {
-    let settled: Vec<_> =
-        store.settled.iter().map(|(node, units)| json!({ "node": node.number(), "units": units })).collect();
+    fn by_node(nodes: impl Iterator<Item = (NodeId, u64)>) -> Vec<Value> {
+        nodes.map(|(node, units)| json!({ "node": node.number(), "units": units })).collect()
+    }
     json!({
         "epoch": store.epoch,
         "total": store.total,
         "revision": store.revision,
         "sold": store.sold,
         "returned": store.returned,
-        "settled": settled,
+        "settled": by_node(store.settled.iter().copied()),
+        "granted": by_node(store.shares.iter().map(|share| (share.node, share.granted))),
     })
 }
 

@@ -154,7 +154,8 @@ fn describe(
         store.epoch, store.total, store.sold, store.returned
     )?;
     for (node, units) in &store.settled {
-        writeln!(text, "    node {}: {units} units ever durable", node.number())?;
+        let share = store.granted_to(*node);
+        writeln!(text, "    node {}: {units} units ever durable, of a share of {share}", node.number())?;
     }
     let state = if drift.lost { " (not valid: it is counted anew)" } else { "" };
     writeln!(

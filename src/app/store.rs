@@ -57,7 +57,7 @@ pub(super) fn open(
     if !lock.as_ref().is_some_and(InstanceLock::is_held) {
         *lock = Some(control.block_on(InstanceLock::take(&settings.postgres, node, exclusivity))?);
     }
-    let store = postgres::open(&settings.postgres, node, settings.store.writers)?;
+    let store = postgres::open(&settings.postgres, node, settings.store.writers, exclusivity)?;
     if exclusivity == Exclusivity::Alone {
         store.lease_store.end_all_epochs()?;
     }

@@ -25,6 +25,6 @@ pub use payment::{PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote}
 pub use rejection::{RateScope, Refusal, Rejection};
 pub use sale::{Rate, Sale, SaleLimits, SalePhase, SaleTerms, Units};
 pub use sale_edit::{SaleEdit, StockEdit};
-pub use sale_units::SaleUnits;
+pub use sale_units::{SaleUnits, Share};
 pub use stops::Stops;
 pub use time::{EpochMs, Nanos};

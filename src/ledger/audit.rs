@@ -97,7 +97,8 @@ mod tests {
         let orders =
             Audit { total: 20, sold_by_guard: 6, held: 4, paid: 2, durable_orders: 7, ..Audit::default() };
         let settled = vec![(node(1), 4), (node(2), 3)];
-        let store = SaleUnits { epoch: 2, total: 20, revision: 1, sold: 6, returned: 1, settled };
+        let store =
+            SaleUnits { epoch: 2, total: 20, revision: 1, sold: 6, returned: 1, settled, shares: Vec::new() };
         let account = |granted, handed_back| NodeAccount { granted, handed_back, ..NodeAccount::default() };
         let accounts = [(node(1), account(8, 1)), (node(2), account(5, 0))].into();
         (orders, store, Book { epoch: 2, total: 20, accounts, ..Book::default() })

@@ -36,7 +36,7 @@ pub use recovery::Recovered;
 pub use sale_change::{ChangeReceipt, SaleChange, StopChange};
 pub use store::{
     Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, OrderFilter, PoolFigures,
-    Receipt, Record, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter,
+    Receipt, Record, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter, WantedShare,
 };
 pub use trail::{Act, ActKind, Actor, SaleAct, TrailEntry};
 pub use transition::{Applied, Transition};

@@ -24,8 +24,8 @@ pub use super::store_error::{Fault, StoreError};
 pub trait StoreWriter: Send {
     /// Commits the batch in one transaction. What a [`Receipt::Committed`] speaks of survives any crash from then on.
     ///
-    /// The last statement before the commit raises each sale's `sold`, only if that stays within its total: whatever
-    /// bug there is in memory, this cannot oversell.
+    /// The last statement before the commit raises what is sold of each sale, only if that stays within its total, or within
+    /// this node's share of it: whatever bug there is in memory, this cannot oversell.
     ///
     /// # Errors
     /// See [`Fault`].
@@ -233,6 +233,19 @@ pub struct CompleteOrders {
     pub newest: Option<OrderId>,
 }
 
+/// What the share of this engine's own node in a sale is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WantedShare {
+    /// The sale.
+    pub sale: SaleId,
+    /// The life of the node in whose name it is.
+    pub life: u64,
+    /// Which turn of calls of that life this is: a call of a former turn, that comes late, changes nothing.
+    pub turn: u64,
+    /// Units that the node may sell in all, sold ones included.
+    pub units: u64,
+}
+
 /// The leasing half of a store that several engines share: it is the fence of the stock that they are lent. All methods
 /// but one block, and may be repeated by anyone.
 pub trait LeaseStore: Send + Sync + std::fmt::Debug {
@@ -270,6 +283,29 @@ pub trait LeaseStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What the database says.
     fn end_epoch(&self, sale: SaleId, seen: u64) -> Result<Option<u64>, StoreError>;
+
+    /// Has the share of this engine's own node in a sale be what is wanted: never below what is sold, and raised only as far
+    /// as all shares together stay within the total and what came back. Returns what the share is then; `None` when that life
+    /// of the node is over, or there is no such sale.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn set_share(&self, wanted: WantedShare) -> Result<Option<u64>, StoreError>;
+
+    /// The same for many sales, in the same places: all of them or, with an error, perhaps none.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn set_shares(&self, wanted: &[WantedShare]) -> Result<Vec<Option<u64>>, StoreError> {
+        wanted.iter().map(|wanted| self.set_share(*wanted)).collect()
+    }
+
+    /// Takes from the share of `node` what its life `life`, which is over, did not sell. What a later life has in its own name
+    /// stays.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn release_share(&self, sale: SaleId, node: NodeId, life: u64) -> Result<(), StoreError>;
 
     /// The sale's units, in one snapshot. `None` when there is no such sale.
     ///

@@ -13,7 +13,7 @@ use seckill::domain::{
     BuyerName, Cents, Currency, EpochMs, Nanos, NodeId, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey,
     SaleTerms, StoreIdentity, Units,
 };
-use seckill::orders::postgres::{self, Follower, FollowerParts, PostgresSettings};
+use seckill::orders::postgres::{self, Exclusivity, Follower, FollowerParts, PostgresSettings};
 use seckill::orders::{
     Deadlines, OrderDesk, Pipeline, PipelineParts, StoreReader, StoreWriter, WriterSettings, sqlite,
 };
@@ -48,7 +48,7 @@ impl Fixture {
     /// lasts, and follows the others.
     pub fn open_node(number: u16, settings: &PostgresSettings, stock: Units) -> (Self, Follower) {
         let node = NodeId::new(number).unwrap();
-        let mut store = postgres::open(settings, node, 2).unwrap();
+        let mut store = postgres::open(settings, node, 2, Exclusivity::Alone).unwrap();
         let made = store.writers[0].create_sale(&sale_key(), &terms(3_600), stock, None).unwrap();
         let sale = made.unwrap_or_else(|| store.reader.sales().unwrap().remove(0));
         let identity = store.reader.identity().unwrap();

@@ -11,8 +11,8 @@ use crate::world::{Instance, NODES, Node, World};
 const EPOCHS_OUTDONE: Count = 3;
 
 impl World {
-    /// The store does what it is asked.
-    fn store_answers(&mut self, ask: &Ask, instance: &Instance) -> Answer {
+    /// The store does what node `n` asks.
+    fn store_answers(&mut self, n: usize, ask: &Ask, instance: &Instance) -> Answer {
         match ask {
             Ask::Units => Answer::Units(self.store.units(instance.total)),
             Ask::Incarnations => {
@@ -34,6 +34,14 @@ impl World {
                     if is_shared { self.store.epoch.max(seen + 1) } else { self.store.epoch.max(seen) + 1 };
                 Answer::Epoch(self.store.epoch.into())
             }
+            Ask::Share { .. } => {
+                let share = wire::share(ask).and_then(|wanted| self.store.set_share(n, wanted, instance));
+                Answer::Share(share.map(Into::into))
+            }
+            Ask::Release { node, life } => {
+                self.store.release_share(usize::from(node.number()), *life);
+                Answer::Released
+            }
             other => unreachable!("{other:?} is not the store's to answer"),
         }
     }
@@ -52,7 +60,8 @@ impl World {
             }
             Ask::Book => {
                 let is_valid = self.redis.valid_book(instance.broken).is_some();
-                let lost = seckill::ledger::lease::Book { lost: true, ..Default::default() };
+                let server = wire::server_id(self.redis.id);
+                let lost = seckill::ledger::lease::Book { lost: true, server, ..Default::default() };
                 Some(Answer::Book(self.redis.book.map_or(lost, |book| wire::read(&book, is_valid))))
             }
             _ if self.nodes[n].is_cut_off => None,
@@ -63,11 +72,11 @@ impl World {
                 let is_excused = self.nodes[n].is_mistaken || self.nodes[n].found_silent == life;
                 let beats = self.nodes[other].beats() && !is_excused;
                 let was_fenced = self.is_fenced(other);
-                let answer = self.store_answers(ask, instance);
+                let answer = self.store_answers(n, ask, instance);
                 self.living_ended |= beats && !was_fenced && self.is_fenced(other);
                 Some(answer)
             }
-            _ => Some(self.store_answers(ask, instance)),
+            _ => Some(self.store_answers(n, ask, instance)),
         }
     }
 
@@ -139,16 +148,17 @@ impl Node {
 /// that the node has; what the fence refuses goes with the node's life.
 pub fn commit(next: &mut World, n: usize, instance: &Instance) {
     let acknowledged_first = instance.broken == Some(Break::AcknowledgesFirst);
-    let has_guard = instance.broken != Some(Break::TrustsAnyServerWithoutGuard);
+    let has_guard = instance.broken != Some(Break::SellsWithoutShare);
     let is_fenced = next.is_fenced(n) && instance.broken != Some(Break::NoFence);
     let node = &mut next.nodes[n];
     let units = std::mem::take(&mut node.in_flight);
-    let is_oversold = has_guard && next.store.sold() + units > instance.total;
+    let is_oversold = has_guard && next.store.durable[n] + units > next.store.share[n].granted;
     if !is_fenced && !is_oversold {
         next.store.durable[n] += units;
         return;
     }
     next.acknowledged_lost |= acknowledged_first;
+    next.refused |= !is_fenced;
     node.stock += units;
     if is_fenced {
         node.ends_its_life(0);

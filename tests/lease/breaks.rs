@@ -14,12 +14,17 @@ pub enum Break {
     IgnoresEpoch,
     /// A Redis that rolled back is believed.
     TrustsAnyServer,
-    /// A Redis that rolled back is believed, and the store sells above the total.
+    /// A Redis that rolled back is believed, and the sale's row does not bound the shares.
     TrustsAnyServerWithoutGuard,
+    /// A Redis that rolled back is believed, what was lent is on sale before the share is written, and a batch does not look
+    /// at it.
+    SellsWithoutShare,
     /// A hand-back adds to the counter instead of raising it to the new figure.
     MergesByAdding,
     /// A return adds to the counter instead of raising it to the store's count.
     ReturnsByAdding,
+    /// The store changes a share as a call says that was given up.
+    IgnoresTurns,
     /// A book that was opened anew lends at once.
     OpensWithoutAll,
     /// The store gives one epoch to all who end the one before.
@@ -38,8 +43,9 @@ pub enum Break {
 
 impl Break {
     /// All of them, but for those that `hearing` finds.
-    pub const ALL: [Self; 30] = [
-        Self::Node(&[Rule::LearnsGrantsFromLeases]),
+    pub const ALL: [Self; 31] = [
+        Self::Node(&[Rule::SharesBeforeSelling]),
+        Self::Node(&[Rule::ReleasesShares]),
         // Each of the two does what the other one is for.
         Self::Node(&[Rule::OpensWithIncarnations, Rule::ReclaimsInItsEpoch]),
         Self::Node(&[Rule::OpensWhatWasLeft]),
@@ -49,12 +55,9 @@ impl Break {
         Self::Node(&[Rule::CountsAfterFencing]),
         Self::Node(&[Rule::KeepsWhatWasSold]),
         Self::Node(&[Rule::HandsBackOffSale]),
-        Self::Node(&[Rule::AnnouncesHeld]),
         Self::Node(&[Rule::DropsStockAtEnd]),
         Self::Node(&[Rule::ReclaimsFromTheSilent]),
         Self::Node(&[Rule::FirstBookWaitsForNobody]),
-        // What is on sale is handed back, or taken when the node falls silent; what is in flight is taken.
-        Self::Node(&[Rule::HandsBackWhenCutOff, Rule::FallsSilentWhenCutOff]),
         Self::Node(&[Rule::FallsSilentWhenCutOff]),
         Self::Node(&[Rule::RecountsWhenRefused]),
         Self::Node(&[Rule::CallsTheOthers]),
@@ -62,8 +65,10 @@ impl Break {
         Self::IgnoresEpoch,
         Self::TrustsAnyServer,
         Self::TrustsAnyServerWithoutGuard,
+        Self::SellsWithoutShare,
         Self::MergesByAdding,
         Self::ReturnsByAdding,
+        Self::IgnoresTurns,
         Self::OpensWithoutAll,
         Self::SharesEpochs,
         Self::NoFence,
@@ -78,11 +83,15 @@ impl Break {
 pub fn rules(broken: Option<Break>) -> Rules {
     match broken {
         Some(Break::Node(broken)) => broken.iter().fold(Rules::sound(), |rules, rule| rules.without(*rule)),
+        Some(Break::SellsWithoutShare) => Rules::sound().without(Rule::SharesBeforeSelling),
         _ => Rules::sound(),
     }
 }
 
 /// Whether a rolled-back server passes for a sound one.
 pub fn trusts_any_server(broken: Option<Break>) -> bool {
-    matches!(broken, Some(Break::TrustsAnyServer | Break::TrustsAnyServerWithoutGuard))
+    matches!(
+        broken,
+        Some(Break::TrustsAnyServer | Break::TrustsAnyServerWithoutGuard | Break::SellsWithoutShare)
+    )
 }

@@ -182,7 +182,8 @@ async fn a_node_whose_agent_is_frozen_is_fenced_and_cannot_sell_twice() {
 }
 
 #[tokio::test]
-async fn n4_a_node_that_loses_the_store_for_good_hands_its_units_back_and_goes_on_when_it_is_there_again() {
+async fn n4_a_node_that_loses_the_store_for_good_leaves_its_units_to_others_and_goes_on_when_it_is_there_again()
+ {
     for has_orders_in_flight in [false, true] {
         let mut cluster = Cluster::start(2, 300);
         cluster.sell_until("all have units", |c| c.running().all(|node| node.on_sale() > 0)).await;
@@ -197,9 +198,7 @@ async fn n4_a_node_that_loses_the_store_for_good_hands_its_units_back_and_goes_o
         let life = cluster.store.life_of(cut.store.node);
         cluster.sell_out().await;
         assert_eq!(cut.on_sale(), 0);
-        let was_fenced = cluster.store.life_of(cut.store.node) > life;
-        // Without orders in flight it hands back before it is given up, but for a machine that starves it meanwhile.
-        assert!(was_fenced || !has_orders_in_flight, "what it could not hand back was taken from it");
+        assert!(cluster.store.life_of(cut.store.node) > life, "the others took its share");
         cut.cut_from_store(false);
         cluster.nodes[1] = Some(cut);
         cluster.store.expire(20);
@@ -223,6 +222,6 @@ async fn n6_a_book_that_forgets_units_is_counted_anew_and_no_life_is_used() {
             c.running().all(|node| node.click() == Err(Rejection::SoldOut) && node.on_sale() == 0)
         })
         .await;
-    println!("{} batches were refused", cluster.store.refusals());
+    assert_eq!(cluster.store.refusals(), 0, "what the store has for nobody was never on sale");
     assert_eq!(cluster.store.incarnations(), lives);
 }

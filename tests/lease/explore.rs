@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use crate::walk::Step;
+use crate::step::Step;
 use crate::world::{Instance, Property, World};
 
 /// What a search found.

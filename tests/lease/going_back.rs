@@ -2,11 +2,11 @@
 
 use crate::book::Count;
 use crate::breaks::Break;
-use crate::walk::Step;
-use crate::world::{Instance, NODES, Node, Store, World};
+use crate::step::Step;
+use crate::world::{Instance, Late, NODES, Node, Store, World};
 
 /// Each timeline has so many epochs of its own: those of a later one are above all of those before.
-const EPOCHS_OF_A_TIMELINE: Count = 64;
+pub const EPOCHS_OF_A_TIMELINE: Count = 64;
 
 impl World {
     /// A copy is made of the store, or the store is what the copy was, and all nodes start over. Orders that were lost with it
@@ -25,6 +25,9 @@ impl World {
         let keeps = instance.broken == Some(Break::KeepsItsTimeline);
         let epoch = if keeps { copy.epoch } else { begun * EPOCHS_OF_A_TIMELINE + 1 };
         next.store = Store { epoch, ..copy };
+        // What was on its way to the store that was is lost with it.
+        next.late = next.late.map(|late| late.filter(|late| matches!(late, Late::Call(..))));
+        next.late.sort_unstable_by(|a, b| b.cmp(a));
         for n in 0..NODES {
             next.nodes[n] = Node::new(n, false, copy.incarnation[n], instance.broken);
         }

@@ -19,6 +19,7 @@ mod protocol;
 mod relay;
 mod resting;
 mod scripts;
+mod step;
 mod store;
 mod trial;
 mod walk;

@@ -109,17 +109,20 @@ fn every_pair_of_faults_leaves_the_stock_whole() {
 
 /// The faults and the property with which a break is found.
 fn where_found(broken: Break) -> (&'static [&'static str], Property) {
-    use Property::{AlwaysHeals, NeverEndsTheLiving, NeverOverLeased, NeverOversold, NeverUnacknowledged};
+    use Property::{
+        AlwaysHeals, NeverEndsTheLiving, NeverOverLeased, NeverOversold, NeverRefused, NeverUnacknowledged,
+    };
     match broken {
         Break::Node(rules) => match rules[0] {
-            Rule::LearnsGrantsFromLeases => (&["lost reply"], AlwaysHeals),
+            Rule::SharesBeforeSelling => (&[], NeverRefused),
+            Rule::ReleasesShares => (&["crash"], AlwaysHeals),
             Rule::OpensWithIncarnations | Rule::ReclaimsInItsEpoch => {
                 (&["rollback", "crash"], NeverOverLeased)
             }
             Rule::BeatsBeforeFencing => (&["refused writes"], NeverEndsTheLiving),
             Rule::EndsTheLifeSeen => (&["crash"], NeverEndsTheLiving),
             Rule::FirstBookWaitsForNobody => (&[FIRST_BOOK], AlwaysHeals),
-            Rule::HandsBackWhenCutOff | Rule::FallsSilentWhenCutOff => (&["line to the store"], AlwaysHeals),
+            Rule::FallsSilentWhenCutOff => (&["line to the store"], AlwaysHeals),
             Rule::RecountsWhenRefused => (&[WRONG_BOOK], AlwaysHeals),
             Rule::CallsTheOthers => (&[REST], AlwaysHeals),
             Rule::JudgesOnlyWhileHeard => unreachable!("a matter of time, which is not looked at here"),
@@ -127,7 +130,6 @@ fn where_found(broken: Break) -> (&'static [&'static str], Property) {
             Rule::CountsAfterFencing => (&["false suspicion"], NeverOverLeased),
             Rule::KeepsWhatWasSold => (&["crash"], NeverOverLeased),
             Rule::HandsBackOffSale => (&["lost reply"], NeverOverLeased),
-            Rule::AnnouncesHeld => (&["flush"], AlwaysHeals),
             Rule::DropsStockAtEnd => (&["false suspicion"], NeverOverLeased),
             Rule::ReclaimsFromTheSilent => (&["crash"], AlwaysHeals),
             Rule::OpensWhatWasLeft => (&["flush", "crash"], AlwaysHeals),
@@ -136,8 +138,10 @@ fn where_found(broken: Break) -> (&'static [&'static str], Property) {
         Break::IgnoresEpoch => (&["late message", "flush"], NeverOverLeased),
         Break::TrustsAnyServer => (&["rollback"], NeverOverLeased),
         Break::TrustsAnyServerWithoutGuard => (&["rollback"], NeverOversold),
+        Break::SellsWithoutShare => (&["rollback"], NeverOversold),
         Break::MergesByAdding => (&["late message"], NeverOverLeased),
         Break::ReturnsByAdding => (&["late message", "expiry"], NeverOverLeased),
+        Break::IgnoresTurns => (&["late message", "flush"], NeverRefused),
         Break::OpensWithoutAll => (&["flush"], NeverOverLeased),
         Break::SharesEpochs => (&["flush", "flush", "late message"], AlwaysHeals),
         Break::NoFence => (&["false suspicion"], NeverOverLeased),

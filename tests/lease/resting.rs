@@ -2,7 +2,7 @@
 
 use seckill::ledger::lease::{Drift, Membership, MemoryView, agree, compare};
 
-use crate::walk::Step;
+use crate::step::Step;
 use crate::wire;
 use crate::world::{Instance, World};
 
@@ -33,7 +33,8 @@ impl World {
     /// Whether a comparison finds nothing to do.
     fn is_done_with(&self, n: usize, instance: &Instance) -> bool {
         let node = &self.nodes[n];
-        let is_at_something = node.is_cut_off || node.lessee.owes_units() || node.lessee.recounts();
+        let is_at_something =
+            node.is_cut_off || node.lessee.owes_units() || node.lessee.owes_share() || node.lessee.recounts();
         if is_at_something || !node.is_free() || node.lessee.membership() != Membership::Current {
             return false;
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use seckill::domain::{NodeId, SaleId, SaleUnits};
-use seckill::orders::{Audit, LeaseStore, StoreError};
+use seckill::domain::{NodeId, SaleId, SaleUnits, Share};
+use seckill::orders::{Audit, LeaseStore, StoreError, WantedShare};
 
 /// What became of a batch of one order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,15 @@ struct Inner {
     revision: u64,
     returned: u64,
     settled: BTreeMap<NodeId, u64>,
+    /// Units, and the life and turn that has them.
+    shares: BTreeMap<NodeId, (u64, (u64, u64))>,
     refusals: u64,
+}
+
+impl Inner {
+    fn shares(&self) -> impl Iterator<Item = Share> {
+        self.shares.iter().map(|(&node, &(granted, (life, _)))| Share { node, life, granted })
+    }
 }
 
 /// The store that all nodes of a test share. It knows one sale.
@@ -41,8 +49,8 @@ impl MemoryStore {
         if inner.incarnations.get(&node) != Some(&incarnation) {
             return Committed::Fenced;
         }
-        let sold = inner.settled.values().sum::<u64>() - inner.returned;
-        if sold + units > inner.total {
+        let sold = inner.settled.get(&node).copied().unwrap_or_default();
+        if sold + units > inner.shares.get(&node).copied().unwrap_or_default().0 {
             inner.refusals += 1;
             return Committed::Oversold;
         }
@@ -104,6 +112,32 @@ impl MemoryStore {
             sold: inner.settled.values().sum::<u64>() - inner.returned,
             returned: inner.returned,
             settled: inner.settled.iter().map(|(node, units)| (*node, *units)).collect(),
+            shares: inner.shares().collect(),
+        }
+    }
+
+    fn set_share(&self, node: NodeId, turn: (u64, u64), units: u64) -> Option<u64> {
+        let mut inner = self.0.lock().unwrap();
+        if inner.incarnations.get(&node) != Some(&turn.0) {
+            return None;
+        }
+        let lent: u64 = inner.shares().map(|share| share.granted).sum();
+        let spare = (inner.total + inner.returned).saturating_sub(lent);
+        let sold = inner.settled.get(&node).copied().unwrap_or_default();
+        let (share, of) = inner.shares.entry(node).or_default();
+        if *of <= turn {
+            (*share, *of) = (sold.max(units.min(*share + spare)), turn);
+        }
+        Some(*share)
+    }
+
+    fn release_share(&self, node: NodeId, life: u64) {
+        let mut inner = self.0.lock().unwrap();
+        let sold = inner.settled.get(&node).copied().unwrap_or_default();
+        if let Some((share, of)) = inner.shares.get_mut(&node)
+            && of.0 <= life
+        {
+            *share = sold;
         }
     }
 
@@ -159,6 +193,15 @@ impl LeaseStore for NodeStore {
 
     fn end_epoch(&self, _: SaleId, seen: u64) -> Result<Option<u64>, StoreError> {
         Ok(Some(self.answers()?.end_epoch(seen)))
+    }
+
+    fn set_share(&self, wanted: WantedShare) -> Result<Option<u64>, StoreError> {
+        Ok(self.answers()?.set_share(self.node, (wanted.life, wanted.turn), wanted.units))
+    }
+
+    fn release_share(&self, _: SaleId, node: NodeId, life: u64) -> Result<(), StoreError> {
+        self.answers()?.release_share(node, life);
+        Ok(())
     }
 
     fn units(&self, _: SaleId) -> Result<Option<SaleUnits>, StoreError> {

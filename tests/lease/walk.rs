@@ -9,77 +9,13 @@ use seckill::ledger::lease::{Answer, Ask, Chunk, Errand, Membership, left_behind
 use crate::answers::commit;
 use crate::book::{Call, Caller, Count, Server, Verdict};
 use crate::breaks::{Break, rules};
+use crate::going_back::EPOCHS_OF_A_TIMELINE;
+use crate::step::Step;
 use crate::wire;
-use crate::world::{Begins, Instance, NODES, Node, World};
+use crate::world::{Instance, Late, NODES, Node, World};
 
-/// A step, as a trace names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    Begin,
-    Admit(usize),
-    Commit(usize),
-    HearOfEnd(usize),
-    BeginLife(usize),
-    Read(usize),
-    Beat(usize),
-    Fence(usize),
-    EndEpoch(usize),
-    Call(usize, &'static str),
-    Arrive(usize),
-    /// A node that nobody else is left to stand in for.
-    StartAlone(usize),
-    /// Redis takes writes again.
-    TakeWrites,
-    /// A node where the sale rests has found the other one silent.
-    LookAtAll(usize),
-    // From here on: faults, and what healing must not wait for.
-    Crash(usize),
-    Restart(usize),
-    Expire(usize),
-    CutReplica,
-    FailOver,
-    Flush,
-    CopyStore,
-    Restore,
-    RefuseWrites,
-    ForgetUnit(usize),
-    Cut(usize),
-    Mend(usize),
-    Rest(usize),
-    BuyerComes(usize),
-    Suspect(usize),
-    AnswerLost(usize, &'static str),
-    CallDelayed(usize, &'static str),
-}
-
-impl Step {
-    /// Whether the step is part of healing, or something that needs it.
-    pub fn heals(&self, instance: &Instance) -> bool {
-        // Who finds a node silent has waited for that.
-        let is_patient = instance.begins != Begins::FirstBookAlone;
-        (is_patient || !matches!(self, Self::Fence(_)))
-            && !matches!(
-                self,
-                Self::Crash(_)
-                    | Self::Restart(_)
-                    | Self::Expire(_)
-                    | Self::Suspect(_)
-                    | Self::CutReplica
-                    | Self::FailOver
-                    | Self::Flush
-                    | Self::CopyStore
-                    | Self::Restore
-                    | Self::RefuseWrites
-                    | Self::ForgetUnit(_)
-                    | Self::Cut(_)
-                    | Self::Mend(_)
-                    | Self::Rest(_)
-                    | Self::BuyerComes(_)
-                    | Self::AnswerLost(..)
-                    | Self::CallDelayed(..)
-            )
-    }
-}
+/// From this epoch of a timeline on a node does not count a book anew.
+const EPOCHS_COUNTED: Count = 6;
 
 impl World {
     /// Every step that can happen now, with the world after it.
@@ -199,7 +135,9 @@ impl Walk<'_> {
         };
         let mut begun = self.world.clone();
         prepare(&mut begun);
-        if let Some(ask) = begun.nodes[n].lessee.ask() {
+        // Who is cut off may ask the store for the same again and again: it would not be another history.
+        let is_vain = self.world.nodes[n].is_cut_off && begun.nodes[n].lessee.owes_share();
+        if let Some(ask) = begun.nodes[n].lessee.ask().filter(|_| !is_vain) {
             self.asks(n, ask, prepare);
         }
     }
@@ -212,8 +150,22 @@ impl Walk<'_> {
                 Ask::Beat(_) => Step::Beat(n),
                 Ask::Fence(..) => Step::Fence(n),
                 Ask::EndEpoch(_) => Step::EndEpoch(n),
+                Ask::Share { .. } => Step::Share(n),
+                Ask::Release { .. } => Step::Release(n),
                 _ => Step::Read(n),
             };
+            let is_heard = !self.world.nodes[n].is_cut_off;
+            if let Some(share) = wire::share(&ask).filter(|_| is_heard) {
+                if self.world.faults.lost_reply > 0 {
+                    self.push(Step::AnswerLost(n, "share"), |next| {
+                        prepare(next);
+                        next.faults.lost_reply -= 1;
+                        next.answers(n, &ask, &instance);
+                        next.does_not_hear(n);
+                    });
+                }
+                self.delays(n, "share", Late::Share(n, share), &prepare);
+            }
             self.push(step, |next| {
                 prepare(next);
                 match next.answers(n, &ask, &instance) {
@@ -250,13 +202,18 @@ impl Walk<'_> {
                 next.does_not_hear(n);
             });
         }
+        self.delays(n, name, Late::Call(from, call), &prepare);
+    }
+
+    /// What the node sends arrives when it has given up on it.
+    fn delays(&mut self, n: usize, name: &'static str, sent: Late, prepare: &impl Fn(&mut World)) {
         if self.world.faults.late > 0
             && let Some(slot) = self.world.late.iter().position(Option::is_none)
         {
             self.push(Step::CallDelayed(n, name), |next| {
                 prepare(next);
                 next.faults.late -= 1;
-                next.late[slot] = Some((from, call));
+                next.late[slot] = Some(sent);
                 next.late.sort_unstable_by(|a, b| b.cmp(a));
                 next.does_not_hear(n);
             });
@@ -283,22 +240,22 @@ impl Walk<'_> {
                 Errand::Borrow { chunk: Chunk { divisor: 2, min: units, max: units }, starves: true },
             );
         }
-        // Others starve, which a node hears when it has settled; or it gives up. A book that forgot a unit is not confused
-        // further, for the histories would have no end.
-        let gives_up = node.life.hands_back(node.is_cut_off);
-        let may_share = !node.is_cut_off && self.instance.faults.wrong_book == 0;
-        if node.stock > 0 && (gives_up || may_share) {
-            let units = if gives_up { node.stock } else { 1 };
+        // Others starve, which a node hears when it has settled. A book that forgot a unit is not confused further, for the
+        // histories would have no end.
+        if node.stock > 0 && self.instance.faults.wrong_book == 0 {
             self.begins_after(n, Errand::HandBack, |next| {
-                next.nodes[n].stock -= units;
-                next.nodes[n].lessee.hand_back(units.into());
+                next.nodes[n].stock -= 1;
+                next.nodes[n].lessee.hand_back(1);
             });
         }
-        if node.lessee.recounts() {
+        // The same where a share that nobody lets go of has one book after another counted anew.
+        if node.lessee.recounts() && self.world.store.epoch % EPOCHS_OF_A_TIMELINE < EPOCHS_COUNTED {
             self.begins(n, Errand::Recount);
         }
         if node.lessee.owes_units() {
             self.begins(n, Errand::HandBack);
+        } else if node.lessee.owes_share() {
+            self.begins(n, Errand::Share);
         }
         self.left_behind(n);
         let settled = self.world.redis.book.map_or(0, |book| book.accounts[n].settled);
@@ -445,11 +402,17 @@ impl Walk<'_> {
 
     fn late_arrivals(&mut self) {
         for (slot, late) in self.world.late.iter().enumerate() {
-            let Some((from, call)) = *late else { continue };
-            let broken = self.instance.broken;
+            let Some(late) = *late else { continue };
+            let instance = self.instance;
             self.push(Step::Arrive(slot), |next| {
-                if !next.redis_refuses {
-                    next.redis.run(from, call, broken);
+                match late {
+                    Late::Call(from, call) if !next.redis_refuses => {
+                        next.redis.run(from, call, instance.broken);
+                    }
+                    Late::Call(..) => {}
+                    Late::Share(n, share) => {
+                        next.store.set_share(n, share, instance);
+                    }
                 }
                 next.late[slot] = None;
                 next.late.sort_unstable_by(|a, b| b.cmp(a));

@@ -1,9 +1,10 @@
 //! Between the crate's words and the small numbers of the models.
 
-use seckill::domain::{NodeId, SaleUnits};
+use seckill::domain::{self, NodeId, SaleUnits};
 use seckill::ledger::lease::{self, Ask, BookReply, Movement, NodeAccount, Rebuild, ServerId};
 
 use crate::book::{Book, Call, Caller, Count, Server, Verdict};
+use crate::world::{Share, Store};
 
 pub fn node(number: usize) -> NodeId {
     NodeId::new(u16::try_from(number).unwrap()).unwrap()
@@ -80,6 +81,16 @@ pub fn call<const N: usize>(ask: &Ask) -> Option<(Caller, Call<N>)> {
     })
 }
 
+/// What a machine wants its share to be.
+pub fn share(ask: &Ask) -> Option<Share> {
+    match *ask {
+        Ask::Share { incarnation, turn, units } => {
+            Some(Share { life: count(incarnation), turn: count(turn), granted: count(units) })
+        }
+        _ => None,
+    }
+}
+
 /// The server's answer to a call of node `n`, as the machine hears it.
 pub fn reply<const N: usize>(server: &Server<N>, verdict: Verdict, n: usize) -> BookReply {
     let (mine, epoch, available, leased, awaited) =
@@ -126,7 +137,13 @@ pub fn read<const N: usize>(book: &Book<N>, is_valid: bool) -> lease::Book {
 }
 
 /// The store's count as a machine reads it.
-pub fn units(epoch: Count, total: Count, returned: Count, durable: &[Count]) -> SaleUnits {
+pub fn units(store: &Store, total: Count) -> SaleUnits {
+    let Store { epoch, returned, durable, .. } = *store;
+    let share = |(n, share): (usize, Share)| domain::Share {
+        node: node(n),
+        life: share.life.into(),
+        granted: share.granted.into(),
+    };
     SaleUnits {
         epoch: epoch.into(),
         total: total.into(),
@@ -134,5 +151,6 @@ pub fn units(epoch: Count, total: Count, returned: Count, durable: &[Count]) -> 
         sold: u64::from(durable.iter().sum::<Count>() - returned),
         returned: returned.into(),
         settled: durable.iter().enumerate().map(|(n, units)| (node(n), (*units).into())).collect(),
+        shares: store.share.into_iter().enumerate().map(share).collect(),
     }
 }

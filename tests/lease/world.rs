@@ -49,6 +49,18 @@ pub struct Store {
     pub returned: Count,
     pub incarnation: [Count; NODES],
     pub durable: [Count; NODES],
+    pub share: [Share; NODES],
+}
+
+/// What a node may sell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Share {
+    /// The life that has it.
+    pub life: Count,
+    /// Grows within a life whenever a call was given up.
+    pub turn: Count,
+    /// Units in all.
+    pub granted: Count,
 }
 
 impl Store {
@@ -58,7 +70,35 @@ impl Store {
 
     /// As a node reads it.
     pub fn units(&self, total: Count) -> SaleUnits {
-        wire::units(self.epoch, total, self.returned, &self.durable)
+        wire::units(self, total)
+    }
+
+    /// Units above all shares.
+    fn unshared(&self, total: Count) -> Count {
+        (total + self.returned).saturating_sub(self.share.iter().map(|share| share.granted).sum())
+    }
+
+    /// Has a node's share be what it asks for, as far as there are units. `None` when that life of it is over.
+    pub fn set_share(&mut self, n: usize, wanted: Share, instance: &Instance) -> Option<Count> {
+        if wanted.life != self.incarnation[n] {
+            return None;
+        }
+        let is_bounded = instance.broken != Some(Break::TrustsAnyServerWithoutGuard);
+        let spare = if is_bounded { self.unshared(instance.total) } else { wanted.granted };
+        let takes_late_calls = instance.broken == Some(Break::IgnoresTurns);
+        let share = self.share[n];
+        if (share.life, share.turn) <= (wanted.life, wanted.turn) || takes_late_calls {
+            let granted = self.durable[n].max(wanted.granted.min(share.granted + spare));
+            self.share[n] = Share { granted, ..wanted };
+        }
+        Some(self.share[n].granted)
+    }
+
+    /// Takes from a share what a life did not sell.
+    pub fn release_share(&mut self, n: usize, life: u64) {
+        if u64::from(self.share[n].life) <= life {
+            self.share[n].granted = self.durable[n];
+        }
     }
 }
 
@@ -120,7 +160,13 @@ impl Node {
 }
 
 /// A call that its sender no longer waits for.
-pub type Late = Option<(Caller, Call<NODES>)>;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Late {
+    /// To the books.
+    Call(Caller, Call<NODES>),
+    /// To the store: what the share of this node is to be.
+    Share(usize, Share),
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
@@ -131,7 +177,7 @@ pub struct World {
     /// What was copied of the store, if a copy was made.
     pub backup: Option<Store>,
     pub nodes: [Node; NODES],
-    pub late: [Late; 2],
+    pub late: [Option<Late>; 2],
     pub faults: Faults,
     pub redis_refuses: bool,
     /// The book forgot a unit: more is lent than there is until it is counted anew.
@@ -140,6 +186,8 @@ pub struct World {
     pub living_ended: bool,
     /// A buyer heard of an order that no store has.
     pub acknowledged_lost: bool,
+    /// The store refused what a node sold in its present life.
+    pub refused: bool,
 }
 
 /// The size of the instance, and the protocol that runs in it.
@@ -171,6 +219,8 @@ pub enum Property {
     NeverOversold,
     /// What nodes can still sell, what may be lent and what is sold are never more than the total together.
     NeverOverLeased,
+    /// What a node that was not fenced puts on sale, the store takes.
+    NeverRefused,
     /// Who was told of an order has one.
     NeverUnacknowledged,
     /// A life of a node that lives and gives signs of life is ended by mistake only.
@@ -195,7 +245,13 @@ impl World {
         let epoch = book.map_or(1, |book| book.epoch);
         let is_up = |n: usize| n == 0 || instance.begins != Begins::FirstBookAlone;
         Self {
-            store: Store { epoch, returned: 0, incarnation: [1; NODES], durable: [0; NODES] },
+            store: Store {
+                epoch,
+                returned: 0,
+                incarnation: [1; NODES],
+                durable: [0; NODES],
+                share: [Share::default(); NODES],
+            },
             redis: Server { id: 0, book },
             replica: None,
             backup: None,
@@ -206,6 +262,7 @@ impl World {
             book_was_wrong: false,
             living_ended: false,
             acknowledged_lost: false,
+            refused: false,
         }
     }
 
@@ -220,6 +277,9 @@ impl World {
         if self.living_ended {
             return Some(Property::NeverEndsTheLiving);
         }
+        if self.refused {
+            return Some(Property::NeverRefused);
+        }
         let is_over_leased = self.known(instance, |_| true) > i16::from(instance.total);
         (is_over_leased && !self.book_was_wrong).then_some(Property::NeverOverLeased)
     }
@@ -232,7 +292,19 @@ impl World {
         // come elsewhere.
         let buyers_come = self.nodes.iter().any(|node| node.up && !node.rests);
         let sells = |node: &Node| !(node.is_cut_off || node.rests && buyers_come);
-        current && self.known(instance, sells) == i16::from(instance.total)
+        let is_known = self.known(instance, sells) == i16::from(instance.total);
+        current && is_known && self.shares_fit(instance)
+    }
+
+    /// Whether the store takes all that nodes may sell, and lends all that the book may lend.
+    fn shares_fit(&self, instance: &Instance) -> bool {
+        let lends = i16::from(self.store.unshared(instance.total)) >= self.lendable(instance);
+        let fits = |n: usize| {
+            let node = &self.nodes[n];
+            let units = self.store.durable[n] + node.stock + node.in_flight;
+            !node.up || self.is_fenced(n) || units <= self.store.share[n].granted
+        };
+        lends && (0..NODES).all(fits)
     }
 
     /// Sold units, those that may be lent, and those of these nodes.

@@ -68,8 +68,8 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         if is_cut_off {
             tracing::warn!(
                 silent_ms_max = self.settings.silent_ms_max,
-                "the order store has not answered for ledger.silent_ms_max: this node hands its unsold units back and \
-                 gives no sign of life, so that the others sell them"
+                "the order store has not answered for ledger.silent_ms_max: this node has nothing on sale and gives no \
+                 sign of life, so that the others take its units and sell them"
             );
         } else {
             tracing::info!("the order store answers again: this node lends and sells on");

@@ -11,6 +11,7 @@
 //! the server that it was or has forgotten this node, or another life of this node begins.
 
 mod account;
+mod asking;
 mod handle;
 mod membership;
 mod schedule;
@@ -97,6 +98,8 @@ pub struct LeaseAgent<W> {
     /// When the next one may begin.
     begins_at: Option<Instant>,
     schedule: Schedule,
+    /// Sales whose shares were not heard of: they are asked for alone.
+    apart: BTreeSet<SaleId>,
     /// Sales to which the next beat calls the others, and those to which the last one did.
     calling: BTreeSet<SaleId>,
     called: BTreeSet<SaleId>,
@@ -136,6 +139,7 @@ impl<W: LeaseWatch> LeaseAgent<W> {
             lives: Backoff::default(),
             begins_at: None,
             schedule: Schedule::default(),
+            apart: BTreeSet::new(),
             calling: BTreeSet::new(),
             called: BTreeSet::new(),
             server: None,
@@ -242,7 +246,7 @@ impl<W: LeaseWatch> LeaseAgent<W> {
                 self.schedule.name(sale, Urgency::Now);
             }
         }
-        if self.life.hands_back(self.is_cut_off()) {
+        if self.is_cut_off() {
             let on_sale = self.sales().into_iter().filter(|sale| sale.remaining() > 0);
             on_sale.for_each(|sale| self.schedule.name(sale.id, Urgency::Now));
         }

@@ -1,21 +1,17 @@
-//! Runs the machines of sales: looks for them, asks for them, all that can be asked at once together, and carries out what
-//! follows.
+//! Runs the machines of sales: looks for them, has asked what they ask, and carries out what follows.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::super::lease::{Act, Answer, Ask, Effects, View};
-use super::super::redis::{RedisBooks, RedisFault};
 use super::account::Account;
 use super::schedule::Urgency;
 use super::watch::LeaseWatch;
 use super::{AgentError, LeaseAgent};
 use crate::admission::{LiveSale, TakenUnits};
-use crate::domain::{NodeId, SaleId, Units};
-use crate::orders::{LeaseStore, StoreError};
+use crate::domain::{SaleId, Units};
 
 /// The books of a sale where nothing happens are compared once in this time all the same, or in half of it: each at another
 /// moment.
@@ -23,9 +19,6 @@ const REST_MAX: Duration = Duration::from_secs(2 * 3_600);
 
 /// A sale and its account, while something is done about it.
 pub(super) type Member = (Arc<LiveSale>, Account);
-
-/// Members of a group, by their places, and the answer to what was asked for each; `None` when the store has no such sale.
-type Heard = (Vec<usize>, Result<Vec<Option<Answer>>, AgentError>);
 
 impl<W: LeaseWatch> LeaseAgent<W> {
     /// Does what the machines of these sales want done, until they want nothing more. Who does not answer for one of them
@@ -55,7 +48,7 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     fn let_rest(&mut self, (live, account): Member) {
         let now = Instant::now();
         let (on_sale, is_wanted) = (live.remaining().into(), live.state.has_unmet_demand());
-        if self.life.hands_back(self.is_cut_off()) {
+        if self.is_cut_off() {
             // It cannot sell, nor compare; what comes on sale meanwhile is looked for with each beat.
             self.schedule.wait_until(live.id, self.beat_at);
         } else if account.lease.rests(now.into_std(), on_sale, is_wanted) {
@@ -144,77 +137,6 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         }
     }
 
-    /// Asks Redis and the store, everything at once. The units of all sales are one question, and one beat tells of all nodes.
-    async fn ask(&mut self, group: &[Member], asks: Vec<(usize, Ask)>) -> Vec<Heard> {
-        let mut waiting = JoinSet::new();
-        let (mut counted, mut suspects) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
-        for (place, ask) in asks {
-            let sale = &group[place].0;
-            match ask {
-                Ask::Units => {
-                    counted.0.push(place);
-                    counted.1.push(sale.id);
-                }
-                Ask::Beat(node) => {
-                    suspects.0.push(place);
-                    suspects.1.push(node);
-                }
-                ask => {
-                    let (books, store) = (Arc::clone(&self.books), Arc::clone(&self.store));
-                    let sale = Arc::clone(sale);
-                    waiting.spawn(async move {
-                        let answer = ask_one(&books, store, &sale, ask).await;
-                        (vec![place], answer.map(|answer| vec![answer]))
-                    });
-                }
-            }
-        }
-        if !counted.0.is_empty() {
-            let (store, (places, sales)) = (Arc::clone(&self.store), counted);
-            waiting.spawn(async move {
-                let units = ask_store(store, move |store| store.units_of(&sales)).await;
-                (places, units.map(|units| units.into_iter().map(|units| units.map(Answer::Units)).collect()))
-            });
-        }
-        let mut heard = waiting.join_all().await;
-        heard.iter().for_each(|(_, answers)| self.hear_whether_the_store_answers(answers));
-        if !suspects.0.is_empty() {
-            let (places, nodes) = suspects;
-            heard.push((places, self.are_silent(&nodes).await));
-        }
-        heard
-    }
-
-    async fn are_silent(&mut self, nodes: &[NodeId]) -> Result<Vec<Option<Answer>>, AgentError> {
-        self.beat().await?;
-        let now = Instant::now().into_std();
-        Ok(nodes.iter().map(|node| Some(Answer::Silent(self.detector.is_silent(*node, now)))).collect())
-    }
-
-    fn hear_whether_the_store_answers(&mut self, answered: &Result<Vec<Option<Answer>>, AgentError>) {
-        let is_the_stores =
-            |answer: &Option<Answer>| !matches!(answer, Some(Answer::Book(_) | Answer::Reply(_)));
-        match answered {
-            Ok(answers) if answers.iter().any(is_the_stores) => {
-                self.detector.store_answered(Instant::now().into_std());
-            }
-            Err(AgentError::Store(_)) => self.detector.store_failed(),
-            _ => {}
-        }
-    }
-
-    pub(super) async fn ask_store<T: Send + 'static>(
-        &mut self,
-        question: impl FnOnce(&dyn LeaseStore) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, AgentError> {
-        let answer = ask_store(Arc::clone(&self.store), question).await;
-        match &answer {
-            Ok(_) => self.detector.store_answered(Instant::now().into_std()),
-            Err(_) => self.detector.store_failed(),
-        }
-        answer
-    }
-
     /// Does to memory what follows, and tells of it.
     pub(super) fn carry_out(&mut self, sale: &LiveSale, account: &mut Account, effects: Effects) {
         if effects.put_on_sale > 0 {
@@ -260,51 +182,4 @@ impl<W: LeaseWatch> LeaseAgent<W> {
             self.call_others_to(sale.id);
         }
     }
-}
-
-async fn ask_store<T: Send + 'static>(
-    store: Arc<dyn LeaseStore>,
-    question: impl FnOnce(&dyn LeaseStore) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, AgentError> {
-    let answer = tokio::task::spawn_blocking(move || question(&*store)).await;
-    // A question that was cut off by the end of the runtime has nobody left to answer to.
-    Ok(answer.map_err(|error| RedisFault::Away(error.to_string()))??)
-}
-
-/// Asks Redis or the store for one sale. `None` when the store has no such sale.
-async fn ask_one(
-    books: &RedisBooks,
-    store: Arc<dyn LeaseStore>,
-    sale: &LiveSale,
-    ask: Ask,
-) -> Result<Option<Answer>, AgentError> {
-    let id = sale.id;
-    Ok(match ask {
-        Ask::Incarnations => {
-            Some(Answer::Incarnations(ask_store(store, |store| store.incarnations()).await?))
-        }
-        Ask::Fence(node, life) => {
-            let next = ask_store(store, move |store| store.end_life(node, life)).await?;
-            if next.is_some() {
-                tracing::warn!(
-                    node = node.number(),
-                    life,
-                    "a silent node is fenced and its unsold units are taken back"
-                );
-            }
-            Some(Answer::Fenced(next))
-        }
-        Ask::EndEpoch(seen) => {
-            if seen == 1 {
-                tracing::info!(sale = %sale.key, "opening the sale's book in the ledger");
-            } else {
-                tracing::warn!(sale = %sale.key, epoch = seen, "the ledger has no valid book of the sale; opening a new one");
-            }
-            ask_store(store, move |store| store.end_epoch(id, seen)).await?.map(Answer::Epoch)
-        }
-        Ask::Book => Some(Answer::Book(books.read(&sale.key).await?)),
-        Ask::Move(from, movement) => Some(Answer::Reply(books.run(&sale.key, from, &movement).await?)),
-        Ask::Open(rebuild) => Some(Answer::Reply(books.rebuild(&sale.key, &rebuild).await?)),
-        Ask::Units | Ask::Beat(_) => None, // asked for all sales together
-    })
 }

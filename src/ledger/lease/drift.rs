@@ -1,10 +1,12 @@
 //! Three books of one sale compared: the node's memory, the ledger's book, the order store. Pure functions; what they
 //! find is shown as a metric, and repaired by the protocol's own movements, never overwritten.
 
+use std::collections::BTreeSet;
+
 use super::book::{Book, NodeAccount};
 use super::errand::{Errand, Silent};
 use super::rules::{Rule, Rules};
-use crate::domain::{NodeId, SaleUnits};
+use crate::domain::{NodeId, SaleUnits, Share};
 
 /// What this node has in memory of one sale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,16 +85,8 @@ pub fn compare_outside(ledger: &Book, store: &SaleUnits) -> Drift {
 pub fn agree(me: NodeId, memory: &MemoryView, drift: &Drift, ledger: &Book, store: &SaleUnits) -> bool {
     let awaits_nobody = ledger.accounts.values().all(|account| !account.awaited);
     let is_told = repairs(ledger, store).next().is_none();
-    drift.is_none()
-        && memory.in_flight == 0
-        && lent_to(me, ledger) == memory.held as i64
-        && awaits_nobody
-        && is_told
-}
-
-/// Units that the ledger has lent to the node, as far as it has heard of those that went back.
-pub fn lent_to(node: NodeId, ledger: &Book) -> i64 {
-    ledger.accounts.get(&node).map_or(0, NodeAccount::held)
+    let lent_to_me = ledger.accounts.get(&me).map_or(0, NodeAccount::held);
+    drift.is_none() && memory.in_flight == 0 && lent_to_me == memory.held as i64 && awaits_nobody && is_told
 }
 
 /// What tells the ledger what it does not know yet of what the store has.
@@ -110,10 +104,10 @@ pub fn left_behind(rules: Rules, ledger: &Book, store: &SaleUnits) -> Option<Err
     is_behind.then(|| Errand::Reopen { seen: ledger.epoch, server: ledger.server.clone() })
 }
 
-/// The nodes other than `me` that the book knows to hold units which it does not know to be sold, or that have not said
-/// what they hold, and are silent. What the store knows to be sold counts, too: a node that was cut off before it said so
-/// leaves a book in which more may come, for as long as it is away. None as long as the book is not the one that the store
-/// speaks of.
+/// The nodes other than `me` that are silent, and hold units by their share or have not said what they hold, or that the book
+/// knows to hold what it does not know to be sold. What the store knows to be sold counts there, too: a node that was cut off
+/// before it said so leaves a book in which more may come, for as long as it is away. None as long as the book is not the one
+/// that the store speaks of.
 pub fn silent_holders(
     rules: Rules,
     me: NodeId,
@@ -124,13 +118,24 @@ pub fn silent_holders(
     if compare_outside(ledger, store).lost || !rules.keep(Rule::ReclaimsFromTheSilent) {
         return Vec::new();
     }
-    let holders = ledger
-        .accounts
-        .iter()
-        .filter(|(node, account)| **node != me && (account.awaited || account.leased() > 0));
-    let silent = holders.filter(|(node, _)| is_silent(**node));
+    let by_its_share = |node: NodeId| {
+        let holds = |share: &&Share| share.granted > store.settled_by(node);
+        store.share_of(node).filter(holds).filter(|_| rules.keep(Rule::ReleasesShares))
+    };
+    let in_the_book = |node: NodeId| {
+        ledger.accounts.get(&node).is_some_and(|account| account.awaited || account.leased() > 0)
+    };
+    let shareholders = store.shares.iter().map(|share| share.node);
+    let nodes: BTreeSet<NodeId> = ledger.accounts.keys().copied().chain(shareholders).collect();
+    let silent = nodes.into_iter().filter(|node| {
+        *node != me && (in_the_book(*node) || by_its_share(*node).is_some()) && is_silent(*node)
+    });
     silent
-        .map(|(&node, account)| Silent { node, incarnation: account.incarnation, epoch: ledger.epoch })
+        .map(|node| {
+            let known = ledger.accounts.get(&node).map_or(0, |account| account.incarnation);
+            let incarnation = by_its_share(node).map_or(known, |share| known.max(share.life));
+            Silent { node, incarnation, epoch: ledger.epoch }
+        })
         .collect()
 }
 
@@ -140,6 +145,10 @@ mod tests {
 
     fn node(number: u16) -> NodeId {
         NodeId::new(number).unwrap()
+    }
+
+    fn share(number: u16, granted: u64) -> Share {
+        Share { node: node(number), life: 3, granted }
     }
 
     fn sound() -> (MemoryView, Book, SaleUnits) {
@@ -153,7 +162,8 @@ mod tests {
         let accounts = [(node(1), account(8, 1, 4)), (node(2), account(3, 0, 3))].into();
         let ledger = Book { epoch: 2, total: 20, revision: 1, returned: 1, accounts, ..Book::default() };
         let settled = vec![(node(1), 4), (node(2), 3)];
-        let store = SaleUnits { epoch: 2, total: 20, revision: 1, sold: 6, returned: 1, settled };
+        let shares = vec![share(1, 4), share(2, 3)];
+        let store = SaleUnits { epoch: 2, total: 20, revision: 1, sold: 6, returned: 1, settled, shares };
         (memory, ledger, store)
     }
 
@@ -215,6 +225,11 @@ mod tests {
         assert_eq!(named(&ledger, 1).len(), 1, "sold as the store knows, but nobody would tell the ledger");
         ledger.accounts.insert(node(1), NodeAccount { awaited: true, ..NodeAccount::default() });
         assert_eq!(named(&ledger, 1).len(), 1, "it has not said what it holds");
+        ledger.accounts.remove(&node(1));
+        assert_eq!(named(&ledger, 1), [], "all of its share is sold");
+        let shared = SaleUnits { shares: vec![share(1, 5)], ..store.clone() };
+        let silent = silent_holders(Rules::sound(), node(2), &ledger, &shared, |who| who == node(1));
+        assert_eq!(silent, [Silent { node: node(1), incarnation: 3, epoch: 2 }]);
         ledger.lost = true;
         assert_eq!(named(&ledger, 1), [], "nobody knows who holds what");
     }

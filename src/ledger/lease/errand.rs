@@ -19,6 +19,8 @@ pub enum Errand {
         /// Whether others may hand some back for it.
         starves: bool,
     },
+    /// Have the store's share be what this node was lent.
+    Share,
     /// Say what was handed back so far.
     HandBack,
     /// Read what this node has sold, and say it.
@@ -40,7 +42,7 @@ pub enum Errand {
         /// The server.
         server: ServerId,
     },
-    /// The store refused to sell what this node was lent: end the epoch, unless somebody has, and open the book anew.
+    /// The store refused what this node was lent: end the epoch, unless somebody has, and open the book anew.
     Recount,
 }
 
@@ -49,7 +51,7 @@ pub enum Errand {
 pub struct Silent {
     /// The node.
     pub node: NodeId,
-    /// Its incarnation in the book.
+    /// Its life that holds them.
     pub incarnation: u64,
     /// The book's epoch.
     pub epoch: u64,
@@ -68,6 +70,22 @@ pub enum Ask {
     Fence(NodeId, u64),
     /// End the epoch of the sale in the store.
     EndEpoch(u64),
+    /// Have this node's share in the store be so many units, as far as there are.
+    Share {
+        /// Its life, in whose name the share is from then on.
+        incarnation: u64,
+        /// Grows within a life whenever such a call is given up: one that comes late changes nothing then.
+        turn: u64,
+        /// Units in all, sold ones included.
+        units: u64,
+    },
+    /// Take from the share of a node what a life of it, which is over, did not sell.
+    Release {
+        /// The node.
+        node: NodeId,
+        /// The life: what a later one has in its share is its own.
+        life: u64,
+    },
     /// Read the book.
     Book,
     /// Send the movement, once.
@@ -89,6 +107,10 @@ pub enum Answer {
     Fenced(Option<u64>),
     /// The epoch that is the present one now.
     Epoch(u64),
+    /// What the share is now. `None`: this life of the node is over.
+    Share(Option<u64>),
+    /// That life has no unsold units in the share any more.
+    Released,
     /// The book.
     Book(Book),
     /// The answer to a movement, or to the opening of a book.

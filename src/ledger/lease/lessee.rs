@@ -5,8 +5,11 @@
 //! not decided here ([`SaleLease`](super::SaleLease) does): every order of errands is sound, and the model checker tries
 //! them all on this very code.
 
-use super::book::{Book, BookReply, Caller, Movement, Rebuild, ServerId, Verdict};
-use super::errand::{Answer, Ask, Errand, Progress, Silent};
+mod hearing;
+
+use super::book::{Caller, Movement, Rebuild, ServerId};
+use super::errand::{Ask, Errand, Silent};
+use super::own_share::OwnShare;
 use super::rules::{Rule, Rules};
 use crate::domain::{NodeId, SaleUnits};
 
@@ -25,12 +28,29 @@ pub enum Membership {
     Announcing(u64),
 }
 
+/// What former lives of the node have left in the store, which is in `epoch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Former {
+    epoch: u64,
+    durable: u64,
+    share: u64,
+}
+
+/// What the share is written for, and is done next.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum AfterShare {
+    Nothing,
+    HandBack,
+    Announce { server: Option<ServerId> },
+}
+
 /// The next step of the errand under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Step {
     ReadToJoin,
-    Register { epoch: u64, durable: u64 },
-    JoinNewBook { epoch: u64, durable: u64 },
+    Register(Former),
+    JoinNewBook(Former),
+    Share { then: AfterShare },
     ReadToAnnounce { server: Option<ServerId> },
     Announce { durable: u64 },
     ReadAgainToJoin { seen: u64, server: ServerId },
@@ -42,6 +62,7 @@ enum Step {
     Beat { silent: Silent },
     Fence { silent: Silent, durable: Option<u64> },
     Count { silent: Silent, incarnation: Option<u64> },
+    Release { silent: Silent, incarnation: u64, durable: u64 },
     Reclaim { silent: Silent, incarnation: u64, durable: u64 },
     ReadToRecount,
     ReadBookToRecount,
@@ -52,7 +73,7 @@ enum Step {
 }
 
 /// What a node holds of one sale, as it counts it itself, and what it is about to say. `granted - handed_back` are its
-/// units: sold, in flight, on sale and taken off sale.
+/// units: sold, in flight, on sale and taken off sale. They are in its memory only as far as its [`OwnShare`] covers them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lessee {
     rules: Rules,
@@ -67,7 +88,8 @@ pub struct Lessee {
     handed_back: u64,
     /// Units handed back that the book has confirmed.
     confirmed_back: u64,
-    /// The store refused to sell what this node was lent: the book says more than there is.
+    share: OwnShare,
+    /// The store refused to sell what this node was lent, or to have it in its share: the book says more than there is.
     recounts: bool,
     step: Option<Step>,
 }
@@ -84,6 +106,7 @@ impl Lessee {
             granted: 0,
             handed_back: 0,
             confirmed_back: 0,
+            share: OwnShare::default(),
             recounts: false,
             step: None,
         }
@@ -98,7 +121,8 @@ impl Lessee {
     /// and what else was on sale.
     pub fn refused(&mut self, units: u64) {
         // In a life that has not joined nothing is held; what a former one was refused is stock when it joins.
-        self.handed_back += units.min(self.held());
+        self.hand_back(units.min(self.held()));
+        self.share.forget();
         self.recounts = true;
     }
 
@@ -127,6 +151,15 @@ impl Lessee {
         self.handed_back > self.confirmed_back
     }
 
+    fn wanted_share(&self) -> u64 {
+        self.share.wanted(self.held())
+    }
+
+    /// Whether the share in the store is not what it is to be, as far as this node has heard.
+    pub fn owes_share(&self) -> bool {
+        !self.share.is(self.wanted_share())
+    }
+
     /// Whether an errand is under way.
     pub fn is_busy(&self) -> bool {
         self.step.is_some()
@@ -134,6 +167,23 @@ impl Lessee {
 
     /// Units that are off sale for good are handed back from now on, with the next [`Errand::HandBack`].
     pub fn hand_back(&mut self, units: u64) {
+        self.handed_back += units;
+        self.share.off_sale(units);
+    }
+
+    /// Units that are off sale are kept for an operator.
+    pub fn withhold(&mut self, units: u64) {
+        self.share.withhold(units);
+    }
+
+    /// Units that were kept for an operator are to go on sale again: they do so with the next [`Errand::Share`].
+    pub fn release_withheld(&mut self, units: u64) {
+        self.share.release_withheld(units);
+    }
+
+    /// Units that were kept for an operator are handed back from now on.
+    pub fn hand_back_withheld(&mut self, units: u64) {
+        self.share.release_withheld(units);
         self.handed_back += units;
     }
 
@@ -151,12 +201,14 @@ impl Lessee {
         }
         self.step = Some(match errand {
             Errand::Join => Step::ReadToJoin,
-            Errand::Announce => Step::ReadToAnnounce { server: None },
+            Errand::Announce => self.announce(None),
             Errand::Compare => Step::ReadToCompare,
             Errand::Borrow { chunk, starves } => {
                 Step::Say(Movement::Lease { seen: self.granted, chunk, starves })
             }
-            Errand::HandBack => Step::Say(Movement::HandBack { handed_back: self.handed_back }),
+            Errand::Share => Step::Share { then: AfterShare::Nothing },
+            Errand::HandBack if self.owes_share() => Step::Share { then: AfterShare::HandBack },
+            Errand::HandBack => self.say_hand_back(),
             Errand::Settle => Step::ReadToSettle,
             Errand::SettleKnown(durable) => Step::Say(Movement::Settle { durable }),
             Errand::Return(returned) => Step::Say(Movement::Return { returned }),
@@ -185,13 +237,17 @@ impl Lessee {
             | Step::ReadToRecount
             | Step::Count { .. }
             | Step::ReadToOpen { .. } => Ask::Units,
-            Step::Register { epoch, .. } => mine(*epoch, Movement::Register),
-            Step::JoinNewBook { epoch, durable } => {
-                mine(*epoch, Movement::Announce { held: *durable, durable: *durable })
+            Step::Register(former) => mine(former.epoch, Movement::Register),
+            Step::JoinNewBook(Former { epoch, durable, share }) => {
+                mine(*epoch, Movement::Announce { held: *share.max(durable), durable: *durable })
+            }
+            Step::Share { .. } => {
+                Ask::Share { incarnation, turn: self.share.turn(), units: self.wanted_share() }
             }
             Step::Announce { durable } => {
                 let Membership::Announcing(epoch) = self.membership else { return None };
-                mine(epoch, Movement::Announce { held: self.announced().max(*durable), durable: *durable })
+                // What it has sold is its own, also where a wrong book forgot that.
+                mine(epoch, Movement::Announce { held: self.held().max(*durable), durable: *durable })
             }
             Step::ReadBook(_) | Step::ReadBookToRecount => Ask::Book,
             Step::Say(movement) => mine(self.epoch, *movement),
@@ -200,6 +256,7 @@ impl Lessee {
                 let ends = self.rules.keep(Rule::EndsTheLifeSeen);
                 Ask::Fence(silent.node, if ends { silent.incarnation } else { u64::MAX })
             }
+            Step::Release { silent, .. } => Ask::Release { node: silent.node, life: silent.incarnation },
             Step::Reclaim { silent, incarnation, durable } => {
                 let Silent { node, epoch, .. } = *silent;
                 let from = Caller { node, incarnation: *incarnation, epoch };
@@ -209,124 +266,6 @@ impl Lessee {
             Step::ReadIncarnations { .. } => Ask::Incarnations,
             Step::Open(rebuild) => Ask::Open(rebuild.clone()),
         })
-    }
-
-    /// Whether this answer to what is asked means that the other nodes must look at the sale: they hold what is wanted here,
-    /// or have not said yet what they hold.
-    pub fn needs_others(&self, answer: &Answer) -> bool {
-        let Answer::Reply(reply) = answer else { return false };
-        let is_lent_nothing = match self.step {
-            Some(Step::Say(Movement::Lease { seen, starves: true, .. })) => {
-                reply.verdict == Verdict::Ok && reply.granted <= seen && reply.leased > 0
-            }
-            _ => false,
-        };
-        (is_lent_nothing || reply.awaited > 0) && self.rules.keep(Rule::CallsTheOthers)
-    }
-
-    /// Takes in the answer to what was asked. An answer to something else ends the errand.
-    pub fn heard(&mut self, answer: Answer) -> Progress {
-        let Some(step) = self.step.take() else { return Progress::NotNow };
-        match (step, answer) {
-            (Step::ReadToJoin, Answer::Units(units)) => {
-                let (epoch, durable) = (units.epoch, units.settled_by(self.node));
-                self.go_on(Step::Register { epoch, durable })
-            }
-            (Step::Register { epoch, durable }, Answer::Reply(reply)) => match reply.verdict {
-                Verdict::Awaited => self.go_on(Step::JoinNewBook { epoch, durable }),
-                _ => self.joined(epoch, durable, reply),
-            },
-            (Step::JoinNewBook { epoch, durable }, Answer::Reply(reply)) => {
-                self.joined(epoch, durable, reply)
-            }
-            (Step::ReadToAnnounce { server }, Answer::Units(units)) => self.read_to_announce(server, &units),
-            (Step::ReadAgainToJoin { seen, server }, Answer::Units(units)) if is_ahead(seen, &units) => {
-                self.go_on(Step::EndEpoch { seen, server })
-            }
-            (Step::Announce { durable }, Answer::Reply(reply)) => self.announcement_heard(durable, &reply),
-            (Step::ReadToCompare, Answer::Units(units)) => self.go_on(Step::ReadBook(Box::new(units))),
-            (Step::ReadBook(units), Answer::Book(book)) => Progress::Compared(*units, book),
-            (Step::ReadToSettle, Answer::Units(units)) => {
-                self.go_on(Step::Say(Movement::Settle { durable: units.settled_by(self.node) }))
-            }
-            (Step::ReadToResize, Answer::Units(units)) => {
-                let (total, revision) = (units.total, units.revision);
-                self.go_on(Step::Say(Movement::Resize { total, revision }))
-            }
-            (Step::Say(movement), Answer::Reply(reply)) => self.movement_heard(movement, &reply),
-            (Step::Beat { silent }, Answer::Silent(true)) => {
-                let next = self.reclaim(silent, None, None);
-                self.go_on(next)
-            }
-            // A life that somebody else has ended sells nothing either. Its units are taken in its own name then: the book
-            // refuses that when a later life has joined.
-            (Step::Fence { silent, durable }, Answer::Fenced(next)) => {
-                let next = self.reclaim(silent, Some(next.unwrap_or(silent.incarnation)), durable);
-                self.go_on(next)
-            }
-            // Whoever has ended the epoch since the node was found silent may have read its life before it was fenced: the
-            // new book waits for it in that life, and what it announces there must not have been taken from it here.
-            (Step::Count { silent, .. }, Answer::Units(units))
-                if units.epoch != silent.epoch && self.rules.keep(Rule::ReclaimsInItsEpoch) =>
-            {
-                Progress::NotNow
-            }
-            (Step::Count { mut silent, incarnation }, Answer::Units(units)) => {
-                if !self.rules.keep(Rule::ReclaimsInItsEpoch) {
-                    silent.epoch = units.epoch;
-                }
-                let next = self.reclaim(silent, incarnation, Some(units.settled_by(silent.node)));
-                self.go_on(next)
-            }
-            (Step::Reclaim { .. }, Answer::Reply(reply)) if reply.verdict == Verdict::Ok => Progress::Done(0),
-            // Whoever else was refused in this epoch may have ended it: it is ended once.
-            (Step::ReadToRecount, Answer::Units(units)) if units.epoch > self.epoch => {
-                self.recounts = false;
-                Progress::NotNow
-            }
-            (Step::ReadToRecount, Answer::Units(_)) => self.go_on(Step::ReadBookToRecount),
-            (Step::ReadBookToRecount, Answer::Book(Book { server, .. })) => {
-                self.go_on(Step::EndEpoch { seen: self.epoch, server })
-            }
-            (Step::EndEpoch { server, .. }, Answer::Epoch(epoch)) => {
-                self.recounts = false;
-                self.go_on(Step::ReadToOpen { epoch, server })
-            }
-            (Step::ReadToOpen { epoch, server }, Answer::Units(units)) => {
-                // After the epoch was raised: whoever could hold units of the old book is listed.
-                self.go_on(Step::ReadIncarnations { epoch, server, units: Box::new(units) })
-            }
-            (Step::ReadIncarnations { epoch, server, units }, Answer::Incarnations(nodes)) => {
-                let rebuild = self.rebuild(epoch, server, &units, nodes);
-                self.go_on(Step::Open(Box::new(rebuild)))
-            }
-            // Several nodes may do this together: one book comes of it, whatever was answered here.
-            (Step::Open(_), Answer::Reply(_)) => Progress::Done(0),
-            _ => Progress::NotNow,
-        }
-    }
-
-    /// Nobody answered: what was asked may have been done, or may be later. The errand is over; an announcement is made
-    /// again before anything else is said.
-    pub fn unheard(&mut self) -> Progress {
-        let step = self.step.take();
-        let is_hand_back = matches!(step, Some(Step::Say(Movement::HandBack { .. })));
-        if is_hand_back && !self.rules.keep(Rule::HandsBackOffSale) {
-            return Progress::Done(
-                std::mem::replace(&mut self.handed_back, self.confirmed_back) - self.confirmed_back,
-            );
-        }
-        Progress::NotNow
-    }
-
-    fn go_on(&mut self, step: Step) -> Progress {
-        self.step = Some(step);
-        Progress::GoesOn
-    }
-
-    fn divert(&mut self, step: Step) -> Progress {
-        self.step = Some(step);
-        Progress::Diverted
     }
 
     /// The book that is opened in `epoch`, which the store gave to this node alone.
@@ -348,8 +287,20 @@ impl Lessee {
         Rebuild { epoch, server, total, revision, returned, nodes, waits }
     }
 
-    /// The next step of a reclaim: the node is fenced, then counted, then its units are taken. Silence is only the reason
-    /// to ask; the store's word is the evidence.
+    /// The book hears of units that went back once they are out of the share, and of none that the share does not have.
+    fn announce(&self, server: Option<ServerId>) -> Step {
+        match self.owes_share() {
+            true => Step::Share { then: AfterShare::Announce { server } },
+            false => Step::ReadToAnnounce { server },
+        }
+    }
+
+    fn say_hand_back(&self) -> Step {
+        Step::Say(Movement::HandBack { handed_back: self.handed_back })
+    }
+
+    /// The next step of a reclaim: the node is fenced, then counted, then its units are taken, from its share and from the
+    /// book. Silence is only the reason to ask; the store's word is the evidence.
     fn reclaim(&self, silent: Silent, incarnation: Option<u64>, durable: Option<u64>) -> Step {
         let counts_first = !self.rules.keep(Rule::CountsAfterFencing);
         let fenced = match self.rules.keep(Rule::FencesTheSilent) {
@@ -357,111 +308,13 @@ impl Lessee {
             false => Some(silent.incarnation),
         };
         match (fenced, durable) {
+            (Some(incarnation), Some(durable)) if self.rules.keep(Rule::ReleasesShares) => {
+                Step::Release { silent, incarnation, durable }
+            }
             (Some(incarnation), Some(durable)) => Step::Reclaim { silent, incarnation, durable },
             (None, None) if counts_first => Step::Count { silent, incarnation: None },
             (None, durable) => Step::Fence { silent, durable },
             (Some(_), None) => Step::Count { silent, incarnation: fenced },
         }
     }
-
-    /// What it announces, at least: what it has sold is its own, also where a wrong book forgot that.
-    fn announced(&self) -> u64 {
-        if self.rules.keep(Rule::AnnouncesHeld) { self.held() } else { self.granted }
-    }
-
-    /// The answer to its registration in `epoch`, with `durable` units sold in former lives.
-    fn joined(&mut self, epoch: u64, durable: u64, reply: BookReply) -> Progress {
-        match reply.verdict {
-            Verdict::Ok => {
-                self.membership = Membership::Current;
-                self.epoch = epoch;
-                self.granted = reply.granted;
-                (self.handed_back, self.confirmed_back) = (reply.handed_back, reply.handed_back);
-                let sold = if self.rules.keep(Rule::KeepsWhatWasSold) { durable } else { 0 };
-                Progress::Done(self.held().saturating_sub(sold))
-            }
-            Verdict::OldIncarnation => Progress::Fenced { known: reply.incarnation },
-            Verdict::Lost => self.divert(Step::EndEpoch { seen: epoch, server: reply.server }),
-            Verdict::Behind => Progress::Behind { seen: reply.epoch, server: reply.server },
-            // Somebody has opened a newer book since the store was read, unless the store is older than that.
-            Verdict::OldEpoch => {
-                self.divert(Step::ReadAgainToJoin { seen: reply.epoch, server: reply.server })
-            }
-            _ => Progress::NotNow,
-        }
-    }
-
-    fn read_to_announce(&mut self, server: Option<ServerId>, units: &SaleUnits) -> Progress {
-        match (self.membership, server) {
-            (Membership::Announcing(seen), Some(server)) if is_ahead(seen, units) => {
-                self.membership = Membership::Current;
-                self.divert(Step::EndEpoch { seen, server })
-            }
-            _ => self.go_on(Step::Announce { durable: units.settled_by(self.node) }),
-        }
-    }
-
-    /// The answer to an announcement: it counts on from what it said. What it was refused since then is handed back to the
-    /// new book, which is right.
-    fn announcement_heard(&mut self, durable: u64, reply: &BookReply) -> Progress {
-        let Membership::Announcing(epoch) = self.membership else { return Progress::NotNow };
-        match reply.verdict {
-            Verdict::Ok => {
-                self.handed_back = reply.granted.saturating_sub(self.announced().max(durable));
-                (self.granted, self.confirmed_back) = (reply.granted, 0);
-                (self.membership, self.epoch) = (Membership::Current, epoch);
-                self.recounts = false;
-                Progress::Done(0)
-            }
-            Verdict::OldIncarnation | Verdict::Unregistered => Progress::Fenced { known: reply.incarnation },
-            // Another book has begun since, or this one is lost: the next call in the old epoch says what to do.
-            _ => {
-                self.membership = Membership::Current;
-                Progress::NotNow
-            }
-        }
-    }
-
-    /// The answer to a movement in the present epoch.
-    fn movement_heard(&mut self, movement: Movement, reply: &BookReply) -> Progress {
-        match reply.verdict {
-            Verdict::Ok => Progress::Done(self.carried_out(movement, reply)),
-            Verdict::Rebuilding => Progress::NotNow,
-            Verdict::Behind => Progress::Behind { seen: reply.epoch, server: reply.server.clone() },
-            Verdict::OldEpoch => {
-                self.membership = Membership::Announcing(reply.epoch);
-                self.divert(Step::ReadToAnnounce { server: Some(reply.server.clone()) })
-            }
-            // In its own epoch it has announced already: that epoch began twice, as in a store that was put back to an
-            // older state.
-            Verdict::Lost | Verdict::Awaited => {
-                self.divert(Step::EndEpoch { seen: self.epoch, server: reply.server.clone() })
-            }
-            Verdict::OldIncarnation | Verdict::Unregistered => Progress::Fenced { known: reply.incarnation },
-        }
-    }
-
-    /// Counts what a movement moved. Returns the units that are new, counted from what this node had seen: a lost answer is
-    /// made good by the next one.
-    fn carried_out(&mut self, movement: Movement, reply: &BookReply) -> u64 {
-        match movement {
-            Movement::Lease { .. } => {
-                let new = reply.granted.saturating_sub(self.granted);
-                self.granted += new;
-                return new;
-            }
-            Movement::HandBack { handed_back } => self.confirmed_back = handed_back,
-            _ => {}
-        }
-        if !self.rules.keep(Rule::LearnsGrantsFromLeases) {
-            self.granted = reply.granted;
-        }
-        0
-    }
-}
-
-/// Whether a book of epoch `seen` is newer than the store, which was read after it: every book's epoch was the store's
-/// first, so the store has gone back since.
-fn is_ahead(seen: u64, store: &SaleUnits) -> bool {
-    seen > store.epoch
 }

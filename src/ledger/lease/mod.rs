@@ -14,6 +14,7 @@ mod effects;
 mod errand;
 mod lessee;
 mod node_life;
+mod own_share;
 mod rules;
 mod sale_lease;
 mod withdrawing;

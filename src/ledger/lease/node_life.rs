@@ -65,14 +65,8 @@ impl NodeLife {
         self.is_over && self.rules.keep(Rule::DropsStockAtEnd)
     }
 
-    /// Whether everything on sale is handed back, where `is_cut_off` says that the store has not answered this node for
-    /// long.
-    pub fn hands_back(&self, is_cut_off: bool) -> bool {
-        is_cut_off && self.rules.keep(Rule::HandsBackWhenCutOff)
-    }
-
-    /// Whether the node says that it lives. One that is cut off from the store does not: it cannot sell, and may hold what
-    /// only the others can take from it, such as orders in flight.
+    /// Whether the node says that it lives, where `is_cut_off` says that the store has not answered it for long. Then it
+    /// does not: it cannot sell, and what it holds is in its share, from which only the others can take it.
     pub fn beats(&self, is_cut_off: bool) -> bool {
         !(is_cut_off && self.rules.keep(Rule::FallsSilentWhenCutOff))
     }

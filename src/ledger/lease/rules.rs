@@ -4,9 +4,10 @@
 /// A rule of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
-    /// What a node was granted it learns from the answers to its leases alone: a lease that was not answered is made good
-    /// by the next one.
-    LearnsGrantsFromLeases,
+    /// What a node was lent goes on sale when its share in the store covers it, and not before.
+    SharesBeforeSelling,
+    /// From the share of a silent node goes what it did not sell.
+    ReleasesShares,
     /// A book that is opened anew knows the store's incarnation of every node.
     OpensWithIncarnations,
     /// A node gives a sign of life right before it fences another, and hears that the other one is silent still. Who is not
@@ -24,8 +25,6 @@ pub enum Rule {
     KeepsWhatWasSold,
     /// Units that are handed back are off sale before it is said, and stay so whether or not an answer comes.
     HandsBackOffSale,
-    /// To a new book a node announces what it holds, not what it was ever lent.
-    AnnouncesHeld,
     /// A node whose life is over drops its stock.
     DropsStockAtEnd,
     /// The units of silent nodes are taken back.
@@ -37,11 +36,10 @@ pub enum Rule {
     OpensWhatWasLeft,
     /// The first book of a sale waits for nobody: no node can hold a unit of it.
     FirstBookWaitsForNobody,
-    /// A node that the store has not answered for long hands back what it has on sale.
-    HandsBackWhenCutOff,
-    /// A node that the store has not answered for long gives no sign of life: what it cannot hand back, the others take.
+    /// A node that the store has not answered for long gives no sign of life: what it cannot sell, the others take.
     FallsSilentWhenCutOff,
-    /// When the store refuses to sell what a node was lent, the book is wrong: its epoch is ended and all is counted anew.
+    /// When the store refuses what a node was lent, in its share or in a batch, the book is wrong: its epoch is ended and
+    /// all is counted anew.
     RecountsWhenRefused,
     /// A node that is lent nothing though others have units, or whose book waits for others, calls them: theirs may be a
     /// node where the sale rests.

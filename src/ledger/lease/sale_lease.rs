@@ -5,6 +5,7 @@
 //! need not be looked at then, for whoever wants something of this node calls it. Whoever looks after many sales may let their
 //! asks go out together: one ask a sale is open at a time.
 
+mod deciding;
 mod hearing;
 #[cfg(test)]
 mod tests;
@@ -13,14 +14,14 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::backoff::Backoff;
-use super::book::{Book, Chunk};
+use super::book::{Book, BookReply};
 use super::detector::FailureDetector;
 use super::drift::MemoryView;
 use super::effects::{Act, Effects, Terms, View};
 use super::errand::{Answer, Errand, Progress};
 use super::lessee::{Lessee, Membership};
 use super::node_life::NodeLife;
-use super::withdrawing::{Next, Withdrawing};
+use super::withdrawing::Withdrawing;
 use crate::domain::{NodeId, SaleUnits};
 
 /// How far a look has come.
@@ -46,6 +47,7 @@ enum Purpose {
     },
     Withdraw,
     GiveUp,
+    Share,
     HandBack,
     Compare(MemoryView),
     Repair,
@@ -65,6 +67,7 @@ const SETTLE: Purpose = Purpose::Settle { rests: false };
 enum Taking {
     ForTheOperator,
     ForOthers,
+    WhileCutOff,
 }
 
 /// How the book stood at the last answer.
@@ -89,6 +92,8 @@ pub struct SaleLease {
     /// What is to be done next, whatever the stage.
     todo: VecDeque<(Errand, Purpose)>,
     last: LastHeard,
+    /// The book's last answer to the errand under way.
+    reply: Option<BookReply>,
     /// Units of the last lease.
     chunk: u64,
     ask_at: Instant,
@@ -130,6 +135,7 @@ impl SaleLease {
             taking: None,
             todo: VecDeque::new(),
             last: LastHeard::default(),
+            reply: None,
             chunk: 0,
             ask_at: now,
             compare_at: now,
@@ -222,6 +228,7 @@ impl SaleLease {
         }
         let is_at_something = self.lessee.is_busy()
             || self.lessee.owes_units()
+            || self.lessee.owes_share()
             || self.withdrawing.is_some()
             || self.over_since.is_some();
         if is_at_something {
@@ -243,18 +250,20 @@ impl SaleLease {
     /// Begins the last look: everything is handed back, `unsold` units that were just taken off sale and those that an
     /// operator waits for, and what was sold is told.
     pub fn leave(&mut self, unsold: u64, effects: &mut Effects) {
-        let unsold = unsold + self.withdrawing.take().map_or(0, |withdrawing| withdrawing.units());
+        let withheld = self.withdrawing.take().map_or(0, |withdrawing| withdrawing.units());
         self.stage = Stage::Over;
         if self.lessee.membership() == Membership::Current {
             self.lessee.hand_back(unsold);
-            effects.handed_back += unsold;
+            self.lessee.hand_back_withheld(withheld);
+            effects.handed_back += unsold + withheld;
             self.todo = [(Errand::HandBack, Purpose::HandBack), (Errand::Settle, SETTLE)].into();
         }
     }
 
     /// Whether the book knows, after the last look, that nothing is held here but what is sold.
     pub fn has_left(&self) -> bool {
-        self.lessee.membership() == Membership::Current && !self.lessee.owes_units()
+        let lessee = &self.lessee;
+        lessee.membership() == Membership::Current && !lessee.owes_units() && !lessee.owes_share()
     }
 
     /// What is to be done now; `None` ends the look.
@@ -275,18 +284,26 @@ impl SaleLease {
                 },
             };
             self.purpose = purpose;
+            self.reply = None;
             self.lessee.begin(errand);
         }
     }
 
     /// So many units were taken off sale.
     pub fn took_off_sale(&mut self, units: u64, effects: &mut Effects) {
-        match (self.taking.take(), &mut self.withdrawing) {
-            (Some((Taking::ForTheOperator, _)), Some(withdrawing)) => withdrawing.gather(units),
-            (Some((Taking::ForOthers, _)), _) if units > 0 => {
+        let taking = self.taking.take().map(|(whom, _)| whom);
+        match (taking, &mut self.withdrawing) {
+            (Some(Taking::ForTheOperator), Some(withdrawing)) => {
+                withdrawing.gather(units);
+                self.lessee.withhold(units);
+                self.todo.push_front((Errand::Share, Purpose::Share));
+            }
+            (Some(Taking::ForOthers | Taking::WhileCutOff), _) if units > 0 => {
                 self.lessee.hand_back(units);
                 effects.handed_back += units;
-                self.todo.push_front((Errand::HandBack, Purpose::HandBack));
+                if taking == Some(Taking::ForOthers) {
+                    self.todo.push_front((Errand::HandBack, Purpose::HandBack));
+                }
             }
             _ => effects.put_on_sale += units,
         }
@@ -301,18 +318,22 @@ impl SaleLease {
         detector: &mut FailureDetector,
         effects: &mut Effects,
     ) {
-        let reply = match &answer {
-            Answer::Reply(reply) if !matches!(self.purpose, Purpose::Reclaim(_) | Purpose::Reopen) => {
-                self.last = LastHeard { available: reply.available, starving: reply.starving };
-                Some(reply.clone())
-            }
-            _ => None,
-        };
+        if let Answer::Reply(reply) = &answer
+            && !matches!(self.purpose, Purpose::Reclaim(_) | Purpose::Reopen)
+        {
+            self.last = LastHeard { available: reply.available, starving: reply.starving };
+            self.reply = Some(reply.clone());
+        }
         effects.calls_others |= self.lessee.needs_others(&answer);
-        match self.lessee.heard(answer) {
+        let knew = self.lessee.recounts();
+        let progress = self.lessee.heard(answer);
+        if self.lessee.recounts() && !knew {
+            self.recount_at = now + self.backoff.next(self.node, now);
+        }
+        match progress {
             Progress::GoesOn => {}
             Progress::Compared(store, ledger) => self.compared(store, ledger, now, detector, effects),
-            Progress::Done(units) => self.done(units, reply, now, view, effects),
+            Progress::Done(units) => self.done(units, now, view, effects),
             refused => self.not_done(refused, now, effects),
         }
     }
@@ -326,155 +347,6 @@ impl SaleLease {
         self.stir(now);
         self.todo.clear();
         self.stage = Stage::Over;
-    }
-
-    /// Goes on through the stages of a look to the next errand.
-    fn decide_next(&mut self, now: Instant, view: &View, effects: &mut Effects) -> Option<(Errand, Purpose)> {
-        match self.lessee.membership() {
-            Membership::Current if self.life.hands_back(view.is_cut_off) => {
-                return self.hand_all_back(now, view, effects);
-            }
-            Membership::Current => {}
-            _ if self.stage != Stage::Begins => return None,
-            Membership::Unregistered if self.ask_at > now => return None,
-            Membership::Unregistered => {
-                self.stage = Stage::Over;
-                self.ask_at = now + self.terms.tail_pause;
-                self.over_since = None;
-                effects.more_may_come = Some(true);
-                return Some((Errand::Join, Purpose::Join));
-            }
-            Membership::Announcing(_) => {
-                self.stage = Stage::Over;
-                return Some((Errand::Announce, Purpose::Announce));
-            }
-        }
-        loop {
-            let (next, found) = match self.stage {
-                Stage::Begins => {
-                    let owes = self.lessee.owes_units();
-                    (Stage::Recounts, owes.then_some((Errand::HandBack, Purpose::HandBack)))
-                }
-                Stage::Recounts if self.lessee.recounts() && self.recount_at <= now => {
-                    (Stage::Gathers, Some((Errand::Recount, Purpose::Reopen)))
-                }
-                Stage::Recounts => (Stage::Gathers, None),
-                Stage::Gathers => {
-                    self.stage = Stage::Withdraws;
-                    self.conclude(view, effects);
-                    let missing = self.withdrawing.as_ref().map_or(0, Withdrawing::missing);
-                    if missing.min(view.on_sale) > 0 {
-                        self.taking = Some((Taking::ForTheOperator, missing.min(view.on_sale)));
-                        return None;
-                    }
-                    (Stage::Withdraws, None)
-                }
-                Stage::Withdraws => (Stage::Leases, self.advance_withdrawal(now, effects)),
-                Stage::Leases => (Stage::Compares, self.lease(now, view, effects)),
-                Stage::Compares if self.compare_at <= now => {
-                    self.compare_at = now + self.terms.compare_every;
-                    self.share_at = now + self.terms.tail_pause;
-                    // Who clicks on a sale that is over wakes it once, and not for ever.
-                    effects.demand_heard |= !view.more_may_come;
-                    let withheld = self.withdrawing.as_ref().map_or(0, Withdrawing::units);
-                    // Before the store is read: what becomes durable meanwhile shows as a unit in two places, never as one
-                    // that is missing.
-                    let memory = MemoryView {
-                        on_sale: view.on_sale + withheld,
-                        in_flight: view.in_flight,
-                        held: self.lessee.held(),
-                    };
-                    (Stage::Over, Some((Errand::Compare, Purpose::Compare(memory))))
-                }
-                Stage::Compares => (Stage::Shares, None),
-                Stage::Shares => (Stage::Over, self.look_whether_others_starve(now, view)),
-                Stage::Over => return None,
-            };
-            self.stage = next;
-            if found.is_some() {
-                return found;
-            }
-        }
-    }
-
-    /// The store has not answered for long: nothing can be sold, and others can sell what is on sale here.
-    fn hand_all_back(
-        &mut self,
-        now: Instant,
-        view: &View,
-        effects: &mut Effects,
-    ) -> Option<(Errand, Purpose)> {
-        if std::mem::replace(&mut self.stage, Stage::Over) != Stage::Begins {
-            return None;
-        }
-        if let Some(withdrawing) = &mut self.withdrawing
-            && withdrawing.advance(now) == Next::PutBack
-        {
-            effects.put_on_sale += withdrawing.units();
-            self.withdrawing = None;
-        }
-        if view.on_sale > 0 {
-            self.taking = Some((Taking::ForOthers, view.on_sale));
-            return None;
-        }
-        self.lessee.owes_units().then_some((Errand::HandBack, Purpose::HandBack))
-    }
-
-    /// Goes on with the units that an operator wants off sale, and does with them what he decided.
-    fn advance_withdrawal(&mut self, now: Instant, effects: &mut Effects) -> Option<(Errand, Purpose)> {
-        let withdrawing = self.withdrawing.as_mut()?;
-        match withdrawing.advance(now) {
-            Next::Keep => {}
-            Next::Deliver => effects.withdrawal_is_complete = true,
-            Next::PutBack => {
-                effects.put_on_sale += withdrawing.units();
-                self.withdrawing = None;
-                return None;
-            }
-            // The total first: units that are handed back before it is lower could be lent out again.
-            Next::GiveUp => return Some((Errand::Resize, Purpose::GiveUp)),
-        }
-        let missing = withdrawing.missing();
-        if missing == 0 || self.ask_at > now {
-            return None;
-        }
-        self.ask_at = now + self.terms.tail_pause;
-        let chunk = Chunk { divisor: 1, min: missing, max: missing };
-        Some((Errand::Borrow { chunk, starves: true }, Purpose::Withdraw))
-    }
-
-    /// Borrows when stock runs low and there is more, or when a buyer was turned away.
-    fn lease(&mut self, now: Instant, view: &View, effects: &mut Effects) -> Option<(Errand, Purpose)> {
-        if std::mem::replace(&mut self.on_sale, view.on_sale) != view.on_sale || view.is_wanted {
-            self.stir(now);
-        }
-        self.is_wanted = view.is_wanted && view.more_may_come;
-        let is_short = self.is_low(view.on_sale) || self.is_wanted;
-        // From a book that is wrong nothing is borrowed.
-        if !is_short || self.ask_at > now || self.lessee.recounts() {
-            return None;
-        }
-        self.ask_at = now + self.terms.tail_pause;
-        effects.demand_heard = true;
-        let max = self.terms.lease_units_max;
-        let chunk = Chunk {
-            divisor: self.terms.lease_divisor.max(1) * (view.others_alive + 1),
-            min: view.per_buyer_limit.clamp(1, max),
-            max,
-        };
-        // A node without buyers needs nothing: others keep what they have.
-        let starves = view.is_wanted;
-        Some((Errand::Borrow { chunk, starves }, Purpose::Sell { starves }))
-    }
-
-    /// Nothing is available, and not everything is sold: who has nothing may need what this node has.
-    fn look_whether_others_starve(&mut self, now: Instant, view: &View) -> Option<(Errand, Purpose)> {
-        // Who has nothing hears how the sale stands when it asks.
-        if !view.more_may_come || view.on_sale == 0 || !self.others_may_starve() || self.share_at > now {
-            return None;
-        }
-        self.share_at = now + self.terms.tail_pause;
-        Some((Errand::Settle, SETTLE))
     }
 
     /// The stock here runs low, and there is more.

@@ -64,10 +64,10 @@ impl Withdrawing {
         };
     }
 
-    /// Goes on as far as it can at `now`.
-    pub fn advance(&mut self, now: Instant) -> Next {
+    /// Goes on as far as it can at `now`. Units that the store's share still covers are not to be given up yet.
+    pub fn advance(&mut self, now: Instant, are_covered: bool) -> Next {
         match self.stage {
-            Stage::Collecting if self.units >= self.wanted => {
+            Stage::Collecting if self.units >= self.wanted && !are_covered => {
                 self.stage = Stage::Delivered;
                 Next::Deliver
             }
@@ -90,10 +90,15 @@ mod tests {
 
     fn delivered(now: Instant) -> Withdrawing {
         let mut withdrawing = Withdrawing::new(3, now + Duration::from_secs(1));
-        assert_eq!((withdrawing.missing(), withdrawing.advance(now)), (3, Next::Keep));
+        assert_eq!((withdrawing.missing(), withdrawing.advance(now, false)), (3, Next::Keep));
         withdrawing.gather(3);
-        assert_eq!((withdrawing.missing(), withdrawing.advance(now)), (0, Next::Deliver));
-        assert_eq!(withdrawing.advance(now + Duration::from_secs(9)), Next::Keep, "it waits for the word");
+        assert_eq!((withdrawing.missing(), withdrawing.advance(now, true)), (0, Next::Keep));
+        assert_eq!(withdrawing.advance(now, false), Next::Deliver);
+        assert_eq!(
+            withdrawing.advance(now + Duration::from_secs(9), false),
+            Next::Keep,
+            "it waits for the word"
+        );
         withdrawing
     }
 
@@ -103,9 +108,9 @@ mod tests {
         for (is_given_up, next) in [(true, Next::GiveUp), (false, Next::PutBack)] {
             let mut withdrawing = delivered(now);
             withdrawing.decide(is_given_up);
-            assert_eq!([withdrawing.advance(now), withdrawing.advance(now)], [next, next]);
+            assert_eq!([withdrawing.advance(now, false), withdrawing.advance(now, true)], [next, next]);
             withdrawing.decide(!is_given_up);
-            assert_eq!(withdrawing.advance(now), next, "the first word counts");
+            assert_eq!(withdrawing.advance(now, false), next, "the first word counts");
         }
     }
 
@@ -115,9 +120,9 @@ mod tests {
         let mut withdrawing = Withdrawing::new(3, now + Duration::from_secs(1));
         withdrawing.gather(2);
         let mut deserted = withdrawing.clone();
-        assert_eq!(withdrawing.advance(now), Next::Keep);
-        assert_eq!(withdrawing.advance(now + Duration::from_secs(1)), Next::PutBack);
+        assert_eq!(withdrawing.advance(now, false), Next::Keep);
+        assert_eq!(withdrawing.advance(now + Duration::from_secs(1), false), Next::PutBack);
         deserted.decide(true);
-        assert_eq!((deserted.advance(now), deserted.units()), (Next::PutBack, 2));
+        assert_eq!((deserted.advance(now, false), deserted.units()), (Next::PutBack, 2));
     }
 }

@@ -46,6 +46,16 @@ pub enum Exclusivity {
     Shared,
 }
 
+impl Exclusivity {
+    /// How far a batch may sell, as the server's functions take it.
+    pub(super) const fn lending(self) -> i16 {
+        match self {
+            Self::Shared => 0,
+            Self::Alone => 2,
+        }
+    }
+}
+
 /// The locks in PostgreSQL by which this engine may sell from its database.
 #[derive(Debug)]
 pub struct InstanceLock {

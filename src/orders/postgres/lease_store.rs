@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio_postgres::Row;
 
-use super::super::store::{Audit, LeaseStore, StoreError};
+use super::super::store::{Audit, LeaseStore, StoreError, WantedShare};
 use super::applied_watermark::AppliedWatermark;
 use super::error::PgError;
 use super::history::COUNT_DECISION;
@@ -16,7 +16,7 @@ use super::read_orders::newest_order;
 use super::rows::{self, damaged};
 use super::session::Session;
 use super::stock_audit;
-use crate::domain::{NodeId, OrderId, SaleId, SaleUnits};
+use crate::domain::{NodeId, OrderId, SaleId, SaleUnits, Share};
 
 /// Waits for the batches of the node's present life, and keeps new ones waiting until the transaction ends.
 pub(super) const FENCE: &str = "SELECT pg_advisory_xact_lock(1936024428, $1)";
@@ -163,15 +163,50 @@ impl LeaseStore for PgLeaseStore {
         })
     }
 
+    fn set_share(&self, wanted: WantedShare) -> Result<Option<u64>, StoreError> {
+        Ok(self.set_shares(&[wanted])?.pop().flatten())
+    }
+
+    fn set_shares(&self, wanted: &[WantedShare]) -> Result<Vec<Option<u64>>, StoreError> {
+        // Sales are locked in one order by all who lock several.
+        let mut places: Vec<usize> = (0..wanted.len()).collect();
+        places.sort_unstable_by_key(|&place| wanted[place].sale.0);
+        let sales: Vec<i32> = places.iter().map(|&place| rows::column(wanted[place].sale.0)).collect();
+        let numbers = |of: fn(&WantedShare) -> u64| -> Vec<i64> {
+            places.iter().map(|&place| rows::column(of(&wanted[place]))).collect()
+        };
+        let (lives, turns, units) =
+            (numbers(|wanted| wanted.life), numbers(|wanted| wanted.turn), numbers(|wanted| wanted.units));
+        let node: i16 = self.own.node();
+        let set = "SELECT set_share(w.sale, $1, w.life, w.turn, w.units) \
+                   FROM unnest($2::integer[], $3::bigint[], $4::bigint[], $5::bigint[]) AS w (sale, life, turn, units)";
+        self.pool.run(async |session| {
+            let rows = session.rows(set, &[&node, &sales, &lives, &turns, &units]).await?;
+            let mut shares = vec![None; wanted.len()];
+            for (&place, row) in places.iter().zip(&rows) {
+                shares[place] = row.try_get::<_, Option<i64>>(0)?.map(|units| units as u64);
+            }
+            Ok(shares)
+        })
+    }
+
+    fn release_share(&self, sale: SaleId, node: NodeId, life: u64) -> Result<(), StoreError> {
+        let (sale, node): (i32, i16) = (rows::column(sale.0), rows::column(node.number()));
+        let life: i64 = rows::column(life);
+        self.pool.run(async |session| {
+            session.row("SELECT release_share($1, $2, $3)", &[&sale, &node, &life]).await?;
+            Ok(())
+        })
+    }
+
     fn units(&self, sale: SaleId) -> Result<Option<SaleUnits>, StoreError> {
         self.pool.run(async |session| units(session, sale).await)
     }
 
     fn units_of(&self, sales: &[SaleId]) -> Result<Vec<Option<SaleUnits>>, StoreError> {
         let ids: Vec<i32> = sales.iter().map(|sale| rows::column(sale.0)).collect();
-        let select = format!("{UNITS} WHERE sale_id = ANY ($1)");
         self.pool.run(async |session| {
-            let rows = session.rows(&select, &[&ids]).await?;
+            let rows = session.rows(UNITS, &[&ids]).await?;
             let mut found = HashMap::with_capacity(rows.len());
             for row in &rows {
                 found.insert(row.try_get::<_, i32>(0)?, units_in(row)?);
@@ -181,7 +216,7 @@ impl LeaseStore for PgLeaseStore {
     }
 
     fn audit(&self, sale: SaleId) -> Result<Option<(Audit, SaleUnits)>, StoreError> {
-        self.pool.run(async |session| {
+        self.pool.run_long(async |session| {
             session
                 .snapshot(async |session| {
                     let audit = stock_audit::audit(session, rows::column(sale.0)).await?;
@@ -197,28 +232,38 @@ impl LeaseStore for PgLeaseStore {
 }
 
 /// One statement, one snapshot.
-const UNITS: &str = "SELECT sale_id, epoch, total, sold, returned, \
-                     ARRAY(SELECT node FROM settled t WHERE t.sale_id = s.sale_id ORDER BY node), \
-                     ARRAY(SELECT units FROM settled t WHERE t.sale_id = s.sale_id ORDER BY node), \
-                     revision FROM sales s";
+const UNITS: &str = "SELECT s.sale_id, s.epoch, s.total, s.revision, \
+                     coalesce(array_agg(h.node ORDER BY h.node) FILTER (WHERE h.node IS NOT NULL), '{}'), \
+                     coalesce(array_agg(h.sold ORDER BY h.node) FILTER (WHERE h.node IS NOT NULL), '{}'), \
+                     coalesce(array_agg(h.granted ORDER BY h.node) FILTER (WHERE h.node IS NOT NULL), '{}'), \
+                     coalesce(array_agg(h.life ORDER BY h.node) FILTER (WHERE h.node IS NOT NULL), '{}'), \
+                     coalesce(sum(h.returned), 0)::bigint \
+                     FROM sales s LEFT JOIN shares h USING (sale_id) WHERE s.sale_id = ANY ($1) GROUP BY s.sale_id";
 
 async fn units(session: &mut Session, sale: SaleId) -> Result<Option<SaleUnits>, PgError> {
-    let sale: i32 = rows::column(sale.0);
-    let row = session.row(&format!("{UNITS} WHERE sale_id = $1"), &[&sale]).await?;
+    let ids: Vec<i32> = vec![rows::column(sale.0)];
+    let row = session.row(UNITS, &[&ids]).await?;
     row.as_ref().map(units_in).transpose()
 }
 
 fn units_in(row: &Row) -> Result<SaleUnits, PgError> {
-    let nodes: Vec<i16> = row.try_get(5)?;
-    let units: Vec<i64> = row.try_get(6)?;
-    let settled = nodes.into_iter().zip(units).map(|(node, units)| Ok((node_of(node)?, units as u64)));
+    let nodes: Vec<i16> = row.try_get(4)?;
+    let nodes = nodes.into_iter().map(node_of).collect::<Result<Vec<_>, PgError>>()?;
+    let numbers = |place| -> Result<Vec<u64>, PgError> {
+        let numbers: Vec<i64> = row.try_get(place)?;
+        Ok(numbers.into_iter().map(|number| number as u64).collect())
+    };
+    let settled: Vec<(NodeId, u64)> = nodes.iter().copied().zip(numbers(5)?).collect();
+    let shares = nodes.into_iter().zip(numbers(6)?).zip(numbers(7)?);
+    let returned = row.try_get::<_, i64>(8)? as u64;
     Ok(SaleUnits {
         epoch: row.try_get::<_, i64>(1)? as u64,
         total: u64::from(rows::whole(row.try_get(2)?)?),
-        revision: row.try_get::<_, i64>(7)? as u64,
-        sold: u64::from(rows::whole(row.try_get(3)?)?),
-        returned: row.try_get::<_, i64>(4)? as u64,
-        settled: settled.collect::<Result<_, PgError>>()?,
+        revision: row.try_get::<_, i64>(3)? as u64,
+        sold: settled.iter().map(|(_, units)| units).sum::<u64>().saturating_sub(returned),
+        returned,
+        settled,
+        shares: shares.map(|((node, granted), life)| Share { node, life, granted }).collect(),
     })
 }
 

@@ -3,7 +3,8 @@
 //! One [`PgWriter`] is one connection that commits batches, each in one call of a stored function; a node has several.
 //! Everything else shares a pool, but for the [`InstanceLock`], which lives as long as its session: `store.writers`,
 //! `postgres.readers` and one more are all the connections of a node. [`PgReader`] reads orders. [`PgLeaseStore`] keeps
-//! what the ledger's protocol needs of the store: the lives of the nodes, the epochs of the sales, and the units ever settled and returned. [`PgChangeFeed`] tells what the other nodes do, and [`Follower`] takes
+//! what the ledger's protocol needs of the store: the lives of the nodes, the epochs of the sales, the nodes' shares of
+//! them, and the units ever settled and returned. [`PgChangeFeed`] tells what the other nodes do, and [`Follower`] takes
 //! it over into this node's memory.
 //!
 //! A server that is away makes every call fail with a transient error within its time limit. A commit whose connection
@@ -73,18 +74,24 @@ pub struct PgStore {
 }
 
 /// Opens the store for a new life of `node`, with `writers` writing halves, and brings its tables to the version of this
-/// engine. An engine that still runs under the same number can commit nothing from then on. Blocks.
+/// engine. An engine that still runs under the same number can commit nothing from then on. One that shares the store sells
+/// what its shares cover; one that is alone owns all that is not sold. Blocks.
 ///
 /// # Errors
 /// The address is wrong, the server refuses this user, a newer engine wrote the data (all fatal), or the server does not
 /// answer (transient).
-pub fn open(settings: &PostgresSettings, node: NodeId, writers: usize) -> Result<PgStore, StoreError> {
+pub fn open(
+    settings: &PostgresSettings,
+    node: NodeId,
+    writers: usize,
+    exclusivity: Exclusivity,
+) -> Result<PgStore, StoreError> {
     let dialer = Arc::new(Dialer::new(settings, node)?);
     let pool = Arc::new(Pool::new(Arc::clone(&dialer))?);
     pool.run(schema::migrate)?;
     let lease_store = PgLeaseStore::new(Arc::clone(&pool), node)?;
     let writers = (0..writers.max(1))
-        .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(lease_store.own()), place))
+        .map(|place| PgWriter::open(Arc::clone(&dialer), Arc::clone(lease_store.own()), place, exclusivity))
         .collect::<Result<_, _>>()?;
     let history = PgHistory::new(Arc::clone(&pool));
     let feed = PgChangeFeed::new(Arc::clone(&pool), node, Arc::clone(lease_store.watermark()));

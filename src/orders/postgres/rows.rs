@@ -15,7 +15,9 @@ pub const ORDER_COLUMNS: &str = "order_id, sale_id, buyer, quantity, amount_cent
 
 /// The columns that [`sale`] reads, in its order.
 pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
-     ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold, change, paused_until_ms";
+     ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, \
+     (SELECT coalesce(sum(h.sold - h.returned), 0)::integer FROM shares h WHERE h.sale_id = sales.sale_id), \
+     change, paused_until_ms";
 
 /// Reads an order from [`ORDER_COLUMNS`].
 pub fn order(row: &Row) -> Result<Order, PgError> {

@@ -31,6 +31,8 @@ impl SaleDoubt {
         &mut self,
         session: &mut Session,
         change: &SaleChange,
+        node: i16,
+        lending: i16,
     ) -> Result<ChangeReceipt, StoreError> {
         if let Some(doubt) = self.0.take_if(|doubt| doubt.change == *change) {
             match Ending::of(session, doubt.transaction).await {
@@ -47,7 +49,7 @@ impl SaleDoubt {
             }
         }
         session.run("BEGIN").await?;
-        let decided = decide(session, change).await;
+        let decided = decide(session, change, node, lending).await;
         let (receipt, transaction) = match decided {
             Ok((receipt, Some(transaction))) => (receipt, transaction),
             Ok((receipt, None)) => {
@@ -74,7 +76,12 @@ impl SaleDoubt {
 }
 
 /// What the change comes to, and the number of the transaction if it has written something.
-async fn decide(session: &mut Session, change: &SaleChange) -> Result<(ChangeReceipt, Option<i64>), PgError> {
+async fn decide(
+    session: &mut Session,
+    change: &SaleChange,
+    node: i16,
+    lending: i16,
+) -> Result<(ChangeReceipt, Option<i64>), PgError> {
     let sale: i32 = column(change.sale.0);
     let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = $1 FOR UPDATE");
     let Some(row) = session.row(&select, &[&sale]).await? else { return Ok((ChangeReceipt::Unknown, None)) };
@@ -92,6 +99,15 @@ async fn decide(session: &mut Session, change: &SaleChange) -> Result<(ChangeRec
         let row =
             session.row("SELECT txid_current()", &[]).await?.ok_or_else(|| damaged("no transaction"))?;
         return Ok((ChangeReceipt::Changed { sale: before, total_before }, Some(row.try_get(0)?)));
+    }
+    if total < total_before {
+        let lower: i32 = column(total);
+        let make_room = "SELECT make_room($1, $2, $3, $4)";
+        let row = session.row(make_room, &[&sale, &node, &lower, &lending]).await?;
+        if !row.map_or(Ok(false), |row| row.try_get::<_, bool>(0))? {
+            // Some of the units are lent to nodes: whoever wants them off sale has yet to gather them.
+            return Ok((ChangeReceipt::Withdraw { units: total_before - total, total: total_before }, None));
+        }
     }
     let update = format!(
         "UPDATE sales SET title = $2, price_cents = $3, currency = $4, per_buyer_limit = $5, starts_at_ms = $6, \

@@ -8,7 +8,8 @@ use crate::domain::OrderStatus;
 
 /// The sale's units, as its orders hold them.
 pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Audit>, PgError> {
-    let terms = "SELECT total, sold, per_buyer_limit FROM sales WHERE sale_id = $1";
+    let terms = "SELECT total, (SELECT coalesce(sum(sold - returned), 0)::integer FROM shares WHERE sale_id = $1), \
+                 per_buyer_limit FROM sales WHERE sale_id = $1";
     let Some(terms) = session.row(terms, &[&sale]).await? else { return Ok(None) };
     let limit: i32 = terms.try_get(2)?;
     let mut audit = Audit {

@@ -28,6 +28,7 @@ use super::dialer::Dialer;
 use super::error::PgError;
 use super::history;
 use super::incarnation::NodeIncarnation;
+use super::instance_lock::Exclusivity;
 use super::read_orders::orders_by_id;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::sale_change::SaleDoubt;
@@ -42,7 +43,7 @@ const STALE_READS_MAX: usize = 16;
 
 const COMMIT_BATCH: &str = "SELECT refused, by_key, standing FROM commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
      $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, \
-     $35, $36, $37)";
+     $35, $36, $37, $38)";
 
 /// A writing half of the store.
 #[derive(Debug)]
@@ -58,6 +59,7 @@ pub struct PgWriter {
 struct WriterConnection {
     dialer: Arc<Dialer>,
     incarnation: Arc<NodeIncarnation>,
+    exclusivity: Exclusivity,
     /// The writer's number on its node.
     place: i16,
     session: Option<Session>,
@@ -100,6 +102,7 @@ impl PgWriter {
         dialer: Arc<Dialer>,
         incarnation: Arc<NodeIncarnation>,
         place: usize,
+        exclusivity: Exclusivity,
     ) -> Result<Self, StoreError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| {
@@ -108,6 +111,7 @@ impl PgWriter {
         let mut connection = WriterConnection {
             dialer,
             incarnation,
+            exclusivity,
             place: column(place),
             session: None,
             last_batch: 0,
@@ -152,8 +156,9 @@ impl StoreWriter for PgWriter {
 
     fn change_sale(&mut self, change: &SaleChange) -> Result<ChangeReceipt, StoreError> {
         self.runtime.block_on(async {
+            let (node, exclusivity) = (self.connection.incarnation.node(), self.connection.exclusivity);
             let session = self.connection.session().await?;
-            self.sale_doubt.change(session, change).await
+            self.sale_doubt.change(session, change, node, exclusivity.lending()).await
         })
     }
 
@@ -179,7 +184,8 @@ impl StoreWriter for PgWriter {
     fn units_of(&mut self, sale: SaleId) -> Result<(Units, Units), StoreError> {
         let sale: i32 = column(sale.0);
         self.runtime.block_on(async {
-            let select = "SELECT total, sold FROM sales WHERE sale_id = $1";
+            let select = "SELECT total, (SELECT coalesce(sum(sold - returned), 0)::integer FROM shares \
+                          WHERE sale_id = $1) FROM sales WHERE sale_id = $1";
             let found = self.connection.rows(select, &[&sale]).await?;
             let row = found.first().ok_or_else(|| damaged("an order of no sale"))?;
             let units = |place| rows::whole(row.try_get(place)?);
@@ -193,7 +199,17 @@ impl StoreWriter for PgWriter {
             let (node, incarnation) =
                 (self.connection.incarnation.node(), self.connection.incarnation.number());
             let leave = "UPDATE nodes SET settled_through = NULL WHERE node = $1 AND incarnation = $2";
-            let left = self.runtime.block_on(self.connection.rows(leave, &[&node, &incarnation]));
+            // Of an engine that shares the store, the lease agent hands back what is not sold.
+            let let_go = "UPDATE shares SET granted = sold WHERE node = $1 AND life <= $2 AND granted > sold";
+            let left = self.runtime.block_on(async {
+                self.connection.rows(leave, &[&node, &incarnation]).await?;
+                match self.connection.exclusivity {
+                    Exclusivity::Alone => {
+                        self.connection.rows(let_go, &[&node, &incarnation]).await.map(drop)
+                    }
+                    Exclusivity::Shared => Ok(()),
+                }
+            });
             if let Err(error) = left {
                 tracing::warn!(
                     %error,
@@ -293,8 +309,10 @@ impl WriterConnection {
         self.last_batch += 1;
         let node = self.incarnation.node();
         let mut parameters: Vec<Parameter<'_>> = vec![&node, &life, &self.place, &self.last_batch];
+        let lending = self.exclusivity.lending();
         parameters.extend(new_orders.parameters());
         parameters.extend(steps.parameters());
+        parameters.push(&lending);
         let Some(session) = &mut self.session else { return Err(PgError::Lost("no connection".into())) };
         let row = if steps.acts.is_empty() {
             session.row(COMMIT_BATCH, &parameters).await?

@@ -12,7 +12,9 @@ use seckill::admission::{
 use seckill::domain::{
     BuyerName, EpochMs, Nanos, NodeId, OrderAction, OrderId, Rejection, Sale, SaleId, Units,
 };
-use seckill::orders::postgres::{self, Follower, FollowerParts, PgLeaseStore, PgReader, PostgresSettings};
+use seckill::orders::postgres::{
+    self, Exclusivity, Follower, FollowerParts, PgLeaseStore, PgReader, PostgresSettings,
+};
 use seckill::orders::{
     Applied, Deadlines, LeaseStore, OrderDesk, Pipeline, PipelineParts, StockNotice, StoreReader,
     StoreWriter, Transition, WriterSettings,
@@ -48,7 +50,7 @@ impl Engine {
     pub fn open_with(node: u16, settings: &PostgresSettings, stock: Units, is_lent: bool) -> Self {
         let node = NodeId::new(node).unwrap();
         let url = settings.url.expose().to_owned();
-        let mut store = postgres::open(settings, node, WRITERS).unwrap();
+        let mut store = postgres::open(settings, node, WRITERS, Exclusivity::Alone).unwrap();
         let made = store.writers[0].create_sale(&key("a"), &terms(1), stock, None).unwrap();
         let sale = made.unwrap_or_else(|| store.reader.sales().unwrap().remove(0));
         let id = sale.id;

@@ -169,7 +169,7 @@ fn a_row_that_somebody_holds_delays_the_batch_and_nothing_else() {
     std::thread::scope(|scope| {
         let (postgres, database) = (&scene.postgres, &scene.database);
         let hold = format!(
-            "BEGIN; UPDATE seckill.sales SET paused = paused WHERE sale_id = {}; SELECT pg_sleep(120)",
+            "BEGIN; UPDATE seckill.shares SET sold = sold WHERE sale_id = {}; SELECT pg_sleep(120)",
             scene.sale.0
         );
         // It ends by being ended.

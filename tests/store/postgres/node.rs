@@ -6,7 +6,7 @@ use seckill::domain::{
     BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, NodeId, OrderAction, OrderId, Sale,
     SaleEdit, SaleId, SaleKey, SaleLimits, SaleTerms, StockEdit, Units,
 };
-use seckill::orders::postgres::{self, PgLeaseStore, PgReader, PgWriter, PostgresSettings};
+use seckill::orders::postgres::{self, Exclusivity, PgLeaseStore, PgReader, PgWriter, PostgresSettings};
 use seckill::orders::{
     Applied, Batch, ChangeReceipt, Event, LeaseStore, Receipt, RefusalReason, RefusedOrder, SaleChange,
     StoreError, StoreReader, StoreWriter, Transition,
@@ -62,8 +62,17 @@ impl Node {
     }
 
     pub fn open_with(number: u16, settings: &PostgresSettings) -> Result<Self, StoreError> {
+        Self::open_as(number, settings, Exclusivity::Alone)
+    }
+
+    /// With shares of its own, none at first, or with all that is not sold: then others take it away again when they sell.
+    pub fn open_as(
+        number: u16,
+        settings: &PostgresSettings,
+        exclusivity: Exclusivity,
+    ) -> Result<Self, StoreError> {
         let id = NodeId::new(number).unwrap();
-        let store = postgres::open(settings, id, 1)?;
+        let store = postgres::open(settings, id, 1, exclusivity)?;
         let writer =
             store.writers.into_iter().next().map(Box::new).expect("as many writers as were asked for");
         let ticks = AtomicU64::new(OrderId::tick_at(NOW));

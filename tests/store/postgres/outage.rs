@@ -45,7 +45,7 @@ fn several_writers_lose_nothing_however_the_way_to_the_store_breaks() {
             // Somebody holds the row that every batch writes.
             std::thread::sleep(LULL);
             std::thread::scope(|scope| {
-                let hold = "BEGIN; UPDATE seckill.sales SET sold = sold; SELECT pg_sleep(2); COMMIT";
+                let hold = "BEGIN; UPDATE seckill.shares SET sold = sold; SELECT pg_sleep(2); COMMIT";
                 scope.spawn(|| postgres.query(database, hold));
                 engine.until_intake_is(Intake::Stalled);
             });

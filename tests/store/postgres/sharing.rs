@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 
 use super::engine::{Engine, SALES_MAX};
 use super::node::{NOW, Node, change, changed, key, settings, terms};
+use super::older::database_of_version;
 
 /// Two engines on one database; the second knows nothing yet but the sale it was opened with.
 fn two_engines(postgres: &Postgres) -> (Engine, Engine, String) {
@@ -120,24 +121,13 @@ fn an_order_of_a_sale_that_this_node_does_not_know_yet_is_not_said_to_be_unknown
 #[test]
 fn tables_of_the_first_version_are_brought_up_to_date_with_what_is_in_them() {
     let postgres = Postgres::shared();
-    let url = postgres.new_database();
-    let database = url.rsplit('/').next().unwrap();
-    let first_version = format!(
-        "CREATE SCHEMA seckill; SET search_path = seckill; CREATE TABLE version (version integer PRIMARY KEY); \
-         INSERT INTO version VALUES (1); {} {} \
-         INSERT INTO sales (tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
-         ends_at_ms, pay_within_s, paused, total) \
-         VALUES ('default', 'drop', 'old', 'Old', 500, 'EUR', 1, 0, 9000000000000, 60, false, 7)",
-        include_str!("../../../src/orders/postgres/schema/1_tables.sql"),
-        include_str!("../../../src/orders/postgres/schema/1_commit_batch.sql"),
-    );
-    postgres.query(database, &first_version);
+    let (url, database) = database_of_version(&postgres, 1);
     let mut two = Engine::open(2, &url, 10, true);
     let mut names: Vec<_> = two.stored_sales().iter().map(|sale| sale.key.sku().to_owned()).collect();
     names.sort_unstable();
     assert_eq!(names, ["a", "old"]);
     two.catch_up();
-    postgres.query(database, "UPDATE seckill.sales SET title = 'New' WHERE sku = 'old'");
+    postgres.query(&database, "UPDATE seckill.sales SET title = 'New' WHERE sku = 'old'");
     assert_eq!(two.catch_up(), 1);
     assert_eq!(on_board(&two, "old").expect("it has changed").terms.title, "New");
     two.stop();

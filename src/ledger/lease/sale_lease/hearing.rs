@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::book::{Book, BookReply, Chunk};
+use super::super::book::{Book, BookReply};
 use super::super::detector::FailureDetector;
-use super::super::drift::{agree, compare, left_behind, lent_to, repairs, silent_holders};
+use super::super::drift::{agree, compare, left_behind, repairs, silent_holders};
 use super::super::effects::{Compared, Effects, View};
 use super::super::errand::{Errand, Progress};
 use super::super::lessee::Membership;
@@ -16,21 +16,17 @@ use crate::domain::SaleUnits;
 const QUIET_ROUNDS: u32 = 10;
 
 impl SaleLease {
-    pub(super) fn done(
-        &mut self,
-        units: u64,
-        reply: Option<BookReply>,
-        now: Instant,
-        view: &View,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn done(&mut self, units: u64, now: Instant, view: &View, effects: &mut Effects) {
         match self.purpose {
             Purpose::Reclaim(node) => return effects.reclaimed = Some(node),
             Purpose::Reopen => {
                 effects.is_rebuilt = true;
                 return self.stir(now);
             }
-            Purpose::Announce => return self.stir(now),
+            Purpose::Announce => {
+                effects.put_on_sale += units;
+                return self.stir(now);
+            }
             _ => self.behind_since = None,
         }
         match self.purpose {
@@ -49,18 +45,23 @@ impl SaleLease {
             Purpose::Withdraw => {
                 self.borrowed(units, now, effects);
                 match &mut self.withdrawing {
-                    Some(withdrawing) => withdrawing.gather(units),
+                    Some(withdrawing) => {
+                        withdrawing.gather(units);
+                        self.lessee.withhold(units);
+                        self.todo.push_front((Errand::Share, Purpose::Share));
+                    }
                     None => effects.put_on_sale += units,
                 }
             }
             Purpose::GiveUp => {
                 let units = self.withdrawing.take().map_or(0, |withdrawing| withdrawing.units());
-                self.lessee.hand_back(units);
+                self.lessee.hand_back_withheld(units);
                 self.todo.push_front((Errand::HandBack, Purpose::HandBack));
             }
+            Purpose::Share | Purpose::HandBack => effects.put_on_sale += units,
             _ => {}
         }
-        let Some(reply) = reply else { return };
+        let Some(reply) = self.reply.take() else { return };
         match self.purpose {
             Purpose::Sell { .. } | Purpose::Withdraw => self.tell(&reply, now, view, effects),
             Purpose::Settle { rests } => {
@@ -91,7 +92,9 @@ impl SaleLease {
         }
         self.stir(now);
         // The next silent node may still be reclaimed, and what is handed back is said again at the next look.
-        if !matches!(self.purpose, Purpose::Reclaim(_) | Purpose::HandBack) || progress != Progress::NotNow {
+        if !matches!(self.purpose, Purpose::Reclaim(_) | Purpose::Share | Purpose::HandBack)
+            || progress != Progress::NotNow
+        {
             self.todo.clear();
         }
         match progress {
@@ -132,12 +135,6 @@ impl SaleLease {
         let silent = silent_holders(self.life.rules(), self.node, &ledger, &store, is_silent);
         let rests = silent.is_empty() && agree(self.node, &memory, &drift, &ledger, &store);
         self.todo.push_back((Errand::SettleKnown(store.settled_by(self.node)), Purpose::Settle { rests }));
-        let is_told = !drift.lost && !self.lessee.owes_units();
-        if is_told && lent_to(self.node, &ledger) > memory.held as i64 {
-            // A lease whose answer was lost, or that came late. The next one brings what it was lent, and no more.
-            let chunk = Chunk { divisor: 1, min: 0, max: 0 };
-            self.todo.push_back((Errand::Borrow { chunk, starves: false }, Purpose::Sell { starves: false }));
-        }
         self.todo.extend(
             silent.into_iter().map(|silent| (Errand::Reclaim(silent), Purpose::Reclaim(silent.node))),
         );

@@ -7,7 +7,7 @@ use super::super::errand::{Answer, Ask};
 use super::super::node_life::NodeLife;
 use super::super::rules::Rules;
 use super::SaleLease;
-use crate::domain::{NodeId, SaleUnits};
+use crate::domain::{NodeId, SaleUnits, Share};
 
 const TERMS: Terms = Terms {
     lease_divisor: 2,
@@ -27,6 +27,8 @@ struct Bench {
     store: SaleUnits,
     book: Book,
     reply: BookReply,
+    /// What the store can give this node in all.
+    share_max: u64,
     effects: Effects,
 }
 
@@ -71,12 +73,13 @@ impl Bench {
                 awaited: 0,
                 starving: 0,
             },
+            share_max: 20,
             effects: Effects::default(),
         };
         assert_eq!(bench.look(), ["units", "register"]);
         bench.reply.granted = 5;
         bench.book.accounts.insert(me, NodeAccount { incarnation: 1, granted: 5, ..NodeAccount::default() });
-        assert_eq!(bench.look(), ["lease", "units", "book", "settle"]);
+        assert_eq!(bench.look(), ["lease", "share", "units", "book", "settle"]);
         assert_eq!(bench.effects.put_on_sale, 5);
         bench.view.on_sale = 5;
         bench
@@ -114,6 +117,13 @@ impl Bench {
                     ("beat", Answer::Silent(self.detector.is_silent(node, self.now)))
                 }
                 Act::Ask(Ask::Fence(_, life)) => ("fence", Answer::Fenced(Some(life + 1))),
+                Act::Ask(Ask::Share { incarnation, units, .. }) => {
+                    let granted = units.min(self.share_max);
+                    let node = NodeId::new(1).unwrap();
+                    self.store.shares = vec![Share { node, life: incarnation, granted }];
+                    ("share", Answer::Share(Some(granted)))
+                }
+                Act::Ask(Ask::Release { .. }) => ("release", Answer::Released),
                 Act::Ask(Ask::Move(_, movement)) => (name(movement), Answer::Reply(self.reply.clone())),
             };
             asked.push(name);
@@ -234,7 +244,7 @@ fn n2_whoever_needs_the_others_calls_them() {
     bench.look();
     assert!(!bench.effects.calls_others, "all is sold");
     (bench.reply.verdict, bench.reply.awaited) = (Verdict::Rebuilding, 1);
-    bench.pass(100);
+    bench.pass(200);
     bench.look();
     assert!(bench.effects.calls_others, "they have to say what they hold");
 }
@@ -246,7 +256,8 @@ fn n2_a_lease_that_came_late_is_made_good_when_the_books_are_compared() {
     bench.book.accounts.insert(NodeId::new(1).unwrap(), account);
     bench.reply.granted = 7;
     bench.lease.wake(bench.now);
-    assert_eq!(bench.look(), ["units", "book", "settle", "lease"]);
+    assert_eq!(bench.look(), COMPARES);
+    assert_eq!(bench.look(), ["share"]);
     assert_eq!(bench.effects.put_on_sale, 2);
 }
 
@@ -286,7 +297,7 @@ fn stock_that_runs_low_is_filled_up_while_there_is_more() {
     let mut bench = Bench::joined();
     bench.view.on_sale = 2;
     bench.reply.granted = 9;
-    assert_eq!(bench.look(), ["lease"]);
+    assert_eq!(bench.look(), ["lease", "share"]);
     assert_eq!((bench.effects.put_on_sale, bench.effects.leased), (4, 4));
     bench.view.on_sale = 1;
     bench.reply.available = 0;
@@ -301,7 +312,7 @@ fn half_of_what_is_left_goes_to_those_who_starve() {
     let mut bench = Bench::joined();
     (bench.reply.available, bench.reply.leased, bench.reply.starving) = (0, 5, 1);
     bench.pass(1_000);
-    assert_eq!(bench.look(), ["units", "book", "settle", "hand back"]);
+    assert_eq!(bench.look(), ["units", "book", "settle", "share", "hand back"]);
     assert_eq!((bench.view.on_sale, bench.effects.handed_back), (2, 3));
 }
 
@@ -363,12 +374,12 @@ fn a_call_that_nobody_answers_ends_the_look() {
 }
 
 #[test]
-fn n4_a_node_that_is_cut_off_from_the_store_hands_back_what_it_has_and_asks_for_nothing() {
+fn n4_a_node_that_is_cut_off_from_the_store_has_nothing_on_sale_and_asks_for_nothing() {
     let mut bench = Bench::joined();
     bench.look();
     bench.view.is_cut_off = true;
     bench.pass(1_000);
-    assert_eq!(bench.look(), ["hand back"]);
+    assert_eq!(bench.look(), [""; 0], "its share covers them as long as the store is not told");
     assert_eq!((bench.view.on_sale, bench.effects.handed_back), (0, 5));
     bench.view.is_wanted = true;
     bench.pass(1_000);
@@ -377,7 +388,7 @@ fn n4_a_node_that_is_cut_off_from_the_store_hands_back_what_it_has_and_asks_for_
     bench.reply.granted = 9;
     let account = NodeAccount { incarnation: 1, granted: 9, handed_back: 5, ..NodeAccount::default() };
     bench.book.accounts.insert(NodeId::new(1).unwrap(), account);
-    assert_eq!(bench.look(), ["lease", "units", "book", "settle"]);
+    assert_eq!(bench.look(), ["share", "hand back", "lease", "share", "units", "book", "settle"]);
     assert_eq!(bench.effects.put_on_sale, 4, "it goes on");
 }
 
@@ -388,7 +399,7 @@ fn n6_a_refusal_by_the_store_has_the_book_counted_anew_once_and_later_ever_more_
     bench.view.on_sale = 0;
     bench.lease.refused(5, bench.now);
     let anew = ["units", "book", "end epoch", "units", "incarnations", "open"];
-    assert_eq!(bench.look()[..7], [&["hand back"][..], &anew[..]].concat());
+    assert_eq!(bench.look()[..8], [&["share", "hand back"][..], &anew[..]].concat());
     assert!(bench.effects.is_rebuilt);
     bench.lease.refused(0, bench.now);
     bench.lease.refused(0, bench.now);
@@ -409,8 +420,51 @@ fn n1_who_is_found_silent_is_heard_once_more_before_it_is_fenced() {
         bench.detector.store_answered(bench.now);
         bench.pass(1_000);
     }
-    assert_eq!(bench.look()[2..], ["settle", "beat", "fence", "units", "reclaim"]);
+    assert_eq!(bench.look()[2..], ["settle", "beat", "fence", "units", "release", "reclaim"]);
     assert_eq!(bench.effects.reclaimed, Some(other));
     bench.pass(20_000);
     assert!(!bench.look().contains(&"beat"), "whoever has not heard anybody for so long judges nobody");
+}
+
+#[test]
+fn n6_what_the_book_lends_above_the_store_goes_back_is_never_on_sale_and_has_the_book_counted_anew() {
+    let mut bench = Bench::joined();
+    (bench.view.on_sale, bench.reply.granted, bench.share_max) = (2, 9, 6);
+    assert_eq!(bench.look(), ["lease", "share"]);
+    assert_eq!(bench.effects.put_on_sale, 1);
+    bench.view.on_sale = 3;
+    let anew = ["hand back", "units", "book", "end epoch", "units", "incarnations", "open"];
+    assert_eq!(bench.look(), anew);
+    assert_eq!((bench.view.on_sale, bench.effects.put_on_sale), (3, 0));
+}
+
+#[test]
+fn units_that_an_operator_wants_are_out_of_the_share_before_he_has_them() {
+    for gives_up in [true, false] {
+        let mut bench = Bench::joined();
+        bench.look();
+        assert!(bench.lease.withdraw(2, bench.now + TERMS.compare_every));
+        assert_eq!(bench.look(), ["share"]);
+        assert!(bench.effects.withdrawal_is_complete);
+        bench.view.on_sale = 3;
+        bench.lease.decide(gives_up);
+        if gives_up {
+            assert_eq!(bench.look(), ["units", "resize", "hand back"]);
+        } else {
+            assert_eq!(bench.look(), ["share"]);
+            assert_eq!(bench.effects.put_on_sale, 2);
+        }
+    }
+}
+
+#[test]
+fn a_share_that_somebody_else_has_changed_is_written_again() {
+    let mut bench = Bench::joined();
+    bench.look();
+    bench.store.shares[0].granted = 9;
+    bench.pass(1_000);
+    assert_eq!(bench.look(), ["units", "book", "settle"]);
+    assert_eq!(bench.look(), ["share"]);
+    assert_eq!((bench.store.shares[0].granted, bench.effects.put_on_sale), (5, 0));
+    assert!(bench.rests());
 }

@@ -1,0 +1,179 @@
+//! Databases as older engines leave them, and engines of the version before that go on beside a new one.
+
+use seckill::domain::{NodeId, OrderId, OrderStatus, PaymentJournal, SaleId, StockEdit};
+use seckill::orders::postgres::Exclusivity;
+use seckill::orders::{Batch, ChangeReceipt, LeaseStore, Receipt, StoreReader, StoreWriter, WantedShare};
+use testbed::servers::postgres::Postgres;
+
+use super::node::{NOW, Node, settings, stock};
+
+/// The scripts of the versions.
+const VERSIONS: [&[&str]; 9] = [
+    &[
+        include_str!("../../../src/orders/postgres/schema/1_tables.sql"),
+        include_str!("../../../src/orders/postgres/schema/1_commit_batch.sql"),
+    ],
+    &[include_str!("../../../src/orders/postgres/schema/2_sharing.sql")],
+    &[
+        include_str!("../../../src/orders/postgres/schema/3_payments.sql"),
+        include_str!("../../../src/orders/postgres/schema/3_commit_batch.sql"),
+    ],
+    &[include_str!("../../../src/orders/postgres/schema/4_deadlines.sql")],
+    &[include_str!("../../../src/orders/postgres/schema/5_marks.sql")],
+    &[include_str!("../../../src/orders/postgres/schema/6_trail.sql")],
+    &[include_str!("../../../src/orders/postgres/schema/7_pauses.sql")],
+    &[
+        include_str!("../../../src/orders/postgres/schema/8_events.sql"),
+        include_str!("../../../src/orders/postgres/schema/8_commit_batch.sql"),
+    ],
+    &[include_str!("../../../src/orders/postgres/schema/9_history.sql")],
+];
+
+/// The address of a new database whose tables an engine of that version has made, with a sale `old` of 10 units, and its name.
+pub fn database_of_version(postgres: &Postgres, version: usize) -> (String, String) {
+    let url = postgres.new_database();
+    let database = url.rsplit('/').next().unwrap().to_owned();
+    let mut sql = "CREATE SCHEMA seckill; SET search_path = seckill; \
+                   CREATE TABLE version (version integer PRIMARY KEY);"
+        .to_owned();
+    for (number, scripts) in (1..).zip(VERSIONS).take(version) {
+        scripts.iter().for_each(|script| sql.push_str(script));
+        sql.push_str(&format!("INSERT INTO version VALUES ({number});"));
+    }
+    sql.push_str(
+        "INSERT INTO sales (tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
+         ends_at_ms, pay_within_s, paused, total) \
+         VALUES ('default', 'drop', 'old', 'Old', 500, 'EUR', 5, 0, 9000000000000, 60, false, 10)",
+    );
+    postgres.query(&database, &sql);
+    (url, database)
+}
+
+/// An engine of version 9, as far as the database sees it.
+struct OldEngine<'a> {
+    postgres: &'a Postgres,
+    database: &'a str,
+    batches: u64,
+}
+
+impl<'a> OldEngine<'a> {
+    fn start(postgres: &'a Postgres, database: &'a str) -> Self {
+        postgres.query(
+            database,
+            "INSERT INTO seckill.nodes (node, incarnation, settled_through) VALUES (1, 1, 0); \
+             INSERT INTO seckill.writers (node, writer, last_batch, burned) VALUES (1, 0, 0, true)",
+        );
+        Self { postgres, database, batches: 0 }
+    }
+
+    /// Sells a unit to its own buyer.
+    fn sells(&mut self) -> OrderId {
+        let order = OrderId::from_tick(self.batches + 1, NodeId::new(1).unwrap());
+        let placed = format!(
+            "1, ARRAY[1], ARRAY[{}]::bigint[], ARRAY[1], ARRAY['old-{}'], ARRAY[1], ARRAY[500]::bigint[], \
+             ARRAY[0]::bigint[], ARRAY[9000000000000]::bigint[], ARRAY[NULL]::text[], ARRAY[{}]::smallint[]",
+            order.number(),
+            self.batches,
+            OrderStatus::PrePay.code()
+        );
+        self.commits(&placed, &["'{}'"; 14].join(", "), &["'{}'"; 3].join(", "));
+        order
+    }
+
+    fn gives_up(&mut self, order: OrderId) {
+        let [was, is] = [OrderStatus::PrePay, OrderStatus::Cancelled].map(|status| status.code());
+        let step = format!(
+            "ARRAY[{order}]::bigint[], ARRAY[{was}]::smallint[], ARRAY[0], ARRAY[{is}]::smallint[], ARRAY[0], \
+             ARRAY[NULL]::bigint[], ARRAY[NULL]::text[], ARRAY[0]::smallint[], ARRAY[NULL]::text[], \
+             ARRAY[NULL]::text[], ARRAY[0]::smallint[], ARRAY[0]::smallint[], ARRAY[NULL]::text[], ARRAY[true]",
+            order = order.number()
+        );
+        let event = format!("ARRAY[{}]::bigint[], ARRAY[2]::smallint[], ARRAY[0]::bigint[]", order.number());
+        self.commits(&format!("0, {}", ["'{}'"; 10].join(", ")), &step, &event);
+    }
+
+    fn commits(&mut self, placed: &str, steps: &str, events: &str) {
+        self.batches += 1;
+        let sql = format!(
+            "SET search_path = seckill; SELECT refused FROM commit_batch(1::smallint, 1::bigint, 0::smallint, \
+             {}::bigint, {placed}, {steps}, {events}, '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
+            self.batches
+        );
+        assert_eq!(self.postgres.query(self.database, &sql), "{}");
+    }
+
+    /// Is refused another one, because nothing is left.
+    fn is_sold_out(&mut self) {
+        let sells = std::panic::AssertUnwindSafe(|| self.sells());
+        let refused = std::panic::catch_unwind(sells).unwrap_err();
+        let words = refused.downcast_ref::<String>().unwrap();
+        assert!(words.contains("than there is for this node"), "{words}");
+    }
+}
+
+#[test]
+fn n16_an_engine_of_the_version_before_sells_on_beside_a_new_one_within_what_the_shares_leave() {
+    let postgres = Postgres::shared();
+    let (url, database) = database_of_version(&postgres, 9);
+    let mut old = OldEngine::start(&postgres, &database);
+    old.sells();
+    let given_up = old.sells();
+    old.gives_up(given_up);
+    old.sells();
+
+    let mut new = Node::open_as(2, &settings(&url), Exclusivity::Shared).unwrap();
+    let sale = SaleId(1);
+    assert_eq!(new.sold(sale), 2);
+    let life = new.lease_store.incarnation();
+    let shared =
+        |new: &Node, units| new.lease_store.set_share(WantedShare { sale, life, turn: 0, units }).unwrap();
+    assert_eq!(shared(&new, 20), Some(8), "all that is not sold");
+    old.is_sold_out();
+    assert_eq!(shared(&new, 6), Some(6));
+    let last = old.sells();
+    old.sells();
+    old.is_sold_out();
+    for n in 0..6 {
+        new.buy(sale, &format!("new-{n}"), None).unwrap();
+    }
+    let over = new.order(sale, "late", 1, None);
+    let over = new.writer.commit(&Batch { placed: vec![over], ..Batch::default() }).unwrap();
+    assert_eq!(over, Receipt::Oversold(vec![sale]));
+    assert_eq!(new.sold(sale), 10);
+    // What the one gives back the other may be lent.
+    old.gives_up(last);
+    assert_eq!(shared(&new, 7), Some(7));
+    new.buy(sale, "late", None).unwrap();
+    assert_eq!(new.sold(sale), 10);
+    // The old one read these from the beginning, and reads them still.
+    let of_one = postgres.query(&database, "SELECT units FROM seckill.settled WHERE node = 1");
+    assert_eq!(of_one, "5");
+    let events = new.events();
+    assert!(events.iter().map(|event| event.seq).eq(1..=14));
+    let below = new.writer.change_sale(&stock(sale, StockEdit::To(9), 0)).unwrap();
+    assert_eq!(below, ChangeReceipt::BelowSold(10));
+}
+
+#[test]
+fn m1_an_older_database_gets_an_identity_and_payments_that_are_under_way_keep_the_form_of_their_keys() {
+    let postgres = Postgres::shared();
+    let (url, database) = database_of_version(&postgres, 2);
+    let id = OrderId::from_tick(OrderId::tick_at(NOW), NodeId::new(1).unwrap());
+    postgres.query(
+        &database,
+        &format!(
+            "SET search_path = seckill; \
+             INSERT INTO orders (order_id, amount_cents, created_at_ms, pay_before_ms, sale_id, quantity, \
+             payment_attempt, status, step_node, buyer) VALUES ({number}, 500, 0, 0, 1, 1, 1, {paying}, 1, 'ann'); \
+             INSERT INTO buyers VALUES (1, 'ann', 1, ARRAY[{number}]::bigint[]); \
+             INSERT INTO settled VALUES (1, 1, 1); UPDATE sales SET sold = 1",
+            number = id.number(),
+            paying = OrderStatus::Paying.code()
+        ),
+    );
+    let node = Node::open(1, &url);
+    assert_eq!(node.reader.order(id).unwrap().unwrap().payment, PaymentJournal::default());
+    assert_eq!(node.sold(SaleId(1)), 1);
+    let identity = node.reader.identity().unwrap();
+    assert_eq!(Node::open(2, &url).reader.identity().unwrap(), identity, "made once");
+}
