@@ -109,6 +109,8 @@ pub struct SaleLease {
     is_wanted: bool,
     /// They were, and the ledger had none to lend.
     asked_in_vain: bool,
+    /// How often in a row the ledger had none.
+    refusals: u32,
     /// Comparisons in a row that found store and ledger as they were.
     quiet: u32,
     /// Store and ledger at the last comparison.
@@ -145,6 +147,7 @@ impl SaleLease {
             over_since: None,
             is_wanted: false,
             asked_in_vain: false,
+            refusals: 0,
             quiet: 0,
             seen: None,
             on_sale: 0,
@@ -174,6 +177,8 @@ impl SaleLease {
     /// Units of the sale came back: it is not over, whatever was heard.
     pub fn units_came_back(&mut self, now: Instant) {
         self.over_since = None;
+        self.refusals = 0;
+        self.ask_at = self.ask_at.min(now + self.terms.tail_pause);
         self.wake(now);
     }
 

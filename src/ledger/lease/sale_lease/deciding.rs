@@ -10,6 +10,9 @@ use super::super::lessee::Membership;
 use super::super::withdrawing::{Next, Withdrawing};
 use super::{Purpose, SETTLE, SaleLease, Stage, Taking};
 
+/// So often the pause between two asks doubles: no more, for a unit that another node hands back is asked for before long.
+const REFUSALS_DOUBLED_MAX: u32 = 2;
+
 impl SaleLease {
     /// Goes on through the stages of a look to the next errand.
     pub(super) fn decide_next(
@@ -147,7 +150,8 @@ impl SaleLease {
         if !is_short || self.ask_at > now || self.lessee.recounts() {
             return None;
         }
-        self.ask_at = now + self.terms.tail_pause;
+        // Nodes without a unit are many at the end of a sale: who asks in vain asks ever more rarely, down to a quarter.
+        self.ask_at = now + self.terms.tail_pause * (1 << self.refusals.min(REFUSALS_DOUBLED_MAX));
         effects.demand_heard = true;
         let max = self.terms.lease_units_max;
         let chunk = Chunk {

@@ -37,6 +37,7 @@ impl SaleLease {
             Purpose::Sell { starves } => {
                 self.borrowed(units, now, effects);
                 self.asked_in_vain = starves && units == 0;
+                self.refusals = if units == 0 { self.refusals + 1 } else { 0 };
                 effects.put_on_sale += units;
                 if units > 0 {
                     self.chunk = units;
@@ -68,7 +69,7 @@ impl SaleLease {
                 self.share(&reply, view);
                 self.tell(&reply, now, view, effects);
                 if reply.available > 0 {
-                    self.ask_at = now;
+                    (self.ask_at, self.refusals) = (now, 0);
                 }
                 if rests {
                     self.compare_at = now + view.rest;

@@ -458,6 +458,28 @@ fn units_that_an_operator_wants_are_out_of_the_share_before_he_has_them() {
 }
 
 #[test]
+fn who_asks_in_vain_asks_ever_more_rarely_until_units_come_back() {
+    let mut bench = Bench::joined();
+    (bench.view.on_sale, bench.view.is_wanted) = (0, true);
+    (bench.reply.available, bench.reply.leased, bench.reply.starving) = (0, 4, 2);
+    let mut asked = Vec::new();
+    for _ in 0..80 {
+        asked.extend(bench.look());
+        bench.pass(100);
+    }
+    let times = |name| asked.iter().filter(|asked| **asked == name).count();
+    assert!((18..=24).contains(&times("lease")), "{asked:?}");
+    assert_eq!(times("settle"), times("book"), "it has nothing to share");
+    bench.reply.available = 1;
+    bench.lease.units_came_back(bench.now);
+    assert_eq!(bench.look(), COMPARES);
+    bench.reply.granted = 6;
+    bench.pass(10);
+    assert_eq!(bench.look(), ["lease", "share"]);
+    assert_eq!(bench.effects.put_on_sale, 1);
+}
+
+#[test]
 fn a_share_that_somebody_else_has_changed_is_written_again() {
     let mut bench = Bench::joined();
     bench.look();
