@@ -8,6 +8,7 @@ mod chart;
 mod comparison;
 mod machine;
 pub mod server;
+mod writers;
 
 use std::fs;
 use std::process::Command;
@@ -59,7 +60,7 @@ fn positive<N: FromStr + Default + PartialOrd>(text: &str) -> Result<N, &'static
 
 type Run = fn(&Options) -> Result<String, Failure>;
 
-const RUNS: [(&str, Run); 7] = [
+const RUNS: [(&str, Run); 8] = [
     ("sold-out", sold_out),
     ("decision", decision),
     ("wins", wins),
@@ -67,6 +68,7 @@ const RUNS: [(&str, Run); 7] = [
     ("front-ends", front_ends),
     ("memory", memory),
     ("peers", peers),
+    ("writers", writers::run),
 ];
 
 /// Runs the comparison of this name, or all.
