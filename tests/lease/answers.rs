@@ -16,10 +16,9 @@ impl World {
         match ask {
             Ask::Units => Answer::Units(self.store.units(instance.total)),
             Ask::Incarnations => {
-                let incarnations = self.store.incarnation.iter().enumerate();
-                Answer::Incarnations(
-                    incarnations.map(|(n, number)| (wire::node(n), (*number).into())).collect(),
-                )
+                // Itself first: as the other one would hear it.
+                let nodes = [n, 1 - n].map(|n| (wire::node(n), self.store.incarnation[n].into()));
+                Answer::Incarnations(nodes.into())
             }
             Ask::Fence(node, life) => {
                 let incarnation = &mut self.store.incarnation[usize::from(node.number())];

@@ -1,7 +1,8 @@
-//! Breadth-first search through every reachable world, then backwards from the whole ones.
+//! Breadth-first search through every reachable world, then backwards from the whole ones. Worlds that differ in which node
+//! is which are one, and known by their fingerprints.
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use crate::step::Step;
 use crate::world::{Instance, Property, World};
@@ -48,9 +49,9 @@ pub fn explore(instance: &Instance, only: Option<Property>) -> Explored {
 #[derive(Default)]
 struct Search {
     worlds: Vec<World>,
-    /// The place of each world among them.
-    places: HashTable<u32>,
-    hasher: ahash::RandomState,
+    /// The place among them of each fingerprint.
+    places: HashMap<u64, u32, ahash::RandomState>,
+    state: ahash::RandomState,
     /// From which world, and by which step, each was first reached.
     reached: Vec<(u32, Step)>,
     /// Healing steps, as (to, from).
@@ -59,16 +60,13 @@ struct Search {
 
 impl Search {
     fn enter(&mut self, world: World, reached: (u32, Step)) -> u32 {
-        let Self { worlds, places, hasher, reached: ways, .. } = self;
-        let is_same = |&place: &u32| worlds[place as usize] == world;
-        let hash = |&place: &u32| hasher.hash_one(&worlds[place as usize]);
-        match places.entry(hasher.hash_one(&world), is_same, hash) {
+        match self.places.entry(world.fingerprint(&self.state)) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => {
-                let place = worlds.len() as u32;
+                let place = self.worlds.len() as u32;
                 new.insert(place);
-                worlds.push(world);
-                ways.push(reached);
+                self.worlds.push(world);
+                self.reached.push(reached);
                 place
             }
         }

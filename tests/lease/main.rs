@@ -21,6 +21,7 @@ mod resting;
 mod scripts;
 mod step;
 mod store;
+mod symmetry;
 mod trial;
 mod walk;
 mod wire;
