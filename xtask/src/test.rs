@@ -30,11 +30,11 @@ pub fn run() -> Result<(), Failure> {
     thread::scope(|scope| {
         let beside = BESIDE.map(|group| {
             scope.spawn(move || {
-                cargo::run_quietly(&["test", "--workspace", "--locked", group], &env)
+                cargo::run_quietly(&["test", "--workspace", "--locked", "--no-fail-fast", group], &env)
                     .map_err(|problem| problem.to_string())
             })
         });
-        let mut others = vec!["test", "--workspace", "--locked", "--"];
+        let mut others = vec!["test", "--workspace", "--locked", "--no-fail-fast", "--"];
         others.extend(BESIDE.iter().flat_map(|group| ["--skip", group]));
         let mut outcome = cargo::run(&others, &env);
         for group in beside {
