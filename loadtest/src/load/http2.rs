@@ -38,9 +38,27 @@ struct Whole {
     body: Vec<u8>,
 }
 
+/// Why there is none.
+enum NoAnswer {
+    /// The server has said that it did not look at the request: it is asked again, on the next connection.
+    NotTaken,
+    Lost,
+}
+
+impl From<h2::Error> for NoAnswer {
+    /// A server that says goodbye names the last stream that it took, and whoever asked after that gets this error; one that
+    /// has too many refuses the stream. Neither was looked at (RFC 9113, 6.8 and 8.7).
+    fn from(error: h2::Error) -> Self {
+        let reason = error.reason();
+        let says_goodbye = error.is_go_away() && reason == Some(h2::Reason::NO_ERROR);
+        let refuses = error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM);
+        if error.is_remote() && (says_goodbye || refuses) { Self::NotTaken } else { Self::Lost }
+    }
+}
+
 /// Which request it is: the lane and the number of its request. What has been given up is still heard of.
 type Which = (u32, u64);
-type Answering = Pin<Box<dyn Future<Output = (Which, Option<Whole>)>>>;
+type Answering = Pin<Box<dyn Future<Output = (Which, Result<Whole, NoAnswer>)>>>;
 type Opening = Pin<Box<dyn Future<Output = Result<Opened, h2::Error>>>>;
 type Opened = (SendRequest<Bytes>, Connection<Socket, Bytes>);
 
@@ -60,6 +78,8 @@ enum State {
 #[derive(Default)]
 struct Lane {
     request: Option<InFlight>,
+    /// What was handed over, for a server that does not take it.
+    asked: Option<(Request<()>, Bytes)>,
     number: u64,
     abort: Option<AbortHandle>,
     /// It was offered while the connection was going away; it is free again when that is gone.
@@ -161,6 +181,7 @@ impl Http2Connection {
         if let Some(abort) = place.abort.take() {
             abort.abort();
         }
+        place.asked = None;
         let number = place.number;
         self.waiting.retain(|(which, ..)| *which != (lane, number));
         place.request.take()
@@ -253,10 +274,18 @@ impl Http2Connection {
                     continue;
                 }
                 place.abort = None;
+                let asked = place.asked.take();
+                if let (Err(NoAnswer::NotTaken), Some((head, body)), true) =
+                    (&whole, asked, place.request.is_some())
+                {
+                    self.waiting.push_front(((lane, number), head, body));
+                    self.is_leaving = true;
+                    continue;
+                }
                 let Some(request) = place.request.take() else { continue };
                 match whole {
-                    None => hear(lane, request, Err(Outcome::ConnectionLost)),
-                    Some(Whole { status, retry_after_ms, body }) => {
+                    Err(_) => hear(lane, request, Err(Outcome::ConnectionLost)),
+                    Ok(Whole { status, retry_after_ms, body }) => {
                         let consumed = body.len();
                         let body = Cow::Owned(body);
                         let answer = Response { status, keep_alive: true, retry_after_ms, body, consumed };
@@ -286,10 +315,13 @@ impl Http2Connection {
                     let Some((which, head, body)) = self.waiting.pop_front() else { return };
                     self.requests += 1;
                     self.is_leaving = requests_max > 0 && self.requests >= requests_max;
+                    let place = &mut self.lanes[which.0 as usize];
+                    place.asked = Some((head.clone(), body.clone()));
                     let (answering, abort) =
                         abortable(whole(opened.0.send_request(head, body.is_empty()), body));
-                    self.lanes[which.0 as usize].abort = Some(abort);
-                    self.answers.push(Box::pin(async move { (which, answering.await.ok().flatten()) }));
+                    place.abort = Some(abort);
+                    let answer = async move { (which, answering.await.unwrap_or(Err(NoAnswer::Lost))) };
+                    self.answers.push(Box::pin(answer));
                 }
             }
         }
@@ -312,7 +344,7 @@ impl Http2Connection {
         let waiting: Vec<u32> = self.waiting.iter().map(|((lane, _), ..)| *lane).collect();
         for (number, lane) in self.lanes.iter_mut().enumerate() {
             let number = number as u32;
-            lane.abort = None;
+            (lane.abort, lane.asked) = (None, None);
             if std::mem::take(&mut lane.is_parked) {
                 freed.push(number);
             }
@@ -328,23 +360,23 @@ impl Http2Connection {
     }
 }
 
-/// Reads an answer to its end. `None` when there is none.
+/// Reads an answer to its end.
 async fn whole(
     sent: Result<(ResponseFuture, h2::SendStream<Bytes>), h2::Error>,
     body: Bytes,
-) -> Option<Whole> {
-    let (answer, mut sending) = sent.ok()?;
+) -> Result<Whole, NoAnswer> {
+    let (answer, mut sending) = sent?;
     if !body.is_empty() {
-        sending.send_data(body, true).ok()?;
+        sending.send_data(body, true)?;
     }
-    let (head, mut read) = answer.await.ok()?.into_parts();
+    let (head, mut read) = answer.await?.into_parts();
     let mut body = Vec::new();
     while let Some(data) = read.data().await {
-        let data = data.ok()?;
-        read.flow_control().release_capacity(data.len()).ok()?;
+        let data = data?;
+        read.flow_control().release_capacity(data.len())?;
         body.extend_from_slice(&data);
     }
-    Some(Whole { status: head.status.as_u16(), retry_after_ms: retry_after_ms(&head.headers), body })
+    Ok(Whole { status: head.status.as_u16(), retry_after_ms: retry_after_ms(&head.headers), body })
 }
 
 fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {

@@ -258,7 +258,8 @@ const STRANGERS: [&str; 2] = ["26000", "42P05"];
 ///
 /// Answers with one of the two sessions.
 pub(super) async fn refuse_a_pooler(dialer: &Dialer) -> Result<Session, StoreError> {
-    let (mut ours, mut other) = tokio::try_join!(dialer.connect(), dialer.connect())?;
+    // One after the other: a pooler that is given time lends the second what the first has let go.
+    let (mut ours, mut other) = (dialer.connect().await?, dialer.connect().await?);
     match is_pooled(&mut ours, &mut other).await {
         Ok(false) => Ok(ours),
         Err(error) if !STRANGERS.iter().any(|code| error.has_code(code)) => Err(error.into()),
