@@ -102,17 +102,15 @@ impl Browser {
     /// Clicks on the first element that the selector finds.
     ///
     /// # Panics
-    /// There is none, or something lies above it.
+    /// There never is one, or something lies above it.
     pub fn click(&self, css: &str) {
-        let element = self.element(css);
-        self.tell(&format!("/element/{element}/click"), &json!({}));
+        self.do_to(css, "click", &json!({}));
     }
 
     /// Writes into a field, in place of what is there.
     pub fn fill(&self, css: &str, text: &str) {
-        let element = self.element(css);
-        self.tell(&format!("/element/{element}/clear"), &json!({}));
-        self.tell(&format!("/element/{element}/value"), &json!({ "text": text }));
+        self.do_to(css, "clear", &json!({}));
+        self.do_to(css, "value", &json!({ "text": text }));
     }
 
     /// What a script answers.
@@ -125,8 +123,17 @@ impl Browser {
         self.call("GET", &self.path("/screenshot"), &Value::Null).as_str().expect("a picture").to_owned()
     }
 
-    fn element(&self, css: &str) -> String {
-        self.found(css).into_iter().next().unwrap_or_else(|| panic!("there is no {css} at {}", self.url()))
+    /// Does something to the first element that the selector finds. A page that renews itself between the look and the
+    /// touch is looked at again.
+    fn do_to(&self, css: &str, what: &str, body: &Value) {
+        until(&format!("{what} {css}"), || {
+            let Some(element) = self.found(css).into_iter().next() else { return false };
+            match self.try_call("POST", &self.path(&format!("/element/{element}/{what}")), body) {
+                Ok(_) => true,
+                Err(error) if error["error"] == "stale element reference" => false,
+                Err(error) => panic!("{what} {css} at {}: {error}", self.url()),
+            }
+        });
     }
 
     fn found(&self, css: &str) -> Vec<String> {
@@ -144,11 +151,15 @@ impl Browser {
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let called = self.try_call(method, path, body);
+        called.unwrap_or_else(|error| panic!("{method} {path} {body}: {error}"))
+    }
+
+    fn try_call(&self, method: &str, path: &str, body: &Value) -> Result<Value, Value> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let answer = request(self.address, method, path, "Content-Type: application/json\r\n", &body);
         let value = answer.json()["value"].clone();
-        assert_eq!(answer.status, 200, "{method} {path} {body}: {value}");
-        value
+        if answer.status == 200 { Ok(value) } else { Err(value) }
     }
 }
 
