@@ -3,11 +3,12 @@
 
 use std::str::FromStr;
 
-use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, Uri, header};
 
 use super::auth_settings::CorsSettings;
 use super::problem;
-use super::reply::{Field, Reply};
+use super::reply::Reply;
 use super::request::{Head, Request};
 use crate::domain::FieldError;
 use crate::settings::within;
@@ -76,24 +77,27 @@ impl CrossSite {
             return None;
         }
         let Visit::Listed(_) = visit else { return Some(problem::CROSS_SITE.reply(&request.id)) };
-        let known = |name: HeaderName, value| Field::Set(name, HeaderValue::from_static(value));
-        let reply = Reply::json(StatusCode::NO_CONTENT, Outcome::Served, Vec::new())
-            .with(known(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS))
-            .with(known(header::ACCESS_CONTROL_ALLOW_HEADERS, FIELDS_IN))
-            .with(Field::Set(header::ACCESS_CONTROL_MAX_AGE, self.max_age.clone()));
+        let mut reply = Reply::json(StatusCode::NO_CONTENT, Outcome::Served, Bytes::new());
+        reply.shown_to.extend([
+            (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS)),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(FIELDS_IN)),
+            (header::ACCESS_CONTROL_MAX_AGE, self.max_age.clone()),
+        ]);
         Some(self.shown_to(visit, reply))
     }
 
     /// The answer, readable for the page that asked if its origin is listed.
-    pub fn shown_to(&self, visit: Visit<'_>, reply: Reply) -> Reply {
+    pub fn shown_to(&self, visit: Visit<'_>, mut reply: Reply) -> Reply {
         let Visit::Listed(origin) = visit else { return reply };
-        let reply = reply
-            .with(Field::Set(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()))
-            .with(Field::Set(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(FIELDS_OUT)));
-        if !self.credentials {
-            return reply;
+        reply.shown_to.extend([
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(FIELDS_OUT)),
+        ]);
+        if self.credentials {
+            let yes = HeaderValue::from_static("true");
+            reply.shown_to.push((header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes));
         }
-        reply.with(Field::Set(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true")))
+        reply
     }
 }
 

@@ -13,10 +13,11 @@ use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, Stream};
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::Application;
+use super::arena;
 use super::connection::Connection;
 use super::connection_timeout::{ConnectionTimeout, Signal, Wait};
 use super::exchange::Exchange;
@@ -93,6 +94,8 @@ impl Http2 {
         let Some(mut connection) = opened.await else { return };
         let mut under_way = FuturesUnordered::new();
         let mut incoming: Vec<Incoming> = Vec::new();
+        // The place of the last answer that did not wait: the next one is made in it.
+        let mut place = None;
         let (mut has_answered, mut is_ending) = (false, false);
         let ended = poll_fn(|context| {
             match timeout.signal() {
@@ -150,10 +153,18 @@ impl Http2 {
                     return Poll::Pending;
                 }
                 for request in incoming.drain(..) {
-                    let mut answering = Box::pin(self.answer(exchange, request, names_clients));
+                    let answer = self.answer(exchange, request, names_clients);
+                    let mut answering: Pin<Box<_>> = match place.take() {
+                        Some(place) => answered_in(place, answer),
+                        None => Box::pin(answer),
+                    };
                     match answering.as_mut().poll(context) {
-                        Poll::Ready(Sent::Answered) => frames.pay(),
-                        Poll::Ready(_) => {}
+                        Poll::Ready(sent) => {
+                            if sent == Sent::Answered {
+                                frames.pay();
+                            }
+                            place = Some(answering);
+                        }
                         Poll::Pending => under_way.push(answering),
                     }
                 }
@@ -220,7 +231,8 @@ impl Http2 {
     ) -> Sent {
         let body = reply.body;
         if reply.status != StatusCode::NO_CONTENT {
-            head.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+            head.headers_mut()
+                .insert(header::CONTENT_LENGTH, arena::text(20, format_args!("{}", body.len())));
         }
         let is_empty = is_head || body.is_empty();
         let mut stream = match respond.send_response(head, is_empty) {
@@ -239,6 +251,12 @@ impl Http2 {
             }
         }
     }
+}
+
+/// A new answer in the place of one that is over.
+fn answered_in<F>(mut place: Pin<Box<F>>, answer: F) -> Pin<Box<F>> {
+    place.set(answer);
+    place
 }
 
 fn end_of(reason: Reason) -> Http2End {

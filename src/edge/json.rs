@@ -1,9 +1,11 @@
 //! Bodies are flat JSON objects: those of requests are read strictly, those of answers written straight into a buffer.
 
-use std::io::Write;
+use std::fmt::Write;
 
+use bytes::{Bytes, BytesMut};
 use serde::de::{DeserializeOwned, Error};
 
+use super::arena;
 use crate::domain::{EpochMs, OrderId};
 
 /// Reads a body that must be a JSON object. (A plain deserializer would take an array for an object as well.)
@@ -20,20 +22,20 @@ pub fn json_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Er
 /// A JSON object that is being written, member by member. Names are our own and need no escapes.
 #[derive(Debug)]
 pub struct JsonObject {
-    buffer: Vec<u8>,
+    buffer: BytesMut,
 }
 
 impl JsonObject {
     /// An empty object, with room for `bytes`.
     pub fn with_capacity(bytes: usize) -> Self {
-        let mut buffer = Vec::with_capacity(bytes);
-        buffer.push(b'{');
+        let mut buffer = arena::room(bytes.max(2));
+        buffer.extend_from_slice(b"{");
         Self { buffer }
     }
 
     /// Goes on after `opening`, which is an object without its last brace and with at least one member.
     pub fn after(opening: &[&str], room: usize) -> Self {
-        let mut buffer = Vec::with_capacity(opening.iter().map(|part| part.len()).sum::<usize>() + room);
+        let mut buffer = arena::room(opening.iter().map(|part| part.len()).sum::<usize>() + room);
         opening.iter().for_each(|part| buffer.extend_from_slice(part.as_bytes()));
         Self { buffer }
     }
@@ -41,23 +43,23 @@ impl JsonObject {
     /// A member that is a text.
     pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
         self.name(name);
-        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(b"\"");
         self.end_text(value)
     }
 
     /// Ends a text member whose opening quote was the last byte of the opening.
     pub fn end_text(&mut self, value: &str) -> &mut Self {
         escape(&mut self.buffer, value);
-        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(b"\"");
         self
     }
 
     /// A member that is an order's number.
     pub fn order_id(&mut self, name: &str, value: OrderId) -> &mut Self {
         self.name(name);
-        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(b"\"");
         self.buffer.extend_from_slice(&value.text());
-        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(b"\"");
         self
     }
 
@@ -71,7 +73,7 @@ impl JsonObject {
     /// A member that is a time: RFC 3339, UTC, with milliseconds.
     pub fn time(&mut self, name: &str, value: EpochMs) -> &mut Self {
         self.name(name);
-        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(b"\"");
         // A time outside the years that RFC 3339 can write is shown as the nearest that it can.
         let (first, last) = (-62_167_219_200_000, 253_402_207_200_999);
         let shown = jiff::Timestamp::from_millisecond(value.0.clamp(first, last)).unwrap_or_default();
@@ -94,23 +96,23 @@ impl JsonObject {
     }
 
     /// The object as text.
-    pub fn finish(mut self) -> Vec<u8> {
-        self.buffer.push(b'}');
-        self.buffer
+    pub fn finish(mut self) -> Bytes {
+        self.buffer.extend_from_slice(b"}");
+        self.buffer.freeze()
     }
 
     fn name(&mut self, name: &str) {
         if self.buffer.len() > 1 {
-            self.buffer.push(b',');
+            self.buffer.extend_from_slice(b",");
         }
-        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(b"\"");
         self.buffer.extend_from_slice(name.as_bytes());
         self.buffer.extend_from_slice(b"\":");
     }
 }
 
 /// Appends the inside of a JSON string.
-fn escape(buffer: &mut Vec<u8>, text: &str) {
+fn escape(buffer: &mut BytesMut, text: &str) {
     let needs = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
     let mut rest = text.as_bytes();
     while let Some(place) = rest.iter().position(needs) {
@@ -144,10 +146,10 @@ mod tests {
         let mut object = JsonObject::with_capacity(0);
         object.text("a", "b").number("n", 7u32).time("t", EpochMs(1_700_000_000_005)).null("z");
         assert_eq!(
-            String::from_utf8(object.finish()).unwrap(),
+            std::str::from_utf8(&object.finish()).unwrap(),
             r#"{"a":"b","n":7,"t":"2023-11-14T22:13:20.005Z","z":null}"#
         );
-        assert_eq!(JsonObject::with_capacity(0).finish(), b"{}");
+        assert_eq!(JsonObject::with_capacity(0).finish(), b"{}"[..]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! An order as its buyer sees it.
 
+use bytes::Bytes;
+
 use super::json::JsonObject;
 use crate::admission::{LiveSale, Placed};
 use crate::domain::{Cents, EpochMs, Order, OrderId, OrderStatus, Units};
@@ -51,7 +53,7 @@ impl<'a> OrderView<'a> {
     }
 
     /// The order object of the API.
-    pub(super) fn object(&self) -> Vec<u8> {
+    pub(super) fn object(&self) -> Bytes {
         let mut object = JsonObject::with_capacity(384);
         object
             .order_id("order_id", self.order_id)

@@ -3,11 +3,10 @@
 //! Each kind is one constant of this file. The bytes before the members that vary are put together by the compiler, so
 //! that a refusal costs two copies and the request id.
 
-use bytes::Bytes;
 use http::StatusCode;
 
 use super::json::JsonObject;
-use super::reply::{Content, Field, Keep, Reply};
+use super::reply::{Content, Field, Fields, Keep, Reply};
 use super::request_id::RequestId;
 use crate::domain::{EpochMs, OrderId};
 use crate::telemetry::Outcome;
@@ -130,7 +129,7 @@ impl Problem {
             status: self.status,
             outcome: self.outcome,
             object: JsonObject::after(&[self.opening, self.detail, "\""], ROOM_BYTES),
-            fields: Vec::new(),
+            fields: Fields::new(),
         }
     }
 
@@ -138,7 +137,7 @@ impl Problem {
     pub fn detailed(&self, detail: &str) -> ProblemAnswer {
         let mut object = JsonObject::after(&[self.opening], detail.len() + ROOM_BYTES);
         object.end_text(detail);
-        ProblemAnswer { status: self.status, outcome: self.outcome, object, fields: Vec::new() }
+        ProblemAnswer { status: self.status, outcome: self.outcome, object, fields: Fields::new() }
     }
 }
 
@@ -151,7 +150,7 @@ pub struct ProblemAnswer {
     status: StatusCode,
     outcome: Outcome,
     object: JsonObject,
-    fields: Vec<Field>,
+    fields: Fields,
 }
 
 impl ProblemAnswer {
@@ -197,9 +196,10 @@ impl ProblemAnswer {
             status: self.status,
             outcome: self.outcome,
             content: Content::Problem,
-            body: Bytes::from(self.object.finish()),
+            body: self.object.finish(),
             keep: Keep::NoStore,
             fields: self.fields,
+            shown_to: Vec::new(),
             close: false,
         }
     }

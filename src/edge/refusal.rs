@@ -40,11 +40,11 @@ pub(super) fn rejected(rejection: &Rejection, request: &Request<'_>) -> ProblemA
             let wait_s = seconds_until(retry_after);
             // A buyer's own next click is due at a known moment; of a crowd that waits for the same one, few get it.
             let come_back_s = if scope == RateScope::Buyer { wait_s } else { retry_after_s(retry_after) };
-            problem::RATE_LIMITED
-                .answer()
-                .with(Field::RetryAfter(come_back_s))
-                .with(Field::RateLimit { scope, wait_s })
-                .with(Field::RateLimitPolicy { scope, rate })
+            problem::RATE_LIMITED.answer().with(Field::RetryAfter(come_back_s)).with(Field::RateLimit {
+                scope,
+                wait_s,
+                rate,
+            })
         }
         Rejection::TooManyReleases { releases_max } => {
             problem::TOO_MANY_RELEASES.answer().number("releases_max", releases_max)

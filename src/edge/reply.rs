@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use smallvec::SmallVec;
 
+use super::arena;
 use super::random;
 use crate::domain::{Nanos, OrderId, Rate, RateScope};
 use crate::telemetry::Outcome;
@@ -20,11 +22,16 @@ pub struct Reply {
     pub body: Bytes,
     /// Who may keep it, and for how long.
     pub keep: Keep,
-    /// Header fields beside those that every answer has. Most refusals have none, and allocate none.
-    pub fields: Vec<Field>,
+    /// Header fields beside those that every answer has.
+    pub fields: Fields,
+    /// The same, for pages of other sites.
+    pub shown_to: Vec<(HeaderName, HeaderValue)>,
     /// Whether the connection ends with this answer.
     pub close: bool,
 }
+
+/// Header fields of an answer. No refusal has more than find place without an allocation.
+pub type Fields = SmallVec<[Field; 2]>;
 
 /// The media types of bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,56 +108,51 @@ pub enum Field {
     Allow(&'static str),
     /// How the buyer proves who it is.
     WwwAuthenticate(&'static str),
-    /// A field whose value is one of the few that the settings spell out.
-    Set(HeaderName, HeaderValue),
-    /// How much of the rate is left: nothing, for this many seconds.
+    /// How much of the rate is left: nothing, for this many seconds; and the rate itself.
     RateLimit {
         /// Whose rate it is.
         scope: RateScope,
         /// Until there is something left again.
         wait_s: u32,
-    },
-    /// The rate itself.
-    RateLimitPolicy {
-        /// Whose rate it is.
-        scope: RateScope,
         /// The rate.
         rate: Rate,
     },
 }
 
 impl Field {
-    /// Name and value as they are written.
-    pub fn written(&self) -> (HeaderName, HeaderValue) {
-        let text = |text: String| HeaderValue::try_from(text).expect("made of digits and our own words");
+    /// Hands out names and values as they are written.
+    pub fn each_written(&self, mut write: impl FnMut(HeaderName, HeaderValue)) {
+        const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+        const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
         match self {
-            Self::Location(id) => (header::LOCATION, text(format!("/orders/{id}"))),
-            Self::RetryAfter(seconds) => (header::RETRY_AFTER, HeaderValue::from(*seconds)),
-            Self::Allow(methods) => (header::ALLOW, HeaderValue::from_static(methods)),
-            Self::WwwAuthenticate(scheme) => (header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme)),
-            Self::Set(name, value) => (name.clone(), value.clone()),
-            Self::RateLimit { scope, wait_s } => (
-                HeaderName::from_static("ratelimit"),
-                text(format!("\"{}\";r=0;t={wait_s}", name_of(*scope))),
-            ),
-            Self::RateLimitPolicy { scope, rate } => (
-                HeaderName::from_static("ratelimit-policy"),
-                text(format!("\"{}\";q={};w=1", name_of(*scope), rate.per_s)),
-            ),
+            Self::Location(id) => write(header::LOCATION, arena::text(40, format_args!("/orders/{id}"))),
+            Self::RetryAfter(seconds) => {
+                write(header::RETRY_AFTER, arena::text(10, format_args!("{seconds}")))
+            }
+            Self::Allow(methods) => write(header::ALLOW, HeaderValue::from_static(methods)),
+            Self::WwwAuthenticate(scheme) => {
+                write(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme))
+            }
+            Self::RateLimit { scope, wait_s, rate } => {
+                let name = name_of(*scope);
+                write(RATE_LIMIT, arena::text(40, format_args!("\"{name}\";r=0;t={wait_s}")));
+                write(RATE_LIMIT_POLICY, arena::text(40, format_args!("\"{name}\";q={};w=1", rate.per_s)));
+            }
         }
     }
 }
 
 impl Reply {
     /// A JSON answer.
-    pub fn json(status: StatusCode, outcome: Outcome, body: Vec<u8>) -> Self {
+    pub fn json(status: StatusCode, outcome: Outcome, body: impl Into<Bytes>) -> Self {
         Self {
             status,
             outcome,
             content: Content::Json,
-            body: Bytes::from(body),
+            body: body.into(),
             keep: Keep::NoStore,
-            fields: Vec::new(),
+            fields: Fields::new(),
+            shown_to: Vec::new(),
             close: false,
         }
     }

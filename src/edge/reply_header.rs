@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body_util::Full;
 
+use super::arena;
 use super::random;
 use super::reply::{NOSNIFF, Reply};
 use super::request::Head;
@@ -26,7 +27,7 @@ impl Names {
     /// tracing refuses nobody.
     pub fn of(head: &Head<'_>, id: &RequestId<'_>) -> Self {
         Self {
-            request_id: HeaderValue::from_str(id.as_str()).ok(),
+            request_id: named(id.as_str()),
             traceparent: echo(head.traceparent, || {
                 format!("00-{:016x}{:016x}-{:016x}-00", random::next(), random::next(), random::next())
             }),
@@ -35,10 +36,14 @@ impl Names {
     }
 }
 
+fn named(name: &str) -> Option<HeaderValue> {
+    HeaderValue::from_maybe_shared(arena::copied(name.as_bytes())).ok()
+}
+
 fn echo(sent: Option<&[u8]>, replacement: impl Fn() -> String) -> Option<HeaderValue> {
     sent?;
     match echoable(sent) {
-        Some(name) => HeaderValue::from_str(name).ok(),
+        Some(name) => named(name),
         None => HeaderValue::try_from(replacement()).ok(),
     }
 }
@@ -61,9 +66,9 @@ pub(super) fn each_field(reply: &Reply, names: Names, mut write: impl FnMut(Head
             }
         }
     }
-    for field in &reply.fields {
-        let (name, value) = field.written();
-        write(name, value);
+    reply.fields.iter().for_each(|field| field.each_written(&mut write));
+    for (name, value) in &reply.shown_to {
+        write(name.clone(), value.clone());
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use http::HeaderValue;
 
 use super::json::JsonObject;
@@ -68,13 +69,7 @@ impl SaleStatePage {
     }
 
     /// The document for this platform.
-    pub fn object(
-        &self,
-        sale: &LiveSale,
-        phase: SalePhase,
-        now: EpochMs,
-        platform: Option<&[u8]>,
-    ) -> Vec<u8> {
+    pub fn object(&self, sale: &LiveSale, phase: SalePhase, now: EpochMs, platform: Option<&[u8]>) -> Bytes {
         state_object(sale, phase, now, self.shown_on(platform))
     }
 
@@ -84,7 +79,7 @@ impl SaleStatePage {
     }
 }
 
-fn state_object(sale: &LiveSale, phase: SalePhase, now: EpochMs, shown: Shown) -> Vec<u8> {
+fn state_object(sale: &LiveSale, phase: SalePhase, now: EpochMs, shown: Shown) -> Bytes {
     let terms = &sale.terms;
     let remaining = sale.remaining_everywhere();
     let state = match phase {
