@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::connection_timeout::{ConnectionTimeout, Wait};
+use super::connection_timeout::{ConnectionTimeout, Signal, Wait};
 use super::http2_frames::FrameMeter;
 use super::problem;
 use super::reply::{Keep, NOSNIFF, retry_after_s};
@@ -79,6 +79,30 @@ impl Connection {
     ) -> Self {
         Self { transport, timeout, frames, sent_end: false }
     }
+
+    /// Waits until there is something to read, or the connection is told something that asks for more than waiting. False
+    /// when it is to be dropped.
+    pub(super) async fn rest(&self) -> bool {
+        self.timeout.waits_for(Wait::Rested);
+        let mut is_watched = false;
+        std::future::poll_fn(|context| {
+            if !is_watched {
+                self.timeout.belongs_to(context.waker());
+                is_watched = true;
+            }
+            match self.timeout.signal() {
+                Signal::Serve => {}
+                Signal::Rest | Signal::Leave => self.timeout.acknowledge(),
+                Signal::Finish => return Poll::Ready(true),
+                Signal::Drop => return Poll::Ready(false),
+            }
+            self.transport.poll_readable(context).map(|()| {
+                self.timeout.waits_for(Wait::Request);
+                true
+            })
+        })
+        .await
+    }
 }
 
 impl AsyncRead for Connection {
@@ -115,11 +139,17 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().transport).poll_write(context, bytes)
+        let this = self.get_mut();
+        this.timeout.writes(true);
+        Pin::new(&mut this.transport).poll_write(context, bytes)
     }
 
+    /// Who writes here flushes when it has handed over all that it has.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().transport).poll_flush(context)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.transport).poll_flush(context))?;
+        this.timeout.writes(false);
+        Poll::Ready(Ok(()))
     }
 
     /// Ends our side, then reads what still comes until the other side ends too. Closing a socket that holds unread

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 pub enum Wait {
     /// The first byte of a request.
     Request,
+    /// The same, for a while already: whatever served the connection has been put away.
+    Rested,
     /// The end of a header.
     Header,
     /// Our own answer, or a body: those have their own limits.
@@ -28,6 +30,8 @@ pub enum Wait {
 pub enum Signal {
     /// Go on.
     Serve,
+    /// Nothing has been asked for a while: keep the socket alone.
+    Rest,
     /// End with the next answer. Only a connection that can say so without one has anything to do.
     Leave,
     /// Finish what is in flight, then close.
@@ -45,6 +49,9 @@ pub struct WaitLimits {
     pub header: Duration,
 }
 
+/// After this long without a request a connection keeps no buffers.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
 /// After closing our side we wait this long for the other to close its own: closing earlier, with bytes unread, would
 /// reset the connection and could take the answer with it.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
@@ -53,6 +60,7 @@ impl WaitLimits {
     fn of(&self, wait: Wait) -> Duration {
         match wait {
             Wait::Request => self.idle,
+            Wait::Rested => self.idle.saturating_sub(REST_AFTER),
             Wait::Header => self.header,
             Wait::Answer => Duration::MAX,
             Wait::Farewell | Wait::Close => CLOSE_WAIT,
@@ -71,11 +79,36 @@ pub struct ConnectionTimeout {
     wait: Cell<Wait>,
     since: Cell<Instant>,
     signal: Cell<Signal>,
+    /// Whether it can be told to rest.
+    rests: Cell<bool>,
+    /// What was written has not all left yet.
+    is_writing: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     now: Rc<Cell<Instant>>,
 }
 
 impl ConnectionTimeout {
+    /// From now on it can be told to rest.
+    pub fn can_rest(&self) {
+        self.rests.set(true);
+    }
+
+    /// Notes whether something is on its way out.
+    #[inline]
+    pub fn writes(&self, is_writing: bool) {
+        self.is_writing.set(is_writing);
+    }
+
+    /// Whether it is to be told to rest now, if it has waited long enough.
+    fn may_rest(&self) -> bool {
+        self.rests.get() && self.is_idle() && self.signal() == Signal::Serve
+    }
+
+    /// Whether it waits for its next request, and the answers before have left.
+    pub fn is_idle(&self) -> bool {
+        self.wait.get() == Wait::Request && !self.is_writing.get()
+    }
+
     /// Notes what the connection waits for from now on.
     #[inline]
     pub fn waits_for(&self, wait: Wait) {
@@ -140,6 +173,8 @@ impl ConnectionTimeouts {
             wait: Cell::new(Wait::Request),
             since: Cell::new(self.now.get()),
             signal: Cell::new(Signal::Serve),
+            rests: Cell::new(false),
+            is_writing: Cell::new(false),
             waker: RefCell::default(),
             now: Rc::clone(&self.now),
         });
@@ -170,8 +205,11 @@ impl ConnectionTimeouts {
         self.now.set(now);
         self.forget_closed();
         for timeout in &*self.all.borrow() {
-            if now.saturating_duration_since(timeout.since.get()) > self.limits.of(timeout.wait.get()) {
+            let waited = now.saturating_duration_since(timeout.since.get());
+            if waited > self.limits.of(timeout.wait.get()) {
                 timeout.send(Signal::Drop);
+            } else if waited >= REST_AFTER && timeout.may_rest() {
+                timeout.send(Signal::Rest);
             }
         }
     }
@@ -192,12 +230,17 @@ mod tests {
         let start = timeouts.now.get();
         let [idle, slow, busy] = [Wait::Request, Wait::Header, Wait::Answer].map(|wait| {
             let timeout = timeouts.start();
+            timeout.can_rest();
             timeout.waits_for(wait);
             timeout
         });
         let signals = || [&idle, &slow, &busy].map(|timeout| timeout.signal());
-        timeouts.look(start + 10 * second);
+        timeouts.look(start + second / 2);
         assert_eq!(signals(), [Signal::Serve; 3]);
+        timeouts.look(start + 10 * second);
+        assert_eq!(signals(), [Signal::Rest, Signal::Serve, Signal::Serve]);
+        idle.acknowledge();
+        idle.waits_for(Wait::Rested);
         timeouts.look(start + 11 * second);
         assert_eq!(signals(), [Signal::Serve, Signal::Drop, Signal::Serve]);
         timeouts.look(start + 3600 * second);

@@ -99,7 +99,7 @@ impl Http2 {
         let (mut has_answered, mut is_ending) = (false, false);
         let ended = poll_fn(|context| {
             match timeout.signal() {
-                Signal::Serve => {}
+                Signal::Serve | Signal::Rest => {}
                 Signal::Leave if !has_answered => timeout.acknowledge(),
                 Signal::Leave | Signal::Finish => {
                     connection.graceful_shutdown();

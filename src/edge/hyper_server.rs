@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -352,25 +352,56 @@ impl<A: Application> Core<A> {
         }
     }
 
+    /// Serves a connection; one that is silent for a while keeps its socket and none of what serves it.
     async fn serve_http1(&self, transport: Transport, timeout: &Rc<ConnectionTimeout>, names_clients: bool) {
-        let io = TokioIo::new(Connection::new(transport, Rc::clone(timeout), None));
+        let mut io = Connection::new(transport, Rc::clone(timeout), None);
+        timeout.can_rest();
+        while let Some(idle) = self.serve_until_idle(io, timeout, names_clients).await {
+            if !idle.rest().await {
+                break;
+            }
+            io = idle;
+        }
+    }
+
+    /// `None` when the connection is over.
+    async fn serve_until_idle(
+        &self,
+        io: Connection,
+        timeout: &Rc<ConnectionTimeout>,
+        names_clients: bool,
+    ) -> Option<Connection> {
         let service = service_fn(|request| self.answer(request, timeout, names_clients));
-        let mut connection = pin!(self.http1.serve_connection(io, service));
-        poll_fn(|context| {
-            match timeout.signal() {
+        let mut connection = self.http1.serve_connection(TokioIo::new(io), service);
+        let mut is_watched = false;
+        let is_idle = poll_fn(|context| {
+            if !is_watched {
+                timeout.belongs_to(context.waker());
+                is_watched = true;
+            }
+            let signal = timeout.signal();
+            match signal {
                 Signal::Serve => {}
-                Signal::Leave => timeout.acknowledge(),
+                Signal::Rest | Signal::Leave => timeout.acknowledge(),
                 Signal::Finish => {
-                    connection.as_mut().graceful_shutdown();
+                    Pin::new(&mut connection).graceful_shutdown();
                     timeout.acknowledge();
                 }
-                Signal::Drop => return Poll::Ready(()),
+                Signal::Drop => return Poll::Ready(false),
             }
             // How a connection ends (reset, malformed, half a request) is the client's affair: hyper has answered what
             // can be answered.
-            connection.as_mut().poll(context).map(|_| ())
-        })
-        .await;
+            if Pin::new(&mut connection).poll(context).is_ready() {
+                return Poll::Ready(false);
+            }
+            // Something may have come meanwhile.
+            if signal == Signal::Rest && timeout.is_idle() { Poll::Ready(true) } else { Poll::Pending }
+        });
+        if !is_idle.await {
+            return None;
+        }
+        let parts = connection.into_parts();
+        parts.read_buf.is_empty().then(|| parts.io.into_inner())
     }
 
     async fn answer(

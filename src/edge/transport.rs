@@ -101,6 +101,22 @@ pub(super) enum Transport {
     Tls(Box<TlsStream<Socket>>),
 }
 
+impl Transport {
+    /// Waits until the socket has something, or has ended; nothing is read.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        // What is wrong with it is found by whoever reads.
+        if socket.begun.is_empty() {
+            socket.stream.poll_read_ready(context).map(drop)
+        } else {
+            Poll::Ready(())
+        }
+    }
+}
+
 impl AsyncRead for Transport {
     fn poll_read(
         self: Pin<&mut Self>,

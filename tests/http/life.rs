@@ -2,11 +2,47 @@
 
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use seckill::edge::FrontEnd::{self, Hyper, May};
 use testbed::client::Client;
 
 use super::server::{BOTH, Server};
+
+#[test]
+fn a_connection_that_was_silent_for_a_while_is_served_and_ended_as_any() {
+    let request = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+    for http2 in [true, false] {
+        let server = Server::start(Hyper, |settings| settings.http2.enabled = http2);
+        let mut silent: Vec<_> = (0..3).map(|_| Client::connect(server.addr)).collect();
+        // One has asked before, one has not, and one is in the middle of asking.
+        assert_eq!(silent[0].send(request).answer().unwrap().status, 200);
+        silent[2].send(&request[..20]);
+        std::thread::sleep(Duration::from_millis(1_600));
+        silent[2].send(&request[20..]);
+        for client in &mut silent[..2] {
+            client.send(request);
+        }
+        for client in &mut silent {
+            assert_eq!(client.answer().unwrap().status, 200);
+            // Two at once: what is read first is not all.
+            client.send(format!("{request}{request}"));
+            assert_eq!([client.answer(), client.answer()].map(|answer| answer.unwrap().status), [200; 2]);
+        }
+        // Told to go while they rest.
+        std::thread::sleep(Duration::from_millis(1_600));
+        assert_eq!(server.drain(), 0);
+        silent.iter_mut().for_each(Client::wait_for_close);
+        // Silent for too long.
+        let server = Server::start(Hyper, |settings| {
+            settings.idle_timeout_ms = 1_500;
+            settings.http2.enabled = http2;
+        });
+        let mut silent = Client::connect(server.addr);
+        assert_eq!(silent.send(request).answer().unwrap().status, 200);
+        silent.wait_for_close();
+    }
+}
 
 #[test]
 fn the_names_of_a_request_come_back() {
