@@ -43,6 +43,10 @@ pub const FOR_PEERS: [Needed; 6] = [
     Needed { program: "go", package: "golang-github-gomodule-redigo-dev" },
 ];
 
+/// What answers with fixed bytes beside the edge.
+pub const FOR_EDGE: [Needed; 2] =
+    [Needed { program: "nginx", package: "nginx" }, Needed { program: "h2o", package: "h2o" }];
+
 /// Installs those that are missing.
 ///
 /// # Errors

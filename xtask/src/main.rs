@@ -97,6 +97,7 @@ mod tests {
             "rolling --rounds 5 --rate 2000",
             "winners --number 10000",
             "perf",
+            "perf edge",
             "perf sold-out --rounds 5 --seconds 2.5 --append --no-build",
             "flamegraph refusal --no-build",
         ] {

@@ -6,6 +6,7 @@
 
 mod chart;
 mod comparison;
+mod edge;
 mod machine;
 pub mod server;
 mod writers;
@@ -60,12 +61,13 @@ fn positive<N: FromStr + Default + PartialOrd>(text: &str) -> Result<N, &'static
 
 type Run = fn(&Options) -> Result<String, Failure>;
 
-const RUNS: [(&str, Run); 8] = [
+const RUNS: [(&str, Run); 9] = [
     ("sold-out", sold_out),
     ("decision", decision),
     ("wins", wins),
     ("durable", durable),
     ("front-ends", front_ends),
+    ("edge", edge::run),
     ("memory", memory),
     ("peers", peers),
     ("writers", writers::run),
@@ -243,21 +245,39 @@ fn front_ends(options: &Options) -> Result<String, Failure> {
 
 /// Memory of a connection that has sent one request and now says nothing.
 fn memory(options: &Options) -> Result<String, Failure> {
-    let mut rounds = [Vec::new(), Vec::new()];
+    let secured = edge::Secured::new();
+    let tls = secured.keys();
+    let over_tls = ["--cacert", secured.cacert()];
+    let over_http2 = ["--streams", "1"];
+    let both = [over_tls, over_http2].concat();
+    type Kind<'a> = (&'a str, FrontEnd, &'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let kinds: [Kind<'_>; 5] = [
+        ("hyper", FrontEnd::Hyper, "client", &[], &[]),
+        ("may", FrontEnd::May, "client", &[], &[]),
+        ("hyper, TLS", FrontEnd::Hyper, "edge_client", &tls, &over_tls),
+        ("HTTP/2", FrontEnd::Hyper, "edge_client", &[], &over_http2),
+        ("HTTP/2, TLS", FrontEnd::Hyper, "edge_client", &tls, &both),
+    ];
+    let mut rounds = vec![Vec::new(); kinds.len()];
     for _ in 0..options.rounds {
-        for (place, front_end) in [FrontEnd::Hyper, FrontEnd::May].into_iter().enumerate() {
+        for (place, (_, front_end, client, keys, arguments)) in kinds.iter().enumerate() {
             // A fresh engine each time: memory that was once used is not given back.
-            let server = Server::engine("idle", front_end, 0)?;
-            let printed = server.client(&["--idle", "--connections", "4000", "--pid", &server.pids()])?;
+            let server = Server::engine_with("idle", *front_end, 0, keys)?;
+            let pids = server.pids();
+            let idle = ["--idle", "--connections", "4000", "--pid", &pids];
+            let printed = server.client_of(client, &[&idle, *arguments].concat())?;
             rounds[place].push(printed.get("client.memory_a_connection").copied().unwrap_or(f64::NAN));
         }
     }
-    Ok(format!(
+    let mut table = String::from(
         "### Memory of an idle connection (4,000 open, each has had one answer)\n\n\
-         | front end | bytes a connection |\n|---|---:|\n| hyper | {:.0} |\n| may | {:.0} |\n\n",
-        comparison::median(&rounds[0]),
-        comparison::median(&rounds[1]),
-    ))
+         | front end | bytes a connection |\n|---|---:|\n",
+    );
+    for ((name, ..), bytes) in kinds.iter().zip(&rounds) {
+        table.push_str(&format!("| {name} | {:.0} |\n", comparison::median(bytes)));
+    }
+    table.push('\n');
+    Ok(table)
 }
 
 /// What users run today. Theirs is not durable; ours is.

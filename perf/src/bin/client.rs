@@ -27,6 +27,9 @@ struct Args {
     /// The path of the purchase.
     #[arg(long, default_value = "/seckill/demo/widget")]
     path: String,
+    /// The method: for servers that answer others more cheaply.
+    #[arg(long, default_value = "POST")]
+    method: String,
     /// Connections, each with one request under way.
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -69,7 +72,8 @@ struct RequestText {
 
 impl RequestText {
     fn new(args: &Args) -> Self {
-        let head = format!("POST {} HTTP/1.1\r\nHost: {}\r\nX-User-ID: buyer-", args.path, args.target);
+        let head =
+            format!("{} {} HTTP/1.1\r\nHost: {}\r\nX-User-ID: buyer-", args.method, args.path, args.target);
         let rest = "\r\nContent-Length: 0\r\n\r\n";
         let bytes = format!("{head}{:0BUYER_DIGITS$}{rest}", 0).into_bytes();
         Self { bytes, buyer_at: head.len() }
@@ -332,7 +336,8 @@ impl Client {
             let _ = stream.read(&mut chunk)?;
             open.push(stream);
         }
-        std::thread::sleep(Duration::from_millis(500));
+        // Longer than until a silent connection gives back what it does not need.
+        std::thread::sleep(Duration::from_secs(3));
         let grown = resident_bytes(pid)?.saturating_sub(before);
         print("client.memory_a_connection", grown as f64 / open.len() as f64, "bytes");
         Ok(())

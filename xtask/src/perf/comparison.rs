@@ -40,6 +40,13 @@ impl Contender {
         Self { buys: true, ..Self::command(name, &command) }
     }
 
+    /// The client of `perf` that speaks HTTP/2 and TLS against a server.
+    pub fn edge_client(name: &str, server: &Server, options: &Options) -> Self {
+        let mut client = Self::client(name, server, options);
+        client.command[3] = binary("edge_client");
+        client
+    }
+
     /// Any command.
     pub fn command(name: &str, command: &[&str]) -> Self {
         Self { name: name.into(), command: command.iter().map(|&word| word.into()).collect(), buys: false }

@@ -62,8 +62,47 @@ impl Server {
         Ok(Self { target, engine: None, processes: vec![listening(command, target)?] })
     }
 
+    /// The engine's library alone, which answers with the bytes in file `reply`.
+    pub fn bare(reply: &str, is_http2: bool) -> Result<Self, Failure> {
+        let target = free_address();
+        let mut command = on_server_core(&binary("bare"));
+        command.args(["--listen", &target.to_string(), "--reply", reply]);
+        command.args(is_http2.then_some("--http2"));
+        Ok(Self { target, engine: None, processes: vec![listening(command, target)?] })
+    }
+
+    /// nginx, or another program that takes its settings from a file of its own, with this text as its answer. In the file
+    /// stand PORT, FOLDER and BODY.
+    pub fn fixed(program: &str, template: &str, text: &str) -> Result<Self, Failure> {
+        let target = free_address();
+        let folder = fs::canonicalize(fresh_folder(&format!("fixed-{program}"))?)?;
+        let config = fs::read_to_string(template)?
+            .replace("PORT", &target.port().to_string())
+            .replace("FOLDER", &folder.to_string_lossy())
+            .replace("BODY", text);
+        fs::write(folder.join("answer.json"), text)?;
+        let file = folder.join("peer.conf");
+        fs::write(&file, config)?;
+        let mut command = on_server_core(program);
+        command.current_dir(&folder).arg("-c").arg(&file);
+        if program == "nginx" {
+            command.arg("-p").arg(&folder);
+        }
+        Ok(Self { target, engine: None, processes: vec![listening(command, target)?] })
+    }
+
     /// The engine with one serving thread and one sale, `demo/widget`. `name` names its folder.
     pub fn engine(name: &str, front_end: FrontEnd, stock: u32) -> Result<Self, Failure> {
+        Self::engine_with(name, front_end, stock, &[])
+    }
+
+    /// The same with more keys, each an environment variable without the prefix.
+    pub fn engine_with(
+        name: &str,
+        front_end: FrontEnd,
+        stock: u32,
+        keys: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
         let folder = fresh_folder(&format!("engine-{name}"))?;
         let front_end = match front_end {
             FrontEnd::Hyper => "hyper",
@@ -71,6 +110,7 @@ impl Server {
         };
         let mut command = on_server_core(&binary("seckill"));
         command.arg("serve").env("SECKILL__EDGE__FRONT_END", front_end).env("SECKILL__EDGE__THREADS", "1");
+        command.envs(keys.iter().map(|(key, value)| (format!("SECKILL__{key}"), value)));
         let free = ([127, 0, 0, 1], 0).into();
         let engine = EngineProcess::start(command, &folder, free, free);
         // The engine opens the sale by itself in an empty store: it is given the stock that this run needs.
@@ -134,8 +174,13 @@ impl Server {
 
     /// Runs the client against this server.
     pub fn client(&self, args: &[&str]) -> Result<Figures, Failure> {
+        self.client_of("client", args)
+    }
+
+    /// Runs this client of `perf` against this server.
+    pub fn client_of(&self, client: &str, args: &[&str]) -> Result<Figures, Failure> {
         let target = self.target.to_string();
-        figures(Command::new("taskset").args(["-c", "1", &binary("client"), "--target", &target]).args(args))
+        figures(Command::new("taskset").args(["-c", "1", &binary(client), "--target", &target]).args(args))
     }
 }
 
