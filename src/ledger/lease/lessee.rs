@@ -73,7 +73,7 @@ enum Step {
 }
 
 /// What a node holds of one sale, as it counts it itself, and what it is about to say. `granted - handed_back` are its
-/// units: sold, in flight, on sale and taken off sale. They are in its memory only as far as its [`OwnShare`] covers them.
+/// units: sold, in flight, on sale and taken off sale. They are in its memory only as far as its own share covers them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lessee {
     rules: Rules,
