@@ -52,8 +52,11 @@ pub fn connections_to_the_engine_are_kept_where_they_may_be(kind: Kind) {
     let shop = Shop::open(kind);
     const VISITS: usize = 60;
     let before = shop.link.accepted();
+    let mut has_spoken_http2 = false;
     for visit in 0..VISITS {
         assert_eq!(shop.buy(&format!("b-{visit}")).expect("an answer").status, 201);
+        // The proxy may close a connection that rests, and make another.
+        has_spoken_http2 |= open_http2_connections(&shop) > 0;
     }
     let made = shop.link.accepted() - before;
     match kind {
@@ -61,9 +64,11 @@ pub fn connections_to_the_engine_are_kept_where_they_may_be(kind: Kind) {
         Kind::Varnish => assert_eq!(made, VISITS),
         _ => assert!(made <= VISITS / 4, "{made} connections for {VISITS} purchases"),
     }
+    assert_eq!(has_spoken_http2, matches!(kind, Kind::Haproxy | Kind::VarnishAndHaproxy));
+}
+
+fn open_http2_connections(shop: &Shop) -> u32 {
     let figures = shop.engine.admin("GET", "/metrics", "").body;
-    let by_http2 = figures.lines().find_map(|line| line.strip_prefix("seckill_edge_http2_connections "));
-    let by_http2: u32 = by_http2.and_then(|number| number.parse().ok()).expect("a figure");
-    let speaks_http2 = matches!(kind, Kind::Haproxy | Kind::VarnishAndHaproxy);
-    assert_eq!(by_http2 > 0, speaks_http2, "{by_http2}");
+    let open = figures.lines().find_map(|line| line.strip_prefix("seckill_edge_http2_connections "));
+    open.and_then(|number| number.parse().ok()).expect("a figure")
 }
