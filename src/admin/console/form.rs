@@ -1,13 +1,28 @@
 //! Forms: what a browser sends, as the API's bodies; and what the API answers, as pages.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
+use axum::http::Extensions;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Map, Value};
 
 use super::super::caller::Caller;
+use super::super::control_plane::ControlPlane;
 use super::super::problem::Problem;
 use super::html::{Page, Text};
+
+/// The sender of a form, what is known of the request, and its body.
+pub(super) async fn sent(
+    request: Request,
+    plane: &Arc<ControlPlane>,
+) -> (Caller, Extensions, Result<Bytes, BytesRejection>) {
+    let extensions = request.extensions().clone();
+    let caller = extensions.get::<Caller>().cloned().unwrap_or_else(Caller::local);
+    (caller, extensions, Bytes::from_request(request, plane).await)
+}
 
 /// The fields of a form.
 pub(super) struct Form(Vec<(String, String)>);

@@ -14,9 +14,8 @@ use super::super::caller::Caller;
 use super::super::control_plane::ControlPlane;
 use super::super::problem::Problem;
 use super::super::{extend, order_acts, settle};
-use super::form::{Form, answer};
+use super::form::{Form, answer, sent};
 use super::html::{Page, Text, act_form, may_act};
-use super::switches::taken;
 use crate::domain::{Order, OrderId, OrderStatus};
 use crate::orders::OrderFilter;
 
@@ -152,10 +151,7 @@ pub(super) async fn act(
     Path((id, act)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    let (caller, extensions, body) = match taken(request, &plane).await {
-        Ok(taken) => taken,
-        Err(problem) => return problem.into_response(),
-    };
+    let (caller, extensions, body) = sent(request, &plane).await;
     let done = async {
         let (_, tenant) = order_of(&plane, &caller, &id).await?;
         let (acting, form) = (Acting::of(&extensions, Some(&tenant)), Form::of_body(body)?);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 
 use super::super::acting::Acting;
@@ -16,9 +16,8 @@ use super::super::problem::Problem;
 use super::super::rfc3339::rfc3339;
 use super::super::sales::state_word;
 use super::super::{extend, sale_acts, sales};
-use super::form::{Form, answer};
+use super::form::{Form, answer, sent};
 use super::html::{Page, Text, act_form, may_act};
-use super::switches::taken;
 use crate::admission::LiveSale;
 use crate::domain::SaleTerms;
 
@@ -227,10 +226,7 @@ pub(super) async fn act(
     Path((tenant, campaign, sku, act)): Path<(String, String, String, String)>,
     request: Request,
 ) -> Response {
-    let (caller, extensions, body) = match taken(request, &plane).await {
-        Ok(taken) => taken,
-        Err(problem) => return problem.into_response(),
-    };
+    let (caller, extensions, body) = sent(request, &plane).await;
     let back = link(&tenant, &campaign, &sku);
     let acting = Acting::of(&extensions, Some(&tenant));
     let done = async {

@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::Request;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::{Extensions, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::super::acting::Acting;
 use super::super::caller::Caller;
 use super::super::control_plane::ControlPlane;
 use super::super::problem::Problem;
 use super::super::stops;
-use super::form::{Form, answer};
+use super::form::{Form, answer, sent};
 use super::html::{Page, Text, act_form, may_act};
 
 /// What is typed to stop sales.
@@ -58,10 +56,7 @@ pub(super) async fn confirm(
 
 /// `POST /stop`
 pub(super) async fn stop(State(plane): State<Arc<ControlPlane>>, request: Request) -> Response {
-    let (caller, extensions, body) = match taken(request, &plane).await {
-        Ok(taken) => taken,
-        Err(problem) => return problem.into_response(),
-    };
+    let (caller, extensions, body) = sent(request, &plane).await;
     let stopped = async {
         let form = Form::of_body(body)?;
         if form.field("confirm") != Some(WORD) {
@@ -74,26 +69,12 @@ pub(super) async fn stop(State(plane): State<Arc<ControlPlane>>, request: Reques
 
 /// `POST /go`
 pub(super) async fn go(State(plane): State<Arc<ControlPlane>>, request: Request) -> Response {
-    let (caller, extensions, body) = match taken(request, &plane).await {
-        Ok(taken) => taken,
-        Err(problem) => return problem.into_response(),
-    };
+    let (caller, extensions, body) = sent(request, &plane).await;
     let gone_on = async {
         let form = Form::of_body(body)?;
         change(&plane, &caller, &extensions, &form, false).await
     };
     answer(gone_on.await, &caller, !plane.tokens.are_none(), "/")
-}
-
-/// The sender of a form, what is known of the request, and its body.
-pub(super) async fn taken(
-    request: Request,
-    plane: &Arc<ControlPlane>,
-) -> Result<(Caller, Extensions, Result<Bytes, BytesRejection>), Problem> {
-    use axum::extract::FromRequest;
-    let extensions = request.extensions().clone();
-    let caller = extensions.get::<Caller>().cloned().unwrap_or_else(Caller::local);
-    Ok((caller, extensions, Bytes::from_request(request, plane).await))
 }
 
 async fn change(
