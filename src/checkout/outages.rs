@@ -9,12 +9,10 @@ use super::service::Checkout;
 use super::settings::WhenAway;
 use crate::admission::Intake;
 use crate::domain::EpochMs;
-use crate::orders::{Grace, OrderDesk, StoreError};
+use crate::orders::{Grace, NOTICED_MS_MIN, OrderDesk, StoreError};
 
 /// How often it is looked whether paying is possible, in ms.
 const LOOK_MS: u64 = 100;
-/// A shorter outage moves nothing, in ms: a buyer who tries again does not notice it.
-const OUTAGE_MS_MIN: i64 = 1_000;
 /// An outage that follows another one so soon is the same one, in ms: a gateway that is probed is not back.
 const PAUSE_MS_MAX: i64 = 10_000;
 /// Orders of one event row: telling many of them is many small steps between those of others.
@@ -40,8 +38,8 @@ pub async fn note_outages(checkout: Checkout) {
             tracing::warn!("nobody can pay now: deadlines move until that is over");
             desk.deadlines().set_ongoing(Some(since));
         }
-        let is_time =
-            Instant::now() >= write_at && checkout.0.coordinator.admission.queue().intake() == Intake::Open;
+        let is_open = checkout.0.coordinator.admission.queue().intake() == Intake::Open;
+        let is_time = is_open && Instant::now() >= write_at;
         if is_time || change == Change::Over {
             write_at = Instant::now() + alive;
             // What fails is tried again: until then the outage goes on, and nothing expires.
@@ -53,11 +51,11 @@ pub async fn note_outages(checkout: Checkout) {
                 );
             }
         }
-        if let Err(error) = desk.tell_moved(TOLD_AT_ONCE).await {
-            tracing::warn!(
+        if is_open && let Err(error) = desk.tell_moved(TOLD_AT_ONCE).await {
+            tracing::debug!(
                 %error,
                 sqlstate = error.sqlstate.as_deref(),
-                "some orders' moved deadlines have no event"
+                "some orders cannot be told now of their moved deadlines; it is tried again"
             );
         }
     }
@@ -72,8 +70,8 @@ async fn write_down(
     if let Some(outage) = watch.outage(now) {
         desk.grant(outage.clone(), None).await?;
         if is_over {
-            // Those who wait now may not have been told, or of a shorter one.
-            desk.deadlines().tell_of(outage);
+            // Those who wait now may have been told of a shorter one.
+            desk.deadlines().tell_of(&outage);
         }
     } else {
         desk.take_grants().await?;
@@ -133,7 +131,7 @@ impl Watch {
 
     /// The outage under way, if it is long enough to count.
     fn outage(&self, now: EpochMs) -> Option<Grace> {
-        let since = self.since.filter(|since| now.ms_since(*since) >= OUTAGE_MS_MIN)?;
+        let since = self.since.filter(|since| now.ms_since(*since) >= NOTICED_MS_MIN)?;
         Some(Grace::outage(since, now, "nobody could pay"))
     }
 

@@ -1,13 +1,14 @@
 //! When orders that wait for their payment run out of time.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::graces::{Grace, Graces};
+use super::untold_graces::UntoldGraces;
 use crate::domain::{EpochMs, OrderId};
 
 /// The schedule of payment deadlines, soonest first (one entry an order, some 30 bytes), and by what they have moved.
@@ -18,16 +19,7 @@ use crate::domain::{EpochMs, OrderId};
 pub struct Deadlines {
     schedule: Mutex<Schedule>,
     graces: ArcSwap<Graces>,
-    untold: Mutex<VecDeque<Untold>>,
-}
-
-/// A grace of which an event has still to tell, and the orders that may be concerned.
-#[derive(Debug)]
-pub struct Untold {
-    /// By what they were moved.
-    pub grace: Grace,
-    /// Those that waited when it became known; what is told of is taken out.
-    pub orders: Vec<OrderId>,
+    untold: Mutex<UntoldGraces>,
 }
 
 #[derive(Debug, Default)]
@@ -89,12 +81,19 @@ impl Deadlines {
         self.graces.load_full()
     }
 
-    /// Takes over what the store has granted. What is new is to be told of, if there are `events` to tell it.
+    /// Takes over what the store has granted. What is new is to be told of, if there are `events` to tell it, and an outage
+    /// that grew, once it grows no more.
     pub fn set_granted(&self, granted: Vec<Grace>, events: bool) {
         let known = self.graces();
-        let new = granted.iter().filter(|grace| !known.granted().iter().any(|other| other.is_same(grace)));
-        for grace in new.filter(|_| events) {
-            self.tell_of(grace.clone());
+        let before = |grace: &Grace| known.granted().iter().find(|other| other.is_same(grace));
+        if let Some(oldest) = granted.iter().map(|grace| grace.from).min() {
+            self.untold.lock().forget_before(oldest);
+        }
+        for grace in &granted {
+            let has_ended = |before: &Grace| before.until.is_some() && before.until == grace.until;
+            if before(grace).is_none_or(has_ended) {
+                self.tell(grace, events);
+            }
         }
         self.graces.store(Arc::new(Graces::new(granted).with_ongoing(known.ongoing())));
     }
@@ -105,24 +104,27 @@ impl Deadlines {
         self.graces.store(Arc::new(known.with_ongoing(ongoing)));
     }
 
-    /// The orders that wait now are to be told of this grace, as far as it concerns them.
-    pub fn tell_of(&self, grace: Grace) {
-        let orders: Vec<OrderId> = self.schedule.lock().entered.iter().copied().collect();
-        if !orders.is_empty() {
-            self.untold.lock().push_back(Untold { grace, orders });
+    /// The orders that wait now are to be told of this grace, as far as it concerns them and they were not.
+    pub fn tell_of(&self, grace: &Grace) {
+        self.tell(grace, true);
+    }
+
+    fn tell(&self, grace: &Grace, events: bool) {
+        let mut untold = self.untold.lock();
+        if untold.note(grace) && events {
+            let orders = self.schedule.lock().entered.iter().copied().collect();
+            untold.push(grace.clone(), orders);
         }
     }
 
     /// The next orders to tell of a grace, at most `max`, and the grace.
     pub fn next_untold(&self, max: usize) -> Option<(Grace, Vec<OrderId>)> {
-        let mut untold = self.untold.lock();
-        let next = untold.front_mut()?;
-        let kept = next.orders.len().saturating_sub(max);
-        let (orders, grace) = (next.orders.split_off(kept), next.grace.clone());
-        if next.orders.is_empty() {
-            untold.pop_front();
-        }
-        Some((grace, orders))
+        self.untold.lock().take(max)
+    }
+
+    /// These orders could not be told of it.
+    pub fn still_untold(&self, grace: Grace, orders: Vec<OrderId>) {
+        self.untold.lock().put_back(grace, orders);
     }
 
     /// How many orders wait.
@@ -186,6 +188,28 @@ mod tests {
         }
         told.sort_unstable();
         assert_eq!(told, (1..=5).map(id).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn m4_an_outage_that_another_node_notes_is_told_of_at_its_beginning_and_at_its_end() {
+        let deadlines = Deadlines::default();
+        deadlines.enter(EpochMs(100_000), id(1));
+        let outage = |until| Grace::outage(EpochMs(0), EpochMs(until), "test");
+        let mut told = |until| {
+            deadlines.set_granted(vec![outage(until)], true);
+            deadlines.next_untold(9).is_some()
+        };
+        assert_eq!([2_000, 7_000, 12_000, 12_000, 12_000].map(&mut told), [true, false, false, true, false]);
+    }
+
+    #[test]
+    fn m4_who_could_not_be_told_is_told_before_others() {
+        let deadlines = Deadlines::default();
+        deadlines.enter_all((1..=3).map(|n| (EpochMs(10), id(n))));
+        deadlines.tell_of(&Grace::gift(None, EpochMs(7), 100, "test".into()));
+        let (grace, orders) = deadlines.next_untold(2).unwrap();
+        deadlines.still_untold(grace, orders.clone());
+        assert_eq!(deadlines.next_untold(2).unwrap().1, orders);
     }
 
     #[test]

@@ -320,13 +320,20 @@ impl OrderDesk {
         self.grant(Grace::gift(None, now, off_ms, "the calendar was set ahead".into()), None).await
     }
 
-    /// Tells some of those who wait that their deadlines have moved, at most `max` orders. `false` when nobody is left to
-    /// tell.
+    /// Tells some of those who wait that their deadlines have moved, at most `max` orders.
     ///
     /// # Errors
-    /// As [`OrderDesk::apply`]; those orders are told of at the next start only by their deadlines.
-    pub async fn tell_moved(&self, max: usize) -> Result<bool, StoreError> {
-        let Some((grace, orders)) = self.deadlines.next_untold(max) else { return Ok(false) };
+    /// As [`OrderDesk::apply`]; those orders are the next to be told.
+    pub async fn tell_moved(&self, max: usize) -> Result<(), StoreError> {
+        let Some((grace, orders)) = self.deadlines.next_untold(max) else { return Ok(()) };
+        let told = self.tell_of(&grace, orders.clone()).await;
+        if told.is_err() {
+            self.deadlines.still_untold(grace, orders);
+        }
+        told
+    }
+
+    async fn tell_of(&self, grace: &Grace, orders: Vec<OrderId>) -> Result<(), StoreError> {
         let orders = self.read(move |store| store.orders(&orders)).await?;
         let moved = |order: &Order| order.status == OrderStatus::PrePay && grace.concerns(&order.placed);
         let orders: Vec<OrderId> =
@@ -334,7 +341,7 @@ impl OrderDesk {
         if !orders.is_empty() {
             self.move_deadlines(DeadlineStep::Tell { orders, at: self.clock.calendar() }, None).await?;
         }
-        Ok(true)
+        Ok(())
     }
 
     async fn move_deadlines(

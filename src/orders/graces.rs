@@ -6,6 +6,9 @@
 
 use crate::domain::{EpochMs, NewOrder, Order, OrderStatus, SaleId};
 
+/// A shorter time in which nobody can pay is not noticed, in ms: a buyer tries again.
+pub const NOTICED_MS_MIN: i64 = 1_000;
+
 /// One outage, or one gift of an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grace {

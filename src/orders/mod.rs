@@ -21,13 +21,14 @@ mod store;
 mod store_error;
 mod trail;
 mod transition;
+mod untold_graces;
 mod writer;
 
 pub use calendar_guard::guard_calendar;
 pub use deadlines::Deadlines;
 pub use desk::OrderDesk;
 pub use events::{Event, EventKind};
-pub use graces::{Grace, Graces};
+pub use graces::{Grace, Graces, NOTICED_MS_MIN};
 pub use history::{Outdated, StoreHistory, StoreMark};
 pub use orders_of_buyer::WantedOrders;
 pub use pipeline::{Pipeline, PipelineParts};
