@@ -104,7 +104,15 @@ impl Start {
             store::read_graces(&*reader, &deadlines)?;
             readiness.orders_read().store(0, Relaxed);
             let recovered = Recovered::read(&*reader, node, shards, &deadlines, readiness.orders_read())?;
-            store::count_downtime(&mut stores, &*reader, &clock, &deadlines, recovered.oldest_open)?;
+            let alive_ms = settings.checkout.expiry.alive_ms;
+            store::count_downtime(
+                &mut stores,
+                &*reader,
+                &clock,
+                &deadlines,
+                recovered.oldest_open,
+                alive_ms,
+            )?;
             Ok((deadlines, recovered, reader.identity()?))
         })?;
         let Some((deadlines, recovered, identity)) = read else { return Ok(None) };

@@ -14,7 +14,7 @@ use crate::exit::Failure;
 use crate::ledger::Concerns;
 use crate::orders::postgres::{self, Exclusivity, Follower, InstanceLock, PgChangeFeed, PgLeaseStore};
 use crate::orders::{
-    DeadlineStep, Deadlines, Grace, OrderWriter, StoreError, StoreReader, StoreWriter, sqlite,
+    DeadlineStep, Deadlines, Grace, NOTICED_MS_MIN, OrderWriter, StoreError, StoreReader, StoreWriter, sqlite,
 };
 use crate::supervisor::{Cause, Ended, Part, Supervisor};
 
@@ -95,16 +95,18 @@ pub(super) fn read_graces(reader: &dyn StoreReader, deadlines: &Deadlines) -> Re
     Ok(())
 }
 
-/// A shorter time between two lives moves nothing, in ms.
-const DOWNTIME_MS_MIN: i64 = 1_000;
+/// So many signs of life in a row may be missing from an engine that lives.
+const SIGNS_MISSED_MAX: u64 = 2;
 
 /// Has the time in which no engine lived move the deadlines of orders that wait, and forgets what moves none any more.
+/// An engine that lives says so every `alive_ms`: beside one, what is missing since its last sign is no outage.
 pub(super) fn count_downtime(
     writers: &mut [Box<dyn StoreWriter>],
     reader: &dyn StoreReader,
     clock: &Clock,
     deadlines: &Deadlines,
     oldest_open: Option<EpochMs>,
+    alive_ms: u64,
 ) -> Result<(), StoreError> {
     let Some(writer) = writers.first_mut() else { return Ok(()) };
     let now = clock.calendar();
@@ -116,7 +118,11 @@ pub(super) fn count_downtime(
                 behind_ms = -down_ms,
                 "the calendar is behind the last life's: whoever waits to pay has so much more time; set the clock right"
             );
-        } else if down_ms >= DOWNTIME_MS_MIN && oldest_open.is_some() {
+        } else if down_ms >= NOTICED_MS_MIN
+            && oldest_open.is_some()
+            && !(down_ms.unsigned_abs() <= alive_ms * SIGNS_MISSED_MAX
+                && reader.another_lives_since(last_alive)?)
+        {
             tracing::info!(down_ms, "deadlines move by the time in which no engine lived");
             writer.move_deadlines(
                 &DeadlineStep::Grant(Grace::outage(last_alive, now, "no engine lived")),

@@ -2,6 +2,7 @@
 //!
 //! Never knows HTTP or Redis. [`OrderDesk`] is the handle that the rest of the engine has of it.
 
+mod audit;
 mod batched_lookup;
 mod calendar_guard;
 mod deadlines;

@@ -15,6 +15,7 @@ use crate::domain::{
     Stops, StoreIdentity, Units,
 };
 
+pub use super::audit::Audit;
 pub use super::store_error::{Fault, StoreError};
 
 /// The writing half of a store, in the hands of one writer thread. All methods block.
@@ -186,6 +187,14 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What the database says.
     fn last_alive(&self) -> Result<Option<EpochMs>, StoreError>;
+
+    /// Whether another engine that sells from this store lives, and has since that moment, as far as the store can tell.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn another_lives_since(&self, _: EpochMs) -> Result<bool, StoreError> {
+        Ok(false)
+    }
 
     /// Shows `visit` everything, as of one moment: the end of the event log, all sales, then all orders, oldest first.
     ///
@@ -458,42 +467,4 @@ pub enum RefusalReason {
     BuyerLimit(Option<Box<Order>>),
     /// The buyer's idempotency key made this order before.
     KeyUsed(Box<Order>),
-}
-
-/// A sale's units as the store counts them in one snapshot: `total` and `sold` as the guard keeps them, the rest added
-/// up from the orders themselves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Audit {
-    /// All units ever put on sale.
-    pub total: Units,
-    /// Sold units, as the guard counts them.
-    pub sold_by_guard: Units,
-    /// Units of orders that are pre_pay or paying.
-    pub held: u64,
-    /// Units of paid orders.
-    pub paid: u64,
-    /// Orders of any status.
-    pub durable_orders: u64,
-    /// Buyers whose orders hold more units than one buyer may.
-    pub buyers_over_limit: u64,
-}
-
-impl Audit {
-    /// Units of orders that are held or paid.
-    pub fn sold(&self) -> u64 {
-        self.held + self.paid
-    }
-
-    /// Units that no order holds, by the guard's count.
-    pub fn available(&self) -> u64 {
-        u64::from(self.total.saturating_sub(self.sold_by_guard))
-    }
-
-    /// Whether the guard's count and the orders agree, nothing is oversold, and `leased` units (with other nodes) leave
-    /// the sum right.
-    pub fn conserved(&self, leased: u64) -> bool {
-        self.sold_by_guard <= self.total
-            && (self.available() - leased.min(self.available())) + leased + self.sold()
-                == u64::from(self.total)
-    }
 }

@@ -15,7 +15,7 @@ use super::error::PgError;
 use super::event_sequencer::EventSequencer;
 use super::session::Session;
 use super::settings::PostgresSettings;
-use crate::domain::NodeId;
+use crate::domain::{EpochMs, NodeId};
 
 /// Locks of the first kind: the whole database. Shared by engines that share a ledger, held alone by one that does not.
 const DATABASE_LOCK: i32 = 1_936_024_429;
@@ -241,6 +241,24 @@ impl InstanceLock {
             ),
         }
     }
+}
+
+/// Whether the lock of another node is held by a session that began by then. Behind a pooler a session may be older than the
+/// engine that has it.
+pub(super) async fn another_stands_since(
+    session: &mut Session,
+    node: NodeId,
+    moment: EpochMs,
+) -> Result<bool, PgError> {
+    let stands = "SELECT EXISTS ( \
+                  SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+                  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 \
+                  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+                  AND l.classid::bigint = $1 AND l.objid::bigint <> $2 \
+                  AND floor(extract(epoch FROM a.backend_start) * 1000)::bigint <= $3)";
+    let (kind, own) = (i64::from(NODE_LOCK), i64::from(node.number()));
+    let row = session.row(stands, &[&kind, &own, &moment.0]).await?;
+    row.map_or(Ok(false), |row| Ok(row.try_get(0)?))
 }
 
 /// What to say to a pooler that shares sessions.

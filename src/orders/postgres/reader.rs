@@ -14,7 +14,7 @@ use super::read_orders::{newest_order, orders_by_id};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
 use super::session::Session;
 use super::stock_audit::audit;
-use super::{deadlines, stops, trail};
+use super::{deadlines, instance_lock, stops, trail};
 use crate::domain::{EpochMs, NodeId, Order, OrderId, Sale, SaleId, Stops, StoreIdentity};
 
 /// Blocks of events that are read at once.
@@ -26,6 +26,7 @@ const ROWS_FETCHED: usize = 10_000;
 #[derive(Debug)]
 pub struct PgReader {
     pool: Arc<Pool>,
+    node: NodeId,
     low_watermark: LowWatermark,
 }
 
@@ -33,7 +34,7 @@ impl PgReader {
     /// For the engine that is `node`.
     pub(super) fn new(pool: Arc<Pool>, node: NodeId) -> Self {
         let low_watermark = LowWatermark::new(node, pool.settings());
-        Self { pool, low_watermark }
+        Self { pool, node, low_watermark }
     }
 }
 
@@ -175,6 +176,10 @@ impl StoreReader for PgReader {
 
     fn last_alive(&self) -> Result<Option<EpochMs>, StoreError> {
         self.pool.run(deadlines::last_alive)
+    }
+
+    fn another_lives_since(&self, moment: EpochMs) -> Result<bool, StoreError> {
+        self.pool.run(async |session| instance_lock::another_stands_since(session, self.node, moment).await)
     }
 
     fn calendar(&self) -> Result<Option<EpochMs>, StoreError> {

@@ -51,3 +51,27 @@ fn n11_the_first_book_of_a_sale_does_not_wait_for_a_node_that_has_died() {
     one.sale("book", 5, "");
     assert_eq!(sell_out(&[&one], "book").len(), 5);
 }
+
+#[test]
+fn m4_a_node_that_starts_beside_others_moves_no_deadline_and_one_that_starts_alone_does() {
+    // Signs of life are given at starts only: what is missing since the last one is longer than a buyer fails to notice.
+    const MISSING: Duration = Duration::from_secs(2);
+    let fixture = Fixture::open();
+    let rare = [("CHECKOUT__EXPIRY__ALIVE_MS", "60000")];
+    let (one, two) = (fixture.launch(1, &rare).start(), fixture.launch(2, &rare).start());
+    one.sale("phone", 10, "");
+    known_to_all(&[&one, &two], "phone");
+    until("it is bought", || one.buy("phone", "ann").status == 201);
+    let outages = || fixture.query("SELECT count(*) FROM seckill.graces");
+    std::thread::sleep(MISSING);
+    let two = two.kill().start();
+    assert_eq!(outages(), "0", "the other one lived");
+
+    let (one, _two) = (one.kill(), two.kill());
+    until("PostgreSQL knows that they are dead", || {
+        fixture.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0"
+    });
+    std::thread::sleep(MISSING);
+    let _one = one.start();
+    assert_eq!(outages(), "1", "nobody did");
+}

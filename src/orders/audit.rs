@@ -1,0 +1,41 @@
+//! A sale's units as the store counts them.
+
+use crate::domain::Units;
+
+/// A sale's units as the store counts them in one snapshot: `total` and `sold` as the guard keeps them, the rest added
+/// up from the orders themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// All units ever put on sale.
+    pub total: Units,
+    /// Sold units, as the guard counts them.
+    pub sold_by_guard: Units,
+    /// Units of orders that are pre_pay or paying.
+    pub held: u64,
+    /// Units of paid orders.
+    pub paid: u64,
+    /// Orders of any status.
+    pub durable_orders: u64,
+    /// Buyers whose orders hold more units than one buyer may.
+    pub buyers_over_limit: u64,
+}
+
+impl Audit {
+    /// Units of orders that are held or paid.
+    pub fn sold(&self) -> u64 {
+        self.held + self.paid
+    }
+
+    /// Units that no order holds, by the guard's count.
+    pub fn available(&self) -> u64 {
+        u64::from(self.total.saturating_sub(self.sold_by_guard))
+    }
+
+    /// Whether the guard's count and the orders agree, nothing is oversold, and `leased` units (with other nodes) leave
+    /// the sum right.
+    pub fn conserved(&self, leased: u64) -> bool {
+        self.sold_by_guard <= self.total
+            && (self.available() - leased.min(self.available())) + leased + self.sold()
+                == u64::from(self.total)
+    }
+}
