@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::PATIENCE;
 use crate::client::{Answer, Client};
 use crate::servers::engine::{EngineProcess, PATIENT, binary, variables};
 use crate::servers::process;
@@ -104,8 +106,16 @@ impl Launch {
         let [edge, admin] = self.addresses;
         let process = EngineProcess::start(command, self.folder(), edge, admin);
         let engine = Engine { process, launch: self.clone() };
-        assert_eq!(engine.admin("GET", "/readyz", "").status, 200);
-        engine
+        // On a busy machine its writer may be late for a moment.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = engine.admin("GET", "/readyz", "");
+            if answer.status == 200 {
+                return engine;
+            }
+            assert!(Instant::now() < deadline, "{} {}", answer.status, answer.body);
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 

@@ -23,7 +23,7 @@ fn a_sale_is_paused_resumed_changed_and_ended_with_clicks() {
     engine.sale("phone", 3, "");
     let browser = Browser::open(1_400);
     browser.go(&console(&engine, "/"));
-    assert_eq!(browser.text(&format!("{CARD} .state")), "open");
+    browser.wait_for(&format!("{CARD} .state"), |state| state == "open");
     assert_eq!(hears(&engine, "phone", "ada"), (201, String::new()));
     browser.wait_for(&format!("{CARD} [data-f=held]"), |held| held == "1");
 

@@ -5,15 +5,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::shop::{Habits, Shop};
-use crate::tester::{finish, run, run_command, scenario, summary};
+use crate::tester::{finish, run, run_command, scenario, seckill_ms, summary};
 
 fn stalling() -> Shop {
     let stall = Some((Duration::from_secs(1), Duration::from_millis(100)));
     Shop::open(Habits { stall, ..Habits::default() })
-}
-
-fn seckill_ms(out: &std::path::Path, key: &str) -> f64 {
-    summary(out)["paths"]["seckill"]["all"]["response"][key].as_f64().unwrap() / 1e3
 }
 
 /// The shop stands still for 100 ms of each second. A visitor who comes `x` ms before the end of a stall waits `x` ms:
@@ -33,11 +29,15 @@ fn a_known_stall_is_measured_as_calculated_in_the_open_model() {
         }
         seen.push((p95, p99));
     }
-    // It never came: then the same load without a stall must show what the noise is.
-    run(&load, &Shop::open(Habits::default()).url, out.path(), &["--no-verify"]).expect_code(0);
-    let noise = 2.0 * seckill_ms(out.path(), "max_us");
+    let noise = noise_ms(&load, out.path());
     let explained = seen.iter().any(|(p95, p99)| *p95 <= 60.0 + noise && *p99 <= 100.0 + noise);
     assert!(explained, "{seen:?} with a noise of {noise} ms");
+}
+
+/// What a busy machine may add: the same load without a stall shows it.
+fn noise_ms(load: &str, out: &std::path::Path) -> f64 {
+    run(load, &Shop::open(Habits::default()).url, out, &["--no-verify"]).expect_code(0);
+    2.0 * seckill_ms(out, "max_us")
 }
 
 /// A tool that waits for each answer sends one request into each stall: its P99 knows nothing of it.
@@ -58,7 +58,8 @@ fn the_closed_model_misses_the_stall_and_is_named_closed() {
             return;
         }
     }
-    panic!("p99 {p99} ms");
+    let noise = noise_ms(&load, out.path());
+    assert!(p99 < 45.0 + noise, "p99 {p99} ms with a noise of {noise} ms");
 }
 
 fn quantile_ms(out: &std::path::Path, quantile: f64) -> f64 {

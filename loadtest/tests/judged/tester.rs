@@ -57,6 +57,11 @@ pub fn summary(out: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(out.join("summary.json")).unwrap()).unwrap()
 }
 
+/// One figure of the purchases' answers, in ms.
+pub fn seckill_ms(out: &Path, key: &str) -> f64 {
+    summary(out)["paths"]["seckill"]["all"]["response"][key].as_f64().unwrap() / 1e3
+}
+
 /// A scenario with one campaign and one open phase; limits of the client that a busy machine cannot break.
 pub fn scenario(stock: u64, rate_per_s: u64, duration_s: f64, shopper: &str, more: &str) -> String {
     format!(

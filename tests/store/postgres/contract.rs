@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use proptest::test_runner::{Config, TestRunner};
 use seckill::domain::{NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, Units};
-use seckill::orders::postgres::{self, Exclusivity, PgReader, PgWriter, PostgresSettings};
+use seckill::orders::postgres::{self, Exclusivity, PgReader, PgWriter};
 use seckill::orders::{Audit, Batch, ChangeReceipt, Event, Receipt, SaleChange, StoreReader, StoreWriter};
 use testbed::servers::postgres::Postgres;
 
-use super::node::number_events;
+use super::node::{number_events, settings};
 use crate::contract::{self, Answer, End, StoreUnderTest};
 
 struct Shared {
@@ -26,8 +26,7 @@ impl Shared {
     }
 
     fn open(server: Arc<Postgres>, url: String) -> Self {
-        let settings = PostgresSettings { url: url.as_str().into(), ..PostgresSettings::default() };
-        let store = postgres::open(&settings, NodeId::new(1).unwrap(), 1, Exclusivity::Alone)
+        let store = postgres::open(&settings(&url), NodeId::new(1).unwrap(), 1, Exclusivity::Alone)
             .expect("the store opens");
         let writer = store.writers.into_iter().next().map(Box::new).expect("one writer was asked for");
         Self { server, url, writer, reader: store.reader }
