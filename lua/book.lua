@@ -27,13 +27,52 @@ local function number(field)
   return tonumber(book[field]) or 0
 end
 
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Sums over the accounts of all nodes: made at the first question, and kept by whatever is written after it, so that a script
+-- goes through the accounts once at most.
+local kept
+
+-- Adds what a field stands for to the sums, or takes it off.
+local function count(field, value, sign)
+  local kind = string.sub(field, 1, 2)
+  if kind == 'g:' then
+    kept.held = kept.held + sign * value
+  elseif kind == 'h:' then
+    kept.held = kept.held - sign * value
+  elseif kind == 's:' then
+    kept.settled = kept.settled + sign * value
+  elseif kind == 'w:' then
+    kept.awaited = kept.awaited + sign
+  elseif kind == 'd:' then
+    kept.now = kept.now or now_ms()
+    if kept.now - value < STARVING_MS then kept.starving = kept.starving + sign end
+  end
+end
+
+local function sums()
+  if not kept then
+    kept = { held = 0, settled = 0, awaited = 0, starving = 0 }
+    for field, value in pairs(book) do
+      count(field, value, 1)
+    end
+  end
+  return kept
+end
+
 local function put(field, value)
+  if kept and book[field] then count(field, book[field], -1) end
   book[field] = value
+  if kept then count(field, value, 1) end
   redis.call('HSET', KEYS[1], field, value)
 end
 
 local function drop(field)
   if book[field] then
+    if kept then count(field, book[field], -1) end
     book[field] = nil
     redis.call('HDEL', KEYS[1], field)
   end
@@ -44,11 +83,6 @@ local function raise(field, value)
   if value > number(field) then
     put(field, value)
   end
-end
-
-local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
 -- A server that restarts has a new run id; one that was a replica and is promoted has a new replication id. Either may
@@ -76,26 +110,6 @@ local function verdict(node, incarnation, epoch)
   if book['w:' .. node] then return 'awaited' end
   if incarnation > number('i:' .. node) then return 'unregistered' end
   return 'ok'
-end
-
-local function sums()
-  local held, settled, awaited, starving, now = 0, 0, 0, 0, nil
-  for field, value in pairs(book) do
-    local kind = string.sub(field, 1, 2)
-    if kind == 'g:' then
-      held = held + value
-    elseif kind == 'h:' then
-      held = held - value
-    elseif kind == 's:' then
-      settled = settled + value
-    elseif kind == 'w:' then
-      awaited = awaited + 1
-    elseif kind == 'd:' then
-      now = now or now_ms()
-      if now - value < STARVING_MS then starving = starving + 1 end
-    end
-  end
-  return { held = held, settled = settled, awaited = awaited, starving = starving }
 end
 
 local function available()

@@ -23,7 +23,8 @@ struct Mutant {
     name: &'static str,
     line: &'static str,
     instead: &'static str,
-    /// What follows [`START`]: a script and its arguments; the identity of the server is put in where it belongs.
+    /// What follows [`START`]: a script and its arguments, the identity of the server put in where it belongs; or a
+    /// field that is set.
     history: &'static [&'static str],
     /// The last answer of the sound scripts: verdict, and units available.
     sound: (&'static str, i64),
@@ -32,7 +33,7 @@ struct Mutant {
 /// Node 1 in its first life, 10 units, 5 of them lent to it.
 const START: [&str; 3] = ["rebuild 1 10 1 0 1 1 1", "announce 1 1 1 0 0", "lease 1 1 1 0 1 1 5 0"];
 
-const MUTANTS: [Mutant; 15] = [
+const MUTANTS: [Mutant; 18] = [
     Mutant {
         name: "counters are merged by adding",
         line: "  if value > number(field) then\n    put(field, value)\n  end",
@@ -65,7 +66,7 @@ const MUTANTS: [Mutant; 15] = [
         name: "a server that lost data passes for a sound one",
         line: "return book.run ~= run or book.repl ~= repl",
         instead: "return false",
-        history: &["forget", "lease 1 1 1 5 1 1 5 0"],
+        history: &["set run another", "lease 1 1 1 5 1 1 5 0"],
         sound: ("lost", 5),
     },
     Mutant {
@@ -138,6 +139,27 @@ const MUTANTS: [Mutant; 15] = [
         history: &["rebuild 2 10 1 0 0 1 1 2 1", "lease 1 1 2 0 1 1 5 0"],
         sound: ("ok", 5),
     },
+    Mutant {
+        name: "what is written is not in the sums",
+        line: "if kept then count(field, value, 1) end",
+        instead: "",
+        history: &["lease 1 1 1 5 1 1 5 0"],
+        sound: ("ok", 0),
+    },
+    Mutant {
+        name: "what was written over stays in the sums",
+        line: "if kept and book[field] then count(field, book[field], -1) end",
+        instead: "",
+        history: &["lease 1 1 1 5 1 1 5 0"],
+        sound: ("ok", 0),
+    },
+    Mutant {
+        name: "what is dropped stays in the sums",
+        line: "if kept then count(field, book[field], -1) end\n    book[field] = nil",
+        instead: "book[field] = nil",
+        history: &["set d:1 9000000000000000", "lease 1 1 1 5 1 1 5 0"],
+        sound: ("ok", 0),
+    },
 ];
 
 /// A script's text as the engine loads it, perhaps broken.
@@ -152,8 +174,8 @@ fn play(server: &mut Connection, book: &str, history: &[&str], mutant: Option<&M
     for call in history {
         let mut words: Vec<String> = call.split(' ').map(str::to_owned).collect();
         let name = words.remove(0);
-        if name == "forget" {
-            redis::cmd("HSET").arg(book).arg("run").arg("another").exec(server).unwrap();
+        if name == "set" {
+            redis::cmd("HSET").arg(book).arg(words).exec(server).unwrap();
             continue;
         }
         if name == "rebuild" {
