@@ -2,23 +2,36 @@
 -- lived and to which sales somebody called. Decides nothing: silence is a reason to fence a node in the store, never to take
 -- its units, and what is wanted of a sale stands in its book.
 --
--- KEYS[1]  one hash for all nodes: node -> ms of this server's clock, 0 for one that left
+-- KEYS[1]  one hash for all nodes: node -> ms of this server's clock, with a minus in front for one that left then
+--          (engines of before write 0)
 -- KEYS[2]  one hash for all nodes: sale -> ms of this server's clock when somebody last called to it
 -- ARGV     node, then 'leaves' when it does; or for how many ms a call is told, and the sales to which it calls
 -- Returns  run and replication id of this server; whether it remembers an earlier beat of this node (0 or 1); node, ms since
---          its last beat (-1 for one that left), and so on for every node that ever beat here; sale, ms of its last call, and
+--          its last beat (-1 for one that left), and so on for every node that beat here within a day; sale, ms of its last call, and
 --          so on for every call that is told
 -- Invariant: only one clock is read, this server's. Who beats more often than calls are told hears every call.
+
+local FORGOTTEN_MS = 24 * 60 * 60 * 1000
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local leaves = ARGV[2] == 'leaves'
-local remembers = redis.call('HSET', KEYS[1], ARGV[1], leaves and 0 or now) == 0 and 1 or 0
+local remembers = redis.call('HSET', KEYS[1], ARGV[1], leaves and -now or now) == 0 and 1 or 0
 
-local beats = redis.call('HGETALL', KEYS[1])
-for at = 2, #beats, 2 do
-  -- A clock that was set back must not make a node that lives look like one that left.
-  beats[at] = beats[at] == '0' and -1 or math.max(now - beats[at], 0)
+local beats, heard = {}, redis.call('HGETALL', KEYS[1])
+for at = 1, #heard, 2 do
+  local node, beat = heard[at], tonumber(heard[at + 1])
+  if beat == 0 then
+    beat = -now
+    redis.call('HSET', KEYS[1], node, beat)
+  end
+  if now - math.abs(beat) > FORGOTTEN_MS then
+    redis.call('HDEL', KEYS[1], node)
+  else
+    beats[#beats + 1] = node
+    -- A clock that was set back must not make a node that lives look like one that left.
+    beats[#beats + 1] = beat < 0 and -1 or math.max(now - beat, 0)
+  end
 end
 
 local calls = {}

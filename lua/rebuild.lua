@@ -3,7 +3,8 @@
 -- KEYS[1]  the sale's book
 -- ARGV     epoch (raised in the store for this very call and never used for a second one), run, repl (the server that
 --          the caller saw), total, revision, returned, waits (0 for the sale's first book: nothing was ever lent), then
---          node and incarnation of every node that the store knows, read after the epoch was raised
+--          node and incarnation of every node that lives or has had a share of the sale, as the store knows it after the
+--          epoch was raised; nodes that are gone are not named, so that a book does not grow with them
 -- Returns  the reply of book.lua: 'lost' when the server has changed once more since the caller looked,
 --          'old-epoch' when somebody opened a newer book.
 -- Invariant: where it waits, nothing is lent until each named node has announced what it holds or was reclaimed. Nothing of the old

@@ -5,6 +5,7 @@
 
 mod field_error;
 mod identity;
+mod known_node;
 mod money;
 mod order;
 mod payment;
@@ -19,6 +20,7 @@ pub use field_error::FieldError;
 pub use identity::{
     BuyerId, BuyerName, IdempotencyKey, InvalidId, KeyName, NodeId, OrderId, SaleId, SaleKey, StoreIdentity,
 };
+pub use known_node::KnownNode;
 pub use money::{Cents, Currency};
 pub use order::{IllegalTransition, NewOrder, Offer, Order, OrderAction, OrderStatus};
 pub use payment::{PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote};

@@ -11,8 +11,8 @@ use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::trail::{Act, SaleAct, TrailEntry};
 use super::transition::{Applied, Transition};
 use crate::domain::{
-    EpochMs, NewOrder, NodeId, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, SaleUnits,
-    Stops, StoreIdentity, Units,
+    EpochMs, KnownNode, NewOrder, NodeId, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, SaleTerms,
+    SaleUnits, Stops, StoreIdentity, Units,
 };
 
 pub use super::audit::Audit;
@@ -280,11 +280,11 @@ pub trait LeaseStore: Send + Sync + std::fmt::Debug {
     /// What the database says.
     fn end_life(&self, node: NodeId, life: u64) -> Result<Option<u64>, StoreError>;
 
-    /// All nodes that ever lived, by number, and their present lives.
+    /// All nodes that ever lived, by number.
     ///
     /// # Errors
     /// What the database says.
-    fn incarnations(&self) -> Result<Vec<(NodeId, u64)>, StoreError>;
+    fn incarnations(&self) -> Result<Vec<KnownNode>, StoreError>;
 
     /// Ends the present epoch of the sale, which is `seen` or later, and answers with a new one that nobody else is given:
     /// a book that two open under one number could be opened twice. `None` when there is no such sale.

@@ -1,5 +1,6 @@
 //! What the model's servers answer to a node, and what its machine and its memory make of it.
 
+use seckill::domain::KnownNode;
 use seckill::ledger::lease::{Answer, Ask, Errand, Progress};
 
 use crate::book::Count;
@@ -17,7 +18,11 @@ impl World {
             Ask::Units => Answer::Units(self.store.units(instance.total)),
             Ask::Incarnations => {
                 // Itself first: as the other one would hear it.
-                let nodes = [n, 1 - n].map(|n| (wire::node(n), self.store.incarnation[n].into()));
+                let nodes = [n, 1 - n].map(|n| KnownNode {
+                    node: wire::node(n),
+                    incarnation: self.store.incarnation[n].into(),
+                    may_live: !self.is_fenced(n),
+                });
                 Answer::Incarnations(nodes.into())
             }
             Ask::Fence(node, life) => {
@@ -86,6 +91,9 @@ impl World {
                 Some(answer) => self.hears(n, answer),
                 None => self.does_not_hear(n),
             }
+            if ask == Ask::Incarnations && instance.reads_apart {
+                return;
+            }
         }
     }
 
@@ -127,7 +135,13 @@ impl World {
     /// without an end of it the histories would have none either. Who finds the book lost never waits.
     pub fn waits_for_an_opener(&self, n: usize) -> bool {
         let opens = |node: &Node| {
-            node.up && matches!(node.lessee.ask(), Some(Ask::EndEpoch(_) | Ask::Incarnations | Ask::Open(_)))
+            // Whoever has found another one silent reads the store for that.
+            let is_asked = match node.lessee.ask() {
+                Some(Ask::EndEpoch(_) | Ask::Incarnations | Ask::Open(_)) => true,
+                Some(Ask::Units) => node.found_silent == 0,
+                _ => false,
+            };
+            node.up && is_asked
         };
         self.store.epoch > EPOCHS_OUTDONE && (0..NODES).any(|other| other != n && opens(&self.nodes[other]))
     }

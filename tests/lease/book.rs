@@ -80,7 +80,8 @@ pub enum Call<const N: usize> {
         total: Count,
         revision: Count,
         returned: Count,
-        incarnations: [Count; N],
+        /// Of the nodes that it names.
+        incarnations: [Option<Count>; N],
         waits: bool,
     },
     Announce {
@@ -119,8 +120,8 @@ impl<const N: usize> Server<N> {
     pub fn run(&mut self, from: Caller, call: Call<N>, broken: Option<Break>) -> Verdict {
         if let Call::Rebuild { server, total, revision, returned, incarnations, waits } = call {
             let awaited = waits && broken != Some(Break::OpensWithoutAll);
-            let accounts =
-                incarnations.map(|incarnation| Account { incarnation, awaited, ..Account::default() });
+            let named = |incarnation| Account { incarnation, awaited, ..Account::default() };
+            let accounts = incarnations.map(|incarnation| incarnation.map_or_else(Account::default, named));
             let book = Book { server, epoch: from.epoch, total, revision, returned, accounts };
             return self.rebuild(book);
         }

@@ -43,11 +43,12 @@ pub enum Break {
 
 impl Break {
     /// All of them, but for those that `hearing` finds.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Node(&[Rule::SharesBeforeSelling]),
         Self::Node(&[Rule::ReleasesShares]),
         // Each of the two does what the other one is for.
         Self::Node(&[Rule::OpensWithIncarnations, Rule::ReclaimsInItsEpoch]),
+        Self::Node(&[Rule::NamesWhoMaySell]),
         Self::Node(&[Rule::OpensWhatWasLeft]),
         Self::Node(&[Rule::BeatsBeforeFencing]),
         Self::Node(&[Rule::EndsTheLifeSeen]),

@@ -77,7 +77,8 @@ fn every_pair(total: Count, granted_max: Count) -> usize {
         for (second, b) in FAULTS.into_iter().skip(i) {
             let started = Instant::now();
             let faults = both(a, b);
-            let instance = Instance { total, granted_max, faults, begins: Begins::Open, broken: None };
+            let begins = Begins::Open;
+            let instance = Instance { total, granted_max, faults, begins, reads_apart: false, broken: None };
             let explored = explore(&instance, None);
             if let Some((property, history)) = explored.found {
                 panic!("{total} units, {first} and {second}: {property:?} is broken by {history:#?}");
@@ -119,6 +120,7 @@ fn where_found(broken: Break) -> (&'static [&'static str], Property) {
             Rule::OpensWithIncarnations | Rule::ReclaimsInItsEpoch => {
                 (&["rollback", "crash"], NeverOverLeased)
             }
+            Rule::NamesWhoMaySell => (&["flush"], NeverOverLeased),
             Rule::BeatsBeforeFencing => (&["refused writes"], NeverEndsTheLiving),
             Rule::EndsTheLifeSeen => (&["crash"], NeverEndsTheLiving),
             Rule::FirstBookWaitsForNobody => (&[FIRST_BOOK], AlwaysHeals),
@@ -189,7 +191,7 @@ fn smallest(names: &[&str], broken: Option<Break>) -> Instance {
     let faults = names.iter().fold(Faults::default(), |sum, name| both(sum, fault(name)));
     let (total, granted_max) = SMALLEST;
     let begins = if names.contains(&FIRST_BOOK) { Begins::FirstBookAlone } else { Begins::Open };
-    Instance { total, granted_max, faults, begins, broken }
+    Instance { total, granted_max, faults, begins, reads_apart: false, broken }
 }
 
 #[test]
@@ -208,6 +210,18 @@ fn n11_a_first_book_that_waits_for_nobody_lends_nothing_twice() {
             panic!("{names:?}: {property:?} is broken by {history:#?}");
         }
         println!("first book, {names:?}: {} states", explored.states);
+    }
+}
+
+#[test]
+fn a_book_is_opened_right_whatever_happens_between_the_readings_for_it() {
+    for names in [["flush", "false suspicion"], ["flush", "crash"], ["rollback", "false suspicion"]] {
+        let instance = Instance { reads_apart: true, ..smallest(&names, None) };
+        let explored = explore(&instance, None);
+        if let Some((property, history)) = explored.found {
+            panic!("{names:?}: {property:?} is broken by {history:#?}");
+        }
+        println!("read apart, {names:?}: {} states", explored.states);
     }
 }
 

@@ -10,7 +10,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use seckill::domain::{NodeId, SaleId, SaleKey};
 use seckill::ledger::lease::{self, BookReply, Chunk, Movement, Rebuild, ServerId};
-use seckill::ledger::redis::{Beats, RedisBooks, RedisFault, RedisLink, RedisSettings};
+use seckill::ledger::redis::{Beats, KeyNames, RedisBooks, RedisFault, RedisLink, RedisSettings};
 
 const NODES: usize = 3;
 const TOTAL: Count = 40;
@@ -148,13 +148,14 @@ impl Pair {
         let answer = match (movement(call), call) {
             (Some(movement), _) => self.books.run(&self.sale, caller(from), &movement).await,
             (None, Call::Rebuild { server, total, revision, returned, incarnations, waits }) => {
+                let named = |(node, incarnation): (NodeId, Option<Count>)| Some((node, incarnation?.into()));
                 let rebuild = Rebuild {
                     epoch: from.epoch.into(),
                     server: self.servers[usize::from(server)].clone(),
                     total: total.into(),
                     revision: revision.into(),
                     returned: returned.into(),
-                    nodes: (0..).map(node).zip(incarnations.map(u64::from)).collect(),
+                    nodes: (0..).map(node).zip(incarnations).filter_map(named).collect(),
                     waits,
                 };
                 self.books.rebuild(&self.sale, &rebuild).await
@@ -216,13 +217,16 @@ impl Pair {
         let (seen, handed_back) = (about(mine.granted), about(mine.handed_back));
         let some = random.random_range(0..5);
         let kind = random.random_range(0..64);
+        // A node that is gone is not named.
+        let incarnations =
+            accounts.map(|account| (random.random_range(0..4) > 0).then_some(account.incarnation));
         let call = match kind / 4 {
             _ if sound.is_none() && some > 0 => Call::Rebuild {
                 server: self.model.id - Count::from(some == 4).min(self.model.id),
                 total: TOTAL,
                 revision: 1,
                 returned: some,
-                incarnations: accounts.map(|account| account.incarnation),
+                incarnations,
                 waits: some != 2,
             },
             // What is most likely to be taken, so that histories get far.
@@ -239,7 +243,7 @@ impl Pair {
                 total: TOTAL,
                 revision: 1,
                 returned: 0,
-                incarnations: accounts.map(|account| account.incarnation),
+                incarnations,
                 waits: true,
             },
             _ => Call::Announce { held: mine.settled + some, durable: mine.settled },
@@ -314,6 +318,15 @@ async fn beats_are_aged_by_the_server() {
     books.leave(node(1)).await.unwrap();
     let heard = beat(&books, 2, &[]).await;
     assert!(heard.silent_ms.contains(&(node(1), None)));
+    // Who left an engine of before did not say when; who was not heard for a day is forgotten.
+    let beats = KeyNames::default().beats();
+    for (number, beat) in [("3", "0"), ("4", "-1"), ("5", "1")] {
+        books.link().send(redis::cmd("HSET").arg(&beats).arg(number).arg(beat)).await.unwrap().unwrap();
+    }
+    let mut heard = beat(&books, 2, &[]).await.silent_ms;
+    heard.sort_unstable_by_key(|(node, _)| node.number());
+    assert_eq!(heard.iter().map(|(node, _)| node.number()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(heard[2].1, None);
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! An order store in memory, with the fence and the guard of a real one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use seckill::domain::{NodeId, SaleId, SaleUnits, Share};
+use seckill::domain::{KnownNode, NodeId, SaleId, SaleUnits, Share};
 use seckill::orders::{Audit, LeaseStore, StoreError, WantedShare};
 
 /// What became of a batch of one order.
@@ -18,6 +18,8 @@ pub enum Committed {
 #[derive(Debug, Default)]
 struct Inner {
     incarnations: BTreeMap<NodeId, u64>,
+    /// Nodes whose life was ended.
+    ended: BTreeSet<NodeId>,
     epoch: u64,
     total: u64,
     revision: u64,
@@ -83,6 +85,7 @@ impl MemoryStore {
     /// A new life of the node begins, above `known`.
     pub fn begin_life(&self, node: NodeId, known: u64) -> u64 {
         let mut inner = self.0.lock().unwrap();
+        inner.ended.remove(&node);
         let incarnation = inner.incarnations.entry(node).or_default();
         *incarnation = known.max(*incarnation) + 1;
         *incarnation
@@ -92,10 +95,12 @@ impl MemoryStore {
     pub fn end_life(&self, node: NodeId, life: u64) -> Option<u64> {
         let mut inner = self.0.lock().unwrap();
         let incarnation = inner.incarnations.entry(node).or_default();
-        (*incarnation <= life).then(|| {
-            *incarnation = life + 1;
-            *incarnation
-        })
+        if *incarnation > life {
+            return None;
+        }
+        *incarnation = life + 1;
+        inner.ended.insert(node);
+        Some(life + 1)
     }
 
     /// The present life of the node.
@@ -141,8 +146,14 @@ impl MemoryStore {
         }
     }
 
-    pub fn incarnations(&self) -> Vec<(NodeId, u64)> {
-        self.0.lock().unwrap().incarnations.iter().map(|(node, life)| (*node, *life)).collect()
+    pub fn incarnations(&self) -> Vec<KnownNode> {
+        let inner = self.0.lock().unwrap();
+        let known = |(&node, &incarnation): (&NodeId, &u64)| KnownNode {
+            node,
+            incarnation,
+            may_live: !inner.ended.contains(&node),
+        };
+        inner.incarnations.iter().map(known).collect()
     }
 
     pub fn end_epoch(&self, seen: u64) -> u64 {
@@ -187,7 +198,7 @@ impl LeaseStore for NodeStore {
         Ok(self.answers()?.end_life(node, life))
     }
 
-    fn incarnations(&self) -> Result<Vec<(NodeId, u64)>, StoreError> {
+    fn incarnations(&self) -> Result<Vec<KnownNode>, StoreError> {
         Ok(self.answers()?.incarnations())
     }
 

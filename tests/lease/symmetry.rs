@@ -138,8 +138,14 @@ fn is_mirrored(one: &Step, other: &Step) -> bool {
 /// Two histories side by side, in which the nodes have changed places.
 #[test]
 fn what_happens_to_the_one_node_or_to_the_other_comes_to_the_same() {
-    let instance =
-        Instance { total: 2, granted_max: 2, faults: EVERYTHING, begins: Begins::Open, broken: None };
+    let instance = Instance {
+        total: 2,
+        granted_max: 2,
+        faults: EVERYTHING,
+        begins: Begins::Open,
+        reads_apart: false,
+        broken: None,
+    };
     let state = RandomState::new();
     let prints = |steps: &[(Step, World)]| {
         let mut prints: Vec<_> = steps.iter().map(|(_, next)| next.fingerprint(&state)).collect();

@@ -63,9 +63,9 @@ pub fn call<const N: usize>(ask: &Ask) -> Option<(Caller, Call<N>)> {
         ),
         Ask::Open(rebuild) => {
             let Rebuild { epoch, server, total, revision, returned, nodes, waits } = &**rebuild;
-            let mut incarnations = [0; N];
+            let mut incarnations = [None; N];
             for (node, incarnation) in nodes {
-                incarnations[usize::from(node.number())] = count(*incarnation);
+                incarnations[usize::from(node.number())] = Some(count(*incarnation));
             }
             let call = Call::Rebuild {
                 server: server.run.parse().unwrap(),

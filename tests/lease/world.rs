@@ -198,6 +198,8 @@ pub struct Instance {
     pub granted_max: Count,
     pub faults: Faults,
     pub begins: Begins,
+    /// Anything may happen from one reading of the store to the next, while a book is opened. Otherwise they are one.
+    pub reads_apart: bool,
     pub broken: Option<Break>,
 }
 

@@ -9,7 +9,7 @@ use super::super::lease::Effects;
 use super::watch::LeaseWatch;
 use super::{AgentError, GROUP, LeaseAgent};
 use crate::admission::Intake;
-use crate::domain::SaleId;
+use crate::domain::{KnownNode, SaleId};
 
 impl<W: LeaseWatch> LeaseAgent<W> {
     /// Says that this node lives, unless it is cut off from the store; hears of the others, and whether the store answers.
@@ -19,9 +19,9 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         // Asked for its own sake: where all sales rest nothing else would ask.
         let heard = self.ask_store(|store| store.incarnations()).await;
         let own = self.life.node();
-        let later = heard?.into_iter().find(|(node, life)| *node == own && *life > self.life.incarnation());
-        if let Some((_, life)) = later {
-            self.life.end_below(life);
+        let is_later = |known: &KnownNode| known.node == own && known.incarnation > self.life.incarnation();
+        if let Some(later) = heard?.into_iter().find(is_later) {
+            self.life.end_below(later.incarnation);
         }
         beaten
     }

@@ -1,7 +1,7 @@
 //! What a [`Lessee`](super::Lessee) can be sent out to do, what it asks for on the way, and what comes of it.
 
 use super::book::{Book, BookReply, Caller, Chunk, Movement, Rebuild, ServerId};
-use crate::domain::{NodeId, SaleUnits};
+use crate::domain::{KnownNode, NodeId, SaleUnits};
 
 /// Something that the node does about the sale, in one or more steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct Silent {
 pub enum Ask {
     /// Read the sale's units in the store.
     Units,
-    /// Read all nodes and their incarnations in the store.
+    /// Read in the store which nodes there are, and their incarnations.
     Incarnations,
     /// Say that this node lives, and hear whether that one is silent still.
     Beat(NodeId),
@@ -100,7 +100,7 @@ pub enum Answer {
     /// The sale's units.
     Units(SaleUnits),
     /// The nodes and their incarnations.
-    Incarnations(Vec<(NodeId, u64)>),
+    Incarnations(Vec<KnownNode>),
     /// Whether the node is silent still, now that this one was heard.
     Silent(bool),
     /// The life is over: ended now, with the number that follows it and that nobody else is given, or ended before.

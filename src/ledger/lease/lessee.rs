@@ -11,7 +11,7 @@ use super::book::{Caller, Movement, Rebuild, ServerId};
 use super::errand::{Ask, Errand, Silent};
 use super::own_share::OwnShare;
 use super::rules::{Rule, Rules};
-use crate::domain::{NodeId, SaleUnits};
+use crate::domain::{KnownNode, NodeId, SaleUnits};
 
 /// The epoch of a sale's first book.
 const FIRST_BOOK: u64 = 2;
@@ -67,8 +67,8 @@ enum Step {
     ReadToRecount,
     ReadBookToRecount,
     EndEpoch { seen: u64, server: ServerId },
-    ReadToOpen { epoch: u64, server: ServerId },
-    ReadIncarnations { epoch: u64, server: ServerId, units: Box<SaleUnits> },
+    ReadIncarnations { epoch: u64, server: ServerId },
+    ReadToOpen { epoch: u64, server: ServerId, nodes: Vec<KnownNode> },
     Open(Box<Rebuild>),
 }
 
@@ -269,16 +269,15 @@ impl Lessee {
     }
 
     /// The book that is opened in `epoch`, which the store gave to this node alone.
-    fn rebuild(
-        &self,
-        epoch: u64,
-        server: ServerId,
-        units: &SaleUnits,
-        mut nodes: Vec<(NodeId, u64)>,
-    ) -> Rebuild {
-        if !self.rules.keep(Rule::OpensWithIncarnations) {
-            nodes.iter_mut().for_each(|(_, incarnation)| *incarnation = 0);
-        }
+    fn rebuild(&self, epoch: u64, server: ServerId, units: &SaleUnits, nodes: &[KnownNode]) -> Rebuild {
+        let may_sell = |known: &&KnownNode| {
+            let has_share = units.granted_to(known.node) > 0 || units.settled_by(known.node) > 0;
+            known.node == self.node || (known.may_live || has_share) && self.rules.keep(Rule::NamesWhoMaySell)
+        };
+        let knows = self.rules.keep(Rule::OpensWithIncarnations);
+        let incarnation = |known: &KnownNode| if knows { known.incarnation } else { 0 };
+        let named = nodes.iter().filter(may_sell);
+        let nodes = named.map(|known| (known.node, incarnation(known))).collect();
         // A sale is made in epoch 1, which has no book, and each later epoch is given to one node: before the second one
         // nothing was ever lent.
         let is_first = epoch == FIRST_BOOK && units.settled.iter().all(|(_, sold)| *sold == 0);

@@ -8,8 +8,11 @@ pub enum Rule {
     SharesBeforeSelling,
     /// From the share of a silent node goes what it did not sell.
     ReleasesShares,
-    /// A book that is opened anew knows the store's incarnation of every node.
+    /// A book that is opened anew knows the store's incarnation of every node that it names.
     OpensWithIncarnations,
+    /// A book that is opened anew names, and waits for, whoever lives or has a share of the sale; nobody else can have
+    /// units of it. Nodes that are gone cost no book anything.
+    NamesWhoMaySell,
     /// A node gives a sign of life right before it fences another, and hears that the other one is silent still. Who is not
     /// heard itself judges nobody.
     BeatsBeforeFencing,

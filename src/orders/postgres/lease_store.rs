@@ -16,7 +16,7 @@ use super::read_orders::newest_order;
 use super::rows::{self, damaged};
 use super::session::Session;
 use super::stock_audit;
-use crate::domain::{NodeId, OrderId, SaleId, SaleUnits, Share};
+use crate::domain::{KnownNode, NodeId, OrderId, SaleId, SaleUnits, Share};
 
 /// Waits for the batches of the node's present life, and keeps new ones waiting until the transaction ends.
 pub(super) const FENCE: &str = "SELECT pg_advisory_xact_lock(1936024428, $1)";
@@ -137,13 +137,15 @@ impl LeaseStore for PgLeaseStore {
         self.pool.run(newest_order)
     }
 
-    fn incarnations(&self) -> Result<Vec<(NodeId, u64)>, StoreError> {
+    fn incarnations(&self) -> Result<Vec<KnownNode>, StoreError> {
+        // Whose life was ended, and who has left, completes no more order numbers.
+        let select = "SELECT node, incarnation, settled_through IS NOT NULL FROM nodes ORDER BY node";
         self.pool.run(async |session| {
-            let nodes = session.rows("SELECT node, incarnation FROM nodes ORDER BY node", &[]).await?;
-            nodes
-                .iter()
-                .map(|row| Ok((node_of(row.try_get(0)?)?, row.try_get::<_, i64>(1)? as u64)))
-                .collect()
+            let known = |row: &Row| {
+                let (node, incarnation) = (node_of(row.try_get(0)?)?, row.try_get::<_, i64>(1)? as u64);
+                Ok(KnownNode { node, incarnation, may_live: row.try_get(2)? })
+            };
+            session.rows(select, &[]).await?.iter().map(known).collect()
         })
     }
 

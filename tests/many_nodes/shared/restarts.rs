@@ -39,6 +39,38 @@ fn n11_neighbours_that_left_and_came_back_are_not_fenced() {
 }
 
 #[test]
+fn a_new_book_names_no_node_that_has_left() {
+    let fixture = Fixture::open();
+    let engines = [1, 2, 3].map(|number| fixture.start(number));
+    let [one, two, three] = &engines;
+    one.sale("phone", 30, "");
+    known_to_all(&[one, two, three], "phone");
+    until("the third node has sold", || three.buy("phone", "ann").status == 201);
+    let [one, two, three] = engines;
+    assert!(two.terminate().0.success() && three.terminate().0.success());
+    let named = |sku: &str| {
+        let book = fixture.redis.command(&format!("KEYS seckill:*:{{default:test:{sku}}}:book"));
+        let fields = fixture.redis.command(&format!("HKEYS {}", book.trim()));
+        let mut nodes: Vec<_> =
+            fields.lines().filter_map(|field| field.strip_prefix("i:")).map(str::to_owned).collect();
+        nodes.sort_unstable();
+        nodes
+    };
+    one.sale("book", 5, "");
+    assert_eq!(sell_out(&[&one], "book").len(), 5);
+    assert_eq!(named("book"), ["1"]);
+    // Who has had a share of a sale is named in each of its books: what it sold is sold.
+    fixture.redis.command("FLUSHALL");
+    assert_eq!(sell_out(&[&one], "phone").len(), 29);
+    let sellers = fixture.query(
+        "SELECT string_agg(node::text, ' ' ORDER BY node) FROM seckill.shares JOIN seckill.sales \
+                                 USING (sale_id) WHERE sku = 'phone' AND granted > 0",
+    );
+    assert_eq!(named("phone").join(" "), sellers);
+    assert!(sellers.contains('3'), "{sellers}");
+}
+
+#[test]
 fn n11_the_first_book_of_a_sale_does_not_wait_for_a_node_that_has_died() {
     let fixture = Fixture::open();
     // Nobody would miss a node for ten minutes.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use seckill::domain::NodeId;
+use seckill::domain::{KnownNode, NodeId};
 use seckill::orders::postgres::PostgresSettings;
 use seckill::orders::{Batch, LeaseStore, Receipt, StoreReader, StoreWriter};
 use testbed::PATIENCE;
@@ -21,6 +21,10 @@ fn a_node_whose_life_was_ended_commits_nothing_until_it_begins_another() {
     let ended = two.lease_store.end_life(one.id, seen).unwrap().unwrap();
     assert!(ended > seen);
     assert_eq!(two.lease_store.end_life(one.id, seen).unwrap(), None, "it is over");
+    let known = |node: &Node, incarnation, may_live| KnownNode { node: node.id, incarnation, may_live };
+    let life_of_two = two.lease_store.incarnation();
+    let lives = two.lease_store.incarnations().unwrap();
+    assert_eq!(lives, [known(&one, ended, false), known(&two, life_of_two, true)]);
     let batch = Batch { placed: vec![one.order(sale, "bob", 1, None)], ..Batch::default() };
     assert_eq!(one.writer.commit(&batch).unwrap(), Receipt::Fenced { life: seen });
     assert_eq!(one.reader.order(batch.placed[0].id).unwrap(), None);
@@ -29,7 +33,10 @@ fn a_node_whose_life_was_ended_commits_nothing_until_it_begins_another() {
     one.buy(sale, "bob", None).unwrap();
     assert_eq!(two.settled_by(sale, one.id), 2);
     let lives = two.lease_store.incarnations().unwrap();
-    assert_eq!(lives, [(one.id, one.lease_store.incarnation()), (two.id, two.lease_store.incarnation())]);
+    let life_of_one = one.lease_store.incarnation();
+    assert_eq!(lives, [known(&one, life_of_one, true), known(&two, life_of_two, true)]);
+    one.writer.close().unwrap();
+    assert!(!two.lease_store.incarnations().unwrap()[0].may_live, "it has left");
 }
 
 #[test]

@@ -100,14 +100,15 @@ impl Lessee {
             }
             (Step::EndEpoch { server, .. }, Answer::Epoch(epoch)) => {
                 self.recounts = false;
-                self.go_on(Step::ReadToOpen { epoch, server })
+                self.go_on(Step::ReadIncarnations { epoch, server })
             }
-            (Step::ReadToOpen { epoch, server }, Answer::Units(units)) => {
-                // After the epoch was raised: whoever could hold units of the old book is listed.
-                self.go_on(Step::ReadIncarnations { epoch, server, units: Box::new(units) })
+            // After the epoch was raised: whoever could hold units of the old book is listed. And before the shares are read:
+            // whose life is over by now gets none any more, and a later life of his counts in the new epoch.
+            (Step::ReadIncarnations { epoch, server }, Answer::Incarnations(nodes)) => {
+                self.go_on(Step::ReadToOpen { epoch, server, nodes })
             }
-            (Step::ReadIncarnations { epoch, server, units }, Answer::Incarnations(nodes)) => {
-                let rebuild = self.rebuild(epoch, server, &units, nodes);
+            (Step::ReadToOpen { epoch, server, nodes }, Answer::Units(units)) => {
+                let rebuild = self.rebuild(epoch, server, &units, &nodes);
                 self.go_on(Step::Open(Box::new(rebuild)))
             }
             // Several nodes may do this together: one book comes of it, whatever was answered here.
