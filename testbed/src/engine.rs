@@ -164,7 +164,7 @@ impl Engine {
     /// # Panics
     /// It cannot be read.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.launch.folder().join("log")).expect("a log")
+        self.process.log()
     }
 
     /// Where buyers ask.

@@ -111,6 +111,14 @@ impl EngineProcess {
         self.process.id()
     }
 
+    /// All that it has logged.
+    ///
+    /// # Panics
+    /// It cannot be read.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("a log")
+    }
+
     /// The last lines of its log.
     pub fn log_end(&self) -> String {
         log_end(&self.log)

@@ -175,7 +175,8 @@ impl Postgres {
         if let Some(mut server) = self.server.take() {
             kill(&mut server);
         }
-        // The backends notice that their parent is gone; the next server cannot start before.
+        // Also those that are frozen, and would not notice that their parent is gone; the next server cannot start before.
+        pids.iter().for_each(|pid| signal(*pid, Signal::KILL));
         until("the backends of a killed server end", || {
             !pids.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists())
         });

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -35,6 +35,8 @@ struct Shared {
     /// Connections below this number lead to a server that is no longer the right one.
     ended_below: AtomicUsize,
     lost: AtomicUsize,
+    /// What every piece waits on its way, in µs.
+    delay_us: AtomicU64,
     stopped: AtomicU8,
 }
 
@@ -63,6 +65,7 @@ impl Proxy {
             accepted: AtomicUsize::new(0),
             ended_below: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
+            delay_us: AtomicU64::new(0),
             stopped: AtomicU8::new(0),
         });
         let carried = Arc::clone(&shared);
@@ -73,6 +76,8 @@ impl Proxy {
                 }
                 let target = *carried.target.lock().unwrap_or_else(PoisonError::into_inner);
                 let Ok(server) = TcpStream::connect(target) else { continue };
+                // What is sent in two pieces must not wait for an answer to the first.
+                let _ = (client.set_nodelay(true), server.set_nodelay(true));
                 let (Ok(client_too), Ok(server_too)) = (client.try_clone(), server.try_clone()) else {
                     continue;
                 };
@@ -95,6 +100,17 @@ impl Proxy {
     pub fn lead_to(&self, target: SocketAddr) {
         *self.shared.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
         self.shared.ended_below.store(self.shared.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    /// A proxy in front of `target` over which each way takes so long, up to a tenth of a millisecond more.
+    ///
+    /// # Panics
+    /// It finds no free port.
+    pub fn slowly_to(target: SocketAddr, each_way: Duration) -> Self {
+        let proxy = Self::to(target);
+        let delay_us = u64::try_from(each_way.as_micros()).unwrap_or(u64::MAX);
+        proxy.shared.delay_us.store(delay_us, Ordering::SeqCst);
+        proxy
     }
 
     /// From now on, do this.
@@ -151,6 +167,10 @@ fn carry(shared: &Shared, number: usize, mut from: TcpStream, mut to: TcpStream,
         if is_lost {
             shared.lost.fetch_add(1, Ordering::SeqCst);
             break;
+        }
+        let delay_us = shared.delay_us.load(Ordering::SeqCst);
+        if delay_us > 0 {
+            std::thread::sleep(Duration::from_micros(delay_us));
         }
         if to.write_all(&piece[..length]).is_err() {
             break;

@@ -56,6 +56,22 @@ impl RedisCluster {
         cluster
     }
 
+    /// Waits until all nodes have found each other again, and every replica, whoever it is now, follows its master.
+    ///
+    /// # Panics
+    /// They do not.
+    pub fn until_whole(&self) {
+        until("the Cluster is whole", || {
+            self.nodes().all(|node| {
+                let role = node.command("INFO replication");
+                let all = node.command("CLUSTER NODES");
+                let is_lost = all.contains("fail") || all.contains(" disconnected");
+                let follows = role.contains("role:master") || role.contains("master_link_status:up");
+                node.command("CLUSTER INFO").contains("cluster_state:ok") && follows && !is_lost
+            })
+        });
+    }
+
     fn nodes(&self) -> impl Iterator<Item = &RedisServer> {
         self.masters.iter().chain(&self.replicas)
     }

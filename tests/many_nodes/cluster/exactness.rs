@@ -33,7 +33,7 @@ fn clicks(buyers: usize) -> Vec<Click> {
 }
 
 /// Clicks, and again as long as it is told that this may help. Returns all that it was told, the last word last.
-fn click(client: &mut BuyerClient, sku: &str, buyer: &str) -> Vec<BuyerAnswer> {
+pub fn click(client: &mut BuyerClient, sku: &str, buyer: &str) -> Vec<BuyerAnswer> {
     let began = Instant::now();
     let mut heard = Vec::new();
     loop {
@@ -55,7 +55,7 @@ fn a_crowd_at_three_nodes_buys_exactly_the_stock() {
     let buyers = set.map_or(BUYERS, |buyers| buyers.parse().expect("SECKILL_CROWD_BUYERS is a number"));
     let stock = (buyers / BUYERS_A_UNIT) as u64;
     // Retries are many and quick here; the buyers' own rate is not what this is about.
-    let fixture = Fixture::open(&[("EDGE__ACK_WAIT_MS", "60000"), ("ADMISSION__BUYER_RATE_PER_S", "0")]);
+    let mut fixture = Fixture::open(&[("EDGE__ACK_WAIT_MS", "60000"), ("ADMISSION__BUYER_RATE_PER_S", "0")]);
     let sku = fixture.sale(stock);
     let monitor = Monitor::of(&fixture, &sku);
     let edges: Vec<_> = fixture.cluster.running().map(|engine| engine.edge()).collect();

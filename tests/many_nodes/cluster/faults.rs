@@ -1,4 +1,9 @@
-//! What can happen to a cluster, one fault a test.
+//! What can happen to a cluster, one fault a test. Those whose short form is a test of its own strike in the long form alone:
+//! `cargo xtask faults`.
+
+mod ledger;
+mod nodes;
+mod store;
 
 use std::time::{Duration, Instant};
 

@@ -31,8 +31,7 @@ pub struct Monitor {
 impl Monitor {
     /// Begins to look.
     pub fn of(fixture: &Fixture, sku: &str) -> Self {
-        let url =
-            fixture.cluster.postgres.url_at(fixture.cluster.postgres.address(), &fixture.cluster.database);
+        let url = Arc::clone(&fixture.database_url);
         let (seen, sku) = (Arc::new(Seen::default()), sku.to_owned());
         let look = Arc::clone(&seen);
         let thread = std::thread::spawn(move || {
@@ -68,9 +67,11 @@ impl Drop for Monitor {
     }
 }
 
-async fn look_until_over(url: &str, sku: &str, seen: &Seen) {
+async fn look_until_over(url: &Mutex<String>, sku: &str, seen: &Seen) {
     while !seen.over.load(Ordering::SeqCst) {
-        if let Ok((client, connection)) = tokio_postgres::connect(url, NoTls).await {
+        let url = url.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let connected = tokio::time::timeout(ANSWER_MAX, tokio_postgres::connect(&url, NoTls)).await;
+        if let Ok(Ok((client, connection))) = connected {
             let carried = tokio::spawn(connection);
             look_while_it_answers(&client, sku, seen).await;
             carried.abort();

@@ -1,8 +1,9 @@
 //! Buyers who come one after the other, at whatever node: some pay, some change their mind, some click twice. What they
 //! are told is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,14 +18,15 @@ use testbed::promises::{Log, Word};
 use super::fixture::{Addresses, Fixture, address_of};
 
 const THREADS: usize = 12;
-/// A shopper's pause, so that a sale lasts longer than a fault needs to strike.
-const PAUSE_MS: std::ops::Range<u64> = 2..16;
 /// From one question about an order that a node has not heard of to the next; below the buyer's own rate.
 const HEARSAY: Duration = Duration::from_millis(100);
 
 struct Shared {
     addresses: Addresses,
     sku: String,
+    pause_ms: Range<u64>,
+    /// An order that was acknowledged may be unknown to everybody: the database has lost it.
+    loses_orders: bool,
     over: AtomicBool,
     nobody_cancels: AtomicBool,
     next: AtomicU64,
@@ -39,6 +41,8 @@ pub struct Heard {
     pub log: Log,
     /// How often each answer was given: status, and code if it is a refusal. Status 0 is no answer.
     pub answers: BTreeMap<(u16, String), usize>,
+    /// When the last word on an order was heard.
+    heard_at: HashMap<String, Instant>,
 }
 
 impl Heard {
@@ -47,8 +51,23 @@ impl Heard {
         *self.answers.entry(answer).or_default() += 1;
     }
 
+    /// Nobody was told anything of orders whose last word was heard in this time. Returns how many there are.
+    pub fn forget(&mut self, (since, until): (Instant, Instant)) -> usize {
+        let before = self.log.acknowledged.len();
+        let heard_at = &self.heard_at;
+        self.log.acknowledged.retain(|order, _| !(since..=until).contains(&heard_at[order]));
+        before - self.log.acknowledged.len()
+    }
+
+    /// Keeps what a buyer was told of an order.
+    fn keep(&mut self, order_id: &str, buyer: &str, word: Word) {
+        self.log.acknowledged.insert(order_id.to_owned(), (buyer.to_owned(), word));
+        self.heard_at.insert(order_id.to_owned(), Instant::now());
+    }
+
     fn merge(&mut self, other: Self) {
         self.log.merge(other.log);
+        self.heard_at.extend(other.heard_at);
         for (answer, count) in other.answers {
             *self.answers.entry(answer).or_default() += count;
         }
@@ -67,6 +86,8 @@ impl Shoppers {
         let shared = Arc::new(Shared {
             addresses: Arc::clone(&fixture.addresses),
             sku: sku.to_owned(),
+            pause_ms: fixture.pause_ms.clone(),
+            loses_orders: fixture.loses_orders,
             over: AtomicBool::new(false),
             nobody_cancels: AtomicBool::new(false),
             next: AtomicU64::new(0),
@@ -126,7 +147,7 @@ impl<'a> Shopper<'a> {
     fn shop_until_over(mut self) -> Heard {
         while !self.shared.over.load(Ordering::SeqCst) {
             self.visit();
-            std::thread::sleep(Duration::from_millis(self.dice.random_range(PAUSE_MS)));
+            std::thread::sleep(Duration::from_millis(self.dice.random_range(self.shared.pause_ms.clone())));
         }
         self.heard
     }
@@ -179,10 +200,12 @@ impl<'a> Shopper<'a> {
         match answer.map(|answer| (answer.status, answer.code.as_str())) {
             Some((201, _)) => {
                 let order_id = answer.map(|answer| answer.order_id.clone())?;
-                self.heard.log.acknowledged.insert(order_id.clone(), (buyer.to_owned(), Word::Bought));
+                self.heard.keep(&order_id, buyer, Word::Bought);
                 Some(order_id)
             }
             Some((409, "sold-out")) => None,
+            // Of his order, or of another one that he has bought since it was lost.
+            Some((409, "already-purchased")) if self.shared.loses_orders => None,
             // Nobody knows, or nobody knows yet.
             None | Some((202 | 503, _)) => {
                 self.heard.log.unanswered.push(buyer.to_owned());
@@ -198,6 +221,9 @@ impl<'a> Shopper<'a> {
         let began = Instant::now();
         while let Some(answer) = self.click(node, buyer) {
             match (answer.status, answer.code.as_str()) {
+                (201 | 409, _) if self.shared.loses_orders => {
+                    return drop(self.remember(buyer, Some(&answer)));
+                }
                 (409, "already-purchased") => return assert_eq!(answer.order_id, order_id, "{buyer}"),
                 (409, "sold-out") => assert!(began.elapsed() < PATIENCE, "{buyer} holds {order_id}"),
                 (202 | 503, _) => return,
@@ -211,8 +237,9 @@ impl<'a> Shopper<'a> {
         let answer = self.client(node).pay(buyer, order_id);
         self.heard.note(answer.as_ref());
         match answer.as_ref().map(|answer| answer.status) {
-            Some(200) => self.change(buyer, order_id, Word::Paid),
+            Some(200) => self.heard.keep(order_id, buyer, Word::Paid),
             None | Some(202 | 402 | 503) => {}
+            Some(404) if self.shared.loses_orders => {}
             Some(_) => panic!("{buyer} pays for {order_id} and is told {answer:?}"),
         }
     }
@@ -221,13 +248,10 @@ impl<'a> Shopper<'a> {
         let answer = self.client(node).cancel(buyer, order_id);
         self.heard.note(answer.as_ref());
         match answer.as_ref().map(|answer| answer.status) {
-            Some(200) => self.change(buyer, order_id, Word::Cancelled),
+            Some(200) => self.heard.keep(order_id, buyer, Word::Cancelled),
             None | Some(202 | 503) => {}
+            Some(404) if self.shared.loses_orders => {}
             Some(_) => panic!("{buyer} gives {order_id} up and is told {answer:?}"),
         }
-    }
-
-    fn change(&mut self, buyer: &str, order_id: &str, word: Word) {
-        self.heard.log.acknowledged.insert(order_id.to_owned(), (buyer.to_owned(), word));
     }
 }

@@ -8,7 +8,7 @@ mod hearing;
 mod idle;
 mod instance_lock;
 mod operating;
-mod redis_kinds;
+pub mod redis_kinds;
 mod refusals;
 mod restarts;
 mod selling;

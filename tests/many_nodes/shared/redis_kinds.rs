@@ -31,39 +31,70 @@ fn acl_line(password: &str) -> String {
     line.replace("PASSWORD", password)
 }
 
+/// A server that takes TLS alone, from clients with a certificate of its authority, and users with no more rights than an
+/// engine needs; and how an engine is told.
+pub struct OverTls {
+    pub server: RedisServer,
+    pub url: String,
+    /// Settings beside the address.
+    pub keys: Vec<(&'static str, String)>,
+    /// Where the certificates are.
+    pub files: Files,
+}
+
+impl OverTls {
+    pub fn start() -> Self {
+        let (authority, files) = (Authority::new("authority"), Files::default());
+        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+        let ca_file = text(files.write("ca.pem", authority.pem()));
+        let own = |name: &str| {
+            let (certificate, key) = files.write_pair(name, &authority.sign("127.0.0.1"));
+            [text(certificate), text(key)]
+        };
+        let [server_cert, server_key] = own("server");
+        let [client_cert, client_key] = own("client");
+        let options =
+            ["--tls-auth-clients", "yes", "--tls-cert-file", &server_cert, "--tls-key-file", &server_key];
+        let options =
+            [&options[..], &["--tls-ca-cert-file", &ca_file, "--tls-port", "{port}", "--port", "0"]].concat();
+        let users = format!("{}\nuser default off\n", acl_line("secret").replace("ACL SETUSER", "user"));
+        let acl = text(files.write("users.acl", &users));
+        let server = RedisServer::start_with(&[&options[..], &["--aclfile", &acl]].concat());
+        let url = format!("rediss://seckill:secret@{}/2", server.address());
+        let keys = vec![
+            ("REDIS__CA_FILE", ca_file),
+            ("REDIS__CLIENT_CERT_FILE", client_cert),
+            ("REDIS__CLIENT_KEY_FILE", client_key),
+        ];
+        Self { server, url, keys, files }
+    }
+}
+
 #[test]
 fn n10_a_sale_over_tls_with_an_authority_of_ones_own_a_client_certificate_and_a_user() {
-    let (authority, files) = (Authority::new("authority"), Files::default());
-    let text = |path: PathBuf| path.to_str().unwrap().to_owned();
-    let ca_file = text(files.write("ca.pem", authority.pem()));
-    let own = |name: &str| {
-        let (certificate, key) = files.write_pair(name, &authority.sign("127.0.0.1"));
-        [text(certificate), text(key)]
-    };
-    let [server_cert, server_key] = own("server");
-    let [client_cert, client_key] = own("client");
-    let options =
-        ["--tls-auth-clients", "yes", "--tls-cert-file", &server_cert, "--tls-key-file", &server_key];
-    let options =
-        [&options[..], &["--tls-ca-cert-file", &ca_file, "--tls-port", "{port}", "--port", "0"]].concat();
-    let users = format!("{}\nuser default off\n", acl_line("secret").replace("ACL SETUSER", "user"));
-    let acl = text(files.write("users.acl", &users));
-    let server = RedisServer::start_with(&[&options[..], &["--aclfile", &acl]].concat());
-
+    let OverTls { server: _server, url, keys, files: _files } = OverTls::start();
     let fixture = Fixture::open();
-    let url = format!("rediss://seckill:secret@{}/2", server.address());
-    let keys = [
-        ("REDIS__URL", url.as_str()),
-        ("REDIS__CA_FILE", &ca_file),
-        ("REDIS__CLIENT_CERT_FILE", &client_cert),
-        ("REDIS__CLIENT_KEY_FILE", &client_key),
-    ];
+    let keys = keys.iter().map(|(key, value)| (*key, value.as_str()));
+    let keys: Vec<_> = keys.chain([("REDIS__URL", url.as_str())]).collect();
     let [one, two] = start(&fixture, &keys);
     one.sale("phone", 60, "");
     known_to_all(&[&one, &two], "phone");
     assert_eq!(sell_out(&[&one, &two], "phone").len(), 60);
     assert_eq!(one.audit("phone").held, 60);
     assert_eq!(two.admin("GET", "/healthz", "").json()["checks"]["ledger"], "ok");
+}
+
+/// Waits until the Sentinels, which hear `login` first, know each other and so many replicas.
+pub fn until_sentinels_know(sentinels: &[Sentinel], login: &[&str], replicas: usize) {
+    let [others, replicas] = [sentinels.len() - 1, replicas].map(|count| count.to_string());
+    until("the Sentinels know each other and the replicas", || {
+        sentinels.iter().all(|sentinel| {
+            let about = commands_at(sentinel.address(), &[login, &["SENTINEL MASTER shop"][..]].concat());
+            let word = |name: &str| about.lines().skip_while(|line| *line != name).nth(1);
+            word("num-other-sentinels") == Some(others.as_str())
+                && word("num-slaves") == Some(replicas.as_str())
+        })
+    });
 }
 
 #[test]
@@ -88,13 +119,7 @@ fn n3_n10_a_master_that_hangs_behind_sentinels_with_a_password_of_their_own() {
     one.sale("phone", 200, "");
     known_to_all(&[&one, &two], "phone");
     sell(&[&one, &two], "phone", 50);
-    until("the Sentinels know each other and the replica", || {
-        sentinels.iter().all(|sentinel| {
-            let about = commands_at(sentinel.address(), &["AUTH watch", "SENTINEL MASTER shop"]);
-            let word = |name: &str| about.lines().skip_while(|line| *line != name).nth(1).map(str::to_owned);
-            word("num-other-sentinels").as_deref() == Some("2") && word("num-slaves").as_deref() == Some("1")
-        })
-    });
+    until_sentinels_know(&sentinels, &["AUTH watch"], 1);
     sentinels[0].pause();
     master.pause();
     sell(&[&one, &two], "phone", 100);

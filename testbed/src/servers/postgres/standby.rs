@@ -18,18 +18,41 @@ impl Postgres {
         let folder = folder_for_server(owner);
         let mut standby =
             Self { folder, programs, address, owner, server: None, databases: AtomicU32::new(1_000) };
-        let made = standby
+        standby.follow_anew(self);
+        standby
+    }
+
+    /// Makes this server, which is stopped or new, a standby that has what `master` has, whatever it had itself, and
+    /// starts it.
+    ///
+    /// # Panics
+    /// It cannot be made, or does not start.
+    pub fn follow_anew(&mut self, master: &Self) {
+        if self.data().exists() {
+            std::fs::remove_dir_all(self.data()).unwrap();
+        }
+        let made = self
             .program("pg_basebackup")
-            .args(["-h", "127.0.0.1", "-p", &self.address.port().to_string(), "-U", "postgres"])
+            .args(["-h", "127.0.0.1", "-p", &master.address.port().to_string(), "-U", "postgres"])
             .args(["--checkpoint=fast", "--no-sync", "--wal-method=stream", "-D"])
-            .arg(standby.data())
+            .arg(self.data())
             .stdout(Stdio::null())
             .status()
             .unwrap();
         assert!(made.success(), "pg_basebackup failed");
-        standby.set(&format!("port = {}", address.port()));
-        standby.follow(self);
-        standby
+        self.set(&format!("port = {}", self.address.port()));
+        self.follow(master);
+    }
+
+    /// Waits until this standby has all that `master` has now.
+    ///
+    /// # Panics
+    /// It does not come to have it.
+    pub fn catch_up_with(&self, master: &Self) {
+        let now = master.query("postgres", "SELECT pg_current_wal_flush_lsn()");
+        until("the standby has caught up", || {
+            self.query("postgres", &format!("SELECT pg_last_wal_replay_lsn() >= '{now}'")) == "t"
+        });
     }
 
     /// Makes this server, which is stopped or new, a standby of `master`, and starts it.
