@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # One engine against two that share one stock: engines on core 0, clients, PostgreSQL and Redis on core 1, interleaved.
 # Each node has 64 connections. Prints for each round the requests for a second of core time (what one core of engines can
-# do) of refusals and of durable wins, and the calls to Redis for each win. Needs a release build of the workspace:
-#   cargo build --release --workspace && perf/cluster.sh [ROUNDS] [SECONDS]
+# do) of refusals and of durable wins, and the calls to Redis for each win; then the medians of two nodes against one.
+#   perf/cluster.sh [ROUNDS] [SECONDS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-3}
 seconds=${2:-4}
+cargo build --release --locked --workspace
 export SECKILL__EDGE__THREADS=1
 scratch=$(mktemp -d)
 cluster=
@@ -72,7 +73,16 @@ for _ in $(seq "$rounds"); do
     wins=$(load many rate_201)
     after=$(calls)
     echo "$nodes $refusals $wins $before $after $seconds" |
-      awk '{printf "%-6d %22.0f %22.0f %16.5f\n", $1, $2 / $3, $4 / $5, ($7 - $6) / ($4 * $8 * 1.1)}'
+      awk '{printf "%-6d %22.0f %22.0f %16.5f\n", $1, $2 / $3, $4 / $5, ($7 - $6) / ($4 * $8 * 1.1)}' |
+      tee -a "$scratch/table"
     stop
   done
+done
+median() { # nodes, column
+  awk -v nodes="$1" -v column="$2" '$1 == nodes {print $column}' "$scratch/table" | sort -n |
+    awk '{all[NR] = $1} END {print (all[int((NR + 1) / 2)] + all[int(NR / 2) + 1]) / 2}'
+}
+for column in 2 3; do
+  echo "$column $(median 1 $column) $(median 2 $column)" |
+    awk '{printf "%s: two nodes against one for each core used: %.3f\n", $1 == 2 ? "refusals" : "wins", $3 / $2}'
 done

@@ -10,6 +10,9 @@ pub struct Options {
     /// Sales, on three nodes.
     #[arg(long, default_value_t = 10_000)]
     sales: u32,
+    /// How far PostgreSQL and Redis are from each node, each way, in µs.
+    #[arg(long, default_value_t = 1_000)]
+    network_us: u32,
 }
 
 /// Measures scripts a second, and the processor time of each node, with so many sales on the release binary.
@@ -21,5 +24,6 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let test = "shared::idle::n2_sales_where_nothing_happens_cost_nothing_and_are_there_when_something_does";
     let cargo =
         ["test", "--release", "--locked", "--test", "many_nodes", "--", "--exact", test, "--nocapture"];
-    cargo::run(&cargo, &[("SECKILL_IDLE_SALES", &options.sales.to_string())])
+    let (sales, network_us) = (options.sales.to_string(), options.network_us.to_string());
+    cargo::run(&cargo, &[("SECKILL_IDLE_SALES", &sales), ("SECKILL_IDLE_NETWORK_US", &network_us)])
 }

@@ -3,6 +3,7 @@
 mod cargo;
 mod cluster;
 mod crash;
+mod crowd;
 mod deny;
 mod faults;
 mod flamegraph;
@@ -37,6 +38,8 @@ enum Command {
     Crash(crash::Options),
     /// Run several engines with their Redis and PostgreSQL until Ctrl-C.
     Cluster(cluster::Options),
+    /// Let a crowd buy one sale of many nodes, and measure what their Redis has to do.
+    Crowd(crowd::Options),
     /// Let faults strike a cluster under load.
     Faults(faults::Options),
     /// Measure what sales cost where nothing happens.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Deny => deny::run(),
         Command::Crash(options) => crash::run(&options),
         Command::Cluster(options) => cluster::run(options),
+        Command::Crowd(options) => crowd::run(&options),
         Command::Faults(options) => faults::run(&options),
         Command::Idle(options) => idle::run(&options),
         Command::Rolling(options) => rolling::run(&options),
@@ -93,7 +97,9 @@ mod tests {
             "cluster --nodes 3 --port 18080 --engine target/release/seckill",
             "faults --rounds 20 --fault node-killed",
             "faults --fault node-cut-off",
-            "idle --sales 10000",
+            "faults --fault database-restored",
+            "crowd --nodes 48 --units 50000",
+            "idle --sales 10000 --network-us 0",
             "rolling --rounds 5 --rate 2000",
             "winners --number 10000",
             "perf",
@@ -109,6 +115,7 @@ mod tests {
             "cluster --nodes 65",
             "cluster --port 65000",
             "rolling --rate 0",
+            "crowd --nodes 65",
             "perf nothing",
             "perf --rounds 0",
             "perf --seconds 0",

@@ -3,6 +3,7 @@
 //!
 //! `SECKILL_FAULT_ROUNDS` sets how often each fault strikes (`cargo xtask faults --rounds 20` is the long form).
 
+mod crowded;
 mod exactness;
 mod faults;
 mod fixture;
