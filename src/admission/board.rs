@@ -43,9 +43,14 @@ pub struct SaleState {
 impl SaleState {
     /// A sale with `units` on sale, spread over `shards` counters.
     pub fn new(shards: usize, units: Units) -> Self {
+        Self::of_total(shards, units, units)
+    }
+
+    /// The same, of a sale that has `total` units, sold ones and those elsewhere included.
+    fn of_total(shards: usize, units: Units, total: Units) -> Self {
         Self {
             stock: Stock::new(shards, units),
-            claims: Claims::default(),
+            claims: Claims::sized_for(total),
             in_flight: AtomicU64::new(0),
             more_may_come: AtomicBool::new(false),
             elsewhere: AtomicU64::new(0),
@@ -162,13 +167,14 @@ impl LiveSale {
 
     /// A sale of the order store with all its unsold units on sale, in `shards` counters, and nobody's claim.
     pub fn open(sale: Sale, shards: usize) -> Self {
-        let state = Arc::new(SaleState::new(shards, sale.total.saturating_sub(sale.sold)));
+        let unsold = sale.total.saturating_sub(sale.sold);
+        let state = Arc::new(SaleState::of_total(shards, unsold, sale.total));
         Self { version: sale.version, ..Self::new(sale.id, sale.key, sale.terms, state) }
     }
 
     /// A sale whose units are lent by somebody else: none is on sale, and more may come.
     pub fn lent(sale: Sale, shards: usize) -> Self {
-        let state = Arc::new(SaleState::new(shards, 0));
+        let state = Arc::new(SaleState::of_total(shards, 0, sale.total));
         state.set_more_may_come(true);
         Self { version: sale.version, ..Self::new(sale.id, sale.key, sale.terms, state) }
     }

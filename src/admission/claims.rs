@@ -5,14 +5,14 @@
 //! idempotency key, so that a late repeat of that request still hears of its order; how often a buyer has released is
 //! remembered in any case, so that nobody takes units off sale again and again without ever paying.
 //!
-//! The map's shard lock is held for one look or one change and never across anything else.
+//! Nearly all buyers have one durable order and nothing else, and of these the map keeps no more than that. Whatever is more
+//! (an order in flight, a key, further orders, releases) stands in a box of its own for as long as it is there.
 
 use std::sync::Arc;
 
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
 use smallvec::SmallVec;
 
+use super::buyer_map::BuyerMap;
 use super::sync::SchedulePoint;
 use super::ticket::{Resolution, Ticket};
 use crate::domain::{BuyerName, IdempotencyKey, KeyName, Offer, Order, OrderId, Refusal, Rejection, Units};
@@ -86,28 +86,82 @@ struct BuyerClaims {
     releases: u32,
 }
 
-/// Parts of the map with a lock each, a power of two. A part that grows holds its lock while it moves its buyers: with
-/// many parts each moves few, and those who wait for it are few. 128 bytes each.
-const MAP_PARTS: usize = 64;
+/// What the map keeps of a buyer.
+#[derive(Debug)]
+enum Kept {
+    /// One durable order that holds units, and nothing else.
+    One { order_id: OrderId, quantity: Units },
+    /// Whatever else there is.
+    All(Box<BuyerClaims>),
+}
+
+impl Kept {
+    fn look<R>(&self, look: impl FnOnce(&BuyerClaims) -> R) -> R {
+        match self {
+            Self::One { order_id, quantity } => look(&BuyerClaims::one(*order_id, *quantity)),
+            Self::All(claims) => look(claims),
+        }
+    }
+
+    fn into_claims(self) -> BuyerClaims {
+        match self {
+            Self::One { order_id, quantity } => BuyerClaims::one(order_id, quantity),
+            Self::All(claims) => *claims,
+        }
+    }
+}
+
+impl From<BuyerClaims> for Kept {
+    fn from(claims: BuyerClaims) -> Self {
+        match &claims.claims[..] {
+            [Claim { order_id, quantity, state: ClaimState::Durable, idempotency_key: None }]
+                if claims.past.is_none() && claims.releases == 0 =>
+            {
+                Self::One { order_id: *order_id, quantity: *quantity }
+            }
+            _ => Self::All(Box::new(claims)),
+        }
+    }
+}
 
 /// All claims of one sale.
 #[derive(Debug)]
 pub struct Claims {
-    buyers: DashMap<Box<str>, BuyerClaims, ahash::RandomState>,
+    buyers: BuyerMap<Kept>,
     looks: SchedulePoint,
 }
 
 impl Default for Claims {
     fn default() -> Self {
-        let hasher = ahash::RandomState::new();
-        Self {
-            buyers: DashMap::with_hasher_and_shard_amount(hasher, MAP_PARTS),
-            looks: SchedulePoint::default(),
-        }
+        Self::sized_for(0)
     }
 }
 
 impl Claims {
+    /// No claims, of a sale of so many units: as many buyers are expected, and more may come.
+    pub fn sized_for(units: Units) -> Self {
+        Self { buyers: BuyerMap::sized_for(units as usize), looks: SchedulePoint::default() }
+    }
+
+    /// Shows the buyer's claims; `None` when there are none.
+    fn look<R>(&self, buyer: &str, look: impl FnOnce(&BuyerClaims) -> R) -> Option<R> {
+        self.looks.pass();
+        self.buyers.look(buyer, |kept| kept.map(|kept| kept.look(look)))
+    }
+
+    /// Changes the buyer's claims, if there are any.
+    fn change(&self, buyer: &str, change: impl FnOnce(&mut BuyerClaims)) {
+        self.looks.pass();
+        self.buyers.change(buyer, |kept| {
+            let kept = kept.map(|kept| {
+                let mut claims = kept.into_claims();
+                change(&mut claims);
+                claims
+            });
+            (kept.filter(|claims| !claims.is_nothing()).map(Kept::from), ())
+        });
+    }
+
     /// What the buyer's claims say about a request, without changing anything: nothing against it, and which order the
     /// buyer holds, if any.
     ///
@@ -115,16 +169,15 @@ impl Claims {
     /// [`PriorClaim`] when the request is answered by what the buyer has, or is for a quantity that nobody may have.
     #[inline]
     pub fn prior(&self, request: &ClaimRequest<'_>) -> Result<Option<OrderId>, PriorClaim> {
-        self.looks.pass();
-        match self.buyers.get(request.buyer.as_str()) {
-            Some(claims) => claims.answer(request),
+        match self.look(request.buyer.as_str(), |claims| claims.answer(request)) {
+            Some(answer) => answer,
             None => check_quantity(request, None).map(|()| None),
         }
     }
 
     /// The buyer's latest order that holds units, if there is one.
     pub fn held(&self, buyer: &str) -> Option<OrderId> {
-        self.buyers.get(buyer)?.held()
+        self.buyers.look(buyer, |kept| kept?.look(BuyerClaims::held))
     }
 
     /// Claims the request's units for the buyer, unless [`Claims::prior`] now answers it.
@@ -145,51 +198,50 @@ impl Claims {
             idempotency_key,
         };
         self.looks.pass();
-        match self.buyers.entry(request.buyer.as_str().into()) {
-            Entry::Occupied(mut entry) => {
-                entry.get().answer(request)?;
-                entry.get().check_releases(request)?;
-                entry.get_mut().claims.push(claim);
+        self.buyers.change(request.buyer.as_str(), |kept| {
+            let allowed = match &kept {
+                Some(kept) => kept.look(|claims| {
+                    claims.answer(request)?;
+                    claims.check_releases(request)
+                }),
+                None => check_quantity(request, None),
+            };
+            if let Err(prior) = allowed {
+                return (kept, Err(prior));
             }
-            Entry::Vacant(entry) => {
-                check_quantity(request, None)?;
-                entry.insert(BuyerClaims { claims: SmallVec::from_buf([claim]), past: None, releases: 0 });
-            }
-        }
+            let mut claims = kept.map_or_else(BuyerClaims::default, Kept::into_claims);
+            claims.claims.push(claim);
+            (Some(Kept::from(claims)), Ok(()))
+        })?;
         Ok(ClaimGuard { claims: self, buyer: request.buyer.as_str(), order_id, ticket: Some(ticket) })
     }
 
     /// The order of a claim in flight is durable now.
     pub fn confirm(&self, buyer: &str, order_id: OrderId) {
-        self.looks.pass();
-        if let Some(mut claims) = self.buyers.get_mut(buyer)
-            && let Some(claim) = claims.claims.iter_mut().find(|claim| claim.order_id == order_id)
-        {
-            claim.state = ClaimState::Durable;
-        }
+        self.change(buyer, |claims| {
+            if let Some(claim) = claims.claims.iter_mut().find(|claim| claim.order_id == order_id) {
+                claim.state = ClaimState::Durable;
+            }
+        });
     }
 
     /// The order was cancelled or expired: its units no longer count, its key is remembered.
     pub fn release(&self, buyer: &str, order_id: OrderId) {
-        self.looks.pass();
-        if let Some(mut claims) = self.buyers.get_mut(buyer)
-            && let Some(claim) = claims.claims.iter_mut().find(|claim| claim.order_id == order_id)
-        {
+        self.change(buyer, |claims| {
+            let Some(claim) = claims.claims.iter_mut().find(|claim| claim.order_id == order_id) else {
+                return;
+            };
             if !matches!(claim.state, ClaimState::Released) {
                 claim.state = ClaimState::Released;
                 claims.releases = claims.releases.saturating_add(1);
             }
             claims.forget_old_releases();
-        }
+        });
     }
 
     /// There never was an order: the claim leaves no trace.
     pub fn withdraw(&self, buyer: &str, order_id: OrderId) {
-        self.looks.pass();
-        self.buyers.remove_if_mut(buyer, |_, claims| {
-            claims.claims.retain(|claim| claim.order_id != order_id);
-            claims.claims.is_empty() && claims.releases == 0
-        });
+        self.change(buyer, |claims| claims.claims.retain(|claim| claim.order_id != order_id));
     }
 
     /// Puts a durable order in its place: when the engine starts, or when another node made it. An order that has its
@@ -203,19 +255,23 @@ impl Claims {
             state,
             idempotency_key: placed.idempotency_key.clone(),
         };
-        let mut claims = self.buyers.entry(placed.buyer.as_str().into()).or_default();
-        if claims.orders().any(|known| known == placed.id) {
-            return;
-        }
-        claims.releases = claims.releases.saturating_add(u32::from(!order.status.holds_units()));
-        claims.claims.push(claim);
-        claims.forget_old_releases();
+        self.buyers.change(placed.buyer.as_str(), |kept| {
+            let mut claims = kept.map_or_else(BuyerClaims::default, Kept::into_claims);
+            if !claims.orders().any(|known| known == placed.id) {
+                claims.releases = claims.releases.saturating_add(u32::from(!order.status.holds_units()));
+                claims.claims.push(claim);
+                claims.forget_old_releases();
+            }
+            (Some(Kept::from(claims)), ())
+        });
     }
 
     /// The buyer's orders in this sale, in no order: those on their way, those that hold units, and the latest of those that
     /// were let go.
     pub fn orders_of(&self, buyer: &str) -> Vec<OrderId> {
-        self.buyers.get(buyer).map_or_else(Vec::new, |claims| claims.orders().collect())
+        self.buyers.look(buyer, |kept| {
+            kept.map_or_else(Vec::new, |kept| kept.look(|claims| claims.orders().collect()))
+        })
     }
 
     /// Buyers with a claim, those who have released all of theirs included.
@@ -225,16 +281,31 @@ impl Claims {
 
     /// What the buyer's order in flight says, if there is one of this number.
     pub fn offer_in_flight(&self, buyer: &str, order_id: OrderId) -> Option<Offer> {
-        let claims = self.buyers.get(buyer)?;
-        let claim = claims.claims.iter().find(|claim| claim.order_id == order_id)?;
-        match &claim.state {
-            ClaimState::InFlight(ticket) => Some(ticket.offer()),
-            ClaimState::Durable | ClaimState::Released => None,
-        }
+        self.buyers.look(buyer, |kept| match kept? {
+            // Durable.
+            Kept::One { .. } => None,
+            Kept::All(claims) => {
+                let claim = claims.claims.iter().find(|claim| claim.order_id == order_id)?;
+                match &claim.state {
+                    ClaimState::InFlight(ticket) => Some(ticket.offer()),
+                    ClaimState::Durable | ClaimState::Released => None,
+                }
+            }
+        })
     }
 }
 
 impl BuyerClaims {
+    fn one(order_id: OrderId, quantity: Units) -> Self {
+        let claim = Claim { order_id, quantity, state: ClaimState::Durable, idempotency_key: None };
+        Self { claims: SmallVec::from_buf([claim]), past: None, releases: 0 }
+    }
+
+    /// Whether nothing is to be remembered.
+    fn is_nothing(&self) -> bool {
+        self.claims.is_empty() && self.releases == 0
+    }
+
     fn answer(&self, request: &ClaimRequest<'_>) -> Result<Option<OrderId>, PriorClaim> {
         if let Some(key) = request.idempotency_key {
             let same_key =
@@ -363,5 +434,48 @@ impl Drop for ClaimGuard<'_> {
             // Clicks that came meanwhile wait on this ticket: they are told to try again.
             ticket.resolve(Resolution::Refused);
         }
+    }
+}
+
+#[cfg(all(test, not(feature = "model")))]
+mod tests {
+    use super::*;
+    use crate::domain::{BuyerId, Cents, EpochMs, NewOrder, OrderStatus, SaleId};
+
+    fn order(number: u64, key: Option<&str>, status: OrderStatus) -> Order {
+        let placed = NewOrder {
+            id: OrderId::from_number(number).unwrap(),
+            sale: SaleId(1),
+            buyer: BuyerId::new("buyer-000001").unwrap(),
+            quantity: 1,
+            amount: Cents(5),
+            created_at: EpochMs(0),
+            pay_before: EpochMs(9),
+            idempotency_key: key.map(|key| IdempotencyKey::new(key).unwrap()),
+        };
+        Order { status, ..Order::persisted(placed) }
+    }
+
+    #[test]
+    fn o4_a_durable_order_takes_little_beside_its_buyers_name() {
+        assert_eq!(size_of::<Option<(Box<str>, Kept)>>(), 32);
+        let is_one = |claims: &Claims| {
+            claims.buyers.look("buyer-000001", |kept| matches!(kept, Some(Kept::One { .. })))
+        };
+        let claims = Claims::default();
+        claims.restore(&order(1, None, OrderStatus::Paid));
+        assert!(is_one(&claims));
+        // What more there is to remember stands in a box.
+        claims.restore(&order(2, Some("tap"), OrderStatus::PrePay));
+        assert!(!is_one(&claims));
+        assert_eq!(claims.orders_of("buyer-000001").len(), 2);
+        let claims = Claims::default();
+        claims.restore(&order(1, Some("tap"), OrderStatus::Paid));
+        assert!(!is_one(&claims), "its key has to be known");
+        let claims = Claims::default();
+        claims.restore(&order(1, None, OrderStatus::Cancelled));
+        claims.restore(&order(2, None, OrderStatus::Paid));
+        assert!(!is_one(&claims), "what was released has to be known");
+        assert_eq!(claims.held("buyer-000001"), OrderId::from_number(2));
     }
 }

@@ -4,6 +4,7 @@
 mod attention;
 mod board;
 mod bucket;
+mod buyer_map;
 mod buyer_rates;
 mod claims;
 mod flight;

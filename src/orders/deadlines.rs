@@ -1,7 +1,6 @@
 //! When orders that wait for their payment run out of time.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -9,54 +8,44 @@ use parking_lot::Mutex;
 
 use super::graces::{Grace, Graces};
 use super::untold_graces::UntoldGraces;
-use crate::domain::{EpochMs, OrderId};
+use crate::domain::{EpochMs, NewOrder, OrderId};
 
-/// The schedule of payment deadlines, soonest first (one entry an order, some 30 bytes), and by what they have moved.
+/// Whatever was granted counts.
+const LATEST: EpochMs = EpochMs(i64::MAX);
+
+/// The schedule of payment deadlines, soonest first (some 32 bytes an order, in nodes that are never moved), and by what
+/// they have moved.
 ///
 /// An entry is a hint. The order may have been paid or cancelled since, and its deadline may have been moved to a later
 /// time: the store decides when it is asked to expire it, and an order that goes on waiting is entered again.
 #[derive(Debug, Default)]
 pub struct Deadlines {
-    schedule: Mutex<Schedule>,
+    schedule: Mutex<BTreeSet<(EpochMs, OrderId)>>,
     graces: ArcSwap<Graces>,
     untold: Mutex<UntoldGraces>,
 }
 
-#[derive(Debug, Default)]
-struct Schedule {
-    soonest: BinaryHeap<Reverse<(EpochMs, OrderId)>>,
-    /// The orders of the entries that count. One that is not here was given up, and is skipped when its time comes.
-    entered: HashSet<OrderId, ahash::RandomState>,
-}
-
-impl Schedule {
-    fn enter(&mut self, pay_before: EpochMs, order: OrderId) {
-        // A deadline never moves to an earlier time: an entry that is there already comes up soon enough.
-        if self.entered.insert(order) {
-            self.soonest.push(Reverse((pay_before, order)));
-        }
-    }
-}
-
 impl Deadlines {
-    /// Enters one order, unless it is entered.
+    /// Enters one order.
     pub fn enter(&self, pay_before: EpochMs, order: OrderId) {
-        self.schedule.lock().enter(pay_before, order);
+        self.schedule.lock().insert((pay_before, order));
     }
 
     /// Enters many orders under one lock.
     pub fn enter_all(&self, orders: impl IntoIterator<Item = (EpochMs, OrderId)>) {
-        let mut schedule = self.schedule.lock();
-        for (pay_before, order) in orders {
-            schedule.enter(pay_before, order);
-        }
+        self.schedule.lock().extend(orders);
     }
 
-    /// Takes orders out that do not wait for anything any more.
-    pub fn forget_all(&self, orders: impl IntoIterator<Item = OrderId>) {
+    /// Takes orders out that do not wait for anything any more, from where their rows say and from where graces have moved
+    /// them to.
+    pub fn forget_all<'a>(&self, orders: impl IntoIterator<Item = &'a NewOrder>) {
+        let graces = Graces::clone(&self.graces()).with_ongoing(None);
         let mut schedule = self.schedule.lock();
         for order in orders {
-            schedule.entered.remove(&order);
+            schedule.remove(&(order.pay_before, order.id));
+            if !graces.granted().is_empty() {
+                schedule.remove(&(graces.pay_before(order, LATEST), order.id));
+            }
         }
     }
 
@@ -65,13 +54,11 @@ impl Deadlines {
         let mut schedule = self.schedule.lock();
         let mut due = Vec::new();
         while due.len() < max
-            && let Some(Reverse((pay_before, order))) = schedule.soonest.peek().copied()
+            && let Some((pay_before, order)) = schedule.first().copied()
             && pay_before <= now
         {
-            schedule.soonest.pop();
-            if schedule.entered.remove(&order) {
-                due.push(order);
-            }
+            schedule.pop_first();
+            due.push(order);
         }
         due
     }
@@ -112,7 +99,9 @@ impl Deadlines {
     fn tell(&self, grace: &Grace, events: bool) {
         let mut untold = self.untold.lock();
         if untold.note(grace) && events {
-            let orders = self.schedule.lock().entered.iter().copied().collect();
+            let mut orders: Vec<OrderId> = self.schedule.lock().iter().map(|(_, order)| *order).collect();
+            orders.sort_unstable();
+            orders.dedup();
             untold.push(grace.clone(), orders);
         }
     }
@@ -129,7 +118,7 @@ impl Deadlines {
 
     /// How many orders wait.
     pub fn len(&self) -> usize {
-        self.schedule.lock().entered.len()
+        self.schedule.lock().len()
     }
 
     /// Whether none waits.
@@ -141,6 +130,7 @@ impl Deadlines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{BuyerId, Cents, SaleId};
 
     fn id(n: u64) -> OrderId {
         OrderId::from_number(n).unwrap()
@@ -163,7 +153,7 @@ mod tests {
         for _ in 0..1_000 {
             deadlines.enter(EpochMs(10), id(1));
         }
-        assert_eq!((deadlines.len(), deadlines.schedule.lock().soonest.len()), (1, 1));
+        assert_eq!(deadlines.len(), 1);
         assert_eq!(deadlines.take_due(EpochMs(10), 10), [id(1)]);
         deadlines.enter(EpochMs(20), id(1));
         assert_eq!(deadlines.take_due(EpochMs(20), 10), [id(1)]);
@@ -215,9 +205,23 @@ mod tests {
     #[test]
     fn an_order_that_was_paid_is_not_asked_for_when_its_time_comes() {
         let deadlines = Deadlines::default();
-        deadlines.enter_all([(EpochMs(10), id(1)), (EpochMs(10), id(2))]);
-        deadlines.forget_all([id(1), id(7)]);
-        assert_eq!(deadlines.len(), 1);
+        let order = |n| NewOrder {
+            id: id(n),
+            sale: SaleId(1),
+            buyer: BuyerId::new("ann").unwrap(),
+            quantity: 1,
+            amount: Cents(1),
+            created_at: EpochMs(0),
+            pay_before: EpochMs(10),
+            idempotency_key: None,
+        };
+        deadlines.enter_all([(EpochMs(10), id(1)), (EpochMs(10), id(2)), (EpochMs(15), id(3))]);
+        deadlines.forget_all([&order(1), &order(7)]);
+        assert_eq!(deadlines.len(), 2);
         assert_eq!(deadlines.take_due(EpochMs(10), 1), [id(2)]);
+        // One that was moved stands where it was moved to.
+        deadlines.set_granted(vec![Grace::outage(EpochMs(5), EpochMs(10), "test")], false);
+        deadlines.forget_all([&order(3)]);
+        assert!(deadlines.is_empty());
     }
 }

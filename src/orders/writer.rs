@@ -405,7 +405,7 @@ impl OrderWriter {
         let waiting = placed.iter().map(QueuedOrder::order).chain(waits_again);
         self.deadlines.enter_all(waiting.map(|order| (order.pay_before, order.id)));
         let ended = applied.iter().filter_map(|applied| match applied {
-            Applied::Done(Order { placed, status, .. }) if status.is_final() => Some(placed.id),
+            Applied::Done(Order { placed, status, .. }) if status.is_final() => Some(placed),
             _ => None,
         });
         self.deadlines.forget_all(ended);

@@ -1,0 +1,223 @@
+//! A map by buyers' names that grows in small steps and keeps little beside what it is for.
+//!
+//! The buyers stand in blocks that are never moved; what is looked up is an index of eight bytes a buyer, their hash and
+//! their place, in many small tables with a lock each. When such a table grows it moves some thousand of these, which takes
+//! some ten microseconds, whoever waits for it: a map in one piece would move everything, and all buyers would wait.
+//!
+//! A lock is held for one look or one change and never across anything else.
+
+use std::fmt;
+
+use crossbeam::utils::CachePadded;
+use hashbrown::HashTable;
+use parking_lot::RwLock;
+
+/// Buyers whose index is one table, about: so many are moved at once when it grows.
+const BUYERS_A_PART: usize = 2_048;
+/// Parts at least, so that those who look on several cores seldom meet: 2 KiB.
+const PARTS_MIN: usize = 16;
+/// Parts at most: enough for some ten million buyers.
+const PARTS_MAX: usize = 4_096;
+/// Buyers in a block.
+const BUYERS_A_BLOCK: usize = 128;
+
+/// Values by the names of buyers.
+pub(super) struct BuyerMap<V> {
+    parts: Box<[CachePadded<RwLock<Part<V>>>]>,
+    hasher: ahash::RandomState,
+}
+
+/// A part of the map. Its blocks are filled one after the other, and places that become free are used again first.
+struct Part<V> {
+    index: HashTable<Entry>,
+    blocks: Vec<Vec<Slot<V>>>,
+    free: Vec<u32>,
+}
+
+/// A buyer and what is kept; `None` in a free place.
+type Slot<V> = Option<(Box<str>, V)>;
+
+/// Where a buyer stands.
+#[derive(Clone, Copy)]
+struct Entry {
+    hash: u32,
+    place: u32,
+}
+
+impl<V> BuyerMap<V> {
+    /// An empty map that expects about so many buyers; more may come.
+    pub fn sized_for(buyers: usize) -> Self {
+        let parts = (buyers / BUYERS_A_PART).next_power_of_two().clamp(PARTS_MIN, PARTS_MAX);
+        let parts = (0..parts).map(|_| CachePadded::new(RwLock::new(Part::empty()))).collect();
+        Self { parts, hasher: ahash::RandomState::new() }
+    }
+
+    /// Shows what is kept of the buyer.
+    #[inline]
+    pub fn look<R>(&self, buyer: &str, look: impl FnOnce(Option<&V>) -> R) -> R {
+        let (part, hash) = self.part(buyer);
+        let part = part.read();
+        look(part.find(buyer, hash).and_then(|place| part.slot(place).as_ref()).map(|(_, value)| value))
+    }
+
+    /// Takes out what is kept of the buyer, and keeps what `change` makes of it.
+    pub fn change<R>(&self, buyer: &str, change: impl FnOnce(Option<V>) -> (Option<V>, R)) -> R {
+        let (part, hash) = self.part(buyer);
+        let mut part = part.write();
+        let place = part.find(buyer, hash);
+        let Some(place) = place else {
+            let (value, answer) = change(None);
+            if let Some(value) = value {
+                part.insert(buyer, hash, value);
+            }
+            return answer;
+        };
+        let (name, value) = part.slot_mut(place).take().expect("the index names no free place");
+        let (value, answer) = change(Some(value));
+        match value {
+            Some(value) => *part.slot_mut(place) = Some((name, value)),
+            None => part.remove(place, hash),
+        }
+        answer
+    }
+
+    /// How many buyers there are.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.read().index.len()).sum()
+    }
+
+    /// The buyer's part, and the hash by which it stands there.
+    #[inline]
+    fn part(&self, buyer: &str) -> (&RwLock<Part<V>>, u32) {
+        let hash = self.hasher.hash_one(buyer);
+        // One half of the hash chooses the part, the other the place in its table.
+        let part = (hash >> 32) as usize & (self.parts.len() - 1);
+        (&self.parts[part], hash as u32)
+    }
+}
+
+impl<V> fmt::Debug for BuyerMap<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BuyerMap").field("buyers", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl<V> Part<V> {
+    const fn empty() -> Self {
+        Self { index: HashTable::new(), blocks: Vec::new(), free: Vec::new() }
+    }
+
+    fn find(&self, buyer: &str, hash: u32) -> Option<u32> {
+        let is_buyers = |entry: &Entry| {
+            entry.hash == hash && self.slot(entry.place).as_ref().is_some_and(|(name, _)| **name == *buyer)
+        };
+        self.index.find(spread(hash), is_buyers).map(|entry| entry.place)
+    }
+
+    fn insert(&mut self, buyer: &str, hash: u32, value: V) {
+        let slot = Some((buyer.into(), value));
+        let place = match self.free.pop() {
+            Some(place) => {
+                *self.slot_mut(place) = slot;
+                place
+            }
+            None => self.append(slot),
+        };
+        self.index.insert_unique(spread(hash), Entry { hash, place }, |entry| spread(entry.hash));
+    }
+
+    fn append(&mut self, slot: Slot<V>) -> u32 {
+        if self.blocks.last().is_none_or(|block| block.len() == BUYERS_A_BLOCK) {
+            self.blocks.push(Vec::with_capacity(BUYERS_A_BLOCK));
+        }
+        let before = (self.blocks.len() - 1) * BUYERS_A_BLOCK;
+        let block = self.blocks.last_mut().expect("there is one with room");
+        block.push(slot);
+        (before + block.len() - 1) as u32
+    }
+
+    /// The place is empty already: only what leads there is.
+    fn remove(&mut self, place: u32, hash: u32) {
+        if let Ok(found) = self.index.find_entry(spread(hash), |entry| entry.place == place) {
+            found.remove();
+        }
+        self.free.push(place);
+    }
+
+    fn slot(&self, place: u32) -> &Slot<V> {
+        &self.blocks[place as usize / BUYERS_A_BLOCK][place as usize % BUYERS_A_BLOCK]
+    }
+
+    fn slot_mut(&mut self, place: u32) -> &mut Slot<V> {
+        &mut self.blocks[place as usize / BUYERS_A_BLOCK][place as usize % BUYERS_A_BLOCK]
+    }
+}
+
+/// As long as the table wants it: it looks at both ends.
+const fn spread(hash: u32) -> u64 {
+    ((hash as u64) << 32) | hash as u64
+}
+
+#[cfg(all(test, not(feature = "model")))]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What a change makes of a value: an odd sum stays, an even one leaves.
+    fn changed(value: Option<u32>, by: u32) -> (Option<u32>, Option<u32>) {
+        let sum = value.unwrap_or(0) + by;
+        ((sum % 2 == 1).then_some(sum), value)
+    }
+
+    proptest! {
+        #[test]
+        fn it_keeps_what_a_map_keeps(changes in proptest::collection::vec((0u32..40, 0u32..9), 0..400)) {
+            let (map, mut model) = (BuyerMap::sized_for(1), HashMap::<String, u32>::new());
+            for (buyer, by) in changes {
+                let name = format!("buyer-{buyer}");
+                let before = map.change(&name, |value| changed(value, by));
+                let (kept, expected) = changed(model.remove(&name), by);
+                prop_assert_eq!(before, expected);
+                if let Some(kept) = kept {
+                    model.insert(name.clone(), kept);
+                }
+                prop_assert_eq!(map.look(&name, |value| value.copied()), kept);
+                prop_assert_eq!(map.len(), model.len());
+            }
+            for (name, kept) in model {
+                prop_assert_eq!(map.look(&name, |value| value.copied()), Some(kept));
+            }
+        }
+    }
+
+    #[test]
+    fn o3_a_map_grows_in_parts_and_its_buyers_stay_where_they_are() {
+        let map = BuyerMap::sized_for(100_000);
+        assert_eq!(map.parts.len(), 64);
+        let name = |number: u32| format!("buyer-{number}");
+        for number in 0..100_000 {
+            map.change(&name(number), |value| (Some(number), assert!(value.is_none())));
+        }
+        assert_eq!(map.len(), 100_000);
+        let largest = map.parts.iter().map(|part| part.read().index.len()).max();
+        assert!(largest.is_some_and(|largest| largest < 2 * BUYERS_A_PART), "{largest:?}");
+        for part in &map.parts {
+            let part = part.read();
+            assert!(part.blocks.iter().all(|block| block.capacity() == BUYERS_A_BLOCK));
+        }
+        assert!((0..100_000).all(|number| map.look(&name(number), |value| value == Some(&number))));
+        // Places that become free are used again.
+        for number in 0..100_000 {
+            map.change(&name(number), |_| (None, ()));
+        }
+        assert_eq!(map.len(), 0);
+        let blocks = || map.parts.iter().map(|part| part.read().blocks.len()).sum::<usize>();
+        let before = blocks();
+        for number in 0..50_000 {
+            map.change(&name(number), |_| (Some(number), ()));
+        }
+        assert_eq!((map.len(), blocks()), (50_000, before));
+    }
+}
