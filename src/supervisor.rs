@@ -123,19 +123,35 @@ impl Supervisor {
     /// The system has no thread left.
     pub fn thread(&self, part: &str, work: impl FnOnce() -> PartResult + Send + 'static) -> io::Result<Part> {
         let (report, over) = self.report(part);
-        std::thread::Builder::new().name(part.into()).spawn(move || {
-            let cause = match catch_unwind(AssertUnwindSafe(work)) {
-                Ok(outcome) => outcome.into(),
-                Err(panic) => Cause::panicked(&*panic),
-            };
-            report.ended(cause);
-        })?;
+        std::thread::Builder::new().name(part.into()).spawn(move || report.ended(cause_of(work)))?;
         Ok(Part { over, abort: None })
+    }
+
+    /// Starts a thread that works for another part and returns when that one is gone, which tells its end itself: here only
+    /// that the work failed or panicked is told.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn helper(&self, part: &str, work: impl FnOnce() -> PartResult + Send + 'static) -> io::Result<()> {
+        let (report, _) = self.report(part);
+        let work = move || match cause_of(work) {
+            Cause::Returned => {}
+            cause => report.ended(cause),
+        };
+        std::thread::Builder::new().name(part.into()).spawn(work).map(drop)
     }
 
     fn report(&self, part: &str) -> (Report, watch::Receiver<Option<Cause>>) {
         let (over, seen) = watch::channel(None);
         (Report { part: part.into(), ends: self.ends.clone(), over }, seen)
+    }
+}
+
+/// How the work ended.
+fn cause_of(work: impl FnOnce() -> PartResult) -> Cause {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(outcome) => outcome.into(),
+        Err(panic) => Cause::panicked(&*panic),
     }
 }
 
@@ -234,6 +250,14 @@ mod tests {
         assert_eq!(part.ended().await, Cause::Returned);
         supervisor.task("recovery", async { Ok(()) });
         assert_eq!(&*ends.next().await.part, "recovery");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_helper_is_told_only_when_its_work_failed() {
+        let (supervisor, mut ends) = Supervisor::new(Handle::current());
+        supervisor.helper("checkpointer", || Ok(())).unwrap();
+        supervisor.helper("checkpointer", || Err("no disk".into())).unwrap();
+        assert_eq!(ends.next().await, ended("checkpointer", Cause::Failed("no disk".into())));
     }
 
     /// Whoever adds a loop of the engine's own adds it here, so that its end is noticed.

@@ -164,7 +164,11 @@ impl Engine {
         sqlite: &SqliteSettings,
         settings: WriterSettings,
     ) -> Result<Self, StoreError> {
-        let (store, reader) = sqlite::open(folder, sqlite)?;
+        let (mut store, reader) = sqlite::open(folder, sqlite)?;
+        let checkpointer = store.checkpointer(Arc::new(()))?;
+        let thread = std::thread::Builder::new().name("checkpointer".into());
+        // It ends with the writer.
+        drop(thread.spawn(move || checkpointer.run()).expect("a thread can be started"));
         Self::start(vec![Box::new(store)], Arc::new(reader), stock, shards, settings)
     }
 

@@ -57,7 +57,7 @@ pub(super) async fn stats(State(plane): State<Arc<ControlPlane>>) -> Json<Value>
             "connections_refused": telemetry.edge_connections_refused.value(),
             "http2_connections": telemetry.http2.connections.value(),
         },
-        "store": store_figures::json(&plane.desk.pool_figures()),
+        "store": store_figures::json(&plane.desk.pool_figures(), plane.desk.log_figures()),
         "checkout": checkout_figures::json(&plane.checkout),
         "ledger": lease_agent_figures::json(&plane),
         "campaigns": sales.len(),
@@ -151,6 +151,10 @@ pub(super) async fn metrics(State(plane): State<Arc<ControlPlane>>) -> Response 
     page.writers(&plane.telemetry);
     page.admission(&plane);
     page.store(&plane.desk.pool_figures(), &plane.store_concerns);
+    if let Some(log) = plane.desk.log_figures() {
+        page.log_of_store(&log);
+        page.store_log(&plane.telemetry);
+    }
     plane.expose_clock(&mut page);
     page.checkout(&plane.checkout);
     page.lease_agent(&plane);

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::ledger::Concerns;
-use crate::orders::PoolFigures;
+use crate::orders::{LogFigures, PoolFigures};
 use crate::telemetry::{Exposition, Kind};
 
 /// The figures for `GET /api/v1/stats`.
-pub(super) fn json(figures: &PoolFigures) -> Value {
+pub(super) fn json(figures: &PoolFigures, log: Option<LogFigures>) -> Value {
     let PoolFigures { capacity, in_use, idle, opened, failed, broken, reused, waited, timed_out } = *figures;
     json!({
         "connections": { "capacity": capacity, "in_use": in_use, "idle": idle },
@@ -18,6 +18,13 @@ pub(super) fn json(figures: &PoolFigures) -> Value {
         "reuse_rate": reuse_rate(reused, opened),
         "waited": waited,
         "timed_out": timed_out,
+        "log": log.map(|log| json!({
+            "bytes": log.bytes,
+            "bytes_max": log.bytes_max,
+            "unfolded_bytes": log.unfolded_bytes,
+            "times_full": log.times_full,
+            "oldest_read_ms": log.oldest_read.map(|lasts| lasts.as_millis() as u64),
+        })),
     })
 }
 
@@ -28,6 +35,44 @@ fn reuse_rate(reused: u64, opened: u64) -> Option<f64> {
 }
 
 impl Exposition {
+    /// The write-ahead log of an embedded store, and what keeps it from beginning anew.
+    pub(super) fn log_of_store(&mut self, log: &LogFigures) {
+        let oldest_read = log.oldest_read.unwrap_or_default().as_secs_f64();
+        let gauges = [
+            (
+                "seckill_store_log_bytes",
+                "The write-ahead log, from its beginning to the last commit.",
+                log.bytes as f64,
+            ),
+            (
+                "seckill_store_log_bytes_max",
+                "The write-ahead log never grows beyond these.",
+                log.bytes_max as f64,
+            ),
+            (
+                "seckill_store_log_unfolded_bytes",
+                "Of the log, what is not folded into the table file yet.",
+                log.unfolded_bytes as f64,
+            ),
+            (
+                "seckill_store_oldest_read_seconds",
+                "For how long the oldest read of the store has lasted; 0 when there is none.",
+                oldest_read,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            self.family(name, Kind::Gauge, help);
+            self.sample(name, &[], value);
+        }
+        const FULL: &str = "seckill_store_log_full_total";
+        self.family(
+            FULL,
+            Kind::Counter,
+            "Batches that found the log full and had to wait, each try counted.",
+        );
+        self.sample(FULL, &[], log.times_full as f64);
+    }
+
     /// The figures for `GET /metrics`, and what an operator has to look after at the store.
     pub(super) fn store(&mut self, figures: &PoolFigures, concerns: &Concerns) {
         const CONCERN: &str = "seckill_store_concern";

@@ -26,7 +26,9 @@ use crate::edge::{DataPlane, Edge};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Concerns, EmbeddedLedger, Ledger, SaleDesk, SaleError};
 use crate::orders::postgres::{Follower, FollowerParts, InstanceLock};
-use crate::orders::{Deadlines, Pipeline, PipelineParts, Recovered, WriterWatch, guard_calendar};
+use crate::orders::{
+    Deadlines, FoldedBy, LogWatch, Pipeline, PipelineParts, Recovered, WriterWatch, guard_calendar,
+};
 use crate::supervisor::Supervisor;
 use crate::telemetry::{IntervalLog, LogControl, Telemetry};
 use crate::terminal;
@@ -85,10 +87,11 @@ impl Start {
         let store_concerns = Arc::new(Concerns::default());
         let mut instance_lock = None;
         let opened = retry.until_done("the order store", || {
-            store::open(&control, &settings, node, &store_concerns, &mut instance_lock)
+            let log_watch = Arc::clone(&telemetry) as Arc<dyn LogWatch>;
+            store::open(&control, &settings, node, &store_concerns, log_watch, &mut instance_lock)
         })?;
         let Some(opened) = opened else { return Ok(None) };
-        let OpenStore { writers: mut stores, reader, lease_store, feed, mut history } = opened;
+        let OpenStore { writers: mut stores, reader, checkpointer, lease_store, feed, mut history } = opened;
         // Where several nodes may share the store, its calendar is the one that counts.
         let read = retry.until_done("the order store's calendar", || store::calendar(&*reader))?;
         let Some(store_calendar) = read else { return Ok(None) };
@@ -133,6 +136,7 @@ impl Start {
         admission.board().set_stops(recovered.stops);
         let on_board = if shared.is_some() { LiveSale::without_stock } else { std::convert::identity };
         admission.board().publish_all(recovered.sales.into_iter().map(on_board).collect());
+        store::start_checkpointer(&supervisor, checkpointer)?;
         let writers = WriterThreads::start(&supervisor, writers)?;
         let (outdate, outdated) = watch::channel(None);
         if let Some(history) = history {
@@ -281,6 +285,25 @@ impl WriterWatch for Telemetry {
 
     fn stalled(&self) {
         self.writers.failed_batches.increment();
+    }
+}
+
+/// So does what becomes of the log.
+impl LogWatch for Telemetry {
+    fn log_synced(&self, took: Duration) {
+        self.store_log.log_syncs.record(took.as_nanos() as u64);
+    }
+
+    fn folded(&self, by: FoldedBy, took: Duration) {
+        let folds = match by {
+            FoldedBy::Checkpointer => &self.store_log.folds_beside,
+            FoldedBy::Writer => &self.store_log.folds_by_writer,
+        };
+        folds.record(took.as_nanos() as u64);
+    }
+
+    fn table_synced(&self, took: Duration) {
+        self.store_log.table_syncs.record(took.as_nanos() as u64);
     }
 }
 

@@ -13,8 +13,10 @@ use crate::domain::{EpochMs, NodeId};
 use crate::exit::Failure;
 use crate::ledger::Concerns;
 use crate::orders::postgres::{self, Exclusivity, Follower, InstanceLock, PgChangeFeed, PgLeaseStore};
+use crate::orders::sqlite::{self, Checkpointer};
 use crate::orders::{
-    DeadlineStep, Deadlines, Grace, NOTICED_MS_MIN, OrderWriter, StoreError, StoreReader, StoreWriter, sqlite,
+    DeadlineStep, Deadlines, Grace, LogWatch, NOTICED_MS_MIN, OrderWriter, StoreError, StoreReader,
+    StoreWriter,
 };
 use crate::supervisor::{Cause, Ended, Part, Supervisor};
 
@@ -24,6 +26,8 @@ pub(super) struct OpenStore {
     pub writers: Vec<Box<dyn StoreWriter>>,
     /// The reading half.
     pub reader: Arc<dyn StoreReader>,
+    /// Who folds the log of an embedded store beside its writer.
+    pub checkpointer: Option<Checkpointer>,
     /// What a store of several nodes knows of them.
     pub lease_store: Option<PgLeaseStore>,
     /// What other nodes do.
@@ -39,14 +43,17 @@ pub(super) fn open(
     settings: &Settings,
     node: NodeId,
     concerns: &Arc<Concerns>,
+    log_watch: Arc<dyn LogWatch>,
     lock: &mut Option<InstanceLock>,
 ) -> Result<OpenStore, StoreError> {
     if settings.postgres.url.is_empty() {
-        let (writer, reader) = sqlite::open(&settings.data_dir, &settings.sqlite)?;
+        let (mut writer, reader) = sqlite::open(&settings.data_dir, &settings.sqlite)?;
+        let checkpointer = Some(writer.checkpointer(log_watch)?);
         let writers: Vec<Box<dyn StoreWriter>> = vec![Box::new(writer)];
         return Ok(OpenStore {
             writers,
             reader: Arc::new(reader),
+            checkpointer,
             lease_store: None,
             feed: None,
             history: None,
@@ -65,6 +72,7 @@ pub(super) fn open(
     Ok(OpenStore {
         writers: boxed.collect(),
         reader: Arc::new(store.reader),
+        checkpointer: None,
         lease_store: Some(store.lease_store),
         feed: Some(store.feed),
         history: Some(StoreWatch::begin(store.history, Arc::clone(concerns))?),
@@ -166,6 +174,16 @@ pub(super) fn follow(supervisor: &Supervisor, mut follower: Follower, checkout: 
             tokio::time::sleep(follower.pause()).await;
         }
     });
+}
+
+/// Has the log of an embedded store folded beside its writer, until that one has closed the store.
+pub(super) fn start_checkpointer(
+    supervisor: &Supervisor,
+    checkpointer: Option<Checkpointer>,
+) -> Result<(), Failure> {
+    let Some(checkpointer) = checkpointer else { return Ok(()) };
+    let work = || checkpointer.run().map_err(|error| format!("the order store failed: {error}"));
+    supervisor.helper("checkpointer", work).map_err(Failure::at_start("the checkpointer"))
 }
 
 /// The writers, each on a thread of its own.

@@ -9,6 +9,7 @@ use super::batched_lookup::Lookups;
 use super::deadlines::Deadlines;
 use super::events::Event;
 use super::graces::Grace;
+use super::log_watch::LogFigures;
 use super::read_cancellation::ReadCancellation;
 use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::step::{ReplySender, Step, StopRelay};
@@ -355,6 +356,11 @@ impl OrderDesk {
     /// The store's connections.
     pub fn pool_figures(&self) -> PoolFigures {
         self.reader.pool_figures()
+    }
+
+    /// The store's write-ahead log, where it keeps it itself.
+    pub fn log_figures(&self) -> Option<LogFigures> {
+        self.reader.log_figures()
     }
 
     /// Steps that may wait for the writer.

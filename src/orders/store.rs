@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::events::Event;
 use super::graces::{Grace, Graces};
+use super::log_watch::LogFigures;
 use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::trail::{Act, SaleAct, TrailEntry};
 use super::transition::{Applied, Transition};
@@ -152,7 +153,7 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     /// What the database says.
     fn trail_after(&self, tenant: &str, after: u64, limit: usize) -> Result<Vec<TrailEntry>, StoreError>;
 
-    /// The sale's units, counted in one snapshot. `None` when there is no such sale.
+    /// The sale's units, counted as of one moment. `None` when there is no such sale.
     ///
     /// # Errors
     /// What the database says.
@@ -218,6 +219,11 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
 
     /// What the connections have done since the start, and are now.
     fn pool_figures(&self) -> PoolFigures;
+
+    /// The write-ahead log, where the store keeps it itself.
+    fn log_figures(&self) -> Option<LogFigures> {
+        None
+    }
 }
 
 /// Which orders are shown.

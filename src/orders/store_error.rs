@@ -13,6 +13,8 @@ pub struct StoreError {
     pub message: String,
     /// PostgreSQL's code of what it said, such as `40P01`: a field of the log, so that nobody has to read messages for it.
     pub sqlstate: Option<Box<str>>,
+    /// The engine's own word for it, where there is one: a field of the log, too.
+    pub code: Option<&'static str>,
     /// The error of the database or of the system itself. `message` tells it already.
     pub(super) cause: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -43,7 +45,7 @@ pub enum Fault {
 impl StoreError {
     /// The same work may pass later.
     pub fn transient(message: impl Into<String>) -> Self {
-        Self { kind: Fault::Transient, message: message.into(), sqlstate: None, cause: None }
+        Self { kind: Fault::Transient, message: message.into(), sqlstate: None, code: None, cause: None }
     }
 
     /// The process must end, or cannot start.
@@ -55,6 +57,12 @@ impl StoreError {
     #[must_use]
     pub fn caused_by(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { cause: Some(Arc::from(cause.into())), ..self }
+    }
+
+    /// The same, under this word.
+    #[must_use]
+    pub fn coded(self, code: &'static str) -> Self {
+        Self { code: Some(code), ..self }
     }
 
     /// A read that nobody finished: the runtime ends, or the reading panicked.

@@ -366,7 +366,7 @@ impl OrderWriter {
     fn answers_again(&self) {
         let queue = self.admission.queue();
         if queue.intake() == Intake::Stalled {
-            tracing::info!("the order store answers again");
+            tracing::info!(code = "order-store-answers", "the order store answers again");
             queue.set_intake(Intake::Open);
         }
     }
@@ -383,6 +383,7 @@ impl OrderWriter {
                     if queue.intake() == Intake::Open {
                         tracing::warn!(
                             %error,
+                            code = error.code.unwrap_or("order-store-busy"),
                             sqlstate = error.sqlstate.as_deref(),
                             "the order store is busy; purchases are refused until it answers"
                         );

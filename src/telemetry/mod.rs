@@ -19,6 +19,7 @@ mod recorder;
 mod refused_tokens;
 mod seldom;
 mod settings;
+mod store_log;
 mod tls;
 
 pub use counter::{Counter, Gauge, GaugeGuard};
@@ -36,4 +37,5 @@ pub use recorder::{Recorder, Telemetry, WriterRecords};
 pub use refused_tokens::{RefusedTokens, TokenFault};
 pub use seldom::Seldom;
 pub use settings::TelemetrySettings;
+pub use store_log::StoreLogRecords;
 pub use tls::TlsRecords;

@@ -218,6 +218,24 @@ impl Exposition {
         self.sample(FAILED, &[], writers.failed_batches.value() as f64);
     }
 
+    /// The write-ahead log of an embedded store: what was synced and folded, and for how long somebody waited.
+    pub fn store_log(&mut self, telemetry: &Telemetry) {
+        const SYNC: &str = "seckill_store_sync_duration_seconds";
+        self.family(SYNC, Kind::Histogram, "One sync of the embedded order store, by its file.");
+        for (file, snapshot) in telemetry.store_log.syncs() {
+            self.histogram(SYNC, &[("file", file)], &snapshot, &LATENCY_BOUNDS, NANOS_PER_SECOND);
+        }
+        const FOLD: &str = "seckill_store_fold_duration_seconds";
+        self.family(
+            FOLD,
+            Kind::Histogram,
+            "One fold of the log into the table file, by the thread that did it.",
+        );
+        for (by, snapshot) in telemetry.store_log.folds() {
+            self.histogram(FOLD, &[("by", by)], &snapshot, &LATENCY_BOUNDS, NANOS_PER_SECOND);
+        }
+    }
+
     /// Tokens of buyers that did not count, by reason.
     pub fn refused_tokens(&mut self, telemetry: &Telemetry) {
         const REFUSED: &str = "seckill_edge_tokens_refused_total";
@@ -244,6 +262,7 @@ mod tests {
         let mut page = Exposition::default();
         page.requests(&telemetry);
         page.writers(&telemetry);
+        page.store_log(&telemetry);
         page.into_text()
     }
 

@@ -12,6 +12,7 @@ use super::http2::Http2Records;
 use super::lease_agent::LeaseAgentRecords;
 use super::outcome::{Outcome, Path};
 use super::refused_tokens::RefusedTokens;
+use super::store_log::StoreLogRecords;
 use super::tls::TlsRecords;
 
 const PATHS: usize = Path::ALL.len();
@@ -120,6 +121,8 @@ pub struct Telemetry {
     pub start_retries: Counter,
     /// The order writers' figures.
     pub writers: WriterRecords,
+    /// What was synced and folded of an embedded store's log.
+    pub store_log: StoreLogRecords,
     /// What the lease agent of this node's stock did.
     pub lease_agent: LeaseAgentRecords,
     /// Connections that the edge has open.
@@ -143,6 +146,7 @@ impl Telemetry {
             cores: (0..cores.max(1)).map(|_| Recorder::new()).collect(),
             start_retries: Counter::default(),
             writers: WriterRecords::new(),
+            store_log: StoreLogRecords::default(),
             lease_agent: LeaseAgentRecords::default(),
             edge_connections: Gauge::default(),
             edge_connections_refused: Counter::default(),

@@ -2,6 +2,7 @@
 
 /// Takes the embedded store of an engine that is not running back to the first version of its tables.
 pub const TO_VERSION_1: &str = "
+    DROP INDEX orders_by_sale;
     DROP TABLE store_identity;
     DROP TABLE operator_settlements;
     DROP TABLE graces;

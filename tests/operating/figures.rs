@@ -45,6 +45,7 @@ async fn figures_are_told_in_every_format() {
     let store = &stats["store"];
     let uses = store["opened"].as_u64().unwrap() + store["reused"].as_u64().unwrap();
     assert!(uses > 0 && store["reuse_rate"].is_number() && store["broken"] == 0, "{store}");
+    assert!(store["log"]["bytes"].as_u64().unwrap() > 0, "{store}");
     let metrics = engine.get("/metrics").await;
     assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let metrics = metrics.text().await.unwrap();
@@ -56,6 +57,10 @@ async fn figures_are_told_in_every_format() {
         "seckill_queue_capacity 100",
         "seckill_checkout_ends_total{end=\"paid\"} 0",
         "seckill_checkout_breaker_open{service=\"gateway\"} 0",
+        "seckill_store_log_bytes_max 67108864",
+        "# TYPE seckill_store_oldest_read_seconds gauge",
+        "# TYPE seckill_store_fold_duration_seconds histogram",
+        "seckill_store_log_full_total 0",
     ] {
         assert!(metrics.lines().any(|line| line == sample), "no {sample}");
     }

@@ -2,6 +2,7 @@
 //! several nodes, and what each of them has beside it.
 
 mod contract;
+mod log;
 mod postgres;
 mod sqlite;
 mod writer;

@@ -36,3 +36,8 @@ impl From<rusqlite::Error> for StoreError {
         Self { kind, ..Self::transient(format!("SQLite: {error}")).caused_by(error) }
     }
 }
+
+/// What is in the file is not what an engine writes.
+pub(super) fn damaged(what: &str) -> StoreError {
+    StoreError::fatal(format!("the order store is damaged ({what}); restore it from a backup"))
+}

@@ -1,21 +1,25 @@
 //! The reading half: connections that see the last commit.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::queue::ArrayQueue;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
+use super::super::log_watch::LogFigures;
 use super::super::read_cancellation::ReadCancellation;
 use super::super::store::{Audit, CompleteOrders, OrderFilter, PoolFigures, Record, StoreError, StoreReader};
 use super::super::trail::TrailEntry;
-use super::connection::connect;
+use super::audit::{Counted, SaleCount};
+use super::connection::damaged;
+use super::log::Log;
+use super::order_pages::OrderSearch;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use super::settings::SqliteSettings;
 use super::{deadlines, stops, trail};
-use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId, Stops, StoreIdentity};
+use crate::domain::{EpochMs, Order, OrderId, Sale, SaleId, Stops, StoreIdentity};
 
 /// Steps of SQLite's machine between two looks whether anybody waits for the answer: some tens of microseconds.
 const STEPS_BETWEEN_LOOKS: i32 = 1_000;
@@ -23,27 +27,23 @@ const STEPS_BETWEEN_LOOKS: i32 = 1_000;
 /// Reads the store. Every call takes a connection of the pool, or opens one more for itself when all are in use.
 #[derive(Debug)]
 pub struct SqliteReader {
-    path: std::path::PathBuf,
-    settings: SqliteSettings,
     idle: ArrayQueue<Connection>,
     opened: AtomicU64,
     failed: AtomicU64,
     reused: AtomicU64,
-    in_use: AtomicUsize,
+    /// Last: it holds what is closed after the connections.
+    log: Arc<Log>,
 }
 
 impl SqliteReader {
-    pub(super) fn open(path: &Path, settings: &SqliteSettings) -> Result<Self, StoreError> {
-        let idle = ArrayQueue::new(settings.readers.max(1) as usize);
-        Ok(Self {
-            path: path.to_owned(),
-            settings: settings.clone(),
-            idle,
+    pub(super) fn new(log: Arc<Log>, settings: &SqliteSettings) -> Self {
+        Self {
+            idle: ArrayQueue::new(settings.readers.max(1) as usize),
             opened: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             reused: AtomicU64::new(0),
-            in_use: AtomicUsize::new(0),
-        })
+            log,
+        }
     }
 
     fn connection(&self) -> Result<Connection, StoreError> {
@@ -51,8 +51,7 @@ impl SqliteReader {
             self.reused.fetch_add(1, Ordering::Relaxed);
             return Ok(ready);
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let opened = connect(&self.path, flags, &self.settings);
+        let opened = self.log.connect_reader();
         let count = if opened.is_ok() { &self.opened } else { &self.failed };
         count.fetch_add(1, Ordering::Relaxed);
         opened
@@ -64,15 +63,20 @@ impl SqliteReader {
         if let Some(wanted) = wanted.clone() {
             connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || !wanted.is_wanted()))?;
         }
-        self.in_use.fetch_add(1, Ordering::Relaxed);
+        let under_way = self.log.reads.begin();
         let answer = query(&connection);
-        self.in_use.fetch_sub(1, Ordering::Relaxed);
+        drop(under_way);
         if wanted.is_some() {
             connection.progress_handler(0, None::<fn() -> bool>)?;
         }
         // More connections than the pool holds are closed again.
         let _ = self.idle.push(connection);
         answer
+    }
+
+    fn search(&self, mut search: OrderSearch<'_>) -> Result<Vec<Order>, StoreError> {
+        while self.read(|connection| search.piece(connection))? {}
+        Ok(search.found)
     }
 }
 
@@ -94,17 +98,8 @@ impl StoreReader for SqliteReader {
         after: Option<OrderId>,
         limit: usize,
     ) -> Result<Vec<Order>, StoreError> {
-        let select = format!(
-            "SELECT {ORDER_COLUMNS} FROM orders WHERE order_id > ?1 AND (?2 IS NULL OR sale_id = ?2) \
-             ORDER BY order_id LIMIT ?3"
-        );
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached(&select)?;
-            let after = after.map_or(-1, |id| id.number() as i64);
-            let found =
-                statement.query_map(params![after, sale.map(|id| id.0), limit as i64], rows::order)?;
-            Ok(found.collect::<Result<_, _>>()?)
-        })
+        let filter = OrderFilter { sale, ..OrderFilter::default() };
+        self.search(OrderSearch::new(&filter, after, None, limit))
     }
 
     fn complete_orders(
@@ -114,23 +109,11 @@ impl StoreReader for SqliteReader {
         limit: usize,
         through: OrderId,
     ) -> Result<CompleteOrders, StoreError> {
-        let select = format!(
-            "SELECT {ORDER_COLUMNS} FROM orders WHERE order_id > ?1 AND order_id <= ?2 \
-             AND (?3 IS NULL OR sale_id = ?3) AND (?4 IS NULL OR buyer = ?4) AND (?5 IS NULL OR status = ?5) \
-             ORDER BY order_id LIMIT ?6"
-        );
-        self.read(|connection| {
-            let snapshot = connection.unchecked_transaction()?;
-            let newest: Option<u64> =
-                snapshot.query_row("SELECT max(order_id) FROM orders", [], |row| row.get(0))?;
-            let mut statement = snapshot.prepare_cached(&select)?;
-            let after = after.map_or(-1, |id| id.number() as i64);
-            let sale = filter.sale.map(|id| id.0);
-            let status = filter.status.map(OrderStatus::code);
-            let wanted = params![after, through.number(), sale, filter.buyer, status, limit as i64];
-            let orders = statement.query_map(wanted, rows::order)?.collect::<Result<_, _>>()?;
-            Ok(CompleteOrders { orders, through, newest: newest.and_then(OrderId::from_number) })
-        })
+        let newest = "SELECT max(order_id) FROM orders";
+        let newest: Option<u64> =
+            self.read(|connection| Ok(connection.prepare_cached(newest)?.query_row([], |row| row.get(0))?))?;
+        let orders = self.search(OrderSearch::new(filter, after, Some(through), limit))?;
+        Ok(CompleteOrders { orders, through, newest: newest.and_then(OrderId::from_number) })
     }
 
     fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
@@ -176,47 +159,12 @@ impl StoreReader for SqliteReader {
     }
 
     fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError> {
-        self.read(|connection| {
-            let snapshot = connection.unchecked_transaction()?;
-            let of_sale = snapshot.query_row(
-                "SELECT total, sold, per_buyer_limit FROM sales WHERE sale_id = ?",
-                [sale.0],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, u32>(2)?)),
-            );
-            let (total, sold_by_guard, limit) = match of_sale {
-                Err(rusqlite::Error::QueryReturnedNoRows) => return Ok(None),
-                other => other?,
-            };
-            let mut audit = Audit { total, sold_by_guard, ..Audit::default() };
-            let mut sums = snapshot.prepare_cached(
-                "SELECT status, count(*), sum(quantity) FROM orders WHERE sale_id = ? GROUP BY status",
-            )?;
-            let mut rows = sums.query([sale.0])?;
-            while let Some(row) = rows.next()? {
-                audit.durable_orders += row.get::<_, u64>(1)?;
-                match rows::status(row, 0)? {
-                    OrderStatus::PrePay | OrderStatus::Paying => audit.held += row.get::<_, u64>(2)?,
-                    OrderStatus::Paid => audit.paid += row.get::<_, u64>(2)?,
-                    _ => {}
-                }
+        let mut count = SaleCount::of(sale);
+        loop {
+            if let Counted::All(audit) = self.read(|connection| count.page(connection))? {
+                return Ok(audit);
             }
-            audit.buyers_over_limit = snapshot
-                .prepare_cached(
-                    "SELECT count(*) FROM (SELECT buyer FROM orders WHERE sale_id = ?1 AND status IN (?2, ?3, ?4) \
-                     GROUP BY buyer HAVING sum(quantity) > ?5)",
-                )?
-                .query_row(
-                    params![
-                        sale.0,
-                        OrderStatus::PrePay.code(),
-                        OrderStatus::Paying.code(),
-                        OrderStatus::Paid.code(),
-                        limit
-                    ],
-                    |row| row.get(0),
-                )?;
-            Ok(Some(audit))
-        })
+        }
     }
 
     fn sale(&self, id: SaleId) -> Result<Option<Sale>, StoreError> {
@@ -274,7 +222,7 @@ impl StoreReader for SqliteReader {
     fn pool_figures(&self) -> PoolFigures {
         PoolFigures {
             capacity: self.idle.capacity(),
-            in_use: self.in_use.load(Ordering::Relaxed),
+            in_use: self.log.reads.count(),
             idle: self.idle.len(),
             opened: self.opened.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
@@ -282,10 +230,10 @@ impl StoreReader for SqliteReader {
             ..PoolFigures::default()
         }
     }
-}
 
-fn damaged(what: &str) -> StoreError {
-    StoreError::fatal(format!("the order store is damaged ({what}); restore it from a backup"))
+    fn log_figures(&self) -> Option<LogFigures> {
+        Some(self.log.figures())
+    }
 }
 
 #[cfg(test)]
@@ -314,7 +262,7 @@ mod tests {
                 move || reader.read(|all| Ok(all.query_row(endless, [], |row| row.get::<_, u64>(0))?));
             async move { ReadCancellation::limited(&places, ReadCancellation::read(count)).await }
         });
-        while reader.in_use.load(Ordering::Relaxed) == 0 {
+        while reader.log.reads.count() == 0 {
             tokio::task::yield_now().await;
         }
         asking.abort();

@@ -130,6 +130,10 @@ const MIGRATIONS: &[&str] = &["
         is_stopped      INTEGER NOT NULL,
         change          INTEGER NOT NULL
     ) STRICT;
+", "
+    -- The orders of one sale, oldest first (SQLite adds the row's number): what looks at a sale looks at nothing else. It
+    -- grows at one edge a sale.
+    CREATE INDEX orders_by_sale ON orders (sale_id);
 "];
 
 /// The version this engine writes.

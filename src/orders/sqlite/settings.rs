@@ -11,7 +11,8 @@ pub struct SqliteSettings {
     pub lock_wait_ms: u32,
     /// Page cache of the writing connection, in KiB.
     pub cache_kib: u32,
-    /// Size of the write-ahead log at which it is folded into the table file, in 4 KiB pages.
+    /// The write-ahead log never grows beyond this, in 4 KiB pages: it is folded into the table file beside the writer, and
+    /// where a reader (a backup, say) holds that up until the log is full, purchases wait.
     pub wal_pages_max: u32,
     /// Connections for reading.
     pub readers: u32,
@@ -19,6 +20,6 @@ pub struct SqliteSettings {
 
 impl Default for SqliteSettings {
     fn default() -> Self {
-        Self { lock_wait_ms: 100, cache_kib: 65_536, wal_pages_max: 8_192, readers: 4 }
+        Self { lock_wait_ms: 100, cache_kib: 65_536, wal_pages_max: 16_384, readers: 4 }
     }
 }

@@ -1,18 +1,18 @@
 //! The writing half: one connection, one transaction a batch.
 
 use std::fs::File;
+use std::sync::Arc;
 
-use rusqlite::{
-    Connection, OptionalExtension, Statement, ToSql, Transaction as SqlTransaction, TransactionBehavior,
-    params,
-};
+use rusqlite::{Connection, OptionalExtension, Statement, ToSql, Transaction as SqlTransaction, params};
 
 use super::super::events::EventKind;
 use super::super::graces::Graces;
+use super::super::log_watch::LogWatch;
 use super::super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::super::store::{Batch, DeadlineStep, DeadlineStepped, Receipt, StoreError, StoreWriter};
 use super::super::trail::{Act, SaleAct};
 use super::super::transition::{Applied, Transition};
+use super::log::{Checkpointer, Log, WriterLog};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use super::{deadlines, stops, trail};
 use crate::domain::{EpochMs, NewOrder, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
@@ -22,16 +22,41 @@ use crate::domain::{EpochMs, NewOrder, OrderStatus, Sale, SaleId, SaleKey, SaleT
 pub struct SqliteWriter {
     connection: Connection,
     last_event_seq: u64,
+    log: WriterLog,
     /// Held as long as the writer lives.
     _lock: File,
 }
 
 impl SqliteWriter {
-    pub(super) fn new(connection: Connection, lock: File) -> Result<Self, StoreError> {
+    pub(super) fn new(connection: Connection, lock: File, log: Arc<Log>) -> Result<Self, StoreError> {
         let last = "SELECT coalesce(max(last_seq), 0) FROM event_blocks";
         let last_event_seq = connection.query_row(last, [], |row| row.get(0))?;
-        Ok(Self { connection, last_event_seq, _lock: lock })
+        Ok(Self { connection, last_event_seq, log: WriterLog::new(log), _lock: lock })
     }
+
+    /// Has `watch` told of syncs and folds, and makes who folds beside this writer. Without one the writer folds by itself,
+    /// when the log is three quarters full.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn checkpointer(&mut self, watch: Arc<dyn LogWatch>) -> Result<Checkpointer, StoreError> {
+        self.log.watch(watch);
+        self.log.checkpointer()
+    }
+}
+
+/// Pages that a change of a sale or of a deadline writes at most.
+const FEW_PAGES: u32 = 64;
+/// Orders in a page, at least.
+const ORDERS_A_PAGE: usize = 8;
+/// Pages that a step of an order writes: its own, and what is told of it.
+const PAGES_A_STEP: usize = 2;
+
+/// About as many pages as the batch writes, and rather more.
+fn pages_of(batch: &Batch) -> u32 {
+    let orders = (batch.placed.len() + batch.rejected.len()).div_ceil(ORDERS_A_PAGE);
+    let steps = batch.transitions.len() * PAGES_A_STEP;
+    FEW_PAGES + u32::try_from(orders + steps).unwrap_or(u32::MAX - FEW_PAGES)
 }
 
 /// Runs a statement that returns the sale it wrote, if it wrote one. Its parameters are the terms, the total, and
@@ -67,8 +92,7 @@ fn write_sale(
 
 impl StoreWriter for SqliteWriter {
     fn commit(&mut self, batch: &Batch) -> Result<Receipt, StoreError> {
-        // Immediate: a lock that somebody else holds is found before any work is done.
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.log.begin(&mut self.connection, pages_of(batch))?;
         let mut log = EventLog { transaction: &transaction, last_seq: self.last_event_seq };
         let mut sold = SoldUnits::default();
 
@@ -95,7 +119,7 @@ impl StoreWriter for SqliteWriter {
             transaction.rollback()?;
             return Ok(Receipt::Oversold(oversold));
         }
-        transaction.commit()?;
+        self.log.commit(transaction)?;
         self.last_event_seq = last_event_seq;
         Ok(Receipt::Committed { applied, refused: Vec::new() })
     }
@@ -114,26 +138,26 @@ impl StoreWriter for SqliteWriter {
              ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
         );
         let name: [&dyn ToSql; 3] = [&key.tenant(), &key.campaign(), &key.sku()];
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.log.begin(&mut self.connection, FEW_PAGES)?;
         let created = write_sale(&transaction, &insert, terms, total, &name)?;
         if let (Some(sale), Some(act)) = (&created, act) {
             trail::append(&transaction, &act.made(sale))?;
         }
-        transaction.commit()?;
+        self.log.commit(transaction)?;
         Ok(created)
     }
 
     fn change_sale(&mut self, change: &SaleChange) -> Result<ChangeReceipt, StoreError> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.log.begin(&mut self.connection, FEW_PAGES)?;
         let receipt = change_row(&transaction, change)?;
-        transaction.commit()?;
+        self.log.commit(transaction)?;
         Ok(receipt)
     }
 
     fn change_stops(&mut self, change: &StopChange) -> Result<Stops, StoreError> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.log.begin(&mut self.connection, FEW_PAGES)?;
         let stopped = stops::change(&transaction, change)?;
-        transaction.commit()?;
+        self.log.commit(transaction)?;
         Ok(stopped)
     }
 
@@ -142,7 +166,7 @@ impl StoreWriter for SqliteWriter {
         step: &DeadlineStep,
         act: Option<&Act>,
     ) -> Result<DeadlineStepped, StoreError> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.log.begin(&mut self.connection, FEW_PAGES)?;
         let mut log = EventLog { transaction: &transaction, last_seq: self.last_event_seq };
         let mut stepped = DeadlineStepped::Done;
         match step {
@@ -164,15 +188,15 @@ impl StoreWriter for SqliteWriter {
         if let Some(act) = act.filter(|_| stepped.is_done()) {
             trail::append(&transaction, act)?;
         }
-        transaction.commit()?;
+        self.log.commit(transaction)?;
         self.last_event_seq = last_event_seq;
         Ok(stepped)
     }
 
     fn tell(&mut self, act: &Act) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.log.begin(&mut self.connection, FEW_PAGES)?;
         trail::append(&transaction, act)?;
-        Ok(transaction.commit()?)
+        self.log.commit(transaction)
     }
 
     fn units_of(&mut self, sale: SaleId) -> Result<(Units, Units), StoreError> {
@@ -183,8 +207,10 @@ impl StoreWriter for SqliteWriter {
 
     /// Folds the write-ahead log into the table file: what a clean stop leaves is one file.
     fn close(self: Box<Self>) -> Result<(), StoreError> {
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        self.connection.close().map_err(|(_, error)| error.into())
+        // The log's half goes last, for it holds what is closed after the connection.
+        let Self { connection, log, .. } = *self;
+        log.close(&connection)?;
+        connection.close().map_err(|(_, error)| error.into())
     }
 }
 
