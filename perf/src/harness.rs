@@ -82,7 +82,15 @@ impl Bench {
         let node = NodeId::new(0).expect("0 is a node");
         let rates = buyer_rate.map(|rate| BuyerRates::new(rate, 1 << 16));
         let admission = Admission::new(queue, OrderIds::after(node, None), rates, None);
-        let sale = Sale { id: SaleId(1), key, terms: terms(now, rate), total: stock, sold: 0, version: 1 };
+        let sale = Sale {
+            id: SaleId(1),
+            key,
+            terms: terms(now, rate),
+            total: stock,
+            sold: 0,
+            version: 1,
+            archived_at: None,
+        };
         admission.board().publish(LiveSale::open(sale, shards));
         let sale = admission.board().sales().by_id(SaleId(1)).cloned().expect("it was just published");
         Self { admission, sale, arrivals }

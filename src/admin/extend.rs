@@ -44,7 +44,7 @@ pub(super) async fn extend(
     match plane.desk.extend(order.placed.id, pay_before, Some(act)).await? {
         Applied::Done(order) => {
             tracing::info!(order = %order.placed.id, reason, "the deadline of an order was moved by an operator");
-            plane.shown(&order).map(Json)
+            plane.shown(&order).await.map(Json)
         }
         Applied::Refused(order) => Err(Problem::new(
             StatusCode::CONFLICT,
@@ -64,7 +64,7 @@ pub(super) async fn extend_sale(
     Path((campaign, sku)): Path<(String, String)>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let sale = plane.live_sale(&acting.tenant, &campaign, &sku)?;
+    let sale = plane.live_sale(&acting.tenant, &campaign, &sku).await?;
     let mut fields = Fields::of_body(body)?;
     let by_s: u32 = required("by_s", fields.number("by_s")?)?;
     let reason = fields.reason()?.value();

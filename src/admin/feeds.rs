@@ -100,10 +100,9 @@ struct Shown {
 
 impl Shown {
     /// The only sale, if the caller named one: the store can look for it alone.
-    fn only_sale(&self, plane: &ControlPlane) -> Result<Option<SaleId>, Problem> {
+    async fn only_sale(&self, plane: &ControlPlane) -> Result<Option<SaleId>, Problem> {
         let (Some(campaign), Some(sku)) = (&self.campaign, &self.sku) else { return Ok(None) };
-        let sales = plane.admission.board().sales();
-        sales.by_name(&self.tenant, campaign, sku).map(|sale| Some(sale.id)).ok_or_else(Problem::unknown_sale)
+        Ok(Some(plane.any_sale(&self.tenant, campaign, sku).await?.id))
     }
 
     /// Whether the caller is shown rows of this sale.
@@ -183,8 +182,8 @@ struct Feed {
     rows: Rows,
     /// Lines that the answer may have.
     limit: usize,
-    /// Sales that are not on this node's board, from the store.
-    elsewhere: HashMap<SaleId, Arc<LiveSale>>,
+    /// The sales of the rows so far.
+    known: HashMap<SaleId, Arc<LiveSale>>,
 }
 
 /// The lines of one answer.
@@ -253,20 +252,16 @@ impl Feed {
         }
     }
 
-    /// The sale of a row: from the board, or from the store when another node has just made it. A row is never passed over
-    /// because this node does not know its sale.
+    /// The sale of a row: from the board, or from the store when it is archived, or another node has just made it. A row is
+    /// never passed over because this node does not know its sale.
     async fn sale(&mut self, id: SaleId) -> Result<Arc<LiveSale>, StoreError> {
-        let on_board = self.plane.admission.board().sales().by_id(id).cloned();
-        if let Some(sale) = on_board.or_else(|| self.elsewhere.get(&id).cloned()) {
-            return Ok(sale);
+        if let Some(sale) = self.known.get(&id) {
+            return Ok(Arc::clone(sale));
         }
-        let stored = self
-            .plane
-            .limited(self.plane.desk.sale(id))
-            .await?
-            .ok_or_else(|| StoreError::transient("an order of a sale that is not there; try again"))?;
-        let sale = Arc::new(LiveSale::lent(stored, 1));
-        self.elsewhere.insert(id, Arc::clone(&sale));
+        let found = self.plane.limited(self.plane.desk.sale_of(id)).await?;
+        let sale =
+            found.ok_or_else(|| StoreError::transient("an order of a sale that is not there; try again"))?;
+        self.known.insert(id, Arc::clone(&sale));
         Ok(sale)
     }
 
@@ -341,12 +336,12 @@ pub(super) async fn orders(
     let (buyer, status) = (query.buyer()?, query.status()?);
     let shown = Shown { tenant, campaign: query.campaign, sku: query.sku, buyer, status };
     let filter = OrderFilter {
-        sale: shown.only_sale(&plane)?,
+        sale: shown.only_sale(&plane).await?,
         buyer: shown.buyer.as_ref().map(|name| name.as_str().to_owned()),
         status,
     };
     let rows = Rows::Orders { filter, after };
-    Feed { plane, shown, rows, limit, elsewhere: HashMap::new() }.answer("/api/v1/orders").await
+    Feed { plane, shown, rows, limit, known: HashMap::new() }.answer("/api/v1/orders").await
 }
 
 /// `GET /api/v1/events`
@@ -364,7 +359,7 @@ pub(super) async fn events(
         return Err(Problem::field(field, "is for orders: events cannot be filtered by it"));
     }
     let shown = Shown { tenant, campaign: query.campaign, sku: query.sku, buyer: None, status: None };
-    shown.only_sale(&plane)?;
+    shown.only_sale(&plane).await?;
     let rows = Rows::Events { after };
-    Feed { plane, shown, rows, limit, elsewhere: HashMap::new() }.answer("/api/v1/events").await
+    Feed { plane, shown, rows, limit, known: HashMap::new() }.answer("/api/v1/events").await
 }

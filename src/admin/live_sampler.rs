@@ -116,7 +116,7 @@ impl Sampler {
             ("sales_live", live.into()),
             ("paths", self.paths.sample(plane, now)),
             ("queue", queue_json(plane)),
-            ("store", store_figures::json(&plane.desk.pool_figures())),
+            ("store", store_figures::json(&plane.desk.pool_figures(), plane.desk.log_figures())),
             ("gateway", checkout_figures::json(&plane.checkout)),
             (
                 "nodes",

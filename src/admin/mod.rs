@@ -33,6 +33,7 @@ mod reconcile;
 mod refusals;
 mod reload;
 mod request_id;
+mod retiring;
 mod rfc3339;
 mod role;
 mod sale_acts;

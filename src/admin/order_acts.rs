@@ -24,7 +24,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let order = plane.limited(plane.order_of_tenant(&tenant, &id)).await?;
-    plane.shown(&order).map(Json)
+    plane.shown(&order).await.map(Json)
 }
 
 /// `POST /api/v1/orders/{id}/cancel` with `{"reason"}`: as if its buyer gave it up.
@@ -42,7 +42,7 @@ pub(super) async fn cancel(
     let cancelling = tokio::spawn(async move { checkout.cancel_for(order, act).await });
     let conflict = |code, detail| Problem::new(StatusCode::CONFLICT, code, detail);
     Err(match cancelling.await.map_err(Problem::cut_short)? {
-        CancelAnswer::Cancelled(order) => return plane.shown(&order).map(Json),
+        CancelAnswer::Cancelled(order) => return plane.shown(&order).await.map(Json),
         CancelAnswer::AlreadyPaid => conflict("order-paid", "The order is paid and cannot be cancelled."),
         CancelAnswer::PaymentInProgress => {
             let detail =

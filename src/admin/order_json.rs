@@ -54,15 +54,14 @@ impl ControlPlane {
     pub(super) async fn order_of_tenant(&self, tenant: &str, id: &str) -> Result<Order, Problem> {
         let id: OrderId = id.parse().map_err(|_| Problem::unknown_order())?;
         let order = self.desk.order(id).await?.ok_or_else(Problem::unknown_order)?;
-        let sales = self.admission.board().sales();
-        let is_theirs = sales.by_id(order.placed.sale).is_some_and(|sale| sale.key.tenant() == tenant);
+        let sale = self.desk.sale_of(order.placed.sale).await?;
+        let is_theirs = sale.is_some_and(|sale| sale.key.tenant() == tenant);
         if is_theirs { Ok(order) } else { Err(Problem::unknown_order()) }
     }
 
     /// An order as the API shows it.
-    pub(super) fn shown(&self, order: &Order) -> Result<Value, Problem> {
-        let sales = self.admission.board().sales();
-        let sale = sales.by_id(order.placed.sale).ok_or_else(Problem::unknown_order)?;
-        Ok(order_json(sale, order))
+    pub(super) async fn shown(&self, order: &Order) -> Result<Value, Problem> {
+        let sale = self.desk.sale_of(order.placed.sale).await?.ok_or_else(Problem::unknown_order)?;
+        Ok(order_json(&sale, order))
     }
 }

@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::etag::etag;
-use crate::domain::{FieldError, InvalidId};
+use super::rfc3339::rfc3339;
+use crate::domain::{FieldError, InvalidId, SaleTerms};
 use crate::ledger::SaleError;
 use crate::orders::StoreError;
 use crate::telemetry::Seldom;
@@ -161,6 +162,16 @@ impl From<SaleError> for Problem {
                 let detail = "The campaign was changed meanwhile; look at it again, and decide again.";
                 Self::new(StatusCode::PRECONDITION_FAILED, "changed-meanwhile", detail)
                     .with("etag", etag(&sale))
+            }
+            SaleError::NotOver(ends_at) => {
+                let ends_at = (ends_at < SaleTerms::NO_END).then(|| rfc3339(ends_at));
+                conflict("campaign-not-over").with("ends_at", ends_at)
+            }
+            SaleError::OrdersOpen(units) => conflict("orders-open").with("units", units),
+            SaleError::HasOrders => conflict("campaign-has-orders"),
+            SaleError::Archived => conflict("campaign-archived"),
+            SaleError::NotOffered => {
+                Self::new(StatusCode::NOT_IMPLEMENTED, "archive-not-offered", error.to_string())
             }
             SaleError::Store(error) => error.into(),
         }

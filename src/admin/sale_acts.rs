@@ -87,7 +87,7 @@ impl ControlPlane {
         edit: SaleEdit,
         reason: String,
     ) -> Result<Response, Problem> {
-        let live = self.live_sale(&acting.tenant, &campaign, &sku)?;
+        let live = self.live_sale(&acting.tenant, &campaign, &sku).await?;
         let act = acting.act(self, kind, sale_name(&live.key), Some(reason));
         self.change_sale(&live, headers, edit, act).await
     }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::acting::Acting;
@@ -21,7 +22,7 @@ use crate::admission::LiveSale;
 use crate::domain::{
     Cents, Currency, EpochMs, Rate, Sale, SaleEdit, SaleKey, SalePhase, SaleTerms, StockEdit,
 };
-use crate::ledger::{NewSale, StockAudit};
+use crate::ledger::{NewSale, SaleError, StockAudit};
 use crate::orders::{Act, ActKind, SaleAct};
 
 /// Seconds to pay when the body does not say.
@@ -46,12 +47,27 @@ pub(super) async fn create(
     Ok(tagged(&created, answer))
 }
 
-/// `GET /api/v1/campaigns`
+/// Which campaigns are listed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listed {
+    /// The archived ones, and not the live ones.
+    #[serde(default)]
+    archived: bool,
+}
+
+/// `GET /api/v1/campaigns`, and with `?archived=true` those that are archived
 pub(super) async fn list(
     State(plane): State<Arc<ControlPlane>>,
     Tenant(tenant): Tenant,
+    query: Result<Query<Listed>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let sales = plane.limited(plane.desk.sales()).await?;
+    let Query(listed) = query.map_err(|rejection| Problem::field("query", rejection.body_text()))?;
+    let sales = if listed.archived {
+        plane.limited(plane.desk.archived_sales(&tenant)).await?
+    } else {
+        plane.limited(plane.desk.sales()).await?
+    };
     let campaigns: Vec<_> =
         sales.iter().filter(|sale| sale.key.tenant() == tenant).map(|sale| plane.describe(sale)).collect();
     Ok(Json(json!({ "campaigns": campaigns })))
@@ -63,8 +79,8 @@ pub(super) async fn show(
     Tenant(tenant): Tenant,
     Path((campaign, sku)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let live = plane.live_sale(&tenant, &campaign, &sku)?;
-    let sale = plane.limited(plane.desk.sale(live.id)).await?.ok_or_else(Problem::unknown_sale)?;
+    let found = plane.any_sale(&tenant, &campaign, &sku).await?;
+    let sale = plane.limited(plane.desk.sale(found.id)).await?.ok_or_else(Problem::unknown_sale)?;
     Ok(tagged(&sale, Json(plane.describe(&sale))))
 }
 
@@ -76,14 +92,14 @@ pub(super) async fn change(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let live = plane.live_sale(&acting.tenant, &campaign, &sku)?;
+    let live = plane.live_sale(&acting.tenant, &campaign, &sku).await?;
     let (edit, reason) = parse_edit(Fields::of_body(body)?)?;
     let act = acting.act(&plane, ActKind::CampaignChanged, sale_name(&live.key), reason);
     plane.change_sale(&live, &headers, edit, act).await
 }
 
 /// The answer with the version of the sale that it shows.
-fn tagged(sale: &Sale, answer: impl IntoResponse) -> Response {
+pub(super) fn tagged(sale: &Sale, answer: impl IntoResponse) -> Response {
     ([(header::ETAG, etag(sale))], answer).into_response()
 }
 
@@ -93,7 +109,7 @@ pub(super) async fn audit(
     Tenant(tenant): Tenant,
     Path((campaign, sku)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    let sale = plane.live_sale(&tenant, &campaign, &sku)?;
+    let sale = plane.any_sale(&tenant, &campaign, &sku).await?;
     let audit = plane.limited(plane.sales.ledger().audit(&sale)).await?.ok_or_else(Problem::unknown_sale)?;
     let StockAudit { orders, available, leased, ledger, conserved } = audit;
     Ok(Json(json!({
@@ -267,19 +283,44 @@ pub(super) fn state_word(phase: SalePhase, is_sold_out: bool) -> &'static str {
 }
 
 impl ControlPlane {
-    /// The sale of this tenant that is on the board.
-    pub(super) fn live_sale(
+    /// The sale of this tenant that is on the board. One that is archived changes no more, and says so.
+    pub(super) async fn live_sale(
         &self,
         tenant: &str,
         campaign: &str,
         sku: &str,
     ) -> Result<Arc<LiveSale>, Problem> {
-        self.admission
-            .board()
-            .sales()
-            .by_name(tenant, campaign, sku)
-            .cloned()
-            .ok_or_else(Problem::unknown_sale)
+        let live = self.admission.board().sales().by_name(tenant, campaign, sku).cloned();
+        match live {
+            Some(live) => Ok(live),
+            None if self.archived_sale(tenant, campaign, sku).await?.is_some() => {
+                Err(SaleError::Archived.into())
+            }
+            None => Err(Problem::unknown_sale()),
+        }
+    }
+
+    /// The sale of this tenant, on the board or archived.
+    pub(super) async fn any_sale(
+        &self,
+        tenant: &str,
+        campaign: &str,
+        sku: &str,
+    ) -> Result<Arc<LiveSale>, Problem> {
+        let live = self.admission.board().sales().by_name(tenant, campaign, sku).cloned();
+        match live {
+            Some(live) => Ok(live),
+            None => {
+                let archived = self.archived_sale(tenant, campaign, sku).await?;
+                archived.map(|sale| Arc::new(LiveSale::off_board(sale))).ok_or_else(Problem::unknown_sale)
+            }
+        }
+    }
+
+    async fn archived_sale(&self, tenant: &str, campaign: &str, sku: &str) -> Result<Option<Sale>, Problem> {
+        // A name that breaks the rule is no sale's.
+        let Ok(key) = SaleKey::new(tenant, campaign, sku) else { return Ok(None) };
+        Ok(self.limited(self.desk.archived_sale(&key)).await?)
     }
 
     /// Changes a sale that has one of the versions that `If-Match` names, and answers with it.
@@ -307,13 +348,14 @@ impl ControlPlane {
     }
 
     /// A sale as the API shows it.
-    fn describe(&self, sale: &Sale) -> Value {
+    pub(super) fn describe(&self, sale: &Sale) -> Value {
         let sales = self.admission.board().sales();
         let live = sales.by_id(sale.id);
         let remaining = live.map_or(0, |live| live.remaining_everywhere());
         let is_sold_out = live.is_none_or(|live| live.is_sold_out());
         let now = self.now();
         let phase = live.map_or_else(|| sale.terms.phase(now), |live| self.admission.phase(live, now));
+        let state = if sale.archived_at.is_some() { "archived" } else { state_word(phase, is_sold_out) };
         let mut fields = sale_fields(sale);
         let is_stopped = sales.stops().concern(sale.key.tenant());
         let is_paused = sale.terms.is_paused(now);
@@ -324,12 +366,15 @@ impl ControlPlane {
             ("campaign", json!(sale.key.campaign())),
             ("sku", json!(sale.key.sku())),
             ("stopped", json!(is_stopped)),
-            ("state", json!(state_word(phase, is_sold_out))),
+            ("state", json!(state)),
             ("sold", json!(sale.sold)),
             ("remaining", json!(remaining)),
             ("etag", json!(etag(sale))),
         ];
         fields.extend(more.map(|(name, value)| (name.to_owned(), value)));
+        if let Some(at) = sale.archived_at {
+            fields.insert("archived_at".into(), json!(rfc3339(at)));
+        }
         Value::Object(fields)
     }
 }

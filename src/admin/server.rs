@@ -11,7 +11,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -32,8 +32,8 @@ use super::problem::Problem;
 use super::readiness::Readiness;
 use super::settings::AdminSettings;
 use super::{
-    access, console, extend, feeds, health, live, order_acts, reconcile, reload, request_id, sale_acts,
-    sales, settle, stats, stops, trail,
+    access, console, extend, feeds, health, live, order_acts, reconcile, reload, request_id, retiring,
+    sale_acts, sales, settle, stats, stops, trail,
 };
 use crate::telemetry::Dear;
 use crate::tls::Certificates;
@@ -67,7 +67,14 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .route("/api/v1/latency.hlog", get(stats::interval_log))
         .route("/api/v1/latency/{file}", get(stats::percentiles))
         .route("/api/v1/campaigns", get(sales::list).post(sales::create))
-        .route("/api/v1/campaigns/{campaign}/{sku}", get(sales::show).patch(sales::change))
+        .route(
+            "/api/v1/campaigns/{campaign}/{sku}",
+            get(sales::show).patch(sales::change).merge(delete(retiring::delete).layer(only_admins.clone())),
+        )
+        .route(
+            "/api/v1/campaigns/{campaign}/{sku}/archive",
+            post(retiring::archive).layer(only_admins.clone()),
+        )
         .route("/api/v1/campaigns/{campaign}/{sku}/extend", post(extend::extend_sale))
         .route("/api/v1/campaigns/{campaign}/{sku}/pause", post(sale_acts::pause))
         .route("/api/v1/campaigns/{campaign}/{sku}/resume", post(sale_acts::resume))

@@ -33,7 +33,7 @@ pub(super) async fn settle(
     let settling = tokio::spawn(async move { checkout.settle(order, outcome, &because, Some(act)).await });
     match settling.await.map_err(Problem::cut_short)? {
         SettleAnswer::Settled(order) => {
-            let mut body = plane.shown(&order)?;
+            let mut body = plane.shown(&order).await?;
             body["settled"] =
                 json!({ "attempt": order.payment_attempt, "outcome": word(outcome), "reason": reason });
             Ok(Json(body))

@@ -179,6 +179,12 @@ impl LiveSale {
         Self { version: sale.version, ..Self::new(sale.id, sale.key, sale.terms, state) }
     }
 
+    /// A sale that is not on this node's board, for whoever shows its orders: without units, and nobody's claim.
+    pub fn off_board(sale: Sale) -> Self {
+        let state = Arc::new(SaleState::new(1, 0));
+        Self { version: sale.version, ..Self::new(sale.id, sale.key, sale.terms, state) }
+    }
+
     /// The same sale under other terms. Its token bucket goes on unless the rate changes.
     pub fn with_terms(&self, terms: SaleTerms, version: u64) -> Self {
         let changed = Self::new(self.id, self.key.clone(), terms, Arc::clone(&self.state));
@@ -370,6 +376,17 @@ impl Board {
             sales
         });
         self.stir_by_id(changed.id);
+    }
+
+    /// Takes a sale off the board. Who has looked it up already goes on with it.
+    pub fn remove(&self, id: SaleId) {
+        self.sales.rcu(|sales| {
+            let mut sales = Sales::clone(sales);
+            if let Some(sale) = sales.by_id.remove(&id) {
+                sales.by_name.remove(&sale.key);
+            }
+            sales
+        });
     }
 
     /// Puts many sales on the board at once: one swap.

@@ -165,6 +165,11 @@ impl Start {
             settings.ledger.sales_max,
             settings.ledger.sale_limits(),
         ));
+        let archiving = Arc::clone(&sale_desk).keep_archiving(settings.ledger.archive_after());
+        supervisor.task("archive", async move {
+            archiving.await;
+            Ok(())
+        });
         let store_look = store_calendar.map(|_| Duration::from_millis(settings.postgres.beat_ms.into()));
         let guard = guard_calendar(desk.clone(), settings.clock.clone(), store_look);
         supervisor.task("calendar guard", async move {
@@ -235,7 +240,7 @@ impl Start {
             store_concerns,
         }));
 
-        let has_demo = sales == 0 && settings.opens_demo();
+        let has_demo = sales == 0 && recovered.newest.is_none() && settings.opens_demo();
         if has_demo {
             let opened = retry.until_done("the demo sale", || {
                 match control.block_on(demo::open(&sale_desk, clock.calendar())) {

@@ -50,6 +50,11 @@ impl Settings {
                  waits for one answer; lower it, or raise ledger.silent_ms_max"
             ),
         );
+        refuse(
+            !self.postgres.url.is_empty() && ledger.archive_after_s > 0,
+            "ledger.archive_after_s",
+            "archives sales of an embedded store only, and the orders are in PostgreSQL: set it to 0".into(),
+        );
         found
     }
 }
@@ -76,6 +81,7 @@ mod tests {
                 "redis.url = 'redis://r'\npostgres.url = 'postgres://p/d'\nredis.answer_ms_max = 10000",
                 "redis.answer_ms_max",
             ),
+            ("postgres.url = 'postgres://p/d'\nledger.archive_after_s = 60", "ledger.archive_after_s"),
         ];
         for (text, key) in cases {
             assert_eq!(keys(text), [key], "{text}");

@@ -57,6 +57,8 @@ pub struct Sale {
     pub sold: Units,
     /// Grows with every change of the terms or the total; what is sold does not change it.
     pub version: u64,
+    /// When it was archived: it is over for good, and its orders are kept apart. `None` while it is live.
+    pub archived_at: Option<EpochMs>,
 }
 
 /// Where a moment lies in a sale's life.

@@ -143,7 +143,7 @@ mod tests {
             paused_until: None,
         };
         let key = SaleKey::new("default", "c", "s").unwrap();
-        Sale { id: SaleId(1), key, terms, total, sold, version: 1 }
+        Sale { id: SaleId(1), key, terms, total, sold, version: 1, archived_at: None }
     }
 
     #[test]

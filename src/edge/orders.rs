@@ -46,7 +46,7 @@ impl DataPlane {
     /// Looks an order up.
     pub(super) async fn order(&self, request: &Request<'_>, id: &str) -> Reply {
         match self.own_order(request, id, Ask::Look).await {
-            Ok(order) => self.order_reply(request, StatusCode::OK, Outcome::Served, &order),
+            Ok(order) => self.order_reply(request, StatusCode::OK, Outcome::Served, &order).await,
             Err(answer) => answer.reply(&request.id),
         }
     }
@@ -89,18 +89,18 @@ impl DataPlane {
         Ok((tenant, buyer))
     }
 
-    /// An answer that is the order.
-    pub(super) fn order_reply(
+    /// An answer that is the order, whether its sale is live or archived.
+    pub(super) async fn order_reply(
         &self,
         request: &Request<'_>,
         status: StatusCode,
         outcome: Outcome,
         order: &Order,
     ) -> Reply {
-        let sales = self.admission.board().sales();
-        match sales.by_id(order.placed.sale) {
-            Some(sale) => Reply::json(status, outcome, OrderView::of_order(sale, order).object()),
-            None => problem::UNKNOWN_ORDER.reply(&request.id),
+        match self.desk.sale_of(order.placed.sale).await {
+            Ok(Some(sale)) => Reply::json(status, outcome, OrderView::of_order(&sale, order).object()),
+            Ok(None) => problem::UNKNOWN_ORDER.reply(&request.id),
+            Err(error) => store_is_away(&error).reply(&request.id),
         }
     }
 
@@ -121,11 +121,12 @@ impl DataPlane {
         let (id, pay_before) = (order.placed.id, order.placed.pay_before);
         let refused = match self.checkout.pay(order, &body.payment_method).await {
             PayAnswer::Paid(order) => {
-                return Ok(self.order_reply(request, StatusCode::OK, Outcome::Paid, &order));
+                return Ok(self.order_reply(request, StatusCode::OK, Outcome::Paid, &order).await);
             }
             PayAnswer::Paying(order) => {
                 return Ok(self
                     .order_reply(request, StatusCode::ACCEPTED, Outcome::Paying, &order)
+                    .await
                     .with(Field::Location(order.placed.id))
                     .with(Field::RetryAfter(retry_after_s(Nanos::SECOND))));
             }
@@ -164,7 +165,7 @@ impl DataPlane {
         let id = order.placed.id;
         let refused = match self.checkout.cancel(order).await {
             CancelAnswer::Cancelled(order) => {
-                return Ok(self.order_reply(request, StatusCode::OK, Outcome::Served, &order));
+                return Ok(self.order_reply(request, StatusCode::OK, Outcome::Served, &order).await);
             }
             CancelAnswer::AlreadyPaid => problem::ORDER_PAID.answer(),
             CancelAnswer::PaymentInProgress => come_back(&problem::PAYMENT_IN_PROGRESS, Nanos::SECOND),

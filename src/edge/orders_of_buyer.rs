@@ -80,15 +80,15 @@ impl DataPlane {
             limit,
         };
         let orders = self.desk.orders_of(wanted).await.map_err(|error| store_is_away(&error))?;
-        let sales = self.admission.board().sales();
         let mut list = vec![b'['];
         for order in &orders {
-            // Its sale is on the board: that is where it was found.
-            let Some(sale) = sales.by_id(order.placed.sale) else { continue };
+            // On the board, or archived.
+            let sale = self.desk.sale_of(order.placed.sale).await.map_err(|error| store_is_away(&error))?;
+            let Some(sale) = sale else { continue };
             if list.len() > 1 {
                 list.push(b',');
             }
-            list.extend(OrderView::of_order(sale, order).object());
+            list.extend(OrderView::of_order(&sale, order).object());
         }
         list.push(b']');
         let mut object = JsonObject::with_capacity(list.len() + 64);

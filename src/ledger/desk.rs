@@ -5,9 +5,14 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
 use super::{Ledger, Withdrawal};
 use crate::admission::{Admission, LiveSale};
-use crate::domain::{FieldError, Sale, SaleEdit, SaleKey, SaleLimits, SaleTerms, Stops, Units};
+use crate::domain::{
+    EpochMs, FieldError, Sale, SaleEdit, SaleId, SaleKey, SaleLimits, SaleTerms, Stops, Units,
+};
 use crate::orders::{ChangeReceipt, OrderDesk, SaleAct, SaleChange, StopChange, StoreError};
 
 /// A sale to be made.
@@ -34,7 +39,7 @@ pub enum SaleError {
     #[error("there is no such sale")]
     Unknown,
     /// The table of sales is full.
-    #[error("there are {0} sales already; raise ledger.sales_max")]
+    #[error("there are {0} sales already; archive those that are over, or raise ledger.sales_max")]
     TooMany(usize),
     /// The stock cannot fall that far: these units are sold, held or just being bought.
     #[error("{0} units are sold, held or just being bought; the stock cannot be lower")]
@@ -42,6 +47,21 @@ pub enum SaleError {
     /// The sale has changed since the version that the change was made from. As it is now.
     #[error("the sale was changed meanwhile")]
     ChangedMeanwhile(Box<Sale>),
+    /// The sale is not over: it sells until this moment.
+    #[error("the sale is not over; end it first")]
+    NotOver(EpochMs),
+    /// These units are of orders that wait to be paid, are being paid, or are on their way to the store.
+    #[error("orders over {0} units are not final yet: they wait to be paid, or are being paid")]
+    OrdersOpen(u64),
+    /// The sale has durable orders.
+    #[error("the sale has orders; only one without any can be deleted: archive it")]
+    HasOrders,
+    /// The sale is archived: nothing of it changes any more.
+    #[error("the sale is archived")]
+    Archived,
+    /// This order store cannot do it yet.
+    #[error("sales cannot be archived or deleted in this order store yet")]
+    NotOffered,
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -50,8 +70,8 @@ pub enum SaleError {
 /// Makes and changes sales.
 #[derive(Debug)]
 pub struct SaleDesk {
-    admission: Arc<Admission>,
-    orders: OrderDesk,
+    pub(super) admission: Arc<Admission>,
+    pub(super) orders: OrderDesk,
     ledger: Arc<dyn Ledger>,
     sales_max: usize,
     limits: SaleLimits,
@@ -59,6 +79,10 @@ pub struct SaleDesk {
     making: tokio::sync::Mutex<()>,
     /// One lowering of a stock at a time: two would take each other's units. Nothing else waits for it.
     shrinking: tokio::sync::Mutex<()>,
+    /// Archived sales that are on the board until their orders have moved.
+    pub(super) leaving: Mutex<Vec<SaleId>>,
+    /// Told when there is one more.
+    pub(super) left: Notify,
 }
 
 /// How often a lower stock is worked out anew because another change of it came first.
@@ -74,7 +98,8 @@ impl SaleDesk {
         limits: SaleLimits,
     ) -> Self {
         let (making, shrinking) = Default::default();
-        Self { admission, orders, ledger, sales_max, limits, making, shrinking }
+        let (leaving, left) = Default::default();
+        Self { admission, orders, ledger, sales_max, limits, making, shrinking, leaving, left }
     }
 
     /// Who holds the stock.
@@ -117,13 +142,7 @@ impl SaleDesk {
         if_version: Option<Vec<u64>>,
         act: Option<SaleAct>,
     ) -> Result<Sale, SaleError> {
-        let live = self
-            .admission
-            .board()
-            .sales()
-            .by_name(key.tenant(), key.campaign(), key.sku())
-            .cloned()
-            .ok_or(SaleError::Unknown)?;
+        let live = self.live(key).ok_or(SaleError::Unknown)?;
         let mut change =
             SaleChange { sale: live.id, edit, limits: self.limits, if_version, withdrawn: 0, act };
         match self.orders.change_sale(change.clone()).await? {
@@ -145,6 +164,11 @@ impl SaleDesk {
         Err(SaleError::Store(StoreError::transient(
             "the stock was changed again and again meanwhile; try again",
         )))
+    }
+
+    /// The sale of this name that is on the board.
+    pub(super) fn live(&self, key: &SaleKey) -> Option<Arc<LiveSale>> {
+        self.admission.board().sales().by_name(key.tenant(), key.campaign(), key.sku()).cloned()
     }
 
     /// Stops sales, or has them go on, all at once, and answers with all that is stopped then. Who holds an order can pay it
@@ -193,6 +217,7 @@ impl SaleDesk {
                 Err(SaleError::StockInUse(total.saturating_sub(units)))
             }
             ChangeReceipt::Invalid(error) => Err(SaleError::Field(error)),
+            ChangeReceipt::Archived => Err(SaleError::Archived),
             ChangeReceipt::Unknown => Err(SaleError::Unknown),
         }
     }

@@ -12,6 +12,7 @@ mod desk;
 mod embedded;
 pub mod lease;
 pub mod redis;
+mod retiring;
 mod settings;
 mod withdrawal;
 

@@ -13,8 +13,11 @@ use crate::settings::within;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LedgerSettings {
-    /// Sales of all tenants, ended ones included: each takes memory. One more campaign is refused with 409.
+    /// Live sales of all tenants, those that are over and not archived included: each takes memory. One more campaign is
+    /// refused with 409.
     pub sales_max: usize,
+    /// How long after its end a sale that has nothing open is archived by itself, in seconds. 0: never.
+    pub archive_after_s: u32,
     /// The longest title of a sale, in bytes.
     pub title_bytes_max: usize,
     /// The largest stock of one sale, in units.
@@ -55,6 +58,7 @@ impl Default for LedgerSettings {
         let SaleLimits { title_bytes_max, stock_max, pay_within_s_max, rate_max } = SaleLimits::default();
         Self {
             sales_max: 10_000,
+            archive_after_s: 0,
             title_bytes_max,
             stock_max,
             pay_within_s_max,
@@ -80,6 +84,11 @@ impl LedgerSettings {
         SaleLimits { title_bytes_max, stock_max, pay_within_s_max, rate_max }
     }
 
+    /// How long after its end a sale is archived by itself; `None`: never.
+    pub fn archive_after(&self) -> Option<Duration> {
+        (self.archive_after_s > 0).then(|| Duration::from_secs(self.archive_after_s.into()))
+    }
+
     /// How stock is lent, as the lease machine takes it.
     pub(super) fn lease_terms(&self) -> Terms {
         Terms {
@@ -98,6 +107,7 @@ impl LedgerSettings {
     /// The first field that breaks its rule.
     pub fn check(&self) -> Result<(), FieldError> {
         within("sales_max", self.sales_max, 1..=1_000_000)?;
+        within("archive_after_s", self.archive_after_s, 0..=366 * 24 * 3600)?;
         within("title_bytes_max", self.title_bytes_max, 1..=4_096)?;
         within("stock_max", self.stock_max, 1..=2_000_000_000)?;
         within("pay_within_s_max", self.pay_within_s_max, 1..=366 * 24 * 3600)?;

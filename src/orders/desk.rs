@@ -11,6 +11,7 @@ use super::events::Event;
 use super::graces::Grace;
 use super::log_watch::LogFigures;
 use super::read_cancellation::ReadCancellation;
+use super::retirement::{Retirement, RetirementReceipt};
 use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::step::{ReplySender, Step, StopRelay};
 use super::store::{
@@ -18,7 +19,7 @@ use super::store::{
 };
 use super::trail::{Act, SaleAct, TrailEntry};
 use super::transition::{Applied, Transition};
-use crate::admission::Admission;
+use crate::admission::{Admission, LiveSale};
 use crate::clock::Clock;
 use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
 
@@ -97,11 +98,10 @@ impl OrderDesk {
         let Some(owned) = durable.filter(|order| order.placed.buyer.as_str() == buyer) else {
             return Ok(pending);
         };
-        match self.admission.board().sales().by_id(owned.placed.sale) {
+        match self.sale_of(owned.placed.sale).await? {
             Some(sale) => Ok(Some(owned).filter(|_| sale.key.tenant() == tenant)),
-            None => Err(StoreError::transient(
-                "the order's sale was made at another node and is not known here yet",
-            )),
+            // It was refused when its sale was deleted.
+            None => Ok(None),
         }
     }
 
@@ -194,7 +194,53 @@ impl OrderDesk {
         self.read(move |store| store.sale(id)).await
     }
 
-    /// All sales, oldest first.
+    /// A sale whatever has become of it: as it is on the board, or, when it is not there (it is archived, or another node has
+    /// just made it), as it is stored, without units and buyers.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn sale_of(&self, id: SaleId) -> Result<Option<Arc<LiveSale>>, StoreError> {
+        if let Some(live) = self.admission.board().sales().by_id(id) {
+            return Ok(Some(Arc::clone(live)));
+        }
+        Ok(self.sale(id).await?.map(|stored| Arc::new(LiveSale::off_board(stored))))
+    }
+
+    /// The archived sale of this name.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn archived_sale(&self, key: &SaleKey) -> Result<Option<Sale>, StoreError> {
+        let key = key.clone();
+        self.read(move |store| store.archived_sale(key.tenant(), key.campaign(), key.sku())).await
+    }
+
+    /// The tenant's archived sales, oldest first.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn archived_sales(&self, tenant: &str) -> Result<Vec<Sale>, StoreError> {
+        let tenant = tenant.to_owned();
+        self.read(move |store| store.archived_sales(&tenant)).await
+    }
+
+    /// Archives or deletes a sale.
+    ///
+    /// # Errors
+    /// As [`OrderDesk::apply`].
+    pub async fn retire_sale(&self, retirement: Retirement) -> Result<RetirementReceipt, StoreError> {
+        self.ask(|reply| Step::RetireSale(Box::new(retirement), reply)).await
+    }
+
+    /// Moves at most `max` orders of archived sales away from those of live ones. How many there were.
+    ///
+    /// # Errors
+    /// As [`OrderDesk::apply`].
+    pub async fn move_archived(&self, max: usize) -> Result<usize, StoreError> {
+        self.ask(|reply| Step::MoveArchived(max, reply)).await
+    }
+
+    /// All live sales, oldest first.
     ///
     /// # Errors
     /// The store does not answer.

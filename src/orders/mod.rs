@@ -16,6 +16,7 @@ mod pipeline;
 pub mod postgres;
 mod read_cancellation;
 mod recovery;
+mod retirement;
 mod sale_change;
 pub mod sqlite;
 mod step;
@@ -24,6 +25,7 @@ mod store_error;
 mod trail;
 mod transition;
 mod untold_graces;
+mod wanted_orders;
 mod writer;
 
 pub use calendar_guard::guard_calendar;
@@ -33,10 +35,10 @@ pub use events::{Event, EventKind};
 pub use graces::{Grace, Graces, NOTICED_MS_MIN};
 pub use history::{Outdated, StoreHistory, StoreMark};
 pub use log_watch::{FoldedBy, LogFigures, LogWatch};
-pub use orders_of_buyer::WantedOrders;
 pub use pipeline::{Pipeline, PipelineParts};
 pub use read_cancellation::ReadCancellation;
 pub use recovery::Recovered;
+pub use retirement::{Ending, Retirement, RetirementReceipt};
 pub use sale_change::{ChangeReceipt, SaleChange, StopChange};
 pub use store::{
     Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, OrderFilter, PoolFigures,
@@ -44,4 +46,5 @@ pub use store::{
 };
 pub use trail::{Act, ActKind, Actor, SaleAct, TrailEntry};
 pub use transition::{Applied, Transition};
+pub use wanted_orders::WantedOrders;
 pub use writer::{OrderWriter, StockNotice, WriterSettings, WriterWatch};

@@ -1,30 +1,14 @@
 //! The orders of one buyer: found by what memory knows of the buyer, and by what the store says that the buyer holds, then
-//! read by their numbers. No history is looked through, and no table needs an index for it, which would cost every purchase
-//! a write in a random place.
+//! read by their numbers. No history is looked through, and no table that is sold to needs an index for it, which would cost
+//! every purchase a write in a random place: only orders of archived sales have one.
 
 use std::sync::Arc;
 
 use super::desk::OrderDesk;
 use super::store::{StoreError, StoreReader};
+use super::wanted_orders::WantedOrders;
 use crate::admission::{Admission, LiveSale};
 use crate::domain::{Order, OrderId, SaleId};
-
-/// Which orders are wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WantedOrders {
-    /// Whose sales they are of.
-    pub tenant: String,
-    /// Whose orders they are.
-    pub buyer: String,
-    /// Of this campaign only.
-    pub campaign: Option<String>,
-    /// Of this SKU only.
-    pub sku: Option<String>,
-    /// Older than this order only.
-    pub before: Option<OrderId>,
-    /// So many at most.
-    pub limit: usize,
-}
 
 impl WantedOrders {
     /// The sales that they may be of.
@@ -52,6 +36,7 @@ impl WantedOrders {
             let orders = sale.state.claims().orders_of(&self.buyer).into_iter();
             found.extend(orders.map(|order| (order, sale.id)));
         }
+        found.extend(store.archived_orders_of(self)?);
         found.retain(|(order, _)| self.before.is_none_or(|before| *order < before));
         found.sort_unstable_by(|a, b| b.cmp(a));
         found.dedup();

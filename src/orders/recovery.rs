@@ -52,9 +52,11 @@ impl Recovered {
         let mut sold_by_orders = Vec::new();
         let mut waiting = Vec::new();
         let graces = deadlines.graces();
+        let mut newest_elsewhere = None;
 
         store.read_all(&mut |record| match record {
             Record::LastEvent(seq) => recovered.last_event = seq,
+            Record::NewestElsewhere(order) => newest_elsewhere = Some(order),
             Record::Sale(sale) => {
                 place_of.insert(sale.id, recovered.sales.len());
                 sold_by_guard.push(u64::from(sale.sold));
@@ -93,6 +95,7 @@ impl Recovered {
             }
         })?;
 
+        recovered.newest = recovered.newest.max(newest_elsewhere);
         for (place, sale) in recovered.sales.iter().enumerate() {
             if sold_by_guard[place] != sold_by_orders[place] {
                 return Err(StoreError::fatal(format!(

@@ -68,6 +68,8 @@ pub enum ChangeReceipt {
     BelowSold(Units),
     /// A field would break its rule.
     Invalid(FieldError),
+    /// It is archived: nothing of it changes any more.
+    Archived,
     /// There is no such sale.
     Unknown,
 }
@@ -78,6 +80,9 @@ impl SaleChange {
     /// # Errors
     /// Why it does not.
     pub fn decide(&self, sale: &Sale) -> Result<(SaleTerms, Units), Box<ChangeReceipt>> {
+        if sale.archived_at.is_some() {
+            return Err(Box::new(ChangeReceipt::Archived));
+        }
         if self.if_version.as_ref().is_some_and(|versions| !versions.contains(&sale.version)) {
             return Err(Box::new(ChangeReceipt::NotCurrent(sale.clone())));
         }

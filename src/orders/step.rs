@@ -4,6 +4,7 @@ use std::sync::mpsc;
 
 use tokio::sync::oneshot;
 
+use super::retirement::{Retirement, RetirementReceipt};
 use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::store::{DeadlineStep, DeadlineStepped, StoreError};
 use super::trail::{Act, SaleAct};
@@ -27,6 +28,10 @@ pub(super) enum Step {
     ChangeStops(Box<StopChange>, ReplySender<Stops>),
     /// Tell in the trail what was done elsewhere.
     Tell(Box<Act>, ReplySender<()>),
+    /// Archive or delete a sale.
+    RetireSale(Box<Retirement>, ReplySender<RetirementReceipt>),
+    /// Move so many orders of archived sales at most.
+    MoveArchived(usize, ReplySender<usize>),
     /// Change a sale.
     ChangeSale(Box<SaleChange>, ReplySender<ChangeReceipt>),
     /// Finish what waits, close the store, tell the next writer, end.

@@ -8,9 +8,11 @@ use std::time::Instant;
 use super::events::Event;
 use super::graces::{Grace, Graces};
 use super::log_watch::LogFigures;
+use super::retirement::{Retirement, RetirementReceipt};
 use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::trail::{Act, SaleAct, TrailEntry};
 use super::transition::{Applied, Transition};
+use super::wanted_orders::WantedOrders;
 use crate::domain::{
     EpochMs, KnownNode, NewOrder, NodeId, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, SaleTerms,
     SaleUnits, Stops, StoreIdentity, Units,
@@ -75,6 +77,25 @@ pub trait StoreWriter: Send {
     /// As [`StoreWriter::commit`].
     fn tell(&mut self, act: &Act) -> Result<(), StoreError>;
 
+    /// Archives or deletes a sale, in one transaction that looks at the sale's own row only, and tells it in the trail.
+    ///
+    /// # Errors
+    /// As [`StoreWriter::commit`].
+    fn retire_sale(&mut self, retirement: &Retirement) -> Result<RetirementReceipt, StoreError> {
+        let _ = retirement;
+        Ok(RetirementReceipt::NotOffered)
+    }
+
+    /// Moves at most `max` orders of archived sales away from those of live ones, in one transaction. How many there were;
+    /// 0 when all are moved.
+    ///
+    /// # Errors
+    /// As [`StoreWriter::commit`].
+    fn move_archived(&mut self, max: usize) -> Result<usize, StoreError> {
+        let _ = max;
+        Ok(0)
+    }
+
     /// A sale's total and sold units.
     ///
     /// # Errors
@@ -113,6 +134,33 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     fn held_orders(&self, sales: &[SaleId], buyer: &str) -> Result<Vec<(OrderId, SaleId)>, StoreError> {
         let _ = (sales, buyer);
         Ok(Vec::new())
+    }
+
+    /// The buyer's orders of archived sales, the newest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn archived_orders_of(&self, wanted: &WantedOrders) -> Result<Vec<(OrderId, SaleId)>, StoreError> {
+        let _ = wanted;
+        Ok(Vec::new())
+    }
+
+    /// The tenant's archived sales, oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn archived_sales(&self, tenant: &str) -> Result<Vec<Sale>, StoreError> {
+        let _ = tenant;
+        Ok(Vec::new())
+    }
+
+    /// The archived sale of this name.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn archived_sale(&self, tenant: &str, campaign: &str, sku: &str) -> Result<Option<Sale>, StoreError> {
+        let _ = (tenant, campaign, sku);
+        Ok(None)
     }
 
     /// Orders above `after`, oldest first, at most `limit`, of the sale if one is named.
@@ -159,13 +207,13 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     /// What the database says.
     fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError>;
 
-    /// One sale. `None` when there is no such sale.
+    /// One sale, archived or not. `None` when there is no such sale.
     ///
     /// # Errors
     /// What the database says.
     fn sale(&self, id: SaleId) -> Result<Option<Sale>, StoreError>;
 
-    /// All sales, oldest first.
+    /// All live sales, oldest first.
     ///
     /// # Errors
     /// What the database says.
@@ -197,7 +245,8 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
         Ok(false)
     }
 
-    /// Shows `visit` everything, as of one moment: the end of the event log, all sales, then all orders, oldest first.
+    /// Shows `visit` what a start needs, as of one moment: the end of the event log, all live sales, then their orders, oldest
+    /// first.
     ///
     /// # Errors
     /// What the database says.
@@ -376,6 +425,8 @@ pub struct PoolFigures {
 pub enum Record {
     /// The number of the last event, 0 before the first.
     LastEvent(u64),
+    /// The highest number of an order that is not among those that are shown.
+    NewestElsewhere(OrderId),
     /// A sale.
     Sale(Sale),
     /// An order, and the node that took the last step in its life; `None` in a store of one engine.

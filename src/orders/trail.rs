@@ -33,6 +33,10 @@ pub enum ActKind {
     CampaignResumed,
     /// A sale was ended.
     CampaignEnded,
+    /// A sale that was over was archived.
+    CampaignArchived,
+    /// A sale without orders was deleted.
+    CampaignDeleted,
     /// All orders of a sale were given more time to pay.
     CampaignExtended,
     /// An order was given more time to pay.
@@ -62,6 +66,8 @@ impl ActKind {
             Self::CampaignPaused => "campaign.paused",
             Self::CampaignResumed => "campaign.resumed",
             Self::CampaignEnded => "campaign.ended",
+            Self::CampaignArchived => "campaign.archived",
+            Self::CampaignDeleted => "campaign.deleted",
             Self::CampaignExtended => "campaign.extended",
             Self::OrderExtended => "order.extended",
             Self::OrderCancelled => "order.cancelled",

@@ -474,6 +474,14 @@ impl OrderWriter {
                 let stops = self.until_not_busy(|store| store.change_stops(&change))?;
                 let _ = reply.send(Ok(stops));
             }
+            Step::RetireSale(retirement, reply) => {
+                let receipt = self.until_not_busy(|store| store.retire_sale(&retirement))?;
+                let _ = reply.send(Ok(receipt));
+            }
+            Step::MoveArchived(max, reply) => {
+                let moved = self.until_not_busy(|store| store.move_archived(max))?;
+                let _ = reply.send(Ok(moved));
+            }
             Step::Tell(act, reply) => {
                 self.until_not_busy(|store| store.tell(&act))?;
                 let _ = reply.send(Ok(()));

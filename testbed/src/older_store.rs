@@ -2,7 +2,13 @@
 
 /// Takes the embedded store of an engine that is not running back to the first version of its tables.
 pub const TO_VERSION_1: &str = "
+    DROP VIEW all_orders;
+    DROP TABLE archived_orders;
     DROP INDEX orders_by_sale;
+    DROP INDEX moving_sales;
+    ALTER TABLE sales DROP COLUMN is_moving;
+    ALTER TABLE sales DROP COLUMN retired;
+    ALTER TABLE sales DROP COLUMN retired_at_ms;
     DROP TABLE store_identity;
     DROP TABLE operator_settlements;
     DROP TABLE graces;

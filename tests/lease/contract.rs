@@ -226,7 +226,15 @@ async fn the_suite_on_an_engine_that_sells_alone() {
 async fn the_suite_on_an_engine_that_is_lent_its_stock() {
     let lent = Lent::start();
     // The sale was on the board before, as one that another node made: opening it again changes nothing.
-    let sale = Sale { id: SALE, key: sale_key(), terms: terms(), total: TOTAL, sold: 0, version: 1 };
+    let sale = Sale {
+        id: SALE,
+        key: sale_key(),
+        terms: terms(),
+        total: TOTAL,
+        sold: 0,
+        version: 1,
+        archived_at: None,
+    };
     lent.ledger.open(lent.node.admission.board(), sale);
     Suite(lent).run().await;
 }

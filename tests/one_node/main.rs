@@ -2,6 +2,7 @@
 //! own, asks it over HTTP, and compares what every buyer was told with the orders that the engine exports.
 
 mod acts;
+mod archive;
 mod backup;
 mod calendar;
 mod console;

@@ -4,5 +4,6 @@
 mod contract;
 mod log;
 mod postgres;
+mod retirement;
 mod sqlite;
 mod writer;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::super::acting::Acting;
 use super::super::caller::Caller;
 use super::super::control_plane::ControlPlane;
+use super::super::order_json::order_json;
 use super::super::problem::Problem;
 use super::super::{extend, order_acts, settle};
 use super::form::{Form, answer, sent};
@@ -49,12 +50,13 @@ pub(super) async fn search(
     if !q.is_empty() {
         let filter = OrderFilter { buyer: Some(q.to_owned()), ..OrderFilter::default() };
         let found = plane.limited(plane.desk.complete_orders(filter, None, ORDERS_SHOWN)).await?;
-        let orders: Vec<Value> = found
-            .orders
-            .iter()
-            .filter(|order| is_seen(&plane, &caller, order))
-            .filter_map(|order| plane.shown(order).ok())
-            .collect();
+        let mut orders: Vec<Value> = Vec::new();
+        for order in &found.orders {
+            let sale = plane.desk.sale_of(order.placed.sale).await?;
+            if let Some(sale) = sale.filter(|sale| caller.sees(sale.key.tenant())) {
+                orders.push(order_json(&sale, order));
+            }
+        }
         if orders.is_empty() {
             let _ = writeln!(
                 body,
@@ -92,17 +94,11 @@ fn table(body: &mut String, orders: &[Value]) {
     body.push_str("</tbody></table>\n");
 }
 
-fn is_seen(plane: &ControlPlane, caller: &Caller, order: &Order) -> bool {
-    let sales = plane.admission.board().sales();
-    sales.by_id(order.placed.sale).is_some_and(|sale| caller.sees(sale.key.tenant()))
-}
-
 /// The order with this number, and its tenant, if the caller sees it.
 async fn order_of(plane: &ControlPlane, caller: &Caller, id: &str) -> Result<(Order, String), Problem> {
     let number: OrderId = id.parse().map_err(|_| Problem::unknown_order())?;
     let order = plane.limited(plane.desk.order(number)).await?.ok_or_else(Problem::unknown_order)?;
-    let sales = plane.admission.board().sales();
-    let sale = sales.by_id(order.placed.sale).ok_or_else(Problem::unknown_order)?;
+    let sale = plane.desk.sale_of(order.placed.sale).await?.ok_or_else(Problem::unknown_order)?;
     let tenant = sale.key.tenant().to_owned();
     if caller.sees(&tenant) { Ok((order, tenant)) } else { Err(Problem::unknown_order()) }
 }
@@ -114,7 +110,7 @@ pub(super) async fn page(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let (order, _) = order_of(&plane, &caller, &id).await?;
-    let shown = plane.shown(&order)?;
+    let shown = plane.shown(&order).await?;
     let mut body = String::from("<table class=\"facts\"><tbody>\n");
     for (name, value) in shown.as_object().into_iter().flatten() {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

@@ -117,7 +117,7 @@ pub(super) fn acts(plane: &ControlPlane, sale: &LiveSale, path: &str) -> String 
 type Name = (String, String, String);
 
 /// The sale with this name, if the caller sees it.
-fn seen(
+async fn seen(
     plane: &ControlPlane,
     caller: &Caller,
     (tenant, campaign, sku): &Name,
@@ -125,7 +125,7 @@ fn seen(
     if !caller.sees(tenant) {
         return Err(Problem::unknown_sale());
     }
-    plane.live_sale(tenant, campaign, sku)
+    plane.live_sale(tenant, campaign, sku).await
 }
 
 /// `GET /sales/{tenant}/{campaign}/{sku}`
@@ -134,7 +134,7 @@ pub(super) async fn page(
     Extension(caller): Extension<Caller>,
     Path(name): Path<Name>,
 ) -> Result<Response, Problem> {
-    let sale = seen(&plane, &caller, &name)?;
+    let sale = seen(&plane, &caller, &name).await?;
     let audit = plane.limited(plane.sales.ledger().audit(&sale)).await?.ok_or_else(Problem::unknown_sale)?;
     let path = link(&name.0, &name.1, &name.2);
     let state = state(&plane, &sale);
@@ -198,7 +198,7 @@ pub(super) async fn confirm(
     Path((tenant, campaign, sku, act)): Path<(String, String, String, String)>,
 ) -> Result<Response, Problem> {
     let name = (tenant, campaign, sku);
-    let sale = seen(&plane, &caller, &name)?;
+    let sale = seen(&plane, &caller, &name).await?;
     if act != "end" {
         return Err(Problem::not_found());
     }
@@ -231,7 +231,7 @@ pub(super) async fn act(
     let acting = Acting::of(&extensions, Some(&tenant));
     let done = async {
         let name = (tenant, campaign, sku);
-        seen(&plane, &caller, &name)?;
+        seen(&plane, &caller, &name).await?;
         let (_, campaign, sku) = name;
         let form = Form::of_body(body)?;
         let (plane, headers) = (State(Arc::clone(&plane)), HeaderMap::new());

@@ -82,6 +82,8 @@ pub fn sale(row: &Row) -> Result<Sale, PgError> {
         total: whole(row.try_get(14)?)?,
         sold: whole(row.try_get(15)?)?,
         version: u64::try_from(row.try_get::<_, i64>(16)?).map_err(damaged)?,
+        // This store archives nothing yet.
+        archived_at: None,
     })
 }
 

@@ -65,7 +65,7 @@ impl SaleCount {
         let snapshot = connection.unchecked_transaction()?;
         self.follow_events(&snapshot)?;
         let mut orders = snapshot.prepare_cached(
-            "SELECT order_id, status, quantity, buyer FROM orders WHERE sale_id = ?1 AND order_id > ?2 \
+            "SELECT order_id, status, quantity, buyer FROM all_orders WHERE sale_id = ?1 AND order_id > ?2 \
              ORDER BY order_id LIMIT ?3",
         )?;
         let mut rows = orders.query(params![self.sale.0, self.counted_through, ORDERS_A_PAGE as i64])?;
@@ -74,7 +74,8 @@ impl SaleCount {
             let status = rows::status(row, 1)?;
             self.audit.durable_orders += 1;
             if status.holds_units() {
-                let (quantity, buyer) = (row.get(2)?, row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?);
+                let (quantity, buyer) =
+                    (row.get(2)?, row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?);
                 self.take(buyer, quantity, status);
             }
             self.counted_through = row.get(0)?;
@@ -83,8 +84,8 @@ impl SaleCount {
         if counted == ORDERS_A_PAGE {
             return Ok(Counted::Page);
         }
-        let mut of_sale = snapshot
-            .prepare_cached("SELECT total, sold, per_buyer_limit FROM sales WHERE sale_id = ?")?;
+        let mut of_sale =
+            snapshot.prepare_cached("SELECT total, sold, per_buyer_limit FROM sales WHERE sale_id = ?")?;
         let of_sale = of_sale
             .query_row([self.sale.0], |row| {
                 Ok((row.get::<_, Units>(0)?, row.get::<_, Units>(1)?, row.get::<_, u64>(2)?))
@@ -103,11 +104,11 @@ impl SaleCount {
         let last = "SELECT coalesce(max(last_seq), 0) FROM event_blocks";
         let now: u64 = snapshot.prepare_cached(last)?.query_row([], |row| row.get(0))?;
         let Some(before) = self.events_through.replace(now) else { return Ok(()) };
-        let mut blocks = snapshot
-            .prepare_cached("SELECT kind, order_ids FROM event_blocks WHERE last_seq > ? ORDER BY last_seq")?;
-        let mut order = snapshot.prepare_cached(
-            "SELECT quantity, buyer FROM orders WHERE order_id = ?1 AND sale_id = ?2",
+        let mut blocks = snapshot.prepare_cached(
+            "SELECT kind, order_ids FROM event_blocks WHERE last_seq > ? ORDER BY last_seq",
         )?;
+        let mut order = snapshot
+            .prepare_cached("SELECT quantity, buyer FROM all_orders WHERE order_id = ?1 AND sale_id = ?2")?;
         let mut rows = blocks.query([before])?;
         while let Some(row) = rows.next()? {
             let kind = EventKind::from_code(row.get(0)?).ok_or_else(|| damaged("an unknown event kind"))?;

@@ -124,7 +124,9 @@ pub fn check_backup(file: &Path) -> Result<BackupContents, StoreError> {
     for finding in integrity.query_map([], |row| row.get::<_, String>(0))? {
         contents.damage.extend(Some(finding?).filter(|finding| finding != "ok"));
     }
-    contents.orders = backup.query_row("SELECT count(*) FROM orders", [], |row| row.get(0))?;
+    // Since the seventh version those of archived sales stand apart.
+    let orders = if schema >= 7 { "all_orders" } else { "orders" };
+    contents.orders = backup.query_row(&format!("SELECT count(*) FROM {orders}"), [], |row| row.get(0))?;
     contents.last_event =
         backup.query_row("SELECT coalesce(max(last_seq), 0) FROM event_blocks", [], |row| row.get(0))?;
     let holding: Vec<String> = OrderStatus::ALL
@@ -134,7 +136,7 @@ pub fn check_backup(file: &Path) -> Result<BackupContents, StoreError> {
         .collect();
     let mut sales = backup.prepare(&format!(
         "SELECT tenant || ':' || campaign || '/' || sku, total, sold, coalesce(held, 0) FROM sales LEFT JOIN \
-         (SELECT sale_id, sum(quantity) AS held FROM orders WHERE status IN ({}) GROUP BY sale_id) USING (sale_id) \
+         (SELECT sale_id, sum(quantity) AS held FROM {orders} WHERE status IN ({}) GROUP BY sale_id) USING (sale_id) \
          ORDER BY sale_id",
         holding.join(", ")
     ))?;
@@ -155,8 +157,8 @@ pub fn check_backup(file: &Path) -> Result<BackupContents, StoreError> {
             ));
         }
     }
-    let strays = "SELECT count(*) FROM orders WHERE sale_id NOT IN (SELECT sale_id FROM sales)";
-    let strays: u64 = backup.query_row(strays, [], |row| row.get(0))?;
+    let strays = format!("SELECT count(*) FROM {orders} WHERE sale_id NOT IN (SELECT sale_id FROM sales)");
+    let strays: u64 = backup.query_row(&strays, [], |row| row.get(0))?;
     if strays > 0 {
         contents.damage.push(format!("{strays} orders are of no sale"));
     }

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use super::super::graces::Grace;
 use super::super::store::{DeadlineStep, StoreError};
 use super::super::transition::Applied;
+use super::retirement;
 use super::rows::{self, ORDER_COLUMNS};
 use crate::domain::{EpochMs, OrderId, OrderStatus, SaleId};
 
@@ -47,7 +48,9 @@ pub(super) fn extend(
 ) -> Result<Applied, StoreError> {
     let select = format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ?");
     let found = transaction.prepare_cached(&select)?.query_row([id.number()], rows::order).optional()?;
-    let Some(mut order) = found else { return Ok(Applied::UnknownOrder) };
+    let Some(mut order) = found else {
+        return Ok(retirement::order(transaction, id)?.map_or(Applied::UnknownOrder, Applied::Refused));
+    };
     if !matches!(order.status, OrderStatus::PrePay | OrderStatus::Paying) {
         return Ok(Applied::Refused(order));
     }

@@ -24,7 +24,12 @@ pub(super) struct OrderSearch<'a> {
 
 impl<'a> OrderSearch<'a> {
     /// A search for at most `limit` orders above `after` and up to `through`.
-    pub fn new(filter: &'a OrderFilter, after: Option<OrderId>, through: Option<OrderId>, limit: usize) -> Self {
+    pub fn new(
+        filter: &'a OrderFilter,
+        after: Option<OrderId>,
+        through: Option<OrderId>,
+        limit: usize,
+    ) -> Self {
         let after = after.map_or(-1, |id| id.number() as i64);
         let through = through.map_or(i64::MAX, |id| id.number() as i64);
         Self { filter, after, through, limit, found: Vec::new() }
@@ -42,7 +47,7 @@ impl<'a> OrderSearch<'a> {
         let snapshot = connection.unchecked_transaction()?;
         // Where every order is wanted, the limit itself keeps the piece short.
         let end: Option<i64> = if buyer.is_some() || status.is_some() {
-            let select = format!("SELECT order_id FROM orders WHERE {range} LIMIT 1 OFFSET ?4");
+            let select = format!("SELECT order_id FROM all_orders WHERE {range} LIMIT 1 OFFSET ?4");
             snapshot
                 .prepare_cached(&select)?
                 .query_row(params![after, through, sale, ORDERS_A_PIECE as i64], |row| row.get(0))
@@ -51,7 +56,7 @@ impl<'a> OrderSearch<'a> {
             None
         };
         let select = format!(
-            "SELECT {ORDER_COLUMNS} FROM orders WHERE (?4 IS NULL OR buyer = ?4) AND (?5 IS NULL OR status = ?5) \
+            "SELECT {ORDER_COLUMNS} FROM all_orders WHERE (?4 IS NULL OR buyer = ?4) AND (?5 IS NULL OR status = ?5) \
              AND {range} LIMIT ?6"
         );
         let mut statement = snapshot.prepare_cached(&select)?;

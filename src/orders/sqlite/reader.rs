@@ -12,13 +12,14 @@ use super::super::log_watch::LogFigures;
 use super::super::read_cancellation::ReadCancellation;
 use super::super::store::{Audit, CompleteOrders, OrderFilter, PoolFigures, Record, StoreError, StoreReader};
 use super::super::trail::TrailEntry;
+use super::super::wanted_orders::WantedOrders;
 use super::audit::{Counted, SaleCount};
 use super::connection::damaged;
 use super::log::Log;
 use super::order_pages::OrderSearch;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use super::settings::SqliteSettings;
-use super::{deadlines, stops, trail};
+use super::{deadlines, everything, retirement, stops, trail};
 use crate::domain::{EpochMs, Order, OrderId, Sale, SaleId, Stops, StoreIdentity};
 
 /// Steps of SQLite's machine between two looks whether anybody waits for the answer: some tens of microseconds.
@@ -87,7 +88,10 @@ impl StoreReader for SqliteReader {
             // One read transaction: the lock of the log is taken once for all of them.
             let snapshot = connection.unchecked_transaction()?;
             let mut statement = snapshot.prepare_cached(&select)?;
-            let mut find = |id: &OrderId| Ok(statement.query_row([id.number()], rows::order).optional()?);
+            let mut find = |id: &OrderId| match statement.query_row([id.number()], rows::order).optional()? {
+                None => retirement::order(&snapshot, *id),
+                found => Ok(found),
+            };
             ids.iter().map(&mut find).collect()
         })
     }
@@ -109,11 +113,13 @@ impl StoreReader for SqliteReader {
         limit: usize,
         through: OrderId,
     ) -> Result<CompleteOrders, StoreError> {
-        let newest = "SELECT max(order_id) FROM orders";
-        let newest: Option<u64> =
-            self.read(|connection| Ok(connection.prepare_cached(newest)?.query_row([], |row| row.get(0))?))?;
+        let newest = self.read(|connection| {
+            let live = "SELECT max(order_id) FROM orders";
+            let live: Option<u64> = connection.prepare_cached(live)?.query_row([], |row| row.get(0))?;
+            Ok(live.and_then(OrderId::from_number).max(retirement::newest_archived(connection)?))
+        })?;
         let orders = self.search(OrderSearch::new(filter, after, Some(through), limit))?;
-        Ok(CompleteOrders { orders, through, newest: newest.and_then(OrderId::from_number) })
+        Ok(CompleteOrders { orders, through, newest })
     }
 
     fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
@@ -124,7 +130,7 @@ impl StoreReader for SqliteReader {
                 "SELECT last_seq, kind, at_ms, order_ids FROM event_blocks WHERE last_seq > ? ORDER BY last_seq",
             )?;
             let mut orders =
-                snapshot.prepare_cached(&format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ?"))?;
+                snapshot.prepare_cached(&format!("SELECT {ORDER_COLUMNS} FROM all_orders WHERE order_id = ?"))?;
             let mut events = Vec::new();
             let mut rows = blocks.query([i64::try_from(after).unwrap_or(i64::MAX)])?;
             while let Some(row) = rows.next()? {
@@ -168,17 +174,29 @@ impl StoreReader for SqliteReader {
     }
 
     fn sale(&self, id: SaleId) -> Result<Option<Sale>, StoreError> {
-        let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = ?");
+        let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = ? AND retired < 2");
         self.read(|connection| {
             Ok(connection.prepare_cached(&select)?.query_row([id.0], rows::sale).optional()?)
         })
     }
 
     fn sales(&self) -> Result<Vec<Sale>, StoreError> {
-        let select = format!("SELECT {SALE_COLUMNS} FROM sales ORDER BY sale_id");
+        let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE retired = 0 ORDER BY sale_id");
         self.read(|connection| {
             Ok(connection.prepare_cached(&select)?.query_map([], rows::sale)?.collect::<Result<_, _>>()?)
         })
+    }
+
+    fn archived_orders_of(&self, wanted: &WantedOrders) -> Result<Vec<(OrderId, SaleId)>, StoreError> {
+        self.read(|connection| retirement::orders_of(connection, wanted))
+    }
+
+    fn archived_sales(&self, tenant: &str) -> Result<Vec<Sale>, StoreError> {
+        self.read(|connection| retirement::sales(connection, tenant))
+    }
+
+    fn archived_sale(&self, tenant: &str, campaign: &str, sku: &str) -> Result<Option<Sale>, StoreError> {
+        self.read(|connection| retirement::sale(connection, tenant, campaign, sku))
     }
 
     fn stops(&self) -> Result<Stops, StoreError> {
@@ -194,20 +212,9 @@ impl StoreReader for SqliteReader {
     }
 
     fn read_all(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-        let sales = format!("SELECT {SALE_COLUMNS} FROM sales ORDER BY sale_id");
-        let orders = format!("SELECT {ORDER_COLUMNS} FROM orders ORDER BY order_id");
-        self.read(|connection| {
-            let snapshot = connection.unchecked_transaction()?;
-            let last_event = "SELECT coalesce(max(last_seq), 0) FROM event_blocks";
-            visit(Record::LastEvent(snapshot.query_row(last_event, [], |row| row.get(0))?));
-            for sale in snapshot.prepare(&sales)?.query_map([], rows::sale)? {
-                visit(Record::Sale(sale?));
-            }
-            for order in snapshot.prepare(&orders)?.query_map([], rows::order)? {
-                visit(Record::Order(order?, None));
-            }
-            Ok(())
-        })
+        let read =
+            |visit: &mut dyn FnMut(Record)| self.read(|connection| everything::read(connection, visit));
+        everything::read_ahead(read, visit)
     }
 
     fn identity(&self) -> Result<StoreIdentity, StoreError> {

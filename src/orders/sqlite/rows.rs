@@ -15,7 +15,7 @@ pub const ORDER_COLUMNS: &str = "order_id, sale_id, buyer, quantity, amount_cent
 
 /// The columns that [`sale`] reads, in its order.
 pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
-     ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold, change, paused_until_ms";
+     ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold, change, paused_until_ms, retired_at_ms";
 
 /// Reads an order from [`ORDER_COLUMNS`].
 pub fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
@@ -75,6 +75,7 @@ pub fn sale(row: &Row<'_>) -> rusqlite::Result<Sale> {
         total: row.get(14)?,
         sold: row.get(15)?,
         version: row.get(16)?,
+        archived_at: row.get::<_, Option<i64>>(18)?.map(EpochMs),
     })
 }
 

@@ -134,6 +134,42 @@ const MIGRATIONS: &[&str] = &["
     -- The orders of one sale, oldest first (SQLite adds the row's number): what looks at a sale looks at nothing else. It
     -- grows at one edge a sale.
     CREATE INDEX orders_by_sale ON orders (sale_id);
+
+    -- 0: live. 1: archived, its orders move to archived_orders. 2: deleted; the row keeps its number from being given again.
+    ALTER TABLE sales ADD COLUMN retired INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sales ADD COLUMN retired_at_ms INTEGER;
+    ALTER TABLE sales ADD COLUMN is_moving INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX moving_sales ON sales (is_moving) WHERE is_moving = 1;
+
+    -- The orders of archived sales. Nothing is ever written here while somebody waits: it may have an index of buyers.
+    CREATE TABLE archived_orders (
+        order_id        INTEGER PRIMARY KEY,
+        sale_id         INTEGER NOT NULL,
+        buyer           TEXT NOT NULL,
+        quantity        INTEGER NOT NULL,
+        amount_cents    INTEGER NOT NULL,
+        status          INTEGER NOT NULL,
+        created_at_ms   INTEGER NOT NULL,
+        pay_before_ms   INTEGER NOT NULL,
+        idempotency_key TEXT,
+        paid_at_ms      INTEGER,
+        payment_attempt INTEGER NOT NULL,
+        payment_method  TEXT,
+        payment_gateway TEXT,
+        payment_key_form INTEGER NOT NULL,
+        payment_direction INTEGER NOT NULL,
+        payment_why     TEXT
+    ) STRICT;
+    CREATE INDEX archived_orders_by_sale ON archived_orders (sale_id);
+    CREATE INDEX archived_orders_by_buyer ON archived_orders (buyer);
+    CREATE VIEW all_orders AS
+        SELECT order_id, sale_id, buyer, quantity, amount_cents, status, created_at_ms, pay_before_ms, idempotency_key,
+            paid_at_ms, payment_attempt, payment_method, payment_gateway, payment_key_form, payment_direction, payment_why
+        FROM orders
+        UNION ALL
+        SELECT order_id, sale_id, buyer, quantity, amount_cents, status, created_at_ms, pay_before_ms, idempotency_key,
+            paid_at_ms, payment_attempt, payment_method, payment_gateway, payment_key_form, payment_direction, payment_why
+        FROM archived_orders;
 "];
 
 /// The version this engine writes.

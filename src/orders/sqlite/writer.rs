@@ -8,14 +8,16 @@ use rusqlite::{Connection, OptionalExtension, Statement, ToSql, Transaction as S
 use super::super::events::EventKind;
 use super::super::graces::Graces;
 use super::super::log_watch::LogWatch;
+use super::super::retirement::{Retirement, RetirementReceipt};
 use super::super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::super::store::{Batch, DeadlineStep, DeadlineStepped, Receipt, StoreError, StoreWriter};
 use super::super::trail::{Act, SaleAct};
 use super::super::transition::{Applied, Transition};
+use super::event_log::EventLog;
 use super::log::{Checkpointer, Log, WriterLog};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
-use super::{deadlines, stops, trail};
-use crate::domain::{EpochMs, NewOrder, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
+use super::{deadlines, retirement, stops, trail};
+use crate::domain::{NewOrder, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
 
 /// The one connection that writes, and the lock that makes it the one.
 #[derive(Debug)]
@@ -199,6 +201,21 @@ impl StoreWriter for SqliteWriter {
         self.log.commit(transaction)
     }
 
+    fn retire_sale(&mut self, wanted: &Retirement) -> Result<RetirementReceipt, StoreError> {
+        let transaction = self.log.begin(&mut self.connection, FEW_PAGES)?;
+        let receipt = retirement::retire(&transaction, wanted)?;
+        self.log.commit(transaction)?;
+        Ok(receipt)
+    }
+
+    fn move_archived(&mut self, max: usize) -> Result<usize, StoreError> {
+        // Each in a page of its own, at worst, in either table and both of the other's indexes.
+        let transaction = self.log.begin(&mut self.connection, FEW_PAGES + 4 * max as u32)?;
+        let moved = retirement::move_orders(&transaction, max)?;
+        self.log.commit(transaction)?;
+        Ok(moved)
+    }
+
     fn units_of(&mut self, sale: SaleId) -> Result<(Units, Units), StoreError> {
         let mut statement =
             self.connection.prepare_cached("SELECT total, sold FROM sales WHERE sale_id = ?")?;
@@ -237,7 +254,7 @@ fn change_row(transaction: &SqlTransaction<'_>, change: &SaleChange) -> Result<C
 }
 
 fn select_sale() -> String {
-    format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = ?")
+    format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = ? AND retired < 2")
 }
 
 fn update_sale() -> String {
@@ -316,7 +333,11 @@ fn apply(
     let select = format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ?");
     let mut statement = transaction.prepare_cached(&select)?;
     let mut order = match statement.query_row([transition.order.number()], rows::order) {
-        Err(rusqlite::Error::QueryReturnedNoRows) => return Ok(Applied::UnknownOrder),
+        // What is archived is final.
+        Err(rusqlite::Error::QueryReturnedNoRows) => {
+            let archived = retirement::order(transaction, transition.order)?;
+            return Ok(archived.map_or(Applied::UnknownOrder, Applied::Refused));
+        }
         other => other?,
     };
     let was = order.status;
@@ -376,7 +397,7 @@ impl SoldUnits {
     /// Raises each sale's `sold` where that is allowed. Returns the sales where it is not.
     fn write(self, transaction: &SqlTransaction<'_>) -> Result<Vec<SaleId>, StoreError> {
         let mut statement = transaction.prepare_cached(
-            "UPDATE sales SET sold = sold + ?2 WHERE sale_id = ?1 AND sold + ?2 BETWEEN 0 AND total",
+            "UPDATE sales SET sold = sold + ?2 WHERE sale_id = ?1 AND sold + ?2 BETWEEN 0 AND total AND retired = 0",
         )?;
         let mut refused = Vec::new();
         for (sale, units) in self.0 {
@@ -388,61 +409,13 @@ impl SoldUnits {
     }
 }
 
-/// The end of the event log within one transaction.
-struct EventLog<'a> {
-    transaction: &'a SqlTransaction<'a>,
-    last_seq: u64,
-}
-
-impl EventLog<'_> {
-    /// Appends what the batch did, one block a kind.
-    fn append(&mut self, batch: &Batch, applied: &[Applied]) -> Result<(), StoreError> {
-        if let Some(last) = batch.placed.last() {
-            let orders = batch.placed.iter().map(|order| order.id.number());
-            self.append_block(EventKind::Created, last.created_at, orders)?;
-        }
-        for kind in EventKind::ALL {
-            let of_kind: Vec<_> = batch
-                .transitions
-                .iter()
-                .zip(applied)
-                .filter(|(transition, applied)| {
-                    EventKind::of(transition.action) == Some(kind) && matches!(applied, Applied::Done(_))
-                })
-                .map(|(transition, _)| transition)
-                .collect();
-            if let Some(last) = of_kind.last() {
-                let orders = of_kind.iter().map(|transition| transition.order.number());
-                self.append_block(kind, last.at, orders)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn append_block(
-        &mut self,
-        kind: EventKind,
-        at: EpochMs,
-        orders: impl Iterator<Item = u64>,
-    ) -> Result<(), StoreError> {
-        let order_ids: Vec<u8> = orders.flat_map(u64::to_be_bytes).collect();
-        self.last_seq += (order_ids.len() / size_of::<u64>()) as u64;
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO event_blocks (last_seq, kind, at_ms, order_ids) VALUES (?, ?, ?, ?)",
-            )?
-            .execute(params![self.last_seq, kind.code(), at.0, order_ids])?;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rusqlite::StatementStatus;
 
     use super::super::{SqliteSettings, open};
     use super::*;
-    use crate::domain::{BuyerId, Cents, Currency, OrderId, SaleEdit, SaleLimits};
+    use crate::domain::{BuyerId, Cents, Currency, EpochMs, OrderId, SaleEdit, SaleLimits};
 
     fn orders(sale: SaleId, from: u64, count: u64) -> Batch {
         let order = |number| NewOrder {

@@ -1,0 +1,227 @@
+//! Sales that end: archived, deleted, or archived by themselves; what of them is found as before, and what costs nothing any
+//! more.
+
+use std::time::Duration;
+
+use rand::Rng;
+use serde_json::Value;
+use testbed::client::Answer;
+use testbed::crowd::BuyerClient;
+use testbed::engine::{Engine, Launch};
+use testbed::until;
+
+const REASON: &str = r#"{"reason":"it is over"}"#;
+
+fn act(engine: &Engine, sku: &str, what: &str) -> Answer {
+    engine.admin("POST", &format!("/api/v1/campaigns/test/{sku}/{what}"), REASON)
+}
+
+fn delete(engine: &Engine, sku: &str) -> Answer {
+    engine.admin("DELETE", &format!("/api/v1/campaigns/test/{sku}"), "")
+}
+
+fn told(answer: &Answer) -> (u16, String) {
+    (answer.status, answer.member("code"))
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn order_of(answer: &Answer) -> String {
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    answer.member("order_id")
+}
+
+/// A line of `/metrics`.
+fn metric(engine: &Engine, name: &str) -> Option<f64> {
+    let page = engine.admin("GET", "/metrics", "").body;
+    page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
+#[test]
+fn o5_an_archived_sale_costs_nothing_and_is_found_as_before() {
+    // The demo's, and two more.
+    let launch = Launch::new(&[("LEDGER__SALES_MAX", "3")]);
+    let engine = launch.start();
+    engine.sale("phone", 10, "");
+    engine.sale("watch", 10, "");
+    let paid = order_of(&engine.buy("phone", "ann"));
+    let open = order_of(&engine.buy("phone", "bob"));
+    let other = order_of(&engine.buy("watch", "ann"));
+    let method = r#"{"payment_method":"card"}"#;
+    let pay = |buyer: &str, order: &str| {
+        engine.ask("POST", &format!("/orders/{order}/checkout"), buyer, "", method)
+    };
+    until("ann has paid", || pay("ann", &paid).status == 200);
+
+    assert_eq!(told(&act(&engine, "phone", "archive")), (409, "campaign-not-over".into()));
+    assert_eq!(act(&engine, "phone", "end").status, 200);
+    let refused = act(&engine, "phone", "archive");
+    assert_eq!((told(&refused), &refused.json()["units"]), ((409, "orders-open".into()), &1.into()));
+    assert_eq!(told(&delete(&engine, "phone")), (409, "campaign-has-orders".into()));
+    assert_eq!(engine.ask("DELETE", &format!("/orders/{open}"), "bob", "", "").status, 200);
+    let (audit, orders) = (engine.audit("phone"), engine.orders("phone", ""));
+    assert_eq!((audit.paid, audit.held, orders.len()), (1, 0, 2));
+
+    let archived = act(&engine, "phone", "archive");
+    assert_eq!(archived.status, 200, "{}", archived.body);
+    let archived = json(&archived.body);
+    assert_eq!((&archived["state"], &archived["sold"]), (&Value::from("archived"), &Value::from(1)));
+    assert!(archived["archived_at"].is_string(), "{archived}");
+    until("its orders have moved", || told(&engine.buy("phone", "cat")) == (404, "unknown-sale".into()));
+
+    let as_before = |engine: &Engine| {
+        assert_eq!(engine.audit("phone"), audit);
+        assert_eq!(engine.orders("phone", ""), orders);
+        let all = engine.admin("GET", "/api/v1/orders", "").body;
+        assert_eq!(all.lines().count(), 3, "{all}");
+        for (buyer, order, status) in
+            [("ann", &paid, "paid"), ("bob", &open, "cancelled"), ("ann", &other, "pre_pay")]
+        {
+            let found = engine.ask("GET", &format!("/orders/{order}"), buyer, "", "");
+            assert_eq!((found.status, found.member("status")), (200, status.into()), "{}", found.body);
+            let shown = engine.admin("GET", &format!("/api/v1/orders/{order}"), "");
+            assert_eq!((shown.status, shown.member("status")), (200, status.into()), "{}", shown.body);
+            let stranger = engine.ask("GET", &format!("/orders/{order}"), "eve", "", "");
+            assert_eq!(told(&stranger), (404, "unknown-order".into()));
+        }
+        let own = json(&engine.ask("GET", "/orders", "ann", "", "").body);
+        let own: Vec<&str> = own["orders"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|order| order["order_id"].as_str().unwrap())
+            .collect();
+        assert_eq!(own, [other.as_str(), paid.as_str()], "the newest first");
+        let of_phone = json(&engine.ask("GET", "/orders?sku=phone", "ann", "", "").body);
+        assert_eq!(of_phone["orders"][0]["order_id"], paid.as_str(), "{of_phone}");
+        let events = engine.admin("GET", "/api/v1/events?campaign=test&sku=phone", "").body;
+        assert_eq!(events.lines().count(), 4, "two made, one paid, one given up: {events}");
+        // Who asks again for what was done hears the same.
+        let again = engine.ask("POST", &format!("/orders/{paid}/checkout"), "ann", "", method);
+        assert_eq!((again.status, again.member("status")), (200, "paid".into()), "{}", again.body);
+        let again = engine.ask("DELETE", &format!("/orders/{open}"), "bob", "", "");
+        assert_eq!((again.status, again.member("status")), (200, "cancelled".into()), "{}", again.body);
+        // It is final: nothing of it changes.
+        for what in ["pause", "end", "archive"] {
+            assert_eq!(told(&act(engine, "phone", what)), (409, "campaign-archived".into()), "{what}");
+        }
+        let changed = engine.admin("PATCH", "/api/v1/campaigns/test/phone", r#"{"stock":20}"#);
+        assert_eq!(told(&changed), (409, "campaign-archived".into()));
+        let cancelled = engine.admin("POST", &format!("/api/v1/orders/{paid}/cancel"), REASON);
+        assert_eq!(told(&cancelled), (409, "order-paid".into()));
+        let live = json(&engine.admin("GET", "/api/v1/campaigns", "").body);
+        assert_eq!(live["campaigns"].as_array().unwrap().len(), 2, "{live}");
+        let kept = json(&engine.admin("GET", "/api/v1/campaigns?archived=true", "").body);
+        assert_eq!(
+            (&kept["campaigns"][0]["sku"], &kept["campaigns"][0]["state"]),
+            (&"phone".into(), &"archived".into())
+        );
+        assert_eq!(json(&engine.admin("GET", "/api/v1/campaigns/test/phone", "").body)["state"], "archived");
+    };
+    as_before(&engine);
+    assert_eq!(
+        engine.try_sale("phone", 1, "").map(|answer| told(&answer)),
+        Some((409, "campaign-exists".into()))
+    );
+    let trail = engine.admin("GET", "/api/v1/trail", "").body;
+    let last = json(trail.lines().last().unwrap());
+    assert_eq!(
+        (&last["act"], &last["object"], &last["reason"]),
+        (&"campaign.archived".into(), &"test/phone".into(), &"it is over".into())
+    );
+    // Only live sales count.
+    engine.sale("coat", 10, "");
+    assert_eq!(
+        engine.try_sale("hat", 1, "").map(|answer| told(&answer)),
+        Some((409, "too-many-campaigns".into()))
+    );
+
+    engine.kill();
+    let engine = launch.start();
+    as_before_after_restart(&engine, &audit_of(&engine), &paid);
+    assert_eq!(engine.sale_state("coat")["remaining"], 10);
+}
+
+fn audit_of(engine: &Engine) -> Value {
+    json(&engine.admin("GET", "/api/v1/campaigns/test/phone/audit", "").body)
+}
+
+fn as_before_after_restart(engine: &Engine, audit: &Value, paid: &str) {
+    assert_eq!((&audit["paid"], &audit["conserved"]), (&Value::from(1), &Value::from(true)), "{audit}");
+    let found = engine.ask("GET", &format!("/orders/{paid}"), "ann", "", "");
+    assert_eq!((found.status, found.member("status")), (200, "paid".into()), "{}", found.body);
+    let own = json(&engine.ask("GET", "/orders", "ann", "", "").body);
+    assert_eq!(own["orders"].as_array().unwrap().len(), 2, "{own}");
+}
+
+#[test]
+fn o5_only_a_sale_without_orders_is_deleted_and_its_name_is_free() {
+    let launch = Launch::new(&[]);
+    let engine = launch.start();
+    engine.sale("phone", 10, "");
+    let before = json(&engine.admin("GET", "/api/v1/campaigns/test/phone", "").body);
+    assert_eq!(delete(&engine, "phone").status, 204);
+    assert_eq!(told(&engine.buy("phone", "ann")), (404, "unknown-sale".into()));
+    assert_eq!(told(&delete(&engine, "phone")), (404, "unknown-sale".into()));
+    engine.kill();
+    let engine = launch.start();
+    assert_eq!(told(&engine.admin("GET", "/api/v1/campaigns/test/phone", "")), (404, "unknown-sale".into()));
+    engine.sale("phone", 5, "");
+    let after = json(&engine.admin("GET", "/api/v1/campaigns/test/phone", "").body);
+    assert_ne!(before["etag"], after["etag"], "another sale, with a number of its own");
+    assert_eq!(engine.buy("phone", "ann").status, 201);
+    let trail = engine.admin("GET", "/api/v1/trail", "").body;
+    assert!(trail.contains("campaign.deleted"), "{trail}");
+}
+
+/// Orders that move in several transactions.
+const MANY: usize = 600;
+
+#[test]
+fn o5_kills_while_orders_move_lose_none() {
+    let launch = Launch::new(&[]);
+    let mut engine = launch.start();
+    for cycle in 0..4 {
+        let sku = format!("sku-{cycle}");
+        engine.sale(&sku, 1_000, r#","pay_within_s":1"#);
+        let mut client = BuyerClient::at(engine.edge());
+        for number in 0..MANY {
+            let bought = client.buy(&sku, &format!("buyer-{cycle}-{number}"), 1, None).expect("an answer");
+            assert_eq!(bought.status, 201, "{bought:?}");
+        }
+        assert_eq!(act(&engine, &sku, "end").status, 200);
+        until("nothing of it is open", || engine.audit(&sku).held == 0);
+        let (audit, orders) = (engine.audit(&sku), engine.orders(&sku, ""));
+        assert_eq!(orders.len(), MANY);
+        let archived = act(&engine, &sku, "archive");
+        assert_eq!(archived.status, 200, "{}", archived.body);
+        std::thread::sleep(Duration::from_millis(rand::rng().random_range(0..30)));
+        engine.kill();
+        engine = launch.start();
+        assert_eq!((engine.audit(&sku), engine.orders(&sku, "")), (audit, orders));
+    }
+}
+
+#[test]
+fn o5_a_sale_archives_itself_when_the_configuration_says_so() {
+    let engine = Engine::start(&[("LEDGER__ARCHIVE_AFTER_S", "1")]);
+    engine.sale("phone", 10, "");
+    engine.sale("watch", 10, "");
+    let open = order_of(&engine.buy("watch", "ann"));
+    assert_eq!(act(&engine, "phone", "end").status, 200);
+    assert_eq!(act(&engine, "watch", "end").status, 200);
+    let is_archived = |sku: &str| {
+        let shown = engine.admin("GET", &format!("/api/v1/campaigns/test/{sku}"), "");
+        json(&shown.body)["state"] == "archived"
+    };
+    until("the one without open orders is archived", || is_archived("phone"));
+    assert!(!is_archived("watch"), "an order of it waits to be paid");
+    let trail = engine.admin("GET", "/api/v1/trail", "").body;
+    let archived = trail.lines().map(json).find(|entry| entry["act"] == "campaign.archived").unwrap();
+    assert_eq!((&archived["who"], &archived["role"]), (&"engine".into(), &"policy".into()), "{archived}");
+    let found = engine.ask("GET", &format!("/orders/{open}"), "ann", "", "");
+    assert_eq!(found.member("status"), "pre_pay");
+    assert!(metric(&engine, "seckill_store_log_bytes ").is_some());
+}
