@@ -4,18 +4,24 @@
 //! their place, in many small tables with a lock each. When such a table grows it moves some thousand of these, which takes
 //! some ten microseconds, whoever waits for it: a map in one piece would move everything, and all buyers would wait.
 //!
-//! A lock is held for one look or one change and never across anything else.
+//! # Protocol
+//!
+//! A part is read and changed under its lock only, which is held for one look or one change and never across anything else:
+//! who looks sees a part before or after a change, also one that moves its index or gives a place to another buyer. Nothing
+//! is promised between parts; only [`BuyerMap::len`] looks at more than one, and counts each at a moment of its own.
 
 use std::fmt;
 
 use crossbeam::utils::CachePadded;
 use hashbrown::HashTable;
-use parking_lot::RwLock;
+
+use super::sync::RwLock;
 
 /// Buyers whose index is one table, about: so many are moved at once when it grows.
 const BUYERS_A_PART: usize = 2_048;
-/// Parts at least, so that those who look on several cores seldom meet: 2 KiB.
-const PARTS_MIN: usize = 16;
+/// Parts at least, so that those who look on several cores seldom meet: 2 KiB. The model has one: its buyers always meet, and
+/// what it tries does not depend on how their names are hashed.
+const PARTS_MIN: usize = if cfg!(feature = "model") { 1 } else { 16 };
 /// Parts at most: enough for some ten million buyers.
 const PARTS_MAX: usize = 4_096;
 /// Buyers in a block.

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::buyer_map::BuyerMap;
-use super::sync::SchedulePoint;
 use super::ticket::{Resolution, Ticket};
 use crate::domain::{BuyerName, IdempotencyKey, KeyName, Offer, Order, OrderId, Refusal, Rejection, Units};
 
@@ -128,7 +127,6 @@ impl From<BuyerClaims> for Kept {
 #[derive(Debug)]
 pub struct Claims {
     buyers: BuyerMap<Kept>,
-    looks: SchedulePoint,
 }
 
 impl Default for Claims {
@@ -140,18 +138,16 @@ impl Default for Claims {
 impl Claims {
     /// No claims, of a sale of so many units: as many buyers are expected, and more may come.
     pub fn sized_for(units: Units) -> Self {
-        Self { buyers: BuyerMap::sized_for(units as usize), looks: SchedulePoint::default() }
+        Self { buyers: BuyerMap::sized_for(units as usize) }
     }
 
     /// Shows the buyer's claims; `None` when there are none.
     fn look<R>(&self, buyer: &str, look: impl FnOnce(&BuyerClaims) -> R) -> Option<R> {
-        self.looks.pass();
         self.buyers.look(buyer, |kept| kept.map(|kept| kept.look(look)))
     }
 
     /// Changes the buyer's claims, if there are any.
     fn change(&self, buyer: &str, change: impl FnOnce(&mut BuyerClaims)) {
-        self.looks.pass();
         self.buyers.change(buyer, |kept| {
             let kept = kept.map(|kept| {
                 let mut claims = kept.into_claims();
@@ -197,7 +193,6 @@ impl Claims {
             state: ClaimState::InFlight(Arc::clone(&ticket)),
             idempotency_key,
         };
-        self.looks.pass();
         self.buyers.change(request.buyer.as_str(), |kept| {
             let allowed = match &kept {
                 Some(kept) => kept.look(|claims| {

@@ -279,6 +279,44 @@ mod claims {
         });
     }
 
+    /// Claims, keeps and confirms an order for one unit.
+    fn bought(claims: &Claims, buyer: &'static str, order: u64) {
+        let request = ClaimRequest { buyer: BuyerName::new(buyer).unwrap(), ..request(1, 1) };
+        let _ticket = claims.claim(&request, id(order)).expect("the buyer has none").keep();
+        claims.confirm(buyer, id(order));
+    }
+
+    #[test]
+    fn a_place_that_another_buyer_takes_is_never_shown_as_the_first_ones() {
+        explore(|| {
+            let claims = Arc::new(Claims::default());
+            bought(&claims, "ann", 1);
+            let leaves = on_thread(&claims, |claims| claims.withdraw("ann", id(1)));
+            let comes = on_thread(&claims, |claims| bought(claims, "bob", 2));
+            let seen = claims.held("ann");
+            assert!(seen.is_none_or(|order| order == id(1)), "{seen:?}");
+            leaves.join().expect(NOBODY_PANICS);
+            comes.join().expect(NOBODY_PANICS);
+            assert_eq!((claims.held("ann"), claims.held("bob"), claims.buyers()), (None, Some(id(2)), 1));
+        });
+    }
+
+    #[test]
+    fn who_looks_while_the_map_grows_finds_who_was_there() {
+        explore_preempting(3, || {
+            let claims = Arc::new(Claims::default());
+            for (buyer, order) in [("ann", 1), ("bob", 2), ("cid", 3)] {
+                bought(&claims, buyer, order);
+            }
+            let comes = on_thread(&claims, |claims| bought(claims, "dan", 4));
+            for (buyer, order) in [("ann", 1), ("cid", 3)] {
+                assert_eq!(claims.held(buyer), Some(id(order)));
+            }
+            comes.join().expect(NOBODY_PANICS);
+            assert_eq!((claims.held("dan"), claims.buyers()), (Some(id(4)), 4));
+        });
+    }
+
     #[test]
     fn withdrawing_one_order_leaves_the_buyers_other_claim() {
         explore(|| {
