@@ -183,7 +183,7 @@ struct Feed {
     /// Lines that the answer may have.
     limit: usize,
     /// The sales of the rows so far.
-    known: HashMap<SaleId, Arc<LiveSale>>,
+    known: HashMap<SaleId, Option<Arc<LiveSale>>>,
 }
 
 /// The lines of one answer.
@@ -207,7 +207,7 @@ impl Feed {
         loop {
             let read = self.read().await?;
             for row in read.rows {
-                let sale = self.sale(row.sale()).await?;
+                let Some(sale) = self.sale(row.sale()).await? else { continue };
                 if self.shown.is_wanted(&sale) && !page.push(&row, &sale, self.limit) {
                     return Ok(page);
                 }
@@ -253,16 +253,15 @@ impl Feed {
     }
 
     /// The sale of a row: from the board, or from the store when it is archived, or another node has just made it. A row is
-    /// never passed over because this node does not know its sale.
-    async fn sale(&mut self, id: SaleId) -> Result<Arc<LiveSale>, StoreError> {
+    /// never passed over because this node does not know its sale. `None` when the sale was deleted: the row is of a purchase
+    /// that was under way then, and was refused.
+    async fn sale(&mut self, id: SaleId) -> Result<Option<Arc<LiveSale>>, StoreError> {
         if let Some(sale) = self.known.get(&id) {
-            return Ok(Arc::clone(sale));
+            return Ok(sale.clone());
         }
         let found = self.plane.limited(self.plane.desk.sale_of(id)).await?;
-        let sale =
-            found.ok_or_else(|| StoreError::transient("an order of a sale that is not there; try again"))?;
-        self.known.insert(id, Arc::clone(&sale));
-        Ok(sale)
+        self.known.insert(id, found.clone());
+        Ok(found)
     }
 
     /// The answer. It is read whole before the status line: a store that is away is told as such, and whether it is the

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use hashbrown::{Equivalent, HashMap};
 
+use super::archived_names::ArchivedNames;
 use super::attention::{Attention, Named};
 use super::bucket::TokenBucket;
 use super::claims::Claims;
@@ -179,9 +180,11 @@ impl LiveSale {
         Self { version: sale.version, ..Self::new(sale.id, sale.key, sale.terms, state) }
     }
 
-    /// A sale that is not on this node's board, for whoever shows its orders: without units, and nobody's claim.
+    /// A sale that is not on this node's board, for whoever shows it or its orders: nothing of it is to be had, and it has
+    /// nobody's claim.
     pub fn off_board(sale: Sale) -> Self {
         let state = Arc::new(SaleState::new(1, 0));
+        state.set_units_elsewhere(sale.total.saturating_sub(sale.sold).into());
         Self { version: sale.version, ..Self::new(sale.id, sale.key, sale.terms, state) }
     }
 
@@ -315,6 +318,7 @@ impl Sales {
 pub struct Board {
     sales: ArcSwap<Sales>,
     attention: Attention,
+    archived: ArchivedNames,
 }
 
 impl Board {
@@ -378,15 +382,24 @@ impl Board {
         self.stir_by_id(changed.id);
     }
 
-    /// Takes a sale off the board. Who has looked it up already goes on with it.
-    pub fn remove(&self, id: SaleId) {
+    /// Takes sales off the board: one swap. Who has looked one up already goes on with it.
+    pub fn remove_all(&self, ids: &[SaleId]) {
         self.sales.rcu(|sales| {
             let mut sales = Sales::clone(sales);
-            if let Some(sale) = sales.by_id.remove(&id) {
-                sales.by_name.remove(&sale.key);
+            for id in ids {
+                let Some(gone) = sales.by_id.remove(id) else { continue };
+                // Its name may be another one's by now.
+                if sales.by_name.get(&gone.key).is_some_and(|named| named.id == gone.id) {
+                    sales.by_name.remove(&gone.key);
+                }
             }
             sales
         });
+    }
+
+    /// The names of the sales that are archived.
+    pub fn archived(&self) -> &ArchivedNames {
+        &self.archived
     }
 
     /// Puts many sales on the board at once: one swap.
@@ -412,5 +425,48 @@ impl Board {
             }
             sales
         });
+    }
+}
+
+#[cfg(all(test, not(feature = "model")))]
+mod tests {
+    use super::*;
+    use crate::domain::{Cents, Currency};
+
+    fn sale(id: u32) -> Sale {
+        let terms = SaleTerms {
+            title: String::new(),
+            price: Cents(5),
+            currency: Currency::USD,
+            per_buyer_limit: 1,
+            starts_at: EpochMs(0),
+            ends_at: EpochMs(1),
+            pay_within_s: 1,
+            rate: None,
+            paused: false,
+            paused_until: None,
+        };
+        let key = SaleKey::new("default", "c", "phone").unwrap();
+        Sale { id: SaleId(id), key, terms, total: 9, sold: 4, version: 1, archived_at: None }
+    }
+
+    #[test]
+    fn o5_who_leaves_does_not_take_the_name_of_who_came_after() {
+        let board = Board::default();
+        board.publish(LiveSale::open(sale(1), 1));
+        // It was deleted in the store, and its name is another one's before it has left.
+        board.publish(LiveSale::open(sale(2), 1));
+        board.remove_all(&[SaleId(1), SaleId(7)]);
+        let sales = board.sales();
+        assert_eq!(sales.len(), 1);
+        assert_eq!(sales.by_name("default", "c", "phone").map(|sale| sale.id), Some(SaleId(2)));
+        board.remove_all(&[SaleId(2)]);
+        assert!(board.sales().by_name("default", "c", "phone").is_none() && board.sales().is_empty());
+    }
+
+    #[test]
+    fn o5_a_sale_that_is_not_on_the_board_shows_what_is_left_and_has_nothing() {
+        let off = LiveSale::off_board(sale(1));
+        assert_eq!((off.remaining(), off.remaining_everywhere()), (0, 5));
     }
 }

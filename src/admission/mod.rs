@@ -1,6 +1,7 @@
 //! The purchase decision: a straight column of refusals over memory. No I/O, no lock held across anything, and time is
 //! an argument. [`Admission::purchase`] is the place to start reading.
 
+mod archived_names;
 mod attention;
 mod board;
 mod bucket;
@@ -16,6 +17,7 @@ mod sync;
 mod tally;
 mod ticket;
 
+pub use archived_names::ArchivedNames;
 pub use board::{Board, LiveSale, SaleState, Sales};
 pub use bucket::{Pace, TokenBucket};
 pub use buyer_rates::BuyerRates;

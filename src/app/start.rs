@@ -118,7 +118,7 @@ impl Start {
             )?;
             Ok((deadlines, recovered, reader.identity()?))
         })?;
-        let Some((deadlines, recovered, identity)) = read else { return Ok(None) };
+        let Some((deadlines, mut recovered, identity)) = read else { return Ok(None) };
         // Before anything runs: a payment that is under way must find its own gateway.
         let gateways = payments::gateways(&settings.checkout)?;
         gateways.check_open(&recovered.paying_at).map_err(|missing| Failure::new(Exit::Config, missing))?;
@@ -134,6 +134,11 @@ impl Start {
         });
         admission.set_limits(node_limits(&settings.admission));
         admission.board().set_stops(recovered.stops);
+        if shared.is_some() {
+            // Only an engine that is alone archives, and it has kept the board of its own.
+            recovered.sales.retain(|sale| !recovered.leaving.contains(&sale.id));
+        }
+        recovered.archived.iter().for_each(|key| admission.board().archived().note(key));
         let on_board = if shared.is_some() { LiveSale::without_stock } else { std::convert::identity };
         admission.board().publish_all(recovered.sales.into_iter().map(on_board).collect());
         store::start_checkpointer(&supervisor, checkpointer)?;
@@ -165,6 +170,7 @@ impl Start {
             settings.ledger.sales_max,
             settings.ledger.sale_limits(),
         ));
+        sale_desk.go_on_leaving(recovered.leaving);
         let archiving = Arc::clone(&sale_desk).keep_archiving(settings.ledger.archive_after());
         supervisor.task("archive", async move {
             archiving.await;

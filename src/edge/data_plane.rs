@@ -127,13 +127,15 @@ impl DataPlane {
     async fn routed(&self, request: &Request<'_>) -> Reply {
         let reply = match Route::find(request.method, request.path) {
             Ok(Route::Purchase { campaign, sku }) => return self.purchase(request, campaign, sku).await,
-            Ok(Route::SaleState { campaign, sku }) => self.sale_state(request, campaign, sku),
-            Ok(Route::Orders | Route::Order { .. }) if self.sheds(request, Dear::Look) => busy(request),
+            Ok(Route::SaleState { campaign, sku }) => self.sale_state(request, campaign, sku).await,
+            Ok(Route::Orders | Route::Order { .. }) if self.sheds(request, Dear::Look) => {
+                busy().reply(&request.id)
+            }
             Ok(Route::Orders) => self.orders(request).await,
             Ok(Route::Order { id }) => self.order(request, id).await,
             Ok(Route::Cancel { id }) => self.cancel(request, id).await,
             Ok(Route::Checkout { .. }) if self.sheds(request, Dear::Pay) => {
-                let reply = busy(request);
+                let reply = busy().reply(&request.id);
                 self.record(request, Path::Checkout, reply.outcome);
                 return reply;
             }
@@ -149,7 +151,7 @@ impl DataPlane {
 
     /// Whether the request has to give way: purchases would wait for it. Looked at before anything is read for it, a token
     /// included.
-    fn sheds(&self, request: &Request<'_>, dear: Dear) -> bool {
+    pub(super) fn sheds(&self, request: &Request<'_>, dear: Dear) -> bool {
         self.telemetry.edge_load.sheds(request.home, dear)
     }
 
@@ -196,11 +198,10 @@ impl Application for DataPlane {
 }
 
 /// The answer to what gives way to purchases.
-fn busy(request: &Request<'_>) -> Reply {
+pub(super) fn busy() -> ProblemAnswer {
     problem::OVERLOADED
         .detailed("The engine is busy selling; ask again in a moment.")
         .with(Field::RetryAfter(retry_after_s(Nanos::SECOND)))
-        .reply(&request.id)
 }
 
 /// The answer to whoever would have to wait for the store.

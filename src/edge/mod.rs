@@ -4,6 +4,7 @@
 //! [`Reply`]. Nothing here knows of SQL, Redis or the admin plane.
 
 mod address_limits;
+mod archived;
 mod arena;
 mod auth_settings;
 mod connection;

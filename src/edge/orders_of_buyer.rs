@@ -1,5 +1,8 @@
 //! `GET /orders`: the asking buyer's own orders, the newest first, a page at a time.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use http::StatusCode;
 
 use super::data_plane::{DataPlane, store_is_away};
@@ -81,14 +84,18 @@ impl DataPlane {
         };
         let orders = self.desk.orders_of(wanted).await.map_err(|error| store_is_away(&error))?;
         let mut list = vec![b'['];
+        let mut known = HashMap::new();
         for order in &orders {
-            // On the board, or archived.
-            let sale = self.desk.sale_of(order.placed.sale).await.map_err(|error| store_is_away(&error))?;
-            let Some(sale) = sale else { continue };
+            let id = order.placed.sale;
+            if let Entry::Vacant(place) = known.entry(id) {
+                // On the board, or archived.
+                place.insert(self.desk.sale_of(id).await.map_err(|error| store_is_away(&error))?);
+            }
+            let Some(Some(sale)) = known.get(&id) else { continue };
             if list.len() > 1 {
                 list.push(b',');
             }
-            list.extend(OrderView::of_order(&sale, order).object());
+            list.extend(OrderView::of_order(sale, order).object());
         }
         list.push(b']');
         let mut object = JsonObject::with_capacity(list.len() + 64);

@@ -43,22 +43,28 @@ impl PurchaseBody {
     }
 
     /// Units asked for. A number that no stock has is as good as the largest, and less than none is as bad as none.
-    fn quantity(&self) -> Units {
+    pub(super) fn quantity(&self) -> Units {
         self.quantity.clamp(0, Units::MAX.into()) as Units
     }
 }
 
 /// A purchase that has, or may be getting, an order.
-struct AcceptedPurchase<'a> {
-    accepted: Accepted,
-    sale: Arc<LiveSale>,
-    buyer: Buyer<'a>,
+pub(super) struct AcceptedPurchase<'a> {
+    pub accepted: Accepted,
+    pub sale: Arc<LiveSale>,
+    pub buyer: Buyer<'a>,
 }
 
 impl DataPlane {
     /// Decides, then waits for the order to be durable if there is one.
     pub(super) async fn purchase(&self, request: &Request<'_>, campaign: &str, sku: &str) -> Reply {
-        let decided = self.decide(request, campaign, sku).map_err(|answer| answer.reply(&request.id));
+        let decided = match self.decide(request, campaign, sku) {
+            Ok(Some(accepted)) => Ok(accepted),
+            // On the heap: every request's future would be as large as this one's.
+            Ok(None) => Box::pin(self.decide_archived(request, campaign, sku)).await,
+            Err(answer) => Err(answer),
+        };
+        let decided = decided.map_err(|answer| answer.reply(&request.id));
         let outcome = match &decided {
             Ok(AcceptedPurchase { accepted: Accepted::Placed(_), .. }) => Outcome::Won,
             Ok(AcceptedPurchase {
@@ -81,13 +87,13 @@ impl DataPlane {
         }
     }
 
-    /// The whole decision; nothing in it waits.
+    /// The whole decision; nothing in it waits. `None` when the sale is not on the board.
     fn decide<'a>(
         &self,
         request: &Request<'a>,
         campaign: &str,
         sku: &str,
-    ) -> Result<AcceptedPurchase<'a>, ProblemAnswer> {
+    ) -> Result<Option<AcceptedPurchase<'a>>, ProblemAnswer> {
         let body =
             PurchaseBody::parse(request.body).map_err(|wrong| problem::BAD_REQUEST.detailed(&wrong))?;
         let idempotency_key = idempotency_key(request)?;
@@ -95,14 +101,14 @@ impl DataPlane {
         let early = self.buyer_before_tenant(&tuning, request)?;
         let tenant = tuning.tenants.of(&request.head, early.as_ref().and_then(Buyer::tenant))?;
         let sales = self.admission.board().sales();
-        let sale = sales.by_name(&tenant, campaign, sku).ok_or_else(|| problem::UNKNOWN_SALE.answer())?;
+        let Some(sale) = sales.by_name(&tenant, campaign, sku) else { return Ok(None) };
         let buyer = match early {
             Some(buyer) => buyer,
             None => self.buyer(&tuning, request)?,
         };
         let purchase = Purchase { buyer: buyer.name(), quantity: body.quantity(), idempotency_key };
         match self.admission.purchase(sale, &purchase, request.home, request.arrived) {
-            Ok(accepted) => Ok(AcceptedPurchase { accepted, sale: Arc::clone(sale), buyer }),
+            Ok(accepted) => Ok(Some(AcceptedPurchase { accepted, sale: Arc::clone(sale), buyer })),
             Err(refusal) => Err(refused(&refusal, request)),
         }
     }
@@ -190,7 +196,7 @@ impl DataPlane {
     }
 }
 
-fn idempotency_key<'a>(request: &Request<'a>) -> Result<Option<KeyName<'a>>, ProblemAnswer> {
+pub(super) fn idempotency_key<'a>(request: &Request<'a>) -> Result<Option<KeyName<'a>>, ProblemAnswer> {
     let Some(key) = request.head.idempotency_key else { return Ok(None) };
     let key = std::str::from_utf8(key).unwrap_or_default();
     KeyName::new(key).map(Some).map_err(|rule| problem::BAD_REQUEST.detailed(&format!("{rule}.")))

@@ -44,7 +44,11 @@ impl SaleDesk {
     ) -> Result<Sale, SaleError> {
         let live = self.on_board(key).await?;
         for _ in 0..TRIES_MAX {
-            let ends_at = self.orders.sale(live.id).await?.ok_or(SaleError::Unknown)?.terms.ends_at;
+            let stored = self.orders.sale(live.id).await?.ok_or(SaleError::Unknown)?;
+            if stored.archived_at.is_some() {
+                return Err(SaleError::Archived);
+            }
+            let ends_at = stored.terms.ends_at;
             if ends_at > act.at {
                 return Err(SaleError::NotOver(ends_at));
             }
@@ -61,6 +65,7 @@ impl SaleDesk {
                 RetirementReceipt::Moved => {}
                 receipt => {
                     let sale = retired(receipt)?;
+                    self.admission.board().archived().note(&sale.key);
                     self.leaving.lock().push(sale.id);
                     self.left.notify_one();
                     tracing::info!(sale = %sale.key, sold = sale.sold, "a sale was archived");
@@ -86,9 +91,14 @@ impl SaleDesk {
         let live = self.on_board(key).await?;
         let retirement = Retirement { sale: live.id, ending: Ending::Delete, if_version, act };
         let sale = retired(self.orders.retire_sale(retirement).await?)?;
-        self.admission.board().remove(live.id);
+        self.admission.board().remove_all(&[live.id]);
         tracing::info!(sale = %sale.key, "a sale was deleted");
         Ok(sale)
+    }
+
+    /// Sales that were archived before the start, and whose orders have yet to move, leave the board when they have.
+    pub fn go_on_leaving(&self, sales: Vec<SaleId>) {
+        self.leaving.lock().extend(sales);
     }
 
     /// Moves the orders of archived sales, takes sales whose orders have moved off the board, and archives those that have
@@ -98,7 +108,9 @@ impl SaleDesk {
         loop {
             let leaving = std::mem::take(&mut *self.leaving.lock());
             self.move_orders().await;
-            leaving.into_iter().for_each(|sale| self.admission.board().remove(sale));
+            if !leaving.is_empty() {
+                self.admission.board().remove_all(&leaving);
+            }
             let Some(archive_after) = archive_after else {
                 self.left.notified().await;
                 continue;

@@ -212,7 +212,7 @@ impl OrderDesk {
     /// The store does not answer.
     pub async fn archived_sale(&self, key: &SaleKey) -> Result<Option<Sale>, StoreError> {
         let key = key.clone();
-        self.read(move |store| store.archived_sale(key.tenant(), key.campaign(), key.sku())).await
+        self.read(move |store| store.archived_sale(&key)).await
     }
 
     /// The tenant's archived sales, oldest first.
@@ -232,7 +232,7 @@ impl OrderDesk {
         self.ask(|reply| Step::RetireSale(Box::new(retirement), reply)).await
     }
 
-    /// Moves at most `max` orders of archived sales away from those of live ones. How many there were.
+    /// Goes on moving the orders of archived sales away from those of live ones, by at most `max`. 0 when nothing is left to do.
     ///
     /// # Errors
     /// As [`OrderDesk::apply`].

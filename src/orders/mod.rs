@@ -10,6 +10,7 @@ mod desk;
 mod events;
 mod graces;
 mod history;
+mod lease_store;
 mod log_watch;
 mod orders_of_buyer;
 mod pipeline;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::deadlines::Deadlines;
 use super::store::{Record, StoreError, StoreReader};
 use crate::admission::LiveSale;
-use crate::domain::{EpochMs, NodeId, Order, OrderId, OrderStatus, SaleId, Stops};
+use crate::domain::{EpochMs, NodeId, Order, OrderId, OrderStatus, SaleId, SaleKey, Stops};
 
 /// Everything that was granted counts.
 const LATEST: EpochMs = EpochMs(i64::MAX);
@@ -14,8 +14,13 @@ const LATEST: EpochMs = EpochMs(i64::MAX);
 /// The engine's memory as the store implies it.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// All sales, with their unsold units on sale and their buyers' claims in place.
+    /// All live sales, with their unsold units on sale and their buyers' claims in place; and, with nothing on sale, those
+    /// that are [`leaving`](Self::leaving).
     pub sales: Vec<LiveSale>,
+    /// Archived sales whose orders have yet to move: until they have, their buyers' orders are found by their claims.
+    pub leaving: Vec<SaleId>,
+    /// The names of the archived sales.
+    pub archived: Vec<SaleKey>,
     /// The highest order number ever stored.
     pub newest: Option<OrderId>,
     /// Orders whose payment was under way: only the gateway knows how it ended.
@@ -57,11 +62,15 @@ impl Recovered {
         store.read_all(&mut |record| match record {
             Record::LastEvent(seq) => recovered.last_event = seq,
             Record::NewestElsewhere(order) => newest_elsewhere = Some(order),
+            Record::Archived(key) => recovered.archived.push(key),
             Record::Sale(sale) => {
                 place_of.insert(sale.id, recovered.sales.len());
                 sold_by_guard.push(u64::from(sale.sold));
                 sold_by_orders.push(0);
-                recovered.sales.push(LiveSale::open(sale, shards));
+                let is_leaving = sale.archived_at.is_some();
+                recovered.leaving.extend(is_leaving.then_some(sale.id));
+                let live = LiveSale::open(sale, shards);
+                recovered.sales.push(if is_leaving { live.without_stock() } else { live });
             }
             Record::Order(order, last_step_by) => {
                 recovered.newest = Some(order.placed.id);
@@ -97,7 +106,8 @@ impl Recovered {
 
         recovered.newest = recovered.newest.max(newest_elsewhere);
         for (place, sale) in recovered.sales.iter().enumerate() {
-            if sold_by_guard[place] != sold_by_orders[place] {
+            // Of one that leaves only those are read that have not moved.
+            if sold_by_guard[place] != sold_by_orders[place] && !recovered.leaving.contains(&sale.id) {
                 return Err(StoreError::fatal(format!(
                     "the order store is damaged: sale {} says {} units sold, its orders hold {}; restore a backup",
                     sale.key, sold_by_guard[place], sold_by_orders[place]

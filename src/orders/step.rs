@@ -30,7 +30,7 @@ pub(super) enum Step {
     Tell(Box<Act>, ReplySender<()>),
     /// Archive or delete a sale.
     RetireSale(Box<Retirement>, ReplySender<RetirementReceipt>),
-    /// Move so many orders of archived sales at most.
+    /// Go on moving orders of archived sales, by so many at most.
     MoveArchived(usize, ReplySender<usize>),
     /// Change a sale.
     ChangeSale(Box<SaleChange>, ReplySender<ChangeReceipt>),

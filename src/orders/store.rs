@@ -3,7 +3,6 @@
 //! Writing is batched: one [`Batch`] is one transaction. Reading goes past the writers, on connections of its own.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::events::Event;
 use super::graces::{Grace, Graces};
@@ -14,11 +13,12 @@ use super::trail::{Act, SaleAct, TrailEntry};
 use super::transition::{Applied, Transition};
 use super::wanted_orders::WantedOrders;
 use crate::domain::{
-    EpochMs, KnownNode, NewOrder, NodeId, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, SaleTerms,
-    SaleUnits, Stops, StoreIdentity, Units,
+    EpochMs, NewOrder, NodeId, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Stops,
+    StoreIdentity, Units,
 };
 
 pub use super::audit::Audit;
+pub use super::lease_store::{LeaseStore, WantedShare};
 pub use super::store_error::{Fault, StoreError};
 
 /// The writing half of a store, in the hands of one writer thread. All methods block.
@@ -77,7 +77,8 @@ pub trait StoreWriter: Send {
     /// As [`StoreWriter::commit`].
     fn tell(&mut self, act: &Act) -> Result<(), StoreError>;
 
-    /// Archives or deletes a sale, in one transaction that looks at the sale's own row only, and tells it in the trail.
+    /// Archives or deletes a sale, in one transaction that reads none of its orders, and tells it in the trail. Asked again
+    /// after a transient error, it finds out whether it was done.
     ///
     /// # Errors
     /// As [`StoreWriter::commit`].
@@ -86,8 +87,8 @@ pub trait StoreWriter: Send {
         Ok(RetirementReceipt::NotOffered)
     }
 
-    /// Moves at most `max` orders of archived sales away from those of live ones, in one transaction. How many there were;
-    /// 0 when all are moved.
+    /// Goes on moving the orders of archived sales away from those of live ones, by at most `max` in one transaction. 0 when
+    /// all are moved and nothing is left to do.
     ///
     /// # Errors
     /// As [`StoreWriter::commit`].
@@ -158,8 +159,8 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// What the database says.
-    fn archived_sale(&self, tenant: &str, campaign: &str, sku: &str) -> Result<Option<Sale>, StoreError> {
-        let _ = (tenant, campaign, sku);
+    fn archived_sale(&self, key: &SaleKey) -> Result<Option<Sale>, StoreError> {
+        let _ = key;
         Ok(None)
     }
 
@@ -245,8 +246,8 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
         Ok(false)
     }
 
-    /// Shows `visit` what a start needs, as of one moment: the end of the event log, all live sales, then their orders, oldest
-    /// first.
+    /// Shows `visit` what a start needs, as of one moment: the end of the event log, the names of archived sales, all live
+    /// sales, then their orders, oldest first; of archived sales those that have yet to move.
     ///
     /// # Errors
     /// What the database says.
@@ -297,106 +298,6 @@ pub struct CompleteOrders {
     pub newest: Option<OrderId>,
 }
 
-/// What the share of this engine's own node in a sale is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WantedShare {
-    /// The sale.
-    pub sale: SaleId,
-    /// The life of the node in whose name it is.
-    pub life: u64,
-    /// Which turn of calls of that life this is: a call of a former turn, that comes late, changes nothing.
-    pub turn: u64,
-    /// Units that the node may sell in all, sold ones included.
-    pub units: u64,
-}
-
-/// The leasing half of a store that several engines share: it is the fence of the stock that they are lent. All methods
-/// but one block, and may be repeated by anyone.
-pub trait LeaseStore: Send + Sync + std::fmt::Debug {
-    /// Begins a new life of this engine's own node, with a number above `known`: its batches name it from now on. Never
-    /// called while an order of the last life is in flight or a unit of its stock is on sale.
-    ///
-    /// # Errors
-    /// What the database says.
-    fn begin_life(&self, known: u64) -> Result<u64, StoreError>;
-
-    /// The highest number of a durable order, of whatever node. A new life gives out only higher ones: what was shown to a
-    /// follower of the orders before it began lies below them.
-    ///
-    /// # Errors
-    /// What the database says.
-    fn newest_order(&self) -> Result<Option<OrderId>, StoreError>;
-
-    /// Ends the life `life` of `node`, and no later one. Answers with the number after it, which nobody else is given;
-    /// `None` when that life is over already: a later one has begun, or somebody else has ended it. When this returns, no
-    /// batch of that life commits any more.
-    ///
-    /// # Errors
-    /// What the database says.
-    fn end_life(&self, node: NodeId, life: u64) -> Result<Option<u64>, StoreError>;
-
-    /// All nodes that ever lived, by number.
-    ///
-    /// # Errors
-    /// What the database says.
-    fn incarnations(&self) -> Result<Vec<KnownNode>, StoreError>;
-
-    /// Ends the present epoch of the sale, which is `seen` or later, and answers with a new one that nobody else is given:
-    /// a book that two open under one number could be opened twice. `None` when there is no such sale.
-    ///
-    /// # Errors
-    /// What the database says.
-    fn end_epoch(&self, sale: SaleId, seen: u64) -> Result<Option<u64>, StoreError>;
-
-    /// Has the share of this engine's own node in a sale be what is wanted: never below what is sold, and raised only as far
-    /// as all shares together stay within the total and what came back. Returns what the share is then; `None` when that life
-    /// of the node is over, or there is no such sale.
-    ///
-    /// # Errors
-    /// What the database says.
-    fn set_share(&self, wanted: WantedShare) -> Result<Option<u64>, StoreError>;
-
-    /// The same for many sales, in the same places: all of them or, with an error, perhaps none.
-    ///
-    /// # Errors
-    /// What the database says.
-    fn set_shares(&self, wanted: &[WantedShare]) -> Result<Vec<Option<u64>>, StoreError> {
-        wanted.iter().map(|wanted| self.set_share(*wanted)).collect()
-    }
-
-    /// Takes from the share of `node` what its life `life`, which is over, did not sell. What a later life has in its own name
-    /// stays.
-    ///
-    /// # Errors
-    /// What the database says.
-    fn release_share(&self, sale: SaleId, node: NodeId, life: u64) -> Result<(), StoreError>;
-
-    /// The sale's units, in one snapshot. `None` when there is no such sale.
-    ///
-    /// # Errors
-    /// What the database says.
-    fn units(&self, sale: SaleId) -> Result<Option<SaleUnits>, StoreError>;
-
-    /// The units of many sales, each as [`LeaseStore::units`] tells them, in the same places.
-    ///
-    /// # Errors
-    /// What the database says.
-    fn units_of(&self, sales: &[SaleId]) -> Result<Vec<Option<SaleUnits>>, StoreError> {
-        sales.iter().map(|sale| self.units(*sale)).collect()
-    }
-
-    /// The sale's units as its orders hold them and as [`LeaseStore::units`] counts them, in one snapshot. `None` when
-    /// there is no such sale.
-    ///
-    /// # Errors
-    /// What the database says.
-    fn audit(&self, sale: SaleId) -> Result<Option<(Audit, SaleUnits)>, StoreError>;
-
-    /// This node's memory knows all orders that were durable at this moment, wherever they were bought. `None` when it has
-    /// not followed the store yet. Does not block.
-    fn followed_until(&self) -> Option<Instant>;
-}
-
 /// The connections of a store: since the start, and now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolFigures {
@@ -427,7 +328,9 @@ pub enum Record {
     LastEvent(u64),
     /// The highest number of an order that is not among those that are shown.
     NewestElsewhere(OrderId),
-    /// A sale.
+    /// The name of an archived sale.
+    Archived(SaleKey),
+    /// A live sale, or an archived one whose orders have yet to move.
     Sale(Sale),
     /// An order, and the node that took the last step in its life; `None` in a store of one engine.
     Order(Order, Option<NodeId>),

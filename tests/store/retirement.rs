@@ -94,6 +94,7 @@ fn o5_what_has_moved_and_what_has_not_is_found_all_the_same_also_after_a_crash()
     is_as_before(&shop);
     assert_eq!(shop.writer.move_archived(256).unwrap(), 256);
     assert_eq!(shop.writer.move_archived(256).unwrap(), (ORDERS - 512) as usize);
+    assert_eq!(shop.writer.move_archived(256).unwrap(), 1, "and now it is said that all have");
     assert_eq!(shop.writer.move_archived(256).unwrap(), 0);
     is_as_before(&shop);
 
@@ -102,6 +103,7 @@ fn o5_what_has_moved_and_what_has_not_is_found_all_the_same_also_after_a_crash()
     let node = NodeId::new(0).unwrap();
     let recovered = Recovered::read(&shop.reader, node, 1, &Deadlines::default(), &read).unwrap();
     assert_eq!((recovered.sales.len(), recovered.orders), (1, 3));
+    assert_eq!((recovered.leaving.len(), recovered.archived.len()), (0, 1));
     assert_eq!(recovered.newest.map(OrderId::number), Some(shop.last));
     // The buyer's orders are found without anybody's memory.
     let wanted = |buyer: &str, sku: Option<&str>| WantedOrders {
@@ -115,6 +117,34 @@ fn o5_what_has_moved_and_what_has_not_is_found_all_the_same_also_after_a_crash()
     let found = |buyer: &str, sku: Option<&str>| shop.reader.archived_orders_of(&wanted(buyer, sku)).unwrap();
     assert_eq!(found("buyer-7", None), [(OrderId::from_number(7).unwrap(), sale)]);
     assert_eq!((found("buyer-7", Some("watch")), found("buyer-601", None)), (vec![], vec![]));
+}
+
+#[test]
+fn o5_a_start_in_between_knows_the_buyers_whose_orders_have_yet_to_move_and_sells_nothing() {
+    let (mut shop, paid) = shop_that_is_over();
+    let sale = shop.sale;
+    archive(&mut shop, sale, paid, 100);
+    assert_eq!(shop.writer.move_archived(256).unwrap(), 256);
+    let (node, read) = (NodeId::new(0).unwrap(), Default::default());
+    let recovered = Recovered::read(&shop.reader, node, 1, &Deadlines::default(), &read).unwrap();
+    assert_eq!((recovered.leaving, recovered.orders), (vec![sale], ORDERS - 256));
+    let live = &recovered.sales[0];
+    let known = |number: u64| live.state.claims().orders_of(&format!("buyer-{number}")).len();
+    assert_eq!((live.remaining(), known(1), known(ORDERS)), (0, 0, 1));
+}
+
+#[test]
+fn o5_thousands_of_sales_that_nobody_bought_of_are_archived_at_once() {
+    let mut shop = Shop::open(16_384);
+    let sales: Vec<SaleId> = (0..2_000).map(|n| make_sale(&mut shop.writer, &format!("sku-{n}"))).collect();
+    for &sale in &sales {
+        assert!(matches!(archive(&mut shop, sale, 0, 100), RetirementReceipt::Done(_)));
+    }
+    let mut steps = 0;
+    while shop.writer.move_archived(256).unwrap() > 0 {
+        steps += 1;
+    }
+    assert_eq!((steps, shop.reader.archived_sales("default").unwrap().len()), (2_000, 2_000));
 }
 
 #[test]

@@ -137,8 +137,10 @@ pub fn check_backup(file: &Path) -> Result<BackupContents, StoreError> {
     let mut sales = backup.prepare(&format!(
         "SELECT tenant || ':' || campaign || '/' || sku, total, sold, coalesce(held, 0) FROM sales LEFT JOIN \
          (SELECT sale_id, sum(quantity) AS held FROM {orders} WHERE status IN ({}) GROUP BY sale_id) USING (sale_id) \
-         ORDER BY sale_id",
-        holding.join(", ")
+         {} ORDER BY sale_id",
+        holding.join(", "),
+        // Of one that was deleted nothing is left but its number.
+        if schema >= 7 { "WHERE retired < 2" } else { "" }
     ))?;
     let sales = sales.query_map([], |row| {
         Ok(SaleContents {

@@ -48,7 +48,8 @@ pub(super) fn read_ahead(
 /// # Errors
 /// What the database says.
 pub(super) fn read(connection: &Connection, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-    let sales = format!("SELECT {SALE_COLUMNS} FROM sales WHERE retired = 0 ORDER BY sale_id");
+    let sales =
+        format!("SELECT {SALE_COLUMNS} FROM sales WHERE retired = 0 OR is_moving = 1 ORDER BY sale_id");
     let orders = format!("SELECT {ORDER_COLUMNS} FROM orders ORDER BY order_id");
     let snapshot = connection.unchecked_transaction()?;
     let last_event = "SELECT coalesce(max(last_seq), 0) FROM event_blocks";
@@ -56,6 +57,11 @@ pub(super) fn read(connection: &Connection, visit: &mut dyn FnMut(Record)) -> Re
     if let Some(newest) = newest_archived(&snapshot)? {
         visit(Record::NewestElsewhere(newest));
     }
+    let archived = "SELECT tenant, campaign, sku FROM sales WHERE retired = 1";
+    for key in snapshot.prepare(archived)?.query_map([], rows::sale_key)? {
+        visit(Record::Archived(key?));
+    }
+    // One whose orders have yet to move has its buyers in memory until they have.
     for sale in snapshot.prepare(&sales)?.query_map([], rows::sale)? {
         visit(Record::Sale(sale?));
     }

@@ -20,7 +20,7 @@ use super::order_pages::OrderSearch;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use super::settings::SqliteSettings;
 use super::{deadlines, everything, retirement, stops, trail};
-use crate::domain::{EpochMs, Order, OrderId, Sale, SaleId, Stops, StoreIdentity};
+use crate::domain::{EpochMs, Order, OrderId, Sale, SaleId, SaleKey, Stops, StoreIdentity};
 
 /// Steps of SQLite's machine between two looks whether anybody waits for the answer: some tens of microseconds.
 const STEPS_BETWEEN_LOOKS: i32 = 1_000;
@@ -45,6 +45,12 @@ impl SqliteReader {
             reused: AtomicU64::new(0),
             log,
         }
+    }
+
+    /// The log that is read through.
+    #[cfg(test)]
+    pub(super) fn log(&self) -> &Arc<Log> {
+        &self.log
     }
 
     fn connection(&self) -> Result<Connection, StoreError> {
@@ -195,8 +201,8 @@ impl StoreReader for SqliteReader {
         self.read(|connection| retirement::sales(connection, tenant))
     }
 
-    fn archived_sale(&self, tenant: &str, campaign: &str, sku: &str) -> Result<Option<Sale>, StoreError> {
-        self.read(|connection| retirement::sale(connection, tenant, campaign, sku))
+    fn archived_sale(&self, key: &SaleKey) -> Result<Option<Sale>, StoreError> {
+        self.read(|connection| retirement::sale(connection, key))
     }
 
     fn stops(&self) -> Result<Stops, StoreError> {

@@ -10,7 +10,7 @@ use super::super::store::StoreError;
 use super::super::wanted_orders::WantedOrders;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use super::trail;
-use crate::domain::{Order, OrderId, Sale, SaleId};
+use crate::domain::{Order, OrderId, OrderStatus, Sale, SaleId, SaleKey};
 
 /// A sale that is no more; its row keeps its number from being given again, under a name that no sale can have.
 const DELETED: u8 = 2;
@@ -49,7 +49,8 @@ pub(super) fn retire(
     Ok(RetirementReceipt::Done(Sale { archived_at, version: sale.version + 1, ..sale }))
 }
 
-/// Moves at most `max` orders of archived sales away from those of running ones. How many there were.
+/// Moves at most `max` orders of an archived sale away from those of running ones, or finds that all of it have moved. 0 when
+/// no sale is left.
 pub(super) fn move_orders(transaction: &Transaction<'_>, max: usize) -> Result<usize, StoreError> {
     let next = "SELECT sale_id FROM sales WHERE is_moving = 1 LIMIT 1";
     let next: Option<u32> = transaction.prepare_cached(next)?.query_row([], |row| row.get(0)).optional()?;
@@ -58,9 +59,9 @@ pub(super) fn move_orders(transaction: &Transaction<'_>, max: usize) -> Result<u
     let last: Option<i64> =
         transaction.prepare_cached(last)?.query_row(params![sale, max as i64], |row| row.get(0))?;
     let Some(last) = last else {
-        transaction.prepare_cached("UPDATE sales SET is_moving = 0 WHERE sale_id = ?")?.execute([sale])?;
-        // Another sale may be next.
-        return move_orders(transaction, max);
+        // One sale a transaction: of thousands at once most may have no orders.
+        let done = "UPDATE sales SET is_moving = 0 WHERE sale_id = ?";
+        return Ok(transaction.prepare_cached(done)?.execute([sale])?);
     };
     let copy = format!(
         "INSERT INTO archived_orders ({ORDER_COLUMNS}) SELECT {ORDER_COLUMNS} FROM orders \
@@ -94,32 +95,35 @@ pub(super) fn sales(connection: &Connection, tenant: &str) -> Result<Vec<Sale>, 
 }
 
 /// The archived sale of this name.
-pub(super) fn sale(
-    connection: &Connection,
-    tenant: &str,
-    campaign: &str,
-    sku: &str,
-) -> Result<Option<Sale>, StoreError> {
+pub(super) fn sale(connection: &Connection, key: &SaleKey) -> Result<Option<Sale>, StoreError> {
     let select = format!(
         "SELECT {SALE_COLUMNS} FROM sales WHERE tenant = ? AND campaign = ? AND sku = ? AND retired = 1"
     );
     let mut statement = connection.prepare_cached(&select)?;
-    Ok(statement.query_row([tenant, campaign, sku], rows::sale).optional()?)
+    Ok(statement.query_row([key.tenant(), key.campaign(), key.sku()], rows::sale).optional()?)
 }
 
-/// The buyer's orders that were moved, newest first.
+/// The buyer's orders that were moved, newest first; those that were refused are nobody's.
 pub(super) fn orders_of(
     connection: &Connection,
     wanted: &WantedOrders,
 ) -> Result<Vec<(OrderId, SaleId)>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT order_id, sale_id FROM archived_orders JOIN sales USING (sale_id) \
-         WHERE buyer = ?1 AND order_id < ?2 AND tenant = ?3 \
+         WHERE buyer = ?1 AND order_id < ?2 AND tenant = ?3 AND status <> ?7 \
          AND (?4 IS NULL OR campaign = ?4) AND (?5 IS NULL OR sku = ?5) ORDER BY order_id DESC LIMIT ?6",
     )?;
     let before = wanted.before.map_or(i64::MAX, |id| id.number() as i64);
     let found = statement.query_map(
-        params![wanted.buyer, before, wanted.tenant, wanted.campaign, wanted.sku, wanted.limit as i64],
+        params![
+            wanted.buyer,
+            before,
+            wanted.tenant,
+            wanted.campaign,
+            wanted.sku,
+            wanted.limit as i64,
+            OrderStatus::Rejected.code()
+        ],
         |row| Ok((rows::order_id(row, 0)?, SaleId(row.get(1)?))),
     )?;
     Ok(found.collect::<Result<_, _>>()?)

@@ -79,6 +79,12 @@ pub fn sale(row: &Row<'_>) -> rusqlite::Result<Sale> {
     })
 }
 
+/// Reads a sale's name from tenant, campaign and SKU.
+pub fn sale_key(row: &Row<'_>) -> rusqlite::Result<SaleKey> {
+    let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
+    SaleKey::new(text(0)?, text(1)?, text(2)?).map_err(|error| damaged(0, error))
+}
+
 /// Reads an order number.
 pub fn order_id(row: &Row<'_>, index: usize) -> rusqlite::Result<OrderId> {
     OrderId::from_number(row.get(index)?).ok_or_else(|| damaged(index, "no order number"))
