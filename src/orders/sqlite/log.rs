@@ -11,8 +11,10 @@
 //! Only the writer appends to the log and has it begin anew. Whoever folds holds `folding`: SQLite has a lock of its own for
 //! that, on which nobody can wait. A checkpointer that works makes the writer wait only when the log is three quarters full. A
 //! reader keeps what it sees of the log from being folded and written over; when that has filled the log, the writer's
-//! batch fails as "busy" and is offered again, and the intake is stalled meanwhile. The figures are for who looks at
-//! them; they decide nothing and publish nothing: relaxed.
+//! batch fails as "busy" and is offered again, and the intake is stalled meanwhile. Once a sync of the table file has failed
+//! nobody knows what of it is on the disk, and a second try may say that all is well: nothing is folded any more and the log
+//! stays as it is, whoever asks; the next start has all of it. The figures are for who looks at them; they decide nothing and
+//! publish nothing: relaxed.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -20,7 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::super::log_watch::{FoldedBy, LogFigures, LogWatch};
@@ -42,12 +45,19 @@ pub(super) struct Log {
     pages: AtomicU32,
     folded: AtomicU32,
     times_full: AtomicU64,
-    folding: Mutex<()>,
+    folding: Mutex<Folding>,
     /// What reads the store at the moment.
     pub reads: Reads,
     /// The table file, for syncing it. To close any handle of a file gives up all locks that this process has on it, those of
     /// SQLite's connections included: whoever has a connection keeps this one open for as long.
     table: File,
+}
+
+/// What whoever folds has to know.
+#[derive(Debug, Default)]
+struct Folding {
+    /// A sync of the table file has failed.
+    has_failed: bool,
 }
 
 /// How far the log has come, in pages.
@@ -113,7 +123,7 @@ impl Log {
             pages: AtomicU32::new(0),
             folded: AtomicU32::new(0),
             times_full: AtomicU64::new(0),
-            folding: Mutex::new(()),
+            folding: Mutex::default(),
             reads: Reads::default(),
             table,
         })
@@ -140,6 +150,14 @@ impl Log {
         }
     }
 
+    /// Waits until nobody else folds.
+    ///
+    /// # Errors
+    /// Nothing may be folded any more.
+    fn fold_alone(&self) -> Result<MutexGuard<'_, Folding>, StoreError> {
+        foldable(self.folding.lock())
+    }
+
     fn publish(&self, progress: Progress) {
         self.pages.store(progress.pages, Relaxed);
         self.folded.store(progress.folded, Relaxed);
@@ -163,6 +181,13 @@ impl Log {
     fn press_at(&self) -> u32 {
         self.pages_max() / 4 * 3
     }
+}
+
+fn foldable(folding: MutexGuard<'_, Folding>) -> Result<MutexGuard<'_, Folding>, StoreError> {
+    if folding.has_failed {
+        return Err(StoreError::fatal("a sync of the order store's table file has failed"));
+    }
+    Ok(folding)
 }
 
 /// The writer's half of the log.
@@ -228,7 +253,12 @@ impl WriterLog {
     /// # Errors
     /// What SQLite says.
     pub fn close(&self, connection: &Connection) -> Result<(), StoreError> {
-        let _alone = self.log.folding.lock();
+        let alone = self.log.fold_alone();
+        if alone.is_err() {
+            // Neither does SQLite when the connection is closed.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        }
+        let _alone = alone?;
         Checkpoint::Truncate.run(connection).map(drop)
     }
 
@@ -242,9 +272,9 @@ impl WriterLog {
         }
         if now.pages >= log.restart_at() && now.left() > 0 {
             let folding = if now.pages >= log.press_at() {
-                Some(log.folding.lock())
+                Some(log.fold_alone()?)
             } else if now.left() <= log.step_pages() {
-                log.folding.try_lock()
+                log.folding.try_lock().map(foldable).transpose()?
             } else {
                 None
             };
@@ -255,7 +285,7 @@ impl WriterLog {
         if now.pages == 0 || now.pages.saturating_add(pages) <= log.pages_max() {
             return Ok(());
         }
-        let _alone = log.folding.lock();
+        let _alone = log.fold_alone()?;
         let (is_done, _) = self.fold(connection, Checkpoint::Restart)?;
         if is_done {
             return Ok(());
@@ -309,7 +339,7 @@ impl Checkpointer {
 
     /// Folds what can be folded. Whether there is enough for another step.
     fn step(&self) -> Result<bool, StoreError> {
-        let _alone = self.log.folding.lock();
+        let mut alone = self.log.fold_alone()?;
         let Some(before) = Checkpoint::Noop.run(&self.connection)?.1 else { return Ok(false) };
         if before.left() == 0 {
             return Ok(false);
@@ -323,10 +353,71 @@ impl Checkpointer {
         // SQLite syncs the table file only where all of the log is folded, which under load is never: what is left for
         // then would be all of it.
         self.log.table.sync_data().map_err(|error| {
+            alone.has_failed = true;
             StoreError::fatal(format!("the order store's table file cannot be synced: {error}"))
                 .caused_by(error)
         })?;
         self.watch.table_synced(started.elapsed());
         Ok(after.left() >= self.log.step_pages())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::store::{Batch, StoreReader, StoreWriter};
+    use super::super::open;
+    use super::*;
+    use crate::domain::{BuyerId, Cents, Currency, EpochMs, NewOrder, OrderId, SaleKey, SaleTerms};
+
+    #[test]
+    fn o2_after_a_failed_sync_of_the_table_file_the_log_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = SqliteSettings { wal_pages_max: 100, ..SqliteSettings::default() };
+        let (mut writer, reader) = open(folder.path(), &settings).unwrap();
+        let terms = SaleTerms {
+            title: String::new(),
+            price: Cents(5),
+            currency: Currency::USD,
+            per_buyer_limit: 1_000_000,
+            starts_at: EpochMs(0),
+            ends_at: EpochMs(1),
+            pay_within_s: 1,
+            rate: None,
+            paused: false,
+            paused_until: None,
+        };
+        let key = SaleKey::new("default", "c", "s").unwrap();
+        let sale = writer.create_sale(&key, &terms, 1_000_000, None).unwrap().unwrap().id;
+        let log = Arc::clone(reader.log());
+        log.folding.lock().has_failed = true;
+        let mut number = 0;
+        let error = loop {
+            number += 1;
+            let order = NewOrder {
+                id: OrderId::from_number(number).unwrap(),
+                sale,
+                buyer: BuyerId::new("ann").unwrap(),
+                quantity: 1,
+                amount: Cents(5),
+                created_at: EpochMs(0),
+                pay_before: EpochMs(1),
+                idempotency_key: None,
+            };
+            if let Err(error) = writer.commit(&Batch { placed: vec![order], ..Batch::default() }) {
+                break error;
+            }
+            assert!(number < 1_000, "the log has a limit");
+        };
+        assert!(!error.is_transient() && error.message.contains("sync"), "{error}");
+        let checkpointer = writer.checkpointer(Arc::new(())).unwrap();
+        assert!(checkpointer.step().is_err());
+        drop(checkpointer);
+        drop(reader);
+        assert!(Box::new(writer).close().is_err());
+        let wal = folder.path().join("orders.sqlite-wal");
+        assert!(wal.metadata().unwrap().len() > 0, "nobody has folded it");
+        drop(log);
+        let (_writer, reader) = open(folder.path(), &SqliteSettings::default()).unwrap();
+        assert_eq!(reader.orders_after(None, None, 10_000).unwrap().len() as u64, number - 1);
     }
 }

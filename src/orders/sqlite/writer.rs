@@ -224,8 +224,8 @@ impl StoreWriter for SqliteWriter {
 
     /// Folds the write-ahead log into the table file: what a clean stop leaves is one file.
     fn close(self: Box<Self>) -> Result<(), StoreError> {
-        // The log's half goes last, for it holds what is closed after the connection.
-        let Self { connection, log, .. } = *self;
+        // The log's half goes last, for it holds what is closed after the connection: what is bound last is dropped first.
+        let Self { log, connection, .. } = *self;
         log.close(&connection)?;
         connection.close().map_err(|(_, error)| error.into())
     }
