@@ -51,9 +51,10 @@ impl Settings {
             ),
         );
         refuse(
-            !self.postgres.url.is_empty() && ledger.archive_after_s > 0,
+            self.is_shared() && ledger.archive_after_s > 0,
             "ledger.archive_after_s",
-            "archives sales of an embedded store only, and the orders are in PostgreSQL: set it to 0".into(),
+            "archives sales of an engine that has its order store alone, and this one shares it: set it to 0"
+                .into(),
         );
         found
     }
@@ -81,7 +82,10 @@ mod tests {
                 "redis.url = 'redis://r'\npostgres.url = 'postgres://p/d'\nredis.answer_ms_max = 10000",
                 "redis.answer_ms_max",
             ),
-            ("postgres.url = 'postgres://p/d'\nledger.archive_after_s = 60", "ledger.archive_after_s"),
+            (
+                "postgres.url = 'postgres://p/d'\nredis.url = 'redis://r'\nledger.archive_after_s = 60",
+                "ledger.archive_after_s",
+            ),
         ];
         for (text, key) in cases {
             assert_eq!(keys(text), [key], "{text}");

@@ -59,8 +59,8 @@ pub enum SaleError {
     /// The sale is archived: nothing of it changes any more.
     #[error("the sale is archived")]
     Archived,
-    /// This order store cannot do it yet.
-    #[error("sales cannot be archived or deleted in this order store yet")]
+    /// Other engines sell from the same order store, and are not told of it yet.
+    #[error("sales cannot be archived or deleted while several engines share the order store")]
     NotOffered,
     /// The store did not take it.
     #[error(transparent)]

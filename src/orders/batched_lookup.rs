@@ -137,6 +137,24 @@ mod tests {
             Ok(vec![None; ids.len()])
         }
 
+        fn archived_orders_of(
+            &self,
+            _: &crate::orders::WantedOrders,
+        ) -> Result<Vec<(OrderId, SaleId)>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn archived_sales(&self, _: &str) -> Result<Vec<crate::domain::Sale>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn archived_sale(
+            &self,
+            _: &crate::domain::SaleKey,
+        ) -> Result<Option<crate::domain::Sale>, StoreError> {
+            Ok(None)
+        }
+
         fn orders_after(
             &self,
             _: Option<SaleId>,

@@ -51,7 +51,7 @@ pub enum RetirementReceipt {
     Archived,
     /// There is no such sale.
     Unknown,
-    /// This store cannot do it yet.
+    /// Other engines sell from this store as well: they would have to be told first.
     NotOffered,
 }
 

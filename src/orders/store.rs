@@ -82,20 +82,14 @@ pub trait StoreWriter: Send {
     ///
     /// # Errors
     /// As [`StoreWriter::commit`].
-    fn retire_sale(&mut self, retirement: &Retirement) -> Result<RetirementReceipt, StoreError> {
-        let _ = retirement;
-        Ok(RetirementReceipt::NotOffered)
-    }
+    fn retire_sale(&mut self, retirement: &Retirement) -> Result<RetirementReceipt, StoreError>;
 
     /// Goes on moving the orders of archived sales away from those of live ones, by at most `max` in one transaction. 0 when
     /// all are moved and nothing is left to do.
     ///
     /// # Errors
     /// As [`StoreWriter::commit`].
-    fn move_archived(&mut self, max: usize) -> Result<usize, StoreError> {
-        let _ = max;
-        Ok(0)
-    }
+    fn move_archived(&mut self, max: usize) -> Result<usize, StoreError>;
 
     /// A sale's total and sold units.
     ///
@@ -141,28 +135,19 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// What the database says.
-    fn archived_orders_of(&self, wanted: &WantedOrders) -> Result<Vec<(OrderId, SaleId)>, StoreError> {
-        let _ = wanted;
-        Ok(Vec::new())
-    }
+    fn archived_orders_of(&self, wanted: &WantedOrders) -> Result<Vec<(OrderId, SaleId)>, StoreError>;
 
     /// The tenant's archived sales, oldest first.
     ///
     /// # Errors
     /// What the database says.
-    fn archived_sales(&self, tenant: &str) -> Result<Vec<Sale>, StoreError> {
-        let _ = tenant;
-        Ok(Vec::new())
-    }
+    fn archived_sales(&self, tenant: &str) -> Result<Vec<Sale>, StoreError>;
 
     /// The archived sale of this name.
     ///
     /// # Errors
     /// What the database says.
-    fn archived_sale(&self, key: &SaleKey) -> Result<Option<Sale>, StoreError> {
-        let _ = key;
-        Ok(None)
-    }
+    fn archived_sale(&self, key: &SaleKey) -> Result<Option<Sale>, StoreError>;
 
     /// Orders above `after`, oldest first, at most `limit`, of the sale if one is named.
     ///

@@ -10,6 +10,7 @@ use serde_json::Value;
 use testbed::client::Answer;
 use testbed::crowd::BuyerClient;
 use testbed::engine::{Engine, Launch};
+use testbed::servers::postgres::Postgres;
 use testbed::until;
 
 const REASON: &str = r#"{"reason":"it is over"}"#;
@@ -41,6 +42,11 @@ fn metric(engine: &Engine, name: &str) -> Option<f64> {
     page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
+/// The keys of an engine that keeps its orders in PostgreSQL, alone.
+fn on_postgres(url: &str) -> Vec<(&str, &str)> {
+    vec![("POSTGRES__URL", url), ("POSTGRES__CONNECT_WAIT_MS", "30000")]
+}
+
 /// Buys one unit of the phone by this key.
 fn tap(engine: &Engine, buyer: &str, key: &str, quantity: u32) -> Answer {
     let body = format!(r#"{{"quantity":{quantity}}}"#);
@@ -50,6 +56,12 @@ fn tap(engine: &Engine, buyer: &str, key: &str, quantity: u32) -> Answer {
 #[test]
 fn o5_an_archived_sale_costs_nothing_and_is_found_as_before() {
     is_found_as_before(vec![]);
+}
+
+#[test]
+fn o9_an_archived_sale_costs_nothing_and_is_found_as_before_on_postgresql() {
+    let postgres = Postgres::shared();
+    is_found_as_before(on_postgres(&postgres.new_database()));
 }
 
 fn is_found_as_before(mut keys: Vec<(&str, &str)>) {
@@ -191,6 +203,15 @@ fn late_refusal(schema: &str, node: &str) -> String {
     )
 }
 
+#[test]
+fn o9_only_a_sale_without_orders_is_deleted_and_its_name_is_free_on_postgresql() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    frees_its_name(&on_postgres(&url), |_| {
+        postgres.query(url.rsplit('/').next().unwrap(), &late_refusal("seckill.", "0"));
+    });
+}
+
 fn frees_its_name(keys: &[(&str, &str)], refuse_late: impl Fn(&Launch)) {
     let launch = Launch::new(keys);
     let engine = launch.start();
@@ -224,6 +245,12 @@ fn o5_kills_while_orders_move_lose_none() {
     loses_none(&[]);
 }
 
+#[test]
+fn o9_kills_while_orders_move_lose_none_on_postgresql() {
+    let postgres = Postgres::shared();
+    loses_none(&on_postgres(&postgres.new_database()));
+}
+
 fn loses_none(keys: &[(&str, &str)]) {
     let launch = Launch::new(keys);
     let mut engine = launch.start();
@@ -255,6 +282,12 @@ fn loses_none(keys: &[(&str, &str)]) {
 #[test]
 fn o5_a_sale_archives_itself_when_the_configuration_says_so() {
     archives_itself(vec![]);
+}
+
+#[test]
+fn o9_a_sale_archives_itself_on_postgresql() {
+    let postgres = Postgres::shared();
+    archives_itself(on_postgres(&postgres.new_database()));
 }
 
 fn archives_itself(mut keys: Vec<(&str, &str)>) {

@@ -67,7 +67,7 @@ impl PgChangeFeed {
 
     /// Where the logs end.
     pub(super) fn log_ends(&self) -> Result<LogEnds, StoreError> {
-        let select = "SELECT last_seq, (SELECT last_change FROM sale_log), (SELECT max(order_id) FROM orders), \
+        let select = "SELECT last_seq, (SELECT last_change FROM sale_log), (SELECT max(order_id) FROM all_orders), \
                       (SELECT min(stamp) FROM unplaced_events WHERE stamp > placed_through), \
                       (SELECT max(stamp) FROM unplaced_events WHERE stamp > placed_through) FROM event_log";
         self.pool.run(async |session| {
@@ -94,11 +94,12 @@ impl PgChangeFeed {
         })
     }
 
-    /// Sales that were made or changed after the change numbered `after`, as they are now, in the order of their last
+    /// Live sales that were made or changed after the change numbered `after`, as they are now, in the order of their last
     /// changes, whose numbers are their versions.
     pub(super) fn sales_changed_after(&self, after: u64) -> Result<Vec<Sale>, StoreError> {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE change > $1 ORDER BY change");
+        let select =
+            format!("SELECT {SALE_COLUMNS} FROM sales WHERE change > $1 AND retired = 0 ORDER BY change");
         self.pool.run(async |session| {
             let changed = session.rows(&select, &[&after]).await?;
             changed.iter().map(rows::sale).collect()

@@ -158,6 +158,8 @@ impl Follower {
                 }
                 tracing::info!(sale = %sale.key, "the terms of a sale were changed at another node");
             }
+            // It was read before this engine archived it.
+            None if board.archived().may_have(sale.key.tenant(), sale.key.campaign(), sale.key.sku()) => {}
             None if sales.len() >= self.parts.sales_max => {
                 tracing::error!(
                     sale = %sale.key, sales = sales.len(),

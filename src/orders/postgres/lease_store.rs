@@ -112,7 +112,7 @@ impl LeaseStore for PgLeaseStore {
         let incarnation = self.fence(
             node,
             "INSERT INTO nodes AS n (node, incarnation, settled_through) \
-             VALUES ($1, $2::bigint + 1, (SELECT coalesce(max(order_id), 0) FROM orders)) ON CONFLICT (node) DO UPDATE \
+             VALUES ($1, $2::bigint + 1, (SELECT coalesce(max(order_id), 0) FROM all_orders)) ON CONFLICT (node) DO UPDATE \
              SET incarnation = greatest(n.incarnation, $2) + 1, settled_through = excluded.settled_through, \
              beats = n.beats + 1 RETURNING incarnation",
             &[&node, &known],

@@ -68,7 +68,7 @@ impl LowWatermark {
         let behind = session
             .rows(
                 "SELECT node, incarnation, beats, coalesce((SELECT beats FROM nodes WHERE node = $1), 0) FROM nodes \
-                 WHERE node <> $1 AND settled_through < (SELECT max(order_id) FROM orders)",
+                 WHERE node <> $1 AND settled_through < (SELECT max(order_id) FROM all_orders)",
                 &[&self.node],
             )
             .await?;

@@ -7,6 +7,7 @@ use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
 use super::super::store::{Audit, CompleteOrders, OrderFilter, PoolFigures, Record, StoreError, StoreReader};
 use super::super::trail::TrailEntry;
+use super::super::wanted_orders::WantedOrders;
 use super::error::PgError;
 use super::low_watermark::LowWatermark;
 use super::pool::Pool;
@@ -14,8 +15,8 @@ use super::read_orders::{newest_order, orders_by_id};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
 use super::session::Session;
 use super::stock_audit::audit;
-use super::{deadlines, instance_lock, stops, trail};
-use crate::domain::{EpochMs, NodeId, Order, OrderId, Sale, SaleId, Stops, StoreIdentity};
+use super::{deadlines, instance_lock, retirement, stops, trail};
+use crate::domain::{EpochMs, NodeId, Order, OrderId, Sale, SaleId, SaleKey, Stops, StoreIdentity};
 
 /// Blocks of events that are read at once.
 const EVENT_BLOCKS_READ: i64 = 16;
@@ -40,14 +41,10 @@ impl PgReader {
 
 impl StoreReader for PgReader {
     fn orders(&self, ids: &[OrderId]) -> Result<Vec<Option<Order>>, StoreError> {
-        let select = format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ANY ($1)");
         let numbers: Vec<i64> = ids.iter().map(|id| rows::column(id.number())).collect();
-        let mut found = HashMap::new();
-        for order in self.pool.run(async |session| {
-            session.rows(&select, &[&numbers]).await?.iter().map(rows::order).collect::<Result<Vec<_>, _>>()
-        })? {
-            found.insert(order.placed.id, order);
-        }
+        let found = self.pool.run(async |session| orders_by_id(session, &numbers).await)?;
+        let found: HashMap<OrderId, Order> =
+            found.into_iter().map(|order| (order.placed.id, order)).collect();
         // A number that is asked for twice is answered twice.
         Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
     }
@@ -75,8 +72,8 @@ impl StoreReader for PgReader {
         limit: usize,
     ) -> Result<Vec<Order>, StoreError> {
         let select = format!(
-            "SELECT {ORDER_COLUMNS} FROM orders WHERE order_id > $1 AND ($2::integer IS NULL OR sale_id = $2) \
-             ORDER BY order_id LIMIT $3"
+            "SELECT {ORDER_COLUMNS} FROM all_orders WHERE order_id > $1 AND {} ORDER BY order_id LIMIT $3",
+            of_sale(2, sale)
         );
         let after: i64 = after.map_or(-1, |id| rows::column(id.number()));
         let sale = sale.map(|id| rows::column::<_, i32>(id.0));
@@ -94,9 +91,9 @@ impl StoreReader for PgReader {
         through: OrderId,
     ) -> Result<CompleteOrders, StoreError> {
         let select = format!(
-            "SELECT {ORDER_COLUMNS} FROM orders WHERE order_id > $1 AND order_id <= $2 \
-             AND ($3::integer IS NULL OR sale_id = $3) AND ($4::text IS NULL OR buyer = $4) \
-             AND ($5::smallint IS NULL OR status = $5) ORDER BY order_id LIMIT $6"
+            "SELECT {ORDER_COLUMNS} FROM all_orders WHERE order_id > $1 AND order_id <= $2 AND {} \
+             AND ($4::text IS NULL OR buyer = $4) AND ($5::smallint IS NULL OR status = $5) ORDER BY order_id LIMIT $6",
+            of_sale(3, filter.sale)
         );
         let after: i64 = after.map_or(-1, |id| rows::column(id.number()));
         let sale = filter.sale.map(|id| rows::column::<_, i32>(id.0));
@@ -142,14 +139,26 @@ impl StoreReader for PgReader {
     }
 
     fn sale(&self, id: SaleId) -> Result<Option<Sale>, StoreError> {
-        let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = $1");
+        let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = $1 AND retired < 2");
         let id: i32 = rows::column(id.0);
         self.pool
             .run(async |session| session.row(&select, &[&id]).await?.as_ref().map(rows::sale).transpose())
     }
 
     fn sales(&self) -> Result<Vec<Sale>, StoreError> {
-        self.pool.run(sales)
+        self.pool.run(async |session| sales(session, "retired = 0").await)
+    }
+
+    fn archived_orders_of(&self, wanted: &WantedOrders) -> Result<Vec<(OrderId, SaleId)>, StoreError> {
+        self.pool.run(async |session| retirement::orders_of(session, wanted).await)
+    }
+
+    fn archived_sales(&self, tenant: &str) -> Result<Vec<Sale>, StoreError> {
+        self.pool.run(async |session| retirement::sales(session, tenant).await)
+    }
+
+    fn archived_sale(&self, key: &SaleKey) -> Result<Option<Sale>, StoreError> {
+        self.pool.run(async |session| retirement::sale(session, key).await)
     }
 
     fn read_all(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
@@ -195,8 +204,16 @@ impl StoreReader for PgReader {
     }
 }
 
-async fn sales(session: &mut Session) -> Result<Vec<Sale>, PgError> {
-    let select = format!("SELECT {SALE_COLUMNS} FROM sales ORDER BY sale_id");
+/// What holds for orders of this sale, which is parameter number `place`, or of any.
+fn of_sale(place: usize, sale: Option<SaleId>) -> String {
+    match sale {
+        Some(_) => format!("sale_id = ${place}"),
+        None => format!("${place}::integer IS NULL"),
+    }
+}
+
+async fn sales(session: &mut Session, which: &str) -> Result<Vec<Sale>, PgError> {
+    let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE {which} ORDER BY sale_id");
     session.rows(&select, &[]).await?.iter().map(rows::sale).collect()
 }
 
@@ -246,7 +263,19 @@ async fn read_all(session: &mut Session, visit: &mut dyn FnMut(Record)) -> Resul
     let last_event = session.row("SELECT last_seq FROM event_log", &[]).await?;
     let last_event = last_event.ok_or_else(|| damaged("no event log"))?.try_get::<_, i64>(0)? as u64;
     visit(Record::LastEvent(last_event));
-    sales(session).await?.into_iter().for_each(|sale| visit(Record::Sale(sale)));
+    let newest = session.row("SELECT max(order_id) FROM archived_orders", &[]).await?;
+    let newest = newest.map_or(Ok(None), |row| row.try_get::<_, Option<i64>>(0))?;
+    if let Some(newest) = newest {
+        visit(Record::NewestElsewhere(rows::order_id(newest)?));
+    }
+    let names = "SELECT tenant, campaign, sku FROM sales WHERE retired = 1";
+    for row in &session.rows(names, &[]).await? {
+        let key = SaleKey::new(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        visit(Record::Archived(key.map_err(damaged)?));
+    }
+    // One whose orders have yet to move has its buyers in memory until they have.
+    let wanted = "retired = 0 OR moved_through IS NOT NULL";
+    sales(session, wanted).await?.into_iter().for_each(|sale| visit(Record::Sale(sale)));
     session
         .run(&format!(
             "DECLARE everything NO SCROLL CURSOR FOR SELECT {ORDER_COLUMNS}, step_node FROM orders ORDER BY order_id"

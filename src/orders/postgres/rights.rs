@@ -13,8 +13,8 @@ const LACKING_TO_SELL: &str = "\
         SELECT string_agg(p.word, ', ' ORDER BY p.place) || format(' ON seckill.%I', c.relname) AS needed \
         FROM home JOIN pg_class c ON c.relnamespace = home.oid \
         CROSS JOIN (VALUES (1, 'SELECT'), (2, 'INSERT'), (3, 'UPDATE'), (4, 'DELETE')) AS p (place, word) \
-        WHERE c.relname = ANY ($1::text[]) AND c.relkind IN ('r', 'p') AND NOT has_table_privilege(c.oid, p.word) \
-        AND p.place <= CASE c.relname WHEN 'version' THEN 1 WHEN 'trail' THEN 2 ELSE 4 END \
+        WHERE c.relname = ANY ($1::text[]) AND c.relkind IN ('r', 'p', 'v') AND NOT has_table_privilege(c.oid, p.word) \
+        AND p.place <= CASE c.relname WHEN 'version' THEN 1 WHEN 'all_orders' THEN 1 WHEN 'trail' THEN 2 ELSE 4 END \
         GROUP BY c.relname ORDER BY c.relname) AS tables \
     UNION ALL SELECT format('USAGE, SELECT ON SEQUENCE seckill.%I', c.relname) \
         FROM home JOIN pg_class c ON c.relnamespace = home.oid WHERE c.relname = ANY ($2::text[]) AND c.relkind = 'S' \

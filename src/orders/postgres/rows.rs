@@ -17,7 +17,7 @@ pub const ORDER_COLUMNS: &str = "order_id, sale_id, buyer, quantity, amount_cent
 pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
      ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, \
      (SELECT coalesce(sum(h.sold - h.returned), 0)::integer FROM shares h WHERE h.sale_id = sales.sale_id), \
-     change, paused_until_ms";
+     change, paused_until_ms, retired_at_ms";
 
 /// Reads an order from [`ORDER_COLUMNS`].
 pub fn order(row: &Row) -> Result<Order, PgError> {
@@ -82,8 +82,7 @@ pub fn sale(row: &Row) -> Result<Sale, PgError> {
         total: whole(row.try_get(14)?)?,
         sold: whole(row.try_get(15)?)?,
         version: u64::try_from(row.try_get::<_, i64>(16)?).map_err(damaged)?,
-        // This store archives nothing yet.
-        archived_at: None,
+        archived_at: row.try_get::<_, Option<i64>>(18)?.map(EpochMs),
     })
 }
 

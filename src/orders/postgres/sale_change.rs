@@ -83,7 +83,7 @@ async fn decide(
     lending: i16,
 ) -> Result<(ChangeReceipt, Option<i64>), PgError> {
     let sale: i32 = column(change.sale.0);
-    let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = $1 FOR UPDATE");
+    let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = $1 AND retired < 2 FOR UPDATE");
     let Some(row) = session.row(&select, &[&sale]).await? else { return Ok((ChangeReceipt::Unknown, None)) };
     let before = rows::sale(&row)?;
     let (terms, total) = match change.decide(&before) {
@@ -125,7 +125,7 @@ async fn decide(
     if let Some(act) = &change.act {
         trail::append(session, &act.changed(&before, &sale)).await?;
     }
-    Ok((ChangeReceipt::Changed { sale, total_before }, Some(row.try_get(18)?)))
+    Ok((ChangeReceipt::Changed { sale, total_before }, Some(row.try_get(19)?)))
 }
 
 /// What became of a transaction.

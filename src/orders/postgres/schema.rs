@@ -19,6 +19,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/8_events.sql"), include_str!("schema/8_commit_batch.sql")],
     &[include_str!("schema/9_history.sql")],
     &[include_str!("schema/10_shares.sql"), include_str!("schema/10_commit_batch.sql")],
+    &[include_str!("schema/11_retirement.sql")],
 ];
 
 /// Changing a large table may take longer than any batch, and waiting for an engine that does so as well.
@@ -36,6 +37,8 @@ fn things() -> Things {
     let mut tables = made("TABLE");
     // The one is made by whoever asks for the version, the other one had another name when it was made.
     tables.extend(["version", "shares"]);
+    // Read like a table.
+    tables.push("all_orders");
     Things { tables, sequences: made("SEQUENCE"), functions: made("FUNCTION") }
 }
 
@@ -147,7 +150,16 @@ mod tests {
     #[test]
     fn what_the_scripts_make_is_known_by_name() {
         let Things { tables, sequences, functions } = things();
-        for name in ["version", "nodes", "orders", "event_log", "trail", "stops", "unplaced_events"] {
+        for name in [
+            "version",
+            "nodes",
+            "orders",
+            "event_log",
+            "trail",
+            "stops",
+            "unplaced_events",
+            "archived_orders",
+        ] {
             assert!(tables.contains(&name), "{name} in {tables:?}");
         }
         assert_eq!(sequences, ["event_stamps"]);

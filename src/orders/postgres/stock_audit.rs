@@ -9,7 +9,7 @@ use crate::domain::OrderStatus;
 /// The sale's units, as its orders hold them.
 pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Audit>, PgError> {
     let terms = "SELECT total, (SELECT coalesce(sum(sold - returned), 0)::integer FROM shares WHERE sale_id = $1), \
-                 per_buyer_limit FROM sales WHERE sale_id = $1";
+                 per_buyer_limit, retired, moved_through IS NOT NULL FROM sales WHERE sale_id = $1";
     let Some(terms) = session.row(terms, &[&sale]).await? else { return Ok(None) };
     let limit: i32 = terms.try_get(2)?;
     let mut audit = Audit {
@@ -17,12 +17,17 @@ pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Aud
         sold_by_guard: rows::whole(terms.try_get(1)?)?,
         ..Audit::default()
     };
-    let sums = session
-        .rows(
-            "SELECT status, count(*), sum(quantity)::bigint FROM orders WHERE sale_id = $1 GROUP BY status",
-            &[&sale],
-        )
-        .await?;
+    // Where the sale's orders are.
+    let (retired, is_moving): (i16, bool) = (terms.try_get(3)?, terms.try_get(4)?);
+    let orders = match (retired, is_moving) {
+        (0, _) => "orders",
+        (_, true) => "all_orders",
+        (_, false) => "archived_orders",
+    };
+    let sums = format!(
+        "SELECT status, count(*), sum(quantity)::bigint FROM {orders} WHERE sale_id = $1 GROUP BY status"
+    );
+    let sums = session.rows(&sums, &[&sale]).await?;
     for row in &sums {
         let (orders, units) = (row.try_get::<_, i64>(1)? as u64, row.try_get::<_, i64>(2)? as u64);
         audit.durable_orders += orders;
@@ -37,13 +42,11 @@ pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Aud
         .filter(|status| status.holds_units())
         .map(|status| status.code().into())
         .collect();
-    let over = session
-        .row(
-            "SELECT count(*) FROM (SELECT FROM orders WHERE sale_id = $1 AND status = ANY ($2) GROUP BY buyer \
-             HAVING sum(quantity) > $3::bigint) AS over_limit",
-            &[&sale, &holding, &i64::from(limit)],
-        )
-        .await?;
+    let over = format!(
+        "SELECT count(*) FROM (SELECT FROM {orders} WHERE sale_id = $1 AND status = ANY ($2) GROUP BY buyer \
+         HAVING sum(quantity) > $3::bigint) AS over_limit"
+    );
+    let over = session.row(&over, &[&sale, &holding, &i64::from(limit)]).await?;
     audit.buyers_over_limit = over.map_or(Ok(0), |row| row.try_get::<_, i64>(0))? as u64;
     Ok(Some(audit))
 }

@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 use tokio_postgres::Row;
 
 use super::super::graces::Graces;
+use super::super::retirement::{Retirement, RetirementReceipt};
 use super::super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::super::store::{
     Batch, DeadlineStep, DeadlineStepped, Receipt, RefusalReason, RefusedOrder, StoreError, StoreWriter,
@@ -29,12 +30,13 @@ use super::error::PgError;
 use super::history;
 use super::incarnation::NodeIncarnation;
 use super::instance_lock::Exclusivity;
+use super::new_sale::Making;
 use super::read_orders::orders_by_id;
-use super::rows::{self, SALE_COLUMNS, column, damaged};
+use super::retirement::{self, Retiring};
+use super::rows::{self, column, damaged};
 use super::sale_change::SaleDoubt;
 use super::session::{Parameter, Session, WITH_STANDBYS};
 use super::stops;
-use super::term_columns::TermColumns;
 use super::trail::{self, TrailColumns};
 use crate::domain::{OrderAction, OrderId, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
 
@@ -51,7 +53,9 @@ pub struct PgWriter {
     /// Drives this writer's connection while the writer waits for it.
     runtime: Runtime,
     connection: WriterConnection,
+    making: Making,
     sale_doubt: SaleDoubt,
+    retiring: Retiring,
 }
 
 /// The writer's connection and what it knows of its own batches.
@@ -68,8 +72,6 @@ struct WriterConnection {
     /// The number of the last batch that is known to be committed, and the timeline that it was committed in.
     committed: (i64, i64),
     in_doubt: Option<InDoubt>,
-    /// Whether the answer to a `create_sale` was lost.
-    sale_in_doubt: bool,
 }
 
 /// A batch that may or may not be committed.
@@ -117,7 +119,6 @@ impl PgWriter {
             last_batch: 0,
             committed: (0, 0),
             in_doubt: None,
-            sale_in_doubt: false,
         };
         connection.last_batch = runtime.block_on(async {
             connection.session = Some(connection.dialer.connect().await?);
@@ -135,7 +136,8 @@ impl PgWriter {
             Ok::<i64, StoreError>(begun)
         })?;
         connection.incarnation.writer_opened();
-        Ok(Self { runtime, connection, sale_doubt: SaleDoubt::default() })
+        let (making, sale_doubt, retiring) = Default::default();
+        Ok(Self { runtime, connection, making, sale_doubt, retiring })
     }
 }
 
@@ -151,7 +153,10 @@ impl StoreWriter for PgWriter {
         total: Units,
         act: Option<&SaleAct>,
     ) -> Result<Option<Sale>, StoreError> {
-        self.runtime.block_on(self.connection.create_sale(key, terms, total, act))
+        self.runtime.block_on(async {
+            let session = self.connection.session().await?;
+            self.making.make(session, key, terms, total, act).await
+        })
     }
 
     fn change_sale(&mut self, change: &SaleChange) -> Result<ChangeReceipt, StoreError> {
@@ -179,6 +184,22 @@ impl StoreWriter for PgWriter {
 
     fn tell(&mut self, act: &Act) -> Result<(), StoreError> {
         self.runtime.block_on(async { Ok(trail::append(self.connection.session().await?, act).await?) })
+    }
+
+    fn retire_sale(&mut self, wanted: &Retirement) -> Result<RetirementReceipt, StoreError> {
+        // Other nodes may have lent stock of it.
+        if self.connection.exclusivity == Exclusivity::Shared {
+            return Ok(RetirementReceipt::NotOffered);
+        }
+        self.runtime.block_on(async {
+            let session = self.connection.session().await?;
+            Ok(self.retiring.retire(session, wanted).await?)
+        })
+    }
+
+    fn move_archived(&mut self, max: usize) -> Result<usize, StoreError> {
+        self.runtime
+            .block_on(async { Ok(retirement::move_orders(self.connection.session().await?, max).await?) })
     }
 
     fn units_of(&mut self, sale: SaleId) -> Result<(Units, Units), StoreError> {
@@ -423,55 +444,6 @@ impl WriterConnection {
             refusals.push(RefusedOrder { order, reason });
         }
         Ok(Receipt::Committed { applied, refused: refusals })
-    }
-
-    async fn create_sale(
-        &mut self,
-        key: &SaleKey,
-        terms: &SaleTerms,
-        total: Units,
-        act: Option<&SaleAct>,
-    ) -> Result<Option<Sale>, StoreError> {
-        let insert = format!(
-            "INSERT INTO sales (tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
-             ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, paused_until_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
-             ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
-        );
-        let columns = TermColumns::of(terms, total);
-        let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(15);
-        let (tenant, campaign, sku) = (key.tenant(), key.campaign(), key.sku());
-        parameters.extend([&tenant as Parameter<'_>, &campaign, &sku]);
-        parameters.extend(columns.parameters());
-        let session = self.session().await?;
-        let created = session
-            .transaction(async |session| {
-                let created =
-                    session.row(&insert, &parameters).await?.as_ref().map(rows::sale).transpose()?;
-                if let (Some(sale), Some(act)) = (&created, act) {
-                    trail::append(session, &act.made(sale)).await?;
-                }
-                Ok(created)
-            })
-            .await;
-        if created.as_ref().is_err_and(PgError::is_lost) {
-            self.sale_in_doubt = true;
-        }
-        let in_doubt = created.is_ok() && std::mem::take(&mut self.sale_in_doubt);
-        if let Some(sale) = created? {
-            return Ok(Some(sale));
-        }
-        if !in_doubt {
-            return Ok(None);
-        }
-        // The lost answer may have been about this very sale.
-        let select = format!(
-            "SELECT {SALE_COLUMNS}, {WITH_STANDBYS} FROM sales WHERE tenant = $1 AND campaign = $2 AND sku = $3"
-        );
-        let found = self.rows(&select, &[&tenant, &campaign, &sku]).await?;
-        let found = found.first().map(rows::sale).transpose()?;
-        let ours = TermColumns::of(terms, total);
-        Ok(found.filter(|sale| TermColumns::of(&sale.terms, sale.total) == ours))
     }
 }
 

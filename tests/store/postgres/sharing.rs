@@ -12,10 +12,11 @@ use seckill::orders::{
 use serde_json::Value;
 use testbed::PATIENCE;
 use testbed::servers::postgres::Postgres;
-use testbed::servers::proxy::{Mode, Proxy};
+use testbed::servers::proxy::Proxy;
 use tokio::runtime::Runtime;
 
 use super::engine::{Engine, SALES_MAX};
+use super::gate;
 use super::node::{NOW, Node, change, changed, key, settings, terms};
 use super::older::database_of_version;
 
@@ -186,30 +187,10 @@ fn o1_a_change_whose_answer_was_lost_is_not_made_twice() {
     };
     let mut node = Node::open_with(1, &patient).unwrap();
     let sale = node.sale("a", 10, 1);
-    // A commit of a change waits at this gate.
-    postgres.query(
-        database,
-        "CREATE TABLE gate (); \
-         CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-             WHILE NOT EXISTS (SELECT FROM public.gate) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN NULL; \
-         END $$; \
-         CREATE CONSTRAINT TRIGGER gate AFTER UPDATE ON seckill.sales DEFERRABLE INITIALLY DEFERRED \
-             FOR EACH ROW EXECUTE FUNCTION wait_at_gate()",
-    );
+    gate::build(&postgres, database);
     let add = change(sale, SaleEdit { stock: Some(StockEdit::By(5)), ..SaleEdit::default() }, 0);
-    std::thread::scope(|scope| {
-        let changing = scope.spawn(|| node.writer.change_sale(&add));
-        let waiting = "SELECT count(*) FROM pg_stat_activity \
-                       WHERE state = 'active' AND query = 'COMMIT' AND datname = current_database()";
-        let give_up_at = Instant::now() + PATIENCE;
-        while postgres.query(database, waiting) != "1" {
-            assert!(Instant::now() < give_up_at, "the commit does not come");
-        }
-        proxy.set(Mode::LoseAnswers);
-        postgres.query(database, "INSERT INTO gate DEFAULT VALUES");
-        assert!(changing.join().unwrap().unwrap_err().is_transient());
-    });
-    proxy.set(Mode::Pass);
+    let lost = gate::losing_the_answer(&postgres, database, &proxy, || node.writer.change_sale(&add));
+    assert!(lost.unwrap_err().is_transient());
     let mut insist = || {
         let give_up_at = Instant::now() + PATIENCE;
         loop {
