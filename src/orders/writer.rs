@@ -479,8 +479,11 @@ impl OrderWriter {
                 let _ = reply.send(Ok(receipt));
             }
             Step::MoveArchived(max, reply) => {
-                let moved = self.until_not_busy(|store| store.move_archived(max))?;
-                let _ = reply.send(Ok(moved));
+                // Who buys is not made to wait for it: it is asked for again later.
+                match self.store.move_archived(max) {
+                    Err(error) if !error.is_transient() => return Err(error),
+                    moved => drop(reply.send(moved)),
+                }
             }
             Step::Tell(act, reply) => {
                 self.until_not_busy(|store| store.tell(&act))?;
