@@ -11,6 +11,7 @@ mod operating;
 pub mod redis_kinds;
 mod refusals;
 mod restarts;
+mod retirement;
 mod selling;
 mod starts;
 mod store_history;
