@@ -87,7 +87,13 @@ fn is_found_as_before(mut keys: Vec<(&str, &str)>) {
     assert_eq!((told(&refused), &refused.json()["units"]), ((409, "orders-open".into()), &1.into()));
     assert_eq!(told(&delete(&engine, "phone")), (409, "campaign-has-orders".into()));
     assert_eq!(engine.ask("DELETE", &format!("/orders/{open}"), "bob", "", "").status, 200);
-    let (audit, orders) = (engine.audit("phone"), engine.orders("phone", ""));
+    // But for a deadline, which a restart moves.
+    let exported = |engine: &Engine| {
+        let mut orders = engine.orders("phone", "");
+        orders.iter_mut().for_each(|order| drop(order.as_object_mut().unwrap().remove("pay_before")));
+        orders
+    };
+    let (audit, orders) = (engine.audit("phone"), exported(&engine));
     assert_eq!((audit.paid, audit.held, orders.len()), (2, 0, 2));
 
     let archived = act(&engine, "phone", "archive");
@@ -104,7 +110,7 @@ fn is_found_as_before(mut keys: Vec<(&str, &str)>) {
 
     let as_before = |engine: &Engine| {
         assert_eq!(engine.audit("phone"), audit);
-        assert_eq!(engine.orders("phone", ""), orders);
+        assert_eq!(exported(engine), orders);
         let all = engine.admin("GET", "/api/v1/orders", "").body;
         assert_eq!(all.lines().count(), 3, "{all}");
         for (buyer, order, status) in
@@ -166,10 +172,13 @@ fn is_found_as_before(mut keys: Vec<(&str, &str)>) {
         assert_eq!(json(&engine.admin("GET", "/api/v1/campaigns/test/phone", "").body)["state"], "archived");
     };
     as_before(&engine);
+    // There has to be a place for another one.
+    assert_eq!(delete(&engine, "coat").status, 204);
     assert_eq!(
         engine.try_sale("phone", 1, "").map(|answer| told(&answer)),
         Some((409, "campaign-exists".into()))
     );
+    engine.sale("coat", 10, "");
     let trail = engine.admin("GET", "/api/v1/trail", "").body;
     let archived = trail.lines().map(json).find(|entry| entry["act"] == "campaign.archived").unwrap();
     assert_eq!(
