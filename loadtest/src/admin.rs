@@ -66,6 +66,9 @@ pub struct ExportedOrder {
     pub order_id: String,
     pub buyer: String,
     pub quantity: u32,
+    /// Units that a refund put back on sale.
+    #[serde(default)]
+    pub restocked: u32,
     pub status: String,
 }
 

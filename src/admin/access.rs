@@ -104,7 +104,7 @@ fn caller(plane: &Arc<ControlPlane>, request: &Request) -> Result<Caller, Box<Re
     if is_foreign_page(request.method(), headers) {
         return Err(Box::new(foreign_page().into_response()));
     }
-    if tokens.are_none() {
+    if !plane.asks_for_token() {
         // The token may have been taken away while the engine runs.
         let is_foreign = is_foreign_host(request, &plane.settings);
         return if is_foreign { Err(Box::new(foreign_host().into_response())) } else { Ok(Caller::local()) };

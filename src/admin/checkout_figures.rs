@@ -14,8 +14,8 @@ pub(super) fn breaker_word(state: BreakerState) -> &'static str {
     }
 }
 
-/// What became of payments and of unpaid orders, by word.
-fn ends(metrics: &CheckoutMetrics) -> [(&'static str, u64); 13] {
+/// What became of payments, of refunds and of unpaid orders, by word.
+fn ends(metrics: &CheckoutMetrics) -> [(&'static str, u64); 18] {
     [
         ("paid", metrics.paid.get()),
         ("declined", metrics.declined.get()),
@@ -30,6 +30,11 @@ fn ends(metrics: &CheckoutMetrics) -> [(&'static str, u64); 13] {
         ("expired", metrics.expired.get()),
         ("cancelled", metrics.cancelled.get()),
         ("settled_by_operator", metrics.settled_by_operator.get()),
+        ("refunded", metrics.refunded.get()),
+        ("refunds_dropped", metrics.refunds_dropped.get()),
+        ("refunds_left_to_recovery", metrics.refunds_left_to_recovery.get()),
+        ("refunds_recovered", metrics.refunds_recovered.get()),
+        ("refunded_by_hand", metrics.refunded_by_hand.get()),
     ]
 }
 
@@ -91,7 +96,7 @@ impl Exposition {
             ("gateway", &metrics.gateway, checkout.gateway_breaker()),
             ("risk", &metrics.risk, checkout.risk_breaker()),
         ];
-        self.family(ENDS, Kind::Counter, "What became of payments and of unpaid orders.");
+        self.family(ENDS, Kind::Counter, "What became of payments, of refunds and of unpaid orders.");
         for (word, count) in ends(&metrics) {
             self.sample(ENDS, &[("end", word)], count as f64);
         }

@@ -140,6 +140,11 @@ impl ControlPlane {
         self.desk.clock().calendar()
     }
 
+    /// Whether callers show tokens, so that a browser signs in and out.
+    pub(super) fn asks_for_token(&self) -> bool {
+        !self.tokens.are_none()
+    }
+
     /// Reads the store when there is a place for it: long reads of operators must not take the threads and the disk from
     /// the orders. The place is taken until the reading itself has ended, and a reading that nobody waits for any more is
     /// interrupted.

@@ -72,6 +72,14 @@ impl Fields {
         })
     }
 
+    /// A number without sign, or a truth value in its place.
+    pub fn number_or_flag(&mut self, field: &str) -> Result<Given<Result<u32, bool>>, Problem> {
+        self.take(field, "must be true, false or a whole number that is not negative", |value| match value {
+            Value::Bool(flag) => Some(Err(*flag)),
+            other => other.as_u64().and_then(|number| u32::try_from(number).ok()).map(Ok),
+        })
+    }
+
     /// A number with or without sign.
     pub fn delta(&mut self, field: &str) -> Result<Given<i64>, Problem> {
         self.take(field, "must be a whole number that is not too large, such as 500 or -500", Value::as_i64)

@@ -187,6 +187,7 @@ impl ControlPlane {
             "available": units(Audit::available),
             "held": units(|audit| audit.held),
             "paid": units(|audit| audit.paid),
+            "refunded": units(|audit| audit.refunded),
             "conserved": counted.map(|counted| counted.conserved),
             "counted_ms_ago": counted.map(|counted| counted.at.elapsed().as_millis() as u64),
             "remaining": remaining,

@@ -30,6 +30,7 @@ mod probe;
 mod problem;
 mod readiness;
 mod reconcile;
+mod refund;
 mod refusals;
 mod reload;
 mod request_id;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::acting::Acting;
 use super::control_plane::ControlPlane;
 use super::problem::Problem;
+use super::refund::refund_json;
 use super::sale_acts::only_reason;
 use super::tenant::Tenant;
 use crate::checkout::CancelAnswer;
@@ -24,7 +25,12 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let order = plane.limited(plane.order_of_tenant(&tenant, &id)).await?;
-    plane.shown(&order).await.map(Json)
+    let mut shown = plane.shown(&order).await?;
+    if order.refunds.begun > 0 {
+        let refunds = plane.limited(plane.desk.refunds(order.placed.id)).await?;
+        shown["refund_history"] = refunds.iter().map(refund_json).collect();
+    }
+    Ok(Json(shown))
 }
 
 /// `POST /api/v1/orders/{id}/cancel` with `{"reason"}`: as if its buyer gave it up.
@@ -44,6 +50,7 @@ pub(super) async fn cancel(
     Err(match cancelling.await.map_err(Problem::cut_short)? {
         CancelAnswer::Cancelled(order) => return plane.shown(&order).await.map(Json),
         CancelAnswer::AlreadyPaid => conflict("order-paid", "The order is paid and cannot be cancelled."),
+        CancelAnswer::Refunded => conflict("order-refunded", "The order was paid and its money given back."),
         CancelAnswer::PaymentInProgress => {
             let detail =
                 "A payment is under way; the order can be cancelled when it is known to have failed.";

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::caller::Caller;
 use super::control_plane::ControlPlane;
 use super::problem::Problem;
 use super::rfc3339::rfc3339;
@@ -11,7 +12,7 @@ use crate::orders::Event;
 
 /// An order of `sale` as the feed shows it.
 pub(super) fn order_json(sale: &LiveSale, order: &Order) -> Value {
-    let Order { placed, status, paid_at, .. } = order;
+    let Order { placed, status, paid_at, refunds, .. } = order;
     json!({
         "order_id": placed.id.to_string(),
         "tenant": sale.key.tenant(),
@@ -25,13 +26,18 @@ pub(super) fn order_json(sale: &LiveSale, order: &Order) -> Value {
         "created_at": rfc3339(placed.created_at),
         "pay_before": rfc3339(placed.pay_before),
         "paid_at": paid_at.map(rfc3339),
+        "refunded_cents": refunds.refunded.0,
+        "restocked": refunds.restocked,
+        "refunds": refunds.begun,
     })
 }
 
 /// An event of `sale` as the feed shows it and as it is relayed.
 pub fn event_json(sale: &LiveSale, event: &Event) -> Value {
     let placed = &event.order.placed;
-    json!({
+    // An event that moved a deadline leaves the order as it was: what it is now is the nearest that is known.
+    let status = event.kind.status().unwrap_or(event.order.status);
+    let mut told = json!({
         "seq": event.seq,
         "type": event.kind.as_str(),
         "order_id": placed.id.to_string(),
@@ -42,11 +48,19 @@ pub fn event_json(sale: &LiveSale, event: &Event) -> Value {
         "quantity": placed.quantity,
         "amount_cents": placed.amount.0,
         "currency": sale.terms.currency.as_str(),
-        // An event that moved a deadline leaves the order as it was: what it is now is the nearest that is known.
-        "status": event.kind.status().unwrap_or(event.order.status).as_str(),
+        "status": status.as_str(),
         "at": rfc3339(event.at),
         "pay_before": rfc3339(placed.pay_before),
-    })
+    });
+    // Of a refund the amount is what was given back with it, and the status what the order had from then on.
+    if let Some(refund) = &event.refund {
+        told["amount_cents"] = refund.amount.0.into();
+        told["status"] = refund.order_status(placed.amount).as_str().into();
+        told["refund"] = refund.number.into();
+        told["restock"] = refund.restock.into();
+        told["refunded_cents"] = refund.refunded.0.into();
+    }
+    told
 }
 
 impl ControlPlane {
@@ -57,6 +71,15 @@ impl ControlPlane {
         let sale = self.desk.sale_of(order.placed.sale).await?;
         let is_theirs = sale.is_some_and(|sale| sale.key.tenant() == tenant);
         if is_theirs { Ok(order) } else { Err(Problem::unknown_order()) }
+    }
+
+    /// The durable order with this number, and its tenant, if the caller sees that one's.
+    pub(super) async fn order_seen_by(&self, caller: &Caller, id: &str) -> Result<(Order, String), Problem> {
+        let number: OrderId = id.parse().map_err(|_| Problem::unknown_order())?;
+        let order = self.limited(self.desk.order(number)).await?.ok_or_else(Problem::unknown_order)?;
+        let sale = self.desk.sale_of(order.placed.sale).await?.ok_or_else(Problem::unknown_order)?;
+        let tenant = sale.key.tenant().to_owned();
+        if caller.sees(&tenant) { Ok((order, tenant)) } else { Err(Problem::unknown_order()) }
     }
 
     /// An order as the API shows it.

@@ -118,6 +118,8 @@ pub(super) async fn audit(
         "leased": leased,
         "held": orders.held,
         "paid": orders.paid,
+        "refunded": orders.refunded,
+        "refunded_cents": orders.refunded_cents,
         "sold": orders.sold(),
         "durable_orders": orders.durable_orders,
         "buyers_over_limit": orders.buyers_over_limit,

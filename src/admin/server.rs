@@ -32,8 +32,8 @@ use super::problem::Problem;
 use super::readiness::Readiness;
 use super::settings::AdminSettings;
 use super::{
-    access, console, extend, feeds, health, live, order_acts, reconcile, reload, request_id, retiring,
-    sale_acts, sales, settle, stats, stops, trail,
+    access, console, extend, feeds, health, live, order_acts, reconcile, refund, reload, request_id,
+    retiring, sale_acts, sales, settle, stats, stops, trail,
 };
 use crate::telemetry::Dear;
 use crate::tls::Certificates;
@@ -82,6 +82,11 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .route("/api/v1/orders/{id}/cancel", post(order_acts::cancel))
         .route("/api/v1/orders/{id}/settle", post(settle::settle))
         .route("/api/v1/orders/{id}/extend", post(extend::extend))
+        .route("/api/v1/orders/{id}/refund", post(refund::refund).layer(only_admins.clone()))
+        .route(
+            "/orders/{id}/refund",
+            get(console::refund_page).post(console::refund_act).layer(only_admins.clone()),
+        )
         .route("/api/v1/live", get(live::live))
         .route("/api/v1/stop", get(stops::show).post(stops::stop))
         .route("/api/v1/go", post(stops::go))

@@ -1,4 +1,4 @@
-//! Payments that never end, ended by an operator.
+//! Payments and refunds that never end, ended by an operator.
 
 use std::sync::Arc;
 
@@ -42,9 +42,11 @@ pub(super) async fn settle(
             let detail = "The gateway says that the money was taken: the order is paid.";
             Err(conflict("payment-captured", detail, &order))
         }
-        SettleAnswer::NotPaying(order) => {
-            Err(conflict("no-payment-under-way", "The order has no payment that could be settled.", &order))
-        }
+        SettleAnswer::NotPaying(order) => Err(conflict(
+            "no-payment-under-way",
+            "The order has no payment, or no refund, under way that could be settled so.",
+            &order,
+        )),
         SettleAnswer::UnderWay { .. } => {
             let detail = "The payment is being made or recovered at this moment; try again.";
             let problem = Problem::new(StatusCode::CONFLICT, "payment-in-progress", detail);
@@ -62,7 +64,12 @@ fn parse(mut fields: Fields) -> Result<(SettleOutcome, String), Problem> {
     let outcome = match required("outcome", fields.text("outcome")?)?.as_str() {
         "paid" => SettleOutcome::Paid,
         "voided" => SettleOutcome::Voided,
-        _ => return Err(Problem::field("outcome", "must be \"paid\" or \"voided\"")),
+        "refunded" => SettleOutcome::Refunded,
+        "not_refunded" => SettleOutcome::NotRefunded,
+        _ => {
+            let rule = "must be \"paid\" or \"voided\", or of a refund \"refunded\" or \"not_refunded\"";
+            return Err(Problem::field("outcome", rule));
+        }
     };
     let reason = required("reason", fields.reason()?)?;
     fields.finish(&["outcome", "reason"])?;
@@ -73,6 +80,8 @@ const fn word(outcome: SettleOutcome) -> &'static str {
     match outcome {
         SettleOutcome::Paid => "paid",
         SettleOutcome::Voided => "voided",
+        SettleOutcome::Refunded => "refunded",
+        SettleOutcome::NotRefunded => "not_refunded",
     }
 }
 
@@ -98,7 +107,7 @@ mod tests {
             (r#"{"outcome":"paid","reason":"  "}"#, "reason"),
             (r#"{"outcome":"paid","reason":"a\nb"}"#, "reason"),
             (long.as_str(), "reason"),
-            (r#"{"outcome":"refunded","reason":"x"}"#, "outcome"),
+            (r#"{"outcome":"lost","reason":"x"}"#, "outcome"),
             (r#"{"reason":"x"}"#, "outcome"),
             (r#"{"outcome":"paid","reason":"x","force":true}"#, "force"),
         ];

@@ -3,7 +3,8 @@
 //! A *claim* is a buyer's hold on units of the sale. It is in flight until its order is durable, durable while the order
 //! holds units, and is released when the order is cancelled or expires. A released claim stays only if it has an
 //! idempotency key, so that a late repeat of that request still hears of its order; how often a buyer has released is
-//! remembered in any case, so that nobody takes units off sale again and again without ever paying.
+//! remembered in any case, so that nobody takes units off sale again and again without ever paying. Units that go back on
+//! sale with a refund leave the claim, too, and are no such release: they were paid.
 //!
 //! Nearly all buyers have one durable order and nothing else, and of these the map keeps no more than that. Whatever is more
 //! (an order in flight, a key, further orders, releases) stands in a box of its own for as long as it is there.
@@ -66,7 +67,10 @@ enum ClaimState {
 #[derive(Debug)]
 struct Claim {
     order_id: OrderId,
+    /// Units that were asked for: part of what the request was.
     quantity: Units,
+    /// Units that it holds, as long as it is not released.
+    held: Units,
     state: ClaimState,
     idempotency_key: Option<IdempotencyKey>,
 }
@@ -113,8 +117,8 @@ impl Kept {
 impl From<BuyerClaims> for Kept {
     fn from(claims: BuyerClaims) -> Self {
         match &claims.claims[..] {
-            [Claim { order_id, quantity, state: ClaimState::Durable, idempotency_key: None }]
-                if claims.past.is_none() && claims.releases == 0 =>
+            [Claim { order_id, quantity, held, state: ClaimState::Durable, idempotency_key: None }]
+                if held == quantity && claims.past.is_none() && claims.releases == 0 =>
             {
                 Self::One { order_id: *order_id, quantity: *quantity }
             }
@@ -190,6 +194,7 @@ impl Claims {
         let claim = Claim {
             order_id,
             quantity: request.offer.quantity,
+            held: request.offer.quantity,
             state: ClaimState::InFlight(Arc::clone(&ticket)),
             idempotency_key,
         };
@@ -234,6 +239,20 @@ impl Claims {
         });
     }
 
+    /// Units of the order went back on sale with a refund: it holds so many from now on. Said again it changes nothing.
+    pub fn keep_only(&self, buyer: &str, order_id: OrderId, units: Units) {
+        self.change(buyer, |claims| {
+            let Some(claim) = claims.claims.iter_mut().find(|claim| claim.order_id == order_id) else {
+                return;
+            };
+            claim.held = claim.held.min(units);
+            if units == 0 {
+                claim.state = ClaimState::Released;
+            }
+            claims.forget_old_releases();
+        });
+    }
+
     /// There never was an order: the claim leaves no trace.
     pub fn withdraw(&self, buyer: &str, order_id: OrderId) {
         self.change(buyer, |claims| claims.claims.retain(|claim| claim.order_id != order_id));
@@ -243,10 +262,12 @@ impl Claims {
     /// claim keeps it.
     pub fn restore(&self, order: &Order) {
         let placed = &order.placed;
-        let state = if order.status.holds_units() { ClaimState::Durable } else { ClaimState::Released };
+        let held = order.units_held();
+        let state = if held > 0 { ClaimState::Durable } else { ClaimState::Released };
         let claim = Claim {
             order_id: placed.id,
             quantity: placed.quantity,
+            held,
             state,
             idempotency_key: placed.idempotency_key.clone(),
         };
@@ -292,13 +313,14 @@ impl Claims {
 
 impl BuyerClaims {
     fn one(order_id: OrderId, quantity: Units) -> Self {
-        let claim = Claim { order_id, quantity, state: ClaimState::Durable, idempotency_key: None };
+        let state = ClaimState::Durable;
+        let claim = Claim { order_id, quantity, held: quantity, state, idempotency_key: None };
         Self { claims: SmallVec::from_buf([claim]), past: None, releases: 0 }
     }
 
     /// Whether nothing is to be remembered.
     fn is_nothing(&self) -> bool {
-        self.claims.is_empty() && self.releases == 0
+        self.claims.is_empty() && self.past.is_none() && self.releases == 0
     }
 
     fn answer(&self, request: &ClaimRequest<'_>) -> Result<Option<OrderId>, PriorClaim> {
@@ -317,7 +339,7 @@ impl BuyerClaims {
         }
         check_quantity(request, self.held())?;
         let active = || self.claims.iter().rev().filter(|claim| !matches!(claim.state, ClaimState::Released));
-        let claimed: Units = active().map(|claim| claim.quantity).sum();
+        let claimed: Units = active().map(|claim| claim.held).sum();
         if claimed.saturating_add(request.offer.quantity) <= request.per_buyer_limit {
             return Ok(self.held());
         }

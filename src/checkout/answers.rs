@@ -32,6 +32,8 @@ pub enum PayAnswer {
     Expired,
     /// The order was cancelled.
     Cancelled,
+    /// The order was paid, and all of it given back.
+    Refunded,
     /// The store refused the order when it was placed.
     Rejected,
     /// The order is not durable yet: ask again in a moment.
@@ -52,6 +54,8 @@ pub enum CancelAnswer {
     Cancelled(Order),
     /// It is paid.
     AlreadyPaid,
+    /// It was paid, and all of it given back.
+    Refunded,
     /// A payment is under way, or its outcome is not known.
     PaymentInProgress,
     /// The time to pay is over; its units are on sale again.
@@ -90,7 +94,9 @@ pub(super) fn answer_by_status(order: &Order) -> Option<PayAnswer> {
         OrderStatus::Pending => Some(PayAnswer::Pending),
         OrderStatus::PrePay => None,
         OrderStatus::Paying => Some(PayAnswer::Paying(order.clone())),
-        OrderStatus::Paid => Some(PayAnswer::Paid(order.clone())),
+        // The payment was made; what became of it since stands in the order.
+        OrderStatus::Paid | OrderStatus::Refunding => Some(PayAnswer::Paid(order.clone())),
+        OrderStatus::Refunded => Some(PayAnswer::Refunded),
         OrderStatus::Cancelled => Some(PayAnswer::Cancelled),
         OrderStatus::Expired => Some(PayAnswer::Expired),
         OrderStatus::Rejected => Some(PayAnswer::Rejected),

@@ -1,4 +1,5 @@
-//! What a payment gateway must do: Try (hold), Confirm (capture), Cancel (void), and tell the truth later (status).
+//! What a payment gateway must do: Try (hold), Confirm (capture), Cancel (void), tell the truth later (status), and give
+//! back (refund).
 
 use std::fmt;
 
@@ -125,6 +126,56 @@ pub struct Payment {
     pub money: Option<Money>,
 }
 
+/// Names one refund of a payment that was captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RefundKey {
+    /// The payment.
+    pub payment: PaymentKey,
+    /// Counts the refunds of its order, from 1.
+    pub number: u32,
+}
+
+/// Written `<payment>-r<number>`.
+impl fmt::Display for RefundKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-r{}", self.payment, self.number)
+    }
+}
+
+/// What is given back. Every call about it carries the same key, so that a repeat is no second refund.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefundOrder {
+    /// Its name.
+    pub key: RefundKey,
+    /// How much.
+    pub money: Money,
+}
+
+/// How a refund stands at the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefundProgress {
+    /// The gateway does not know the payment.
+    NotFound,
+    /// The gateway works on it and will know later.
+    Processing,
+    /// The money is given back. Final.
+    Refunded,
+    /// It is not given back and never will be under this key. Final.
+    Refused {
+        /// Why, in a word for the operator.
+        reason: String,
+    },
+}
+
+/// A refund as the gateway knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundTold {
+    /// How it stands.
+    pub progress: RefundProgress,
+    /// The money it is about; always told of one that is made.
+    pub money: Option<Money>,
+}
+
 /// A payment gateway. Each call answers with the payment as it is after the call.
 ///
 /// All calls are idempotent by key, and calls about one key take effect one after the other:
@@ -136,6 +187,9 @@ pub struct Payment {
 ///   a hold that was sent before the void and arrives after it takes no effect. Without this rule an engine that
 ///   gave a payment up could later have taken the money for it.
 /// - `status` changes nothing.
+/// - `refund` of a new number of a captured payment ends in `Refunded` or `Refused`, after `Processing` if need be; of a
+///   known number it changes nothing and answers what is, or [`KeyReused`](super::CallError::KeyReused) if that was about
+///   other money.
 ///
 /// A [`CallError`](super::CallError) whose [outcome is known](super::CallError::is_outcome_known) promises that this
 /// call had no effect. Dropping the future gives up waiting, not the call.
@@ -151,6 +205,9 @@ pub trait PaymentGateway: Send + Sync {
 
     /// Asks what became of a payment.
     fn status(&self, key: PaymentKey) -> Answer<'_, Payment>;
+
+    /// Gives back what was taken, or a part of it.
+    fn refund<'a>(&'a self, refund: &'a RefundOrder) -> Answer<'a, RefundTold>;
 
     /// Whether it moves no money and remembers nothing over a restart of this process. A real gateway that does not know
     /// a payment any more which it had held contradicts itself, and nothing is concluded from it.

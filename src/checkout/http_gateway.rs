@@ -1,9 +1,11 @@
 #![doc = include_str!("GATEWAY.md")]
 
 use reqwest::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::gateway::{Charge, Money, Payment, PaymentGateway, PaymentKey, PaymentState};
+use super::gateway::{
+    Charge, Money, Payment, PaymentGateway, PaymentKey, PaymentState, RefundOrder, RefundProgress, RefundTold,
+};
 use super::http_peer::{ChargeBody, HttpPeer, word};
 use super::remote_call::{Answer, CallError};
 use super::service_settings::HttpSettings;
@@ -35,6 +37,34 @@ enum StateWord {
     Voided,
 }
 
+/// What the body of a refund says.
+#[derive(Serialize)]
+struct RefundBody<'a> {
+    order_id: String,
+    attempt: u32,
+    refund: u32,
+    amount_cents: u64,
+    currency: &'a str,
+}
+
+#[derive(Deserialize)]
+struct RefundToldBody {
+    key: String,
+    state: RefundWord,
+    reason: Option<String>,
+    amount_cents: Option<u64>,
+    currency: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RefundWord {
+    NotFound,
+    Processing,
+    Refunded,
+    Refused,
+}
+
 impl HttpGateway {
     /// A gateway at `settings.url`.
     ///
@@ -62,7 +92,7 @@ impl HttpGateway {
         if body.key != key.to_string() {
             return Err(CallError::Unknown(format!("asked about payment {key}, told about {:?}", body.key)));
         }
-        let money = body.money()?;
+        let money = money(body.amount_cents, body.currency.as_deref())?;
         let state = match body.state {
             StateWord::NotFound => PaymentState::NotFound,
             StateWord::Processing => PaymentState::Processing,
@@ -77,20 +107,46 @@ impl HttpGateway {
         }
         Ok(Payment { state, money })
     }
+
+    async fn call_refund(&self, refund: &RefundOrder) -> Result<RefundTold, CallError> {
+        let RefundOrder { key, money: wanted } = refund;
+        let body = RefundBody {
+            order_id: key.payment.attempt.order.to_string(),
+            attempt: key.payment.attempt.attempt,
+            refund: key.number,
+            amount_cents: wanted.amount.0,
+            currency: wanted.currency.as_str(),
+        };
+        let request = self
+            .peer
+            .request(Method::POST, &format!("/payments/{}/refunds/{}", key.payment, key.number))
+            .header("idempotency-key", key.to_string())
+            .json(&body);
+        let body: RefundToldBody = self.peer.answer(request).await?;
+        if body.key != key.to_string() {
+            return Err(CallError::Unknown(format!("asked for refund {key}, told about {:?}", body.key)));
+        }
+        let money = money(body.amount_cents, body.currency.as_deref())?;
+        let progress = match body.state {
+            RefundWord::NotFound => RefundProgress::NotFound,
+            RefundWord::Processing => RefundProgress::Processing,
+            RefundWord::Refunded => RefundProgress::Refunded,
+            RefundWord::Refused => RefundProgress::Refused { reason: word(body.reason, "refused") },
+        };
+        if money.is_none() && progress == RefundProgress::Refunded {
+            let text = format!("refund {key} is made and is told without amount_cents and currency");
+            return Err(CallError::Unknown(text));
+        }
+        Ok(RefundTold { progress, money })
+    }
 }
 
-impl PaymentBody {
-    /// The money that is told; `None` when nothing of it is.
-    fn money(&self) -> Result<Option<Money>, CallError> {
-        let currency = self.currency.as_deref();
-        match (self.amount_cents, currency.map(Currency::parse)) {
-            (None, None) => Ok(None),
-            (Some(amount), Some(Some(currency))) => Ok(Some(Money { amount: Cents(amount), currency })),
-            _ => Err(CallError::Unknown(format!(
-                "no money: amount_cents {:?}, currency {currency:?}",
-                self.amount_cents
-            ))),
-        }
+/// The money that is told; `None` when nothing of it is.
+fn money(amount: Option<u64>, currency: Option<&str>) -> Result<Option<Money>, CallError> {
+    match (amount, currency.map(Currency::parse)) {
+        (None, None) => Ok(None),
+        (Some(amount), Some(Some(currency))) => Ok(Some(Money { amount: Cents(amount), currency })),
+        _ => Err(CallError::Unknown(format!("no money: amount_cents {amount:?}, currency {currency:?}"))),
     }
 }
 
@@ -109,5 +165,9 @@ impl PaymentGateway for HttpGateway {
 
     fn status(&self, key: PaymentKey) -> Answer<'_, Payment> {
         Box::pin(self.call(Method::GET, key, "", None))
+    }
+
+    fn refund<'a>(&'a self, refund: &'a RefundOrder) -> Answer<'a, RefundTold> {
+        Box::pin(self.call_refund(refund))
     }
 }

@@ -72,8 +72,18 @@ pub struct CheckoutMetrics {
     pub expired: Count,
     /// Orders that their buyers cancelled.
     pub cancelled: Count,
-    /// Payments that an operator ended by hand.
+    /// Payments and refunds that an operator ended by hand.
     pub settled_by_operator: Count,
+    /// Refunds that were made at the first go.
+    pub refunded: Count,
+    /// Refunds that came to nothing: the gateway refused them, or could not be asked.
+    pub refunds_dropped: Count,
+    /// Refunds whose outcome was left to recovery.
+    pub refunds_left_to_recovery: Count,
+    /// Refunds that recovery found, or had, made or refused.
+    pub refunds_recovered: Count,
+    /// Refunds that were recorded as made by another way than the gateway.
+    pub refunded_by_hand: Count,
     /// Answers of a gateway that cannot be true of the payment they are about.
     pub contradictions: Count,
     /// Answers of a gateway that it works on a payment and will know later.

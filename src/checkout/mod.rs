@@ -18,7 +18,8 @@
 //! asked, money that is held brings the order forward if risk approves, and anything else is first made impossible at the
 //! gateway (void) and then taken back. So units go back on sale only when no money is held for them and none can be taken
 //! any more. A payment that never ends is for an operator to [`settle`](Checkout::settle).
-//! [`expire`] lets go of orders that nobody paid.
+//! [`expire`] lets go of orders that nobody paid. What was paid is given back by [`Checkout::refund`]: `paid → refunding`,
+//! durable, then the gateway, then `refunding → refunded`; see its module.
 //!
 //! At most one attempt runs for an order at a node ([`Checkout::pay`] joins it, recovery stays away from it), and at most
 //! one over all nodes: only one of them takes the step `pre_pay → paying`. Confirm and Cancel name the attempt that they
@@ -40,6 +41,8 @@ mod outages;
 mod payment_outcome;
 mod recovery;
 mod recovery_queue;
+mod refund;
+mod refunding;
 mod remote_call;
 mod risk;
 mod seeded_random;
@@ -54,12 +57,16 @@ mod try_phase;
 pub use answers::{CancelAnswer, PayAnswer};
 pub use breaker::{Breaker, BreakerState, CallVerdict, Gate, Pass, Permit};
 pub use expiry::expire;
-pub use gateway::{AttemptId, Charge, Money, Payment, PaymentGateway, PaymentKey, PaymentState};
+pub use gateway::{
+    AttemptId, Charge, Money, Payment, PaymentGateway, PaymentKey, PaymentState, RefundKey, RefundOrder,
+    RefundProgress, RefundTold,
+};
 pub use gateways::{Gateways, NamedGateway};
 pub use metrics::{CallCounts, CheckoutMetrics, Count};
 pub use operator_settle::{SettleAnswer, SettleOutcome};
 pub use outages::note_outages;
 pub use recovery::recover;
+pub use refund::{RefundAnswer, WantedRefund};
 pub use remote_call::{Answer, CallError};
 pub use risk::{Outlook, RiskCheck, RiskPolicy, RiskService, RiskVerdict};
 pub use service::{Checkout, CheckoutParts};

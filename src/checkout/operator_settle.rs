@@ -1,4 +1,4 @@
-//! A payment that never ends, ended by an operator.
+//! A payment or a refund that never ends, ended by an operator.
 //!
 //! Whoever calls it paid is believed: nothing is asked and nothing is taken. Whoever calls it voided gives the engine two
 //! duties: that nobody captures it afterwards, and that a capture which has happened is not overlooked.
@@ -12,7 +12,8 @@
 //!
 //! What no engine can do is to call back a capture that the gateway has taken in and never answered, or to keep a node that
 //! was frozen between reading an order and calling from calling when it thaws. An operator who
-//! calls a payment voided without the gateway's word must have it from the gateway by another way.
+//! calls a payment voided without the gateway's word must have it from the gateway by another way. The same is true of who
+//! calls a refund not made: no node asks for it afterwards, and one that hears late that it was made says so loudly.
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use super::coordinator::ByHand;
 use super::gateway::{AttemptId, PaymentState};
 use super::in_flight::{Attempt, Entry};
 use super::payment_outcome::{PaymentOutcome, Why, has_ended};
+use super::refund::REFUND;
 use super::service::Checkout;
 use crate::domain::{Order, OrderAction, OrderStatus, PaymentDirection, PaymentNote};
 use crate::orders::{Act, Applied};
@@ -34,6 +36,10 @@ pub enum SettleOutcome {
     Paid,
     /// None was, and none is to be.
     Voided,
+    /// Of a refund: the money was given back.
+    Refunded,
+    /// Of a refund: it was not, and is not to be.
+    NotRefunded,
 }
 
 /// What an operator hears.
@@ -43,7 +49,7 @@ pub enum SettleAnswer {
     Settled(Order),
     /// Called voided, but the gateway says that the money was taken: the order is paid.
     Captured(Order),
-    /// The order has no payment under way; the order as it is.
+    /// The order has no payment, or no refund, under way; the order as it is.
     NotPaying(Order),
     /// The payment is being made or recovered at this moment.
     UnderWay {
@@ -60,7 +66,7 @@ pub enum SettleAnswer {
 const UNAVAILABLE: SettleAnswer = SettleAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS };
 
 impl Checkout {
-    /// Ends the payment of `order`, as it was read just now, as an operator says. The reason is kept for good; the trail
+    /// Ends the payment or the refund of `order`, as it was read just now, as an operator says. The reason is kept for good; the trail
     /// tells the `act`.
     pub async fn settle(
         &self,
@@ -69,10 +75,17 @@ impl Checkout {
         reason: &str,
         act: Option<Act>,
     ) -> SettleAnswer {
-        if order.status != OrderStatus::Paying {
-            return SettleAnswer::NotPaying(order);
+        let action = match (order.status, outcome) {
+            (OrderStatus::Paying, SettleOutcome::Paid | SettleOutcome::Voided) => None,
+            (OrderStatus::Refunding, SettleOutcome::Refunded) => Some(OrderAction::ConfirmRefund),
+            (OrderStatus::Refunding, SettleOutcome::NotRefunded) => Some(OrderAction::AbortRefund),
+            _ => return SettleAnswer::NotPaying(order),
+        };
+        if let Some(action) = action {
+            return self.settle_refund(order, action, reason, act).await;
         }
-        let Some(attempt) = self.alone_with(&order).await else {
+        let method = order.payment_method.as_deref().unwrap_or_default();
+        let Some(attempt) = self.alone_with(&order, method).await else {
             return SettleAnswer::UnderWay { retry_after_ms: RETRY_AFTER_MS };
         };
         // Read again: now that nobody else here pays it, it stays as it is, or another node has ended the payment.
@@ -84,7 +97,7 @@ impl Checkout {
         let payment = AttemptId::latest(&order);
         let told = match outcome {
             SettleOutcome::Paid => self.end_as_told(payment, OrderAction::ConfirmPayment, reason, act).await,
-            SettleOutcome::Voided => self.settle_voided(order.clone(), reason, act).await,
+            _ => self.settle_voided(order.clone(), reason, act).await,
         };
         let outcome_now = match &told {
             SettleAnswer::Settled(now) | SettleAnswer::Captured(now) if now.status == OrderStatus::Paid => {
@@ -96,19 +109,42 @@ impl Checkout {
             // Whoever waits for the payment asks again.
             SettleAnswer::UnderWay { .. } | SettleAnswer::Unavailable { .. } => return told,
         };
-        self.0.stuck.note(payment, &outcome_now);
+        self.0.stuck.note(payment, outcome_now.doubt());
         self.0.coordinator.metrics.settled_by_operator.add_one();
         tracing::warn!(payment = %payment, ?outcome, reason, order = %payment.order, "a payment was settled by an operator");
         attempt.end(answer(outcome_now, order));
         told
     }
 
-    /// Waits until nobody at this node makes or recovers the payment, and keeps others away from then on.
-    async fn alone_with(&self, order: &Order) -> Option<Attempt> {
+    async fn settle_refund(
+        &self,
+        order: Order,
+        action: OrderAction,
+        reason: &str,
+        act: Option<Act>,
+    ) -> SettleAnswer {
+        let Some(_attempt) = self.alone_with(&order, REFUND).await else {
+            return SettleAnswer::UnderWay { retry_after_ms: RETRY_AFTER_MS };
+        };
+        let why = format!("operator: {reason}");
+        match self.0.coordinator.end_refund(&order, action, Some(why), act).await {
+            Ok(Applied::Done(now)) => {
+                self.0.stuck.forget(AttemptId::latest(&order));
+                self.0.coordinator.metrics.settled_by_operator.add_one();
+                let refund = order.refunds.begun;
+                tracing::warn!(order = %order.placed.id, refund, ?action, reason, "a refund was settled by an operator");
+                SettleAnswer::Settled(now)
+            }
+            Ok(Applied::Refused(now)) => SettleAnswer::NotPaying(now),
+            Ok(Applied::UnknownOrder) | Err(_) => UNAVAILABLE,
+        }
+    }
+
+    /// Waits until nobody at this node makes or recovers what is under way of the order, and keeps others away from then on.
+    async fn alone_with(&self, order: &Order, method: &str) -> Option<Attempt> {
         let settings = &self.0.coordinator.settings;
         let longest = settings.try_within_ms + 2 * settings.settle_within_ms;
         let deadline = Instant::now() + Duration::from_millis(longest);
-        let method = order.payment_method.as_deref().unwrap_or_default();
         loop {
             match self.0.in_flight.enter(order.placed.id, method) {
                 Entry::First(attempt) => return Some(attempt),

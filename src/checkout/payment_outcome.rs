@@ -94,6 +94,14 @@ pub(super) enum PaymentOutcome {
 }
 
 impl PaymentOutcome {
+    /// What is in doubt.
+    pub(super) const fn doubt(&self) -> Option<Doubt> {
+        match self {
+            Self::Unknown(doubt) => Some(*doubt),
+            Self::Paid(_) | Self::Back(..) => None,
+        }
+    }
+
     /// How the gateway served: only silence, and what is as good as silence, is a failure. Whatever else it answers, it
     /// answers.
     pub(super) fn gateway_verdict(&self) -> CallVerdict {

@@ -1,4 +1,5 @@
-//! The payments without an outcome, by when their gateway is asked next.
+//! The payments and refunds without an outcome, by when their gateway is asked next. A refund stands here as the payment that
+//! it gives back.
 //!
 //! The units of such an order stay with it. An entry of the queue is a hint, like a deadline: the store says what the
 //! order is when its turn comes.
@@ -12,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::gateway::AttemptId;
-use super::payment_outcome::{Doubt, PaymentOutcome};
+use super::payment_outcome::Doubt;
 use super::remote_call::backoff;
 use super::service_settings::ProcessingSettings;
 use super::settings::RecoverySettings;
@@ -99,10 +100,10 @@ impl Unresolved {
         self.is_resolved = true;
     }
 
-    /// Takes note of how the payment stands now.
-    pub(super) fn conclude(mut self, outcome: &PaymentOutcome) {
-        self.is_resolved = !matches!(outcome, PaymentOutcome::Unknown(_));
-        self.is_processing = matches!(outcome, PaymentOutcome::Unknown(Doubt::Processing));
+    /// Takes note of what is still in doubt now, if anything is.
+    pub(super) fn conclude(mut self, doubt: Option<Doubt>) {
+        self.is_resolved = doubt.is_none();
+        self.is_processing = doubt == Some(Doubt::Processing);
     }
 }
 

@@ -53,11 +53,11 @@ pub(super) struct Shared {
     pub(super) recovery: Arc<RecoveryQueue>,
     pub(super) stuck: StuckPayments,
     pub(super) gate: Arc<Gate>,
-    runtime: Handle,
+    pub(super) runtime: Handle,
 }
 
 impl Checkout {
-    /// Checkout over a store whose `unfinished` payments, left `paying` by an earlier life of the engine, it finishes.
+    /// Checkout over a store whose `unfinished` payments and refunds, left under way by an earlier life of the engine, it finishes.
     pub fn new(parts: CheckoutParts, unfinished: impl IntoIterator<Item = AttemptId>) -> Self {
         let CheckoutParts { desk, admission, gateways, identity, risk, settings, runtime } = parts;
         let processing = settings.gateway.processing.clone();
@@ -153,7 +153,8 @@ impl Checkout {
         };
         match order.status {
             OrderStatus::Cancelled => CancelAnswer::Cancelled(order),
-            OrderStatus::Paid => CancelAnswer::AlreadyPaid,
+            OrderStatus::Paid | OrderStatus::Refunding => CancelAnswer::AlreadyPaid,
+            OrderStatus::Refunded => CancelAnswer::Refunded,
             OrderStatus::Paying => CancelAnswer::PaymentInProgress,
             OrderStatus::Expired => CancelAnswer::Expired,
             OrderStatus::Rejected => CancelAnswer::Rejected,
@@ -177,6 +178,11 @@ impl Checkout {
     /// Which services are only played; see [`CheckoutSettings::simulated`].
     pub fn simulated(&self) -> Vec<&'static str> {
         self.0.coordinator.settings.simulated()
+    }
+
+    /// The name of the gateway that takes new payments.
+    pub fn current_gateway(&self) -> &str {
+        &self.0.coordinator.gateways.current().name
     }
 
     /// What was counted.
@@ -279,8 +285,8 @@ impl Checkout {
             PaymentOutcome::Unknown(_) => &metrics.left_to_recovery,
         }
         .add_one();
-        self.0.stuck.note(unresolved.payment, &outcome);
-        unresolved.conclude(&outcome);
+        self.0.stuck.note(unresolved.payment, outcome.doubt());
+        unresolved.conclude(outcome.doubt());
         attempt.end(answer(outcome, paying));
     }
 

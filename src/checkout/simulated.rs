@@ -7,7 +7,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use super::gateway::{AttemptId, Charge, Money, Payment, PaymentGateway, PaymentKey, PaymentState};
+use super::gateway::{
+    AttemptId, Charge, Money, Payment, PaymentGateway, PaymentKey, PaymentState, RefundOrder, RefundProgress,
+    RefundTold,
+};
 use super::remote_call::{Answer, CallError};
 use super::risk::{RiskPolicy, RiskService, RiskVerdict};
 use super::seeded_random::SeededRandom;
@@ -34,10 +37,37 @@ struct Entry {
     state: PaymentState,
     /// Who pays how much, since the hold.
     charged: Option<(BuyerId, Money)>,
+    /// What was given back, by number.
+    refunds: Vec<(u32, Money)>,
     calls: u64,
 }
 
 impl Entry {
+    const fn new() -> Self {
+        Self { state: PaymentState::NotFound, charged: None, refunds: Vec::new(), calls: 0 }
+    }
+
+    /// Gives back, as far as it is known that it can. What was forgotten over a restart is taken for paid.
+    fn refund(&mut self, refund: &RefundOrder) -> Result<RefundProgress, CallError> {
+        let RefundOrder { key, money } = refund;
+        if let Some((_, made)) = self.refunds.iter().find(|(number, _)| *number == key.number) {
+            let reused = || CallError::KeyReused(format!("{key} is known with another amount"));
+            return if made == money { Ok(RefundProgress::Refunded) } else { Err(reused()) };
+        }
+        let refused = |reason: &str| Ok(RefundProgress::Refused { reason: reason.into() });
+        if !matches!(self.state, PaymentState::Captured | PaymentState::NotFound) {
+            return refused("not-captured");
+        }
+        let given_back: u64 = self.refunds.iter().map(|(_, made)| made.amount.0).sum();
+        if let Some((_, charged)) = &self.charged
+            && (charged.currency != money.currency || given_back + money.amount.0 > charged.amount.0)
+        {
+            return refused("more-than-was-paid");
+        }
+        self.refunds.push((key.number, *money));
+        Ok(RefundProgress::Refunded)
+    }
+
     fn told(&self) -> Payment {
         Payment { state: self.state.clone(), money: self.charged.as_ref().map(|(_, money)| *money) }
     }
@@ -53,7 +83,7 @@ impl Book {
             }
             self.oldest_first.push_back(key);
         }
-        self.payments.entry(key).or_insert(Entry { state: PaymentState::NotFound, charged: None, calls: 0 })
+        self.payments.entry(key).or_insert(Entry::new())
     }
 }
 
@@ -63,6 +93,7 @@ enum Call {
     Capture,
     Void,
     Status,
+    Refund,
 }
 
 /// A call that is never answered ends for itself after this long; callers give up sooner.
@@ -75,6 +106,26 @@ impl SimulatedGateway {
     }
 
     async fn call(&self, call: Call, key: PaymentKey, charge: Option<&Charge>) -> Result<Payment, CallError> {
+        self.play(call, key, || self.take_effect(call, key, charge)).await
+    }
+
+    async fn call_refund(&self, refund: &RefundOrder) -> Result<RefundTold, CallError> {
+        let key = refund.key.payment;
+        let effect = || {
+            let mut book = self.book.lock();
+            let progress = book.payment(key, self.settings.payments_max).refund(refund)?;
+            Ok(RefundTold { progress, money: Some(refund.money) })
+        };
+        self.play(Call::Refund, key, effect).await
+    }
+
+    /// Has a call take effect, or get lost before or after it does, as the seed says.
+    async fn play<T>(
+        &self,
+        call: Call,
+        key: PaymentKey,
+        effect: impl FnOnce() -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         let nth = {
             let mut book = self.book.lock();
             let payment = book.payment(key, self.settings.payments_max);
@@ -85,7 +136,7 @@ impl SimulatedGateway {
         let mut draw = SeededRandom::new(self.settings.seed, &name);
         let latency = match call {
             Call::Hold => &self.settings.hold_latency,
-            Call::Capture | Call::Void | Call::Status => &self.settings.settle_latency,
+            Call::Capture | Call::Void | Call::Status | Call::Refund => &self.settings.settle_latency,
         };
         sleep(draw.latency(latency)).await;
 
@@ -94,7 +145,7 @@ impl SimulatedGateway {
         if (hangs || is_lost) && draw.happens(0.5) {
             return lose(hangs).await;
         }
-        let told = self.take_effect(call, key, charge);
+        let told = effect();
         if hangs || is_lost { lose(hangs).await } else { told }
     }
 
@@ -132,7 +183,7 @@ impl SimulatedGateway {
     }
 }
 
-async fn lose(hangs: bool) -> Result<Payment, CallError> {
+async fn lose<T>(hangs: bool) -> Result<T, CallError> {
     if hangs {
         sleep(HANG).await;
     }
@@ -154,6 +205,10 @@ impl PaymentGateway for SimulatedGateway {
 
     fn status(&self, key: PaymentKey) -> Answer<'_, Payment> {
         Box::pin(self.call(Call::Status, key, None))
+    }
+
+    fn refund<'a>(&'a self, refund: &'a RefundOrder) -> Answer<'a, RefundTold> {
+        Box::pin(self.call_refund(refund))
     }
 
     fn forgets(&self) -> bool {

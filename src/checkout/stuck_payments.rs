@@ -1,11 +1,11 @@
-//! Payments under way that do not end by themselves soon, and why: what an operator is shown.
+//! Payments and refunds under way that do not end by themselves soon, and why: what an operator is shown.
 
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
 use super::gateway::AttemptId;
-use super::payment_outcome::{Doubt, PaymentOutcome};
+use super::payment_outcome::Doubt;
 
 /// The payments that wait for something, by what it is.
 #[derive(Debug, Default)]
@@ -23,17 +23,15 @@ pub struct StuckPaymentCounts {
 }
 
 impl StuckPayments {
-    /// Keeps in mind how a payment stands now.
-    pub(super) fn note(&self, payment: AttemptId, outcome: &PaymentOutcome) {
-        match outcome {
-            PaymentOutcome::Unknown(
-                doubt @ (Doubt::Processing | Doubt::Contradiction | Doubt::NoGateway),
-            ) => {
-                self.0.lock().insert(payment, *doubt);
+    /// Keeps in mind what is in doubt of a payment, or of its refund, now.
+    pub(super) fn note(&self, payment: AttemptId, doubt: Option<Doubt>) {
+        match doubt {
+            Some(doubt @ (Doubt::Processing | Doubt::Contradiction | Doubt::NoGateway)) => {
+                self.0.lock().insert(payment, doubt);
             }
             // Silence says nothing about what was wrong before.
-            PaymentOutcome::Unknown(_) => {}
-            PaymentOutcome::Paid(_) | PaymentOutcome::Back(..) => self.forget(payment),
+            Some(_) => {}
+            None => self.forget(payment),
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use super::identity::{BuyerId, IdempotencyKey, OrderId, SaleId};
 use super::money::Cents;
 use super::payment::PaymentJournal;
+use super::refund::Refunds;
 use super::sale::Units;
 use super::time::EpochMs;
 
@@ -30,7 +31,7 @@ pub enum OrderStatus {
     PrePay,
     /// A payment is under way, or its outcome is not known.
     Paying,
-    /// Paid. Final.
+    /// Paid; perhaps a part was given back.
     Paid,
     /// Given up by its buyer. Final.
     Cancelled,
@@ -38,6 +39,10 @@ pub enum OrderStatus {
     Expired,
     /// Admitted, but the store refused it. Final.
     Rejected,
+    /// Paid, and a refund is under way, or its outcome is not known.
+    Refunding,
+    /// All that was paid was given back. Final.
+    Refunded,
 }
 
 /// What can happen to an order.
@@ -59,6 +64,14 @@ pub enum OrderAction {
     Cancel,
     /// The time to pay is over.
     Expire,
+    /// A refund starts.
+    BeginRefund,
+    /// The refund is known not to have happened.
+    AbortRefund,
+    /// The refund is known to have happened.
+    ConfirmRefund,
+    /// What was paid was given back by another way than the gateway.
+    RecordRefund,
 }
 
 /// The action has no meaning in this status.
@@ -80,7 +93,7 @@ impl std::error::Error for IllegalTransition {}
 
 impl OrderStatus {
     /// All statuses, in the order of their codes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Pending,
         Self::PrePay,
         Self::Paying,
@@ -88,9 +101,12 @@ impl OrderStatus {
         Self::Cancelled,
         Self::Expired,
         Self::Rejected,
+        Self::Refunding,
+        Self::Refunded,
     ];
 
-    /// The transition table. Everything that is not listed is illegal.
+    /// The transition table. Everything that is not listed is illegal. An order that gives back a part only is `Paid` where
+    /// this says `Refunded`.
     ///
     /// # Errors
     /// [`IllegalTransition`] when `action` has no meaning here.
@@ -105,18 +121,22 @@ impl OrderStatus {
             (S::Paying, A::NotePayment) => S::Paying,
             (S::Paying, A::AbortPayment) => S::PrePay,
             (S::Paying, A::ConfirmPayment) => S::Paid,
+            (S::Paid, A::BeginRefund) => S::Refunding,
+            (S::Paid, A::RecordRefund) => S::Refunded,
+            (S::Refunding, A::AbortRefund) => S::Paid,
+            (S::Refunding, A::ConfirmRefund) => S::Refunded,
             (from, action) => return Err(IllegalTransition { from, action }),
         })
     }
 
-    /// Whether nothing can happen to the order any more.
-    pub const fn is_final(self) -> bool {
-        matches!(self, Self::Paid | Self::Cancelled | Self::Expired | Self::Rejected)
+    /// Whether the order waits to be paid, or for the end of a payment.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::PrePay | Self::Paying)
     }
 
-    /// Whether the order's units are sold: neither on sale nor given back.
+    /// Whether the order's units are sold, but for those that a refund put back on sale; see [`Order::units_held`].
     pub const fn holds_units(self) -> bool {
-        matches!(self, Self::PrePay | Self::Paying | Self::Paid)
+        matches!(self, Self::PrePay | Self::Paying | Self::Paid | Self::Refunding | Self::Refunded)
     }
 
     /// The number that the stores keep. Never change one that has been released.
@@ -139,6 +159,8 @@ impl OrderStatus {
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
             Self::Rejected => "rejected",
+            Self::Refunding => "refunding",
+            Self::Refunded => "refunded",
         }
     }
 }
@@ -151,7 +173,7 @@ impl fmt::Display for OrderStatus {
 
 impl OrderAction {
     /// All actions.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Persist,
         Self::Reject,
         Self::BeginPayment,
@@ -160,6 +182,10 @@ impl OrderAction {
         Self::ConfirmPayment,
         Self::Cancel,
         Self::Expire,
+        Self::BeginRefund,
+        Self::AbortRefund,
+        Self::ConfirmRefund,
+        Self::RecordRefund,
     ];
 }
 
@@ -199,6 +225,8 @@ pub struct Order {
     pub payment_method: Option<String>,
     /// What is known of the latest attempt.
     pub payment: PaymentJournal,
+    /// What was given back of what it paid.
+    pub refunds: Refunds,
 }
 
 impl Order {
@@ -211,6 +239,7 @@ impl Order {
             payment_attempt: 0,
             payment_method: None,
             payment: PaymentJournal::default(),
+            refunds: Refunds::default(),
         }
     }
 }
@@ -220,10 +249,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn final_statuses_allow_nothing_and_the_others_something() {
+    fn what_is_open_or_paid_goes_on_and_the_rest_is_final() {
         for status in OrderStatus::ALL {
             let moves = OrderAction::ALL.iter().filter(|&&action| status.after(action).is_ok()).count();
-            assert_eq!(moves == 0, status.is_final(), "{status}");
+            let goes_on = status.is_open() || matches!(status, OrderStatus::Paid | OrderStatus::Refunding);
+            assert_eq!(moves > 0, goes_on, "{status}");
         }
     }
 
@@ -247,7 +277,11 @@ mod tests {
                 "pre_pay>expired",
                 "paying>paying",
                 "paying>pre_pay",
-                "paying>paid"
+                "paying>paid",
+                "paid>refunding",
+                "paid>refunded",
+                "refunding>paid",
+                "refunding>refunded"
             ]
         );
     }
@@ -271,6 +305,6 @@ mod tests {
         for status in OrderStatus::ALL {
             assert_eq!(OrderStatus::from_code(status.code()), Some(status));
         }
-        assert_eq!(OrderStatus::from_code(7), None);
+        assert_eq!(OrderStatus::from_code(9), None);
     }
 }

@@ -18,6 +18,7 @@ pub(super) struct OrderView<'a> {
     created_at: EpochMs,
     pay_before: EpochMs,
     paid_at: Option<EpochMs>,
+    refunded: Cents,
 }
 
 impl<'a> OrderView<'a> {
@@ -33,6 +34,7 @@ impl<'a> OrderView<'a> {
             created_at: placed.created_at,
             pay_before: placed.pay_before,
             paid_at: None,
+            refunded: Cents(0),
         }
     }
 
@@ -49,12 +51,13 @@ impl<'a> OrderView<'a> {
             created_at: placed.created_at,
             pay_before: placed.pay_before,
             paid_at: order.paid_at,
+            refunded: order.refunds.refunded,
         }
     }
 
     /// The order object of the API.
     pub(super) fn object(&self) -> Bytes {
-        let mut object = JsonObject::with_capacity(384);
+        let mut object = JsonObject::with_capacity(408);
         object
             .order_id("order_id", self.order_id)
             .text("tenant", self.sale.key.tenant())
@@ -71,6 +74,7 @@ impl<'a> OrderView<'a> {
             Some(paid_at) => object.time("paid_at", paid_at),
             None => object.null("paid_at"),
         };
+        object.number("refunded_cents", self.refunded.0);
         object.finish()
     }
 }

@@ -142,6 +142,7 @@ impl DataPlane {
                 .time("pay_before", pay_before),
             PayAnswer::Expired => problem::ORDER_EXPIRED.answer().time("pay_before", pay_before),
             PayAnswer::Cancelled => problem::ORDER_CANCELLED.answer(),
+            PayAnswer::Refunded => problem::ORDER_REFUNDED.answer(),
             PayAnswer::Rejected => problem::ORDER_REJECTED.answer(),
             PayAnswer::Pending => come_back(&problem::ORDER_PENDING, Nanos::SECOND),
             PayAnswer::MethodNotAllowed => problem::PAYMENT_METHOD_NOT_ALLOWED.answer(),
@@ -168,6 +169,7 @@ impl DataPlane {
                 return Ok(self.order_reply(request, StatusCode::OK, Outcome::Served, &order).await);
             }
             CancelAnswer::AlreadyPaid => problem::ORDER_PAID.answer(),
+            CancelAnswer::Refunded => problem::ORDER_REFUNDED.answer(),
             CancelAnswer::PaymentInProgress => come_back(&problem::PAYMENT_IN_PROGRESS, Nanos::SECOND),
             CancelAnswer::Expired => problem::ORDER_EXPIRED.answer(),
             CancelAnswer::Rejected => problem::ORDER_REJECTED.answer(),

@@ -102,6 +102,8 @@ problems! {
     ORDER_EXPIRED = CONFLICT 409 OrderExpired "order-expired" "Order expired" "The time to pay is over and the units are back on sale.";
     /// The buyer gave it up.
     ORDER_CANCELLED = CONFLICT 409 OrderCancelled "order-cancelled" "Order cancelled" "The order was cancelled.";
+    /// What was paid is given back.
+    ORDER_REFUNDED = CONFLICT 409 Other "order-refunded" "Order refunded" "The order was paid and its money given back.";
     /// The order is on its way to the store.
     ORDER_PENDING = CONFLICT 409 Other "order-pending" "Order pending" "The order is not durable yet; ask again in a moment.";
     /// Nobody takes this method.

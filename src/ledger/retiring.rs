@@ -191,6 +191,7 @@ fn retired(receipt: RetirementReceipt) -> Result<Sale, SaleError> {
         RetirementReceipt::NotCurrent(sale) => SaleError::ChangedMeanwhile(Box::new(sale)),
         RetirementReceipt::NotOver(ends_at) => SaleError::NotOver(ends_at),
         RetirementReceipt::Moved => SaleError::OrdersOpen(0),
+        RetirementReceipt::RefundsOpen(units) => SaleError::OrdersOpen(units),
         RetirementReceipt::HasOrders => SaleError::HasOrders,
         RetirementReceipt::Archived => SaleError::Archived,
         RetirementReceipt::Unknown => SaleError::Unknown,

@@ -1,6 +1,6 @@
-//! A sale's units as the store counts them.
+//! A sale's units as its orders hold them.
 
-use crate::domain::Units;
+use crate::domain::{OrderStatus, Units};
 
 /// A sale's units as the store counts them in one snapshot: `total` and `sold` as the guard keeps them, the rest added
 /// up from the orders themselves.
@@ -12,8 +12,12 @@ pub struct Audit {
     pub sold_by_guard: Units,
     /// Units of orders that are pre_pay or paying.
     pub held: u64,
-    /// Units of paid orders.
+    /// Units of orders that were paid, but for those that a refund put back on sale.
     pub paid: u64,
+    /// Units of orders whose money was given back, all of it, whether or not they are back on sale.
+    pub refunded: u64,
+    /// Money that was given back, in whole or in part.
+    pub refunded_cents: u64,
     /// Orders of any status.
     pub durable_orders: u64,
     /// Buyers whose orders hold more units than one buyer may.
@@ -21,6 +25,29 @@ pub struct Audit {
 }
 
 impl Audit {
+    /// Counts orders of one status, with the sums of their units, of those that are back on sale, and of what was given back.
+    pub(super) fn count(
+        &mut self,
+        status: OrderStatus,
+        orders: u64,
+        units: u64,
+        restocked: u64,
+        refunded_cents: u64,
+    ) {
+        self.durable_orders += orders;
+        self.refunded_cents += refunded_cents;
+        match status {
+            OrderStatus::PrePay | OrderStatus::Paying => self.held += units,
+            OrderStatus::Paid | OrderStatus::Refunding | OrderStatus::Refunded => {
+                self.paid += units - restocked.min(units);
+            }
+            OrderStatus::Pending | OrderStatus::Cancelled | OrderStatus::Expired | OrderStatus::Rejected => {}
+        }
+        if status == OrderStatus::Refunded {
+            self.refunded += units;
+        }
+    }
+
     /// Units of orders that are held or paid.
     pub fn sold(&self) -> u64 {
         self.held + self.paid

@@ -187,6 +187,10 @@ mod tests {
             Ok(Vec::new())
         }
 
+        fn refunds(&self, _: OrderId) -> Result<Vec<crate::orders::RefundRecord>, StoreError> {
+            Ok(Vec::new())
+        }
+
         fn audit(&self, _: SaleId) -> Result<Option<Audit>, StoreError> {
             Ok(None)
         }

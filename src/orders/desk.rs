@@ -11,6 +11,7 @@ use super::events::Event;
 use super::graces::Grace;
 use super::log_watch::LogFigures;
 use super::read_cancellation::ReadCancellation;
+use super::refund_record::RefundRecord;
 use super::retirement::{Retirement, RetirementReceipt};
 use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::step::{ReplySender, Step, StopRelay};
@@ -154,6 +155,14 @@ impl OrderDesk {
             event.order = self.shown(event.order.clone());
         }
         Ok(events)
+    }
+
+    /// The refunds of an order, in order.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn refunds(&self, order: OrderId) -> Result<Vec<RefundRecord>, StoreError> {
+        self.read(move |store| store.refunds(order)).await
     }
 
     /// Entries of the trail above `after` that are about the tenant or about all tenants, in order, at most `limit`.
@@ -324,7 +333,7 @@ impl OrderDesk {
         let row = self.deadlines.graces().row_for(&order.placed, pay_before, at);
         let step = DeadlineStep::Extend { order: id, pay_before: row, at };
         match self.move_deadlines(step, act).await? {
-            DeadlineStepped::Order(applied) => Ok(self.shown_applied(applied)),
+            DeadlineStepped::Order(applied) => Ok(self.shown_applied(*applied)),
             DeadlineStepped::Done => Ok(Applied::UnknownOrder),
         }
     }

@@ -105,7 +105,9 @@ impl Graces {
     pub fn shown(&self, mut order: Order, now: EpochMs) -> Order {
         let as_of = match order.status {
             OrderStatus::Pending | OrderStatus::PrePay | OrderStatus::Paying | OrderStatus::Expired => now,
-            OrderStatus::Paid => order.paid_at.unwrap_or(now),
+            OrderStatus::Paid | OrderStatus::Refunding | OrderStatus::Refunded => {
+                order.paid_at.unwrap_or(now)
+            }
             OrderStatus::Cancelled | OrderStatus::Rejected => return order,
         };
         order.placed.pay_before = self.pay_before(&order.placed, as_of);

@@ -17,6 +17,7 @@ mod pipeline;
 pub mod postgres;
 mod read_cancellation;
 mod recovery;
+mod refund_record;
 mod retirement;
 mod sale_change;
 pub mod sqlite;
@@ -39,6 +40,7 @@ pub use log_watch::{FoldedBy, LogFigures, LogWatch};
 pub use pipeline::{Pipeline, PipelineParts};
 pub use read_cancellation::ReadCancellation;
 pub use recovery::Recovered;
+pub use refund_record::{RefundRecord, RefundState};
 pub use retirement::{Ending, Retirement, RetirementReceipt};
 pub use sale_change::{ChangeReceipt, SaleChange, StopChange};
 pub use store::{

@@ -23,9 +23,9 @@ pub struct Recovered {
     pub archived: Vec<SaleKey>,
     /// The highest order number ever stored.
     pub newest: Option<OrderId>,
-    /// Orders whose payment was under way: only the gateway knows how it ended.
+    /// Orders whose payment or refund was under way: only the gateway knows how it ended.
     pub unfinished: Vec<Order>,
-    /// How many payments are under way at which gateway, by the name in their journals, whichever node looks after them.
+    /// How many payments and refunds are under way at which gateway, by the name in their journals, whichever node looks after them.
     pub paying_at: BTreeMap<Option<String>, u64>,
     /// How many orders there are.
     pub orders: u64,
@@ -77,13 +77,11 @@ impl Recovered {
                 recovered.orders += 1;
                 read.fetch_add(1, Relaxed);
                 let Some(&place) = place_of.get(&order.placed.sale) else { return };
-                if order.status.holds_units() {
-                    sold_by_orders[place] += u64::from(order.placed.quantity);
-                }
+                sold_by_orders[place] += u64::from(order.units_held());
                 if order.status != OrderStatus::Rejected {
                     recovered.sales[place].state.claims().restore(&order);
                 }
-                if order.status == OrderStatus::Paying {
+                if matches!(order.status, OrderStatus::Paying | OrderStatus::Refunding) {
                     *recovered.paying_at.entry(order.payment.gateway.clone()).or_default() += 1;
                 }
                 if matches!(order.status, OrderStatus::PrePay | OrderStatus::Paying) {
@@ -98,7 +96,7 @@ impl Recovered {
                     OrderStatus::PrePay => {
                         waiting.push((graces.pay_before(&order.placed, LATEST), order.placed.id))
                     }
-                    OrderStatus::Paying => recovered.unfinished.push(order),
+                    OrderStatus::Paying | OrderStatus::Refunding => recovered.unfinished.push(order),
                     _ => {}
                 }
             }

@@ -45,6 +45,8 @@ pub enum RetirementReceipt {
     NotOver(EpochMs),
     /// An order was made, given up or paid meanwhile: it is to be looked at again.
     Moved,
+    /// What orders of so many units have paid is being given back.
+    RefundsOpen(u64),
     /// It has durable orders.
     HasOrders,
     /// It is archived already.
@@ -56,11 +58,16 @@ pub enum RetirementReceipt {
 }
 
 impl Retirement {
-    /// Whether the sale may end so.
+    /// Whether the sale may end so, of whose orders' units the payments for `refunding` are being given back.
     ///
     /// # Errors
     /// Why it may not.
-    pub fn decide(&self, sale: &Sale, has_orders: bool) -> Result<(), Box<RetirementReceipt>> {
+    pub fn decide(
+        &self,
+        sale: &Sale,
+        has_orders: bool,
+        refunding: u64,
+    ) -> Result<(), Box<RetirementReceipt>> {
         if self.if_version.as_ref().is_some_and(|versions| !versions.contains(&sale.version)) {
             return Err(Box::new(RetirementReceipt::NotCurrent(sale.clone())));
         }
@@ -71,6 +78,7 @@ impl Retirement {
             }
             // Once a sale is over its paid orders only become more, and whatever else holds units is counted on top.
             Ending::Archive { paid } if sale.sold != paid => RetirementReceipt::Moved,
+            Ending::Archive { .. } if refunding > 0 => RetirementReceipt::RefundsOpen(refunding),
             Ending::Delete if has_orders => RetirementReceipt::HasOrders,
             Ending::Archive { .. } | Ending::Delete => return Ok(()),
         };
@@ -128,7 +136,7 @@ mod tests {
         };
         let ends = |ending, at, if_version| {
             let retirement = Retirement { sale: sale.id, ending, if_version, act: act(at) };
-            retirement.decide(&sale, true)
+            retirement.decide(&sale, true, 0)
         };
         let refused = |receipt| Err(Box::new(receipt));
         assert_eq!(ends(Ending::Archive { paid: 4 }, 100, None), Ok(()));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::events::Event;
 use super::graces::{Grace, Graces};
 use super::log_watch::LogFigures;
+use super::refund_record::RefundRecord;
 use super::retirement::{Retirement, RetirementReceipt};
 use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::trail::{Act, SaleAct, TrailEntry};
@@ -186,6 +187,12 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What the database says.
     fn trail_after(&self, tenant: &str, after: u64, limit: usize) -> Result<Vec<TrailEntry>, StoreError>;
+
+    /// The refunds of an order, in order.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn refunds(&self, order: OrderId) -> Result<Vec<RefundRecord>, StoreError>;
 
     /// The sale's units, counted as of one moment. `None` when there is no such sale.
     ///
@@ -367,13 +374,16 @@ pub enum DeadlineStepped {
     /// It is durable.
     Done,
     /// What became of the order that was to be extended.
-    Order(Applied),
+    Order(Box<Applied>),
 }
 
 impl DeadlineStepped {
     /// Whether something was done.
     pub fn is_done(&self) -> bool {
-        matches!(self, Self::Done | Self::Order(Applied::Done(_)))
+        match self {
+            Self::Done => true,
+            Self::Order(applied) => matches!(**applied, Applied::Done(_)),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::{EpochMs, OrderStatus, Sale};
+use crate::domain::{EpochMs, Order, Sale};
 
 /// Who acts, and how the word came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +43,10 @@ pub enum ActKind {
     OrderExtended,
     /// An order was given up for its buyer.
     OrderCancelled,
-    /// A payment was ended by hand.
+    /// A payment or a refund was ended by hand.
     OrderSettled,
+    /// What an order paid, or a part of it, is given back.
+    OrderRefunded,
     /// All sales of a tenant, or of all, were stopped.
     SalesStopped,
     /// They go on.
@@ -72,6 +74,7 @@ impl ActKind {
             Self::OrderExtended => "order.extended",
             Self::OrderCancelled => "order.cancelled",
             Self::OrderSettled => "order.settled",
+            Self::OrderRefunded => "order.refunded",
             Self::SalesStopped => "sales.stopped",
             Self::SalesResumed => "sales.resumed",
             Self::ConfigReloaded => "config.reloaded",
@@ -105,11 +108,17 @@ pub struct Act {
 }
 
 impl Act {
-    /// The same act, which has moved an order between these statuses.
+    /// The same act, which has made of an order that was so what it is `now`.
     #[must_use]
-    pub fn moved(&self, from: OrderStatus, to: OrderStatus) -> Self {
-        let status = |status: OrderStatus| json!({ "status": status.as_str() });
-        Self { from: status(from), to: status(to), ..self.clone() }
+    pub fn moved(&self, was: &Order, now: &Order) -> Self {
+        let status = |order: &Order| json!({ "status": order.status.as_str() });
+        let (from, mut to) = (status(was), status(now));
+        if now.refunds.begun > was.refunds.begun {
+            to["refund"] = now.refunds.begun.into();
+            to["amount_cents"] = now.refunds.amount.0.into();
+            to["restock"] = now.refunds.restock.into();
+        }
+        Self { from, to, ..self.clone() }
     }
 }
 

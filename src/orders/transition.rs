@@ -2,7 +2,9 @@
 
 use super::graces::Graces;
 use super::trail::Act;
-use crate::domain::{EpochMs, Order, OrderAction, OrderId, PaymentJournal, PaymentNote};
+use crate::domain::{
+    EpochMs, Order, OrderAction, OrderId, OrderStatus, PaymentJournal, PaymentNote, RefundStep, Units,
+};
 
 /// A step in the life of a durable order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,13 +18,17 @@ pub struct Transition {
     pub at: EpochMs,
     /// The payment method, for `BeginPayment`.
     pub payment_method: Option<String>,
-    /// The configured name of the gateway, for `BeginPayment`; `None` for an order that costs nothing.
+    /// The configured name of the gateway, for `BeginPayment`; `None` for an order that costs nothing. For `BeginRefund` it is
+    /// that of an order whose payment names none.
     pub payment_gateway: Option<String>,
     /// Which payment ends ([`Order::payment_attempt`]), for `ConfirmPayment`, `AbortPayment` and `NotePayment`: refused
     /// when the order is at another. What one node heard late of its own payment must not end another node's.
     pub payment_attempt: Option<u32>,
     /// The entry of `NotePayment`; refused when it does not follow what the journal says.
     pub payment_note: Option<PaymentNote>,
+    /// The refund that `BeginRefund` and `RecordRefund` begin; refused when the order takes none such. The end of the latest
+    /// for `AbortRefund` and `ConfirmRefund`; refused when the order is at another.
+    pub refund: Option<Box<RefundStep>>,
     /// Why an operator ended the payment by hand, for `ConfirmPayment` and `AbortPayment`; kept beside the order.
     pub settled_because: Option<String>,
     /// The operator's act that asks for it, for the trail.
@@ -41,7 +47,7 @@ pub enum Applied {
 }
 
 impl Transition {
-    /// A step that is about no payment: `Cancel` or `Expire`.
+    /// A step that is about no payment and no refund: `Cancel` or `Expire`.
     pub const fn plain(order: OrderId, action: OrderAction, at: EpochMs) -> Self {
         Self {
             order,
@@ -51,6 +57,7 @@ impl Transition {
             payment_gateway: None,
             payment_attempt: None,
             payment_note: None,
+            refund: None,
             settled_because: None,
             act: None,
         }
@@ -59,6 +66,9 @@ impl Transition {
     /// Moves the order on if its status, its deadline (moved by `graces`) and its payment allow it. `false` leaves it as it
     /// is.
     pub fn advance(&self, order: &mut Order, graces: &Graces) -> bool {
+        if let Some(refund) = self.refund.as_deref() {
+            return self.advance_refund(refund, order);
+        }
         let pay_before = || graces.pay_before(&order.placed, self.at);
         let fits = match self.action {
             OrderAction::BeginPayment => self.at < pay_before(),
@@ -67,7 +77,12 @@ impl Transition {
                 self.payment_attempt == Some(order.payment_attempt)
             }
             OrderAction::Cancel => true,
-            OrderAction::Persist | OrderAction::Reject => false,
+            OrderAction::Persist
+            | OrderAction::Reject
+            | OrderAction::BeginRefund
+            | OrderAction::AbortRefund
+            | OrderAction::ConfirmRefund
+            | OrderAction::RecordRefund => false,
         };
         let Ok(status) = order.status.after(self.action) else { return false };
         if !fits {
@@ -89,5 +104,47 @@ impl Transition {
             _ => {}
         }
         true
+    }
+
+    fn advance_refund(&self, refund: &RefundStep, order: &mut Order) -> bool {
+        match (self.action, refund) {
+            (OrderAction::BeginRefund, RefundStep::New { request, .. }) if order.begin_refund(request) => {
+                order.status = OrderStatus::Refunding;
+                if order.payment.gateway.is_none() {
+                    order.payment.gateway.clone_from(&self.payment_gateway);
+                }
+            }
+            (OrderAction::RecordRefund, RefundStep::New { request, .. }) if order.begin_refund(request) => {
+                order.make_refund();
+            }
+            (action, RefundStep::End(end))
+                if order.status == OrderStatus::Refunding && end.number == order.refunds.begun =>
+            {
+                match action {
+                    OrderAction::ConfirmRefund => order.make_refund(),
+                    OrderAction::AbortRefund => {
+                        order.drop_refund();
+                        order.status = OrderStatus::Paid;
+                    }
+                    _ => return false,
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Whether a refund begins with it.
+    pub const fn begins_refund(&self) -> bool {
+        matches!(self.action, OrderAction::BeginRefund | OrderAction::RecordRefund)
+    }
+
+    /// Units that are free again when this step has made of an order what it is `now`.
+    pub fn frees(&self, now: &Order) -> Units {
+        match self.action {
+            OrderAction::Cancel | OrderAction::Expire => now.placed.quantity,
+            OrderAction::ConfirmRefund | OrderAction::RecordRefund => now.refunds.restock,
+            _ => 0,
+        }
     }
 }

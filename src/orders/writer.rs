@@ -266,8 +266,8 @@ impl OrderWriter {
                 None => queued.durable(),
             }
         }
-        for (applied, reply) in applied.into_iter().zip(round.replies) {
-            self.put_back_on_sale(&applied);
+        for ((applied, step), reply) in applied.into_iter().zip(&batch.transitions).zip(round.replies) {
+            self.put_back_on_sale(step, &applied);
             // Nobody waits for the answer any more: the step is durable all the same.
             let _ = reply.send(Ok(applied));
         }
@@ -406,23 +406,27 @@ impl OrderWriter {
         let waiting = placed.iter().map(QueuedOrder::order).chain(waits_again);
         self.deadlines.enter_all(waiting.map(|order| (order.pay_before, order.id)));
         let ended = applied.iter().filter_map(|applied| match applied {
-            Applied::Done(Order { placed, status, .. }) if status.is_final() => Some(placed),
+            Applied::Done(Order { placed, status, .. }) if !status.is_open() => Some(placed),
             _ => None,
         });
         self.deadlines.forget_all(ended);
     }
 
-    /// A cancelled or expired order is durable as such: its claim and its units are free.
-    fn put_back_on_sale(&self, applied: &Applied) {
-        let Applied::Done(Order { placed, status: OrderStatus::Cancelled | OrderStatus::Expired, .. }) =
-            applied
-        else {
+    /// What the step frees is durably free: units of an order that was cancelled, has expired, or gave some up with a refund.
+    fn put_back_on_sale(&self, step: &Transition, applied: &Applied) {
+        let Applied::Done(order) = applied else { return };
+        let (placed, units) = (&order.placed, step.frees(order));
+        if units == 0 {
             return;
-        };
+        }
         if let Some(sale) = self.admission.board().sales().by_id(placed.sale) {
-            sale.state.claims().release(placed.buyer.as_str(), placed.id);
+            let (claims, buyer) = (sale.state.claims(), placed.buyer.as_str());
+            match order.status {
+                OrderStatus::Cancelled | OrderStatus::Expired => claims.release(buyer, placed.id),
+                _ => claims.keep_only(buyer, placed.id, order.units_held()),
+            }
             match &self.lease_agent {
-                None => sale.state.stock().add(placed.id.tick() as usize, placed.quantity),
+                None => sale.state.stock().add(placed.id.tick() as usize, units),
                 // It counts what is free in the store, sooner or later.
                 Some(lease_agent) => drop(lease_agent.try_send(StockNotice::Returned(placed.sale))),
             }

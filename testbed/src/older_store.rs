@@ -15,10 +15,16 @@ pub const TO_VERSION_1: &str = "
     DROP TABLE alive;
     DROP TABLE trail;
     DROP TABLE stops;
+    DROP TABLE refunds;
     ALTER TABLE orders DROP COLUMN payment_gateway;
     ALTER TABLE orders DROP COLUMN payment_key_form;
     ALTER TABLE orders DROP COLUMN payment_direction;
     ALTER TABLE orders DROP COLUMN payment_why;
+    ALTER TABLE orders DROP COLUMN restocked;
+    ALTER TABLE orders DROP COLUMN refunded_cents;
+    ALTER TABLE orders DROP COLUMN refund_restock;
+    ALTER TABLE orders DROP COLUMN refund_cents;
+    ALTER TABLE orders DROP COLUMN refunds;
     ALTER TABLE sales DROP COLUMN change;
     ALTER TABLE sales DROP COLUMN paused_until_ms;
     PRAGMA user_version = 1;

@@ -108,7 +108,7 @@ async fn a_restart_at_any_step_finishes_what_was_begun() {
                 drop(first);
                 fixture.live(gateway.clone(), ScriptedRisk::new(mood, 0), patient(impatient())).await
             }
-            Hold | Status => first,
+            Hold | Status | Call::Refund => first,
         };
         let buyer = tokio::spawn({
             let checkout = first.checkout.clone();

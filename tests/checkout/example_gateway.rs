@@ -41,6 +41,8 @@ struct Payment {
     /// The body of the hold that took effect.
     hold: Option<Value>,
     captures: usize,
+    /// Refunds by number: their state, and the body that made them.
+    refunds: HashMap<String, (&'static str, Value)>,
 }
 
 #[derive(Default)]
@@ -53,6 +55,10 @@ struct Book {
     questions: Vec<String>,
     rejects: bool,
     processing: bool,
+    /// Whether it has never heard of refunds.
+    knows_no_refunds: bool,
+    /// Whether it refuses them all.
+    refuses_refunds: bool,
     /// What is added to the amounts that are told.
     overstated_cents: u64,
     stop_at: Option<(Step, mpsc::Sender<()>)>,
@@ -81,6 +87,7 @@ impl ExampleGateway {
         let routes = Router::new()
             .route("/v1/payments/{key}", get(status))
             .route("/v1/payments/{key}/{verb}", post(act))
+            .route("/v1/payments/{key}/refunds/{number}", post(refund))
             .route("/v1/policy", get(policy))
             .route("/v1/assess", post(assess))
             .with_state(Arc::clone(&desk));
@@ -123,6 +130,27 @@ impl ExampleGateway {
         let book = self.desk.book.lock();
         let counted = book.payments.iter().filter(|(key, payment)| counts(key, payment));
         counted.map(|(_, payment)| payment.captures).sum()
+    }
+
+    /// How much was given back of the order's payments, in how many refunds.
+    pub fn refunded_of(&self, order: &str) -> (usize, u64) {
+        let book = self.desk.book.lock();
+        let of_order = book.payments.iter().filter(|(key, _)| key.contains(order));
+        let refunds = of_order.flat_map(|(_, payment)| payment.refunds.values());
+        let made = refunds.filter(|(state, _)| *state == "refunded");
+        made.fold((0, 0), |(count, sum), (_, body)| {
+            (count + 1, sum + body["amount_cents"].as_u64().unwrap_or(0))
+        })
+    }
+
+    /// From now on it has never heard of refunds; or it has.
+    pub fn forget_refunds(&self, knows_no_refunds: bool) {
+        self.desk.book.lock().knows_no_refunds = knows_no_refunds;
+    }
+
+    /// From now on it refuses all refunds; or none.
+    pub fn refuse_refunds(&self, refuses: bool) {
+        self.desk.book.lock().refuses_refunds = refuses;
     }
 
     /// The keys of the order's payments.
@@ -309,7 +337,10 @@ fn take_effect(book: &mut Book, key: &str, verb: &str, body: Option<Value>) -> R
                         (false, true) => "processing",
                         (false, false) => "held",
                     };
-                    book.payments.insert(key.to_owned(), Payment { state, hold: Some(body), captures: 0 });
+                    book.payments.insert(
+                        key.to_owned(),
+                        Payment { state, hold: Some(body), captures: 0, refunds: HashMap::new() },
+                    );
                 }
             }
         }
@@ -319,12 +350,57 @@ fn take_effect(book: &mut Book, key: &str, verb: &str, body: Option<Value>) -> R
         }
         ("void", Some(payment)) if payment.state == "held" => payment.state = "voided",
         ("void", None) => {
-            let used_up = Payment { state: "voided", hold: None, captures: 0 };
+            let used_up = Payment { state: "voided", hold: None, captures: 0, refunds: HashMap::new() };
             book.payments.insert(key.to_owned(), used_up);
         }
         _ => {}
     }
     told(book, key)
+}
+
+async fn refund(
+    State(desk): State<Arc<Desk>>,
+    Path((key, number)): Path<(String, String)>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Reply {
+    let name = format!("{key}-r{number}");
+    if desk.book.lock().knows_no_refunds {
+        return problem(StatusCode::NOT_FOUND);
+    }
+    if headers.get("idempotency-key").is_none_or(|given| given != name.as_str()) {
+        return problem(StatusCode::BAD_REQUEST);
+    }
+    if desk.book.lock().stops_at(Step::Before("refund")) {
+        return pending().await;
+    }
+    let reply = desk.serve(&headers, |book| give_back(book, &key, &number, &name, body)).await;
+    if desk.book.lock().stops_at(Step::After("refund")) {
+        return pending().await;
+    }
+    reply
+}
+
+fn give_back(book: &mut Book, key: &str, number: &str, name: &str, body: Value) -> Reply {
+    let refuses = book.refuses_refunds;
+    let Some(payment) = book.payments.get_mut(key) else {
+        return (StatusCode::NOT_FOUND, Json(json!({"key": name, "state": "not_found"})));
+    };
+    let paid = payment.hold.as_ref().and_then(|hold| hold["amount_cents"].as_u64()).unwrap_or(0);
+    let cents = |body: &Value| body["amount_cents"].as_u64().unwrap_or(0);
+    let given: u64 =
+        payment.refunds.values().filter(|(state, _)| *state == "refunded").map(|(_, body)| cents(body)).sum();
+    let is_possible = payment.state == "captured" && given + cents(&body) <= paid && !refuses;
+    let state = if is_possible { "refunded" } else { "refused" };
+    let (state, known) = payment.refunds.entry(number.to_owned()).or_insert((state, body.clone()));
+    if known["amount_cents"] != body["amount_cents"] || known["currency"] != body["currency"] {
+        return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({"error": "key-reused"})));
+    }
+    let mut told = json!({"key": name, "state": state, "amount_cents": body["amount_cents"], "currency": body["currency"]});
+    if *state == "refused" {
+        told["reason"] = "not-possible-any-more".into();
+    }
+    (StatusCode::OK, Json(told))
 }
 
 async fn policy(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Reply {

@@ -92,13 +92,13 @@ async fn a_bad_day_ends_with_every_unit_paid_or_on_sale() {
     }
     buyers.join_all().await;
     let settled = async {
-        while fixture.orders().await.iter().any(|order| !order.status.is_final()) {
+        while fixture.orders().await.iter().any(|order| order.status.is_open()) {
             sleep(Duration::from_millis(20)).await;
         }
     };
     if timeout(PATIENCE, settled).await.is_err() {
         let open: Vec<_> =
-            fixture.orders().await.into_iter().filter(|order| !order.status.is_final()).collect();
+            fixture.orders().await.into_iter().filter(|order| order.status.is_open()).collect();
         panic!("these orders do not come to their end: {open:#?}");
     }
 

@@ -169,7 +169,7 @@ impl Fixture {
     ) -> Life {
         settings.check().unwrap();
         let unfinished: Vec<AttemptId> = (self.orders().await.iter())
-            .filter(|order| order.status == OrderStatus::Paying)
+            .filter(|order| matches!(order.status, OrderStatus::Paying | OrderStatus::Refunding))
             .map(AttemptId::latest)
             .collect();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

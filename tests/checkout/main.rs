@@ -15,6 +15,7 @@ mod limits;
 mod operator;
 mod outcome;
 mod process;
+mod refunds;
 mod scripted;
 mod several_nodes;
 mod two_engines;

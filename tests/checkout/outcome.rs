@@ -16,6 +16,7 @@ pub fn word(answer: &PayAnswer) -> &'static str {
         PayAnswer::TooManyAttempts { .. } => "too-many-attempts",
         PayAnswer::Expired => "expired",
         PayAnswer::Cancelled => "cancelled",
+        PayAnswer::Refunded => "refunded",
         PayAnswer::Rejected => "rejected",
         PayAnswer::Pending => "pending",
         PayAnswer::MethodNotAllowed => "method-not-allowed",

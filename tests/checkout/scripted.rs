@@ -9,9 +9,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use seckill::checkout::{
     Answer, AttemptId, CallError, Charge, LatencySettings, Payment, PaymentGateway, PaymentKey, PaymentState,
-    RiskPolicy, RiskService, RiskVerdict, SimulatedGateway, SimulatedGatewaySettings,
+    RefundOrder, RefundProgress, RefundTold, RiskPolicy, RiskService, RiskVerdict, SimulatedGateway,
+    SimulatedGatewaySettings,
 };
-use seckill::domain::Cents;
+use seckill::domain::{Cents, OrderId};
 use tokio::sync::{Notify, watch};
 
 pub const QUICK: LatencySettings = LatencySettings { median_ms: 0.1, p99_ms: 0.2 };
@@ -22,6 +23,7 @@ pub enum Call {
     Capture,
     Void,
     Status,
+    Refund,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub struct ScriptedGateway {
     calls: Mutex<Vec<(Call, PaymentKey)>>,
     called: Notify,
     delayed: Mutex<Vec<Charge>>,
+    /// Refunds that took effect, each once.
+    refunds: Mutex<Vec<RefundOrder>>,
     holds_failed: AtomicUsize,
     hold_is_over: watch::Sender<bool>,
 }
@@ -73,6 +77,7 @@ impl ScriptedGateway {
             calls: Mutex::default(),
             called: Notify::new(),
             delayed: Mutex::default(),
+            refunds: Mutex::default(),
             holds_failed: AtomicUsize::new(0),
             hold_is_over: watch::Sender::new(false),
         })
@@ -97,6 +102,41 @@ impl ScriptedGateway {
 
     pub fn calls_of(&self, call: Call) -> Vec<PaymentKey> {
         self.calls.lock().iter().filter(|(made, _)| *made == call).map(|(_, key)| *key).collect()
+    }
+
+    /// The refunds that took effect: their numbers and amounts, of this order.
+    pub fn refunds_of(&self, order: OrderId) -> Vec<(u32, u64)> {
+        let refunds = self.refunds.lock();
+        let of_order = refunds.iter().filter(|refund| refund.key.payment.attempt.order == order);
+        of_order.map(|refund| (refund.key.number, refund.money.amount.0)).collect()
+    }
+
+    async fn make_refund(&self, refund: &RefundOrder) -> Result<RefundTold, CallError> {
+        let told = self.truth.refund(refund).await?;
+        let mut refunds = self.refunds.lock();
+        if told.progress == RefundProgress::Refunded && !refunds.contains(refund) {
+            refunds.push(*refund);
+        }
+        Ok(told)
+    }
+
+    async fn call_refund(&self, refund: &RefundOrder) -> Result<RefundTold, CallError> {
+        let fault = self.next_fault(Call::Refund);
+        if matches!(fault, Some(Fault::LostAfter | Fault::HangAfter)) {
+            self.make_refund(refund).await?;
+        }
+        self.calls.lock().push((Call::Refund, refund.key.payment));
+        self.called.notify_waiters();
+        match fault {
+            None => self.make_refund(refund).await,
+            Some(Fault::Busy) => Err(CallError::Unreachable("away".into())),
+            Some(Fault::Invalid) => Err(CallError::Invalid("no such address".into())),
+            Some(Fault::Processing) => Ok(RefundTold { progress: RefundProgress::Processing, money: None }),
+            Some(Fault::HangBefore | Fault::HangAfter) => pending().await,
+            Some(Fault::LostBefore | Fault::LostAfter | Fault::Delayed) => {
+                Err(CallError::Unknown("lost".into()))
+            }
+        }
     }
 
     /// Waits until a call of this kind has been made.
@@ -193,6 +233,10 @@ impl PaymentGateway for ScriptedGateway {
 
     fn status(&self, key: PaymentKey) -> Answer<'_, Payment> {
         Box::pin(self.call(Call::Status, key, None, self.truth.status(key)))
+    }
+
+    fn refund<'a>(&'a self, refund: &'a RefundOrder) -> Answer<'a, RefundTold> {
+        Box::pin(self.call_refund(refund))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use seckill::checkout::{AttemptId, CancelAnswer, PayAnswer, PaymentState};
+use seckill::checkout::{AttemptId, CancelAnswer, PayAnswer, PaymentState, RefundAnswer};
 use seckill::domain::{Order, OrderId, OrderStatus};
 use seckill::orders::postgres::{Follower, PostgresSettings};
 use testbed::servers::postgres::Postgres;
@@ -10,6 +10,7 @@ use testbed::{PATIENCE, until};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::fixture::{Fixture, Life, impatient, now};
+use crate::refunds::whole;
 use crate::scripted::{Call, Fault, Mood, ScriptedGateway, ScriptedRisk};
 
 /// A node that sells and takes money.
@@ -56,6 +57,10 @@ impl Shop {
 
     fn cancel(&self, id: OrderId) -> CancelAnswer {
         self.runtime.block_on(self.life.checkout.cancel(self.order(id)))
+    }
+
+    fn refund(&self, id: OrderId) -> RefundAnswer {
+        self.runtime.block_on(self.life.checkout.refund(self.order(id), whole(), None))
     }
 
     /// Looks at the other nodes as the engine does, until the order has this status.
@@ -203,5 +208,40 @@ fn an_order_that_nobody_paid_expires_although_its_node_died() {
     two.follow_until(order, OrderStatus::Expired);
     let audit = two.runtime.block_on(two.fixture.desk.audit(two.fixture.sale)).unwrap().unwrap();
     assert_eq!((audit.held, audit.available()), (0, 1_000));
+    two.close();
+}
+
+#[test]
+fn an_order_that_two_nodes_are_asked_to_refund_at_once_is_refunded_once() {
+    let (_postgres, gateway, one, two) = two_shops();
+    for round in 0..10 {
+        let order = one.own(&format!("buyer-{round}"));
+        assert!(matches!(one.pay(order), PayAnswer::Paid(_)));
+        let (first, second) = at_once(|| one.refund(order), || two.refund(order));
+        let made = [&first, &second].iter().filter(|told| matches!(told, RefundAnswer::Refunded(_))).count();
+        assert_eq!(made, 1, "{first:?} {second:?}");
+        assert_eq!(gateway.refunds_of(order), [(1, 1_999)]);
+        assert_eq!(two.order(order).status, OrderStatus::Refunded);
+    }
+    one.close();
+    two.close();
+}
+
+#[test]
+fn a_refund_whose_node_died_after_the_money_was_given_back_is_finished_by_another() {
+    let (_postgres, gateway, one, mut two) = two_shops();
+    let order = one.own("ann");
+    assert!(matches!(one.pay(order), PayAnswer::Paid(_)));
+    gateway.fail(Call::Refund, Fault::HangAfter, usize::MAX);
+    let (checkout, read) = (one.life.checkout.clone(), one.order(order));
+    one.runtime.spawn(async move { checkout.refund(read, whole(), None).await });
+    one.runtime.block_on(gateway.until_called(Call::Refund));
+    one.die();
+    assert_eq!(two.order(order).status, OrderStatus::Refunding);
+    gateway.heal();
+    two.follow_until(order, OrderStatus::Refunded);
+    assert_eq!(gateway.refunds_of(order), [(1, 1_999)]);
+    let audit = two.runtime.block_on(two.fixture.desk.audit(two.fixture.sale)).unwrap().unwrap();
+    assert!(audit.conserved(0) && audit.sold() == 0, "{audit:?}");
     two.close();
 }

@@ -31,7 +31,7 @@ fn an_order_from_the_purchase_to_the_payment() {
             assert_eq!(body[member], value, "{member}");
         }
         assert_eq!((&body["quantity"], &body["amount_cents"]), (&1.into(), &1999.into()));
-        assert!(body["paid_at"].is_null() && body.as_object().unwrap().len() == 12, "{body}");
+        assert!(body["paid_at"].is_null() && body.as_object().unwrap().len() == 13, "{body}");
 
         assert_eq!(engine.ask("GET", &order, "ann", "", "").body, bought.body);
         for (buyer, lines) in [("bob", ""), ("ann", "X-Tenant-ID: other\r\n")] {

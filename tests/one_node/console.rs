@@ -118,10 +118,50 @@ fn an_order_is_found_given_time_and_cancelled() {
 }
 
 #[test]
+fn what_was_paid_is_given_back_and_its_unit_sold_again() {
+    let engine = Engine::start(&[]);
+    engine.sale("phone", 1, "");
+    let order = engine.buy("phone", "ada").member("order_id");
+    let paid =
+        engine.ask("POST", &format!("/orders/{order}/checkout"), "ada", "", r#"{"payment_method":"card"}"#);
+    assert_eq!((paid.status, paid.member("status").as_str()), (200, "paid"), "{}", paid.body);
+    let browser = Browser::open(1_400);
+    browser.go(&console(&engine, &format!("/orders/{order}")));
+    browser.click("a[href$='/refund']");
+    browser.fill("form[method=get] [name=amount_cents]", "2000");
+    browser.click("form[method=get] button");
+    browser.wait_for("main [role=status]", |said| said.contains("must be 1 to 1999"));
+    browser.fill("form[method=get] [name=amount_cents]", "");
+    browser.fill("form[method=get] [name=restock]", "1");
+    browser.click("form[method=get] button");
+    browser.wait_for("main", |page| {
+        page.contains("1999 USD go back to ada") && page.contains("1 of the order's units")
+    });
+    let give_back = |word: &str| {
+        browser.fill("form[method=post][action$='/refund'] [name=confirm]", word);
+        browser.fill("form[method=post][action$='/refund'] [name=reason]", "arrived broken");
+        browser.click("form[method=post][action$='/refund'] button");
+    };
+    give_back("refunt");
+    browser.wait_for("main", |page| page.contains("confirm must be refund"));
+    assert_eq!(hears(&engine, "phone", "bob"), (409, "sold-out".into()), "nothing is given back");
+    browser.go(&console(&engine, &format!("/orders/{order}/refund?restock=1")));
+    give_back("refund");
+    browser.wait_for("main", |page| page.contains("arrived broken") && page.contains("made"));
+    let seen = engine.ask("GET", &format!("/orders/{order}"), "ada", "", "");
+    assert_eq!(
+        (seen.member("status").as_str(), &seen.json()["refunded_cents"]),
+        ("refunded", &Value::from(1_999))
+    );
+    assert_eq!(hears(&engine, "phone", "bob"), (201, String::new()), "the unit is on sale again");
+}
+
+#[test]
 fn every_page_fits_a_telephone_and_says_what_it_is() {
     let engine = Engine::start(&[]);
     engine.sale("phone", 1, "");
     let order = engine.buy("phone", "ada").member("order_id");
+    engine.ask("POST", &format!("/orders/{order}/checkout"), "ada", "", r#"{"payment_method":"card"}"#);
     let browser = Browser::open(400);
     let pages = [
         "/".to_owned(),
@@ -131,6 +171,7 @@ fn every_page_fits_a_telephone_and_says_what_it_is() {
         "/stop".into(),
         "/orders?q=ada".into(),
         format!("/orders/{order}"),
+        format!("/orders/{order}/refund?restock=1"),
     ];
     for page in pages {
         browser.go(&console(&engine, &page));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::engine::{Engine, wall_now};
 
 impl Engine {
-    async fn act(&self, path: &str, body: Value) -> (StatusCode, Value) {
+    pub async fn act(&self, path: &str, body: Value) -> (StatusCode, Value) {
         self.send(Method::POST, path, &body).await
     }
 

@@ -26,8 +26,8 @@ async fn audit_orders_and_events_tell_what_the_store_has() {
     assert_eq!(
         engine.get_json("/api/v1/campaigns/c/s/audit").await,
         json!({
-            "total": 10, "available": 8, "leased": 0, "held": 1, "paid": 1, "sold": 2, "durable_orders": 3,
-            "buyers_over_limit": 0, "ledger": "embedded", "conserved": true,
+            "total": 10, "available": 8, "leased": 0, "held": 1, "paid": 1, "refunded": 0,
+            "refunded_cents": 0, "sold": 2, "durable_orders": 3, "buyers_over_limit": 0, "ledger": "embedded", "conserved": true,
         })
     );
     assert_eq!(engine.get("/api/v1/campaigns/c/none/audit").await.status(), StatusCode::NOT_FOUND);
@@ -53,6 +53,9 @@ async fn audit_orders_and_events_tell_what_the_store_has() {
         "created_at",
         "pay_before",
         "paid_at",
+        "refunded_cents",
+        "refunds",
+        "restocked",
     ];
     expected.sort_unstable();
     assert_eq!(members, expected);

@@ -61,6 +61,8 @@ async fn each_role_does_what_it_may_for_the_tenants_it_may() {
         assert_eq!(made.0, StatusCode::CREATED, "{}", made.1);
     }
     let reason = json!({"reason": "a test"});
+    // Who may refund is told that the tenant has no such order.
+    let refund = "/api/v1/orders/zzzzzzzzzzzzz/refund";
     let of_sale = |act: &str| format!("/api/v1/campaigns/c/s/{act}");
     let (pause, resume) = (of_sale("pause"), of_sale("resume"));
     // What is asked for, the least role, and whether it is about all tenants.
@@ -81,6 +83,7 @@ async fn each_role_does_what_it_may_for_the_tenants_it_may() {
         (Method::POST, "/api/v1/go", reason.clone(), Role::Operator, false),
         (Method::POST, "/api/v1/stop", json!({"reason": "r", "all": true}), Role::Operator, true),
         (Method::POST, "/api/v1/go", json!({"reason": "r", "all": true}), Role::Operator, true),
+        (Method::POST, refund, reason.clone(), Role::Admin, false),
         (Method::POST, "/api/v1/config/reload", json!({}), Role::Admin, true),
     ];
     for (method, path, body, least, is_of_all) in &table {
@@ -97,6 +100,7 @@ async fn each_role_does_what_it_may_for_the_tenants_it_may() {
                     () if path.ends_with("/reload") && status != StatusCode::OK => {
                         (StatusCode::UNPROCESSABLE_ENTITY, Some("restart-required"))
                     }
+                    () if *path == refund => (StatusCode::NOT_FOUND, Some("unknown-order")),
                     () => (StatusCode::OK, None),
                 };
                 let what = format!("{name} {method} {path} for {tenant}: {answer}");

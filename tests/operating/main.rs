@@ -11,4 +11,5 @@ mod feeds;
 mod figures;
 mod identities;
 mod live;
+mod refunds;
 mod trail;

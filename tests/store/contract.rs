@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::order_model::{self, held, noted, status_after};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use seckill::domain::{
@@ -218,6 +219,8 @@ impl Model {
             .collect();
         let mut latest: HashMap<_, _> =
             self.orders.values().map(|order| (order.placed.id, order.payment_attempt)).collect();
+        let refunds: HashMap<_, _> =
+            self.orders.values().map(|order| (order.placed.id, order.refunds.begun)).collect();
         let transitions =
             steps.iter().enumerate().map(|(place, &(index, action, at_deadline, of_earlier))| {
                 let &(order, pay_before) = index.get(&known);
@@ -242,6 +245,12 @@ impl Model {
                             PaymentNote::Direction(PaymentDirection::LettingGo { why })
                         }
                     }),
+                    refund: order_model::refund_step(
+                        action,
+                        place,
+                        refunds.get(&order).copied().unwrap_or(0),
+                        of_earlier,
+                    ),
                     settled_because: None,
                     act: None,
                 }
@@ -291,6 +300,14 @@ impl Model {
         for step in &batch.transitions {
             applied.push(match orders.get_mut(&step.order) {
                 None => Applied::UnknownOrder,
+                Some(order) if step.refund.is_some() => match order_model::refunded(order, step) {
+                    None => Applied::Refused(order.clone()),
+                    Some((next, event)) => {
+                        told.extend(event.map(|event| (step.order, event)));
+                        *order = next;
+                        Applied::Done(order.clone())
+                    }
+                },
                 Some(order) => match status_after(order, step) {
                     None => Applied::Refused(order.clone()),
                     Some((status, event)) => {
@@ -316,9 +333,7 @@ impl Model {
                 },
             });
         }
-        let sold = |sale: &Sale| {
-            units(&orders, sale.id, &[OrderStatus::PrePay, OrderStatus::Paying, OrderStatus::Paid])
-        };
+        let sold = |sale: &Sale| units(&orders, sale.id, &HOLDING);
         let over = |sale: &&Sale| sold(sale) > u64::from(sale.total);
         let oversold: Vec<SaleId> = self.sales.iter().filter(over).map(|sale| sale.id).collect();
         if !oversold.is_empty() {
@@ -335,10 +350,10 @@ impl Model {
 
     /// Whether the purchase is one too many for its buyer.
     fn passes_limit(&self, orders: &BTreeMap<OrderId, Order>, placed: &NewOrder) -> bool {
-        let of_buyer = orders.values().filter(|order| {
-            holds(order.status) && order.placed.sale == placed.sale && order.placed.buyer == placed.buyer
-        });
-        let held: Units = of_buyer.map(|order| order.placed.quantity).sum();
+        let of_buyer = orders
+            .values()
+            .filter(|order| order.placed.sale == placed.sale && order.placed.buyer == placed.buyer);
+        let held: Units = of_buyer.map(held).sum();
         let sale = self.sales.iter().find(|sale| sale.id == placed.sale).expect("orders are of known sales");
         held + placed.quantity > sale.terms.per_buyer_limit
     }
@@ -365,15 +380,20 @@ impl Model {
     fn audit(&self, sale: &Sale) -> Audit {
         let mut of_buyers: HashMap<&str, u64> = HashMap::new();
         let of_sale = || self.orders.values().filter(|order| order.placed.sale == sale.id);
-        for order in of_sale().filter(|order| holds(order.status)) {
-            *of_buyers.entry(order.placed.buyer.as_str()).or_default() += u64::from(order.placed.quantity);
+        for order in of_sale() {
+            *of_buyers.entry(order.placed.buyer.as_str()).or_default() += u64::from(held(order));
         }
         let limit = u64::from(sale.terms.per_buyer_limit);
         Audit {
             total: sale.total,
             sold_by_guard: sale.sold,
             held: units(&self.orders, sale.id, &[OrderStatus::PrePay, OrderStatus::Paying]),
-            paid: units(&self.orders, sale.id, &[OrderStatus::Paid]),
+            paid: units(&self.orders, sale.id, &HOLDING[2..]),
+            refunded: of_sale()
+                .filter(|order| order.status == OrderStatus::Refunded)
+                .map(|order| u64::from(order.placed.quantity))
+                .sum(),
+            refunded_cents: of_sale().map(|order| order.refunds.refunded.0).sum(),
             durable_orders: of_sale().count() as u64,
             buyers_over_limit: of_buyers.values().filter(|&&units| units > limit).count() as u64,
         }
@@ -428,55 +448,24 @@ impl Model {
         }
         assert_eq!(rest, [], "the store tells of nothing else");
         for event in events {
+            assert_eq!(event.refund.is_some(), event.kind == EventKind::Refunded);
             assert_eq!(Some(&event.order), self.orders.get(&event.order.placed.id));
         }
     }
 }
 
-fn holds(status: OrderStatus) -> bool {
-    [OrderStatus::PrePay, OrderStatus::Paying, OrderStatus::Paid].contains(&status)
-}
+/// Whose orders have units; those from the third on were paid.
+const HOLDING: [OrderStatus; 5] = [
+    OrderStatus::PrePay,
+    OrderStatus::Paying,
+    OrderStatus::Paid,
+    OrderStatus::Refunding,
+    OrderStatus::Refunded,
+];
 
 fn units(orders: &BTreeMap<OrderId, Order>, sale: SaleId, statuses: &[OrderStatus]) -> u64 {
     let counted = |order: &&Order| order.placed.sale == sale && statuses.contains(&order.status);
-    orders.values().filter(counted).map(|order| u64::from(order.placed.quantity)).sum()
-}
-
-/// The contract's table once more, with the deadline and what is told.
-fn status_after(order: &Order, step: &Transition) -> Option<(OrderStatus, Option<EventKind>)> {
-    let late = step.at >= order.placed.pay_before;
-    let of_latest = step.payment_attempt == Some(order.payment_attempt);
-    Some(match (order.status, step.action) {
-        (OrderStatus::PrePay, OrderAction::BeginPayment) if !late => (OrderStatus::Paying, None),
-        (OrderStatus::PrePay, OrderAction::Cancel) => (OrderStatus::Cancelled, Some(EventKind::Cancelled)),
-        (OrderStatus::PrePay, OrderAction::Expire) if late => {
-            (OrderStatus::Expired, Some(EventKind::Expired))
-        }
-        (OrderStatus::Paying, OrderAction::NotePayment) if of_latest && noted(order, step).is_some() => {
-            (OrderStatus::Paying, None)
-        }
-        (OrderStatus::Paying, OrderAction::AbortPayment) if of_latest => (OrderStatus::PrePay, None),
-        (OrderStatus::Paying, OrderAction::ConfirmPayment) if of_latest => {
-            (OrderStatus::Paid, Some(EventKind::Paid))
-        }
-        _ => return None,
-    })
-}
-
-/// The journal after the step's note; `None` when the note does not follow it.
-fn noted(order: &Order, step: &Transition) -> Option<PaymentJournal> {
-    use PaymentDirection::{GoingOn, LettingGo, Undecided};
-    let PaymentJournal { gateway, key_form, direction } = order.payment.clone();
-    Some(match (step.payment_note.clone()?, &direction) {
-        (PaymentNote::Gateway(name), _) if gateway.is_none() => {
-            PaymentJournal { gateway: Some(name), key_form, direction }
-        }
-        (PaymentNote::Direction(direction), Undecided) => PaymentJournal { gateway, key_form, direction },
-        (PaymentNote::TurnBack { why }, Undecided | GoingOn) => {
-            PaymentJournal { gateway, key_form, direction: LettingGo { why } }
-        }
-        _ => return None,
-    })
+    orders.values().filter(counted).map(|order| u64::from(held(order))).sum()
 }
 
 /// All rows, read `limit` at a time from where the last page ended.

@@ -3,6 +3,7 @@
 
 mod contract;
 mod log;
+mod order_model;
 mod postgres;
 mod retirement;
 mod sqlite;

@@ -1,6 +1,9 @@
 //! Sales that end, in the embedded store: what is refused, and that nothing is lost or seen twice while orders move.
 
-use seckill::domain::{BuyerId, EpochMs, NodeId, OrderAction, OrderId, OrderStatus, SaleId};
+use seckill::domain::{
+    BuyerId, EpochMs, NodeId, OrderAction, OrderId, OrderStatus, RefundEnd, RefundRequest, RefundStep,
+    Restock, SaleId,
+};
 use seckill::orders::sqlite::SqliteSettings;
 use seckill::orders::{
     Act, ActKind, Actor, Applied, Batch, Deadlines, Ending, OrderFilter, Receipt, Recovered, Retirement,
@@ -186,6 +189,49 @@ fn o5_a_sale_with_something_open_is_not_archived_and_an_archived_one_sells_nothi
     assert!(matches!(&applied[..], [Applied::Refused(order)] if order.status == OrderStatus::Paid));
     let told = shop.reader.trail_after("default", 0, 9).unwrap();
     assert_eq!(told.iter().filter(|entry| entry.kind == "campaign.archived").count(), 1, "{told:?}");
+}
+
+fn refund(number: u64, action: OrderAction, step: RefundStep) -> Transition {
+    let id = OrderId::from_number(number).unwrap();
+    Transition { refund: Some(Box::new(step)), ..Transition::plain(id, action, EpochMs(12)) }
+}
+
+fn begin_refund(number: u64) -> Transition {
+    let request = RefundRequest { number: None, amount: None, restock: Restock::All };
+    refund(number, OrderAction::BeginRefund, RefundStep::New { request, reason: "broken".into() })
+}
+
+fn end_refund(number: u64, action: OrderAction) -> Transition {
+    refund(number, action, RefundStep::End(RefundEnd { number: 1, why: None }))
+}
+
+#[test]
+fn o5_refunds_stay_with_archived_orders_and_none_is_under_way_or_begins() {
+    let (mut shop, paid) = shop_that_is_over();
+    let sale = shop.sale;
+    let refunds = [begin_refund(1), end_refund(1, OrderAction::ConfirmRefund), begin_refund(2)];
+    shop.commit(Batch { transitions: refunds.into(), ..Batch::default() }).unwrap();
+    assert_eq!(archive(&mut shop, sale, paid - 1, 100), RetirementReceipt::RefundsOpen(1));
+    let end = vec![end_refund(2, OrderAction::AbortRefund)];
+    shop.commit(Batch { transitions: end, ..Batch::default() }).unwrap();
+    let order = |shop: &Shop, number| shop.reader.order(OrderId::from_number(number).unwrap()).unwrap();
+    let before = [1, 2].map(|number| order(&shop, number));
+    let audit = shop.reader.audit(sale).unwrap().unwrap();
+    assert_eq!((audit.refunded, audit.paid), (1, u64::from(paid) - 1));
+    assert!(matches!(archive(&mut shop, sale, paid - 1, 100), RetirementReceipt::Done(_)));
+    loop {
+        let late = Batch { transitions: vec![begin_refund(2), begin_refund(ORDERS - 1)], ..Batch::default() };
+        let Receipt::Committed { applied, .. } = shop.writer.commit(&late).unwrap() else {
+            panic!("it is committed")
+        };
+        assert!(applied.iter().all(|applied| matches!(applied, Applied::Refused(_))), "{applied:?}");
+        if shop.writer.move_archived(100).unwrap() == 0 {
+            break;
+        }
+    }
+    assert_eq!([1, 2].map(|number| order(&shop, number)), before);
+    assert_eq!(shop.reader.refunds(OrderId::from_number(1).unwrap()).unwrap().len(), 1);
+    assert_eq!(shop.reader.audit(sale).unwrap(), Some(audit));
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub struct Exported {
     pub orders: u64,
     /// Units of orders that hold stock.
     pub active_units: u64,
-    /// Units of paid orders.
+    /// Units of orders that were paid, but for those that refunds put back on sale.
     pub paid_units: u64,
     /// Orders whose units went back on sale.
     pub returned_orders: u64,
@@ -26,7 +26,7 @@ impl Exported {
         } else {
             self.returned_orders += 1;
         }
-        if state == OrderState::Paid {
+        if state.was_paid() {
             self.paid_units += u64::from(quantity);
         }
     }

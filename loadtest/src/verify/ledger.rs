@@ -26,9 +26,15 @@ pub enum OrderState {
     Expired = 6,
     /// Not accepted after all.
     Rejected = 7,
+    /// Paid, and being given back.
+    Refunding = 8,
+    /// Paid, and given back.
+    Refunded = 9,
+    /// Paid, and units of it put back on sale with a refund.
+    Restocked = 10,
 }
 
-const STATES: [(OrderState, &str); 8] = [
+const STATES: [(OrderState, &str); 11] = [
     (OrderState::Unknown, "unknown"),
     (OrderState::Pending, "pending"),
     (OrderState::PrePay, "pre_pay"),
@@ -37,6 +43,9 @@ const STATES: [(OrderState, &str); 8] = [
     (OrderState::Cancelled, "cancelled"),
     (OrderState::Expired, "expired"),
     (OrderState::Rejected, "rejected"),
+    (OrderState::Refunding, "refunding"),
+    (OrderState::Refunded, "refunded"),
+    (OrderState::Restocked, "restocked"),
 ];
 
 impl OrderState {
@@ -52,7 +61,12 @@ impl OrderState {
 
     /// Whether the order holds units.
     pub fn is_active(self) -> bool {
-        !matches!(self, Self::Cancelled | Self::Expired | Self::Rejected)
+        !matches!(self, Self::Cancelled | Self::Expired | Self::Rejected | Self::Restocked)
+    }
+
+    /// Whether the order was paid, whatever became of it since.
+    pub fn was_paid(self) -> bool {
+        matches!(self, Self::Paid | Self::Refunding | Self::Refunded | Self::Restocked)
     }
 }
 
@@ -201,7 +215,8 @@ impl<'a> Ledger<'a> {
 
 fn expect_state(found: &mut Found, row: &Row<Told>, order: Option<&Row<OrderState>>, wanted: OrderState) {
     let state = order.map(|order| order.kind);
-    if state != Some(wanted) {
+    let is_kept = |state: OrderState| state == wanted || (wanted == OrderState::Paid && state.was_paid());
+    if !state.is_some_and(is_kept) {
         let seen = state.map_or("missing", OrderState::name);
         found.add(|| format!("order {} was answered {}, the store says {seen}", row.order, wanted.name()));
     }

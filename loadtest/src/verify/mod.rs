@@ -181,7 +181,9 @@ fn read_books(
         partitions.restart_orders(index).map_err(&file)?;
         admin.export(&sale.campaign, |order: ExportedOrder| {
             let state = OrderState::from_name(&order.status);
-            exported.add(state, order.quantity);
+            exported.add(state, order.quantity.saturating_sub(order.restocked));
+            // Its buyer may have bought as many again.
+            let state = if order.restocked > 0 { OrderState::Restocked } else { state };
             let row = Row {
                 kind: state,
                 campaign: index,

@@ -63,8 +63,8 @@ impl Form {
 /// What a form's sender sees: the page that `back` leads to, or what was wrong and the way back there.
 pub(super) fn answer<T>(
     outcome: Result<T, Problem>,
+    plane: &ControlPlane,
     caller: &Caller,
-    is_signed_in: bool,
     back: &str,
 ) -> Response {
     let problem = match outcome {
@@ -76,6 +76,5 @@ pub(super) fn answer<T>(
         Text(problem.detail()),
         Text(back)
     );
-    let page = Page { caller, is_signed_in, title: "That was not done", place: "", body, head: "" };
-    (problem.status(), page.answer()).into_response()
+    (problem.status(), Page::new(plane, caller, "That was not done", body).answer()).into_response()
 }

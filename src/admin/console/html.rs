@@ -6,6 +6,7 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 
 use super::super::caller::Caller;
+use super::super::control_plane::ControlPlane;
 use super::super::role::Role;
 
 /// Nothing from any other address, no script and no style in a page, and forms that lead here.
@@ -40,21 +41,32 @@ pub(super) fn head(title: &str, more: &str) -> String {
 
 /// A page for somebody who is known.
 pub(super) struct Page<'a> {
-    /// Who looks.
-    pub caller: &'a Caller,
-    /// Whether tokens are asked for, so that one can sign out.
-    pub is_signed_in: bool,
-    /// The title.
-    pub title: &'a str,
-    /// The place in the navigation.
-    pub place: &'a str,
-    /// What to show of the page's own: HTML.
-    pub body: String,
-    /// What goes into the head: HTML.
-    pub head: &'a str,
+    caller: &'a Caller,
+    is_signed_in: bool,
+    title: &'a str,
+    place: &'a str,
+    body: String,
+    head: &'a str,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    /// A page with this title and body (HTML), for whoever looks.
+    pub fn new(plane: &ControlPlane, caller: &'a Caller, title: &'a str, body: String) -> Self {
+        Self { caller, is_signed_in: plane.asks_for_token(), title, place: "", body, head: "" }
+    }
+
+    /// At this place in the navigation.
+    #[must_use]
+    pub fn at(self, place: &'a str) -> Self {
+        Self { place, ..self }
+    }
+
+    /// With this in its head: HTML.
+    #[must_use]
+    pub fn with_head(self, head: &'a str) -> Self {
+        Self { head, ..self }
+    }
+
     /// The answer.
     pub fn answer(self) -> Response {
         let mut text = head(self.title, self.head);

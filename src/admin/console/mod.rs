@@ -8,10 +8,12 @@ mod form;
 mod html;
 mod now;
 mod orders;
+mod refunds;
 mod sale;
 mod sign_in;
 mod switches;
 
+pub(super) use refunds::{act as refund_act, confirm as refund_page};
 pub(super) use sign_in::page as sign_in_page;
 
 use std::sync::Arc;

@@ -30,15 +30,7 @@ pub(super) async fn page(
     let mut body = String::new();
     // Writing to a text does not fail.
     let _ = write(&mut body, &plane, &caller, &snapshot);
-    Page {
-        caller: &caller,
-        is_signed_in: !plane.tokens.are_none(),
-        title: "Now",
-        place: "/",
-        body,
-        head: HEAD,
-    }
-    .answer()
+    Page::new(&plane, &caller, "Now", body).at("/").with_head(HEAD).answer()
 }
 
 fn write(body: &mut String, plane: &ControlPlane, caller: &Caller, snapshot: &Value) -> std::fmt::Result {
@@ -104,8 +96,8 @@ fn switches(body: &mut String, plane: &ControlPlane, caller: &Caller) -> std::fm
 }
 
 /// The figures of a sale that the script keeps fresh: the member of the snapshot, and its name.
-const UNITS: [(&str, &str); 4] =
-    [("total", "total"), ("held", "held"), ("paid", "paid"), ("available", "left")];
+const UNITS: [(&str, &str); 5] =
+    [("total", "total"), ("held", "held"), ("paid", "paid"), ("available", "left"), ("refunded", "refunded")];
 const RATES: [(&str, &str); 2] = [("arrivals_per_s", "arrivals a second"), ("wins_per_s", "wins a second")];
 
 fn card(body: &mut String, plane: &ControlPlane, caller: &Caller, sale: &Value) -> std::fmt::Result {

@@ -17,7 +17,8 @@ use super::super::problem::Problem;
 use super::super::{extend, order_acts, settle};
 use super::form::{Form, answer, sent};
 use super::html::{Page, Text, act_form, may_act};
-use crate::domain::{Order, OrderId, OrderStatus};
+use super::refunds;
+use crate::domain::{OrderId, OrderStatus};
 use crate::orders::OrderFilter;
 
 /// Orders of a buyer that are shown.
@@ -38,7 +39,7 @@ pub(super) async fn search(
 ) -> Result<Response, Problem> {
     let q = q.trim();
     if let Ok(id) = q.parse::<OrderId>()
-        && order_of(&plane, &caller, q).await.is_ok()
+        && plane.order_seen_by(&caller, q).await.is_ok()
     {
         return Ok(Redirect::to(&format!("/orders/{id}")).into_response());
     }
@@ -67,8 +68,7 @@ pub(super) async fn search(
             table(&mut body, &orders);
         }
     }
-    let is_signed_in = !plane.tokens.are_none();
-    Ok(Page { caller: &caller, is_signed_in, title: "Orders", place: "/orders", body, head: "" }.answer())
+    Ok(Page::new(&plane, &caller, "Orders", body).at("/orders").answer())
 }
 
 fn table(body: &mut String, orders: &[Value]) {
@@ -94,22 +94,13 @@ fn table(body: &mut String, orders: &[Value]) {
     body.push_str("</tbody></table>\n");
 }
 
-/// The order with this number, and its tenant, if the caller sees it.
-async fn order_of(plane: &ControlPlane, caller: &Caller, id: &str) -> Result<(Order, String), Problem> {
-    let number: OrderId = id.parse().map_err(|_| Problem::unknown_order())?;
-    let order = plane.limited(plane.desk.order(number)).await?.ok_or_else(Problem::unknown_order)?;
-    let sale = plane.desk.sale_of(order.placed.sale).await?.ok_or_else(Problem::unknown_order)?;
-    let tenant = sale.key.tenant().to_owned();
-    if caller.sees(&tenant) { Ok((order, tenant)) } else { Err(Problem::unknown_order()) }
-}
-
 /// `GET /orders/{id}`
 pub(super) async fn page(
     State(plane): State<Arc<ControlPlane>>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let (order, _) = order_of(&plane, &caller, &id).await?;
+    let (order, _) = plane.order_seen_by(&caller, &id).await?;
     let shown = plane.shown(&order).await?;
     let mut body = String::from("<table class=\"facts\"><tbody>\n");
     for (name, value) in shown.as_object().into_iter().flatten() {
@@ -117,6 +108,11 @@ pub(super) async fn page(
         let _ = writeln!(body, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", Text(name), Text(&value));
     }
     body.push_str("</tbody></table>\n");
+    let refunds = match order.refunds.begun {
+        0 => Vec::new(),
+        _ => plane.limited(plane.desk.refunds(order.placed.id)).await?,
+    };
+    refunds::part(&mut body, &caller, &order, &refunds);
     if may_act(&caller) {
         let path = format!("/orders/{id}");
         let is_open = matches!(order.status, OrderStatus::PrePay | OrderStatus::Paying);
@@ -135,10 +131,14 @@ pub(super) async fn page(
                           <option value=\"paid\">taken</option></select></label>";
             body.push_str(&act_form(&format!("{path}/settle"), "Settle", "danger", "", fields));
         }
+        if order.status == OrderStatus::Refunding {
+            body.push_str("<h2>Settle the refund by hand</h2><p>Only when the gateway never tells, and you have seen what became of the money.</p>\n");
+            let fields = "<label>It was <select name=\"outcome\"><option value=\"not_refunded\">not given back</option>\
+                          <option value=\"refunded\">given back</option></select></label>";
+            body.push_str(&act_form(&format!("{path}/settle"), "Settle", "danger", "", fields));
+        }
     }
-    let is_signed_in = !plane.tokens.are_none();
-    Ok(Page { caller: &caller, is_signed_in, title: &format!("Order {id}"), place: "", body, head: "" }
-        .answer())
+    Ok(Page::new(&plane, &caller, &format!("Order {id}"), body).answer())
 }
 
 /// `POST /orders/{id}/{act}`
@@ -149,7 +149,7 @@ pub(super) async fn act(
 ) -> Response {
     let (caller, extensions, body) = sent(request, &plane).await;
     let done = async {
-        let (_, tenant) = order_of(&plane, &caller, &id).await?;
+        let (_, tenant) = plane.order_seen_by(&caller, &id).await?;
         let (acting, form) = (Acting::of(&extensions, Some(&tenant)), Form::of_body(body)?);
         let (plane, id) = (State(Arc::clone(&plane)), Path(id.clone()));
         match act.as_str() {
@@ -163,5 +163,5 @@ pub(super) async fn act(
             _ => Err(Problem::not_found()),
         }
     };
-    answer(done.await, &caller, !plane.tokens.are_none(), &format!("/orders/{id}"))
+    answer(done.await, &plane, &caller, &format!("/orders/{id}"))
 }

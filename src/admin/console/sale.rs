@@ -75,8 +75,7 @@ pub(super) async fn list(
     if found.len() > SALES_LISTED {
         let _ = writeln!(body, "<p>and {} more: look for a name</p>", found.len() - SALES_LISTED);
     }
-    let is_signed_in = !plane.tokens.are_none();
-    Page { caller: &caller, is_signed_in, title: "Sales", place: "/sales", body, head: "" }.answer()
+    Page::new(&plane, &caller, "Sales", body).at("/sales").answer()
 }
 
 fn state(plane: &ControlPlane, sale: &LiveSale) -> &'static str {
@@ -186,9 +185,8 @@ pub(super) async fn page(
         let fields = number("by_s", "Seconds for everybody who waits");
         body.push_str(&act_form(&format!("{path}/extend"), "Give time", "", "", &fields));
     }
-    let is_signed_in = !plane.tokens.are_none();
     let title = sale.terms.title.clone();
-    Ok(Page { caller: &caller, is_signed_in, title: &title, place: "", body, head: "" }.answer())
+    Ok(Page::new(&plane, &caller, &title, body).answer())
 }
 
 /// `GET /sales/{tenant}/{campaign}/{sku}/end`: what will happen, and where to say so.
@@ -215,9 +213,8 @@ pub(super) async fn confirm(
         );
         body.push_str(&act_form(&format!("{path}/end"), "End the sale", "danger", "", &fields));
     }
-    let is_signed_in = !plane.tokens.are_none();
     let title = format!("End {}", sale.terms.title);
-    Ok(Page { caller: &caller, is_signed_in, title: &title, place: "", body, head: "" }.answer())
+    Ok(Page::new(&plane, &caller, &title, body).answer())
 }
 
 /// `POST /sales/{tenant}/{campaign}/{sku}/{act}`
@@ -262,5 +259,5 @@ pub(super) async fn act(
             _ => Err(Problem::not_found()),
         }
     };
-    answer(done.await, &caller, !plane.tokens.are_none(), &back)
+    answer(done.await, &plane, &caller, &back)
 }

@@ -38,7 +38,7 @@ pub(super) async fn sign_in(
     if is_foreign_page(&Method::POST, &headers) {
         return foreign_page().into_response();
     }
-    if plane.tokens.are_none() {
+    if !plane.asks_for_token() {
         return Redirect::to("/").into_response();
     }
     let token = form_urlencoded::parse(&body).find(|(name, _)| name == "token");

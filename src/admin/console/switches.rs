@@ -50,8 +50,7 @@ pub(super) async fn confirm(
     if may_act(&caller) {
         body.push_str(&act_form("/stop", "Stop sales", "danger", "", &fields));
     }
-    let is_signed_in = !plane.tokens.are_none();
-    Page { caller: &caller, is_signed_in, title: "Stop sales at once", place: "", body, head: "" }.answer()
+    Page::new(&plane, &caller, "Stop sales at once", body).answer()
 }
 
 /// `POST /stop`
@@ -64,7 +63,7 @@ pub(super) async fn stop(State(plane): State<Arc<ControlPlane>>, request: Reques
         }
         change(&plane, &caller, &extensions, &form, true).await
     };
-    answer(stopped.await, &caller, !plane.tokens.are_none(), "/")
+    answer(stopped.await, &plane, &caller, "/")
 }
 
 /// `POST /go`
@@ -74,7 +73,7 @@ pub(super) async fn go(State(plane): State<Arc<ControlPlane>>, request: Request)
         let form = Form::of_body(body)?;
         change(&plane, &caller, &extensions, &form, false).await
     };
-    answer(gone_on.await, &caller, !plane.tokens.are_none(), "/")
+    answer(gone_on.await, &plane, &caller, "/")
 }
 
 async fn change(

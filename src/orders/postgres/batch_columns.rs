@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use super::super::events::EventKind;
 use super::super::graces::Graces;
+use super::super::refund_record::RefundRecord;
 use super::super::store::Batch;
 use super::super::transition::Applied;
+use super::refunds::RefundColumns;
 use super::rows::{column, text};
 use super::session::Parameter;
 use super::trail::TrailColumns;
@@ -119,6 +121,13 @@ pub struct Steps {
     direction: Vec<i16>,
     why: Vec<Option<String>>,
     frees_units: Vec<bool>,
+    was_refunds: Vec<i32>,
+    refunds: Vec<i32>,
+    refund_cents: Vec<i64>,
+    refund_restock: Vec<i32>,
+    refunded_cents: Vec<i64>,
+    restocked: Vec<i32>,
+    restocks: Vec<i32>,
     event_order: Vec<i64>,
     event_kind: Vec<i16>,
     event_at: Vec<i64>,
@@ -129,12 +138,19 @@ pub struct Steps {
     settled_because: Vec<String>,
     /// What the trail tells of them.
     pub(super) acts: TrailColumns,
+    /// Refunds that begin or end with them.
+    pub(super) refund_records: RefundColumns,
 }
 
 impl Steps {
     /// Decides each transition, with deadlines moved by `graces`, on the orders as they were `read`, or as the batch places them. What is `Done` is so only
-    /// once the columns are committed.
-    pub fn decide(batch: &Batch, read: Vec<Order>, graces: &Graces) -> (Self, Vec<Applied>) {
+    /// once the columns are committed. Without `may_refund` no refund begins.
+    pub fn decide(
+        batch: &Batch,
+        read: Vec<Order>,
+        graces: &Graces,
+        may_refund: bool,
+    ) -> (Self, Vec<Applied>) {
         let mut steps = Self::default();
         if batch.transitions.is_empty() {
             return (steps, Vec::new());
@@ -148,8 +164,8 @@ impl Steps {
                 applied.push(Applied::UnknownOrder);
                 continue;
             };
-            let was = order.status;
-            if !transition.advance(order, graces) {
+            let was = order.clone();
+            if (transition.begins_refund() && !may_refund) || !transition.advance(order, graces) {
                 applied.push(Applied::Refused(order.clone()));
                 continue;
             }
@@ -158,11 +174,14 @@ impl Steps {
                 steps.settle(order, transition.at, reason);
             }
             if let Some(act) = &transition.act {
-                steps.acts.push(&act.moved(was, order.status));
+                steps.acts.push(&act.moved(&was, order));
+            }
+            if let Some(record) = RefundRecord::of_step(transition, &was, order) {
+                steps.refund_records.push(order.placed.id, &record);
             }
             if let Some(kind) = EventKind::of(transition.action) {
                 steps.event_order.push(column(transition.order.number()));
-                steps.event_kind.push(kind.code().into());
+                steps.event_kind.push(column(kind.block_code(order.refunds.begun)));
                 steps.event_at.push(transition.at.0);
             }
         }
@@ -181,6 +200,13 @@ impl Steps {
             steps.direction.push(order.payment.direction.code().into());
             steps.why.push(order.payment.direction.why().map(text));
             steps.frees_units.push(was.status.holds_units() && !order.status.holds_units());
+            steps.was_refunds.push(column(was.refunds.begun));
+            steps.refunds.push(column(order.refunds.begun));
+            steps.refund_cents.push(column(order.refunds.amount.0));
+            steps.refund_restock.push(column(order.refunds.restock));
+            steps.refunded_cents.push(column(order.refunds.refunded.0));
+            steps.restocked.push(column(order.refunds.restocked));
+            steps.restocks.push(column(order.refunds.restocked - was.refunds.restocked));
         }
         (steps, applied)
     }
@@ -194,7 +220,7 @@ impl Steps {
     }
 
     /// The columns, in the order of the function's parameters.
-    pub fn parameters(&self) -> [Parameter<'_>; 22] {
+    pub fn parameters(&self) -> [Parameter<'_>; 29] {
         [
             &self.order,
             &self.was_status,
@@ -210,6 +236,13 @@ impl Steps {
             &self.direction,
             &self.why,
             &self.frees_units,
+            &self.was_refunds,
+            &self.refunds,
+            &self.refund_cents,
+            &self.refund_restock,
+            &self.refunded_cents,
+            &self.restocked,
+            &self.restocks,
             &self.event_order,
             &self.event_kind,
             &self.event_at,

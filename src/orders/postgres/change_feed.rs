@@ -27,14 +27,14 @@ pub struct LogEnds {
     pub newest_order: Option<OrderId>,
 }
 
-/// An order that waits for its payment or for the end of one.
+/// An order that waits for its payment, or for the end of one or of a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenOrder {
     /// The order.
     pub id: OrderId,
     /// Until when it may be paid.
     pub pay_before: EpochMs,
-    /// The number of the payment whose end it waits for.
+    /// The number of the payment whose end, or whose refund's end, it waits for.
     pub payment: Option<u32>,
 }
 
@@ -140,18 +140,19 @@ impl PgChangeFeed {
     /// The open orders whose last step one of these nodes took. Reads all orders: seconds for tens of millions.
     pub(super) fn open_orders_of(&self, nodes: &[NodeId]) -> Result<Vec<OpenOrder>, StoreError> {
         let nodes: Vec<i16> = nodes.iter().map(|node| column(node.number())).collect();
-        let open = [OrderStatus::PrePay, OrderStatus::Paying].map(|status| i16::from(status.code()));
+        let open = [OrderStatus::PrePay, OrderStatus::Paying, OrderStatus::Refunding];
+        let open = open.map(|status| i16::from(status.code()));
         let select = "SELECT order_id, pay_before_ms, status, payment_attempt FROM orders \
                       WHERE step_node = ANY ($1) AND status = ANY ($2)";
         self.pool.run_long(async |session| {
             let found = session.rows(select, &[&nodes, &open.as_slice()]).await?;
             let order = |row: &tokio_postgres::Row| {
-                let is_paying = rows::status(row.try_get(2)?)? == OrderStatus::Paying;
+                let waits_to_be_paid = rows::status(row.try_get(2)?)? == OrderStatus::PrePay;
                 let payment = rows::whole(row.try_get(3)?)?;
                 Ok(OpenOrder {
                     id: rows::order_id(row.try_get(0)?)?,
                     pay_before: EpochMs(row.try_get(1)?),
-                    payment: is_paying.then_some(payment),
+                    payment: (!waits_to_be_paid).then_some(payment),
                 })
             };
             found.iter().map(order).collect()

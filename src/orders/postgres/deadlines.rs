@@ -66,7 +66,8 @@ async fn alone(session: &mut Session, step: &DeadlineStep) -> Result<DeadlineSte
             let number: i64 = column(order.number());
             let moved =
                 session.rows(EXTEND, &[&number, &pay_before.0, &open.as_slice(), &kind, &at.0]).await?;
-            return Ok(DeadlineStepped::Order(extended(session, *order, !moved.is_empty()).await?));
+            let extended = extended(session, *order, !moved.is_empty()).await?;
+            return Ok(DeadlineStepped::Order(Box::new(extended)));
         }
     };
     Ok(DeadlineStepped::Done)

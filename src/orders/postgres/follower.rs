@@ -193,6 +193,12 @@ impl Follower {
                     claims.release(placed.buyer.as_str(), placed.id);
                     sale.state.note_units_came_back();
                 }
+                EventKind::Refunded => {
+                    claims.keep_only(placed.buyer.as_str(), placed.id, event.order.units_held());
+                    if event.refund.as_ref().is_some_and(|refund| refund.restock > 0) {
+                        sale.state.note_units_came_back();
+                    }
+                }
             }
             board.stir(sale);
         }

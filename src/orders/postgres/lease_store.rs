@@ -111,10 +111,11 @@ impl LeaseStore for PgLeaseStore {
         // What is durable by now is below every number of the life that begins: see `newest_order`.
         let incarnation = self.fence(
             node,
-            "INSERT INTO nodes AS n (node, incarnation, settled_through) \
-             VALUES ($1, $2::bigint + 1, (SELECT coalesce(max(order_id), 0) FROM all_orders)) ON CONFLICT (node) DO UPDATE \
-             SET incarnation = greatest(n.incarnation, $2) + 1, settled_through = excluded.settled_through, \
-             beats = n.beats + 1 RETURNING incarnation",
+            "INSERT INTO nodes AS n (node, incarnation, settled_through, knows_refunds) \
+             VALUES ($1, $2::bigint + 1, (SELECT coalesce(max(order_id), 0) FROM all_orders), true) \
+             ON CONFLICT (node) DO UPDATE SET incarnation = greatest(n.incarnation, $2) + 1, \
+             settled_through = excluded.settled_through, beats = n.beats + 1, knows_refunds = true \
+             RETURNING incarnation",
             &[&node, &known],
         )?;
         let incarnation = incarnation.ok_or_else(|| damaged("a life that does not begin"))?;

@@ -29,6 +29,7 @@ mod new_sale;
 mod pool;
 mod read_orders;
 mod reader;
+mod refunds;
 mod retirement;
 mod rights;
 mod rows;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
+use super::super::refund_record::RefundRecord;
 use super::super::store::{Audit, CompleteOrders, OrderFilter, PoolFigures, Record, StoreError, StoreReader};
 use super::super::trail::TrailEntry;
 use super::super::wanted_orders::WantedOrders;
@@ -15,7 +16,7 @@ use super::read_orders::{newest_order, orders_by_id};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
 use super::session::Session;
 use super::stock_audit::audit;
-use super::{deadlines, instance_lock, retirement, stops, trail};
+use super::{deadlines, instance_lock, refunds, retirement, stops, trail};
 use crate::domain::{EpochMs, NodeId, Order, OrderId, Sale, SaleId, SaleKey, Stops, StoreIdentity};
 
 /// Blocks of events that are read at once.
@@ -133,6 +134,14 @@ impl StoreReader for PgReader {
         self.pool.run_long(async |session| trail::read(session, tenant, after, limit).await)
     }
 
+    fn refunds(&self, order: OrderId) -> Result<Vec<RefundRecord>, StoreError> {
+        let order: i64 = rows::column(order.number());
+        self.pool.run(async |session| {
+            let found = refunds::of_orders(session, &[order]).await?;
+            Ok(found.into_iter().map(|(_, refund)| refund).collect())
+        })
+    }
+
     fn audit(&self, sale: SaleId) -> Result<Option<Audit>, StoreError> {
         let sale: i32 = rows::column(sale.0);
         self.pool.run_long(async |session| session.snapshot(async |session| audit(session, sale).await).await)
@@ -222,7 +231,7 @@ pub(super) async fn events_after(
     after: i64,
     limit: usize,
 ) -> Result<Vec<Event>, PgError> {
-    let mut found: Vec<(u64, EventKind, EpochMs, OrderId)> = Vec::new();
+    let mut found: Vec<(u64, (EventKind, u32), EpochMs, OrderId)> = Vec::new();
     let mut last_read = after;
     loop {
         let blocks = session
@@ -233,7 +242,7 @@ pub(super) async fn events_after(
             .await?;
         for block in &blocks {
             last_read = block.try_get(0)?;
-            let kind = u8::try_from(block.try_get::<_, i16>(1)?).ok().and_then(EventKind::from_code);
+            let kind = EventKind::from_block_code(block.try_get::<_, i16>(1)?.into());
             let kind = kind.ok_or_else(|| damaged("an unknown event kind"))?;
             let numbers: Vec<i64> = block.try_get(3)?;
             let first = last_read + 1 - numbers.len() as i64;
@@ -251,10 +260,20 @@ pub(super) async fn events_after(
     ids.dedup();
     let orders: HashMap<OrderId, Order> =
         orders_by_id(session, &ids).await?.into_iter().map(|order| (order.placed.id, order)).collect();
-    let events = found.into_iter().map(|(seq, kind, block_at, id)| {
+    let refunded = found.iter().filter(|(_, (kind, _), ..)| *kind == EventKind::Refunded);
+    let refunded: Vec<i64> = refunded.map(|(.., id)| rows::column(id.number())).collect();
+    let refunds =
+        if refunded.is_empty() { Vec::new() } else { refunds::of_orders(session, &refunded).await? };
+    let refunds: HashMap<(OrderId, u32), RefundRecord> =
+        refunds.into_iter().map(|(id, refund)| ((id, refund.number), refund)).collect();
+    let events = found.into_iter().map(|(seq, (kind, number), block_at, id)| {
         let order = orders.get(&id).cloned().ok_or_else(|| damaged("an event without its order"))?;
         let at = if kind == EventKind::Created { order.placed.created_at } else { block_at };
-        Ok(Event { seq, kind, at, order })
+        let refund = refunds.get(&(id, number)).filter(|_| kind == EventKind::Refunded).cloned();
+        if kind == EventKind::Refunded && refund.is_none() {
+            return Err(damaged("an event without its refund"));
+        }
+        Ok(Event { seq, kind, at, order, refund })
     });
     events.collect()
 }
@@ -285,7 +304,8 @@ async fn read_all(session: &mut Session, visit: &mut dyn FnMut(Record)) -> Resul
     loop {
         let fetched = session.rows(&fetch, &[]).await?;
         for row in &fetched {
-            let node = u16::try_from(row.try_get::<_, i16>(17)?).ok().and_then(NodeId::new);
+            let node =
+                u16::try_from(row.try_get::<_, i16>(rows::ORDER_COLUMNS_LEN)?).ok().and_then(NodeId::new);
             visit(Record::Order(rows::order(row)?, Some(node.ok_or_else(|| damaged("no node"))?)));
         }
         if fetched.len() < ROWS_FETCHED {

@@ -72,7 +72,8 @@ async fn decide(
     let Some(row) = session.row(&select, &[&id]).await? else { return Ok(RetirementReceipt::Unknown) };
     let sale = rows::sale(&row)?;
     let has_orders = wanted.ending == Ending::Delete && has_orders(session, id).await?;
-    if let Err(refusal) = wanted.decide(&sale, has_orders) {
+    let refunding = refunding(session, id).await?;
+    if let Err(refusal) = wanted.decide(&sale, has_orders, refunding) {
         return Ok(*refusal);
     }
     session.rows("UPDATE shares SET granted = sold WHERE sale_id = $1 AND granted > sold", &[&id]).await?;
@@ -106,6 +107,13 @@ async fn has_orders(session: &mut Session, sale: i32) -> Result<bool, PgError> {
                   OR EXISTS (SELECT FROM orders WHERE sale_id = $1)";
     let row = session.row(select, &[&sale]).await?;
     Ok(row.map_or(Ok(false), |row| row.try_get(0))?)
+}
+
+/// Units of orders whose money is being given back. A refund begins under a lock of the sale's row (`commit_batch`).
+async fn refunding(session: &mut Session, sale: i32) -> Result<u64, PgError> {
+    let select = "SELECT coalesce(sum(quantity), 0)::bigint FROM orders WHERE sale_id = $1 AND status = $2";
+    let row = session.row(select, &[&sale, &i16::from(OrderStatus::Refunding.code())]).await?;
+    Ok(row.map_or(Ok(0), |row| row.try_get::<_, i64>(0))?.unsigned_abs())
 }
 
 /// Goes through at most `max` orders and moves those of an archived sale. How many rows it went through; 0 when nothing is

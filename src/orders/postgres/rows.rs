@@ -5,13 +5,16 @@ use tokio_postgres::Row;
 use super::error::PgError;
 use crate::domain::{
     BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus,
-    PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Sale, SaleId, SaleKey, SaleTerms,
+    PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Refunds, Sale, SaleId, SaleKey, SaleTerms,
 };
 
 /// The columns that [`order`] reads, in its order.
 pub const ORDER_COLUMNS: &str = "order_id, sale_id, buyer, quantity, amount_cents, status, created_at_ms, pay_before_ms, \
      idempotency_key, paid_at_ms, payment_attempt, payment_method, payment_gateway, payment_key_form, \
-     payment_direction, payment_why, payment_journal_of";
+     payment_direction, payment_why, payment_journal_of, refunds, refund_cents, refund_restock, refunded_cents, restocked";
+
+/// How many columns [`ORDER_COLUMNS`] names.
+pub const ORDER_COLUMNS_LEN: usize = 22;
 
 /// The columns that [`sale`] reads, in its order.
 pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
@@ -28,7 +31,7 @@ pub fn order(row: &Row) -> Result<Order, PgError> {
             sale: SaleId(whole(row.try_get(1)?)?),
             buyer: BuyerId::new(row.try_get(2)?).map_err(damaged)?,
             quantity: whole(row.try_get(3)?)?,
-            amount: Cents(row.try_get::<_, i64>(4)?.try_into().map_err(damaged)?),
+            amount: cents(row.try_get(4)?)?,
             created_at: EpochMs(row.try_get(6)?),
             pay_before: EpochMs(row.try_get(7)?),
             idempotency_key: key.map_err(damaged)?,
@@ -38,6 +41,13 @@ pub fn order(row: &Row) -> Result<Order, PgError> {
         payment_attempt: whole(row.try_get(10)?)?,
         payment_method: row.try_get(11)?,
         payment: journal(row)?,
+        refunds: Refunds {
+            begun: whole(row.try_get(17)?)?,
+            amount: cents(row.try_get(18)?)?,
+            restock: whole(row.try_get(19)?)?,
+            refunded: cents(row.try_get(20)?)?,
+            restocked: whole(row.try_get(21)?)?,
+        },
     })
 }
 
@@ -69,7 +79,7 @@ pub fn sale(row: &Row) -> Result<Sale, PgError> {
         key: SaleKey::new(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?).map_err(damaged)?,
         terms: SaleTerms {
             title: row.try_get(4)?,
-            price: Cents(row.try_get::<_, i64>(5)?.try_into().map_err(damaged)?),
+            price: cents(row.try_get(5)?)?,
             currency: Currency::parse(row.try_get(6)?).ok_or_else(|| damaged("no currency"))?,
             per_buyer_limit: whole(row.try_get(7)?)?,
             starts_at: EpochMs(row.try_get(8)?),
@@ -94,6 +104,11 @@ pub fn order_id(number: i64) -> Result<OrderId, PgError> {
 /// An order status from its column.
 pub fn status(code: i16) -> Result<OrderStatus, PgError> {
     u8::try_from(code).ok().and_then(OrderStatus::from_code).ok_or_else(|| damaged("no order status"))
+}
+
+/// An amount from its column.
+pub fn cents(number: i64) -> Result<Cents, PgError> {
+    Ok(Cents(u64::try_from(number).map_err(damaged)?))
 }
 
 /// A count from its column.

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/9_history.sql")],
     &[include_str!("schema/10_shares.sql"), include_str!("schema/10_commit_batch.sql")],
     &[include_str!("schema/11_retirement.sql")],
+    &[include_str!("schema/12_refunds.sql"), include_str!("schema/12_commit_batch.sql")],
 ];
 
 /// Changing a large table may take longer than any batch, and waiting for an engine that does so as well.
@@ -159,6 +160,7 @@ mod tests {
             "stops",
             "unplaced_events",
             "archived_orders",
+            "refunds",
         ] {
             assert!(tables.contains(&name), "{name} in {tables:?}");
         }

@@ -25,17 +25,14 @@ pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Aud
         (_, false) => "archived_orders",
     };
     let sums = format!(
-        "SELECT status, count(*), sum(quantity)::bigint FROM {orders} WHERE sale_id = $1 GROUP BY status"
+        "SELECT status, count(*), sum(quantity)::bigint, sum(restocked)::bigint, sum(refunded_cents)::bigint \
+         FROM {orders} WHERE sale_id = $1 GROUP BY status"
     );
     let sums = session.rows(&sums, &[&sale]).await?;
     for row in &sums {
-        let (orders, units) = (row.try_get::<_, i64>(1)? as u64, row.try_get::<_, i64>(2)? as u64);
-        audit.durable_orders += orders;
-        match rows::status(row.try_get(0)?)? {
-            OrderStatus::PrePay | OrderStatus::Paying => audit.held += units,
-            OrderStatus::Paid => audit.paid += units,
-            _ => {}
-        }
+        let number = |place| Ok::<_, PgError>(row.try_get::<_, i64>(place)? as u64);
+        let status = rows::status(row.try_get(0)?)?;
+        audit.count(status, number(1)?, number(2)?, number(3)?, number(4)?);
     }
     let holding: Vec<i16> = OrderStatus::ALL
         .iter()
@@ -44,7 +41,7 @@ pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Aud
         .collect();
     let over = format!(
         "SELECT count(*) FROM (SELECT FROM {orders} WHERE sale_id = $1 AND status = ANY ($2) GROUP BY buyer \
-         HAVING sum(quantity) > $3::bigint) AS over_limit"
+         HAVING sum(quantity - restocked) > $3::bigint) AS over_limit"
     );
     let over = session.row(&over, &[&sale, &holding, &i64::from(limit)]).await?;
     audit.buyers_over_limit = over.map_or(Ok(0), |row| row.try_get::<_, i64>(0))? as u64;

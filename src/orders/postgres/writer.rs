@@ -32,6 +32,7 @@ use super::incarnation::NodeIncarnation;
 use super::instance_lock::Exclusivity;
 use super::new_sale::Making;
 use super::read_orders::orders_by_id;
+use super::refunds::{self, RefundColumns};
 use super::retirement::{self, Retiring};
 use super::rows::{self, column, damaged};
 use super::sale_change::SaleDoubt;
@@ -43,9 +44,9 @@ use crate::domain::{OrderAction, OrderId, Sale, SaleId, SaleKey, SaleTerms, Stop
 /// How often orders are read again within one attempt because they took a step meanwhile.
 const STALE_READS_MAX: usize = 16;
 
-const COMMIT_BATCH: &str = "SELECT refused, by_key, standing FROM commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
-     $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, \
-     $35, $36, $37, $38)";
+const COMMIT_BATCH: &str = "SELECT refused, by_key, standing FROM commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
+     $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, \
+     $45)";
 
 /// A writing half of the store.
 #[derive(Debug)]
@@ -304,7 +305,12 @@ impl WriterConnection {
             } else {
                 Cow::Borrowed(&*batch.graces)
             };
-            let (steps, applied) = Steps::decide(batch, read, &graces);
+            let refunded = batch.transitions.iter().filter(|step| step.begins_refund());
+            let refunded: Vec<i64> = refunded.map(|step| column(step.order.number())).collect();
+            let may_refund = refunded.is_empty()
+                || (refunds::are_known_everywhere(session).await?
+                    && !refunds::any_is_archived(session, &refunded).await?);
+            let (steps, applied) = Steps::decide(batch, read, &graces, may_refund);
             let life = self.incarnation.number();
             match self.call(life, &new_orders, &steps).await {
                 Ok(row) => {
@@ -335,12 +341,19 @@ impl WriterConnection {
         parameters.extend(steps.parameters());
         parameters.push(&lending);
         let Some(session) = &mut self.session else { return Err(PgError::Lost("no connection".into())) };
-        let row = if steps.acts.is_empty() {
+        let mut beside = Vec::new();
+        if !steps.refund_records.is_empty() {
+            beside.push(format!("noted AS ({})", RefundColumns::insert(parameters.len())));
+            parameters.extend(steps.refund_records.parameters());
+        }
+        if !steps.acts.is_empty() {
+            beside.push(format!("told AS ({})", TrailColumns::insert(parameters.len())));
+            parameters.extend(steps.acts.parameters());
+        }
+        let row = if beside.is_empty() {
             session.row(COMMIT_BATCH, &parameters).await?
         } else {
-            let tell = TrailColumns::insert(parameters.len());
-            parameters.extend(steps.acts.parameters());
-            session.row(&format!("WITH told AS ({tell}) {COMMIT_BATCH}"), &parameters).await?
+            session.row(&format!("WITH {} {COMMIT_BATCH}", beside.join(", ")), &parameters).await?
         };
         row.ok_or_else(|| damaged("commit_batch has no answer"))
     }

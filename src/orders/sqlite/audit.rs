@@ -29,6 +29,16 @@ pub(super) enum Counted {
     All(Option<Audit>),
 }
 
+/// What a refund that was made has done.
+struct Refund {
+    /// Units that went back on sale.
+    restock: u64,
+    /// Money that was given back.
+    cents: u64,
+    /// Whether nothing is left of what the order paid.
+    is_last: bool,
+}
+
 /// A count that is under way.
 #[derive(Debug)]
 pub(super) struct SaleCount {
@@ -65,18 +75,18 @@ impl SaleCount {
         let snapshot = connection.unchecked_transaction()?;
         self.follow_events(&snapshot)?;
         let mut orders = snapshot.prepare_cached(
-            "SELECT order_id, status, quantity, buyer FROM all_orders WHERE sale_id = ?1 AND order_id > ?2 \
-             ORDER BY order_id LIMIT ?3",
+            "SELECT order_id, status, quantity, restocked, refunded_cents, buyer FROM all_orders \
+             WHERE sale_id = ?1 AND order_id > ?2 ORDER BY order_id LIMIT ?3",
         )?;
         let mut rows = orders.query(params![self.sale.0, self.counted_through, ORDERS_A_PAGE as i64])?;
         let mut counted = 0;
         while let Some(row) = rows.next()? {
             let status = rows::status(row, 1)?;
-            self.audit.durable_orders += 1;
+            let [quantity, restocked, refunded_cents] = [row.get(2)?, row.get(3)?, row.get(4)?];
+            self.audit.count(status, 1, quantity, restocked, refunded_cents);
             if status.holds_units() {
-                let (quantity, buyer) =
-                    (row.get(2)?, row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?);
-                self.take(buyer, quantity, status);
+                let buyer = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
+                self.holds(buyer, quantity - restocked);
             }
             self.counted_through = row.get(0)?;
             counted += 1;
@@ -107,51 +117,69 @@ impl SaleCount {
         let mut blocks = snapshot.prepare_cached(
             "SELECT kind, order_ids FROM event_blocks WHERE last_seq > ? ORDER BY last_seq",
         )?;
-        let mut order = snapshot
-            .prepare_cached("SELECT quantity, buyer FROM all_orders WHERE order_id = ?1 AND sale_id = ?2")?;
+        let mut order = snapshot.prepare_cached(
+            "SELECT quantity, buyer, restock, r.amount_cents, coalesce(r.refunded_cents = o.amount_cents, 0) \
+             FROM all_orders o LEFT JOIN refunds r ON r.order_id = o.order_id AND r.number = ?3 \
+             WHERE o.order_id = ?1 AND sale_id = ?2",
+        )?;
         let mut rows = blocks.query([before])?;
         while let Some(row) = rows.next()? {
-            let kind = EventKind::from_code(row.get(0)?).ok_or_else(|| damaged("an unknown event kind"))?;
+            let (kind, refund) =
+                EventKind::from_block_code(row.get(0)?).ok_or_else(|| damaged("an unknown event kind"))?;
             let ids = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?.as_chunks::<8>().0;
             for number in ids.iter().map(|bytes| i64::from_be_bytes(*bytes)) {
                 if number > self.counted_through {
                     continue;
                 }
-                let of_sale = order.query_row(params![number, self.sale.0], |row| {
-                    Ok((row.get::<_, Units>(0)?, row.get::<_, String>(1)?))
+                let of_sale = order.query_row(params![number, self.sale.0, refund], |row| {
+                    let refund = Refund {
+                        restock: row.get::<_, Option<u64>>(2)?.unwrap_or(0),
+                        cents: row.get::<_, Option<u64>>(3)?.unwrap_or(0),
+                        is_last: row.get(4)?,
+                    };
+                    Ok((row.get(0)?, row.get::<_, String>(1)?, refund))
                 });
-                if let Some((quantity, buyer)) = of_sale.optional()? {
-                    self.follow(kind, &buyer, quantity);
+                if let Some((quantity, buyer, refund)) = of_sale.optional()? {
+                    self.follow(kind, &buyer, quantity, &refund);
                 }
             }
         }
         Ok(())
     }
 
-    fn follow(&mut self, kind: EventKind, buyer: &str, quantity: Units) {
+    fn follow(&mut self, kind: EventKind, buyer: &str, quantity: u64, refund: &Refund) {
         match kind {
             EventKind::Created => {
-                self.audit.durable_orders += 1;
-                self.take(buyer, quantity, OrderStatus::PrePay);
+                self.audit.count(OrderStatus::PrePay, 1, quantity, 0, 0);
+                self.holds(buyer, quantity);
             }
             EventKind::Paid => {
-                self.audit.held -= u64::from(quantity);
-                self.audit.paid += u64::from(quantity);
+                self.audit.held -= quantity;
+                self.audit.paid += quantity;
             }
             EventKind::Cancelled | EventKind::Expired => {
-                self.audit.held -= u64::from(quantity);
-                let hash = self.hasher.hash_one(buyer);
-                if let Some(held) = self.held_by.get_mut(&hash) {
-                    *held -= u64::from(quantity);
+                self.audit.held -= quantity;
+                self.lets_go(buyer, quantity);
+            }
+            EventKind::Refunded => {
+                self.audit.paid -= refund.restock;
+                self.audit.refunded_cents += refund.cents;
+                if refund.is_last {
+                    self.audit.refunded += quantity;
                 }
+                self.lets_go(buyer, refund.restock);
             }
             EventKind::Extended => {}
         }
     }
 
-    fn take(&mut self, buyer: &str, quantity: Units, status: OrderStatus) {
-        let sum = if status == OrderStatus::Paid { &mut self.audit.paid } else { &mut self.audit.held };
-        *sum += u64::from(quantity);
-        *self.held_by.entry(self.hasher.hash_one(buyer)).or_default() += u64::from(quantity);
+    fn holds(&mut self, buyer: &str, units: u64) {
+        *self.held_by.entry(self.hasher.hash_one(buyer)).or_default() += units;
+    }
+
+    fn lets_go(&mut self, buyer: &str, units: u64) {
+        if let Some(held) = self.held_by.get_mut(&self.hasher.hash_one(buyer)) {
+            *held -= units;
+        }
     }
 }

@@ -10,9 +10,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::super::store::StoreError;
 use super::connection::connect;
+use super::reader::holding;
 use super::schema;
 use super::settings::SqliteSettings;
-use crate::domain::OrderStatus;
 
 /// What a backup holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,16 +129,13 @@ pub fn check_backup(file: &Path) -> Result<BackupContents, StoreError> {
     contents.orders = backup.query_row(&format!("SELECT count(*) FROM {orders}"), [], |row| row.get(0))?;
     contents.last_event =
         backup.query_row("SELECT coalesce(max(last_seq), 0) FROM event_blocks", [], |row| row.get(0))?;
-    let holding: Vec<String> = OrderStatus::ALL
-        .iter()
-        .filter(|status| status.holds_units())
-        .map(|status| status.code().to_string())
-        .collect();
+    // A backup of before has no refunds.
+    let held = if schema >= schema::WITH_REFUNDS { "sum(quantity - restocked)" } else { "sum(quantity)" };
     let mut sales = backup.prepare(&format!(
         "SELECT tenant || ':' || campaign || '/' || sku, total, sold, coalesce(held, 0) FROM sales LEFT JOIN \
-         (SELECT sale_id, sum(quantity) AS held FROM {orders} WHERE status IN ({}) GROUP BY sale_id) USING (sale_id) \
+         (SELECT sale_id, {held} AS held FROM {orders} WHERE status IN ({}) GROUP BY sale_id) USING (sale_id) \
          {} ORDER BY sale_id",
-        holding.join(", "),
+        holding(),
         // Of one that was deleted nothing is left but its number.
         if schema >= 7 { "WHERE retired < 2" } else { "" }
     ))?;

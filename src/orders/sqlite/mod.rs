@@ -14,6 +14,7 @@ mod log;
 mod order_pages;
 mod reader;
 mod reads;
+mod refunds;
 mod retirement;
 mod rows;
 mod schema;

@@ -10,6 +10,7 @@ use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
 use super::super::log_watch::LogFigures;
 use super::super::read_cancellation::ReadCancellation;
+use super::super::refund_record::RefundRecord;
 use super::super::store::{Audit, CompleteOrders, OrderFilter, PoolFigures, Record, StoreError, StoreReader};
 use super::super::trail::TrailEntry;
 use super::super::wanted_orders::WantedOrders;
@@ -19,8 +20,8 @@ use super::log::Log;
 use super::order_pages::OrderSearch;
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use super::settings::SqliteSettings;
-use super::{deadlines, everything, retirement, stops, trail};
-use crate::domain::{EpochMs, Order, OrderId, Sale, SaleId, SaleKey, Stops, StoreIdentity};
+use super::{deadlines, everything, refunds, retirement, stops, trail};
+use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, Stops, StoreIdentity};
 
 /// Steps of SQLite's machine between two looks whether anybody waits for the answer: some tens of microseconds.
 const STEPS_BETWEEN_LOOKS: i32 = 1_000;
@@ -141,25 +142,31 @@ impl StoreReader for SqliteReader {
             let mut rows = blocks.query([i64::try_from(after).unwrap_or(i64::MAX)])?;
             while let Some(row) = rows.next()? {
                 let last_seq: u64 = row.get(0)?;
-                let kind = EventKind::from_code(row.get(1)?).ok_or_else(|| damaged("an unknown event kind"))?;
+                let (kind, number) =
+                    EventKind::from_block_code(row.get(1)?).ok_or_else(|| damaged("an unknown event kind"))?;
                 let (numbers, _) = row
                     .get_ref(3)?
                     .as_blob()
                     .map_err(|_| damaged("an event block without orders"))?
                     .as_chunks::<8>();
                 let first_seq = last_seq + 1 - numbers.len() as u64;
-                for (seq, number) in (first_seq..).zip(numbers).filter(|(seq, _)| *seq > after) {
+                for (seq, order_number) in (first_seq..).zip(numbers).filter(|(seq, _)| *seq > after) {
                     if events.len() == limit {
                         return Ok(events);
                     }
-                    let order = orders.query_row([i64::from_be_bytes(*number)], rows::order)?;
+                    let order = orders.query_row([i64::from_be_bytes(*order_number)], rows::order)?;
                     let at = match kind {
                         EventKind::Created => order.placed.created_at,
-                        EventKind::Paid | EventKind::Cancelled | EventKind::Expired | EventKind::Extended => {
-                            EpochMs(row.get(2)?)
-                        }
+                        _ => EpochMs(row.get(2)?),
                     };
-                    events.push(Event { seq, kind, at, order });
+                    let refund = if kind == EventKind::Refunded {
+                        let all = refunds::of_order(&snapshot, order.placed.id)?;
+                        let made = all.into_iter().find(|refund| refund.number == number);
+                        Some(made.ok_or_else(|| damaged("an event without its refund"))?)
+                    } else {
+                        None
+                    };
+                    events.push(Event { seq, kind, at, order, refund });
                 }
             }
             Ok(events)
@@ -177,6 +184,10 @@ impl StoreReader for SqliteReader {
                 return Ok(audit);
             }
         }
+    }
+
+    fn refunds(&self, order: OrderId) -> Result<Vec<RefundRecord>, StoreError> {
+        self.read(|connection| refunds::of_order(connection, order))
     }
 
     fn sale(&self, id: SaleId) -> Result<Option<Sale>, StoreError> {
@@ -247,6 +258,12 @@ impl StoreReader for SqliteReader {
     fn log_figures(&self) -> Option<LogFigures> {
         Some(self.log.figures())
     }
+}
+
+/// The codes of the statuses whose orders hold units, as a list.
+pub(super) fn holding() -> String {
+    let holding = OrderStatus::ALL.iter().filter(|status| status.holds_units());
+    holding.map(|status| status.code().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -30,7 +30,10 @@ pub(super) fn retire(
         transaction.query_row("SELECT EXISTS (SELECT 1 FROM orders WHERE sale_id = ?)", [id], |row| {
             row.get::<_, bool>(0)
         })?;
-    if let Err(refusal) = retirement.decide(&sale, has_orders) {
+    let refunding = "SELECT coalesce(sum(quantity), 0) FROM orders WHERE sale_id = ? AND status = ?";
+    let refunding: u64 =
+        transaction.query_row(refunding, params![id, OrderStatus::Refunding.code()], |row| row.get(0))?;
+    if let Err(refusal) = retirement.decide(&sale, has_orders, refunding) {
         return Ok(*refusal);
     }
     let at = retirement.act.at;
@@ -47,6 +50,12 @@ pub(super) fn retire(
     trail::append(transaction, &told)?;
     let archived_at = Some(at).filter(|_| state == ARCHIVED);
     Ok(RetirementReceipt::Done(Sale { archived_at, version: sale.version + 1, ..sale }))
+}
+
+/// Whether a sale is archived or deleted.
+pub(super) fn is_retired(connection: &Connection, sale: SaleId) -> Result<bool, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT retired > 0 FROM sales WHERE sale_id = ?")?;
+    Ok(statement.query_row([sale.0], |row| row.get(0)).optional()?.unwrap_or(false))
 }
 
 /// Moves at most `max` orders of an archived sale away from those of running ones, or finds that all of it have moved. 0 when

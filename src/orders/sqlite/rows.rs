@@ -5,13 +5,13 @@ use rusqlite::types::Type;
 
 use crate::domain::{
     BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus,
-    PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Sale, SaleId, SaleKey, SaleTerms,
+    PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Refunds, Sale, SaleId, SaleKey, SaleTerms,
 };
 
 /// The columns that [`order`] reads, in its order.
 pub const ORDER_COLUMNS: &str = "order_id, sale_id, buyer, quantity, amount_cents, status, created_at_ms, pay_before_ms, \
      idempotency_key, paid_at_ms, payment_attempt, payment_method, payment_gateway, payment_key_form, \
-     payment_direction, payment_why";
+     payment_direction, payment_why, refunds, refund_cents, refund_restock, refunded_cents, restocked";
 
 /// The columns that [`sale`] reads, in its order.
 pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
@@ -37,6 +37,13 @@ pub fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
         payment_attempt: row.get(10)?,
         payment_method: row.get(11)?,
         payment: journal(row)?,
+        refunds: Refunds {
+            begun: row.get(16)?,
+            amount: Cents(row.get(17)?),
+            restock: row.get(18)?,
+            refunded: Cents(row.get(19)?),
+            restocked: row.get(20)?,
+        },
     })
 }
 

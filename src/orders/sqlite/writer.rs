@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Statement, ToSql, Transaction as S
 use super::super::events::EventKind;
 use super::super::graces::Graces;
 use super::super::log_watch::LogWatch;
+use super::super::refund_record::RefundRecord;
 use super::super::retirement::{Retirement, RetirementReceipt};
 use super::super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::super::store::{Batch, DeadlineStep, DeadlineStepped, Receipt, StoreError, StoreWriter};
@@ -16,7 +17,7 @@ use super::super::transition::{Applied, Transition};
 use super::event_log::EventLog;
 use super::log::{Checkpointer, Log, WriterLog};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
-use super::{deadlines, retirement, stops, trail};
+use super::{deadlines, refunds, retirement, stops, trail};
 use crate::domain::{NewOrder, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
 
 /// The one connection that writes, and the lock that makes it the one.
@@ -106,10 +107,8 @@ impl StoreWriter for SqliteWriter {
         let mut applied = Vec::with_capacity(batch.transitions.len());
         for transition in &batch.transitions {
             let outcome = apply(&transaction, transition, &batch.graces)?;
-            if let Applied::Done(order) = &outcome
-                && !order.status.holds_units()
-            {
-                sold.add(order.placed.sale, -i64::from(order.placed.quantity));
+            if let Applied::Done(order) = &outcome {
+                sold.add(order.placed.sale, -i64::from(transition.frees(order)));
             }
             applied.push(outcome);
         }
@@ -175,12 +174,20 @@ impl StoreWriter for SqliteWriter {
             DeadlineStep::Extend { order, pay_before, at } => {
                 let applied = deadlines::extend(&transaction, *order, *pay_before)?;
                 if matches!(applied, Applied::Done(_)) {
-                    log.append_block(EventKind::Extended, *at, std::iter::once(order.number()))?;
+                    log.append_block(
+                        EventKind::Extended.block_code(0),
+                        *at,
+                        std::iter::once(order.number()),
+                    )?;
                 }
-                stepped = DeadlineStepped::Order(applied);
+                stepped = DeadlineStepped::Order(Box::new(applied));
             }
             DeadlineStep::Tell { orders, at } => {
-                log.append_block(EventKind::Extended, *at, orders.iter().map(|order| order.number()))?;
+                log.append_block(
+                    EventKind::Extended.block_code(0),
+                    *at,
+                    orders.iter().map(|order| order.number()),
+                )?;
             }
             DeadlineStep::Alive(_) | DeadlineStep::Grant(_) | DeadlineStep::Forget(_) => {
                 deadlines::note(&transaction, step)?;
@@ -340,15 +347,17 @@ fn apply(
         }
         other => other?,
     };
-    let was = order.status;
-    if !transition.advance(&mut order, graces) {
+    let was = order.clone();
+    // Also where it has yet to move.
+    let is_archived = transition.begins_refund() && retirement::is_retired(transaction, order.placed.sale)?;
+    if is_archived || !transition.advance(&mut order, graces) {
         return Ok(Applied::Refused(order));
     }
     transaction
         .prepare_cached(
             "UPDATE orders SET status = ?2, paid_at_ms = ?3, payment_attempt = ?4, payment_method = ?5, \
-             payment_gateway = ?6, payment_key_form = ?7, payment_direction = ?8, payment_why = ?9 \
-             WHERE order_id = ?1",
+             payment_gateway = ?6, payment_key_form = ?7, payment_direction = ?8, payment_why = ?9, refunds = ?10, \
+             refund_cents = ?11, refund_restock = ?12, refunded_cents = ?13, restocked = ?14 WHERE order_id = ?1",
         )?
         .execute(params![
             order.placed.id.number(),
@@ -360,7 +369,15 @@ fn apply(
             order.payment.key_form.code(),
             order.payment.direction.code(),
             order.payment.direction.why(),
+            order.refunds.begun,
+            order.refunds.amount.0,
+            order.refunds.restock,
+            order.refunds.refunded.0,
+            order.refunds.restocked,
         ])?;
+    if let Some(record) = RefundRecord::of_step(transition, &was, &order) {
+        refunds::note(transaction, order.placed.id, &record)?;
+    }
     if let Some(reason) = &transition.settled_because {
         transaction
             .prepare_cached(
@@ -376,7 +393,7 @@ fn apply(
             ])?;
     }
     if let Some(act) = &transition.act {
-        trail::append(transaction, &act.moved(was, order.status))?;
+        trail::append(transaction, &act.moved(&was, &order))?;
     }
     Ok(Applied::Done(order))
 }

@@ -88,7 +88,7 @@ async fn look_while_it_answers(client: &Client, sku: &str, seen: &Seen) {
         .map(|status| status.code().into())
         .collect();
     let sql = "SELECT (SELECT coalesce(sum(h.sold - h.returned), 0)::bigint FROM seckill.shares h \
-               WHERE h.sale_id = s.sale_id), s.total::bigint, coalesce((SELECT sum(o.quantity) FROM seckill.orders o \
+               WHERE h.sale_id = s.sale_id), s.total::bigint, coalesce((SELECT sum(o.quantity - o.restocked) FROM seckill.orders o \
                WHERE o.sale_id = s.sale_id AND o.status = ANY($2)), 0)::bigint \
                FROM seckill.sales s WHERE s.sku = $1";
     while !seen.over.load(Ordering::SeqCst) {

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use seckill::domain::{
-    BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, NodeId, OrderAction, OrderId, Sale,
-    SaleEdit, SaleId, SaleKey, SaleLimits, SaleTerms, StockEdit, Units,
+    BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, NodeId, OrderAction, OrderId, RefundStep,
+    Sale, SaleEdit, SaleId, SaleKey, SaleLimits, SaleTerms, StockEdit, Units,
 };
 use seckill::orders::postgres::{self, Exclusivity, PgLeaseStore, PgReader, PgWriter, PostgresSettings};
 use seckill::orders::{
@@ -131,6 +131,16 @@ impl Node {
         let transition = Transition { payment_attempt, ..Transition::plain(order, action, at) };
         let batch = Batch { transitions: vec![transition], ..Batch::default() };
         match self.writer.commit(&batch).unwrap() {
+            Receipt::Committed { mut applied, .. } => applied.pop().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Takes a step of a refund.
+    pub fn refund(&mut self, order: OrderId, action: OrderAction, refund: RefundStep) -> Applied {
+        let step = Transition::plain(order, action, NOW);
+        let transition = Transition { refund: Some(Box::new(refund)), ..step };
+        match self.writer.commit(&Batch { transitions: vec![transition], ..Batch::default() }).unwrap() {
             Receipt::Committed { mut applied, .. } => applied.pop().unwrap(),
             other => panic!("{other:?}"),
         }

@@ -1,14 +1,19 @@
 //! Databases as older engines leave them, and engines of the version before that go on beside a new one.
 
-use seckill::domain::{NodeId, OrderId, OrderStatus, PaymentJournal, SaleId, StockEdit};
+use seckill::domain::{
+    NodeId, OrderAction, OrderId, OrderStatus, PaymentJournal, RefundEnd, RefundRequest, RefundStep, Restock,
+    SaleId, StockEdit,
+};
 use seckill::orders::postgres::Exclusivity;
-use seckill::orders::{Batch, ChangeReceipt, LeaseStore, Receipt, StoreReader, StoreWriter, WantedShare};
+use seckill::orders::{
+    Applied, Batch, ChangeReceipt, LeaseStore, Receipt, StoreReader, StoreWriter, WantedShare,
+};
 use testbed::servers::postgres::Postgres;
 
 use super::node::{NOW, Node, settings, stock};
 
 /// The scripts of the versions.
-const VERSIONS: [&[&str]; 9] = [
+const VERSIONS: [&[&str]; 10] = [
     &[
         include_str!("../../../src/orders/postgres/schema/1_tables.sql"),
         include_str!("../../../src/orders/postgres/schema/1_commit_batch.sql"),
@@ -27,6 +32,10 @@ const VERSIONS: [&[&str]; 9] = [
         include_str!("../../../src/orders/postgres/schema/8_commit_batch.sql"),
     ],
     &[include_str!("../../../src/orders/postgres/schema/9_history.sql")],
+    &[
+        include_str!("../../../src/orders/postgres/schema/10_shares.sql"),
+        include_str!("../../../src/orders/postgres/schema/10_commit_batch.sql"),
+    ],
 ];
 
 /// The address of a new database whose tables an engine of that version has made, with a sale `old` of 10 units, and its name.
@@ -49,11 +58,13 @@ pub fn database_of_version(postgres: &Postgres, version: usize) -> (String, Stri
     (url, database)
 }
 
-/// An engine of version 9, as far as the database sees it.
+/// An engine of version 9 or 10, as far as the database sees it.
 struct OldEngine<'a> {
     postgres: &'a Postgres,
     database: &'a str,
     batches: u64,
+    /// What its version gives `commit_batch` beside the rest.
+    last_parameter: &'static str,
 }
 
 impl<'a> OldEngine<'a> {
@@ -63,7 +74,7 @@ impl<'a> OldEngine<'a> {
             "INSERT INTO seckill.nodes (node, incarnation, settled_through) VALUES (1, 1, 0); \
              INSERT INTO seckill.writers (node, writer, last_batch, burned) VALUES (1, 0, 0, true)",
         );
-        Self { postgres, database, batches: 0 }
+        Self { postgres, database, batches: 0, last_parameter: "" }
     }
 
     /// Sells a unit to its own buyer.
@@ -96,8 +107,8 @@ impl<'a> OldEngine<'a> {
         self.batches += 1;
         let sql = format!(
             "SET search_path = seckill; SELECT refused FROM commit_batch(1::smallint, 1::bigint, 0::smallint, \
-             {}::bigint, {placed}, {steps}, {events}, '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
-            self.batches
+             {}::bigint, {placed}, {steps}, {events}, '{{}}', '{{}}', '{{}}', '{{}}', '{{}}'{})",
+            self.batches, self.last_parameter
         );
         assert_eq!(self.postgres.query(self.database, &sql), "{}");
     }
@@ -176,4 +187,33 @@ fn m1_an_older_database_gets_an_identity_and_payments_that_are_under_way_keep_th
     assert_eq!(node.sold(SaleId(1)), 1);
     let identity = node.reader.identity().unwrap();
     assert_eq!(Node::open(2, &url).reader.identity().unwrap(), identity, "made once");
+}
+
+#[test]
+fn refunds_begin_when_no_engine_is_left_that_does_not_know_them() {
+    let postgres = Postgres::shared();
+    let (url, database) = database_of_version(&postgres, 10);
+    let mut old = OldEngine { last_parameter: ", 1::smallint", ..OldEngine::start(&postgres, &database) };
+    old.sells();
+    let mut new = Node::open_as(2, &settings(&url), Exclusivity::Shared).unwrap();
+    let sale = SaleId(1);
+    let (order, given_up) = (old.sells(), old.sells());
+    old.gives_up(given_up);
+    assert_eq!(new.sold(sale), 2, "the old one sells on");
+    for action in [OrderAction::BeginPayment, OrderAction::ConfirmPayment] {
+        assert!(matches!(new.step(order, action), Applied::Done(_)));
+    }
+    let request = RefundRequest { number: None, amount: None, restock: Restock::All };
+    let refund = || RefundStep::New { request, reason: "broken".into() };
+    assert!(matches!(new.refund(order, OrderAction::BeginRefund, refund()), Applied::Refused(_)));
+    postgres.query(&database, "UPDATE seckill.nodes SET settled_through = NULL WHERE node = 1");
+    assert!(matches!(new.refund(order, OrderAction::BeginRefund, refund()), Applied::Done(_)));
+    let end = RefundStep::End(RefundEnd { number: 1, why: None });
+    let Applied::Done(refunded) = new.refund(order, OrderAction::ConfirmRefund, end) else {
+        panic!("it is made")
+    };
+    assert_eq!((refunded.status, refunded.units_held()), (OrderStatus::Refunded, 0));
+    assert_eq!(new.sold(sale), 1);
+    let held = postgres.query(&database, "SELECT units, orders FROM seckill.buyers WHERE buyer = 'old-1'");
+    assert_eq!(held, "0|{}", "its buyer may buy again");
 }

@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
-use seckill::domain::{OrderAction, OrderId, OrderStatus, SaleEdit, SaleId};
+use seckill::domain::{
+    OrderAction, OrderId, OrderStatus, RefundEnd, RefundRequest, RefundStep, Restock, SaleEdit, SaleId,
+};
 use seckill::orders::postgres::{Exclusivity, PostgresSettings};
 use seckill::orders::{
     Act, ActKind, Actor, Applied, Batch, Deadlines, Ending, LeaseStore, OrderFilter, Receipt, Recovered,
@@ -288,4 +290,45 @@ fn o9_of_a_purchase_and_the_end_of_its_sale_only_one_comes_about() {
         }
     }
     assert_eq!(ended + sold, 40);
+}
+
+fn refund(order: OrderId, action: OrderAction, step: RefundStep) -> Batch {
+    let step = Transition { refund: Some(Box::new(step)), ..Transition::plain(order, action, NOW) };
+    Batch { transitions: vec![step], ..Batch::default() }
+}
+
+fn begin_refund(order: OrderId) -> Batch {
+    let request = RefundRequest { number: None, amount: None, restock: Restock::All };
+    refund(order, OrderAction::BeginRefund, RefundStep::New { request, reason: "broken".into() })
+}
+
+fn end_refund(order: OrderId, action: OrderAction) -> Batch {
+    refund(order, action, RefundStep::End(RefundEnd { number: 1, why: None }))
+}
+
+#[test]
+fn o9_refunds_stay_with_archived_orders_and_none_is_under_way_or_begins() {
+    let mut node = Node::open(1, &Postgres::shared().new_database());
+    let (sale, _, orders, paid) = sale_that_is_over(&mut node);
+    let (first, second) = (orders[1], orders[2]);
+    let batches = [begin_refund(first), end_refund(first, OrderAction::ConfirmRefund), begin_refund(second)];
+    for batch in batches {
+        assert!(matches!(committed(node.writer.commit(&batch).unwrap())[..], [Applied::Done(_)]));
+    }
+    assert_eq!(archive(&mut node, sale, paid - 1), RetirementReceipt::RefundsOpen(1));
+    committed(node.writer.commit(&end_refund(second, OrderAction::AbortRefund)).unwrap());
+    let kept = |node: &Node| [first, second].map(|order| node.reader.order(order).unwrap());
+    let (before, audit) = (kept(&node), node.reader.audit(sale).unwrap().unwrap());
+    assert_eq!((audit.refunded, audit.paid), (1, u64::from(paid) - 1));
+    assert!(matches!(archive(&mut node, sale, paid - 1), RetirementReceipt::Done(_)));
+    loop {
+        let late = committed(node.writer.commit(&begin_refund(second)).unwrap());
+        assert!(matches!(&late[..], [Applied::Refused(_)]), "{late:?}");
+        if node.writer.move_archived(STEP).unwrap() == 0 {
+            break;
+        }
+    }
+    assert_eq!(kept(&node), before);
+    assert_eq!(node.reader.refunds(first).unwrap().len(), 1);
+    assert_eq!(node.reader.audit(sale).unwrap(), Some(audit));
 }
