@@ -18,7 +18,7 @@ use super::stats::{micros, queue_json, tenths};
 use super::store_figures;
 use crate::admission::{LiveSale, TallyCounts};
 use crate::domain::{SaleId, SaleTerms};
-use crate::orders::Audit;
+use crate::orders::{Audit, TrailEntry, TrailFilter};
 use crate::telemetry::Path;
 
 /// A sale that buyers come to is counted in the store as often as this, others less often.
@@ -28,6 +28,9 @@ const COUNT_IDLE_EVERY: Duration = Duration::from_secs(5);
 const COUNTING_SHARE: u32 = 20;
 /// Counting ends for this snapshot after so long; the sales that were counted longest ago come first the next time.
 const COUNTING_MAX: Duration = Duration::from_millis(250);
+/// Operators' acts are shown as marks on charts of this time, at most so many.
+const ACTS_SHOWN_MS: i64 = 300_000;
+const ACTS_MAX: usize = 50;
 /// Whole seconds from one interval of "the last minute" to the next.
 const MINUTE_STEP: Duration = Duration::from_secs(10);
 /// Steps of a minute.
@@ -126,8 +129,28 @@ impl Sampler {
         ] {
             engine.insert(name.into(), value);
         }
-        Snapshot::new(self.seq, engine, rows)
+        Snapshot::new(self.seq, engine, rows, acts(plane).await)
     }
+}
+
+/// What operators did within the time that charts show, the newest first.
+async fn acts(plane: &ControlPlane) -> Vec<(Option<String>, Value)> {
+    let wanted = TrailFilter { limit: ACTS_MAX, ..TrailFilter::default() };
+    let newest = plane.limited(plane.desk.trail_page(wanted)).await.unwrap_or_default();
+    let since = plane.now().plus_ms(-ACTS_SHOWN_MS);
+    let shown = newest.into_iter().filter(|entry| entry.at >= since);
+    let act = |entry: TrailEntry| {
+        let told = json!({
+            "at": rfc3339(entry.at),
+            "who": entry.actor.who,
+            "act": entry.kind,
+            "object": entry.object,
+            "tenant": entry.tenant,
+            "reason": entry.reason,
+        });
+        (entry.tenant, told)
+    };
+    shown.map(act).collect()
 }
 
 /// Counts the sales in the store whose turn it is.

@@ -128,6 +128,11 @@ pub(super) async fn audit(
     })))
 }
 
+/// The sale that a body describes.
+pub(super) fn read_new(tenant: &str, now: EpochMs, fields: Fields) -> Result<NewSale, Problem> {
+    parse_new(tenant, now, fields).map(|(new, _)| new)
+}
+
 /// The sale to make, and why.
 fn parse_new(tenant: &str, now: EpochMs, mut fields: Fields) -> Result<(NewSale, Option<String>), Problem> {
     const KNOWN: [&str; 14] = [

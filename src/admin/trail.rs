@@ -75,7 +75,7 @@ pub(super) async fn show(
     Ok(response)
 }
 
-fn entry_json(entry: &TrailEntry) -> Value {
+pub(super) fn entry_json(entry: &TrailEntry) -> Value {
     json!({
         "seq": entry.seq,
         "at": rfc3339(entry.at),

@@ -107,14 +107,26 @@ impl SaleDesk {
         &*self.ledger
     }
 
+    /// Whether the sale could be made, as far as that can be known before.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub fn check_new(&self, new: &NewSale) -> Result<(), SaleError> {
+        let NewSale { key, terms, stock } = new;
+        key.check_new().map_err(SaleError::Field)?;
+        terms.check_new_title().map_err(SaleError::Field)?;
+        terms.check(*stock, &self.limits).map_err(SaleError::Field)?;
+        let board = self.admission.board().sales();
+        let is_taken = board.by_name(key.tenant(), key.campaign(), key.sku()).is_some();
+        if is_taken { Err(SaleError::Exists) } else { Ok(()) }
+    }
+
     /// Makes a sale and puts its stock on sale. The trail tells it where it is an operator's `act`.
     ///
     /// # Errors
     /// [`SaleError`]; nothing has changed then.
     pub async fn create(&self, new: NewSale, act: Option<SaleAct>) -> Result<Sale, SaleError> {
-        new.key.check_new().map_err(SaleError::Field)?;
-        new.terms.check_new_title().map_err(SaleError::Field)?;
-        new.terms.check(new.stock, &self.limits).map_err(SaleError::Field)?;
+        self.check_new(&new)?;
         let _alone = self.making.lock().await;
         let sales = self.admission.board().sales().len();
         if sales >= self.sales_max {

@@ -187,6 +187,13 @@ mod tests {
             Ok(Vec::new())
         }
 
+        fn trail_page(
+            &self,
+            _: &crate::orders::TrailFilter,
+        ) -> Result<Vec<crate::orders::TrailEntry>, StoreError> {
+            Ok(Vec::new())
+        }
+
         fn refunds(&self, _: OrderId) -> Result<Vec<crate::orders::RefundRecord>, StoreError> {
             Ok(Vec::new())
         }

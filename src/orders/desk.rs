@@ -18,7 +18,7 @@ use super::step::{ReplySender, Step, StopRelay};
 use super::store::{
     Audit, CompleteOrders, DeadlineStep, DeadlineStepped, OrderFilter, PoolFigures, StoreError, StoreReader,
 };
-use super::trail::{Act, SaleAct, TrailEntry};
+use super::trail::{Act, SaleAct, TrailEntry, TrailFilter};
 use super::transition::{Applied, Transition};
 use crate::admission::{Admission, LiveSale};
 use crate::clock::Clock;
@@ -177,6 +177,14 @@ impl OrderDesk {
     ) -> Result<Vec<TrailEntry>, StoreError> {
         let tenant = tenant.to_owned();
         self.read(move |store| store.trail_after(&tenant, after, limit)).await
+    }
+
+    /// Entries of the trail that pass the filter, the newest first.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn trail_page(&self, filter: TrailFilter) -> Result<Vec<TrailEntry>, StoreError> {
+        self.read(move |store| store.trail_page(&filter)).await
     }
 
     /// Tells in the trail what was done elsewhere than in the store.

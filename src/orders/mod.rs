@@ -47,7 +47,7 @@ pub use store::{
     Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, OrderFilter, PoolFigures,
     Receipt, Record, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter, WantedShare,
 };
-pub use trail::{Act, ActKind, Actor, SaleAct, TrailEntry};
+pub use trail::{Act, ActKind, Actor, SaleAct, TrailEntry, TrailFilter};
 pub use transition::{Applied, Transition};
 pub use wanted_orders::WantedOrders;
 pub use writer::{OrderWriter, StockNotice, WriterSettings, WriterWatch};

@@ -10,7 +10,7 @@ use super::log_watch::LogFigures;
 use super::refund_record::RefundRecord;
 use super::retirement::{Retirement, RetirementReceipt};
 use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
-use super::trail::{Act, SaleAct, TrailEntry};
+use super::trail::{Act, SaleAct, TrailEntry, TrailFilter};
 use super::transition::{Applied, Transition};
 use super::wanted_orders::WantedOrders;
 use crate::domain::{
@@ -187,6 +187,12 @@ pub trait StoreReader: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What the database says.
     fn trail_after(&self, tenant: &str, after: u64, limit: usize) -> Result<Vec<TrailEntry>, StoreError>;
+
+    /// Entries of the trail that pass the filter, the newest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn trail_page(&self, filter: &TrailFilter) -> Result<Vec<TrailEntry>, StoreError>;
 
     /// The refunds of an order, in order.
     ///

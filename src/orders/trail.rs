@@ -60,6 +60,25 @@ pub enum ActKind {
 }
 
 impl ActKind {
+    /// All kinds.
+    pub const ALL: [Self; 15] = [
+        Self::CampaignCreated,
+        Self::CampaignChanged,
+        Self::CampaignPaused,
+        Self::CampaignResumed,
+        Self::CampaignEnded,
+        Self::CampaignExtended,
+        Self::OrderExtended,
+        Self::OrderCancelled,
+        Self::OrderSettled,
+        Self::OrderRefunded,
+        Self::SalesStopped,
+        Self::SalesResumed,
+        Self::ConfigReloaded,
+        Self::ActRefused,
+        Self::SignInRefused,
+    ];
+
     /// The name that the trail keeps.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -183,6 +202,23 @@ pub struct TrailEntry {
     pub to: Value,
     /// Why.
     pub reason: Option<String>,
+}
+
+/// Which entries are looked at, the newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrailFilter {
+    /// About this tenant only, and not about all of them. `None`: about whomever.
+    pub tenant: Option<String>,
+    /// By this actor only.
+    pub who: Option<String>,
+    /// Of this kind only.
+    pub kind: Option<String>,
+    /// About objects only whose names have this part.
+    pub object: Option<String>,
+    /// Before the entry with this number.
+    pub before: Option<u64>,
+    /// So many at most.
+    pub limit: usize,
 }
 
 /// What an act was, or came to, for its column; `None` where there is nothing to tell.

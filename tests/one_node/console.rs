@@ -157,6 +157,50 @@ fn what_was_paid_is_given_back_and_its_unit_sold_again() {
 }
 
 #[test]
+fn a_sale_is_made_once_it_was_seen_what_it_does() {
+    let engine = Engine::start(&[]);
+    let browser = Browser::open(1_400);
+    browser.go(&console(&engine, "/sales"));
+    browser.click("a[href='/sales/new']");
+    let fill = |name: &str, value: &str| browser.fill(&format!("form[method=get] [name={name}]"), value);
+    for (name, value) in [("campaign", "test"), ("sku", "coat"), ("price_cents", "19900"), ("stock", "x")] {
+        fill(name, value);
+    }
+    browser.script("document.querySelector('[name=stock]').removeAttribute('pattern')");
+    browser.click("form[method=get] button");
+    browser.wait_for("main [role=status]", |said| said.contains("stock must be"));
+    for (name, value) in [("stock", "1000"), ("rate_per_s", "500"), ("burst", "500"), ("zone", "+02:00")] {
+        fill(name, value);
+    }
+    browser.script("document.querySelector('[name=starts_at]').value = '2099-01-31T12:00'");
+    browser.click("form[method=get] button");
+    browser.wait_for("main", |page| {
+        page.contains("2099-01-31 12:00:00 in +02:00 (2099-01-31 10:00:00 UTC)")
+            && page.contains("has sold everything at 2099-01-31 12:00:01")
+            && page.contains("19900000 in all")
+    });
+    assert_eq!(hears(&engine, "coat", "ada"), (404, "unknown-sale".into()), "nothing is made by looking");
+    browser.fill("form[method=post][action='/sales/new'] [name=reason]", "the winter");
+    browser.click("form[method=post][action='/sales/new'] button");
+    browser.wait_for("main", |page| page.contains("sale-not-started, with the time of the opening"));
+    let told = engine.buy("coat", "ada");
+    assert_eq!((told.status, told.member("starts_at").as_str()), (409, "2099-01-31T10:00:00.000Z"));
+    assert_eq!(engine.audit("coat").total, 1_000);
+
+    browser.go(&console(&engine, "/trail"));
+    browser.wait_for("main table", |page| page.contains("campaign.created") && page.contains("the winter"));
+    browser.fill("form [name=object]", "test/shirt");
+    browser.click("main form button");
+    browser.wait_for("main [role=status]", |said| said.contains("Nothing of this kind"));
+    let saved = engine.admin("GET", "/trail.ndjson?act=campaign.created&object=coat", "").body;
+    let saved: Vec<Value> = saved.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((saved.len(), &saved[0]["reason"]), (1, &Value::from("the winter")));
+    browser.go(&console(&engine, "/"));
+    browser.wait_for("#acts", |acts| acts.contains("campaign.created test/coat the winter"));
+    until("the act is marked on the chart", || browser.count("svg line.mark") == 1);
+}
+
+#[test]
 fn every_page_fits_a_telephone_and_says_what_it_is() {
     let engine = Engine::start(&[]);
     engine.sale("phone", 1, "");
@@ -170,6 +214,8 @@ fn every_page_fits_a_telephone_and_says_what_it_is() {
         "/sales/default/test/phone/end".into(),
         "/stop".into(),
         "/orders?q=ada".into(),
+        "/sales/new?campaign=test&sku=coat&price_cents=5&stock=7".into(),
+        "/trail".into(),
         format!("/orders/{order}"),
         format!("/orders/{order}/refund?restock=1"),
     ];

@@ -2,6 +2,7 @@
 "use strict";
 
 const KEEP_S = 300; // seconds that a chart shows
+const ACTS_SHOWN = 10; // acts that the page lists
 const STALE_MS = 3000; // older figures are greyed
 const history = new Map(); // of each sale: [arrivals, wins, refusals] a second
 let heardAt = Date.now();
@@ -22,7 +23,7 @@ function set(element, text) {
   if (element && element.textContent !== text) element.textContent = text;
 }
 
-function showSale(card, sale) {
+function showSale(card, sale, acts, at) {
   for (const element of card.querySelectorAll("[data-f]")) {
     const name = element.dataset.f;
     set(element, (WORDS[name] || shown)(sale[name]));
@@ -33,13 +34,30 @@ function showSale(card, sale) {
   rows.push([sale.arrivals_per_s, sale.wins_per_s, refused]);
   if (rows.length > KEEP_S) rows.shift();
   history.set(card.dataset.sale, rows);
-  draw(card.querySelector(".chart"), rows);
+  const concerns = (act) =>
+    act.object === `${sale.campaign}/${sale.sku}`
+      ? act.tenant === sale.tenant
+      : act.act.startsWith("sales.") && (act.tenant === null || act.tenant === sale.tenant);
+  draw(card.querySelector(".chart"), rows, acts.filter(concerns), at);
 }
+
+// An act of an operator: an upright line where it was done.
+function mark(act, at) {
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+  const x = (KEEP_S - (at - new Date(act.at)) / 1000).toFixed(1);
+  for (const [name, value] of Object.entries({ class: "mark", x1: x, x2: x, y1: 0, y2: 100 })) line.setAttribute(name, value);
+  const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
+  title.textContent = told(act);
+  line.append(title);
+  return line;
+}
+
+const told = (act) => [act.at, act.who, act.act, act.object, act.reason].filter(Boolean).join(" ");
 
 // A scale on which ten times as many are always equally far.
 const height = (rate) => Math.log10(1 + rate);
 
-function draw(svg, rows) {
+function draw(svg, rows, acts, at) {
   const top = Math.max(1, ...rows.flat().map(height));
   svg.setAttribute("viewBox", "0 0 300 100");
   svg.setAttribute("preserveAspectRatio", "none");
@@ -51,12 +69,13 @@ function draw(svg, rows) {
     line.setAttribute("points", points.join(" "));
     return line;
   });
-  svg.replaceChildren(...lines);
+  svg.replaceChildren(...lines, ...acts.map((act) => mark(act, at)));
   svg.classList.add("drawn");
   const last = rows[rows.length - 1];
   svg.setAttribute(
     "aria-label",
-    `The last ${rows.length} seconds, on a logarithmic scale. Now: ${last[0]} arrivals, ${last[1]} wins, ${last[2]} refusals a second.`,
+    `The last ${rows.length} seconds, on a logarithmic scale. Now: ${last[0]} arrivals, ${last[1]} wins, ${last[2]} refusals a second.` +
+      acts.map((act) => ` Act: ${told(act)}.`).join(""),
   );
 }
 
@@ -86,13 +105,19 @@ function show(snapshot) {
     if (card) {
       const before = card.dataset.state || card.querySelector('[data-f="state"]').textContent;
       card.dataset.state = sale.state;
-      showSale(card, sale);
+      showSale(card, sale, snapshot.acts, new Date(snapshot.at));
       // Other acts are offered in another state.
       if (before !== sale.state && !card.contains(document.activeElement)) location.reload();
     } else if (cards.size < 20) {
       location.reload();
     }
   }
+  const items = snapshot.acts.slice(0, ACTS_SHOWN).map((act) => {
+    const item = document.createElement("li");
+    item.textContent = told(act);
+    return item;
+  });
+  document.getElementById("acts").replaceChildren(...items);
   showPaths(snapshot.paths);
   showHealth(snapshot.health);
   const { depth, capacity, intake } = snapshot.queue;

@@ -35,6 +35,11 @@ impl Form {
         Ok(Self(fields.map(|(name, value)| (name.into_owned(), value.trim().to_owned())).collect()))
     }
 
+    /// The fields of a query, likewise.
+    pub fn of_pairs(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name, value.trim().to_owned())).collect())
+    }
+
     /// A field that is filled in.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(of, value)| of == name && !value.is_empty()).map(|(_, value)| value.as_str())
@@ -49,14 +54,17 @@ impl Form {
     /// The API's body with these fields, as far as they are filled in. Numbers and truth values are written as such where
     /// they are some; what they must be is the API's to say.
     pub fn body(&self, texts: &[&str], values: &[&str]) -> Result<Bytes, BytesRejection> {
+        Ok(Bytes::from(Value::Object(self.object(texts, values)).to_string()))
+    }
+
+    /// The same, before it is written.
+    pub fn object(&self, texts: &[&str], values: &[&str]) -> Map<String, Value> {
         let as_text = |name: &&str| Some(((*name).to_owned(), Value::from(self.field(name)?)));
         let as_value = |name: &&str| {
             let text = self.field(name)?;
             Some(((*name).to_owned(), serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))))
         };
-        let fields: Map<_, _> =
-            texts.iter().filter_map(as_text).chain(values.iter().filter_map(as_value)).collect();
-        Ok(Bytes::from(Value::Object(fields).to_string()))
+        texts.iter().filter_map(as_text).chain(values.iter().filter_map(as_value)).collect()
     }
 }
 

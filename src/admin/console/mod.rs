@@ -6,12 +6,15 @@
 mod assets;
 mod form;
 mod html;
+mod new_sale;
 mod now;
 mod orders;
 mod refunds;
 mod sale;
 mod sign_in;
 mod switches;
+mod trail;
+mod zone;
 
 pub(super) use refunds::{act as refund_act, confirm as refund_page};
 pub(super) use sign_in::page as sign_in_page;
@@ -36,11 +39,14 @@ pub(super) fn routes() -> Router<Arc<ControlPlane>> {
     Router::new()
         .route("/", get(now::page))
         .route("/sales", get(sale::list))
+        .route("/sales/new", get(new_sale::page).post(new_sale::make))
         .route("/sales/{tenant}/{campaign}/{sku}", get(sale::page))
         .route("/sales/{tenant}/{campaign}/{sku}/{act}", get(sale::confirm).post(sale::act))
         .route("/orders", get(orders::search))
         .route("/orders/{id}", get(orders::page))
         .route("/orders/{id}/{act}", post(orders::act))
+        .route("/trail", get(trail::page))
+        .route("/trail.ndjson", get(trail::export))
         .route("/stop", get(switches::confirm).post(switches::stop))
         .route("/go", post(switches::go))
 }

@@ -17,6 +17,9 @@ use super::sale::{acts, link};
 /// Sales that the page shows with all their figures; the others are on the list.
 const SALES_SHOWN: usize = 20;
 
+/// Acts that the page lists; the others are in the trail.
+const ACTS_SHOWN: usize = 10;
+
 /// Without a script the page renews itself; with it, the live feed keeps it fresh.
 const HEAD: &str = "<script src=\"/assets/console.js\" defer></script>\
                     <noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>";
@@ -68,7 +71,31 @@ fn write(body: &mut String, plane: &ControlPlane, caller: &Caller, snapshot: &Va
     if shown == 0 {
         body.push_str("<p>There is no sale yet.</p>\n");
     }
-    figures(body, snapshot)
+    figures(body, snapshot)?;
+    lately(body, caller, snapshot)
+}
+
+/// What operators did lately.
+fn lately(body: &mut String, caller: &Caller, snapshot: &Value) -> std::fmt::Result {
+    body.push_str("<h2>Who did what</h2>\n<ul id=\"acts\">");
+    let acts = snapshot["acts"].as_array().map_or(&[][..], Vec::as_slice);
+    let is_seen = |act: &&Value| match act["tenant"].as_str() {
+        Some(tenant) => caller.sees(tenant),
+        None => caller.tenant.is_none(),
+    };
+    for act in acts.iter().filter(is_seen).take(ACTS_SHOWN) {
+        write!(
+            body,
+            "<li>{} {} {} {} {}</li>",
+            Text(text(&act["at"])),
+            Text(text(&act["who"])),
+            Text(text(&act["act"])),
+            Text(text(&act["object"])),
+            Text(text(&act["reason"]))
+        )?;
+    }
+    body.push_str("</ul>\n<p>The last five minutes; the rest is in the <a href=\"/trail\">trail</a>.</p>\n");
+    Ok(())
 }
 
 /// Stopping everything, and going on.
@@ -146,7 +173,7 @@ fn card(body: &mut String, plane: &ControlPlane, caller: &Caller, sale: &Value) 
         body,
         "<svg class=\"chart\" role=\"img\" aria-label=\"Arrivals, wins and refusals a second\"></svg>\
          <p class=\"legend\">Five minutes, logarithmic: <span class=\"arrivals\">arrivals</span>, <span class=\"wins\">wins</span>, \
-         <span class=\"refusals\">refusals (dashed)</span></p>"
+         <span class=\"refusals\">refusals (dashed)</span>; upright lines: what operators did</p>"
     )?;
     if may_act(caller)
         && let Some(live) = plane.admission.board().sales().by_name(&tenant, &campaign, &sku)

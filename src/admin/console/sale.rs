@@ -50,8 +50,9 @@ pub(super) async fn list(
     };
     let mut found: Vec<_> = board.iter().filter(is_wanted).collect();
     found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    let make = if may_act(&caller) { "<p><a href=\"/sales/new\">New sale</a></p>\n" } else { "" };
     let mut body = format!(
-        "<form class=\"act\" method=\"get\" action=\"/sales\"><label>Name <input name=\"q\" value=\"{}\"></label>\
+        "{make}<form class=\"act\" method=\"get\" action=\"/sales\"><label>Name <input name=\"q\" value=\"{}\"></label>\
          <button>Look</button></form>\n<table><thead><tr><th scope=\"col\">Sale</th><th scope=\"col\">Tenant</th>\
          <th scope=\"col\">State</th><th scope=\"col\">Left</th><th scope=\"col\">Opens</th></tr></thead><tbody>\n",
         Text(&q)

@@ -7,7 +7,7 @@ use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
 use super::super::refund_record::RefundRecord;
 use super::super::store::{Audit, CompleteOrders, OrderFilter, PoolFigures, Record, StoreError, StoreReader};
-use super::super::trail::TrailEntry;
+use super::super::trail::{TrailEntry, TrailFilter};
 use super::super::wanted_orders::WantedOrders;
 use super::error::PgError;
 use super::low_watermark::LowWatermark;
@@ -132,6 +132,10 @@ impl StoreReader for PgReader {
         let (after, limit) =
             (i64::try_from(after).unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
         self.pool.run_long(async |session| trail::read(session, tenant, after, limit).await)
+    }
+
+    fn trail_page(&self, filter: &TrailFilter) -> Result<Vec<TrailEntry>, StoreError> {
+        self.pool.run_long(async |session| trail::page(session, filter).await)
     }
 
     fn refunds(&self, order: OrderId) -> Result<Vec<RefundRecord>, StoreError> {

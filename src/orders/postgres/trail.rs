@@ -2,11 +2,14 @@
 
 use tokio_postgres::Row;
 
-use super::super::trail::{Act, Actor, TrailEntry, heard, told};
+use super::super::trail::{Act, Actor, TrailEntry, TrailFilter, heard, told};
 use super::error::PgError;
 use super::rows::text;
 use super::session::{Parameter, Session};
 use crate::domain::EpochMs;
+
+/// The columns that [`entry`] reads, in its order.
+const COLUMNS: &str = "seq, at_ms, tenant, who, role, address, request_id, act, object, was, became, reason";
 
 /// Acts, column by column.
 #[derive(Default)]
@@ -97,25 +100,42 @@ pub(super) async fn read(
     after: i64,
     limit: i64,
 ) -> Result<Vec<TrailEntry>, PgError> {
-    let entry = |row: &Row| {
-        Ok(TrailEntry {
-            seq: row.try_get::<_, i64>(0)? as u64,
-            at: EpochMs(row.try_get(1)?),
-            tenant: row.try_get(2)?,
-            actor: Actor {
-                who: row.try_get(3)?,
-                role: row.try_get(4)?,
-                address: row.try_get(5)?,
-                request_id: row.try_get(6)?,
-            },
-            kind: row.try_get(7)?,
-            object: row.try_get(8)?,
-            from: heard(row.try_get(9)?),
-            to: heard(row.try_get(10)?),
-            reason: row.try_get(11)?,
-        })
-    };
-    let select = "SELECT seq, at_ms, tenant, who, role, address, request_id, act, object, was, became, reason FROM trail \
-                  WHERE seq > $1 AND (tenant IS NULL OR tenant = $2) ORDER BY seq LIMIT $3";
-    session.rows(select, &[&after, &tenant, &limit]).await?.iter().map(entry).collect()
+    let select = format!(
+        "SELECT {COLUMNS} FROM trail WHERE seq > $1 AND (tenant IS NULL OR tenant = $2) ORDER BY seq LIMIT $3"
+    );
+    session.rows(&select, &[&after, &tenant, &limit]).await?.iter().map(entry).collect()
+}
+
+/// Entries that pass the filter, the newest first.
+pub(super) async fn page(session: &mut Session, filter: &TrailFilter) -> Result<Vec<TrailEntry>, PgError> {
+    let select = format!(
+        "SELECT {COLUMNS} FROM trail WHERE ($1::bigint IS NULL OR seq < $1) AND ($2::text IS NULL OR tenant = $2) \
+         AND ($3::text IS NULL OR who = $3) AND ($4::text IS NULL OR act = $4) \
+         AND ($5::text IS NULL OR strpos(object, $5) > 0) ORDER BY seq DESC LIMIT $6"
+    );
+    let before = filter.before.map(|seq| i64::try_from(seq).unwrap_or(i64::MAX));
+    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+    let words = [&filter.tenant, &filter.who, &filter.kind, &filter.object];
+    let [tenant, who, kind, object] = words.map(|word| word.as_deref().map(text));
+    let found = session.rows(&select, &[&before, &tenant, &who, &kind, &object, &limit]).await?;
+    found.iter().map(entry).collect()
+}
+
+fn entry(row: &Row) -> Result<TrailEntry, PgError> {
+    Ok(TrailEntry {
+        seq: row.try_get::<_, i64>(0)? as u64,
+        at: EpochMs(row.try_get(1)?),
+        tenant: row.try_get(2)?,
+        actor: Actor {
+            who: row.try_get(3)?,
+            role: row.try_get(4)?,
+            address: row.try_get(5)?,
+            request_id: row.try_get(6)?,
+        },
+        kind: row.try_get(7)?,
+        object: row.try_get(8)?,
+        from: heard(row.try_get(9)?),
+        to: heard(row.try_get(10)?),
+        reason: row.try_get(11)?,
+    })
 }

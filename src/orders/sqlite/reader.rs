@@ -12,7 +12,7 @@ use super::super::log_watch::LogFigures;
 use super::super::read_cancellation::ReadCancellation;
 use super::super::refund_record::RefundRecord;
 use super::super::store::{Audit, CompleteOrders, OrderFilter, PoolFigures, Record, StoreError, StoreReader};
-use super::super::trail::TrailEntry;
+use super::super::trail::{TrailEntry, TrailFilter};
 use super::super::wanted_orders::WantedOrders;
 use super::audit::{Counted, SaleCount};
 use super::connection::damaged;
@@ -184,6 +184,10 @@ impl StoreReader for SqliteReader {
                 return Ok(audit);
             }
         }
+    }
+
+    fn trail_page(&self, filter: &TrailFilter) -> Result<Vec<TrailEntry>, StoreError> {
+        self.read(|connection| trail::page(connection, filter))
     }
 
     fn refunds(&self, order: OrderId) -> Result<Vec<RefundRecord>, StoreError> {
