@@ -36,6 +36,12 @@ const RETRY_EVERY: Duration = Duration::from_millis(50);
 /// A server that lost its client without a word must notice soon, or the next life of the node waits for it.
 const NOTICE_A_DEAD_CLIENT: &str =
     "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3";
+/// A client that hangs, or that whoever stands between answers for, must be noticed, too: nobody numbers or relays events
+/// while it has the locks. It asks at each look. PostgreSQL knows this limit since version 14.
+const NOTICE_A_HUNG_CLIENT: &str =
+    "SELECT set_config(name, $1, false) FROM pg_settings WHERE name = 'idle_session_timeout'";
+/// So many looks may fail to come, at the least.
+const LOOKS_MISSED: u32 = 5;
 
 /// Whether an engine has its database to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +69,8 @@ pub struct InstanceLock {
     node: NodeId,
     exclusivity: Exclusivity,
     patience: Duration,
+    /// How long the session that holds the locks may say nothing.
+    silent_max: Duration,
     session: Option<Session>,
     relays: watch::Sender<bool>,
     /// Of the one engine that gives events their numbers, on the session that holds the lock.
@@ -85,6 +93,7 @@ impl InstanceLock {
             node,
             exclusivity,
             patience: Duration::from_millis(settings.seat_wait_ms.into()),
+            silent_max: Duration::from_millis(settings.silent_ms_max.into()).max(LOOKS_MISSED * LOOK_EVERY),
             session: None,
             relays: watch::Sender::new(false),
             sequencer: None,
@@ -192,6 +201,11 @@ impl InstanceLock {
     async fn acquire_on(&mut self, mut session: Session) -> Result<(), StoreError> {
         let give_up_at = Instant::now() + self.patience;
         session.run(NOTICE_A_DEAD_CLIENT).await?;
+        // Nobody waits for what an engine does that has the database alone.
+        if self.exclusivity == Exclusivity::Shared {
+            let silent_ms_max = self.silent_max.as_millis().to_string();
+            session.row(NOTICE_A_HUNG_CLIENT, &[&silent_ms_max]).await?;
+        }
         loop {
             let Some(taken) = self.first_taken(&mut session).await? else {
                 self.session = Some(session);

@@ -109,7 +109,8 @@ fn n4_a_node_that_loses_postgresql_for_good_gives_its_units_to_the_others() {
             ("POSTGRES__STATEMENT_WAIT_MS", "2000"),
             ("POSTGRES__LOCK_WAIT_MS", "1500"),
         ];
-        let (one, two) = (fixture.start(1), fixture.launch(2, &impatient).start());
+        // The first to start is the one that numbers events: without it nobody would know who bought.
+        let (two, one) = (fixture.launch(2, &impatient).start(), fixture.start(1));
         one.sale("phone", 60, "");
         known_to_all(&[&one, &two], "phone");
         let mut won = 0;
