@@ -87,7 +87,6 @@ fn sentinels_fail_over_three_times_while_one_of_them_hangs() {
     let url: Vec<_> = sentinels.iter().map(|sentinel| format!("redis://{}", sentinel.address())).collect();
     let plan = || Servers { redis_url: Some(url.join(",")), ..Servers::start() };
     let keys = [&BUSY[..], &[("REDIS__SENTINEL_MASTER", "shop")]].concat();
-    let is_master = |server: &RedisServer| server.command("ROLE").starts_with("master");
     let master_of = |sentinel: &Sentinel| {
         let said = commands_at(sentinel.address(), &["SENTINEL GET-MASTER-ADDR-BY-NAME shop"]);
         let is_named = |server: &RedisServer| said.contains(&format!("\n{}\n", server.address().port()));
@@ -110,8 +109,12 @@ fn sentinels_fail_over_three_times_while_one_of_them_hangs() {
             });
             servers[master].go_on();
             hangs.go_on();
+            // Whom a Sentinel tells to follow loses its clients: the new master is asked.
+            let (_, watches) = others().next().expect("two of them");
+            let new = &servers[master_of(watches)];
             until("the former master follows, and every Sentinel knows", || {
-                !is_master(&servers[master]) && master_of(hangs) != master
+                let follow = new.command("INFO replication").matches("state=online").count();
+                follow == servers.len() - 1 && master_of(hangs) != master
             });
         }
         Instant::now()
