@@ -64,7 +64,7 @@ pub enum CancelAnswer {
     Rejected,
     /// The order is not durable yet: ask again in a moment.
     Pending,
-    /// The store does not answer; nothing has changed.
+    /// The store does not answer, or has not in time: it may be done later, and whoever asks again hears so.
     Unavailable {
         /// When to come back at the earliest, in ms.
         retry_after_ms: u64,

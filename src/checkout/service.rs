@@ -20,7 +20,7 @@ use super::settings::CheckoutSettings;
 use super::stuck_payments::{StuckPaymentCounts, StuckPayments};
 use crate::admission::Admission;
 use crate::domain::{Order, OrderAction, OrderStatus, StoreIdentity};
-use crate::orders::{Act, Applied, OrderDesk, Transition};
+use crate::orders::{Act, Applied, OrderDesk, StoreError, Transition};
 
 /// What checkout is built of.
 pub struct CheckoutParts {
@@ -124,7 +124,8 @@ impl Checkout {
         self.wait(outcome, &order).await
     }
 
-    /// Gives `order` up, as it was read for its buyer just now.
+    /// Gives `order` up, as it was read for its buyer just now. It goes on when the caller gives up, or has waited for
+    /// `wait_ms`: then the answer is [`CancelAnswer::Unavailable`], and whoever asks again hears what came of it.
     pub async fn cancel(&self, order: Order) -> CancelAnswer {
         self.give_up(order, None).await
     }
@@ -135,18 +136,24 @@ impl Checkout {
     }
 
     async fn give_up(&self, order: Order, act: Option<Act>) -> CancelAnswer {
-        let Shared { coordinator, .. } = &*self.0;
+        let Shared { coordinator, runtime, .. } = &*self.0;
         let order = match order.status {
             OrderStatus::PrePay | OrderStatus::Paying => {
                 let step = Transition::plain(order.placed.id, OrderAction::Cancel, coordinator.now());
-                match coordinator.desk.apply(Transition { act: act.map(Box::new), ..step }).await {
-                    Ok(Applied::Done(order)) => {
-                        coordinator.metrics.cancelled.add_one();
-                        order
+                let applied = self.clone().apply_cancel(Transition { act: act.map(Box::new), ..step });
+                // A store that does not answer is asked until it does; nobody else waits for that.
+                let wait = Duration::from_millis(coordinator.settings.wait_ms);
+                let applied = {
+                    // The caller's runtime may have no timers.
+                    let _timers = runtime.enter();
+                    timeout(wait, runtime.spawn(applied))
+                };
+                match applied.await {
+                    Ok(Ok(Ok(Applied::Done(order) | Applied::Refused(order)))) => order,
+                    Ok(Ok(Ok(Applied::UnknownOrder))) => return CancelAnswer::Pending,
+                    Ok(Ok(Err(_)) | Err(_)) | Err(_) => {
+                        return CancelAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS };
                     }
-                    Ok(Applied::Refused(order)) => order,
-                    Ok(Applied::UnknownOrder) => return CancelAnswer::Pending,
-                    Err(_) => return CancelAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS },
                 }
             }
             _ => order,
@@ -161,6 +168,15 @@ impl Checkout {
             OrderStatus::Pending => CancelAnswer::Pending,
             OrderStatus::PrePay => CancelAnswer::Unavailable { retry_after_ms: RETRY_AFTER_MS },
         }
+    }
+
+    async fn apply_cancel(self, step: Transition) -> Result<Applied, StoreError> {
+        let Shared { coordinator, .. } = &*self.0;
+        let applied = coordinator.desk.apply(step).await;
+        if matches!(applied, Ok(Applied::Done(_))) {
+            coordinator.metrics.cancelled.add_one();
+        }
+        applied
     }
 
     /// Finishes payments that somebody else began and does not look after any more. One that has ended meanwhile, or is

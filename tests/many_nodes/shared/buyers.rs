@@ -151,3 +151,28 @@ fn a_buyer_who_holds_the_last_unit_hears_of_it_on_every_node_and_never_of_sold_o
         two.ask("POST", "/seckill/test/phone", "bob", "", "").member("code") == "sold-out"
     });
 }
+
+#[test]
+fn a_buyer_who_gives_an_order_up_hears_in_time_that_the_store_takes_no_writes() {
+    let fixture = Fixture::open();
+    let one = fixture.launch(1, &[("CHECKOUT__WAIT_MS", "300")]).start();
+    one.sale("phone", 1, "");
+    let order = buys(&one, "ann", "");
+    let give_up = || one.ask("DELETE", &format!("/orders/{order}"), "ann", "", "");
+    std::thread::scope(|scope| {
+        let hold = "BEGIN; LOCK TABLE seckill.orders IN EXCLUSIVE MODE; SELECT pg_sleep(600); COMMIT";
+        let held = scope.spawn(|| fixture.query(hold));
+        let holds = "SELECT count(*) FROM pg_locks WHERE relation = 'seckill.orders'::regclass AND granted \
+                     AND mode = 'ExclusiveLock'";
+        until("nobody can write", || fixture.query(holds) == "1");
+        let told = give_up();
+        assert_eq!((told.status, told.member("code").as_str()), (503, "overloaded"), "{}", told.body);
+        assert!(told.field("retry-after").is_some());
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()";
+        assert_eq!(fixture.query(end), "1");
+        assert!(held.join().is_err(), "it was ended");
+    });
+    until("it is given up", || give_up().status == 200);
+    assert_eq!(one.audit("phone").held, 0);
+}
