@@ -257,3 +257,23 @@ fn is_in(path: &str, place: &str) -> bool {
 fn assert_none(what: &str, found: &[String]) {
     assert!(found.is_empty(), "{what}:\n  {}", found.join("\n  "));
 }
+
+/// What takes too long for the test command names a shorter test of the same that it runs.
+#[test]
+fn whatever_is_left_out_of_the_test_command_names_a_test_in_its_place() {
+    let texts = below("tests")
+        .into_iter()
+        .map(|source| std::fs::read_to_string(sources::root().join(source.path)).expect("it was there"));
+    let texts: Vec<String> = texts.collect();
+    let is_a_test = |word: &str| {
+        let name = word.rsplit("::").next().unwrap_or_default();
+        name.contains('_') && texts.iter().any(|text| text.contains(&format!("#[test]\nfn {name}() {{")))
+    };
+    let left_out = texts.iter().flat_map(|text| text.split(concat!("#[", "ignore")).skip(1));
+    let reasons = left_out.map(|rest| rest.split("]\n").next().unwrap_or_default());
+    let nameless: Vec<_> = reasons
+        .filter(|reason| !reason.split([' ', '"', '`', ',']).any(is_a_test))
+        .map(str::to_owned)
+        .collect();
+    assert_none("a test that is left out and names no other", &nameless);
+}

@@ -51,7 +51,7 @@ fn the_line_between_a_node_and_postgresql_is_cut_for_good() {
 }
 
 #[test]
-#[ignore = "each of its lines has a test of its own"]
+#[ignore = "each line by itself: the_line_between_a_node_and_redis_is_cut_for_good, shared::hearing::n4_a_node_that_loses_postgresql_for_good_gives_its_units_to_the_others"]
 fn both_lines_of_a_node_are_cut_for_good() {
     under_load_without_lines("both-lines-lost", |node| vec![to_redis(node), to_postgres(node)]);
 }
