@@ -30,6 +30,7 @@ pub fn terms(now: EpochMs, rate: Option<Rate>) -> SaleTerms {
         rate,
         paused: false,
         paused_until: None,
+        room: None,
     }
 }
 
@@ -54,7 +55,7 @@ impl BuyerText {
 
 /// A purchase of one unit.
 pub fn one_unit(buyer: BuyerName<'_>) -> Purchase<'_> {
-    Purchase { buyer, quantity: 1, idempotency_key: None }
+    Purchase { buyer, quantity: 1, idempotency_key: None, pass: None }
 }
 
 /// The same moment on both clocks, `mono` being counted from `start`.

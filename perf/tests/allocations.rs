@@ -29,24 +29,39 @@ const COUNTS: usize = 501;
 /// Less than one allocation in so many requests.
 const TOLERANCE: f64 = 0.99 / TOGETHER as f64;
 
+/// Over HTTP/2 the fields of an answer stand in the map that its request came in, which has room for six. `Retry-After` is the
+/// seventh of a refusal that may pass, and the map grows: twice the library allocates for it.
+const MAP_GROWS: f64 = 2.0;
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[test]
 fn a_refusal_allocates_nothing_of_its_own() {
-    let engine = start_engine();
-    let refusal = one_answer(engine);
-    assert!(refusal.starts_with(b"HTTP/1.1 409 "), "{}", String::from_utf8_lossy(&refusal));
-    let (first, second) = (start_bare(refusal.clone(), false), start_bare(refusal, true));
-    for (protocol, own, bare) in [
-        ("http1", allocations(Http1::connect(engine)), allocations(Http1::connect(first))),
-        ("http2", allocations(Http2::connect(engine)), allocations(Http2::connect(second))),
-    ] {
-        print(format!("allocations.{protocol}.engine"), own, "a_refusal");
-        print(format!("allocations.{protocol}.bare"), bare, "an_answer");
-        assert!(
-            own <= bare + TOLERANCE,
-            "{protocol}: {own} allocations a refusal, {bare} without the engine"
-        );
+    let (engine, admin) = start_engine();
+    let waits = r#"{"stock":100,"queue":{"mode":"fifo"}}"#;
+    for (what, change, status) in [("sold_out", r#"{"stock":0}"#, "409"), ("waiting_room", waits, "403")] {
+        let began = Instant::now();
+        while !is_changed(admin, change) {
+            assert!(began.elapsed() < PATIENCE, "the engine does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let refusal = one_answer(engine);
+        let told = String::from_utf8_lossy(&refusal);
+        assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{told}");
+        let (first, second) = (start_bare(refusal.clone(), false), start_bare(refusal, true));
+        for (protocol, own, bare) in [
+            ("http1", allocations(Http1::connect(engine)), allocations(Http1::connect(first))),
+            ("http2", allocations(Http2::connect(engine)), allocations(Http2::connect(second))),
+        ] {
+            let is_seventh = protocol == "http2" && status == "403";
+            let bare = if is_seventh { bare + MAP_GROWS } else { bare };
+            print(format!("allocations.{what}.{protocol}.engine"), own, "a_refusal");
+            print(format!("allocations.{what}.{protocol}.bare"), bare, "an_answer");
+            assert!(
+                own <= bare + TOLERANCE,
+                "{what} over {protocol}: {own} allocations a refusal, {bare} without the engine"
+            );
+        }
     }
 }
 
@@ -179,8 +194,8 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The engine with one serving thread, in this process; its demo sale has nothing left.
-fn start_engine() -> SocketAddr {
+/// The engine with one serving thread, in this process, as it begins to start: its edge and its admin plane.
+fn start_engine() -> (SocketAddr, SocketAddr) {
     let (edge, admin) = (free_address(), free_address());
     let config = "[edge]\nthreads = 1\n[log]\nlevel = \"error\"\n";
     std::thread::spawn(move || {
@@ -194,25 +209,22 @@ fn start_engine() -> SocketAddr {
         let cli = Cli::try_parse_from(words.into_iter().chain(paths)).unwrap();
         seckill::app::serve(cli.source().unwrap()).unwrap();
     });
-    let began = Instant::now();
-    let change = "{\"stock\":0}";
+    (edge, admin)
+}
+
+/// Whether the demo sale could be changed like this.
+fn is_changed(admin: SocketAddr, change: &str) -> bool {
     let request = format!(
         "PATCH /api/v1/campaigns/demo/widget HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{change}",
         change.len()
     );
-    loop {
-        assert!(began.elapsed() < PATIENCE, "the engine does not start");
-        let mut answer = String::new();
-        if let Ok(mut stream) = TcpStream::connect(admin)
-            && stream.write_all(request.as_bytes()).is_ok()
+    let mut answer = String::new();
+    TcpStream::connect(admin).is_ok_and(|mut stream| {
+        stream.write_all(request.as_bytes()).is_ok()
             && stream.read_to_string(&mut answer).is_ok()
             && answer.starts_with("HTTP/1.1 200 ")
-        {
-            return edge;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    })
 }
 
 fn one_answer(address: SocketAddr) -> Vec<u8> {

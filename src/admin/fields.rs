@@ -34,6 +34,15 @@ impl<T> Given<T> {
         }
     }
 
+    /// Nothing, or the value, which `null` takes away.
+    pub fn cleared(self) -> Option<Option<T>> {
+        match self {
+            Self::Absent => None,
+            Self::Null => Some(None),
+            Self::Value(value) => Some(Some(value)),
+        }
+    }
+
     /// The value; absent is what the caller says, and so is `null`.
     pub fn unwrap_or(self, absent: T) -> T {
         match self {
@@ -104,6 +113,15 @@ impl Fields {
     /// A truth value.
     pub fn flag(&mut self, field: &str) -> Result<Given<bool>, Problem> {
         self.take(field, "must be true or false", Value::as_bool)
+    }
+
+    /// An object. Its own fields are named with this one's name in front, such as `queue.mode`.
+    pub fn object(&mut self, field: &str) -> Result<Given<Self>, Problem> {
+        self.take(field, "must be an object", |value| {
+            let named =
+                value.as_object()?.iter().map(|(name, value)| (format!("{field}.{name}"), value.clone()));
+            Some(Self(named.collect()))
+        })
     }
 
     /// A time.

@@ -69,8 +69,10 @@ impl Checks {
         };
         let mut concerns = plane.sales.ledger().concerns();
         concerns.extend(plane.store_concerns.all());
-        let has_concerns = !concerns.is_empty();
+        let room_trouble = plane.room_trouble();
+        let has_concerns = !concerns.is_empty() || room_trouble.is_some();
         reasons.extend(concerns.into_iter().map(|(code, said)| (code.to_owned(), said.into())));
+        reasons.extend(room_trouble.map(|(code, said)| (code.to_owned(), said.into())));
         Self { lifecycle, writer, store, ledger, has_concerns, reasons }
     }
 

@@ -51,6 +51,7 @@ mod tls_figures;
 mod token_settings;
 mod tokens;
 mod trail;
+mod waiting_room;
 
 pub use control_plane::{ControlPlane, ControlPlaneParts, Reload, ReloadRefused};
 pub use order_json::event_json;

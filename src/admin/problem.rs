@@ -51,6 +51,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "unknown-sale", "There is no such campaign and SKU for this tenant.")
     }
 
+    /// The sale has no waiting room, and never had one.
+    pub fn no_queue() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no-queue", "This sale has no waiting room.")
+    }
+
     /// The tenant has no such order.
     pub fn unknown_order() -> Self {
         Self::new(StatusCode::NOT_FOUND, "unknown-order", "There is no such order for this tenant.")

@@ -18,6 +18,7 @@ use super::fields::{Fields, Given, required};
 use super::problem::{Problem, invalid_name};
 use super::rfc3339::rfc3339;
 use super::tenant::Tenant;
+use super::waiting_room;
 use crate::admission::LiveSale;
 use crate::domain::{
     Cents, Currency, EpochMs, Rate, Sale, SaleEdit, SaleKey, SalePhase, SaleTerms, StockEdit,
@@ -135,7 +136,7 @@ pub(super) fn read_new(tenant: &str, now: EpochMs, fields: Fields) -> Result<New
 
 /// The sale to make, and why.
 fn parse_new(tenant: &str, now: EpochMs, mut fields: Fields) -> Result<(NewSale, Option<String>), Problem> {
-    const KNOWN: [&str; 14] = [
+    const KNOWN: [&str; 15] = [
         "campaign",
         "sku",
         "title",
@@ -149,6 +150,7 @@ fn parse_new(tenant: &str, now: EpochMs, mut fields: Fields) -> Result<(NewSale,
         "rate_per_s",
         "burst",
         "paused",
+        "queue",
         "reason",
     ];
     let campaign = required("campaign", fields.text("campaign")?)?;
@@ -173,12 +175,16 @@ fn parse_new(tenant: &str, now: EpochMs, mut fields: Fields) -> Result<(NewSale,
         rate: None,
         paused: fields.flag("paused")?.unwrap_or(false),
         paused_until: None,
+        room: None,
     };
     terms.rate = match (fields.number("rate_per_s")?, fields.number("burst")?) {
         (Given::Value(per_s), burst) => Some(Rate { per_s, burst: burst.unwrap_or(per_s) }),
         (_, Given::Value(_)) => return Err(Problem::field("burst", "needs rate_per_s")),
         _ => None,
     };
+    if let Some(room) = waiting_room::read_edit(&mut fields)? {
+        terms.room = Some(room.apply(None)?);
+    }
     let reason = fields.reason()?.value();
     fields.finish(&KNOWN)?;
     Ok((NewSale { key, terms, stock }, reason))
@@ -195,7 +201,7 @@ fn currency_of(code: &str) -> Result<Currency, Problem> {
 
 /// What a `PATCH` asks for, and why.
 fn parse_edit(mut fields: Fields) -> Result<(SaleEdit, Option<String>), Problem> {
-    const KNOWN: [&str; 12] = [
+    const KNOWN: [&str; 13] = [
         "stock",
         "stock_delta",
         "starts_at",
@@ -207,6 +213,7 @@ fn parse_edit(mut fields: Fields) -> Result<(SaleEdit, Option<String>), Problem>
         "price_cents",
         "paused",
         "pay_within_s",
+        "queue",
         "reason",
     ];
     let stock = set("stock", fields.number("stock")?)?.map(StockEdit::To);
@@ -221,13 +228,14 @@ fn parse_edit(mut fields: Fields) -> Result<(SaleEdit, Option<String>), Problem>
             Given::Null => Some(SaleTerms::NO_END),
             given => set("ends_at", given)?,
         },
-        rate_per_s: cleared(fields.number("rate_per_s")?),
-        burst: cleared(fields.number("burst")?),
+        rate_per_s: fields.number("rate_per_s")?.cleared(),
+        burst: fields.number("burst")?.cleared(),
         per_buyer_limit: set("per_buyer_limit", fields.number("per_buyer_limit")?)?,
         title: set("title", fields.text("title")?)?,
         price: set("price_cents", fields.number("price_cents")?)?.map(Cents),
         paused: set("paused", fields.flag("paused")?)?,
         pay_within_s: set("pay_within_s", fields.number("pay_within_s")?)?,
+        room: waiting_room::read_edit(&mut fields)?,
         ..SaleEdit::default()
     };
     let reason = fields.reason()?.value();
@@ -241,15 +249,6 @@ fn set<T>(field: &str, given: Given<T>) -> Result<Option<T>, Problem> {
         Given::Absent => Ok(None),
         Given::Null => Err(Problem::field(field, "cannot be null")),
         Given::Value(value) => Ok(Some(value)),
-    }
-}
-
-/// A field that may be left out, and taken away by `null`.
-fn cleared<T>(given: Given<T>) -> Option<Option<T>> {
-    match given {
-        Given::Absent => None,
-        Given::Null => Some(None),
-        Given::Value(value) => Some(Some(value)),
     }
 }
 
@@ -274,6 +273,7 @@ fn sale_fields(sale: &Sale) -> Map<String, Value> {
         ("burst", json!(sale.terms.rate.map(|rate| rate.burst))),
         ("paused", json!(sale.terms.paused)),
         ("paused_until", json!(sale.terms.paused_until.map(rfc3339))),
+        ("queue", waiting_room::terms_json(sale.terms.room.as_ref())),
     ];
     fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
 }

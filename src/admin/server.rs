@@ -33,7 +33,7 @@ use super::readiness::Readiness;
 use super::settings::AdminSettings;
 use super::{
     access, console, extend, feeds, health, live, order_acts, reconcile, refund, reload, request_id,
-    retiring, sale_acts, sales, settle, stats, stops, trail,
+    retiring, sale_acts, sales, settle, stats, stops, trail, waiting_room,
 };
 use crate::telemetry::Dear;
 use crate::tls::Certificates;
@@ -54,6 +54,8 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
     // What reads many rows of the store. Books that are compared stay: who compares them has a reason.
     let dear = Router::new()
         .route("/api/v1/campaigns/{campaign}/{sku}/audit", get(sales::audit))
+        .route("/api/v1/campaigns/{campaign}/{sku}/registrations", get(waiting_room::registrations))
+        .route("/api/v1/campaigns/{campaign}/{sku}/marks", get(waiting_room::marks))
         .route("/api/v1/orders", get(feeds::orders))
         .route("/api/v1/orders/{id}", get(order_acts::show))
         .route("/api/v1/events", get(feeds::events))
@@ -75,6 +77,7 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
             "/api/v1/campaigns/{campaign}/{sku}/archive",
             post(retiring::archive).layer(only_admins.clone()),
         )
+        .route("/api/v1/campaigns/{campaign}/{sku}/queue", get(waiting_room::show))
         .route("/api/v1/campaigns/{campaign}/{sku}/extend", post(extend::extend_sale))
         .route("/api/v1/campaigns/{campaign}/{sku}/pause", post(sale_acts::pause))
         .route("/api/v1/campaigns/{campaign}/{sku}/resume", post(sale_acts::resume))

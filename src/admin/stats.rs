@@ -156,6 +156,7 @@ pub(super) async fn metrics(State(plane): State<Arc<ControlPlane>>) -> Response 
         page.store_log(&plane.telemetry);
     }
     plane.expose_clock(&mut page);
+    plane.expose_rooms(&mut page);
     page.checkout(&plane.checkout);
     page.lease_agent(&plane);
     plane.expose_certificates(&mut page);

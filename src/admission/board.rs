@@ -7,6 +7,7 @@
 //! shown: relaxed. `unmet_demand` and `units_came_back` are hints to the lease agent: relaxed, and written only when they
 //! change, for a crowd is refused on all cores; that it hears of them at all is `attention`'s to see to.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -19,6 +20,7 @@ use super::claims::Claims;
 use super::stock::Stock;
 use super::sync::{AtomicBool, AtomicU64, Ordering};
 use super::tally::Tally;
+use super::waiting_room::WaitingRoom;
 use crate::domain::{
     BuyerId, EpochMs, IdempotencyKey, NewOrder, Offer, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey,
     SaleTerms, Stops, Units,
@@ -39,6 +41,7 @@ pub struct SaleState {
     units_came_back: AtomicBool,
     named: Named,
     tally: Tally,
+    room: WaitingRoom,
 }
 
 impl SaleState {
@@ -59,7 +62,13 @@ impl SaleState {
             units_came_back: AtomicBool::new(false),
             named: Named::not_yet(),
             tally: Tally::new(shards),
+            room: WaitingRoom::default(),
         }
+    }
+
+    /// Where buyers wait, if the terms have them wait.
+    pub fn room(&self) -> &WaitingRoom {
+        &self.room
     }
 
     /// What became of the purchases.
@@ -270,6 +279,7 @@ impl Equivalent<SaleKey> for SaleName<'_> {
 pub struct Sales {
     by_name: HashMap<SaleKey, Arc<LiveSale>, ahash::RandomState>,
     by_id: HashMap<SaleId, Arc<LiveSale>, ahash::RandomState>,
+    with_room: BTreeSet<SaleId>,
     stops: Arc<Stops>,
 }
 
@@ -293,8 +303,18 @@ impl Sales {
     fn put(&mut self, sale: &LiveSale) {
         let is_stopped = self.stops.concern(sale.key.tenant());
         let sale = Arc::new(LiveSale { is_stopped, ..sale.clone() });
+        if sale.terms.waiting_room().is_some() {
+            self.with_room.insert(sale.id);
+        } else {
+            self.with_room.remove(&sale.id);
+        }
         self.by_name.insert(sale.key.clone(), Arc::clone(&sale));
         self.by_id.insert(sale.id, sale);
+    }
+
+    /// The sales whose buyers wait.
+    pub fn with_room(&self) -> impl Iterator<Item = &Arc<LiveSale>> {
+        self.with_room.iter().filter_map(|id| self.by_id(*id))
     }
 
     /// All sales, in no order.
@@ -388,6 +408,7 @@ impl Board {
             let mut sales = Sales::clone(sales);
             for id in ids {
                 let Some(gone) = sales.by_id.remove(id) else { continue };
+                sales.with_room.remove(id);
                 // Its name may be another one's by now.
                 if sales.by_name.get(&gone.key).is_some_and(|named| named.id == gone.id) {
                     sales.by_name.remove(&gone.key);
@@ -445,6 +466,7 @@ mod tests {
             rate: None,
             paused: false,
             paused_until: None,
+            room: None,
         };
         let key = SaleKey::new("default", "c", "phone").unwrap();
         Sale { id: SaleId(id), key, terms, total: 9, sold: 4, version: 1, archived_at: None }

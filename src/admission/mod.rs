@@ -16,6 +16,7 @@ mod stock;
 mod sync;
 mod tally;
 mod ticket;
+mod waiting_room;
 
 pub use archived_names::ArchivedNames;
 pub use board::{Board, LiveSale, SaleState, Sales};
@@ -29,3 +30,7 @@ pub use queue::{Arrival, Intake, Place, Queue, QueuedOrder};
 pub use stock::{Stock, TakenUnits};
 pub use tally::{Tally, TallyCounts};
 pub use ticket::{Resolution, Resolved, Ticket};
+pub use waiting_room::{
+    Ladder, Load, NotRegistered, PassKeys, PassText, Release, Releasing, RoomPlace, RoomRules, RoomState,
+    Rooms, SalePass, Seen, WaitingRoom, priority_of, seed_commitment, who_is,
+};

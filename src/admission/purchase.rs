@@ -19,6 +19,7 @@ use super::queue::{Queue, QueuedOrder};
 use super::sync::{AtomicI64, Ordering};
 use super::tally::Decided;
 use super::ticket::Ticket;
+use super::waiting_room::Rooms;
 use crate::domain::{
     BuyerId, BuyerName, Cents, EpochMs, IdempotencyKey, KeyName, Nanos, OrderId, RateScope, Refusal,
     Rejection, SaleId, SalePhase, Units,
@@ -33,6 +34,8 @@ pub struct Purchase<'a> {
     pub quantity: Units,
     /// The client's name of this attempt.
     pub idempotency_key: Option<KeyName<'a>>,
+    /// The buyer's pass of the sale's waiting room, unchecked.
+    pub pass: Option<&'a [u8]>,
 }
 
 /// The time of a request on both clocks.
@@ -93,6 +96,7 @@ pub struct Admission {
     queue: Queue,
     flight: Arc<Flight>,
     opens_until: AtomicI64,
+    rooms: Rooms,
 }
 
 impl Admission {
@@ -106,7 +110,8 @@ impl Admission {
         let limits = NodeLimits { buyer_rates, node_bucket, ..NodeLimits::default() };
         let opens_until = AtomicI64::new(i64::MAX);
         let flight = Arc::new(Flight::new(ids));
-        Self { board: Board::default(), limits: ArcSwap::from_pointee(limits), queue, flight, opens_until }
+        let (board, limits) = (Board::default(), ArcSwap::from_pointee(limits));
+        Self { board, limits, queue, flight, opens_until, rooms: Rooms::default() }
     }
 
     /// Replaces the node's own limits while it sells. The new ones begin with full buckets for everybody.
@@ -153,6 +158,11 @@ impl Admission {
     /// The live sales.
     pub fn board(&self) -> &Board {
         &self.board
+    }
+
+    /// What the waiting rooms of this node share.
+    pub fn rooms(&self) -> &Rooms {
+        &self.rooms
     }
 
     /// The order numbers that are on their way to the store.
@@ -215,6 +225,9 @@ impl Admission {
         let holds = claims.prior(&wanted)?; // Replay, InFlight, KeyReused, QuantityNotAllowed, AlreadyPurchased
         let refused = |rejection| PriorClaim::Rejected(Refusal::new(rejection, holds));
         self.check_open(sale, now.wall).map_err(refused)?; // NotStarted, Paused, Ended
+        if let Some(room) = sale.terms.waiting_room() {
+            self.check_room(sale, room, request, now).map_err(refused)?; // WaitingRoom
+        }
         self.check_stock(sale, stock.may_have(home, request.quantity)).map_err(refused)?; // SoldOut, Overloaded
         let limits = self.limits.load();
         check_rates(&limits, sale, request.buyer, now.mono).map_err(refused)?; // RateLimited

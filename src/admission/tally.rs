@@ -12,7 +12,7 @@ use crossbeam::utils::CachePadded;
 use crate::domain::Rejection;
 
 /// What is counted: an order placed, a click on an order that exists or is on its way, and every rejection of a sale.
-const CODES: [&str; 12] = [
+const CODES: [&str; 13] = [
     "won",
     "replayed",
     "idempotency-key-reused",
@@ -21,6 +21,7 @@ const CODES: [&str; 12] = [
     "sale-not-started",
     "sale-paused",
     "sale-ended",
+    "waiting-room",
     "sold-out",
     "rate-limited",
     "too-many-releases",
@@ -102,11 +103,12 @@ const fn place(decided: Decided) -> usize {
             Rejection::NotStarted { .. } => 5,
             Rejection::Paused => 6,
             Rejection::Ended => 7,
-            Rejection::SoldOut => 8,
-            Rejection::RateLimited { .. } => 9,
-            Rejection::TooManyReleases { .. } => 10,
+            Rejection::WaitingRoom { .. } => 8,
+            Rejection::SoldOut => 9,
+            Rejection::RateLimited { .. } => 10,
+            Rejection::TooManyReleases { .. } => 11,
             // A sale that is not known counts nowhere: there is no sale.
-            Rejection::Overloaded | Rejection::UnknownSale => 11,
+            Rejection::Overloaded | Rejection::UnknownSale => 12,
         },
     }
 }
@@ -114,7 +116,7 @@ const fn place(decided: Decided) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{EpochMs, Nanos, NodeId, OrderId, Rate, RateScope};
+    use crate::domain::{EpochMs, Nanos, NodeId, OrderId, Rate, RateScope, RoomRefusal};
 
     #[test]
     fn each_rejection_is_counted_under_its_code() {
@@ -127,6 +129,7 @@ mod tests {
             Rejection::NotStarted { starts_at: EpochMs(0) },
             Rejection::Paused,
             Rejection::Ended,
+            Rejection::WaitingRoom { reason: RoomRefusal::NoPass, retry_after: Nanos(1) },
             Rejection::SoldOut,
             Rejection::RateLimited { scope: RateScope::Buyer, rate, retry_after: Nanos(1) },
             Rejection::TooManyReleases { releases_max: 1 },
@@ -141,7 +144,7 @@ mod tests {
         let counts = tally.counts();
         let expected: Vec<_> = rejections.iter().map(Rejection::code).zip(1..).collect();
         assert_eq!(counts.refusals().collect::<Vec<_>>(), expected);
-        assert_eq!((counts.wins(), counts.arrivals()), (1, 57));
+        assert_eq!((counts.wins(), counts.arrivals()), (1, 68));
         assert_eq!(counts.since(&counts), TallyCounts::default());
     }
 }

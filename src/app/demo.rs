@@ -22,6 +22,7 @@ pub async fn open(desk: &SaleDesk, now: EpochMs) -> Result<(), SaleError> {
             rate: None,
             paused: false,
             paused_until: None,
+            room: None,
         },
         stock: UNITS,
     };

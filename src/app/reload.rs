@@ -14,6 +14,8 @@ use crate::tls::Certificates;
 pub(super) struct Live {
     pub log: LogControl,
     pub admission: Arc<Admission>,
+    /// What passes are signed with where no key is configured.
+    pub pass_secret: Vec<u8>,
     pub data_plane: Arc<DataPlane>,
     pub tokens: Arc<AdminTokens>,
     pub edge_tls: Arc<Certificates>,
@@ -43,6 +45,9 @@ impl Live {
                 // The files have changed since they were checked a moment ago; the next look finds them.
                 tracing::warn!(section, field, problem, "certificates were not taken over");
             }
+        }
+        if has_changed("waiting_room.") {
+            self.admission.rooms().set_rules(settings.waiting_room.rules(&self.pass_secret));
         }
         // Only then: new limits forget who clicked how often.
         if has_changed("admission.") {

@@ -28,6 +28,7 @@ use crate::ledger::{Concerns, EmbeddedLedger, Ledger, SaleDesk, SaleError};
 use crate::orders::postgres::{Follower, FollowerParts, InstanceLock};
 use crate::orders::{
     Deadlines, FoldedBy, LogWatch, Pipeline, PipelineParts, Recovered, WriterWatch, guard_calendar,
+    keep_rooms,
 };
 use crate::supervisor::Supervisor;
 use crate::telemetry::{IntervalLog, LogControl, Telemetry};
@@ -116,9 +117,10 @@ impl Start {
                 recovered.oldest_open,
                 alive_ms,
             )?;
-            Ok((deadlines, recovered, reader.identity()?))
+            store::show_rooms(&*reader, &recovered.sales)?;
+            Ok((deadlines, recovered, reader.identity()?, reader.pass_secret()?))
         })?;
-        let Some((deadlines, mut recovered, identity)) = read else { return Ok(None) };
+        let Some((deadlines, mut recovered, identity, pass_secret)) = read else { return Ok(None) };
         // Before anything runs: a payment that is under way must find its own gateway.
         let gateways = payments::gateways(&settings.checkout)?;
         gateways.check_open(&recovered.paying_at).map_err(|missing| Failure::new(Exit::Config, missing))?;
@@ -133,6 +135,7 @@ impl Start {
             ..PipelineParts::new(stores, reader, order_ids, settings.store.clone())
         });
         admission.set_limits(node_limits(&settings.admission));
+        admission.rooms().set_rules(settings.waiting_room.rules(&pass_secret));
         admission.board().set_stops(recovered.stops);
         if shared.is_some() {
             // Only an engine that is alone archives, and it has kept the board of its own.
@@ -153,6 +156,12 @@ impl Start {
         }
         let lending = shared.map(|shared| shared.start(&supervisor, &settings, node, &admission, &telemetry));
         let relays = instance_lock.as_ref().map(InstanceLock::relays);
+        // Alone there is nobody else who could move the marks.
+        let rooms = keep_rooms(desk.clone(), relays.clone().filter(|_| lending.is_some()));
+        supervisor.task("waiting rooms", async move {
+            rooms.await;
+            Ok(())
+        });
         if let (Some(lending), Some(elected)) = (&lending, relays) {
             lending.relay(&supervisor, &settings, &desk, &admission, elected);
         }
@@ -224,6 +233,7 @@ impl Start {
         let live = Live {
             log,
             admission: Arc::clone(&admission),
+            pass_secret,
             data_plane: Arc::clone(&data_plane),
             tokens: Arc::clone(&tokens),
             edge_tls: Arc::clone(&edge_tls),

@@ -68,6 +68,8 @@ impl Engine {
         // What follows is downtime. If the store does not answer, a little more of it.
         let marked = budget.within(Share::Buyers, LAST_SIGN_MAX, desk.mark_alive()).await;
         tracing::debug!(?marked, "the last sign of life");
+        let logged = budget.within(Share::Buyers, LAST_SIGN_MAX, desk.write_registrations()).await;
+        tracing::debug!(?logged, "the last registrations");
         let written = match writers.failure() {
             Some(failure) => Some(Err(failure)),
             None => {

@@ -1,11 +1,13 @@
 //! Which order store there is, and the threads that write to it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
 use super::store_history::StoreWatch;
+use crate::admission::LiveSale;
 use crate::checkout::{AttemptId, Checkout};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -100,6 +102,19 @@ pub(super) fn calendar(reader: &dyn StoreReader) -> Result<Option<EpochMs>, Stor
 /// What has moved deadlines so far.
 pub(super) fn read_graces(reader: &dyn StoreReader, deadlines: &Deadlines) -> Result<(), StoreError> {
     deadlines.set_granted(reader.graces()?, false);
+    Ok(())
+}
+
+/// Shows the marks of the waiting rooms before anybody is served: who was admitted before the start still is.
+pub(super) fn show_rooms(reader: &dyn StoreReader, sales: &[LiveSale]) -> Result<(), StoreError> {
+    let with_room: Vec<_> = sales.iter().filter(|sale| sale.terms.waiting_room().is_some()).collect();
+    let ids: Vec<_> = with_room.iter().map(|sale| sale.id).collect();
+    let marks: HashMap<_, _> = reader.room_marks(&ids)?.into_iter().collect();
+    for sale in with_room {
+        if let (Some(terms), Some(marks)) = (sale.terms.waiting_room(), marks.get(&sale.id)) {
+            sale.state.room().show(marks, &terms.seed);
+        }
+    }
     Ok(())
 }
 

@@ -14,9 +14,9 @@ use crate::domain::FieldError;
 use crate::edge::{DataPlane, EdgeSettings};
 use crate::ledger::LedgerSettings;
 use crate::ledger::redis::{RedisSettings, RelaySettings};
-use crate::orders::WriterSettings;
 use crate::orders::postgres::PostgresSettings;
 use crate::orders::sqlite::SqliteSettings;
+use crate::orders::{WaitingRoomSettings, WriterSettings};
 use crate::telemetry::{LogSettings, TelemetrySettings};
 
 /// The configuration of an engine. Every key has a default.
@@ -51,6 +51,8 @@ pub struct Settings {
     pub sqlite: SqliteSettings,
     /// The order store of several nodes.
     pub postgres: PostgresSettings,
+    /// Where buyers wait.
+    pub waiting_room: WaitingRoomSettings,
     /// Paying and letting go.
     pub checkout: CheckoutSettings,
     /// The control plane.
@@ -77,6 +79,7 @@ impl Default for Settings {
             store: WriterSettings::default(),
             sqlite: SqliteSettings::default(),
             postgres: PostgresSettings::default(),
+            waiting_room: WaitingRoomSettings::default(),
             checkout: CheckoutSettings::default(),
             admin: AdminSettings::default(),
             telemetry: TelemetrySettings::default(),
@@ -107,6 +110,7 @@ const LIVE_KEYS: &[&str] = &[
     "edge.tls.key_file",
     "edge.tls.watch_s",
     "log.level",
+    "waiting_room",
 ];
 
 impl Settings {
@@ -131,7 +135,7 @@ impl Settings {
 
     /// Everything that is wrong with the values, at most one problem a section. Origins are left empty.
     pub fn check(&self) -> Vec<Problem> {
-        let sections: [(&str, Result<(), FieldError>); 13] = [
+        let sections: [(&str, Result<(), FieldError>); 14] = [
             ("node", self.node.check()),
             ("clock", self.clock.check()),
             ("edge", self.edge.check().and_then(|()| DataPlane::check(&self.edge))),
@@ -142,6 +146,7 @@ impl Settings {
             ("store", check_store(&self.store)),
             ("sqlite", check_sqlite(&self.sqlite)),
             ("postgres", self.postgres.check()),
+            ("waiting_room", self.waiting_room.check()),
             ("admin", self.admin.check()),
             ("telemetry", self.telemetry.check()),
             ("log", self.log.check()),

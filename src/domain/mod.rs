@@ -17,6 +17,7 @@ mod sale_edit;
 mod sale_units;
 mod stops;
 mod time;
+mod waiting_room;
 
 pub use field_error::FieldError;
 pub use identity::{
@@ -33,3 +34,6 @@ pub use sale_edit::{SaleEdit, StockEdit};
 pub use sale_units::{SaleUnits, Share};
 pub use stops::Stops;
 pub use time::{EpochMs, Nanos};
+pub use waiting_room::{
+    Registration, RoomEdit, RoomFailure, RoomMarks, RoomMode, RoomMove, RoomRefusal, RoomSeed, RoomTerms, Who,
+};

@@ -3,6 +3,7 @@
 use super::identity::OrderId;
 use super::sale::{Rate, Units};
 use super::time::{EpochMs, Nanos};
+use super::waiting_room::RoomRefusal;
 
 /// Whose rate a refusal speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,13 @@ pub enum Rejection {
     Paused,
     /// The sale is over.
     Ended,
+    /// The sale has a waiting room, and the buyer is not admitted.
+    WaitingRoom {
+        /// Why not.
+        reason: RoomRefusal,
+        /// When to come back at the earliest.
+        retry_after: Nanos,
+    },
     /// All units are sold or held, or fewer are left than were asked for.
     SoldOut,
     /// The buyer, the sale or the node is asked faster than it admits.
@@ -102,6 +110,7 @@ impl Rejection {
             Self::NotStarted { .. } => "sale-not-started",
             Self::Paused => "sale-paused",
             Self::Ended => "sale-ended",
+            Self::WaitingRoom { .. } => "waiting-room",
             Self::SoldOut => "sold-out",
             Self::RateLimited { .. } => "rate-limited",
             Self::TooManyReleases { .. } => "too-many-releases",

@@ -4,6 +4,7 @@ use super::field_error::FieldError;
 use super::identity::{SaleId, SaleKey};
 use super::money::{Cents, Currency};
 use super::time::EpochMs;
+use super::waiting_room::{RoomMode, RoomTerms};
 
 /// A number of units of stock.
 pub type Units = u32;
@@ -40,6 +41,8 @@ pub struct SaleTerms {
     pub paused: bool,
     /// When the pause ends by itself; `None` when somebody has to end it.
     pub paused_until: Option<EpochMs>,
+    /// The waiting room, also one that is off; `None` when there never was one. See [`SaleTerms::waiting_room`].
+    pub room: Option<RoomTerms>,
 }
 
 /// A sale as the order store knows it.
@@ -115,6 +118,12 @@ impl SaleTerms {
         }
     }
 
+    /// The terms of the waiting room, if buyers have to wait.
+    #[inline]
+    pub fn waiting_room(&self) -> Option<&RoomTerms> {
+        self.room.as_ref().filter(|room| room.mode != RoomMode::Off)
+    }
+
     /// Whether a pause is in force at `now`.
     pub fn is_paused(&self, now: EpochMs) -> bool {
         self.paused && self.paused_until.is_none_or(|until| now < until)
@@ -177,7 +186,7 @@ impl SaleTerms {
                 return wrong("burst", format!("must be 1 to {}", limits.rate_max));
             }
         }
-        Ok(())
+        self.waiting_room().map_or(Ok(()), |room| room.check(self.starts_at, self.ends_at, limits.rate_max))
     }
 }
 
@@ -197,6 +206,7 @@ mod tests {
             rate: Some(Rate { per_s: 1000, burst: 100 }),
             paused: false,
             paused_until: None,
+            room: None,
         }
     }
 

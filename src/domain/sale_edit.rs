@@ -4,6 +4,7 @@ use super::field_error::FieldError;
 use super::money::Cents;
 use super::sale::{Rate, Sale, SaleLimits, SaleTerms, Units};
 use super::time::EpochMs;
+use super::waiting_room::RoomEdit;
 
 /// A change of a sale, field by field. What is `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct SaleEdit {
     pub paused_until: Option<EpochMs>,
     /// It is over from this moment on, unless it was before; one that has not begun by then never does.
     pub ended_at: Option<EpochMs>,
+    /// The waiting room.
+    pub room: Option<RoomEdit>,
     /// All units ever put on sale.
     pub stock: Option<StockEdit>,
 }
@@ -70,6 +73,9 @@ impl SaleEdit {
         set(&self.ends_at, &mut terms.ends_at);
         set(&self.pay_within_s, &mut terms.pay_within_s);
         terms.rate = changed_rate(terms.rate, self.rate_per_s, self.burst)?;
+        if let Some(edit) = &self.room {
+            terms.room = Some(edit.apply(terms.room.as_ref())?);
+        }
         let total = match self.stock {
             None => sale.total,
             Some(StockEdit::To(units)) => units,
@@ -141,6 +147,7 @@ mod tests {
             rate: None,
             paused: false,
             paused_until: None,
+            room: None,
         };
         let key = SaleKey::new("default", "c", "s").unwrap();
         Sale { id: SaleId(1), key, terms, total, sold, version: 1, archived_at: None }

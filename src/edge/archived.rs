@@ -47,7 +47,8 @@ impl DataPlane {
         let body =
             PurchaseBody::parse(request.body).map_err(|wrong| problem::BAD_REQUEST.detailed(&wrong))?;
         let idempotency_key = idempotency_key(request)?;
-        let purchase = Purchase { buyer: buyer.name(), quantity: body.quantity(), idempotency_key };
+        let purchase =
+            Purchase { buyer: buyer.name(), quantity: body.quantity(), idempotency_key, pass: None };
         match self.admission.purchase(&sale, &purchase, request.home, request.arrived) {
             Ok(accepted) => Ok(AcceptedPurchase { accepted, sale: Arc::new(sale), buyer }),
             Err(refusal) => Err(refused(&refusal, request)),
@@ -71,7 +72,7 @@ impl DataPlane {
     }
 
     /// The archived sale of this name; nothing is asked for names that no archived sale has.
-    async fn archived_sale(
+    pub(super) async fn archived_sale(
         &self,
         request: &Request<'_>,
         campaign: &str,
@@ -90,7 +91,7 @@ impl DataPlane {
     }
 
     /// Whose customer asks: of a public page anybody's.
-    fn tenant(&self, request: &Request<'_>) -> Result<String, ProblemAnswer> {
+    pub(super) fn tenant(&self, request: &Request<'_>) -> Result<String, ProblemAnswer> {
         let tuning = self.tuning();
         let in_token = tuning.tenants.are_in_tokens() && request.head.authorization.is_some();
         let bearer = if in_token { Some(self.buyer(&tuning, request)?) } else { None };

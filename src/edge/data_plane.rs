@@ -128,6 +128,8 @@ impl DataPlane {
         let reply = match Route::find(request.method, request.path) {
             Ok(Route::Purchase { campaign, sku }) => return self.purchase(request, campaign, sku).await,
             Ok(Route::SaleState { campaign, sku }) => self.sale_state(request, campaign, sku).await,
+            Ok(Route::Register { campaign, sku }) => self.register(request, campaign, sku).await,
+            Ok(Route::RoomState { campaign, sku }) => self.room_state(request, campaign, sku).await,
             Ok(Route::Orders | Route::Order { .. }) if self.sheds(request, Dear::Look) => {
                 busy().reply(&request.id)
             }

@@ -47,6 +47,32 @@ impl JsonObject {
         self.end_text(value)
     }
 
+    /// A member that is a text of these parts, one behind the other.
+    pub fn text_of(&mut self, name: &str, parts: &[&str]) -> &mut Self {
+        self.name(name);
+        self.buffer.extend_from_slice(b"\"");
+        parts.iter().for_each(|part| escape(&mut self.buffer, part));
+        self.buffer.extend_from_slice(b"\"");
+        self
+    }
+
+    /// A member that is bytes, as hexadecimal digits.
+    pub fn hex(&mut self, name: &str, value: &[u8]) -> &mut Self {
+        self.name(name);
+        self.buffer.extend_from_slice(b"\"");
+        for byte in value {
+            let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+            self.buffer.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        self.buffer.extend_from_slice(b"\"");
+        self
+    }
+
+    /// A member that is true or false.
+    pub fn flag(&mut self, name: &str, value: bool) -> &mut Self {
+        self.json(name, if value { b"true" } else { b"false" })
+    }
+
     /// Ends a text member whose opening quote was the last byte of the opening.
     pub fn end_text(&mut self, value: &str) -> &mut Self {
         escape(&mut self.buffer, value);

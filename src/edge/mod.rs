@@ -52,6 +52,8 @@ mod token_keys;
 mod tokens;
 mod transport;
 mod tuning;
+mod waiting_room;
+mod waiting_room_document;
 
 use std::future::Future;
 

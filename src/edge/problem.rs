@@ -82,6 +82,12 @@ problems! {
     SALE_PAUSED = CONFLICT 409 SalePaused "sale-paused" "Sale paused" "The sale is paused and goes on later.";
     /// Too late.
     SALE_ENDED = GONE 410 SaleEnded "sale-ended" "Sale ended" "The sale is over.";
+    /// Not the buyer's turn.
+    WAITING_ROOM = FORBIDDEN 403 WaitingRoom "waiting-room" "Waiting room" "Buyers of this sale wait: register at queue, and buy with the pass once it is admitted.";
+    /// Registration opens later.
+    QUEUE_CLOSED = CONFLICT 409 Other "queue-closed" "Queue closed" "The waiting room opens at opens_at.";
+    /// The sale has no waiting room.
+    NO_QUEUE = NOT_FOUND 404 NotFound "no-queue" "No queue" "This sale has no waiting room: whoever comes may buy.";
     /// Nothing left.
     SOLD_OUT = CONFLICT 409 SoldOut "sold-out" "Sold out" "All units are sold or held.";
     /// Too fast.
@@ -127,10 +133,15 @@ impl Problem {
 
     /// An answer to which members and fields can be added.
     pub fn answer(&self) -> ProblemAnswer {
+        self.answer_with(0)
+    }
+
+    /// The same, of which so many bytes of text are told besides.
+    pub fn answer_with(&self, bytes: usize) -> ProblemAnswer {
         ProblemAnswer {
             status: self.status,
             outcome: self.outcome,
-            object: JsonObject::after(&[self.opening, self.detail, "\""], ROOM_BYTES),
+            object: JsonObject::after(&[self.opening, self.detail, "\""], ROOM_BYTES + bytes),
             fields: Fields::new(),
         }
     }
@@ -174,6 +185,13 @@ impl ProblemAnswer {
     #[must_use]
     pub fn text(mut self, name: &str, value: &str) -> Self {
         self.object.text(name, value);
+        self
+    }
+
+    /// With a text that is put together of parts.
+    #[must_use]
+    pub fn text_of(mut self, name: &str, parts: &[&str]) -> Self {
+        self.object.text_of(name, parts);
         self
     }
 

@@ -106,7 +106,12 @@ impl DataPlane {
             Some(buyer) => buyer,
             None => self.buyer(&tuning, request)?,
         };
-        let purchase = Purchase { buyer: buyer.name(), quantity: body.quantity(), idempotency_key };
+        let purchase = Purchase {
+            buyer: buyer.name(),
+            quantity: body.quantity(),
+            idempotency_key,
+            pass: request.head.pass(),
+        };
         match self.admission.purchase(sale, &purchase, request.home, request.arrived) {
             Ok(accepted) => Ok(Some(AcceptedPurchase { accepted, sale: Arc::clone(sale), buyer })),
             Err(refusal) => Err(refused(&refusal, request)),

@@ -36,6 +36,11 @@ pub(super) fn rejected(rejection: &Rejection, request: &Request<'_>) -> ProblemA
             problem::SALE_PAUSED.answer().with(Field::RetryAfter(retry_after_s(Nanos(5 * Nanos::SECOND.0))))
         }
         Rejection::Ended => problem::SALE_ENDED.answer(),
+        Rejection::WaitingRoom { reason, retry_after } => problem::WAITING_ROOM
+            .answer_with(request.path.len() + reason.as_str().len())
+            .text("reason", reason.as_str())
+            .text_of("queue", &[request.path, "/queue"])
+            .with(Field::RetryAfter(retry_after_s(retry_after))),
         Rejection::RateLimited { scope, rate, retry_after } => {
             let wait_s = seconds_until(retry_after);
             // A buyer's own next click is due at a known moment; of a crowd that waits for the same one, few get it.

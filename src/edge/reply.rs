@@ -106,6 +106,8 @@ pub enum Field {
     RetryAfter(u32),
     /// The methods of this path.
     Allow(&'static str),
+    /// What the browser is to send along from now on.
+    SetCookie(Box<HeaderValue>),
     /// How the buyer proves who it is.
     WwwAuthenticate(&'static str),
     /// How much of the rate is left: nothing, for this many seconds; and the rate itself.
@@ -130,6 +132,7 @@ impl Field {
                 write(header::RETRY_AFTER, arena::text(10, format_args!("{seconds}")))
             }
             Self::Allow(methods) => write(header::ALLOW, HeaderValue::from_static(methods)),
+            Self::SetCookie(cookie) => write(header::SET_COOKIE, HeaderValue::clone(cookie)),
             Self::WwwAuthenticate(scheme) => {
                 write(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme))
             }

@@ -25,6 +25,9 @@ pub struct Request<'a> {
     pub home: usize,
 }
 
+/// How the cookie begins that may hold a pass.
+const PASS_COOKIE: &[u8] = b"sale_pass=";
+
 /// The values of the header fields that the engine knows. All of them are unchecked bytes from outside.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Head<'a> {
@@ -52,6 +55,12 @@ pub struct Head<'a> {
     pub user: Option<&'a [u8]>,
     /// `Origin`.
     pub origin: Option<&'a [u8]>,
+    /// `X-Sale-Pass`.
+    pub sale_pass: Option<&'a [u8]>,
+    /// The cookie `sale_pass`, where it leads its field: over HTTP/2 each may have a field of its own.
+    pub pass_cookie: Option<&'a [u8]>,
+    /// The first other `Cookie`.
+    pub cookie: Option<&'a [u8]>,
     /// `Sec-Fetch-Site`.
     pub fetch_site: Option<&'a [u8]>,
     /// `Access-Control-Request-Method`.
@@ -69,6 +78,17 @@ impl<'a> Head<'a> {
             head.note(name, value);
         }
         head
+    }
+
+    /// The buyer's pass of a waiting room: the field of its own, or else the cookie.
+    pub fn pass(&self) -> Option<&'a [u8]> {
+        let in_cookies = |cookies: &'a [u8]| {
+            let mut cookies = cookies.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+            cookies.find_map(|cookie| cookie.strip_prefix(PASS_COOKIE))
+        };
+        self.sale_pass
+            .or_else(|| self.pass_cookie.and_then(in_cookies))
+            .or_else(|| self.cookie.and_then(in_cookies))
     }
 
     /// Refuses what no handler should see: a field that came twice, and an HTTP/1.1 request that names no host.
@@ -99,11 +119,18 @@ impl<'a> Head<'a> {
             *slot = Some(if slot.is_none() { value } else { b"" });
             return;
         }
+        if name.len() == 6 && is("cookie") {
+            // Browsers may send many, and none that matters is a reason to refuse the request.
+            let slot = if value.starts_with(PASS_COOKIE) { &mut self.pass_cookie } else { &mut self.cookie };
+            slot.get_or_insert(value);
+            return;
+        }
         let (slot, shown) = match name.len() {
             4 if is("host") => (&mut self.host, "Host"),
             6 if is("origin") => (&mut self.origin, "Origin"),
             9 if is("x-user-id") => (&mut self.user, "X-User-ID"),
             10 if is("x-platform") => (&mut self.platform, "X-Platform"),
+            11 if is("x-sale-pass") => (&mut self.sale_pass, "X-Sale-Pass"),
             11 if is("x-tenant-id") => (&mut self.tenant, "X-Tenant-ID"),
             13 if is("authorization") => (&mut self.authorization, "Authorization"),
             14 if is("sec-fetch-site") => (&mut self.fetch_site, "Sec-Fetch-Site"),
@@ -143,6 +170,26 @@ mod tests {
     #[test]
     fn a_second_identity_is_seen() {
         assert_eq!(head(&[("x-user-id", "u1"), ("X-User-ID", "u2")]).repeated, Some("X-User-ID"));
+    }
+
+    #[test]
+    fn a_pass_is_found_in_its_field_or_among_the_cookies() {
+        let pass = |fields: &[(&'static str, &'static str)]| {
+            head(fields).pass().map(|pass| std::str::from_utf8(pass).unwrap())
+        };
+        for (fields, expected) in [
+            (&[("X-Sale-Pass", "p")][..], Some("p")),
+            (&[("cookie", "sale_pass=c")][..], Some("c")),
+            (&[("cookie", "a=b; sale_pass=c; d=e")][..], Some("c")),
+            (&[("cookie", "sale_pass=c;a=b")][..], Some("c")),
+            (&[("cookie", "a=b"), ("cookie", "d=e"), ("cookie", "sale_pass=c")][..], Some("c")),
+            (&[("cookie", "sale_pass=c"), ("x-sale-pass", "p")][..], Some("p")),
+            (&[("cookie", "no_sale_pass=c")][..], None),
+            (&[][..], None),
+        ] {
+            assert_eq!(pass(fields), expected, "{fields:?}");
+        }
+        assert_eq!(head(&[("x-sale-pass", "p"), ("X-Sale-Pass", "q")]).repeated, Some("X-Sale-Pass"));
     }
 
     #[test]

@@ -17,6 +17,20 @@ pub enum Route<'a> {
         /// The stock-keeping unit.
         sku: &'a str,
     },
+    /// `POST /seckill/{campaign}/{sku}/queue`
+    Register {
+        /// The campaign.
+        campaign: &'a str,
+        /// The stock-keeping unit.
+        sku: &'a str,
+    },
+    /// `GET /seckill/{campaign}/{sku}/queue`
+    RoomState {
+        /// The campaign.
+        campaign: &'a str,
+        /// The stock-keeping unit.
+        sku: &'a str,
+    },
     /// `GET /orders`
     Orders,
     /// `GET /orders/{id}`
@@ -55,23 +69,28 @@ impl<'a> Route<'a> {
     /// [`NoRoute`].
     pub fn find(method: &str, path: &'a str) -> Result<Self, NoRoute> {
         let mut parts = path.strip_prefix('/').ok_or(NoRoute::UnknownPath)?.split('/');
-        let place = [parts.next(), parts.next(), parts.next(), parts.next()];
+        let place = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
         match place {
-            [Some("seckill"), Some(campaign), Some(sku), None] => match method {
+            [Some("seckill"), Some(campaign), Some(sku), None, None] => match method {
                 "POST" => Ok(Self::Purchase { campaign, sku }),
                 "GET" | "HEAD" => Ok(Self::SaleState { campaign, sku }),
                 _ => Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD, POST" }),
             },
-            [Some("orders"), None, None, None] => match method {
+            [Some("seckill"), Some(campaign), Some(sku), Some("queue"), None] => match method {
+                "POST" => Ok(Self::Register { campaign, sku }),
+                "GET" | "HEAD" => Ok(Self::RoomState { campaign, sku }),
+                _ => Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD, POST" }),
+            },
+            [Some("orders"), None, None, None, None] => match method {
                 "GET" | "HEAD" => Ok(Self::Orders),
                 _ => Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD" }),
             },
-            [Some("orders"), Some(id), None, None] => match method {
+            [Some("orders"), Some(id), None, None, None] => match method {
                 "GET" | "HEAD" => Ok(Self::Order { id }),
                 "DELETE" => Ok(Self::Cancel { id }),
                 _ => Err(NoRoute::MethodNotAllowed { allow: "DELETE, GET, HEAD" }),
             },
-            [Some("orders"), Some(id), Some("checkout"), None] => match method {
+            [Some("orders"), Some(id), Some("checkout"), None, None] => match method {
                 "POST" => Ok(Self::Checkout { id }),
                 _ => Err(NoRoute::MethodNotAllowed { allow: "POST" }),
             },
@@ -89,6 +108,9 @@ mod tests {
         for (method, path, route) in [
             ("POST", "/seckill/11.11/phone", Route::Purchase { campaign: "11.11", sku: "phone" }),
             ("GET", "/seckill/11.11/phone", Route::SaleState { campaign: "11.11", sku: "phone" }),
+            ("POST", "/seckill/a/b/queue", Route::Register { campaign: "a", sku: "b" }),
+            ("GET", "/seckill/a/b/queue", Route::RoomState { campaign: "a", sku: "b" }),
+            ("HEAD", "/seckill/a/queue", Route::SaleState { campaign: "a", sku: "queue" }),
             ("GET", "/orders", Route::Orders),
             ("GET", "/orders/abc", Route::Order { id: "abc" }),
             ("HEAD", "/orders/abc", Route::Order { id: "abc" }),
@@ -101,9 +123,17 @@ mod tests {
 
     #[test]
     fn paths_that_only_look_alike_are_unknown() {
-        for path in
-            ["", "/", "*", "/seckill", "/seckill/a", "/seckill/a/b/", "/seckill/a/b/c", "//seckill/a/b"]
-        {
+        for path in [
+            "",
+            "/",
+            "*",
+            "/seckill",
+            "/seckill/a",
+            "/seckill/a/b/",
+            "/seckill/a/b/c",
+            "/seckill/a/b/queue/",
+            "//seckill/a/b",
+        ] {
             assert_eq!(Route::find("GET", path), Err(NoRoute::UnknownPath), "{path}");
         }
         for path in ["/orders/a/pay", "/orders/a/checkout/b", "/Orders/a", "seckill/a/b"] {

@@ -32,6 +32,7 @@ type Shown = [bool; FIELDS.len()];
 #[derive(Debug)]
 pub struct SaleStatePage {
     kept: Keep,
+    kept_for_all: Keep,
     platforms: HashMap<Box<[u8]>, Shown>,
 }
 
@@ -57,11 +58,15 @@ impl SaleStatePage {
             }
             platforms.insert(platform.as_bytes().into(), shown);
         }
+        let keep = |depends_on: &[&str]| {
+            let vary = HeaderValue::from_str(&depends_on.join(", ")).ok().filter(|names| !names.is_empty());
+            Keep::Public { cache_control: cache_control.clone(), vary }
+        };
+        let kept_for_all = keep(&depends_on);
         if !platforms.is_empty() {
             depends_on.push("x-platform");
         }
-        let vary = HeaderValue::from_str(&depends_on.join(", ")).ok().filter(|names| !names.is_empty());
-        Ok(Self { kept: Keep::Public { cache_control, vary }, platforms })
+        Ok(Self { kept: keep(&depends_on), kept_for_all, platforms })
     }
 
     fn shown_on(&self, platform: Option<&[u8]>) -> Shown {
@@ -76,6 +81,11 @@ impl SaleStatePage {
     /// For how long, and by whom, the document may be kept.
     pub fn kept(&self) -> Keep {
         self.kept.clone()
+    }
+
+    /// The same of a document that no platform sees another way.
+    pub fn kept_for_all(&self) -> Keep {
+        self.kept_for_all.clone()
     }
 }
 
@@ -127,6 +137,7 @@ mod tests {
             rate: None,
             paused: false,
             paused_until: None,
+            room: None,
         };
         let key = SaleKey::new("default", "11.11", "phone").unwrap();
         LiveSale::new(SaleId(1), key, terms, Arc::new(SaleState::new(2, units)))

@@ -118,6 +118,34 @@ mod tests {
         go_on: flume::Receiver<()>,
     }
 
+    impl crate::orders::RoomReader for SlowStore {
+        fn room_marks(&self, _: &[SaleId]) -> Result<Vec<(SaleId, crate::domain::RoomMarks)>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn registrations(
+            &self,
+            _: SaleId,
+            _: Option<(crate::domain::EpochMs, crate::domain::Who)>,
+            _: usize,
+        ) -> Result<Vec<crate::domain::Registration>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn room_moves(
+            &self,
+            _: SaleId,
+            _: crate::domain::EpochMs,
+            _: usize,
+        ) -> Result<Vec<crate::domain::RoomMove>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn pass_secret(&self) -> Result<Vec<u8>, StoreError> {
+            unreachable!("look-ups need no passes")
+        }
+    }
+
     impl StoreReader for SlowStore {
         fn stops(&self) -> Result<crate::domain::Stops, StoreError> {
             Ok(crate::domain::Stops::default())

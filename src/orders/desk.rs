@@ -449,7 +449,7 @@ impl OrderDesk {
         matches!(ended.recv_timeout(wait), Err(mpsc::RecvTimeoutError::Disconnected))
     }
 
-    async fn ask<T>(&self, step: impl FnOnce(ReplySender<T>) -> Step) -> Result<T, StoreError> {
+    pub(super) async fn ask<T>(&self, step: impl FnOnce(ReplySender<T>) -> Step) -> Result<T, StoreError> {
         let gone = || StoreError::fatal("the order writer has ended; the outcome is known at the next start");
         let (reply, answer) = oneshot::channel();
         self.steps.try_send(step(reply)).map_err(|error| match error {

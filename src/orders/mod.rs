@@ -19,7 +19,12 @@ mod read_cancellation;
 mod recovery;
 mod refund_record;
 mod retirement;
+mod room_desk;
+mod room_keeper;
+mod room_log;
+mod room_settings;
 mod sale_change;
+mod sale_steps;
 pub mod sqlite;
 mod step;
 mod store;
@@ -42,6 +47,9 @@ pub use read_cancellation::ReadCancellation;
 pub use recovery::Recovered;
 pub use refund_record::{RefundRecord, RefundState};
 pub use retirement::{Ending, Retirement, RetirementReceipt};
+pub use room_keeper::keep_rooms;
+pub use room_log::{RoomReader, RoomWriter};
+pub use room_settings::WaitingRoomSettings;
 pub use sale_change::{ChangeReceipt, SaleChange, StopChange};
 pub use store::{
     Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, OrderFilter, PoolFigures,

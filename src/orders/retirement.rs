@@ -118,6 +118,7 @@ mod tests {
             rate: None,
             paused: false,
             paused_until: None,
+            room: None,
         };
         let key = SaleKey::new("default", "c", "s").unwrap();
         let sale = Sale { id: SaleId(1), key, terms, total: 9, sold: 4, version: 7, archived_at: None };

@@ -10,7 +10,7 @@ use super::store::{DeadlineStep, DeadlineStepped, StoreError};
 use super::trail::{Act, SaleAct};
 use super::transition::{Applied, Transition};
 use crate::admission::Queue;
-use crate::domain::{Sale, SaleKey, SaleTerms, Stops, Units};
+use crate::domain::{Registration, RoomMove, Sale, SaleKey, SaleTerms, Stops, Units};
 
 /// Where the answer to a step goes.
 pub(super) type ReplySender<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -32,6 +32,10 @@ pub(super) enum Step {
     RetireSale(Box<Retirement>, ReplySender<RetirementReceipt>),
     /// Go on moving orders of archived sales, by so many at most.
     MoveArchived(usize, ReplySender<usize>),
+    /// Write registrations at waiting rooms down.
+    Register(Vec<Registration>, ReplySender<()>),
+    /// Move the marks of a waiting room.
+    MoveRoom(Box<RoomMove>, ReplySender<()>),
     /// Change a sale.
     ChangeSale(Box<SaleChange>, ReplySender<ChangeReceipt>),
     /// Finish what waits, close the store, tell the next writer, end.

@@ -9,6 +9,7 @@ use super::graces::{Grace, Graces};
 use super::log_watch::LogFigures;
 use super::refund_record::RefundRecord;
 use super::retirement::{Retirement, RetirementReceipt};
+use super::room_log::{RoomReader, RoomWriter};
 use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::trail::{Act, SaleAct, TrailEntry, TrailFilter};
 use super::transition::{Applied, Transition};
@@ -26,7 +27,7 @@ pub use super::store_error::{Fault, StoreError};
 ///
 /// After a transient error the same call is made again, until it has another outcome: a store behind a network may not
 /// know whether the first attempt was carried out, and finds that out before it does anything else.
-pub trait StoreWriter: Send {
+pub trait StoreWriter: RoomWriter + Send {
     /// Commits the batch in one transaction. What a [`Receipt::Committed`] speaks of survives any crash from then on.
     ///
     /// The last statement before the commit raises what is sold of each sale, only if that stays within its total, or within
@@ -107,7 +108,7 @@ pub trait StoreWriter: Send {
 
 /// The reading half of a store: sees the last commit, and never makes a writer wait. All methods block: call them where
 /// blocking is allowed, never on a thread that drives an async runtime.
-pub trait StoreReader: Send + Sync + std::fmt::Debug {
+pub trait StoreReader: RoomReader + Send + Sync + std::fmt::Debug {
     /// These orders, in the same places; `None` where there is no such order.
     ///
     /// # Errors

@@ -16,7 +16,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::deadlines::Deadlines;
-use super::sale_change::ChangeReceipt;
 use super::step::{ReplySender, Step, StopRelay};
 use super::store::{Batch, Receipt, RefusalReason, RefusedOrder, StoreError, StoreWriter};
 use super::transition::{Applied, Transition};
@@ -354,7 +353,7 @@ impl OrderWriter {
         Ok(receipt)
     }
 
-    fn until_not_busy<T>(
+    pub(super) fn until_not_busy<T>(
         &mut self,
         work: impl FnMut(&mut dyn StoreWriter) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -451,49 +450,6 @@ impl OrderWriter {
             let (total, sold) = self.until_not_busy(|store| store.units_of(id))?;
             let taken = u64::from(sold) + sale.state.units_in_flight();
             sale.state.stock().add_spread(u64::from(total).saturating_sub(taken) as Units);
-        }
-        Ok(())
-    }
-
-    fn change_sales(&mut self, step: Step) -> Result<(), StoreError> {
-        match step {
-            Step::CreateSale(new, reply) => {
-                let (key, terms, total, act) = *new;
-                let created =
-                    self.until_not_busy(|store| store.create_sale(&key, &terms, total, act.as_ref()))?;
-                let _ = reply.send(Ok(created));
-            }
-            Step::ChangeSale(change, reply) => {
-                let changed = self.until_not_busy(|store| store.change_sale(&change))?;
-                if let (Some(lease_agent), ChangeReceipt::Changed { .. }) = (&self.lease_agent, &changed) {
-                    let _ = lease_agent.try_send(StockNotice::Resized(change.sale));
-                }
-                let _ = reply.send(Ok(changed));
-            }
-            Step::Deadlines(step, act, reply) => {
-                let stepped = self.until_not_busy(|store| store.move_deadlines(&step, act.as_deref()))?;
-                let _ = reply.send(Ok(stepped));
-            }
-            Step::ChangeStops(change, reply) => {
-                let stops = self.until_not_busy(|store| store.change_stops(&change))?;
-                let _ = reply.send(Ok(stops));
-            }
-            Step::RetireSale(retirement, reply) => {
-                let receipt = self.until_not_busy(|store| store.retire_sale(&retirement))?;
-                let _ = reply.send(Ok(receipt));
-            }
-            Step::MoveArchived(max, reply) => {
-                // Who buys is not made to wait for it: it is asked for again later.
-                match self.store.move_archived(max) {
-                    Err(error) if !error.is_transient() => return Err(error),
-                    moved => drop(reply.send(moved)),
-                }
-            }
-            Step::Tell(act, reply) => {
-                self.until_not_busy(|store| store.tell(&act))?;
-                let _ = reply.send(Ok(()));
-            }
-            Step::Transition(..) | Step::Stop(_) => {}
         }
         Ok(())
     }

@@ -49,6 +49,7 @@ impl Path {
                 O::SaleNotStarted,
                 O::SalePaused,
                 O::SaleEnded,
+                O::WaitingRoom,
                 O::SoldOut,
                 O::RateLimited,
                 O::TooManyReleases,
@@ -114,6 +115,8 @@ pub enum Outcome {
     SalePaused,
     /// As [`Rejection::Ended`].
     SaleEnded,
+    /// As [`Rejection::WaitingRoom`].
+    WaitingRoom,
     /// As [`Rejection::SoldOut`].
     SoldOut,
     /// As [`Rejection::RateLimited`].
@@ -144,7 +147,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, in the order of their numbers.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Won,
         Self::Replayed,
         Self::Durable,
@@ -163,6 +166,7 @@ impl Outcome {
         Self::SaleNotStarted,
         Self::SalePaused,
         Self::SaleEnded,
+        Self::WaitingRoom,
         Self::SoldOut,
         Self::RateLimited,
         Self::TooManyReleases,
@@ -199,6 +203,7 @@ impl Outcome {
             Self::SaleNotStarted => "sale-not-started",
             Self::SalePaused => "sale-paused",
             Self::SaleEnded => "sale-ended",
+            Self::WaitingRoom => "waiting-room",
             Self::SoldOut => "sold-out",
             Self::RateLimited => "rate-limited",
             Self::TooManyReleases => "too-many-releases",
@@ -226,6 +231,7 @@ impl From<&Rejection> for Outcome {
             Rejection::NotStarted { .. } => Self::SaleNotStarted,
             Rejection::Paused => Self::SalePaused,
             Rejection::Ended => Self::SaleEnded,
+            Rejection::WaitingRoom { .. } => Self::WaitingRoom,
             Rejection::SoldOut => Self::SoldOut,
             Rejection::RateLimited { .. } => Self::RateLimited,
             Rejection::TooManyReleases { .. } => Self::TooManyReleases,
@@ -237,7 +243,7 @@ impl From<&Rejection> for Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{EpochMs, Nanos, NodeId, OrderId, Rate, RateScope};
+    use crate::domain::{EpochMs, Nanos, NodeId, OrderId, Rate, RateScope, RoomRefusal};
 
     #[test]
     fn numbers_follow_the_list_and_codes_differ() {
@@ -258,6 +264,7 @@ mod tests {
             Rejection::NotStarted { starts_at: EpochMs(1) },
             Rejection::Paused,
             Rejection::Ended,
+            Rejection::WaitingRoom { reason: RoomRefusal::NoPass, retry_after: Nanos(1) },
             Rejection::SoldOut,
             Rejection::RateLimited {
                 scope: RateScope::Sale,

@@ -92,7 +92,12 @@ impl Fixture {
     /// Buys one unit at that moment; the order is durable.
     pub async fn buy_at(&self, buyer: &str, wall: EpochMs) -> Order {
         let sale = self.admission.board().sales().by_id(self.sale).unwrap().clone();
-        let request = Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity: 1, idempotency_key: None };
+        let request = Purchase {
+            buyer: BuyerName::new(buyer).unwrap(),
+            quantity: 1,
+            idempotency_key: None,
+            pass: None,
+        };
         let moment = Moment { wall, mono: Nanos(0) };
         let accepted = self.admission.purchase(&sale, &request, 0, moment).unwrap();
         let Accepted::Placed(placed) = accepted else { panic!("{buyer} bought before: {accepted:?}") };
@@ -219,6 +224,7 @@ fn terms(pay_within_s: u32) -> SaleTerms {
         rate: None,
         paused: false,
         paused_until: None,
+        room: None,
     }
 }
 

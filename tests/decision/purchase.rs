@@ -12,7 +12,7 @@ struct House {
 impl House {
     fn buy(&self, buyer: &str, home: usize, quantity: Units) -> Result<Accepted, Rejection> {
         let buyer = BuyerName::new(buyer).unwrap();
-        let purchase = Purchase { buyer, quantity, idempotency_key: None };
+        let purchase = Purchase { buyer, quantity, idempotency_key: None, pass: None };
         self.admission.purchase(&self.sale, &purchase, home, NOW).map_err(Rejection::from)
     }
 }
@@ -33,6 +33,7 @@ fn house(
         rate: None,
         paused: false,
         paused_until: None,
+        room: None,
     };
     let key = SaleKey::new("default", "c", "s").unwrap();
     let sale = LiveSale::new(SaleId(1), key, terms, Arc::new(SaleState::new(2, units)));

@@ -52,6 +52,28 @@ fn an_order_from_the_purchase_to_the_payment() {
 }
 
 #[test]
+fn a_sale_with_a_waiting_room_has_its_queue() {
+    const QUEUE: &str = "/seckill/test/phone/queue";
+    for front_end in FRONT_ENDS {
+        let engine = engine(front_end);
+        engine.sale("phone", 2, r#","queue":{"mode":"fifo","rate_per_s":1}"#);
+        let refused = engine.buy("phone", "ann");
+        assert_eq!((refused.status, refused.member("code").as_str()), (403, "waiting-room"), "{front_end}");
+        assert_eq!(refused.member("queue"), QUEUE);
+        for body in ["", "{}"] {
+            let joined = engine.ask("POST", QUEUE, "ann", "", body);
+            assert_eq!(joined.status, 201, "{front_end}: {}", joined.body);
+            assert_eq!(joined.field("cache-control"), Some("no-store"));
+        }
+        assert_eq!(engine.ask("POST", QUEUE, "ann", "", "[1]").status, 400);
+        assert_eq!(request(engine.edge(), "POST", QUEUE, "", "").status, 401);
+        let document = request(engine.edge(), "GET", QUEUE, "", "");
+        assert_eq!((document.status, document.json()["remaining"].as_u64()), (200, Some(2)));
+        assert_eq!(engine.ask("DELETE", QUEUE, "ann", "", "").field("allow"), Some("GET, HEAD, POST"));
+    }
+}
+
+#[test]
 fn a_cancelled_orders_unit_is_on_sale_again() {
     for front_end in FRONT_ENDS {
         let engine = engine(front_end);

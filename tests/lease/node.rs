@@ -37,6 +37,7 @@ pub fn terms() -> SaleTerms {
         rate: None,
         paused: false,
         paused_until: None,
+        room: None,
     }
 }
 
@@ -45,7 +46,8 @@ pub fn click(admission: &Admission) -> Result<(), Rejection> {
     static BUYERS: AtomicU64 = AtomicU64::new(0);
     let buyer = format!("buyer-{}", BUYERS.fetch_add(1, Ordering::Relaxed));
     let sale = admission.board().sales().by_id(SALE).cloned().unwrap();
-    let request = Purchase { buyer: BuyerName::new(&buyer).unwrap(), quantity: 1, idempotency_key: None };
+    let request =
+        Purchase { buyer: BuyerName::new(&buyer).unwrap(), quantity: 1, idempotency_key: None, pass: None };
     let now = Moment { wall: EpochMs(1_750_000_000_000), mono: Nanos(1) };
     match admission.purchase(&sale, &request, 0, now) {
         Ok(Accepted::Placed(_) | Accepted::InFlight { .. } | Accepted::Replay { .. }) => Ok(()),

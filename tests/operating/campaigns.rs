@@ -23,7 +23,7 @@ async fn a_campaign_is_made_listed_and_shown() {
         "tenant": "default", "campaign": "summer", "sku": "phone", "title": "A <phone>", "price_cents": 49900,
         "currency": "EUR", "stock": 50, "per_buyer_limit": 2, "starts_at": "2020-01-01T00:00:00.000Z",
         "ends_at": "2090-01-01T00:00:00.000Z", "pay_within_s": 600, "rate_per_s": 100, "burst": 10,
-        "paused": false, "paused_until": null, "stopped": false, "state": "open", "sold": 0, "remaining": 50, "etag": etag,
+        "paused": false, "paused_until": null, "queue": {"mode": "off"}, "stopped": false, "state": "open", "sold": 0, "remaining": 50, "etag": etag,
     });
     assert_eq!(created, expected);
     assert_eq!(engine.get_json("/api/v1/campaigns").await, json!({ "campaigns": [expected] }));

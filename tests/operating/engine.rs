@@ -166,7 +166,12 @@ impl Engine {
     /// Buys one unit of `c`/`sku` and waits until the order is durable.
     pub async fn buy(&self, sku: &str, buyer: &str) -> OrderId {
         let sale = self.admission.board().sales().by_name("default", "c", sku).cloned().unwrap();
-        let purchase = Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity: 1, idempotency_key: None };
+        let purchase = Purchase {
+            buyer: BuyerName::new(buyer).unwrap(),
+            quantity: 1,
+            idempotency_key: None,
+            pass: None,
+        };
         let now = Moment { wall: wall_now(), mono: Nanos(1) };
         let Accepted::Placed(placed) = self.admission.purchase(&sale, &purchase, 0, now).unwrap() else {
             panic!("{buyer} had an order");
@@ -178,7 +183,12 @@ impl Engine {
     /// Tries to buy one unit of `c`/`sku`, which is refused.
     pub fn refused(&self, sku: &str, buyer: &str) {
         let sale = self.admission.board().sales().by_name("default", "c", sku).cloned().unwrap();
-        let purchase = Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity: 1, idempotency_key: None };
+        let purchase = Purchase {
+            buyer: BuyerName::new(buyer).unwrap(),
+            quantity: 1,
+            idempotency_key: None,
+            pass: None,
+        };
         let now = Moment { wall: wall_now(), mono: Nanos(1) };
         self.admission.purchase(&sale, &purchase, 0, now).expect_err("it is refused");
     }

@@ -202,7 +202,7 @@ async fn a1_who_follows_the_orders_while_a_crowd_buys_is_given_each_once() {
                     n += 1;
                     let buyer = format!("buyer-{home}-{n}");
                     let buyer = BuyerName::new(&buyer).unwrap();
-                    let purchase = Purchase { buyer, quantity: 1, idempotency_key: None };
+                    let purchase = Purchase { buyer, quantity: 1, idempotency_key: None, pass: None };
                     let now = Moment { wall: wall_now(), mono: Nanos(1) };
                     // The queue is short on purpose: a refused purchase burns its number.
                     if let Ok(Accepted::Placed(placed)) =

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use seckill::domain::{
     BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderAction, OrderId, OrderStatus,
-    PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote, Rate, Sale, SaleEdit, SaleId, SaleKey,
-    SaleLimits, SaleTerms, StockEdit, Units,
+    PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote, Rate, RoomEdit, RoomFailure, RoomMode,
+    RoomSeed, RoomTerms, Sale, SaleEdit, SaleId, SaleKey, SaleLimits, SaleTerms, StockEdit, Units,
 };
 use seckill::orders::{Applied, Audit, Batch, ChangeReceipt, Event, EventKind, SaleChange, Transition};
 
@@ -163,6 +163,14 @@ pub fn edit_to(terms: &SaleTerms, total: Units) -> SaleEdit {
         paused: Some(terms.paused),
         paused_until: terms.paused_until,
         ended_at: None,
+        room: terms.room.map(|room| RoomEdit {
+            mode: Some(room.mode),
+            opens_at: Some(room.opens_at),
+            rate_per_s: Some(room.rate_per_s),
+            grace_s: Some(room.grace_s),
+            on_failure: Some(room.on_failure),
+            new_seed: room.seed,
+        }),
         stock: Some(StockEdit::To(total)),
     }
 }
@@ -180,6 +188,14 @@ fn terms(seed: u32) -> SaleTerms {
         rate: (seed.is_multiple_of(2)).then_some(Rate { per_s: seed, burst: seed + 1 }),
         paused: seed.is_multiple_of(3),
         paused_until: seed.is_multiple_of(6).then(|| EpochMs(i64::from(seed))),
+        room: Some(RoomTerms {
+            mode: RoomMode::ALL[seed as usize % 3],
+            opens_at: seed.is_multiple_of(2).then(|| EpochMs(i64::from(seed) - 1)),
+            rate_per_s: seed.is_multiple_of(3).then_some(seed),
+            grace_s: seed % 86_400,
+            on_failure: if seed.is_multiple_of(2) { RoomFailure::Open } else { RoomFailure::Hold },
+            seed: RoomSeed([7; 16]),
+        }),
     }
 }
 

@@ -104,6 +104,7 @@ pub fn make_sale(writer: &mut SqliteWriter, sku: &str) -> SaleId {
         rate: None,
         paused: false,
         paused_until: None,
+        room: None,
     };
     let key = SaleKey::new("default", "c", sku).unwrap();
     writer.create_sale(&key, &terms, 10_000_000, None).unwrap().unwrap().id

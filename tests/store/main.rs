@@ -7,4 +7,5 @@ mod order_model;
 mod postgres;
 mod retirement;
 mod sqlite;
+mod waiting_rooms;
 mod writer;

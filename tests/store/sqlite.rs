@@ -156,6 +156,7 @@ fn terms() -> SaleTerms {
         rate: None,
         paused: false,
         paused_until: None,
+        room: None,
     }
 }
 

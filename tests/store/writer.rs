@@ -67,6 +67,7 @@ impl Fixture {
             rate: None,
             paused: false,
             paused_until: None,
+            room: None,
         };
         let sale = fixture.wait(fixture.desk.create_sale(key, terms, stock, None)).unwrap().unwrap();
         fixture.admission.board().publish(LiveSale::open(sale, SHARDS));
@@ -108,7 +109,8 @@ impl Fixture {
 
     fn buy(&self, buyer: &str, quantity: Units, key: Option<&str>) -> Result<Accepted, Rejection> {
         let idempotency_key = key.map(|key| KeyName::new(key).unwrap());
-        let purchase = Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity, idempotency_key };
+        let purchase =
+            Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity, idempotency_key, pass: None };
         let now = Moment { wall: NOW, mono: Nanos(1) };
         self.admission.purchase(&self.sale(), &purchase, buyer.len(), now).map_err(Rejection::from)
     }
@@ -461,6 +463,7 @@ fn the_dearest_order_that_terms_allow_fits_the_store() {
         rate: None,
         paused: false,
         paused_until: None,
+        room: None,
     };
     assert_eq!(terms.check(1, &limits).unwrap_err().field, "per_buyer_limit");
     terms.per_buyer_limit = 90_071;

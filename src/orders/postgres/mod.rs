@@ -42,6 +42,7 @@ mod stops;
 mod term_columns;
 mod tls;
 mod trail;
+mod waiting_rooms;
 mod writer;
 
 use std::sync::Arc;

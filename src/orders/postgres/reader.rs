@@ -38,6 +38,10 @@ impl PgReader {
         let low_watermark = LowWatermark::new(node, pool.settings());
         Self { pool, node, low_watermark }
     }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
 }
 
 impl StoreReader for PgReader {

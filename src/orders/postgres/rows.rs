@@ -5,7 +5,8 @@ use tokio_postgres::Row;
 use super::error::PgError;
 use crate::domain::{
     BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus,
-    PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Refunds, Sale, SaleId, SaleKey, SaleTerms,
+    PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Refunds, RoomFailure, RoomMode, RoomSeed,
+    RoomTerms, Sale, SaleId, SaleKey, SaleTerms,
 };
 
 /// The columns that [`order`] reads, in its order.
@@ -20,7 +21,10 @@ pub const ORDER_COLUMNS_LEN: usize = 22;
 pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
      ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, \
      (SELECT coalesce(sum(h.sold - h.returned), 0)::integer FROM shares h WHERE h.sale_id = sales.sale_id), \
-     change, paused_until_ms, retired_at_ms";
+     change, paused_until_ms, retired_at_ms, room_mode, room_opens_at_ms, room_rate_per_s, room_grace_s, room_holds, room_seed";
+
+/// How many columns [`SALE_COLUMNS`] names.
+pub const SALE_COLUMNS_LEN: usize = 25;
 
 /// Reads an order from [`ORDER_COLUMNS`].
 pub fn order(row: &Row) -> Result<Order, PgError> {
@@ -88,12 +92,27 @@ pub fn sale(row: &Row) -> Result<Sale, PgError> {
             rate,
             paused: row.try_get(13)?,
             paused_until: row.try_get::<_, Option<i64>>(17)?.map(EpochMs),
+            room: room(row)?,
         },
         total: whole(row.try_get(14)?)?,
         sold: whole(row.try_get(15)?)?,
         version: u64::try_from(row.try_get::<_, i64>(16)?).map_err(damaged)?,
         archived_at: row.try_get::<_, Option<i64>>(18)?.map(EpochMs),
     })
+}
+
+fn room(row: &Row) -> Result<Option<RoomTerms>, PgError> {
+    let Some(mode) = row.try_get::<_, Option<i16>>(19)? else { return Ok(None) };
+    let mode = u8::try_from(mode).ok().and_then(RoomMode::from_code);
+    let seed: &[u8] = row.try_get(24)?;
+    Ok(Some(RoomTerms {
+        mode: mode.ok_or_else(|| damaged("no mode of a waiting room"))?,
+        opens_at: row.try_get::<_, Option<i64>>(20)?.map(EpochMs),
+        rate_per_s: row.try_get::<_, Option<i32>>(21)?.map(whole).transpose()?,
+        grace_s: whole(row.try_get(22)?)?,
+        on_failure: if row.try_get(23)? { RoomFailure::Hold } else { RoomFailure::Open },
+        seed: RoomSeed(seed.try_into().map_err(|_| damaged("no seed of 16 bytes"))?),
+    }))
 }
 
 /// An order number from its column.

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/10_shares.sql"), include_str!("schema/10_commit_batch.sql")],
     &[include_str!("schema/11_retirement.sql")],
     &[include_str!("schema/12_refunds.sql"), include_str!("schema/12_commit_batch.sql")],
+    &[include_str!("schema/13_waiting_rooms.sql")],
 ];
 
 /// Changing a large table may take longer than any batch, and waiting for an engine that does so as well.
@@ -161,6 +162,7 @@ mod tests {
             "unplaced_events",
             "archived_orders",
             "refunds",
+            "waiting_rooms",
         ] {
             assert!(tables.contains(&name), "{name} in {tables:?}");
         }

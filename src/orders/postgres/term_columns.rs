@@ -2,7 +2,7 @@
 
 use super::rows::{self, column};
 use super::session::Parameter;
-use crate::domain::{SaleTerms, Units};
+use crate::domain::{RoomFailure, SaleTerms, Units};
 
 /// Terms and total as columns.
 #[derive(PartialEq)]
@@ -19,10 +19,17 @@ pub(super) struct TermColumns<'a> {
     paused: bool,
     total: i32,
     paused_until: Option<i64>,
+    room_mode: Option<i16>,
+    room_opens_at: Option<i64>,
+    room_rate_per_s: Option<i32>,
+    room_grace_s: Option<i32>,
+    room_holds: Option<bool>,
+    room_seed: Option<Vec<u8>>,
 }
 
 impl<'a> TermColumns<'a> {
     pub(super) fn of(terms: &'a SaleTerms, total: Units) -> Self {
+        let room = terms.room.as_ref();
         Self {
             title: rows::text(&terms.title),
             price: column(terms.price.0),
@@ -36,10 +43,16 @@ impl<'a> TermColumns<'a> {
             paused: terms.paused,
             total: column(total),
             paused_until: terms.paused_until.map(|until| until.0),
+            room_mode: room.map(|room| room.mode.code().into()),
+            room_opens_at: room.and_then(|room| room.opens_at).map(|at| at.0),
+            room_rate_per_s: room.and_then(|room| room.rate_per_s).map(column),
+            room_grace_s: room.map(|room| column(room.grace_s)),
+            room_holds: room.map(|room| room.on_failure == RoomFailure::Hold),
+            room_seed: room.map(|room| room.seed.0.to_vec()),
         }
     }
 
-    pub(super) fn parameters(&self) -> [Parameter<'_>; 12] {
+    pub(super) fn parameters(&self) -> [Parameter<'_>; 18] {
         [
             &self.title,
             &self.price,
@@ -53,6 +66,12 @@ impl<'a> TermColumns<'a> {
             &self.paused,
             &self.total,
             &self.paused_until,
+            &self.room_mode,
+            &self.room_opens_at,
+            &self.room_rate_per_s,
+            &self.room_grace_s,
+            &self.room_holds,
+            &self.room_seed,
         ]
     }
 }

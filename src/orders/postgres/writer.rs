@@ -460,6 +460,13 @@ impl WriterConnection {
     }
 }
 
+impl PgWriter {
+    /// Runs one statement that may be run twice.
+    pub(super) fn run(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<(), StoreError> {
+        self.runtime.block_on(async { self.connection.rows(sql, parameters).await.map(drop) })
+    }
+}
+
 /// The sales that the guard names.
 fn oversold(error: PgError) -> Result<Receipt, StoreError> {
     let named = match &error {

@@ -385,6 +385,7 @@ mod tests {
             rate: None,
             paused: false,
             paused_until: None,
+            room: None,
         };
         let key = SaleKey::new("default", "c", "s").unwrap();
         let sale = writer.create_sale(&key, &terms, 1_000_000, None).unwrap().unwrap().id;

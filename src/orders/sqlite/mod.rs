@@ -19,8 +19,10 @@ mod retirement;
 mod rows;
 mod schema;
 mod settings;
+mod sold_units;
 mod stops;
 mod trail;
+mod waiting_rooms;
 mod writer;
 
 use std::path::Path;

@@ -65,7 +65,10 @@ impl SqliteReader {
         opened
     }
 
-    fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut connection = self.connection()?;
         let wanted = ReadCancellation::current();
         if let Some(wanted) = wanted.clone() {

@@ -5,7 +5,8 @@ use rusqlite::types::Type;
 
 use crate::domain::{
     BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus,
-    PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Refunds, Sale, SaleId, SaleKey, SaleTerms,
+    PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Refunds, RoomFailure, RoomMode, RoomSeed,
+    RoomTerms, Sale, SaleId, SaleKey, SaleTerms,
 };
 
 /// The columns that [`order`] reads, in its order.
@@ -15,7 +16,8 @@ pub const ORDER_COLUMNS: &str = "order_id, sale_id, buyer, quantity, amount_cent
 
 /// The columns that [`sale`] reads, in its order.
 pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
-     ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold, change, paused_until_ms, retired_at_ms";
+     ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold, change, paused_until_ms, retired_at_ms, \
+     room_mode, room_opens_at_ms, room_rate_per_s, room_grace_s, room_holds, room_seed";
 
 /// Reads an order from [`ORDER_COLUMNS`].
 pub fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
@@ -78,12 +80,25 @@ pub fn sale(row: &Row<'_>) -> rusqlite::Result<Sale> {
             rate,
             paused: row.get(13)?,
             paused_until: row.get::<_, Option<i64>>(17)?.map(EpochMs),
+            room: room(row)?,
         },
         total: row.get(14)?,
         sold: row.get(15)?,
         version: row.get(16)?,
         archived_at: row.get::<_, Option<i64>>(18)?.map(EpochMs),
     })
+}
+
+fn room(row: &Row<'_>) -> rusqlite::Result<Option<RoomTerms>> {
+    let Some(mode) = row.get::<_, Option<u8>>(19)? else { return Ok(None) };
+    Ok(Some(RoomTerms {
+        mode: RoomMode::from_code(mode).ok_or_else(|| damaged(19, "no mode of a waiting room"))?,
+        opens_at: row.get::<_, Option<i64>>(20)?.map(EpochMs),
+        rate_per_s: row.get(21)?,
+        grace_s: row.get(22)?,
+        on_failure: if row.get(23)? { RoomFailure::Hold } else { RoomFailure::Open },
+        seed: RoomSeed(row.get(24)?),
+    }))
 }
 
 /// Reads a sale's name from tenant, campaign and SKU.

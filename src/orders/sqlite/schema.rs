@@ -211,6 +211,59 @@ const MIGRATIONS: &[&str] = &["
         refunded_cents  INTEGER NOT NULL,
         PRIMARY KEY (order_id, number)
     ) STRICT;
+", "
+    -- The terms of the sale's waiting room; NULL: it never had one. room_mode: 0 off, 1 by arrival, 2 drawn. The seed stays with
+    -- the sale.
+    ALTER TABLE sales ADD COLUMN room_mode INTEGER;
+    ALTER TABLE sales ADD COLUMN room_opens_at_ms INTEGER;
+    ALTER TABLE sales ADD COLUMN room_rate_per_s INTEGER;
+    ALTER TABLE sales ADD COLUMN room_grace_s INTEGER;
+    ALTER TABLE sales ADD COLUMN room_holds INTEGER;
+    ALTER TABLE sales ADD COLUMN room_seed BLOB CHECK (length(room_seed) = 16);
+
+    -- How far each room has come. Counts and marks never fall. drawn_at_ms: who joined before is drawn; NULL until the draw
+    -- begins.
+    CREATE TABLE waiting_rooms (
+        sale_id         INTEGER PRIMARY KEY,
+        draw_mark       INTEGER NOT NULL DEFAULT 0,
+        fifo_mark_ms    INTEGER NOT NULL DEFAULT 0,
+        drawn_at_ms     INTEGER,
+        drawn           INTEGER NOT NULL DEFAULT 0,
+        admitted        INTEGER NOT NULL DEFAULT 0,
+        registered      INTEGER NOT NULL DEFAULT 0,
+        rate_per_s      INTEGER NOT NULL DEFAULT 0,
+        absent_permille INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+
+    -- Who registered when. Time comes first in the key: the table grows at one edge a sale.
+    CREATE TABLE registrations (
+        sale_id         INTEGER NOT NULL,
+        joined_at_ms    INTEGER NOT NULL,
+        who             BLOB NOT NULL,
+        PRIMARY KEY (sale_id, joined_at_ms, who)
+    ) STRICT, WITHOUT ROWID;
+
+    -- What the marks were from which moment on.
+    CREATE TABLE room_moves (
+        sale_id         INTEGER NOT NULL,
+        at_ms           INTEGER NOT NULL,
+        draw_mark       INTEGER NOT NULL,
+        fifo_mark_ms    INTEGER NOT NULL,
+        drawn_at_ms     INTEGER,
+        drawn           INTEGER NOT NULL,
+        admitted        INTEGER NOT NULL,
+        registered      INTEGER NOT NULL,
+        rate_per_s      INTEGER NOT NULL,
+        absent_permille INTEGER NOT NULL,
+        PRIMARY KEY (sale_id, at_ms)
+    ) STRICT, WITHOUT ROWID;
+
+    -- What passes are signed with where no key is configured.
+    CREATE TABLE pass_secret (
+        only_row        INTEGER PRIMARY KEY CHECK (only_row = 1),
+        secret          BLOB NOT NULL CHECK (length(secret) = 32)
+    ) STRICT;
+    INSERT INTO pass_secret VALUES (1, randomblob(32));
 "];
 
 /// The version this engine writes.

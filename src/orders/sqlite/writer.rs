@@ -17,8 +17,9 @@ use super::super::transition::{Applied, Transition};
 use super::event_log::EventLog;
 use super::log::{Checkpointer, Log, WriterLog};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
+use super::sold_units::SoldUnits;
 use super::{deadlines, refunds, retirement, stops, trail};
-use crate::domain::{NewOrder, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
+use crate::domain::{NewOrder, OrderStatus, RoomFailure, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
 
 /// The one connection that writes, and the lock that makes it the one.
 #[derive(Debug)]
@@ -35,6 +36,18 @@ impl SqliteWriter {
         let last = "SELECT coalesce(max(last_seq), 0) FROM event_blocks";
         let last_event_seq = connection.query_row(last, [], |row| row.get(0))?;
         Ok(Self { connection, last_event_seq, log: WriterLog::new(log), _lock: lock })
+    }
+
+    /// Does the work in one transaction that writes so many pages, and rather fewer.
+    pub(super) fn write<T>(
+        &mut self,
+        pages: u32,
+        work: impl FnOnce(&SqlTransaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let transaction = self.log.begin(&mut self.connection, pages)?;
+        let done = work(&transaction)?;
+        self.log.commit(transaction)?;
+        Ok(done)
     }
 
     /// Has `watch` told of syncs and folds, and makes who folds beside this writer. Without one the writer folds by itself,
@@ -75,6 +88,11 @@ fn write_sale(
     let (per_s, burst) = (terms.rate.map(|rate| rate.per_s), terms.rate.map(|rate| rate.burst));
     let currency = terms.currency.as_str();
     let paused_until = terms.paused_until.map(|until| until.0);
+    let room = terms.room.as_ref();
+    let (mode, opens_at) =
+        (room.map(|room| room.mode.code()), room.and_then(|room| room.opens_at).map(|at| at.0));
+    let (room_rate, grace_s) = (room.and_then(|room| room.rate_per_s), room.map(|room| room.grace_s));
+    let (holds, seed) = (room.map(|room| room.on_failure == RoomFailure::Hold), room.map(|room| room.seed.0));
     let mut values: Vec<&dyn ToSql> = vec![
         &terms.title,
         &terms.price.0,
@@ -88,6 +106,12 @@ fn write_sale(
         &terms.paused,
         &total,
         &paused_until,
+        &mode,
+        &opens_at,
+        &room_rate,
+        &grace_s,
+        &holds,
+        &seed,
     ];
     values.extend(others);
     Ok(transaction.prepare_cached(sql)?.query_row(values.as_slice(), rows::sale).optional()?)
@@ -134,8 +158,9 @@ impl StoreWriter for SqliteWriter {
     ) -> Result<Option<Sale>, StoreError> {
         let insert = format!(
             "INSERT INTO sales (title, price_cents, currency, per_buyer_limit, starts_at_ms, ends_at_ms, pay_within_s, \
-             rate_per_s, burst, paused, total, paused_until_ms, tenant, campaign, sku) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
+             rate_per_s, burst, paused, total, paused_until_ms, room_mode, room_opens_at_ms, room_rate_per_s, room_grace_s, \
+             room_holds, room_seed, tenant, campaign, sku) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21) \
              ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
         );
         let name: [&dyn ToSql; 3] = [&key.tenant(), &key.campaign(), &key.sku()];
@@ -149,17 +174,11 @@ impl StoreWriter for SqliteWriter {
     }
 
     fn change_sale(&mut self, change: &SaleChange) -> Result<ChangeReceipt, StoreError> {
-        let transaction = self.log.begin(&mut self.connection, FEW_PAGES)?;
-        let receipt = change_row(&transaction, change)?;
-        self.log.commit(transaction)?;
-        Ok(receipt)
+        self.write(FEW_PAGES, |transaction| change_row(transaction, change))
     }
 
     fn change_stops(&mut self, change: &StopChange) -> Result<Stops, StoreError> {
-        let transaction = self.log.begin(&mut self.connection, FEW_PAGES)?;
-        let stopped = stops::change(&transaction, change)?;
-        self.log.commit(transaction)?;
-        Ok(stopped)
+        self.write(FEW_PAGES, |transaction| stops::change(transaction, change))
     }
 
     fn move_deadlines(
@@ -203,24 +222,16 @@ impl StoreWriter for SqliteWriter {
     }
 
     fn tell(&mut self, act: &Act) -> Result<(), StoreError> {
-        let transaction = self.log.begin(&mut self.connection, FEW_PAGES)?;
-        trail::append(&transaction, act)?;
-        self.log.commit(transaction)
+        self.write(FEW_PAGES, |transaction| trail::append(transaction, act))
     }
 
     fn retire_sale(&mut self, wanted: &Retirement) -> Result<RetirementReceipt, StoreError> {
-        let transaction = self.log.begin(&mut self.connection, FEW_PAGES)?;
-        let receipt = retirement::retire(&transaction, wanted)?;
-        self.log.commit(transaction)?;
-        Ok(receipt)
+        self.write(FEW_PAGES, |transaction| retirement::retire(transaction, wanted))
     }
 
     fn move_archived(&mut self, max: usize) -> Result<usize, StoreError> {
         // Each in a page of its own, at worst, in either table and both of the other's indexes.
-        let transaction = self.log.begin(&mut self.connection, FEW_PAGES + 4 * max as u32)?;
-        let moved = retirement::move_orders(&transaction, max)?;
-        self.log.commit(transaction)?;
-        Ok(moved)
+        self.write(FEW_PAGES + 4 * max as u32, |transaction| retirement::move_orders(transaction, max))
     }
 
     fn units_of(&mut self, sale: SaleId) -> Result<(Units, Units), StoreError> {
@@ -268,7 +279,9 @@ fn update_sale() -> String {
     format!(
         "UPDATE sales SET title = ?1, price_cents = ?2, currency = ?3, per_buyer_limit = ?4, starts_at_ms = ?5, \
          ends_at_ms = ?6, pay_within_s = ?7, rate_per_s = ?8, burst = ?9, paused = ?10, total = ?11, \
-         paused_until_ms = ?12, change = change + 1 WHERE sale_id = ?13 AND sold <= ?11 RETURNING {SALE_COLUMNS}"
+         paused_until_ms = ?12, room_mode = ?13, room_opens_at_ms = ?14, room_rate_per_s = ?15, room_grace_s = ?16, \
+         room_holds = ?17, room_seed = ?18, change = change + 1 WHERE sale_id = ?19 AND sold <= ?11 \
+         RETURNING {SALE_COLUMNS}"
     )
 }
 
@@ -398,34 +411,6 @@ fn apply(
     Ok(Applied::Done(order))
 }
 
-/// Units that a batch sells (or gives back) a sale.
-#[derive(Default)]
-struct SoldUnits(Vec<(SaleId, i64)>);
-
-impl SoldUnits {
-    fn add(&mut self, sale: SaleId, units: i64) {
-        // A batch is of one sale, or of a few: a short list beats a map.
-        match self.0.iter_mut().rev().find(|(known, _)| *known == sale) {
-            Some((_, sum)) => *sum += units,
-            None => self.0.push((sale, units)),
-        }
-    }
-
-    /// Raises each sale's `sold` where that is allowed. Returns the sales where it is not.
-    fn write(self, transaction: &SqlTransaction<'_>) -> Result<Vec<SaleId>, StoreError> {
-        let mut statement = transaction.prepare_cached(
-            "UPDATE sales SET sold = sold + ?2 WHERE sale_id = ?1 AND sold + ?2 BETWEEN 0 AND total AND retired = 0",
-        )?;
-        let mut refused = Vec::new();
-        for (sale, units) in self.0 {
-            if units != 0 && statement.execute(params![sale.0, units])? == 0 {
-                refused.push(sale);
-            }
-        }
-        Ok(refused)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rusqlite::StatementStatus;
@@ -463,6 +448,7 @@ mod tests {
             rate: None,
             paused: false,
             paused_until: None,
+            room: None,
         };
         let key = SaleKey::new("default", "c", "s").unwrap();
         let sale = writer.create_sale(&key, &terms, 10_000, None).unwrap().unwrap().id;

@@ -15,4 +15,5 @@ mod retirement;
 mod selling;
 mod starts;
 mod store_history;
+mod waiting_room;
 mod wrong_book;

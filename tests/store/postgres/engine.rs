@@ -105,7 +105,12 @@ impl Engine {
 
     fn buy_at(&self, buyer: &str, wall: EpochMs) -> Result<(OrderId, Arc<Ticket>), Rejection> {
         let sale = self.live();
-        let request = Purchase { buyer: BuyerName::new(buyer).unwrap(), quantity: 1, idempotency_key: None };
+        let request = Purchase {
+            buyer: BuyerName::new(buyer).unwrap(),
+            quantity: 1,
+            idempotency_key: None,
+            pass: None,
+        };
         let moment = Moment { wall, mono: Nanos(0) };
         match self.admission.purchase(&sale, &request, 0, moment)? {
             Accepted::Placed(placed) => Ok((placed.order_id, placed.ticket)),

@@ -50,8 +50,12 @@ fn crowd(admission: &Admission, sale: SaleId, name: &str, wall: EpochMs) -> Vec<
     let sale = admission.board().sales().by_id(sale).cloned().unwrap();
     let buy = |n| {
         let buyer = format!("{name}-{n}");
-        let purchase =
-            Purchase { buyer: BuyerName::new(&buyer).unwrap(), quantity: 1, idempotency_key: None };
+        let purchase = Purchase {
+            buyer: BuyerName::new(&buyer).unwrap(),
+            quantity: 1,
+            idempotency_key: None,
+            pass: None,
+        };
         match admission.purchase(&sale, &purchase, n % 3, Moment { wall, mono: Nanos(0) }) {
             Ok(Accepted::Placed(placed)) => placed.order_id,
             other => panic!("{other:?}"),

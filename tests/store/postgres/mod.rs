@@ -10,7 +10,7 @@ mod faults;
 mod fence;
 mod following;
 mod gate;
-mod node;
+pub mod node;
 mod older;
 mod outage;
 mod retirement;

@@ -186,6 +186,7 @@ pub fn terms(per_buyer_limit: Units) -> SaleTerms {
         rate: None,
         paused: false,
         paused_until: None,
+        room: None,
     }
 }
 

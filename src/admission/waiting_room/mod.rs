@@ -1,0 +1,18 @@
+//! The waiting room in memory: passes that are checked for the price of a hash, and the marks that say who is admitted.
+//! Of who waits nothing is kept: a buyer's place follows from the pass, the seed and the marks.
+
+mod checking;
+mod pass;
+mod place;
+mod recent_places;
+mod registering;
+mod release;
+mod room;
+mod rooms;
+
+pub use pass::{PassKeys, PassText, SalePass};
+pub use place::{priority_of, seed_commitment, who_is};
+pub use registering::{NotRegistered, RoomPlace};
+pub use release::{Ladder, Load, Release, Releasing, Seen};
+pub use room::{RoomState, WaitingRoom};
+pub use rooms::{RoomRules, Rooms};

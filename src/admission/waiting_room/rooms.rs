@@ -1,0 +1,107 @@
+//! What all waiting rooms of a node share: the keys of passes, and the log that registrations leave by.
+//!
+//! # Protocol of the atomics
+//!
+//! `looked_at` is when all marks were last compared with the store. It chooses between two answers while nobody can tell who
+//! is admitted, and publishes nothing; `unlogged` is only shown. Both relaxed, and the real atomics in the model, too.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::super::board::LiveSale;
+use super::pass::PassKeys;
+use super::recent_places::RecentPlaces;
+use crate::domain::{Nanos, Registration};
+
+/// Registrations that may wait for the store, 32 bytes each while they do.
+const WAITING_MAX: usize = 1 << 16;
+
+/// What waiting rooms go by on this node.
+#[derive(Debug)]
+pub struct RoomRules {
+    /// The keys of passes.
+    pub keys: PassKeys,
+    /// Marks that were not compared with the store for so long decide nothing any more.
+    pub stale: Nanos,
+    /// How long a pass is good, from the start or from when its buyer joined, in milliseconds.
+    pub pass_valid_ms: i64,
+    /// People admitted a second at most, where the engine finds the rate out.
+    pub most_per_s: u32,
+}
+
+impl Default for RoomRules {
+    fn default() -> Self {
+        Self {
+            keys: PassKeys::default(),
+            stale: Nanos(10 * Nanos::SECOND.0),
+            pass_valid_ms: 24 * 3600 * 1000,
+            most_per_s: 10_000,
+        }
+    }
+}
+
+/// The waiting rooms of a node, as far as they are one.
+#[derive(Debug)]
+pub struct Rooms {
+    rules: ArcSwap<RoomRules>,
+    recent: OnceLock<RecentPlaces>,
+    log: flume::Sender<Registration>,
+    logged: flume::Receiver<Registration>,
+    unlogged: AtomicU64,
+    looked_at: AtomicU64,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        let (log, logged) = flume::bounded(WAITING_MAX);
+        let rules = ArcSwap::from_pointee(RoomRules::default());
+        let (unlogged, looked_at) = Default::default();
+        Self { rules, recent: OnceLock::new(), log, logged, unlogged, looked_at }
+    }
+}
+
+impl Rooms {
+    /// What is in force.
+    pub fn rules(&self) -> Guard<Arc<RoomRules>> {
+        self.rules.load()
+    }
+
+    /// Exchanges what is in force.
+    pub fn set_rules(&self, rules: RoomRules) {
+        self.rules.store(Arc::new(rules));
+    }
+
+    /// The registrations that are to be written down.
+    pub fn registrations(&self) -> &flume::Receiver<Registration> {
+        &self.logged
+    }
+
+    /// Registrations that are written down nowhere: the store did not keep up. Their passes are as good as any.
+    pub fn unlogged(&self) -> u64 {
+        self.unlogged.load(Relaxed)
+    }
+
+    /// All marks were compared with the store at this moment.
+    pub fn set_looked_at(&self, now: Nanos) {
+        self.looked_at.store(now.0, Relaxed);
+    }
+
+    pub(super) fn recent(&self) -> &RecentPlaces {
+        self.recent.get_or_init(RecentPlaces::default)
+    }
+
+    pub(super) fn log(&self, sale: &LiveSale, registration: Registration) {
+        if self.log.try_send(registration).is_err() {
+            self.unlogged.fetch_add(1, Relaxed);
+            sale.state.room().note_written(1);
+        }
+    }
+
+    /// Whether anybody can tell here who is admitted.
+    pub fn can_tell(&self, now: Nanos) -> bool {
+        let rules = self.rules();
+        !rules.keys.is_empty() && now.0.saturating_sub(self.looked_at.load(Relaxed)) <= rules.stale.0
+    }
+}

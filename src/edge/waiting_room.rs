@@ -1,0 +1,144 @@
+//! `POST` and `GET /seckill/{campaign}/{sku}/queue`: joining the waiting room of a sale, and its public document.
+
+use http::{HeaderValue, StatusCode};
+use serde::Deserialize;
+
+use super::data_plane::{DataPlane, store_is_away};
+use super::identity::Buyer;
+use super::json::{JsonObject, json_object};
+use super::problem::{self, ProblemAnswer};
+use super::refusal::rejected;
+use super::reply::{Field, Keep, Reply, seconds_until};
+use super::request::Request;
+use super::waiting_room_document::room_object;
+use crate::admission::{LiveSale, NotRegistered, RoomPlace};
+use crate::domain::{Nanos, Rejection};
+use crate::telemetry::Outcome;
+
+/// What the body of a registration says: nothing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoMembers {}
+
+impl DataPlane {
+    /// A place in the waiting room: the buyer's own, or a new one at its end.
+    pub(super) async fn register(&self, request: &Request<'_>, campaign: &str, sku: &str) -> Reply {
+        let registered = match self.try_register(request, campaign, sku) {
+            Ok(Some(reply)) => Ok(reply),
+            // Archived: it has ended.
+            Ok(None) => match Box::pin(self.archived_sale(request, campaign, sku)).await {
+                Ok(_) => Err(rejected(&Rejection::Ended, request)),
+                Err(answer) => Err(answer),
+            },
+            Err(answer) => Err(answer),
+        };
+        registered.unwrap_or_else(|answer| answer.reply(&request.id))
+    }
+
+    /// `None` when the sale is not on the board.
+    fn try_register(
+        &self,
+        request: &Request<'_>,
+        campaign: &str,
+        sku: &str,
+    ) -> Result<Option<Reply>, ProblemAnswer> {
+        if !request.body.is_empty() {
+            json_object::<NoMembers>(request.body).map_err(|error| {
+                problem::BAD_REQUEST.detailed(&format!("The body must be empty or {{}}: {error}."))
+            })?;
+        }
+        let tuning = self.tuning();
+        let early = self.buyer_before_tenant(&tuning, request)?;
+        let tenant = tuning.tenants.of(&request.head, early.as_ref().and_then(Buyer::tenant))?;
+        let sales = self.admission.board().sales();
+        let Some(sale) = sales.by_name(&tenant, campaign, sku) else { return Ok(None) };
+        let buyer = match early {
+            Some(buyer) => buyer,
+            None => self.buyer(&tuning, request)?,
+        };
+        match self.admission.register(sale, buyer.name(), request.head.pass(), request.arrived) {
+            Ok(place) => Ok(Some(placed(request, &place))),
+            Err(refusal) => Err(not_registered(&refusal, request)),
+        }
+    }
+
+    /// How far the room has come: the same for everybody, so that a CDN can answer for us.
+    pub(super) async fn room_state(&self, request: &Request<'_>, campaign: &str, sku: &str) -> Reply {
+        let shown = Box::pin(self.try_room_state(request, campaign, sku)).await;
+        shown.unwrap_or_else(|answer| answer.reply(&request.id))
+    }
+
+    async fn try_room_state(
+        &self,
+        request: &Request<'_>,
+        campaign: &str,
+        sku: &str,
+    ) -> Result<Reply, ProblemAnswer> {
+        let tenant = self.tenant(request)?;
+        let live = self.admission.board().sales().by_name(&tenant, campaign, sku).cloned();
+        if let Some(sale) = live {
+            return self.room_document(request, &sale);
+        }
+        let sale = self.archived_sale(request, campaign, sku).await?;
+        if let Some(terms) = sale.terms.waiting_room() {
+            let marks = self.desk.room_marks(vec![sale.id]).await.map_err(|error| store_is_away(&error))?;
+            marks.iter().for_each(|(_, marks)| sale.state.room().show(marks, &terms.seed));
+        }
+        self.room_document(request, &sale)
+    }
+
+    fn room_document(&self, request: &Request<'_>, sale: &LiveSale) -> Result<Reply, ProblemAnswer> {
+        let (tuning, now) = (self.tuning(), request.arrived.wall);
+        let terms = sale.terms.waiting_room().ok_or_else(|| problem::NO_QUEUE.answer())?;
+        let phase = self.admission.phase(sale, now);
+        let body = room_object(sale, terms, &sale.state.room().marks(), phase, now);
+        let in_token = tuning.tenants.are_in_tokens() && request.head.authorization.is_some();
+        let kept = if in_token { Keep::NoStore } else { tuning.sale_state.kept_for_all() };
+        Ok(Reply::json(StatusCode::OK, Outcome::Served, body).kept(kept))
+    }
+}
+
+/// 201: the place, and the pass for the header or the cookie.
+fn placed(request: &Request<'_>, place: &RoomPlace) -> Reply {
+    let mut object = JsonObject::with_capacity(420);
+    object.text("pass", place.pass.as_str()).time("joined_at", place.joined_at);
+    match place.position {
+        Some(position) => object.number("position", position),
+        None => object.null("position"),
+    };
+    object
+        .number("of", place.of)
+        .number("eta_s", place.eta_s)
+        .flag("admitted", place.admitted)
+        .flag("has_chance", place.has_chance)
+        .time("expires_at", place.expires_at)
+        .text("status_url", request.path)
+        .number("poll_s", RoomPlace::POLL_S);
+    let reply = Reply::json(StatusCode::CREATED, Outcome::Served, object.finish());
+    let sale_path = request.path.strip_suffix("/queue").unwrap_or(request.path);
+    let lasts_s = place.expires_at.ms_since(request.arrived.wall).max(0) / 1_000;
+    let cookie = format!(
+        "sale_pass={}; Path={sale_path}; Max-Age={lasts_s}; HttpOnly; SameSite=Lax",
+        place.pass.as_str()
+    );
+    match HeaderValue::try_from(cookie) {
+        Ok(cookie) => reply.with(Field::SetCookie(Box::new(cookie))),
+        Err(_) => reply,
+    }
+}
+
+fn not_registered(refusal: &NotRegistered, request: &Request<'_>) -> ProblemAnswer {
+    match refusal {
+        NotRegistered::NoRoom => problem::NO_QUEUE.answer(),
+        NotRegistered::Closed { opens_at } => {
+            let wait_ms = opens_at.ms_since(request.arrived.wall).max(0) as u64;
+            let wait = Nanos(wait_ms.saturating_mul(1_000_000));
+            problem::QUEUE_CLOSED
+                .answer()
+                .time("opens_at", *opens_at)
+                .time("server_time", request.arrived.wall)
+                .with(Field::RetryAfter(seconds_until(wait)))
+        }
+        NotRegistered::Rejected(rejection) => rejected(rejection, request),
+    }
+}

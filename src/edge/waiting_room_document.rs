@@ -1,0 +1,140 @@
+//! The public document of a sale's waiting room: one for everybody, small enough that a million clients may read it from a
+//! cache. With it and the own pass each of them knows where it stands.
+
+use bytes::Bytes;
+
+use super::json::JsonObject;
+use crate::admission::{LiveSale, RoomState, seed_commitment};
+use crate::domain::{EpochMs, RoomMarks, RoomMode, RoomTerms, SalePhase};
+
+/// The shortest time between two looks, in ms: an older document is the same one.
+const POLL_FLOOR_MS: u32 = 1_000;
+/// The longest, in ms: with what a cache adds, who is sold out hears it within three seconds.
+const POLL_CEILING_MS: u32 = 2_000;
+
+/// The document.
+pub(super) fn room_object(
+    sale: &LiveSale,
+    terms: &RoomTerms,
+    marks: &RoomMarks,
+    phase: SalePhase,
+    now: EpochMs,
+) -> Bytes {
+    let mut object = JsonObject::with_capacity(420);
+    object.text("state", RoomState::of(terms, marks, phase, sale.is_sold_out(), now).as_str());
+    object.number("draw_mark", marks.draw_mark);
+    if marks.fifo_mark > EpochMs(0) {
+        object.time("fifo_mark", marks.fifo_mark);
+    } else {
+        object.null("fifo_mark");
+    }
+    object.number("rate_per_s", marks.rate_per_s);
+    object.number("registered", sale.state.room().registered().max(marks.registered));
+    object.number("admitted", marks.admitted);
+    if terms.mode == RoomMode::Draw {
+        object.hex("seed_commit", &seed_commitment(&terms.seed));
+    } else {
+        object.null("seed_commit");
+    }
+    if terms.mode == RoomMode::Draw && marks.drawn_at.is_some() {
+        object.hex("seed", &terms.seed.0);
+    } else {
+        object.null("seed");
+    }
+    object.number("remaining", sale.remaining_everywhere()).time("server_time", now);
+    let mut poll = JsonObject::with_capacity(48);
+    poll.number("floor_ms", POLL_FLOOR_MS).number("ceiling_ms", POLL_CEILING_MS);
+    object.json("poll", &poll.finish());
+    object.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::admission::SaleState;
+    use crate::domain::{Cents, Currency, RoomFailure, RoomSeed, SaleId, SaleKey, SaleTerms};
+
+    const SEED: RoomSeed = RoomSeed([0xab; 16]);
+
+    fn sale(mode: RoomMode, units: u32) -> LiveSale {
+        let room = RoomTerms {
+            mode,
+            opens_at: Some(EpochMs(500)),
+            rate_per_s: Some(10_000_000),
+            grace_s: 180,
+            on_failure: RoomFailure::Open,
+            seed: SEED,
+        };
+        let terms = SaleTerms {
+            title: String::new(),
+            price: Cents(5),
+            currency: Currency::USD,
+            per_buyer_limit: 1,
+            starts_at: EpochMs(1_000),
+            ends_at: EpochMs(2_000),
+            pay_within_s: 900,
+            rate: None,
+            paused: false,
+            paused_until: None,
+            room: Some(room),
+        };
+        let key = SaleKey::new("default", "c", "s").unwrap();
+        LiveSale::new(SaleId(1), key, terms, Arc::new(SaleState::new(2, units)))
+    }
+
+    fn document(sale: &LiveSale, marks: &RoomMarks, now: i64) -> Bytes {
+        let terms = sale.terms.waiting_room().unwrap();
+        room_object(sale, terms, marks, sale.terms.phase(EpochMs(now)), EpochMs(now))
+    }
+
+    fn member(sale: &LiveSale, marks: &RoomMarks, now: i64, name: &str) -> serde_json::Value {
+        serde_json::from_slice::<serde_json::Value>(&document(sale, marks, now)).unwrap()[name].clone()
+    }
+
+    #[test]
+    fn the_document_stays_below_400_bytes() {
+        let marks = RoomMarks {
+            draw_mark: RoomMarks::PRIORITY_END,
+            fifo_mark: EpochMs(1_900_000_000_000),
+            drawn_at: Some(EpochMs(1)),
+            drawn: 99_999_999,
+            admitted: 99_999_999,
+            registered: 99_999_999,
+            rate_per_s: 10_000_000,
+            absent_permille: 900,
+        };
+        let sale = sale(RoomMode::Draw, 99_999_999);
+        sale.state.room().show(&marks, &SEED);
+        let document = document(&sale, &marks, 999);
+        assert!(document.len() < 400, "{} bytes: {}", document.len(), String::from_utf8_lossy(&document));
+    }
+
+    #[test]
+    fn each_state_has_its_word() {
+        let (draw, none) = (sale(RoomMode::Draw, 5), RoomMarks::default());
+        let states = [499, 500, 1_000, 2_000].map(|now| member(&draw, &none, now, "state"));
+        assert_eq!(states, ["closed", "registering", "drawing", "ended"]);
+        let drawn = RoomMarks { drawn_at: Some(EpochMs(1_000)), ..none };
+        assert_eq!(member(&draw, &drawn, 1_000, "state"), "open");
+        assert_eq!(member(&sale(RoomMode::Fifo, 5), &none, 1_000, "state"), "open");
+        assert_eq!(member(&sale(RoomMode::Fifo, 0), &none, 1_000, "state"), "sold_out");
+        let mut paused = sale(RoomMode::Fifo, 5);
+        paused.terms.paused = true;
+        assert_eq!(member(&paused, &none, 1_000, "state"), "paused");
+    }
+
+    #[test]
+    fn the_seed_is_committed_to_at_once_and_shown_with_the_draw() {
+        let (draw, none) = (sale(RoomMode::Draw, 5), RoomMarks::default());
+        let drawn = RoomMarks { drawn_at: Some(EpochMs(1_000)), ..none };
+        for now in [0, 700, 1_500] {
+            assert!(member(&draw, &none, now, "seed").is_null(), "at {now}");
+            assert_eq!(member(&draw, &none, now, "seed_commit").as_str().map(str::len), Some(64), "at {now}");
+        }
+        assert_eq!(member(&draw, &drawn, 1_500, "seed"), "ab".repeat(16));
+        let fifo = sale(RoomMode::Fifo, 5);
+        assert!(member(&fifo, &none, 700, "seed_commit").is_null());
+    }
+}

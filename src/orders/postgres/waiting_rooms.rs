@@ -1,0 +1,139 @@
+//! Waiting rooms, in rows. Each write is one statement, and comes to the same when it is done twice.
+
+use tokio_postgres::Row;
+
+use super::super::room_log::{RoomReader, RoomWriter};
+use super::super::store::StoreError;
+use super::error::PgError;
+use super::reader::PgReader;
+use super::rows::{column, damaged, whole};
+use super::session::Session;
+use super::writer::PgWriter;
+use crate::domain::{EpochMs, Registration, RoomMarks, RoomMove, SaleId, Who};
+
+/// The columns that [`marks`] reads, in its order.
+const MARKS: &str =
+    "draw_mark, fifo_mark_ms, drawn_at_ms, drawn, admitted, registered, rate_per_s, absent_permille";
+
+const REGISTER: &str = "WITH new AS ( \
+        INSERT INTO registrations (sale_id, joined_at_ms, who) \
+        SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bytea[]) ON CONFLICT DO NOTHING RETURNING sale_id \
+    ) \
+    INSERT INTO waiting_rooms AS r (sale_id, registered) \
+    SELECT sale_id, count(*) FROM new GROUP BY sale_id ORDER BY sale_id \
+    ON CONFLICT (sale_id) DO UPDATE SET registered = r.registered + excluded.registered";
+
+const MOVE: &str = "WITH moved AS ( \
+        INSERT INTO waiting_rooms AS r (sale_id, draw_mark, fifo_mark_ms, drawn_at_ms, drawn, admitted, rate_per_s, \
+                                        absent_permille) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+        ON CONFLICT (sale_id) DO UPDATE SET draw_mark = greatest(r.draw_mark, excluded.draw_mark), \
+            fifo_mark_ms = greatest(r.fifo_mark_ms, excluded.fifo_mark_ms), \
+            drawn_at_ms = coalesce(r.drawn_at_ms, excluded.drawn_at_ms), drawn = greatest(r.drawn, excluded.drawn), \
+            admitted = greatest(r.admitted, excluded.admitted), rate_per_s = excluded.rate_per_s, \
+            absent_permille = excluded.absent_permille \
+        RETURNING sale_id, draw_mark, fifo_mark_ms, drawn_at_ms, drawn, admitted, registered, rate_per_s, absent_permille \
+    ) \
+    INSERT INTO room_moves (sale_id, draw_mark, fifo_mark_ms, drawn_at_ms, drawn, admitted, registered, rate_per_s, \
+                            absent_permille, at_ms) \
+    SELECT *, $9::bigint FROM moved ON CONFLICT DO NOTHING";
+
+impl RoomWriter for PgWriter {
+    fn register(&mut self, registrations: &[Registration]) -> Result<(), StoreError> {
+        let sales: Vec<i32> = registrations.iter().map(|registration| column(registration.sale.0)).collect();
+        let joined: Vec<i64> = registrations.iter().map(|registration| registration.joined_at.0).collect();
+        let who: Vec<&[u8]> = registrations.iter().map(|registration| &registration.who[..]).collect();
+        self.run(REGISTER, &[&sales, &joined, &who])
+    }
+
+    fn move_room(&mut self, moved: &RoomMove) -> Result<(), StoreError> {
+        let RoomMove { sale, at, marks } = moved;
+        let sale: i32 = column(sale.0);
+        let (draw_mark, drawn, admitted): (i64, i64, i64) =
+            (column(marks.draw_mark), column(marks.drawn), column(marks.admitted));
+        let (rate_per_s, absent): (i32, i32) = (column(marks.rate_per_s), column(marks.absent_permille));
+        let drawn_at = marks.drawn_at.map(|at| at.0);
+        self.run(
+            MOVE,
+            &[
+                &sale,
+                &draw_mark,
+                &marks.fifo_mark.0,
+                &drawn_at,
+                &drawn,
+                &admitted,
+                &rate_per_s,
+                &absent,
+                &at.0,
+            ],
+        )
+    }
+}
+
+impl RoomReader for PgReader {
+    fn room_marks(&self, sales: &[SaleId]) -> Result<Vec<(SaleId, RoomMarks)>, StoreError> {
+        let select = format!("SELECT {MARKS}, sale_id FROM waiting_rooms WHERE sale_id = ANY ($1)");
+        let sales: Vec<i32> = sales.iter().map(|sale| column(sale.0)).collect();
+        self.pool().run(async |session| {
+            let found = session.rows(&select, &[&sales]).await?;
+            found.iter().map(|row| Ok((SaleId(whole(row.try_get(8)?)?), marks(row)?))).collect()
+        })
+    }
+
+    fn registrations(
+        &self,
+        sale: SaleId,
+        after: Option<(EpochMs, Who)>,
+        limit: usize,
+    ) -> Result<Vec<Registration>, StoreError> {
+        let select = "SELECT joined_at_ms, who FROM registrations WHERE sale_id = $1 AND (joined_at_ms, who) > ($2, $3) \
+                      ORDER BY joined_at_ms, who LIMIT $4";
+        let (number, limit): (i32, i64) = (column(sale.0), i64::try_from(limit).unwrap_or(i64::MAX));
+        // Before every time, and every name.
+        let joined_at = after.map_or(i64::MIN, |(joined_at, _)| joined_at.0);
+        let who = after.as_ref().map_or(&[][..], |(_, who)| &who[..]);
+        self.pool().run_long(async |session| {
+            let found = session.rows(select, &[&number, &joined_at, &who, &limit]).await?;
+            found.iter().map(|row| registration(sale, row)).collect()
+        })
+    }
+
+    fn room_moves(&self, sale: SaleId, after: EpochMs, limit: usize) -> Result<Vec<RoomMove>, StoreError> {
+        let select = format!(
+            "SELECT {MARKS}, at_ms FROM room_moves WHERE sale_id = $1 AND at_ms > $2 ORDER BY at_ms LIMIT $3"
+        );
+        let (number, limit): (i32, i64) = (column(sale.0), i64::try_from(limit).unwrap_or(i64::MAX));
+        self.pool().run_long(async |session| {
+            let found = session.rows(&select, &[&number, &after.0, &limit]).await?;
+            let moved = |row: &Row| Ok(RoomMove { sale, at: EpochMs(row.try_get(8)?), marks: marks(row)? });
+            found.iter().map(moved).collect()
+        })
+    }
+
+    fn pass_secret(&self) -> Result<Vec<u8>, StoreError> {
+        self.pool().run(async |session: &mut Session| {
+            let row = session.row("SELECT secret FROM pass_secret", &[]).await?;
+            Ok(row.ok_or_else(|| damaged("no secret of the passes"))?.try_get(0)?)
+        })
+    }
+}
+
+fn registration(sale: SaleId, row: &Row) -> Result<Registration, PgError> {
+    let who: &[u8] = row.try_get(1)?;
+    let who = who.try_into().map_err(|_| damaged("no name of 16 bytes"))?;
+    Ok(Registration { sale, joined_at: EpochMs(row.try_get(0)?), who })
+}
+
+fn marks(row: &Row) -> Result<RoomMarks, PgError> {
+    let count = |place| u64::try_from(row.try_get::<_, i64>(place)?).map_err(damaged);
+    Ok(RoomMarks {
+        draw_mark: count(0)?,
+        fifo_mark: EpochMs(row.try_get(1)?),
+        drawn_at: row.try_get::<_, Option<i64>>(2)?.map(EpochMs),
+        drawn: count(3)?,
+        admitted: count(4)?,
+        registered: count(5)?,
+        rate_per_s: whole(row.try_get(6)?)?,
+        absent_permille: whole(row.try_get(7)?)?,
+    })
+}

@@ -1,0 +1,294 @@
+//! Keeps the waiting rooms of a node: writes registrations down, shows the marks of the store, and, on the one engine that does,
+//! moves them.
+//!
+//! Any engine may be the one: it goes on from the marks that the store has. Two that move the same room for a moment admit faster
+//! for that moment, and nobody out of order: marks are merged by maximum.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::desk::OrderDesk;
+use super::store::StoreError;
+use crate::admission::{Admission, Intake, Ladder, LiveSale, Load, Moment, Releasing, RoomState, Seen};
+use crate::domain::{
+    EpochMs, Nanos, Registration, RoomMarks, RoomMode, RoomMove, RoomTerms, SaleId, SalePhase,
+};
+
+/// Between two looks while people register or are admitted.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// And while there is no room where anything happens.
+const REST_EVERY: Duration = Duration::from_secs(1);
+/// Registrations that are written down at once.
+const BATCH_MAX: usize = 20_000;
+/// How often that is done before the marks are looked at: however many register, people are admitted.
+const BATCHES_A_LOOK: usize = 4;
+/// How far the calendars of the nodes may be apart, and how long a registration may be on its way to the log.
+const APART_MS: i64 = 500;
+/// From the start until the draw: by then what was registered before the start is in the log.
+const SETTLES_MS: i64 = 1_000;
+/// Registrations of one millisecond that are counted, at most.
+const SAME_TIME_MAX: usize = 1_000;
+/// How often what is sold is read.
+const COUNT_EVERY: Nanos = Nanos::SECOND;
+
+/// Keeps the rooms, for ever. `elected` says whether this engine is the one that moves the marks; without it it always is.
+pub async fn keep_rooms(desk: OrderDesk, elected: Option<watch::Receiver<bool>>) {
+    let admission = desk.admission();
+    let mut keeper =
+        Keeper { desk, admission, elected, unwritten: Vec::new(), moving: HashMap::new(), is_blind: false };
+    loop {
+        let pause = keeper.look().await;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+struct Keeper {
+    desk: OrderDesk,
+    admission: Arc<Admission>,
+    elected: Option<watch::Receiver<bool>>,
+    /// What the store has yet to take.
+    unwritten: Vec<Registration>,
+    moving: HashMap<SaleId, Moving>,
+    is_blind: bool,
+}
+
+/// A room whose marks this engine moves.
+#[derive(Default)]
+struct Moving {
+    releasing: Releasing,
+    ladder: Option<Ladder>,
+    sold: u64,
+    counted_at: Option<Nanos>,
+}
+
+impl Keeper {
+    /// One look at all rooms. Answers with how long to wait until the next one.
+    async fn look(&mut self) -> Duration {
+        let written = self.write_down().await;
+        let sales: Vec<Arc<LiveSale>> = self.admission.board().sales().with_room().cloned().collect();
+        self.moving.retain(|id, _| sales.iter().any(|sale| sale.id == *id));
+        let looked_at = self.desk.clock().stopwatch();
+        match self.show(&sales).await {
+            Ok(()) => self.sees(looked_at),
+            Err(error) => self.is_blind_to(&error),
+        }
+        for (id, registrations) in written {
+            if let Some(sale) = sales.iter().find(|sale| sale.id == id) {
+                sale.state.room().note_written(registrations);
+            }
+        }
+        let moves = self.elected.as_ref().is_none_or(|elected| *elected.borrow()) && !self.is_blind;
+        let mut is_live = !self.unwritten.is_empty();
+        for sale in &sales {
+            is_live |= self.is_live(sale);
+            if !moves {
+                self.moving.remove(&sale.id);
+            } else if let Err(error) = self.move_on(sale).await {
+                tracing::debug!(%error, sale = %sale.key, "the marks of a waiting room wait for the store");
+            }
+        }
+        if is_live { LOOK_EVERY } else { REST_EVERY }
+    }
+
+    /// Writes down who has registered. Answers with how many that were at each sale.
+    async fn write_down(&mut self) -> HashMap<SaleId, u64> {
+        let mut written = HashMap::new();
+        for _ in 0..BATCHES_A_LOOK {
+            let room = BATCH_MAX - self.unwritten.len();
+            self.unwritten.extend(self.admission.rooms().registrations().try_iter().take(room));
+            if self.unwritten.is_empty() {
+                break;
+            }
+            let batch = self.unwritten.clone();
+            match self.desk.register(batch).await {
+                Ok(()) => {
+                    for registration in self.unwritten.drain(..) {
+                        *written.entry(registration.sale).or_default() += 1;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "registrations wait for the store");
+                    break;
+                }
+            }
+        }
+        written
+    }
+
+    /// Shows the store's marks.
+    async fn show(&self, sales: &[Arc<LiveSale>]) -> Result<(), StoreError> {
+        if sales.is_empty() {
+            return Ok(());
+        }
+        let marks = self.desk.room_marks(sales.iter().map(|sale| sale.id).collect()).await?;
+        let marks: HashMap<SaleId, RoomMarks> = marks.into_iter().collect();
+        for sale in sales {
+            if let Some(terms) = sale.terms.waiting_room() {
+                let marks = marks.get(&sale.id).copied().unwrap_or_default();
+                sale.state.room().show(&marks, &terms.seed);
+            }
+        }
+        Ok(())
+    }
+
+    fn sees(&mut self, looked_at: Nanos) {
+        self.admission.rooms().set_looked_at(looked_at);
+        if std::mem::take(&mut self.is_blind) {
+            tracing::info!(code = "waiting-rooms-seen", "the marks of the waiting rooms are known again");
+        }
+    }
+
+    fn is_blind_to(&mut self, error: &StoreError) {
+        if !std::mem::replace(&mut self.is_blind, true) {
+            tracing::warn!(
+                %error,
+                code = "waiting-rooms-unseen",
+                sqlstate = error.sqlstate.as_deref(),
+                "the marks of the waiting rooms cannot be read: nobody more is admitted, and after \
+                 waiting_room.stale_ms_max each sale is open or holds, as its queue.on_failure says"
+            );
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.desk.clock().now()
+    }
+
+    /// Whether anything may happen in this room before the next second is over.
+    fn is_live(&self, sale: &LiveSale) -> bool {
+        let Some(terms) = sale.terms.waiting_room() else { return false };
+        let now = self.now();
+        let phase = self.admission.phase(sale, now.wall);
+        let state = RoomState::of(terms, &sale.state.room().marks(), phase, sale.is_sold_out(), now.wall);
+        !matches!(state, RoomState::Closed | RoomState::Ended)
+    }
+
+    /// Draws, if it is time, and admits as many as may be admitted now.
+    async fn move_on(&mut self, sale: &Arc<LiveSale>) -> Result<(), StoreError> {
+        let Some(terms) = sale.terms.waiting_room() else { return Ok(()) };
+        let now = self.now();
+        let phase = self.admission.phase(sale, now.wall);
+        if matches!(phase, SalePhase::Upcoming | SalePhase::Ended) {
+            self.moving.remove(&sale.id);
+            return Ok(());
+        }
+        let before = sale.state.room().marks();
+        let mut moving = self.moving.remove(&sale.id).unwrap_or_default();
+        let moved = self.moved(sale, terms, &mut moving, before, phase, now).await;
+        self.moving.insert(sale.id, moving);
+        let Some(marks) = moved?.filter(|marks| *marks != before) else { return Ok(()) };
+        self.desk.move_room(RoomMove { sale: sale.id, at: now.wall, marks }).await?;
+        sale.state.room().show(&marks, &terms.seed);
+        Ok(())
+    }
+
+    /// The marks from now on; `None` while the draw waits for its last registrations.
+    async fn moved(
+        &self,
+        sale: &LiveSale,
+        terms: &RoomTerms,
+        moving: &mut Moving,
+        mut marks: RoomMarks,
+        phase: SalePhase,
+        now: Moment,
+    ) -> Result<Option<RoomMarks>, StoreError> {
+        let draws = terms.mode == RoomMode::Draw;
+        if draws && marks.drawn_at.is_none() {
+            let starts_at = sale.terms.starts_at;
+            if phase != SalePhase::Open || now.wall < starts_at.plus_ms(SETTLES_MS) {
+                return Ok(None);
+            }
+            let ladder = self.desk.draw(sale.id, terms.seed, starts_at).await?;
+            marks.drawn_at = Some(starts_at);
+            marks.drawn = ladder.drawn();
+            tracing::info!(sale = %sale.key, drawn = marks.drawn, "a waiting room was drawn");
+            moving.ladder = Some(ladder);
+        }
+        let drawn_at = marks.drawn_at.filter(|_| draws && !marks.draw_is_over());
+        if let Some(drawn_at) = drawn_at
+            && moving.ladder.is_none()
+        {
+            moving.ladder = Some(self.desk.draw(sale.id, terms.seed, drawn_at).await?);
+        }
+        let ladder = drawn_at.and(moving.ladder.as_ref());
+        if moving.counted_at.is_none_or(|at| now.mono.0.saturating_sub(at.0) >= COUNT_EVERY.0) {
+            moving.counted_at = Some(now.mono);
+            moving.sold = self.desk.sale(sale.id).await?.map_or(0, |stored| stored.sold.into());
+        }
+        let state = RoomState::of(terms, &marks, phase, sale.is_sold_out(), now.wall);
+        let seen = Seen {
+            admitted: marks.admitted,
+            sold: moving.sold,
+            is_open: state == RoomState::Open,
+            load: self.load(),
+            most_per_s: self.admission.rooms().rules().most_per_s,
+            step: ladder.map_or(1, Ladder::step),
+        };
+        let release = moving.releasing.next(terms, &seen, now);
+        marks.rate_per_s = release.rate_per_s;
+        marks.absent_permille = release.absent_permille;
+        if release.people == 0 {
+            return Ok(Some(marks));
+        }
+        let admitted = match ladder {
+            Some(ladder) => admit_drawn(&mut marks, ladder, release.people),
+            None => self.admit_by_arrival(sale.id, &mut marks, release.people, now.wall).await?,
+        };
+        moving.releasing.took(admitted);
+        Ok(Some(marks))
+    }
+
+    /// Raises the mark of arrival by `people`, and answers with how many were there.
+    async fn admit_by_arrival(
+        &self,
+        sale: SaleId,
+        marks: &mut RoomMarks,
+        people: u64,
+        now: EpochMs,
+    ) -> Result<u64, StoreError> {
+        let until = now.plus_ms(-APART_MS);
+        let from = marks.drawn_at.map_or(marks.fifo_mark, |drawn_at| drawn_at.max(marks.fifo_mark));
+        let before = Some((from.plus_ms(-1), [u8::MAX; 16]));
+        let most = usize::try_from(people).unwrap_or(usize::MAX);
+        let mut next = self.desk.registrations(sale, before, most).await?;
+        next.retain(|registration| registration.joined_at < until);
+        let mut admitted = next.len() as u64;
+        let mark = match next.last() {
+            Some(last) if admitted == people => {
+                // The mark is a time: whoever came in the same millisecond is admitted with the last one.
+                let behind = Some((last.joined_at, last.who));
+                let with_last = self.desk.registrations(sale, behind, SAME_TIME_MAX).await?;
+                let is_with_last = |registration: &&Registration| registration.joined_at == last.joined_at;
+                admitted += with_last.iter().take_while(is_with_last).count() as u64;
+                last.joined_at.plus_ms(1)
+            }
+            // Nobody waits who has come by then.
+            _ => until,
+        };
+        marks.fifo_mark = marks.fifo_mark.max(mark);
+        marks.admitted += admitted;
+        Ok(admitted)
+    }
+
+    fn load(&self) -> Load {
+        let queue = self.admission.queue();
+        // Whichever is fuller: purchases, or payments and what else happens to orders.
+        let purchases = (queue.depth(), queue.capacity());
+        let steps = (self.desk.steps_waiting(), self.desk.steps_capacity());
+        let share = |(waiting, capacity): (usize, usize)| waiting as f64 / capacity.max(1) as f64;
+        let (waiting, capacity) = if share(steps) > share(purchases) { steps } else { purchases };
+        Load { waiting, capacity, is_stalled: queue.intake() != Intake::Open }
+    }
+}
+
+/// Raises the mark of the draw by `people`, as far as there is a rung, and answers with how many that admits.
+fn admit_drawn(marks: &mut RoomMarks, ladder: &Ladder, people: u64) -> u64 {
+    let before = marks.admitted;
+    let (mark, admitted) = ladder.mark_for(before + people);
+    marks.draw_mark = marks.draw_mark.max(mark);
+    marks.admitted = before.max(admitted);
+    marks.admitted - before
+}

@@ -1,0 +1,63 @@
+//! The writer's work that is about sales and not about orders: one step after the other, each with a transaction of its own.
+
+use super::sale_change::ChangeReceipt;
+use super::step::Step;
+use super::store::StoreError;
+use super::writer::{OrderWriter, StockNotice};
+
+impl OrderWriter {
+    /// Carries out a step that is none of an order.
+    pub(super) fn change_sales(&mut self, step: Step) -> Result<(), StoreError> {
+        match step {
+            Step::CreateSale(new, reply) => {
+                let (key, terms, total, act) = *new;
+                let created =
+                    self.until_not_busy(|store| store.create_sale(&key, &terms, total, act.as_ref()))?;
+                let _ = reply.send(Ok(created));
+            }
+            Step::ChangeSale(change, reply) => {
+                let changed = self.until_not_busy(|store| store.change_sale(&change))?;
+                if let (Some(lease_agent), ChangeReceipt::Changed { .. }) = (&self.lease_agent, &changed) {
+                    let _ = lease_agent.try_send(StockNotice::Resized(change.sale));
+                }
+                let _ = reply.send(Ok(changed));
+            }
+            Step::Deadlines(step, act, reply) => {
+                let stepped = self.until_not_busy(|store| store.move_deadlines(&step, act.as_deref()))?;
+                let _ = reply.send(Ok(stepped));
+            }
+            Step::ChangeStops(change, reply) => {
+                let stops = self.until_not_busy(|store| store.change_stops(&change))?;
+                let _ = reply.send(Ok(stops));
+            }
+            Step::RetireSale(retirement, reply) => {
+                let receipt = self.until_not_busy(|store| store.retire_sale(&retirement))?;
+                let _ = reply.send(Ok(receipt));
+            }
+            Step::MoveArchived(max, reply) => {
+                // Who buys is not made to wait for it: it is asked for again later.
+                match self.store.move_archived(max) {
+                    Err(error) if !error.is_transient() => return Err(error),
+                    moved => drop(reply.send(moved)),
+                }
+            }
+            Step::Register(registrations, reply) => {
+                // Nor is he here: a pass is as good without its line in the log.
+                match self.store.register(&registrations) {
+                    Err(error) if !error.is_transient() => return Err(error),
+                    registered => drop(reply.send(registered)),
+                }
+            }
+            Step::MoveRoom(moved, reply) => match self.store.move_room(&moved) {
+                Err(error) if !error.is_transient() => return Err(error),
+                moved => drop(reply.send(moved)),
+            },
+            Step::Tell(act, reply) => {
+                self.until_not_busy(|store| store.tell(&act))?;
+                let _ = reply.send(Ok(()));
+            }
+            Step::Transition(..) | Step::Stop(_) => {}
+        }
+        Ok(())
+    }
+}
