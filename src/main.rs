@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use seckill::admin::Question;
+use seckill::app::verify_draw::Source;
 use seckill::config::{Cli, Command, Config, ConfigError};
 use seckill::exit::{Exit, Failure};
 use seckill::{admin, app, terminal};
@@ -80,6 +81,13 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Backup { file } => app::backup::back_up(&load()?.settings, &file),
         Command::CheckBackup { file } => app::backup::check(&file),
+        Command::VerifyDraw { sale, admin, tenant, save, from } => {
+            let source = match from {
+                Some(folder) => Source::Folder(folder),
+                None => Source::Engine { admin, sale: sale.unwrap_or_default(), tenant, save },
+            };
+            app::verify_draw::verify(&load()?.settings, source)
+        }
         Command::Reconcile { check: _, admin } => {
             let agree = app::reconcile::check(&load()?.settings, &admin);
             match agree.map_err(|problem| Failure::new(Exit::Unavailable, problem))? {

@@ -9,6 +9,8 @@
 
 pub mod backup;
 mod demo;
+mod draw_check;
+mod draw_export;
 mod engine;
 mod open_files;
 mod payments;
@@ -23,6 +25,7 @@ mod stop;
 mod stop_budget;
 mod store;
 mod store_history;
+pub mod verify_draw;
 
 use std::time::Duration;
 

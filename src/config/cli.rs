@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use super::error::ConfigError;
 use super::flags::KEY_FLAGS;
 use super::source::ConfigSource;
+use crate::domain::SaleKey;
 
 /// A flash-sale engine: admits a crowd at the edge, never oversells, never loses an acknowledged order.
 #[derive(Debug, Parser)]
@@ -56,6 +57,25 @@ pub enum Command {
         /// Admin address of a running node, such as http://127.0.0.1:9090, for what it has in memory; may be repeated
         #[arg(long, value_name = "URL")]
         admin: Vec<String>,
+    },
+    /// Draw the waiting room of a sale again from its exported registrations; exit code 0 means that every admission was in
+    /// order, 1 that one was not
+    VerifyDraw {
+        /// The sale, such as winter/coat
+        #[arg(value_name = "CAMPAIGN/SKU", required_unless_present = "from")]
+        sale: Option<String>,
+        /// Admin address of a running engine
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+        admin: String,
+        /// Whose sale it is
+        #[arg(long, default_value = SaleKey::DEFAULT_TENANT)]
+        tenant: String,
+        /// Keep what was fetched in this folder
+        #[arg(long, value_name = "FOLDER")]
+        save: Option<PathBuf>,
+        /// Check what was kept in this folder, and ask no engine
+        #[arg(long, value_name = "FOLDER", conflicts_with_all = ["sale", "save"])]
+        from: Option<PathBuf>,
     },
 }
 
@@ -152,6 +172,15 @@ mod tests {
         let args = ["reconcile", "--check", "--admin", "http://a", "--admin", "http://b"];
         assert_eq!(parse(&args).unwrap().command(), Command::Reconcile { check: true, admin });
         assert!(parse(&["reconcile"]).is_err());
+        let Command::VerifyDraw { sale, admin, tenant, save, from } =
+            parse(&["verify-draw", "a/b"]).unwrap().command()
+        else {
+            panic!("another command")
+        };
+        assert_eq!((sale.as_deref(), admin.as_str()), (Some("a/b"), "http://127.0.0.1:9090"));
+        assert_eq!((tenant.as_str(), save, from), ("default", None, None));
+        assert!(parse(&["verify-draw", "--from", "f"]).is_ok());
+        assert!(parse(&["verify-draw"]).is_err() && parse(&["verify-draw", "a/b", "--from", "f"]).is_err());
     }
 
     #[test]

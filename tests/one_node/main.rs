@@ -15,3 +15,4 @@ mod lookups;
 mod overload;
 mod rolling;
 mod scarce;
+mod waiting_room;
