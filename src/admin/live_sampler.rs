@@ -220,6 +220,7 @@ impl ControlPlane {
             "wins_per_s": per_s(new.wins()),
             "refusals_per_s": refusals,
             "sold_out_in_s": sold_out_in_s,
+            "waiting_room": sale.terms.waiting_room().map(|terms| self.room_json(sale, terms, &sale.state.room().marks())),
         })
     }
 }

@@ -14,7 +14,14 @@ function ranked(byCode) {
   return all.length ? "refused: " + all.map(([code, rate]) => `${code} ${rate}/s`).join(", ") : "nobody is refused";
 }
 
+function waiting(room) {
+  if (!room) return "–";
+  const absent = Math.round(room.no_show_share * 100);
+  return `waiting room ${room.state}: ${room.registered} registered, ${room.admitted} admitted, ${absent} % of them do not come, ${room.rate_per_s} a second`;
+}
+
 const WORDS = {
+  waiting_room: waiting,
   conserved: (agree) => (agree === null ? "not counted yet" : agree ? "agree" : "DO NOT AGREE"),
   refusals_per_s: ranked,
 };

@@ -14,6 +14,7 @@ mod sale;
 mod sign_in;
 mod switches;
 mod trail;
+mod waiting_room;
 mod zone;
 
 pub(super) use refunds::{act as refund_act, confirm as refund_page};

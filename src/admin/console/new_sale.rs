@@ -277,6 +277,7 @@ mod tests {
             rate,
             paused: false,
             paused_until: None,
+            room: None,
         };
         NewSale { key: SaleKey::new("default", "autumn", "watch").unwrap(), terms, stock: 10_000 }
     }

@@ -13,6 +13,7 @@ use super::super::control_plane::ControlPlane;
 use super::super::live;
 use super::html::{Page, Text, may_act};
 use super::sale::{acts, link};
+use super::waiting_room;
 
 /// Sales that the page shows with all their figures; the others are on the list.
 const SALES_SHOWN: usize = 20;
@@ -164,6 +165,10 @@ fn card(body: &mut String, plane: &ControlPlane, caller: &Caller, sale: &Value) 
         "<div><dt>sold out in</dt><dd data-f=\"sold_out_in_s\">{}</dd></div></dl>",
         number(&sale["sold_out_in_s"])
     )?;
+    if sale["waiting_room"].is_object() {
+        let words = waiting_room::words(&sale["waiting_room"]);
+        writeln!(body, "<p data-f=\"waiting_room\">{}</p>", Text(&words))?;
+    }
     writeln!(
         body,
         "<p class=\"refusals\" data-f=\"refusals_per_s\">{}</p>",

@@ -18,6 +18,7 @@ use super::super::sales::state_word;
 use super::super::{extend, sale_acts, sales};
 use super::form::{Form, answer, sent};
 use super::html::{Page, Text, act_form, may_act};
+use super::waiting_room;
 use crate::admission::LiveSale;
 use crate::domain::SaleTerms;
 
@@ -164,6 +165,9 @@ pub(super) async fn page(
         let _ = writeln!(body, "<tr><th scope=\"row\">{label}</th><td>{}</td></tr>", Text(value));
     }
     body.push_str("</tbody></table>\n");
+    if sale.terms.waiting_room().is_some() || may_act(&caller) {
+        body.push_str(&waiting_room::section(&plane, &sale, &path, may_act(&caller)));
+    }
     if may_act(&caller) {
         body.push_str(&acts(&plane, &sale, &path));
         let number = |name: &str, label: &str| {
@@ -251,6 +255,10 @@ pub(super) async fn act(
             "change" => {
                 let numbers = ["stock_delta", "price_cents", "per_buyer_limit", "rate_per_s", "pay_within_s"];
                 let body = form.body(&["reason", "starts_at", "ends_at"], &numbers);
+                sales::change(plane, acting, Path((campaign, sku)), headers, body).await.map(drop)
+            }
+            "queue" => {
+                let body = waiting_room::change(&form);
                 sales::change(plane, acting, Path((campaign, sku)), headers, body).await.map(drop)
             }
             "extend" => {
