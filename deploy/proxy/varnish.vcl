@@ -35,6 +35,10 @@ sub vcl_recv {
     # No client says who it is but by its token, nor that it came through us.
     unset req.http.X-User-ID;
     unset req.http.X-Origin-Secret;
+    # Of its cookies the engine knows the pass of a waiting room.
+    if (!req.http.X-Sale-Pass && req.http.Cookie ~ "(^|; *)sale_pass=") {
+        set req.http.X-Sale-Pass = regsub(req.http.Cookie, "^(.*; *)?sale_pass=([^;]*).*$", "\2");
+    }
     unset req.http.Cookie;
     unset req.http.Forwarded;
     # The client's address as Varnish sees it, not what the client says that others saw. Where a terminator stands before
@@ -48,9 +52,9 @@ sub vcl_recv {
     if (req.url !~ "^/(seckill/|orders(/|\?|$))") {
         return (synth(404));
     }
-    # The state of a sale is the same for everybody: no token, no query that would be one more copy. What the engine
+    # The state of a sale and of its waiting room is the same for everybody: no token, no query that would be one more copy. What the engine
     # names in Vary, Varnish compares by itself, as it stands now.
-    if ((req.method == "GET" || req.method == "HEAD") && req.url ~ "^/seckill/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+(\?|$)") {
+    if ((req.method == "GET" || req.method == "HEAD") && req.url ~ "^/seckill/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+(/queue)?(\?|$)") {
         set req.url = regsub(req.url, "\?.*$", "");
         unset req.http.Authorization;
         return (hash);
