@@ -72,6 +72,26 @@ pub struct ExportedOrder {
     pub status: String,
 }
 
+/// A line of the log of registrations.
+#[derive(Debug, Deserialize)]
+#[allow(missing_docs)] // The contract's own names.
+pub struct ExportedRegistration {
+    pub mark: String,
+    pub who: String,
+    pub joined_at: String,
+    /// Of who takes part in the draw.
+    pub priority: Option<u64>,
+}
+
+/// How far a waiting room has come.
+#[derive(Debug, Deserialize)]
+#[allow(missing_docs)] // The contract's own names.
+pub struct ExportedQueue {
+    pub tenant: String,
+    pub draw_mark: u64,
+    pub fifo_mark: Option<String>,
+}
+
 /// The admin plane of an engine.
 #[derive(Debug)]
 pub struct Admin {
@@ -135,6 +155,7 @@ impl Admin {
             ("pay_within_s", campaign.pay_within_s.map(Into::into)),
             ("rate_per_s", campaign.rate_per_s.map(Into::into)),
             ("burst", campaign.burst.map(Into::into)),
+            ("queue", campaign.queue.as_ref().and_then(|queue| serde_json::to_value(queue).ok())),
         ];
         for (key, value) in optional {
             if let Some(value) = value {
@@ -163,6 +184,47 @@ impl Admin {
     /// See [`AdminError`].
     pub fn audit(&mut self, name: &str) -> Result<Audit, AdminError> {
         let path = format!("/api/v1/campaigns/{name}/{SKU}/audit");
+        let reply = self.expect("GET", &path, None, 200)?;
+        serde_json::from_slice(&reply.body)
+            .map_err(|error| AdminError::Unreadable { what: format!("GET {path}"), why: error.to_string() })
+    }
+
+    /// Hands every line of the log of registrations at a campaign's waiting room to `each`, page by page.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn registrations(
+        &mut self,
+        name: &str,
+        mut each: impl FnMut(ExportedRegistration),
+    ) -> Result<(), AdminError> {
+        let mut after = String::new();
+        loop {
+            let path = format!(
+                "/api/v1/campaigns/{name}/{SKU}/registrations?after={after}&limit={EXPORT_PAGE_ORDERS}"
+            );
+            let reply = self.expect("GET", &path, None, 200)?;
+            let mut lines = 0;
+            for line in reply.body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+                let line: ExportedRegistration = serde_json::from_slice(line).map_err(|error| {
+                    AdminError::Unreadable { what: format!("GET {path}"), why: error.to_string() }
+                })?;
+                after.clone_from(&line.mark);
+                lines += 1;
+                each(line);
+            }
+            if lines < EXPORT_PAGE_ORDERS {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How far a campaign's waiting room has come.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn queue(&mut self, name: &str) -> Result<ExportedQueue, AdminError> {
+        let path = format!("/api/v1/campaigns/{name}/{SKU}/queue");
         let reply = self.expect("GET", &path, None, 200)?;
         serde_json::from_slice(&reply.body)
             .map_err(|error| AdminError::Unreadable { what: format!("GET {path}"), why: error.to_string() })

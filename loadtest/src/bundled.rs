@@ -1,11 +1,12 @@
 //! The scenarios that come with the tester, and a hint for whoever misspells their names.
 
 /// The scenarios that come with the tester: name and text.
-pub const BUNDLED: [(&str, &str); 6] = [
+pub const BUNDLED: [(&str, &str); 7] = [
     ("seckill", include_str!("../scenarios/seckill.toml")),
     ("order", include_str!("../scenarios/order.toml")),
     ("checkout", include_str!("../scenarios/checkout.toml")),
     ("sale", include_str!("../scenarios/sale.toml")),
+    ("room", include_str!("../scenarios/room.toml")),
     ("churn", include_str!("../scenarios/churn.toml")),
     ("seed", include_str!("../scenarios/seed.toml")),
 ];

@@ -35,7 +35,7 @@ const EXIT_CODES: &str = "Exit codes: 0 ok · 1 could not run · 2 wrong usage �
 pub enum Command {
     /// Run a scenario, check every promise, write the output folder.
     Run {
-        /// A scenario file, or the name of a bundled one: seckill, order, checkout, sale, churn, seed.
+        /// A scenario file, or the name of a bundled one: seckill, order, checkout, sale, room, churn, seed.
         scenario: String,
         /// The engine.
         #[command(flatten)]

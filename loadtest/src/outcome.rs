@@ -36,6 +36,12 @@ named! {
         Page = "page",
         /// A buyer looking up an order.
         Lookup = "lookup",
+        /// A registration at the sale's waiting room.
+        Register = "register",
+        /// A look at the room's public document.
+        Room = "room",
+        /// From when the first visitor read that nothing is left until another one did.
+        SoldOutHeard = "sold-out-heard",
     }
 }
 
@@ -62,6 +68,12 @@ named! {
         Cancelled = "cancelled",
         /// 200 to a page or a look-up.
         Found = "found",
+        /// 201 to a registration.
+        Registered = "registered",
+        /// Not the buyer's turn.
+        WaitingRoom = "waiting-room",
+        /// The waiting room opens later.
+        QueueClosed = "queue-closed",
         /// Nothing left.
         SoldOut = "sold-out",
         /// The buyer's limit is reached.
@@ -131,6 +143,10 @@ pub enum Action {
     Checkout,
     /// `DELETE /orders/{id}`
     Cancel,
+    /// `POST /seckill/{campaign}/{sku}/queue`
+    Register,
+    /// `GET /seckill/{campaign}/{sku}/queue`
+    Wait,
 }
 
 impl Action {
@@ -142,6 +158,8 @@ impl Action {
             Action::Lookup => Path::Lookup,
             Action::Checkout => Path::Checkout,
             Action::Cancel => Path::Cancel,
+            Action::Register => Path::Register,
+            Action::Wait => Path::Room,
         }
     }
 
@@ -154,7 +172,8 @@ impl Action {
             (Action::Checkout, 200) => Outcome::Paid,
             (Action::Checkout, 202) => Outcome::Paying,
             (Action::Cancel, 200) => Outcome::Cancelled,
-            (Action::Page | Action::Lookup, 200) => Outcome::Found,
+            (Action::Page | Action::Lookup | Action::Wait, 200) => Outcome::Found,
+            (Action::Register, 201) => Outcome::Registered,
             (_, 402) => Outcome::PaymentDeclined,
             (_, 503) if code == b"payment-unavailable" => Outcome::PaymentUnavailable,
             (_, 503) => Outcome::Overloaded,
@@ -168,6 +187,8 @@ impl Action {
 fn refusal(code: &[u8]) -> Outcome {
     match code {
         b"sold-out" => Outcome::SoldOut,
+        b"waiting-room" => Outcome::WaitingRoom,
+        b"queue-closed" => Outcome::QueueClosed,
         b"already-purchased" => Outcome::AlreadyPurchased,
         b"sale-not-started" => Outcome::SaleNotStarted,
         b"sale-paused" => Outcome::SalePaused,
@@ -187,7 +208,10 @@ mod tests {
 
     #[test]
     fn answers_are_read_as_the_contract_words_them() {
-        let table: [(Action, u16, &[u8], Outcome, bool); 14] = [
+        let table: [(Action, u16, &[u8], Outcome, bool); 17] = [
+            (Action::Register, 201, b"", Outcome::Registered, false),
+            (Action::Purchase, 403, b"waiting-room", Outcome::WaitingRoom, false),
+            (Action::Wait, 200, b"", Outcome::Found, false),
             (Action::Purchase, 201, b"", Outcome::Won, false),
             (Action::Purchase, 202, b"", Outcome::Pending, false),
             (Action::Purchase, 200, b"", Outcome::Replay, false),

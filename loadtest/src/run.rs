@@ -318,6 +318,7 @@ fn open_and_measure<'a>(
             // Only the main campaign is promised a crowd large enough.
             sold_out: scenario.verify.sold_out && index == 0 && !plan.interrupt.requested(),
             demand_units: collector.demand_units(index),
+            has_queue: campaign.queue.is_some(),
         });
     let sales = sales.collect();
     let last_answer_ns = plan.signs.last_answer_ns().saturating_sub(start_ns);

@@ -84,6 +84,28 @@ pub struct Campaign {
     pub burst: Option<u64>,
     /// The phase at whose start the sale opens; open from the beginning when absent.
     pub opens_with: Option<String>,
+    /// Its waiting room; none when absent.
+    pub queue: Option<Queue>,
+}
+
+/// The waiting room of a campaign.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// In which order people are admitted.
+    pub mode: QueueMode,
+    /// People admitted a second; as many as the engine can serve when absent.
+    pub rate_per_s: Option<u64>,
+}
+
+/// In which order people are admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueueMode {
+    /// By arrival.
+    Fifo,
+    /// Who registers before the opening is drawn.
+    Draw,
 }
 
 /// One kind of visitor.
@@ -128,6 +150,12 @@ pub struct Shopper {
     /// Payments tried again after a decline.
     #[serde(default)]
     pub payment_retries: u32,
+    /// Registers at the campaign's waiting room and waits there as a page does, before anything else.
+    #[serde(default)]
+    pub waits: bool,
+    /// Leaves the waiting room after so long; 0: stays to the end.
+    #[serde(default)]
+    pub patience_s: u64,
 }
 
 /// What a buyer does with a won order.
@@ -360,6 +388,16 @@ impl Scenario {
         let phase_names: Vec<&str> = self.phases.iter().map(|phase| phase.name.as_str()).collect();
         for phase in &self.phases {
             self.check_phase(phase)?;
+            let has_room = self.campaigns[self.campaign_of(phase)].queue.is_some();
+            let comes =
+                |shopper: &&Shopper| phase.shoppers.is_empty() || phase.shoppers.contains(&shopper.name);
+            if let Some(waits) = self.shoppers.iter().filter(comes).find(|shopper| shopper.waits && !has_room)
+            {
+                return Err(format!(
+                    "phase {}: {} waits, and its campaign has no queue",
+                    phase.name, waits.name
+                ));
+            }
         }
         let opens_with = self.campaigns.iter().filter_map(|campaign| campaign.opens_with.as_ref());
         let of_objectives = self.objectives.iter().filter_map(|objective| objective.phase.as_ref());

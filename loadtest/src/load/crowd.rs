@@ -1,7 +1,7 @@
 //! The visitors of one worker: who is due next, what they hear, what they do then. No socket and no clock in here.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::answer_log::{Row, Told};
@@ -60,6 +60,8 @@ pub struct Crowd {
     new_buyers: u64,
     /// Buyers of a population who are counted as demand: campaign and number.
     demanding: HashSet<(u16, u64)>,
+    /// When the first visitor of a campaign read in its waiting room that nothing is left.
+    sold_out_ns: HashMap<u16, u64>,
     /// Shoppers of each phase with the upper ends of their shares of `[0, 1)`.
     shares: Vec<Vec<(f64, u16)>>,
     dice: Dice,
@@ -87,6 +89,7 @@ impl Crowd {
             planned_count: 0,
             new_buyers: 0,
             demanding: HashSet::new(),
+            sold_out_ns: HashMap::new(),
             shares: scenario.phases.iter().map(|phase| shares(scenario, &phase.shoppers)).collect(),
             dice: Dice::new(scenario.seed ^ (worker + 1).wrapping_mul(0xD134_2543_DE82_EF95)),
             worker,
@@ -138,6 +141,7 @@ impl Crowd {
             buyer: journey.buyer,
             quantity: journey.quantity,
             order: &journey.order,
+            pass: journey.pass().filter(|_| matches!(due.action, Action::Purchase | Action::Register)),
             idempotency_key: self.plan.scenario.shoppers[usize::from(journey.shopper)].idempotency_key,
             close,
         };
@@ -150,8 +154,15 @@ impl Crowd {
         let plan = Arc::clone(&self.plan);
         let shopper = &plan.scenario.shoppers[usize::from(journey.shopper)];
         let limit = plan.scenario.campaigns[usize::from(journey.campaign)].per_buyer_limit;
-        let Reaction { next, concluded, told, untruthful, demand_units } =
+        let Reaction { next, concluded, told, untruthful, demand_units, hears_sold_out } =
             journey.react(answer, shopper, limit, &mut self.dice);
+        // From when the first one read it.
+        let concluded = if hears_sold_out {
+            let first_ns = *self.sold_out_ns.entry(journey.campaign).or_insert(now_ns);
+            Some((Path::SoldOutHeard, Outcome::SoldOut, first_ns))
+        } else {
+            concluded
+        };
         let row = told.map(|told| {
             // An answer about an order need not name it; one that makes an order must.
             let made = matches!(told, Told::Won | Told::Replayed | Told::Pending);
@@ -162,7 +173,7 @@ impl Crowd {
         journey.open_requests -= 1;
         if let Some((action, pause_ms)) = next {
             self.plan_request(&mut journey, id, action, now_ns, pause_ms);
-            if answer.action == Action::Page && action == Action::Purchase {
+            if matches!(answer.action, Action::Page | Action::Wait) && action == Action::Purchase {
                 for (action, pause_ms) in Journey::clicks_after_pages(shopper) {
                     self.plan_request(&mut journey, id, action, now_ns, pause_ms);
                 }
@@ -187,7 +198,11 @@ impl Crowd {
             // A visitor who never got to ask anything counts once, by the first request.
             let kind = self.pick_shopper(phase);
             let shopper = &self.plan.scenario.shoppers[usize::from(kind)];
-            let path = if shopper.pages > 0 { Path::Page } else { Path::Seckill };
+            let path = match (shopper.pages, shopper.waits) {
+                (1.., _) => Path::Page,
+                (0, true) => Path::Register,
+                (0, false) => Path::Seckill,
+            };
             count(CellKey { phase, path, outcome: Outcome::Unsent }, now_ns - at_ns);
         }
         self.visits.stop();
@@ -310,6 +325,7 @@ mod tests {
             order: "o",
             status: "pre_pay",
             retry_after_ms: None,
+            body: &[],
         }
     }
 

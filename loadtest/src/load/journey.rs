@@ -1,10 +1,13 @@
 //! What a visitor does next, as a pure function of what the engine answered.
 
+mod waiting;
+
 use crate::outcome::{Action, Outcome, Path};
 use crate::scenario::{Shopper, Then};
 
 use super::answer_log::Told;
 use super::dice::Dice;
+use super::room::RoomPass;
 
 /// Look-ups of one order before a visitor gives up waiting for it.
 const LOOKUPS_MAX: u16 = 200;
@@ -54,6 +57,10 @@ pub struct Journey {
     unsure: bool,
     /// The visit's demand has been counted.
     demanded: bool,
+    /// What it holds of the campaign's waiting room.
+    room: Option<Box<RoomPass>>,
+    /// When it registered there first.
+    registered_ns: Option<u64>,
 }
 
 /// An answer as the journey sees it.
@@ -73,6 +80,8 @@ pub struct Answer<'a> {
     pub status: &'a str,
     /// The engine's wish for the time of the next try.
     pub retry_after_ms: Option<u64>,
+    /// The body, of what a waiting room answers.
+    pub body: &'a [u8],
 }
 
 /// What follows from an answer.
@@ -88,6 +97,8 @@ pub struct Reaction {
     pub untruthful: bool,
     /// Units of demand that this answer shows, once a visit.
     pub demand_units: u64,
+    /// The waiting room says that nothing is left.
+    pub hears_sold_out: bool,
 }
 
 impl Journey {
@@ -116,15 +127,26 @@ impl Journey {
             lookups_left: LOOKUPS_MAX,
             unsure: false,
             demanded: false,
+            room: None,
+            registered_ns: None,
         }
     }
 
     /// Its first requests, each with its pause from the arrival.
     pub fn opening(&self, shopper: &Shopper) -> Vec<(Action, u64)> {
-        if self.pages_left > 0 { vec![(Action::Page, 0)] } else { clicks(shopper).collect() }
+        match (self.pages_left, shopper.waits) {
+            (1.., _) => vec![(Action::Page, 0)],
+            (0, true) => vec![(Action::Register, 0)],
+            (0, false) => clicks(shopper).collect(),
+        }
     }
 
-    /// Clicks that follow the last page view, beyond the one that [`Journey::react`] names.
+    /// The pass of the campaign's waiting room, once there is one.
+    pub fn pass(&self) -> Option<&str> {
+        self.room.as_ref().map(|room| &*room.text)
+    }
+
+    /// Clicks that follow the last page view or the wait, beyond the one that [`Journey::react`] names.
     pub fn clicks_after_pages(shopper: &Shopper) -> impl Iterator<Item = (Action, u64)> {
         clicks(shopper).skip(1)
     }
@@ -151,15 +173,17 @@ impl Journey {
             Action::Lookup => self.after_lookup(answer, shopper, dice),
             Action::Checkout => self.after_checkout(answer, dice),
             Action::Cancel => self.after_cancel(answer),
+            Action::Register => self.after_registration(answer, shopper, dice),
+            Action::Wait => self.after_look(answer, shopper, dice),
         }
     }
 
     fn after_page(&mut self, shopper: &Shopper) -> Reaction {
         self.pages_left = self.pages_left.saturating_sub(1);
-        let next = if self.pages_left > 0 {
-            Some((Action::Page, shopper.page_gap_ms))
-        } else {
-            clicks(shopper).next()
+        let next = match (self.pages_left, shopper.waits) {
+            (1.., _) => Some((Action::Page, shopper.page_gap_ms)),
+            (0, true) => Some((Action::Register, 0)),
+            (0, false) => clicks(shopper).next(),
         };
         Reaction { next, ..Reaction::default() }
     }
@@ -189,6 +213,10 @@ impl Journey {
             Outcome::Pending => {
                 reaction.told = Some(Told::Pending);
                 reaction.next = self.wait_for(answer);
+            }
+            // The mark that it has seen is not known there yet: it goes on waiting.
+            Outcome::WaitingRoom if self.room.is_some() => {
+                reaction.next = Some((Action::Wait, waiting::look_ms(dice)));
             }
             // The purchase that went unanswered has worked after all.
             Outcome::AlreadyPurchased if self.unsure && !answer.order.is_empty() => {
@@ -353,118 +381,4 @@ fn pause_ms(answer: Answer<'_>, default_ms: u64, dice: &mut Dice) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shopper(keys: &str) -> Shopper {
-        toml::from_str(&format!("name = \"x\"\n{keys}")).unwrap()
-    }
-
-    struct Visit {
-        shopper: Shopper,
-        journey: Journey,
-        dice: Dice,
-    }
-
-    impl Visit {
-        fn new(keys: &str) -> Self {
-            let (shopper, mut dice) = (shopper(keys), Dice::new(1));
-            let journey = Journey::new(&shopper, 0, 0, 0, 7, &mut dice);
-            Self { shopper, journey, dice }
-        }
-
-        fn hears(&mut self, action: Action, outcome: Outcome, order: &str, status: &str) -> Reaction {
-            let held_when_asked = self.journey.holds_order();
-            let retry_after_ms = outcome.is_error().then_some(0);
-            let answer =
-                Answer { action, due_ns: 5, held_when_asked, outcome, order, status, retry_after_ms };
-            self.journey.react(answer, &self.shopper, 1, &mut self.dice)
-        }
-    }
-
-    #[test]
-    fn a_winner_pays_and_a_loser_goes_home() {
-        let mut visit = Visit::new("then = \"pay\"\nthink_ms = [40, 40]");
-        let won = visit.hears(Action::Purchase, Outcome::Won, "o", "pre_pay");
-        assert_eq!(won.next, Some((Action::Checkout, 40)));
-        assert_eq!(won.told, Some(Told::Won));
-        assert_eq!(won.concluded, Some((Path::Order, Outcome::Won, 5)));
-        assert_eq!(visit.hears(Action::Checkout, Outcome::Paid, "o", "paid").told, Some(Told::Paid));
-
-        let mut visit = Visit::new("then = \"pay\"\nretries = 3");
-        let wanted = Reaction { demand_units: 1, ..Reaction::default() };
-        assert_eq!(visit.hears(Action::Purchase, Outcome::SoldOut, "", ""), wanted);
-        assert_eq!(
-            visit.hears(Action::Purchase, Outcome::SoldOut, "", ""),
-            Reaction::default(),
-            "once a visit"
-        );
-    }
-
-    #[test]
-    fn only_refusals_that_may_pass_are_tried_again_and_only_so_often() {
-        let mut visit = Visit::new("retries = 2");
-        for _ in 0..2 {
-            let next = visit.hears(Action::Purchase, Outcome::Overloaded, "", "").next;
-            assert_eq!(next, Some((Action::Purchase, 0)));
-        }
-        assert_eq!(visit.hears(Action::Purchase, Outcome::Overloaded, "", "").next, None);
-    }
-
-    #[test]
-    fn a_pending_order_is_looked_up_until_it_is_known() {
-        let mut visit = Visit::new("then = \"cancel\"");
-        let pending = visit.hears(Action::Purchase, Outcome::Pending, "o", "pending");
-        assert_eq!((pending.told, pending.next.unwrap().0), (Some(Told::Pending), Action::Lookup));
-        assert_eq!(visit.journey.unresolved(), Some((Path::Order, Outcome::Pending, 5)));
-        let still = visit.hears(Action::Lookup, Outcome::Found, "o", "pending");
-        assert_eq!(still.next.unwrap().0, Action::Lookup);
-        let durable = visit.hears(Action::Lookup, Outcome::Found, "o", "pre_pay");
-        assert_eq!(durable.concluded, Some((Path::Order, Outcome::WonLater, 5)));
-        assert_eq!(durable.next.unwrap().0, Action::Cancel);
-        assert_eq!(&*visit.journey.order, "o");
-    }
-
-    #[test]
-    fn a_payment_under_way_counts_from_its_first_request() {
-        let mut visit = Visit::new("then = \"pay\"\npayment_retries = 1");
-        visit.hears(Action::Purchase, Outcome::Won, "o", "pre_pay");
-        assert_eq!(visit.hears(Action::Checkout, Outcome::Paying, "o", "paying").concluded, None);
-        let declined = visit.hears(Action::Lookup, Outcome::Found, "o", "pre_pay");
-        assert_eq!(declined.concluded, Some((Path::Checkout, Outcome::PaymentDeclined, 5)));
-        assert_eq!(declined.next.unwrap().0, Action::Checkout);
-        visit.hears(Action::Checkout, Outcome::Paying, "o", "paying");
-        let paid = visit.hears(Action::Lookup, Outcome::Found, "o", "paid");
-        assert_eq!((paid.told, paid.next), (Some(Told::Paid), None));
-    }
-
-    #[test]
-    fn an_order_denied_to_its_holder_is_noticed() {
-        let mut visit = Visit::new("clicks = 3");
-        assert!(!visit.hears(Action::Purchase, Outcome::SoldOut, "", "").untruthful, "holds nothing yet");
-        visit.hears(Action::Purchase, Outcome::Won, "o", "pre_pay");
-        assert!(!visit.hears(Action::Purchase, Outcome::AlreadyPurchased, "o", "").untruthful);
-        assert!(visit.hears(Action::Purchase, Outcome::AlreadyPurchased, "other", "").untruthful);
-        assert!(visit.hears(Action::Purchase, Outcome::SoldOut, "", "").untruthful);
-    }
-
-    #[test]
-    fn an_unanswered_purchase_that_worked_is_taken_up() {
-        let mut visit = Visit::new("retries = 1\nthen = \"pay\"");
-        let lost = visit.hears(Action::Purchase, Outcome::ConnectionLost, "", "");
-        assert_eq!((lost.told, lost.next), (Some(Told::NothingOnPurchase), Some((Action::Purchase, 0))));
-        let again = visit.hears(Action::Purchase, Outcome::AlreadyPurchased, "o", "");
-        assert_eq!(again.next.unwrap().0, Action::Checkout);
-        assert_eq!(&*visit.journey.order, "o");
-    }
-
-    #[test]
-    fn pages_come_before_clicks() {
-        let mut visit = Visit::new("pages = 2\nclicks = 2\npage_gap_ms = 30\nclick_gap_ms = 9");
-        assert_eq!(visit.journey.opening(&visit.shopper), vec![(Action::Page, 0)]);
-        assert_eq!(visit.hears(Action::Page, Outcome::Found, "", "").next, Some((Action::Page, 30)));
-        assert_eq!(visit.hears(Action::Page, Outcome::Found, "", "").next, Some((Action::Purchase, 0)));
-        let more: Vec<_> = Journey::clicks_after_pages(&visit.shopper).collect();
-        assert_eq!(more, vec![(Action::Purchase, 9)]);
-    }
-}
+mod tests;

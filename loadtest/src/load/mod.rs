@@ -9,6 +9,7 @@ pub mod journey;
 mod link;
 pub mod plan;
 pub mod recorder;
+mod room;
 pub mod schedule;
 mod stream;
 mod usage;

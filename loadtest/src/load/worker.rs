@@ -20,7 +20,7 @@ use super::plan::{Clock, Plan, ns};
 use super::recorder::{CellKey, Frame, Recorder};
 use super::usage::Usage;
 use super::wake_timer::WakeTimer;
-use crate::outcome::Outcome;
+use crate::outcome::{Action, Outcome};
 use crate::wire::request::RequestKit;
 use crate::wire::response::{Response, json_text};
 
@@ -365,7 +365,9 @@ impl Worker {
         let text = |key| if names_order { json_text(&response.body, key) } else { &[] };
         let order = std::str::from_utf8(text("order_id")).unwrap_or_default();
         let status = std::str::from_utf8(text("status")).unwrap_or_default();
-        self.conclude(request, outcome, order, status, response.retry_after_ms)
+        let is_of_room = matches!(request.action, Action::Register | Action::Wait) && response.status < 400;
+        let body = if is_of_room { &response.body[..] } else { &[] };
+        self.conclude(request, outcome, (order, status), response.retry_after_ms, body)
     }
 
     /// The request in this lane gets no answer any more.
@@ -381,7 +383,7 @@ impl Worker {
 
     fn on_silence(&mut self, request: InFlight, outcome: Outcome) -> io::Result<()> {
         self.refused += u64::from(outcome == Outcome::ConnectFailed);
-        self.conclude(request, outcome, "", "", None)
+        self.conclude(request, outcome, ("", ""), None, &[])
     }
 
     fn request(&self, lane: u32) -> Option<&InFlight> {
@@ -393,9 +395,9 @@ impl Worker {
         &mut self,
         request: InFlight,
         outcome: Outcome,
-        order: &str,
-        status: &str,
+        (order, status): (&str, &str),
         retry_after_ms: Option<u64>,
+        body: &[u8],
     ) -> io::Result<()> {
         let now_ns = self.clock.now_ns();
         let answer = Answer {
@@ -406,6 +408,7 @@ impl Worker {
             order,
             status,
             retry_after_ms,
+            body,
         };
         let Some(after) = self.crowd.hear(request.journey, answer, now_ns) else { return Ok(()) };
         let service_ns = now_ns.saturating_sub(request.sent_ns);

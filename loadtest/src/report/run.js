@@ -1,7 +1,7 @@
 // The page of one run.
 const { run, against, comparison, errors } = DATA;
 const S = run.summary;
-const ORDER = ['seckill', 'order', 'checkout', 'cancel', 'page', 'lookup'];
+const ORDER = ['seckill', 'order', 'checkout', 'cancel', 'page', 'lookup', 'register', 'room', 'sold-out-heard'];
 const PATHS = ORDER.filter(path => S.paths[path]);
 const pathColour = path => colour(ORDER.indexOf(path));
 const KIND = { 0: 'good', 3: 'warn', 5: 'warn', 130: 'warn' };
@@ -70,7 +70,7 @@ section('Rate', 'Requests written and answers read in each second, phases as ban
 ], { ...time, y: 'linear', yLabel: 'per second' }));
 
 section('Latency over time', 'By the second in which the answer came; logarithmic.', chart(PATHS.flatMap(path => {
-  const quiet = path === 'cancel' || path === 'lookup';
+  const quiet = path === 'cancel' || path === 'lookup' || path === 'room';
   const of = key => SERIES.filter(s => s.paths[path]).map(s => [middle(s), s.paths[path][key] / 1000]);
   return [
     { name: `${path} P99`, points: of('p99_us'), colour: pathColour(path), hidden: quiet },

@@ -116,7 +116,14 @@ mod tests {
         let (sold_out, demand_units) = (demand.is_some(), demand.unwrap_or_default());
         let mut audit = audit();
         change(&mut audit);
-        let sale = SaleTerms { campaign: "c".into(), stock: 10, per_buyer_limit: 1, sold_out, demand_units };
+        let sale = SaleTerms {
+            campaign: "c".into(),
+            stock: 10,
+            per_buyer_limit: 1,
+            sold_out,
+            demand_units,
+            has_queue: false,
+        };
         let checks = check(&sale, &audit, &exported);
         checks.into_iter().filter(|check| !check.passed).map(|check| check.name).collect()
     }

@@ -241,6 +241,7 @@ mod tests {
             per_buyer_limit: 1,
             sold_out: false,
             demand_units: 0,
+            has_queue: false,
         }];
         let mut ledger = Ledger::new(&sales);
         ledger.take(told, orders);

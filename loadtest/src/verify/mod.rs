@@ -6,6 +6,7 @@
 mod books;
 mod ledger;
 mod partition;
+mod room;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -49,6 +50,9 @@ pub struct SaleTerms {
     /// Units that visitors who may have them asked for and were answered about.
     #[serde(default)]
     pub demand_units: u64,
+    /// Whether its buyers had to wait.
+    #[serde(default)]
+    pub has_queue: bool,
 }
 
 /// One check and what it found.
@@ -144,6 +148,9 @@ pub fn verify(
         let (audit, exported) = read_books(admin, sale, index as u16, &mut partitions, file)?;
         orders_exported += exported.orders;
         checks.extend(books::check(sale, &audit, &exported));
+        if sale.has_queue {
+            checks.push(room::check(admin, &sale.campaign)?);
+        }
         audits[index] = audit;
     }
 

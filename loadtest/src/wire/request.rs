@@ -160,6 +160,8 @@ pub struct Ask<'a> {
     pub quantity: u64,
     /// The order, for the requests about one.
     pub order: &'a str,
+    /// The buyer's pass, for a purchase or to register again.
+    pub pass: Option<&'a str>,
     /// Sends an `Idempotency-Key`.
     pub idempotency_key: bool,
     /// Asks the server to close the connection after the answer.
@@ -221,6 +223,8 @@ impl RequestKit {
             Action::Lookup => ("GET", ["/orders/", ask.order, ""]),
             Action::Checkout => ("POST", ["/orders/", ask.order, "/checkout"]),
             Action::Cancel => ("DELETE", ["/orders/", ask.order, ""]),
+            Action::Register => ("POST", ["", sale, "/queue"]),
+            Action::Wait => ("GET", ["", sale, "/queue"]),
         }
     }
 
@@ -253,6 +257,9 @@ impl RequestKit {
                 fields.insert(HeaderName::from_static("idempotency-key"), key);
             }
         }
+        if let Some(pass) = ask.pass.and_then(|pass| HeaderValue::from_str(pass).ok()) {
+            fields.insert(HeaderName::from_static("x-sale-pass"), pass);
+        }
         let body = match ask.action {
             Action::Purchase if ask.quantity > 1 => Bytes::from(format!("{{\"quantity\":{}}}", ask.quantity)),
             Action::Checkout => Bytes::from_static(CHECKOUT_BODY.as_bytes()),
@@ -277,6 +284,10 @@ impl RequestKit {
             out.extend_from_slice(KEY_START);
             buyer::write_name(ask.buyer, out);
         }
+        if let Some(pass) = ask.pass {
+            out.extend_from_slice(b"\r\nX-Sale-Pass: ");
+            out.extend_from_slice(pass.as_bytes());
+        }
         if ask.close {
             out.extend_from_slice(b"\r\nConnection: close");
         }
@@ -290,12 +301,14 @@ impl RequestKit {
                 out.extend_from_slice(quantity.as_bytes());
                 out.push(b'}');
             }
-            Action::Purchase => out.extend_from_slice(b"\r\nContent-Length: 0\r\n\r\n"),
+            Action::Purchase | Action::Register => out.extend_from_slice(b"\r\nContent-Length: 0\r\n\r\n"),
             Action::Checkout => {
                 write_body_head(CHECKOUT_BODY.len(), out);
                 out.extend_from_slice(CHECKOUT_BODY.as_bytes());
             }
-            Action::Page | Action::Lookup | Action::Cancel => out.extend_from_slice(b"\r\n\r\n"),
+            Action::Page | Action::Lookup | Action::Cancel | Action::Wait => {
+                out.extend_from_slice(b"\r\n\r\n")
+            }
         }
     }
 }
@@ -316,7 +329,11 @@ mod tests {
             RequestKit::new(&target, &["c/unit".into()], &["X-Tenant-ID: t".into()], BuyerIdentity::Header);
         let mut out = Vec::new();
         let order = "o-1";
-        kit.write(Ask { action, campaign: 0, buyer: 42, quantity, order, idempotency_key, close }, &mut out);
+        let pass = (action == Action::Register).then_some("p");
+        kit.write(
+            Ask { action, campaign: 0, buyer: 42, quantity, order, pass, idempotency_key, close },
+            &mut out,
+        );
         String::from_utf8(out).unwrap()
     }
 
@@ -336,6 +353,10 @@ mod tests {
         );
         assert_eq!(written(Action::Page, 1, true, false), format!("GET /seckill/c/unit{common}\r\n\r\n"));
         assert_eq!(written(Action::Cancel, 1, false, false), format!("DELETE /orders/o-1{common}\r\n\r\n"));
+        assert_eq!(
+            written(Action::Register, 1, false, false),
+            format!("POST /seckill/c/unit/queue{common}\r\nX-Sale-Pass: p\r\nContent-Length: 0\r\n\r\n")
+        );
         let checkout = written(Action::Checkout, 1, false, false);
         let (head, body) = checkout.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("POST /orders/o-1/checkout HTTP/1.1\r\n"));
@@ -353,6 +374,7 @@ mod tests {
             buyer: 42,
             quantity: 12,
             order: "o-1",
+            pass: None,
             idempotency_key: true,
             close: false,
         };
