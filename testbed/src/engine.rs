@@ -205,13 +205,17 @@ impl Engine {
         request(self.process.admin(), method, path, "Content-Type: application/json\r\n", body)
     }
 
+    /// Asks the admin plane for something, and again while the store is too busy to tell.
+    pub fn read(&self, path: &str) -> Answer {
+        read(self.process.admin(), path)
+    }
+
     /// The sale's units, counted in the store and the ledger; they must add up, and no buyer may be over the limit.
     ///
     /// # Panics
     /// They do not, or one is.
     pub fn audit(&self, sku: &str) -> Audit {
-        let answer = self.admin("GET", &format!("/api/v1/campaigns/test/{sku}/audit"), "");
-        let audit = answer.json();
+        let audit = self.read(&format!("/api/v1/campaigns/test/{sku}/audit")).json();
         assert_eq!((&audit["conserved"], &audit["buyers_over_limit"]), (&true.into(), &0.into()), "{audit}");
         let units = |name: &str| audit[name].as_u64().unwrap_or_else(|| panic!("{name} in {audit}"));
         let audit = Audit {
@@ -278,12 +282,27 @@ pub fn orders(admin: SocketAddr, sku: &str, after: &str) -> Vec<Value> {
     let (mut orders, mut after) = (Vec::new(), after.to_owned());
     loop {
         let path = format!("/api/v1/orders?campaign=test&sku={sku}&after={after}&limit=10000");
-        let answer = request(admin, "GET", &path, "", "");
+        let answer = read(admin, &path);
         assert_eq!(answer.status, 200, "{}", answer.body);
         let page: Vec<Value> = answer.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let Some(last) = page.last() else { return orders };
         after = last["order_id"].as_str().unwrap().to_owned();
         orders.extend(page);
+    }
+}
+
+/// Asks an admin plane for something, and again as long as it says that the store is too busy to tell.
+///
+/// # Panics
+/// Nobody answers.
+fn read(admin: SocketAddr, path: &str) -> Answer {
+    let began = Instant::now();
+    loop {
+        let answer = request(admin, "GET", path, "", "");
+        if answer.status != 503 || began.elapsed() > PATIENCE {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -62,15 +62,15 @@ pub fn an_engine_that_is_killed_sells_nothing_twice(kind: Kind) {
     shop.make_sale("north", "coat", 1_000_000);
     // Who was told of which order.
     let told: Mutex<BTreeMap<String, String>> = Mutex::default();
-    let is_over = AtomicBool::new(false);
+    let (refused, is_over) = (Mutex::default(), AtomicBool::new(false));
     let (door, engine) = (&shop.door, shop.engine);
     shop.engine = std::thread::scope(|scope| {
         for number in 0..BUYERS {
-            let (told, is_over) = (&told, &is_over);
-            scope.spawn(move || click(door, number, told, is_over));
+            let (told, refused, is_over) = (&told, &refused, &is_over);
+            scope.spawn(move || click(door, number, told, refused, is_over));
         }
         // Also when something fails, so that the others end.
-        let _over = Over(&is_over);
+        let _over = Over { is_over: &is_over, refused: &refused };
         let served = || told.lock().unwrap().len();
         until("buyers are served", || served() >= PURCHASES);
         let engine = engine.kill().start();
@@ -89,16 +89,31 @@ pub fn an_engine_that_is_killed_sells_nothing_twice(kind: Kind) {
     }
 }
 
-struct Over<'a>(&'a AtomicBool);
+/// How often buyers heard each status that is not 201; `None`: nothing.
+type Refused = Mutex<BTreeMap<Option<u16>, usize>>;
+
+struct Over<'a> {
+    is_over: &'a AtomicBool,
+    refused: &'a Refused,
+}
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.is_over.store(true, Ordering::Relaxed);
+        if std::thread::panicking() {
+            eprintln!("buyers heard {:?}", self.refused.lock());
+        }
     }
 }
 
 /// Clicks until it is over, each time in another name, on one connection as long as the proxy keeps it.
-fn click(door: &Door, number: usize, told: &Mutex<BTreeMap<String, String>>, is_over: &AtomicBool) {
+fn click(
+    door: &Door,
+    number: usize,
+    told: &Mutex<BTreeMap<String, String>>,
+    refused: &Refused,
+    is_over: &AtomicBool,
+) {
     let mut kept = None;
     for click in 0.. {
         if is_over.load(Ordering::Relaxed) {
@@ -115,6 +130,7 @@ fn click(door: &Door, number: usize, told: &Mutex<BTreeMap<String, String>>, is_
             // The engine is away; nobody gains by asking faster.
             status => {
                 assert!(status.is_none_or(|status| [502, 503, 504].contains(&status)), "{status:?}");
+                *refused.lock().unwrap().entry(status).or_default() += 1;
                 std::thread::sleep(Duration::from_millis(10));
             }
         }

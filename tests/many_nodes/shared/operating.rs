@@ -14,7 +14,7 @@ fn patch(engine: &Engine, sku: &str, body: &str) -> (u16, Value) {
 }
 
 fn audit(engine: &Engine, sku: &str) -> Value {
-    engine.admin("GET", &format!("/api/v1/campaigns/test/{sku}/audit"), "").json()
+    engine.read(&format!("/api/v1/campaigns/test/{sku}/audit")).json()
 }
 
 /// `seckill reconcile --check` on the fixture.

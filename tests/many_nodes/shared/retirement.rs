@@ -53,7 +53,7 @@ fn o9_several_engines_find_what_one_has_archived() {
         let again = engine.buy("phone", "ann");
         assert_eq!((told(&again).1, again.member("order_id")), ("already-purchased".into(), order.clone()));
         assert_eq!(told(&engine.buy("phone", "bob")), (410, "sale-ended".into()));
-        let audit = engine.admin("GET", "/api/v1/campaigns/test/phone/audit", "").json();
+        let audit = engine.read("/api/v1/campaigns/test/phone/audit").json();
         assert_eq!((&audit["paid"], &audit["conserved"]), (&1.into(), &true.into()), "{audit}");
         // The export is complete, and waits for nobody.
         assert_eq!(engine.orders("phone", "").len(), 1);
