@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -65,6 +66,8 @@ pub(super) async fn refuse(stream: TcpStream, why: NoPlace) {
 pub(super) struct Connection {
     transport: Transport,
     timeout: Rc<ConnectionTimeout>,
+    /// What was read and is to be read again.
+    unread: Bytes,
     /// Of a connection that speaks HTTP/2.
     frames: Option<Rc<FrameMeter>>,
     sent_end: bool,
@@ -77,7 +80,12 @@ impl Connection {
         timeout: Rc<ConnectionTimeout>,
         frames: Option<Rc<FrameMeter>>,
     ) -> Self {
-        Self { transport, timeout, frames, sent_end: false }
+        Self { transport, timeout, unread: Bytes::new(), frames, sent_end: false }
+    }
+
+    /// Has these bytes be read again, before what comes next.
+    pub(super) fn read_again(&mut self, bytes: Bytes) {
+        self.unread = bytes;
     }
 
     /// Waits until there is something to read, or the connection is told something that asks for more than waiting. False
@@ -125,6 +133,11 @@ impl AsyncRead for Connection {
                     return Poll::Pending;
                 }
                 Poll::Ready(read)
+            }
+            None if !this.unread.is_empty() => {
+                let fits = this.unread.len().min(buffer.remaining());
+                buffer.put_slice(&this.unread.split_to(fits));
+                Poll::Ready(Ok(()))
             }
             None => {
                 let read = ready!(Pin::new(&mut this.transport).poll_read(context, buffer));

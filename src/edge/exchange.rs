@@ -1,18 +1,19 @@
 //! One request, from its head to the reply, the same on every protocol.
 
 use std::cell::{Cell, RefCell};
+use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderValue, Version};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
 use super::Application;
-use super::address_limits::{Addresses, Clients, UnderWay};
+use super::address_limits::{Addresses, Clients};
 use super::forwarded::ForwardedHeader;
 use super::problem::{self, ProblemAnswer};
 use super::reply::Reply;
@@ -21,6 +22,7 @@ use super::request::{Head, Request};
 use super::request_id::RequestId;
 use super::request_target;
 use super::settings::EdgeSettings;
+use crate::admission::Moment;
 use crate::clock::Clock;
 
 /// What one serving thread answers requests with.
@@ -36,6 +38,17 @@ pub(super) struct Exchange<A> {
     body_bytes_max: usize,
     body_read_timeout: Duration,
     date: RefCell<Date>,
+}
+
+/// What a request asks for, as its header says.
+pub(super) struct Asked<'a> {
+    method: &'a str,
+    /// As in [`Request`].
+    pub query: &'a str,
+    head: Head<'a>,
+    /// Whom a trusted proxy asks for, where that is limited.
+    client: Option<IpAddr>,
+    arrived: Moment,
 }
 
 /// The `Date` of answers, made once a second.
@@ -99,53 +112,79 @@ impl<A: Application> Exchange<A> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let arrived = self.clock.now();
-        let mut head =
-            Head::read(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
-        if parts.version == Version::HTTP_2 && head.host.is_none() {
-            head.host = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+        let fields = || parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let mut asked = self.asked(parts.method.as_str(), fields, names_clients);
+        asked.query = parts.uri.query().unwrap_or_default();
+        if parts.version == Version::HTTP_2 && asked.head.host.is_none() {
+            asked.head.host = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
         }
-        let id = RequestId::of(head.request_id);
+        let checked = self.checked(&asked.head, parts, body);
+        let mut answered = self.answered(&asked, checked).await;
+        // hyper believes a Transfer-Encoding over a Content-Length and hides the latter. Whoever frames by length
+        // would take the rest of the bytes for another request, so nothing is read after such a request.
+        answered.0.close |= asked.head.transfer_encoding.is_some();
+        answered
+    }
+
+    /// What a header asks for, but for its target. `names_clients` as in [`Exchange::reply`].
+    pub fn asked<'a, F>(&self, method: &'a str, fields: impl Fn() -> F, names_clients: bool) -> Asked<'a>
+    where
+        F: Iterator<Item = (&'a str, &'a [u8])>,
+    {
+        let arrived = self.clock.now();
+        let is_trusted = |address: IpAddr| self.addresses.is_trusted(address);
         // Nobody pays for what is not limited.
-        let limited = names_clients && self.clients.are_limited();
-        let place = if limited { self.place_for(&parts.headers) } else { Ok(None) };
-        let checked = match place {
-            Ok(place) => {
-                let checked = self.checked(&head, parts, body).await;
-                checked.map(|(path, body)| (path, body, place))
-            }
+        let client = (names_clients && self.clients.are_limited())
+            .then(|| self.forwarded.client(fields(), is_trusted))
+            .flatten();
+        Asked { method, query: "", head: Head::read(fields()), client, arrived }
+    }
+
+    /// Has a request of HTTP/1.1 answered whose body is there and whose target is a path.
+    pub async fn reply_at_once<'a>(&self, asked: &Asked<'a>, path: &'a str, body: &[u8]) -> (Reply, Names) {
+        let checked = || {
+            self.heard(&asked.head)?;
+            asked.head.check(false)?;
+            Ok((path, body))
+        };
+        self.answered(asked, ready(checked())).await
+    }
+
+    /// Has a request answered once it has been `checked`, which gives its path and its body.
+    async fn answered<'a, B: AsRef<[u8]>>(
+        &self,
+        asked: &Asked<'a>,
+        checked: impl Future<Output = Result<(&'a str, B), ProblemAnswer>>,
+    ) -> (Reply, Names) {
+        let id = RequestId::of(asked.head.request_id);
+        let place = asked.client.map(|client| self.clients.enter(client).ok_or_else(too_many_of_client));
+        let checked = match place.transpose() {
+            Ok(place) => checked.await.map(|(path, body)| (path, body, place)),
             Err(too_many) => Err(too_many),
         };
         let mut reply = match checked {
             Ok((path, body, _place)) => {
                 let request = Request {
-                    method: parts.method.as_str(),
+                    method: asked.method,
                     path,
-                    query: parts.uri.query().unwrap_or_default(),
-                    head,
-                    body: &body,
+                    query: asked.query,
+                    head: asked.head,
+                    body: body.as_ref(),
                     id,
-                    arrived,
+                    arrived: asked.arrived,
                     home: self.home,
                 };
                 self.application.answer(&request).await
             }
             Err(answer) => answer.reply(&id).closing(),
         };
-        // hyper believes a Transfer-Encoding over a Content-Length and hides the latter. Whoever frames by length
-        // would take the rest of the bytes for another request, so nothing is read after such a request.
-        reply.close |= head.transfer_encoding.is_some() || self.is_leaving();
-        let names = Names::of(&head, &id);
-        (reply, names)
+        reply.close |= self.is_leaving();
+        (reply, Names::of(&asked.head, &id))
     }
 
-    /// A place for a request of the client that a trusted proxy names. `Err` when it has as many as it may have.
-    fn place_for(&self, headers: &HeaderMap) -> Result<Option<UnderWay<'_>>, ProblemAnswer> {
-        let is_trusted = |address: IpAddr| self.addresses.is_trusted(address);
-        let Some(client) = self.forwarded.client(headers, is_trusted) else { return Ok(None) };
-        self.clients.enter(client).map(Some).ok_or_else(|| {
-            problem::OVERLOADED.detailed("This address has as many requests under way as it may have.")
-        })
+    /// Refuses who is not to be heard at all.
+    fn heard(&self, head: &Head<'_>) -> Result<(), ProblemAnswer> {
+        self.application.turned_away(head, self.home).map_or(Ok(()), Err)
     }
 
     /// Refuses who is not to be heard and what is malformed, and reads the body if there is one.
@@ -158,9 +197,7 @@ impl<A: Application> Exchange<A> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        if let Some(answer) = self.application.turned_away(head, self.home) {
-            return Err(answer);
-        }
+        self.heard(head)?;
         head.check(parts.version == Version::HTTP_10)?;
         if parts.version == Version::HTTP_2 && head.host.is_some_and(|host| host.contains(&b'@')) {
             return Err(problem::BAD_REQUEST.detailed("The authority may not name a user."));
@@ -212,4 +249,8 @@ impl<A: Application> Exchange<A> {
     fn too_large(&self) -> ProblemAnswer {
         problem::BODY_TOO_LARGE.answer().number("body_bytes_max", self.body_bytes_max as u32)
     }
+}
+
+fn too_many_of_client() -> ProblemAnswer {
+    problem::OVERLOADED.detailed("This address has as many requests under way as it may have.")
 }

@@ -4,10 +4,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
 use proxy_header::{Error, ParseConfig, ProxyHeader};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use tokio::net::TcpStream;
 
 /// Bytes that a PROXY header may have: an address with everything that proxies add takes some hundred.
@@ -27,14 +27,19 @@ pub enum ForwardedHeader {
 impl ForwardedHeader {
     /// The client's address: the last one in the chain that is not a trusted proxy's. What stands before it may be
     /// anybody's invention. `None` when the chain does not tell.
-    pub(super) fn client(self, headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-        let (name, element): (_, fn(&str) -> Option<IpAddr>) = match self {
-            Self::XForwardedFor => (header::HeaderName::from_static("x-forwarded-for"), address),
-            Self::Forwarded => (header::FORWARDED, forwarded_for),
+    pub(super) fn client<'a>(
+        self,
+        fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+        is_trusted: impl Fn(IpAddr) -> bool,
+    ) -> Option<IpAddr> {
+        let (header, element): (_, fn(&str) -> Option<IpAddr>) = match self {
+            Self::XForwardedFor => ("x-forwarded-for", address),
+            Self::Forwarded => ("forwarded", forwarded_for),
         };
-        let lines: smallvec::SmallVec<[&str; 4]> =
-            headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default()).collect();
+        let lines: SmallVec<[&[u8]; 4]> =
+            fields.filter(|(name, _)| name.eq_ignore_ascii_case(header)).map(|(_, line)| line).collect();
         for line in lines.iter().rev() {
+            let line = std::str::from_utf8(line).unwrap_or_default();
             for hop in line.rsplit(',') {
                 let hop = element(hop.trim())?;
                 if !is_trusted(hop) {
@@ -89,21 +94,17 @@ pub(super) async fn proxied_client(stream: &TcpStream) -> io::Result<(Option<IpA
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
-    fn client(header: ForwardedHeader, lines: &[(&'static str, &'static str)]) -> Option<String> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
+    fn client(header: ForwardedHeader, lines: &[(&str, &str)]) -> Option<String> {
         let is_trusted = |address: IpAddr| address.to_string().starts_with("10.");
-        header.client(&headers, is_trusted).map(|address| address.to_string())
+        let fields = lines.iter().map(|&(name, line)| (name, line.as_bytes()));
+        header.client(fields, is_trusted).map(|address| address.to_string())
     }
 
     #[test]
     fn the_last_address_that_is_no_proxy_is_the_client() {
-        let xff = |lines: &[&'static str]| {
-            let lines: Vec<_> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
+        let xff = |lines: &[&str]| {
+            let lines: Vec<_> = lines.iter().map(|line| ("X-Forwarded-For", *line)).collect();
             client(ForwardedHeader::XForwardedFor, &lines)
         };
         assert_eq!(xff(&["1.1.1.1, 192.0.2.7, 10.0.0.1"]).as_deref(), Some("192.0.2.7"));

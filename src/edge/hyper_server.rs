@@ -1,8 +1,8 @@
 //! The conformant front end: `hyper`, one single-threaded runtime a core, each with a listener of its own.
 //!
 //! The kernel spreads new connections over the listeners (`SO_REUSEPORT`); a connection stays on its thread, and nothing
-//! on its way is shared with another one. A request costs no allocation beyond its body and one header value: the
-//! request's header map becomes the answer's.
+//! on its way is shared with another one. What nearly every request of HTTP/1.1 looks like is answered before hyper sees
+//! it ([`FastPath`]).
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -34,6 +34,7 @@ use super::connection_timeout::{ConnectionTimeout, ConnectionTimeouts, Signal, W
 use super::exchange::Exchange;
 use super::forwarded::proxied_client;
 use super::handshake::Handshakes;
+use super::http1_fast_path::{FastPath, Left};
 use super::http2_server::Http2;
 use super::listen::listen;
 use super::load_watch::LoadWatch;
@@ -155,6 +156,7 @@ impl HyperServer {
 struct Core<A> {
     exchange: Exchange<A>,
     telemetry: Arc<Telemetry>,
+    fast_path: FastPath,
     http1: http1::Builder,
     http2: Http2,
     handshakes: Handshakes,
@@ -196,6 +198,7 @@ impl<A: Application> Core<A> {
             load: LoadWatch::new(settings, clock.clone(), home),
             exchange: Exchange::new(settings, clock, application, Arc::clone(&addresses), home),
             telemetry,
+            fast_path: FastPath::new(settings),
             http1,
             http2: Http2::new(settings),
             handshakes: Handshakes::new(settings, certificates),
@@ -356,11 +359,21 @@ impl<A: Application> Core<A> {
     async fn serve_http1(&self, transport: Transport, timeout: &Rc<ConnectionTimeout>, names_clients: bool) {
         let mut io = Connection::new(transport, Rc::clone(timeout), None);
         timeout.can_rest();
-        while let Some(idle) = self.serve_until_idle(io, timeout, names_clients).await {
-            if !idle.rest().await {
+        loop {
+            match self.fast_path.serve(&self.exchange, &mut io, timeout, names_clients).await {
+                Left::Over => break,
+                Left::Idle => {}
+                Left::Unusual(begun) => {
+                    io.read_again(begun);
+                    match self.serve_until_idle(io, timeout, names_clients).await {
+                        Some(idle) => io = idle,
+                        None => break,
+                    }
+                }
+            }
+            if !io.rest().await {
                 break;
             }
-            io = idle;
         }
     }
 
@@ -384,6 +397,10 @@ impl<A: Application> Core<A> {
                 Signal::Serve => {}
                 Signal::Rest | Signal::Leave => timeout.acknowledge(),
                 Signal::Finish => {
+                    // What was read before hyper had the connection is looked at before it closes.
+                    if Pin::new(&mut connection).poll(context).is_ready() {
+                        return Poll::Ready(false);
+                    }
                     Pin::new(&mut connection).graceful_shutdown();
                     timeout.acknowledge();
                 }

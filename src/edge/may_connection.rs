@@ -11,17 +11,19 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Buf, BytesMut};
+use http::HeaderValue;
 use httparse::Status;
 use may::io::CoIo;
 use tokio::runtime::Handle;
 
 use super::Application;
+use super::framing::Framing;
+use super::http1_answer::write_answer;
 use super::may_connection_table::Place;
-use super::may_framing::Framing;
 use super::may_threads::{HomeId, Homes};
 use super::problem::{self, ProblemAnswer};
 use super::reply::Reply;
-use super::reply_header::{Names, each_field};
+use super::reply_header::Names;
 use super::request::{Head, Request};
 use super::request_id::RequestId;
 use super::request_target;
@@ -84,7 +86,7 @@ enum Wait {
 /// How far a request has come.
 enum Step {
     Missing(Wait),
-    Answered { answer: Vec<u8>, request_bytes: usize, last: bool },
+    Answered { answer: BytesMut, request_bytes: usize, last: bool },
 }
 
 impl<A: Application> Connection<A> {
@@ -176,11 +178,11 @@ impl<A: Application> Connection<A> {
             Ok(Status::Partial) if self.input.len() < limits.header_bytes => {
                 return Step::Missing(Wait::Header);
             }
-            Ok(_) | Err(httparse::Error::TooManyHeaders) => return self.last(TOO_LONG.to_vec()),
+            Ok(_) | Err(httparse::Error::TooManyHeaders) => return self.last(TOO_LONG.into()),
             Err(_) => {
                 let head = Head::default();
                 let id = RequestId::of(head.request_id);
-                return self.last(written(problem::BAD_REQUEST.reply(&id).closing(), &head, &id, false));
+                return self.last(written(&problem::BAD_REQUEST.reply(&id).closing(), &head, &id, false));
             }
         };
         let fields = || parsed.headers.iter().map(|field| (field.name, field.value));
@@ -188,7 +190,7 @@ impl<A: Application> Connection<A> {
         let id = RequestId::of(head.request_id);
         let http_1_0 = parsed.version == Some(0);
         let refused =
-            |answer: ProblemAnswer| self.last(written(answer.reply(&id).closing(), &head, &id, false));
+            |answer: ProblemAnswer| self.last(written(&answer.reply(&id).closing(), &head, &id, false));
         if let Some(answer) =
             self.server.application.turned_away(&head, self.socket.number() % limits.threads)
         {
@@ -224,7 +226,7 @@ impl<A: Application> Connection<A> {
         };
         reply.close |= framing.last || self.place.is_ending() || !limits.keep_alive;
         let last = reply.close;
-        Step::Answered { answer: written(reply, &head, &id, method == "HEAD"), request_bytes, last }
+        Step::Answered { answer: written(&reply, &head, &id, method == "HEAD"), request_bytes, last }
     }
 
     fn execute(&self, request: &Request<'_>) -> Reply {
@@ -235,7 +237,7 @@ impl<A: Application> Connection<A> {
     }
 
     /// An answer behind which nobody knows where the next request begins.
-    fn last(&self, answer: Vec<u8>) -> Step {
+    fn last(&self, answer: BytesMut) -> Step {
         Step::Answered { answer, request_bytes: self.input.len(), last: true }
     }
 }
@@ -266,25 +268,9 @@ impl Drop for Socket {
 }
 
 /// The answer as bytes.
-fn written(reply: Reply, head: &Head<'_>, id: &RequestId<'_>, head_only: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512 + reply.body.len());
-    let mut line = |parts: &[&[u8]]| {
-        parts.iter().for_each(|part| out.extend_from_slice(part));
-        out.extend_from_slice(b"\r\n");
-    };
-    let reason = reply.status.canonical_reason().unwrap_or_default();
-    line(&[b"HTTP/1.1 ", reply.status.as_str().as_bytes(), b" ", reason.as_bytes()]);
-    line(&[b"content-length: ", itoa::Buffer::new().format(reply.body.len()).as_bytes()]);
-    each_field(&reply, Names::of(head, id), |name, value| {
-        line(&[name.as_str().as_bytes(), b": ", value.as_bytes()]);
-    });
-    line(&[b"date: ", httpdate::fmt_http_date(SystemTime::now()).as_bytes()]);
-    if reply.close {
-        line(&[b"connection: close"]);
-    }
-    line(&[]);
-    if !head_only {
-        out.extend_from_slice(&reply.body);
-    }
+fn written(reply: &Reply, head: &Head<'_>, id: &RequestId<'_>, is_head: bool) -> BytesMut {
+    let date = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())).ok();
+    let mut out = BytesMut::new();
+    write_answer(&mut out, reply, Names::of(head, id), date.as_ref(), is_head);
     out
 }

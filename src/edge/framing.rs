@@ -1,4 +1,4 @@
-//! Where a request ends, for a server that does not ask. Pure, so that it can be tried with any bytes.
+//! Where a request of HTTP/1 ends, as we read it ourselves. Pure, so that it can be tried with any bytes.
 
 use super::problem::{self, ProblemAnswer};
 
@@ -13,7 +13,7 @@ pub struct Framing {
 
 impl Framing {
     /// Reads the framing of an HTTP/1.0 or HTTP/1.1 request. Whatever two readers could understand differently is
-    /// refused, and so is what this front end cannot do.
+    /// refused, and so is what only hyper does.
     ///
     /// # Errors
     /// The answer. The connection must end with it, because nobody knows where the next request begins.
