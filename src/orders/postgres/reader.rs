@@ -20,7 +20,7 @@ use super::{deadlines, instance_lock, refunds, retirement, stops, trail};
 use crate::domain::{EpochMs, NodeId, Order, OrderId, Sale, SaleId, SaleKey, Stops, StoreIdentity};
 
 /// Blocks of events that are read at once.
-const EVENT_BLOCKS_READ: i64 = 16;
+const EVENT_BLOCKS_READ: i64 = 64;
 /// Rows that are fetched at once while everything is read.
 const ROWS_FETCHED: usize = 10_000;
 

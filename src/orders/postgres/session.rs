@@ -1,4 +1,4 @@
-//! One connection: statements are prepared once, and nothing is waited for without a limit.
+//! One connection: what is asked often is prepared once, and nothing is waited for without a limit.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -37,7 +37,8 @@ pub type LastWords = Arc<OnceLock<DbError>>;
 pub struct Session {
     client: Client,
     last_words: LastWords,
-    prepared: HashMap<String, Statement>,
+    /// The statements that were asked so far. `None`: once, without having been prepared.
+    asked: HashMap<String, Option<Statement>>,
     limit: Duration,
     /// Whether an answer is outstanding that nobody waits for any more, or the server takes no writes.
     given_up: bool,
@@ -48,7 +49,7 @@ impl Session {
     /// A session that waits at most `limit` for each answer. `last_words` are set before the connection ends.
     pub fn new(client: Client, last_words: LastWords, limit: Duration, traffic: Arc<Traffic>) -> Self {
         traffic.opened.fetch_add(1, Ordering::Relaxed);
-        Self { client, last_words, prepared: HashMap::new(), limit, given_up: false, traffic }
+        Self { client, last_words, asked: HashMap::new(), limit, given_up: false, traffic }
     }
 
     /// Whether the connection can be used.
@@ -68,16 +69,24 @@ impl Session {
 
     /// The rows that a statement answers with.
     pub async fn rows(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, PgError> {
-        let statement = match self.prepared.get(sql) {
-            Some(statement) => statement.clone(),
-            None => {
+        let answer = match self.asked.get(sql) {
+            // A start asks many things once: each in one message, where preparing would take two.
+            None if parameters.is_empty() => {
+                self.asked.insert(sql.to_owned(), None);
+                limited(self.limit, &mut self.given_up, self.client.query_typed(sql, &[])).await
+            }
+            Some(Some(statement)) => {
+                limited(self.limit, &mut self.given_up, self.client.query(statement, parameters)).await
+            }
+            None | Some(None) => {
                 let prepared = limited(self.limit, &mut self.given_up, self.client.prepare(sql)).await;
                 let statement = prepared.map_err(|error| self.in_last_words(error))?;
-                self.prepared.insert(sql.to_owned(), statement.clone());
-                statement
+                let asking = self.client.query(&statement, parameters);
+                let answer = limited(self.limit, &mut self.given_up, asking).await;
+                self.asked.insert(sql.to_owned(), Some(statement));
+                answer
             }
         };
-        let answer = limited(self.limit, &mut self.given_up, self.client.query(&statement, parameters)).await;
         answer.map_err(|error| self.in_last_words(error))
     }
 
