@@ -175,9 +175,7 @@ impl From<SaleError> for Problem {
             SaleError::OrdersOpen(units) => conflict("orders-open").with("units", units),
             SaleError::HasOrders => conflict("campaign-has-orders"),
             SaleError::Archived => conflict("campaign-archived"),
-            SaleError::NotOffered => {
-                Self::new(StatusCode::NOT_IMPLEMENTED, "archive-not-offered", error.to_string())
-            }
+            SaleError::OlderEngines => conflict("older-engines"),
             SaleError::Store(error) => error.into(),
         }
     }

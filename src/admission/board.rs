@@ -1,11 +1,7 @@
 //! The board of live sales: what is on sale on this node, swapped whole when anything about a sale changes.
 //!
-//! # Protocol of the atomics
-//!
-//! `in_flight` counts units for those who watch a sale; it decides nothing and publishes nothing: relaxed.
-//! `more_may_come` only chooses between two refusals of a buyer who gets nothing either way, and `elsewhere` is only
-//! shown: relaxed. `unmet_demand` and `units_came_back` are hints to the lease agent: relaxed, and written only when they
-//! change, for a crowd is refused on all cores; that it hears of them at all is `attention`'s to see to.
+//! How sales leave it: a deleted one at once, an archived one when its orders have moved. Whoever lends the stock hears of either
+//! as of everything that happens to a sale ([`Board::stirred`]).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,251 +10,10 @@ use arc_swap::{ArcSwap, Guard};
 use hashbrown::{Equivalent, HashMap};
 
 use super::archived_names::ArchivedNames;
-use super::attention::{Attention, Named};
-use super::bucket::TokenBucket;
-use super::claims::Claims;
-use super::stock::Stock;
-use super::sync::{AtomicBool, AtomicU64, Ordering};
-use super::tally::Tally;
-use super::waiting_room::WaitingRoom;
-use crate::domain::{
-    BuyerId, EpochMs, IdempotencyKey, NewOrder, Offer, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey,
-    SaleTerms, Stops, Units,
-};
-
-/// What a sale keeps while its terms change: its units and its buyers.
-#[derive(Debug)]
-pub struct SaleState {
-    stock: Stock,
-    claims: Claims,
-    in_flight: AtomicU64,
-    more_may_come: AtomicBool,
-    /// Unsold units that this node does not have, as the lease agent last heard.
-    elsewhere: AtomicU64,
-    /// Whether a buyer was refused for want of units since the lease agent last looked.
-    unmet_demand: AtomicBool,
-    /// Whether units came back to the sale since the lease agent last looked.
-    units_came_back: AtomicBool,
-    named: Named,
-    tally: Tally,
-    room: WaitingRoom,
-}
-
-impl SaleState {
-    /// A sale with `units` on sale, spread over `shards` counters.
-    pub fn new(shards: usize, units: Units) -> Self {
-        Self::of_total(shards, units, units)
-    }
-
-    /// The same, of a sale that has `total` units, sold ones and those elsewhere included.
-    fn of_total(shards: usize, units: Units, total: Units) -> Self {
-        Self {
-            stock: Stock::new(shards, units),
-            claims: Claims::sized_for(total),
-            in_flight: AtomicU64::new(0),
-            more_may_come: AtomicBool::new(false),
-            elsewhere: AtomicU64::new(0),
-            unmet_demand: AtomicBool::new(false),
-            units_came_back: AtomicBool::new(false),
-            named: Named::not_yet(),
-            tally: Tally::new(shards),
-            room: WaitingRoom::default(),
-        }
-    }
-
-    /// Where buyers wait, if the terms have them wait.
-    pub fn room(&self) -> &WaitingRoom {
-        &self.room
-    }
-
-    /// What became of the purchases.
-    pub fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    /// The units on sale.
-    pub fn stock(&self) -> &Stock {
-        &self.stock
-    }
-
-    /// Who holds what.
-    pub fn claims(&self) -> &Claims {
-        &self.claims
-    }
-
-    /// Units of orders on their way to the store.
-    pub fn units_in_flight(&self) -> u64 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Whether units that this node does not have may still come to it: an empty stock is not the end of the sale then.
-    pub fn more_may_come(&self) -> bool {
-        self.more_may_come.load(Ordering::Relaxed)
-    }
-
-    /// Says whether units may still come. Only who lends the stock knows.
-    pub fn set_more_may_come(&self, more: bool) {
-        self.more_may_come.store(more, Ordering::Relaxed);
-    }
-
-    /// Says how many unsold units other nodes and the ledger have. Only who lends the stock knows.
-    pub fn set_units_elsewhere(&self, units: u64) {
-        self.elsewhere.store(units, Ordering::Relaxed);
-    }
-
-    /// Whether a buyer was refused for want of units since [`SaleState::take_unmet_demand`].
-    pub fn has_unmet_demand(&self) -> bool {
-        self.unmet_demand.load(Ordering::Relaxed)
-    }
-
-    /// The same, and begins anew.
-    pub fn take_unmet_demand(&self) -> bool {
-        self.unmet_demand.swap(false, Ordering::Relaxed)
-    }
-
-    /// Units of the sale came back, here or at another node: it is not over. Stir it, too ([`Board::stir`]).
-    pub fn note_units_came_back(&self) {
-        self.units_came_back.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether units came back since this was last asked.
-    pub fn take_units_came_back(&self) -> bool {
-        self.units_came_back.load(Ordering::Relaxed) && self.units_came_back.swap(false, Ordering::Relaxed)
-    }
-
-    /// Before a look: what happens after this is named by [`Board::stirred`] once more.
-    pub fn take_up(&self) {
-        self.named.take_up();
-    }
-
-    /// Says whether that is news.
-    pub(super) fn note_unmet_demand(&self) -> bool {
-        let is_news = !self.has_unmet_demand();
-        if is_news {
-            self.unmet_demand.store(true, Ordering::Relaxed);
-        }
-        is_news
-    }
-
-    pub(super) fn enter_flight(&self, quantity: Units) {
-        self.in_flight.fetch_add(u64::from(quantity), Ordering::Relaxed);
-    }
-
-    pub(super) fn leave_flight(&self, quantity: Units) {
-        self.in_flight.fetch_sub(u64::from(quantity), Ordering::Relaxed);
-    }
-}
-
-/// A sale on the board: terms that are replaced, state that stays.
-#[derive(Clone, Debug)]
-pub struct LiveSale {
-    /// The store's number.
-    pub id: SaleId,
-    /// The name buyers use.
-    pub key: SaleKey,
-    /// The terms in force.
-    pub terms: SaleTerms,
-    /// The sale's own admission rate, if it has one.
-    pub bucket: Option<Arc<TokenBucket>>,
-    /// Units and buyers.
-    pub state: Arc<SaleState>,
-    /// Which version of the sale the terms are of ([`Sale::version`]); 0 before the store has been asked.
-    pub version: u64,
-    /// Whether it is stopped together with others. [`Board`] says so of every sale that is put on it.
-    pub is_stopped: bool,
-}
-
-impl LiveSale {
-    /// A sale that begins with these terms and this state.
-    pub fn new(id: SaleId, key: SaleKey, terms: SaleTerms, state: Arc<SaleState>) -> Self {
-        let bucket = terms.rate.map(|rate| Arc::new(TokenBucket::new(rate)));
-        Self { id, key, terms, bucket, state, version: 0, is_stopped: false }
-    }
-
-    /// A sale of the order store with all its unsold units on sale, in `shards` counters, and nobody's claim.
-    pub fn open(sale: Sale, shards: usize) -> Self {
-        let unsold = sale.total.saturating_sub(sale.sold);
-        let state = Arc::new(SaleState::of_total(shards, unsold, sale.total));
-        Self { version: sale.version, ..Self::new(sale.id, sale.key, sale.terms, state) }
-    }
-
-    /// A sale whose units are lent by somebody else: none is on sale, and more may come.
-    pub fn lent(sale: Sale, shards: usize) -> Self {
-        let state = Arc::new(SaleState::of_total(shards, 0, sale.total));
-        state.set_more_may_come(true);
-        Self { version: sale.version, ..Self::new(sale.id, sale.key, sale.terms, state) }
-    }
-
-    /// A sale that is not on this node's board, for whoever shows it or its orders: nothing of it is to be had, and it has
-    /// nobody's claim.
-    pub fn off_board(sale: Sale) -> Self {
-        let state = Arc::new(SaleState::new(1, 0));
-        state.set_units_elsewhere(sale.total.saturating_sub(sale.sold).into());
-        Self { version: sale.version, ..Self::new(sale.id, sale.key, sale.terms, state) }
-    }
-
-    /// The same sale under other terms. Its token bucket goes on unless the rate changes.
-    pub fn with_terms(&self, terms: SaleTerms, version: u64) -> Self {
-        let changed = Self::new(self.id, self.key.clone(), terms, Arc::clone(&self.state));
-        let mut changed = Self { version, ..changed };
-        if changed.terms.rate == self.terms.rate {
-            changed.bucket.clone_from(&self.bucket);
-        }
-        changed
-    }
-
-    /// What an order that is admitted now says: the price and the deadline are those of this moment.
-    pub fn offer(&self, quantity: Units, now: EpochMs) -> Offer {
-        Offer {
-            quantity,
-            amount: self.terms.price.times(quantity),
-            created_at: now,
-            pay_before: now.plus_ms(i64::from(self.terms.pay_within_s) * 1000),
-        }
-    }
-
-    /// The order that an admitted purchase becomes.
-    pub fn new_order(
-        &self,
-        id: OrderId,
-        buyer: BuyerId,
-        offer: Offer,
-        idempotency_key: Option<IdempotencyKey>,
-    ) -> NewOrder {
-        let Offer { quantity, amount, created_at, pay_before } = offer;
-        NewOrder { id, sale: self.id, buyer, quantity, amount, created_at, pay_before, idempotency_key }
-    }
-
-    /// The buyer's order that is admitted and not yet durable, as it will be.
-    pub fn pending_order(&self, buyer: &str, id: OrderId) -> Option<Order> {
-        let offer = self.state.claims.offer_in_flight(buyer, id)?;
-        let placed = self.new_order(id, BuyerId::new(buyer).ok()?, offer, None);
-        Some(Order { status: OrderStatus::Pending, ..Order::persisted(placed) })
-    }
-
-    /// Units on sale on this node.
-    pub fn remaining(&self) -> Units {
-        self.state.stock.remaining()
-    }
-
-    /// Unsold units of the whole sale: this node's as they are now, those elsewhere as the lease agent last heard.
-    pub fn remaining_everywhere(&self) -> u64 {
-        u64::from(self.remaining()) + self.state.elsewhere.load(Ordering::Relaxed)
-    }
-
-    /// Whether nothing is on sale and nothing will be unless somebody gives units back.
-    pub fn is_sold_out(&self) -> bool {
-        self.remaining_everywhere() == 0 && !self.state.more_may_come()
-    }
-
-    /// The same sale with nothing on sale: its units are lent to this node, and none has been yet.
-    #[must_use]
-    pub fn without_stock(self) -> Self {
-        self.state.stock.drain();
-        self.state.set_more_may_come(true);
-        self
-    }
-}
+use super::attention::Attention;
+use super::departures::Departures;
+use super::live_sale::LiveSale;
+use crate::domain::{Sale, SaleId, SaleKey, Stops};
 
 /// A sale's name, borrowed from a request. Hashes like [`SaleKey`]: the same parts in the same order.
 #[derive(Hash)]
@@ -312,6 +67,15 @@ impl Sales {
         self.by_id.insert(sale.id, sale);
     }
 
+    fn remove(&mut self, id: SaleId) {
+        let Some(gone) = self.by_id.remove(&id) else { return };
+        self.with_room.remove(&id);
+        // Its name may be another one's by now.
+        if self.by_name.get(&gone.key).is_some_and(|named| named.id == gone.id) {
+            self.by_name.remove(&gone.key);
+        }
+    }
+
     /// The sales whose buyers wait.
     pub fn with_room(&self) -> impl Iterator<Item = &Arc<LiveSale>> {
         self.with_room.iter().filter_map(|id| self.by_id(*id))
@@ -327,6 +91,11 @@ impl Sales {
         self.by_id.len()
     }
 
+    /// How many of them are not archived.
+    pub fn live(&self) -> usize {
+        self.by_id.values().filter(|sale| !sale.is_archived).count()
+    }
+
     /// Whether there is no sale.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
@@ -339,6 +108,7 @@ pub struct Board {
     sales: ArcSwap<Sales>,
     attention: Attention,
     archived: ArchivedNames,
+    departures: Departures,
 }
 
 impl Board {
@@ -348,9 +118,18 @@ impl Board {
         self.attention.name(sale.id, &sale.state.named);
     }
 
-    /// The sales that something happened to, new ones included; each once until it is taken up ([`SaleState::take_up`]).
+    /// The sales that something happened to, new ones included; each once until it is taken up ([`SaleState::take_up`](crate::admission::SaleState::take_up)).
     pub fn stirred(&self) -> &flume::Receiver<SaleId> {
         self.attention.named()
+    }
+
+    /// Changes what is on the board: one swap. `change` may be called again, with what has come of others' changes.
+    fn swap(&self, change: impl Fn(&mut Sales)) {
+        self.sales.rcu(|sales| {
+            let mut sales = Sales::clone(sales);
+            change(&mut sales);
+            sales
+        });
     }
 
     fn stir_by_id(&self, sale: SaleId) {
@@ -367,23 +146,17 @@ impl Board {
 
     /// Puts a sale on the board, or replaces the one with its number.
     pub fn publish(&self, sale: LiveSale) {
-        self.sales.rcu(|sales| {
-            let mut sales = Sales::clone(sales);
-            sales.put(&sale);
-            sales
-        });
+        self.swap(|sales| sales.put(&sale));
         self.stir_by_id(sale.id);
     }
 
     /// Puts a sale on the board, unless one with its number is there: what that one has in stock and who bought of it
     /// stays as it is.
     pub fn publish_new(&self, sale: LiveSale) {
-        self.sales.rcu(|sales| {
-            let mut sales = Sales::clone(sales);
+        self.swap(|sales| {
             if !sales.by_id.contains_key(&sale.id) {
                 sales.put(&sale);
             }
-            sales
         });
         self.stir_by_id(sale.id);
     }
@@ -391,68 +164,78 @@ impl Board {
     /// Replaces the terms of a sale that is on the board, unless it has those of a later version: changes may be heard of
     /// out of their order.
     pub fn change_terms(&self, changed: &Sale) {
-        self.sales.rcu(|sales| {
-            let mut sales = Sales::clone(sales);
+        self.swap(|sales| {
             if let Some(live) = sales.by_id.get(&changed.id).filter(|live| live.version <= changed.version) {
                 let live = live.with_terms(changed.terms.clone(), changed.version);
                 sales.put(&live);
             }
-            sales
         });
         self.stir_by_id(changed.id);
     }
 
-    /// Takes sales off the board: one swap. Who has looked one up already goes on with it.
-    pub fn remove_all(&self, ids: &[SaleId]) {
-        self.sales.rcu(|sales| {
-            let mut sales = Sales::clone(sales);
-            for id in ids {
-                let Some(gone) = sales.by_id.remove(id) else { continue };
-                sales.with_room.remove(id);
-                // Its name may be another one's by now.
-                if sales.by_name.get(&gone.key).is_some_and(|named| named.id == gone.id) {
-                    sales.by_name.remove(&gone.key);
-                }
-            }
-            sales
-        });
-    }
-
-    /// The names of the sales that are archived.
-    pub fn archived(&self) -> &ArchivedNames {
-        &self.archived
-    }
-
     /// Puts many sales on the board at once: one swap.
     pub fn publish_all(&self, new: Vec<LiveSale>) {
-        self.sales.rcu(|sales| {
-            let mut sales = Sales::clone(sales);
-            new.iter().for_each(|sale| sales.put(sale));
-            sales
-        });
+        self.swap(|sales| new.iter().for_each(|sale| sales.put(sale)));
         new.iter().for_each(|sale| self.stir(sale));
     }
 
     /// Stops sales, or has them go on, at once: one swap. Older news than what is known changes nothing.
     pub fn set_stops(&self, stops: Stops) {
         let stops = Arc::new(stops);
-        self.sales.rcu(|sales| {
-            let mut sales = Sales::clone(sales);
+        self.swap(|sales| {
             if stops.version > sales.stops.version {
                 sales.stops = Arc::clone(&stops);
                 for sale in sales.by_id.values().cloned().collect::<Vec<_>>() {
                     sales.put(&sale);
                 }
             }
-            sales
         });
+    }
+
+    /// A sale is archived, here or by another engine. If it is on the board, nothing of it is on sale any more; it stays until
+    /// it is [removed](Self::remove_all).
+    pub fn let_go(&self, archived: &Sale) {
+        self.archived.note(&archived.key);
+        self.swap(|sales| {
+            if let Some(live) = sales.by_id(archived.id).filter(|live| !live.is_archived) {
+                let live = live.with_terms(archived.terms.clone(), archived.version).leaving();
+                sales.put(&live);
+            }
+        });
+        self.stir_by_id(archived.id);
+        self.departures.call();
+    }
+
+    /// The archived sales that are on the board.
+    pub fn leaving(&self) -> Vec<SaleId> {
+        self.sales().iter().filter(|sale| sale.is_archived).map(|sale| sale.id).collect()
+    }
+
+    /// Tells when there are more of them. For whoever takes them off the board.
+    pub fn departures(&self) -> &flume::Receiver<()> {
+        self.departures.called()
+    }
+
+    /// Takes sales off the board: one swap. Who has looked one up already goes on with it.
+    pub fn remove_all(&self, ids: &[SaleId]) {
+        let gone: Vec<Arc<LiveSale>> = {
+            let sales = self.sales();
+            ids.iter().filter_map(|id| sales.by_id(*id).cloned()).collect()
+        };
+        self.swap(|sales| ids.iter().for_each(|id| sales.remove(*id)));
+        gone.iter().for_each(|sale| self.stir(sale));
+    }
+
+    /// The names of the sales that are archived.
+    pub fn archived(&self) -> &ArchivedNames {
+        &self.archived
     }
 }
 
 #[cfg(all(test, not(feature = "model")))]
 mod tests {
     use super::*;
-    use crate::domain::{Cents, Currency};
+    use crate::domain::{Cents, Currency, EpochMs, SaleKey, SaleTerms};
 
     fn sale(id: u32) -> Sale {
         let terms = SaleTerms {
@@ -490,5 +273,34 @@ mod tests {
     fn o5_a_sale_that_is_not_on_the_board_shows_what_is_left_and_has_nothing() {
         let off = LiveSale::off_board(sale(1));
         assert_eq!((off.remaining(), off.remaining_everywhere()), (0, 5));
+    }
+
+    #[test]
+    fn o9_an_archived_sale_stays_until_it_is_taken_off_and_nothing_of_it_is_on_sale() {
+        let board = Board::default();
+        board.publish(LiveSale::open(sale(1), 1));
+        board.stirred().drain().for_each(drop);
+        let archived = Sale { version: 5, archived_at: Some(EpochMs(9)), ..sale(1) };
+        board.let_go(&archived);
+        board.let_go(&archived);
+        assert_eq!((board.leaving(), board.departures().drain().count()), (vec![SaleId(1)], 1));
+        let live = Arc::clone(board.sales().by_id(SaleId(1)).unwrap());
+        assert_eq!((live.version, live.remaining(), live.remaining_everywhere()), (5, 0, 5));
+        assert!(!live.state.more_may_come() && board.archived().may_have("default", "c", "phone"));
+        // Whatever comes late does not bring it back.
+        board.publish_new(LiveSale::lent(sale(1), 1));
+        board.change_terms(&archived);
+        assert_eq!(board.leaving(), [SaleId(1)]);
+        live.state.take_up();
+        board.stirred().drain().for_each(drop);
+        board.remove_all(&[SaleId(1)]);
+        assert_eq!(
+            board.stirred().drain().collect::<Vec<_>>(),
+            [SaleId(1)],
+            "who lends its stock hears that"
+        );
+        // One that is not on the board leaves its name.
+        board.let_go(&Sale { key: SaleKey::new("default", "c", "book").unwrap(), ..sale(2) });
+        assert!(board.archived().may_have("default", "c", "book") && board.sales().is_empty());
     }
 }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::board::{Board, LiveSale};
+use super::board::Board;
 use super::bucket::TokenBucket;
 use super::buyer_rates::BuyerRates;
 use super::claims::{ClaimRequest, OrderInFlight, PriorClaim};
 use super::flight::Flight;
+use super::live_sale::LiveSale;
 use super::order_ids::OrderIds;
 use super::queue::{Queue, QueuedOrder};
 use super::sync::{AtomicI64, Ordering};

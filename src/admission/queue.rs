@@ -11,8 +11,8 @@
 
 use std::sync::Arc;
 
-use super::board::SaleState;
 use super::flight::Flight;
+use super::live_sale::SaleState;
 use super::sync::{AtomicU8, AtomicUsize, Ordering};
 use super::ticket::{Resolution, Ticket};
 use crate::domain::{NewOrder, Order, Rejection};

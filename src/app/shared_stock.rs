@@ -1,5 +1,6 @@
 //! What an engine has beside the others' when it sells one stock with them: the lease agent and the relay of events.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -154,10 +155,20 @@ impl Lending {
             let (desk, admission) = (desk.clone(), Arc::clone(&admission));
             async move {
                 let events = desk.events_after(after, limit).await?;
+                // One may have left the board before its events are relayed, or another node has just made it.
+                let mut off_board = BTreeMap::new();
+                for event in &events {
+                    let sale = event.order.placed.sale;
+                    let is_known = admission.board().sales().by_id(sale).is_some();
+                    if !is_known && !off_board.contains_key(&sale) {
+                        off_board.insert(sale, desk.sale_of(sale).await?);
+                    }
+                }
                 let sales = admission.board().sales();
-                // An event of a sale that has not come to this node's board yet waits for it.
+                // What is known of no sale waits for it.
                 let relayed = events.iter().map(|event| {
-                    let sale = sales.by_id(event.order.placed.sale);
+                    let sale = event.order.placed.sale;
+                    let sale = sales.by_id(sale).or_else(|| off_board.get(&sale)?.as_ref());
                     let json = sale.map(|sale| admin::event_json(sale, event).to_string());
                     RelayedEvent { seq: event.seq, json }
                 });
@@ -200,6 +211,10 @@ impl LeaseWatch for LeaseFigures {
 
     fn compared(&self, sale: SaleId, drift: &Drift) {
         self.0.lease_agent.compared(sale, drift.kinds());
+    }
+
+    fn ended(&self, sale: SaleId) {
+        self.0.lease_agent.ended(sale);
     }
 
     fn repaired(&self, movements: u64) {

@@ -120,7 +120,7 @@ impl Start {
             store::show_rooms(&*reader, &recovered.sales)?;
             Ok((deadlines, recovered, reader.identity()?, reader.pass_secret()?))
         })?;
-        let Some((deadlines, mut recovered, identity, pass_secret)) = read else { return Ok(None) };
+        let Some((deadlines, recovered, identity, pass_secret)) = read else { return Ok(None) };
         // Before anything runs: a payment that is under way must find its own gateway.
         let gateways = payments::gateways(&settings.checkout)?;
         gateways.check_open(&recovered.paying_at).map_err(|missing| Failure::new(Exit::Config, missing))?;
@@ -137,10 +137,6 @@ impl Start {
         admission.set_limits(node_limits(&settings.admission));
         admission.rooms().set_rules(settings.waiting_room.rules(&pass_secret));
         admission.board().set_stops(recovered.stops);
-        if shared.is_some() {
-            // Only an engine that is alone archives, and it has kept the board of its own.
-            recovered.sales.retain(|sale| !recovered.leaving.contains(&sale.id));
-        }
         recovered.archived.iter().for_each(|key| admission.board().archived().note(key));
         let on_board = if shared.is_some() { LiveSale::without_stock } else { std::convert::identity };
         admission.board().publish_all(recovered.sales.into_iter().map(on_board).collect());
@@ -179,7 +175,6 @@ impl Start {
             settings.ledger.sales_max,
             settings.ledger.sale_limits(),
         ));
-        sale_desk.go_on_leaving(recovered.leaving);
         let archiving = Arc::clone(&sale_desk).keep_archiving(settings.ledger.archive_after());
         supervisor.task("archive", async move {
             archiving.await;
@@ -209,6 +204,7 @@ impl Start {
                 admission: Arc::clone(&admission),
                 deadlines,
                 after_event: recovered.last_event,
+                after_change: recovered.last_change,
                 shards,
                 sales_max: settings.ledger.sales_max,
             });

@@ -50,12 +50,6 @@ impl Settings {
                  waits for one answer; lower it, or raise ledger.silent_ms_max"
             ),
         );
-        refuse(
-            self.is_shared() && ledger.archive_after_s > 0,
-            "ledger.archive_after_s",
-            "archives sales of an engine that has its order store alone, and this one shares it: set it to 0"
-                .into(),
-        );
         found
     }
 }
@@ -81,10 +75,6 @@ mod tests {
             (
                 "redis.url = 'redis://r'\npostgres.url = 'postgres://p/d'\nredis.answer_ms_max = 10000",
                 "redis.answer_ms_max",
-            ),
-            (
-                "postgres.url = 'postgres://p/d'\nredis.url = 'redis://r'\nledger.archive_after_s = 60",
-                "ledger.archive_after_s",
             ),
         ];
         for (text, key) in cases {

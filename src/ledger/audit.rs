@@ -56,6 +56,11 @@ impl StockAudit {
         }
     }
 
+    /// Of a sale that has ended where engines share the ledger: it lends nothing of it any more, and has no book.
+    pub fn ended(orders: Audit) -> Self {
+        Self { ledger: LedgerState::Shared, ..Self::embedded(orders) }
+    }
+
     /// Of the store's counts, taken in one snapshot, and the ledger's book, read after them; `None` when it does not
     /// answer.
     pub fn shared(orders: Audit, store: &SaleUnits, book: Option<&Book>) -> Self {

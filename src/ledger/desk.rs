@@ -5,14 +5,9 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-
 use super::{Ledger, Withdrawal};
 use crate::admission::{Admission, LiveSale};
-use crate::domain::{
-    EpochMs, FieldError, Sale, SaleEdit, SaleId, SaleKey, SaleLimits, SaleTerms, Stops, Units,
-};
+use crate::domain::{EpochMs, FieldError, Sale, SaleEdit, SaleKey, SaleLimits, SaleTerms, Stops, Units};
 use crate::orders::{ChangeReceipt, OrderDesk, SaleAct, SaleChange, StopChange, StoreError};
 
 /// A sale to be made.
@@ -59,9 +54,12 @@ pub enum SaleError {
     /// The sale is archived: nothing of it changes any more.
     #[error("the sale is archived")]
     Archived,
-    /// Other engines sell from the same order store, and are not told of it yet.
-    #[error("sales cannot be archived or deleted while several engines share the order store")]
-    NotOffered,
+    /// An engine of a version before sells from the same order store, and would go on with the sale.
+    #[error(
+        "an engine of a version before runs on the same order store, and does not know sales that end while several \
+         engines sell; try again when all are upgraded"
+    )]
+    OlderEngines,
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -79,10 +77,6 @@ pub struct SaleDesk {
     making: tokio::sync::Mutex<()>,
     /// One lowering of a stock at a time: two would take each other's units. Nothing else waits for it.
     shrinking: tokio::sync::Mutex<()>,
-    /// Archived sales that are on the board until their orders have moved.
-    pub(super) leaving: Mutex<Vec<SaleId>>,
-    /// Told when there is one more.
-    pub(super) left: Notify,
 }
 
 /// How often a lower stock is worked out anew because another change of it came first.
@@ -98,8 +92,7 @@ impl SaleDesk {
         limits: SaleLimits,
     ) -> Self {
         let (making, shrinking) = Default::default();
-        let (leaving, left) = Default::default();
-        Self { admission, orders, ledger, sales_max, limits, making, shrinking, leaving, left }
+        Self { admission, orders, ledger, sales_max, limits, making, shrinking }
     }
 
     /// Who holds the stock.
@@ -128,7 +121,7 @@ impl SaleDesk {
     pub async fn create(&self, new: NewSale, act: Option<SaleAct>) -> Result<Sale, SaleError> {
         self.check_new(&new)?;
         let _alone = self.making.lock().await;
-        let sales = self.admission.board().sales().len();
+        let sales = self.admission.board().sales().live();
         if sales >= self.sales_max {
             return Err(SaleError::TooMany(sales));
         }

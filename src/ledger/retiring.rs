@@ -1,15 +1,16 @@
 //! The end of sales at the sale desk: archived, deleted, or archived by themselves some time after they are over.
 //!
 //! A sale that is archived stays on the board until its orders have moved: whoever looks for his orders meanwhile finds them
-//! by their claims, and whoever clicks hears that the sale has ended.
+//! by their claims, and whoever clicks hears that the sale has ended. Of several engines one decides, in the store; the others
+//! hear of it as of every change of a sale, and each of them goes on with whatever is left to do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::random;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::desk::{SaleDesk, SaleError};
 use crate::admission::LiveSale;
@@ -65,9 +66,7 @@ impl SaleDesk {
                 RetirementReceipt::Moved => {}
                 receipt => {
                     let sale = retired(receipt)?;
-                    self.admission.board().archived().note(&sale.key);
-                    self.leaving.lock().push(sale.id);
-                    self.left.notify_one();
+                    self.admission.board().let_go(&sale);
                     tracing::info!(sale = %sale.key, sold = sale.sold, "a sale was archived");
                     return Ok(sale);
                 }
@@ -96,31 +95,46 @@ impl SaleDesk {
         Ok(sale)
     }
 
-    /// Sales that were archived before the start, and whose orders have yet to move, leave the board when they have.
-    pub fn go_on_leaving(&self, sales: Vec<SaleId>) {
-        self.leaving.lock().extend(sales);
-    }
-
-    /// Moves the orders of archived sales, takes sales whose orders have moved off the board, and archives those that have
-    /// been over for `archive_after`. For ever.
+    /// Moves the orders of archived sales, whoever archived them, takes sales whose orders have moved off the board, and
+    /// archives those that have been over for `archive_after`. For ever.
     pub async fn keep_archiving(self: Arc<Self>, archive_after: Option<Duration>) {
         let mut tried = HashMap::<SaleId, Instant>::new();
+        let board = self.admission.board();
         loop {
-            let leaving = std::mem::take(&mut *self.leaving.lock());
             self.move_orders().await;
-            if !leaving.is_empty() {
-                self.admission.board().remove_all(&leaving);
+            let have_all_left = self.take_off_the_board().await;
+            if let Some(archive_after) = archive_after {
+                self.archive_what_is_due(archive_after, &mut tried).await;
             }
-            let Some(archive_after) = archive_after else {
-                self.left.notified().await;
-                continue;
+            let pause = match archive_after {
+                _ if !have_all_left => STORE_PAUSE,
+                Some(_) => LOOK_EVERY,
+                None => Duration::MAX,
             };
-            self.archive_what_is_due(archive_after, &mut tried).await;
-            tokio::select! {
-                () = self.left.notified() => {}
-                () = sleep(LOOK_EVERY) => {}
-            }
+            // Nobody looks on if the board is gone.
+            let _ = timeout(pause, board.departures().recv_async()).await;
         }
+    }
+
+    /// Says whether no archived sale is on the board any more. Another engine may be moving the orders of one; whoever
+    /// comes first after it goes on.
+    async fn take_off_the_board(&self) -> bool {
+        let board = self.admission.board();
+        let leaving = board.leaving();
+        if leaving.is_empty() {
+            return true;
+        }
+        // Read after it was known that they leave: those that are not in it have moved.
+        let moving: HashSet<SaleId> = match self.orders.moving_sales().await {
+            Ok(moving) => moving.into_iter().collect(),
+            Err(error) => {
+                tracing::debug!(%error, "archived sales leave the board later");
+                return false;
+            }
+        };
+        let gone: Vec<SaleId> = leaving.iter().filter(|sale| !moving.contains(sale)).copied().collect();
+        board.remove_all(&gone);
+        gone.len() == leaving.len()
     }
 
     async fn move_orders(&self) {
@@ -142,7 +156,7 @@ impl SaleDesk {
         let before = now.plus_ms(-i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
         let sales = self.admission.board().sales().iter().cloned().collect::<Vec<Arc<LiveSale>>>();
         for sale in sales {
-            if sale.terms.ends_at > before || tried.contains_key(&sale.id) {
+            if sale.is_archived || sale.terms.ends_at > before || tried.contains_key(&sale.id) {
                 continue;
             }
             tried.insert(sale.id, Instant::now());
@@ -195,6 +209,6 @@ fn retired(receipt: RetirementReceipt) -> Result<Sale, SaleError> {
         RetirementReceipt::HasOrders => SaleError::HasOrders,
         RetirementReceipt::Archived => SaleError::Archived,
         RetirementReceipt::Unknown => SaleError::Unknown,
-        RetirementReceipt::NotOffered => SaleError::NotOffered,
+        RetirementReceipt::OlderEngines => SaleError::OlderEngines,
     })
 }

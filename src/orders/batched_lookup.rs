@@ -183,6 +183,10 @@ mod tests {
             Ok(None)
         }
 
+        fn moving_sales(&self) -> Result<Vec<SaleId>, StoreError> {
+            Ok(Vec::new())
+        }
+
         fn orders_after(
             &self,
             _: Option<SaleId>,

@@ -249,12 +249,21 @@ impl OrderDesk {
         self.ask(|reply| Step::RetireSale(Box::new(retirement), reply)).await
     }
 
-    /// Goes on moving the orders of archived sales away from those of live ones, by at most `max`. 0 when nothing is left to do.
+    /// Goes on moving the orders of archived sales away from those of live ones, by at most `max`. 0 when nothing is left to do, or another
+    /// engine is at it.
     ///
     /// # Errors
     /// As [`OrderDesk::apply`].
     pub async fn move_archived(&self, max: usize) -> Result<usize, StoreError> {
         self.ask(|reply| Step::MoveArchived(max, reply)).await
+    }
+
+    /// Archived sales whose orders have yet to move.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn moving_sales(&self) -> Result<Vec<SaleId>, StoreError> {
+        self.read(|store| store.moving_sales()).await
     }
 
     /// All live sales, oldest first.

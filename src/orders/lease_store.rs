@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::audit::Audit;
 use super::store_error::StoreError;
-use crate::domain::{KnownNode, NodeId, OrderId, SaleId, SaleUnits};
+use crate::domain::{KnownNode, NodeId, OrderId, SaleId, SaleKey, SaleUnits};
 
 /// What the share of this engine's own node in a sale is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,17 @@ pub struct WantedShare {
     pub turn: u64,
     /// Units that the node may sell in all, sold ones included.
     pub units: u64,
+}
+
+/// The book of a sale that has ended: there is nothing to lend any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftBook {
+    /// The sale.
+    pub sale: SaleId,
+    /// The name under which its book was opened. Of a deleted sale it may be another one's by now.
+    pub key: SaleKey,
+    /// The last epoch that was given to it. No other one will be, and those of a later sale of that name are above it.
+    pub last_epoch: u64,
 }
 
 /// The leasing half of a store that several engines share: it is the fence of the stock that they are lent. All methods
@@ -51,7 +62,8 @@ pub trait LeaseStore: Send + Sync + std::fmt::Debug {
     fn incarnations(&self) -> Result<Vec<KnownNode>, StoreError>;
 
     /// Ends the present epoch of the sale, which is `seen` or later, and answers with a new one that nobody else is given:
-    /// a book that two open under one number could be opened twice. `None` when there is no such sale.
+    /// a book that two open under one number could be opened twice. `None` when there is no such sale, or it has ended: no
+    /// book of it is opened any more.
     ///
     /// # Errors
     /// What the database says.
@@ -80,7 +92,7 @@ pub trait LeaseStore: Send + Sync + std::fmt::Debug {
     /// What the database says.
     fn release_share(&self, sale: SaleId, node: NodeId, life: u64) -> Result<(), StoreError>;
 
-    /// The sale's units, in one snapshot. `None` when there is no such sale.
+    /// The sale's units, in one snapshot. `None` when there is no such sale, or it has ended.
     ///
     /// # Errors
     /// What the database says.
@@ -100,6 +112,25 @@ pub trait LeaseStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What the database says.
     fn audit(&self, sale: SaleId) -> Result<Option<(Audit, SaleUnits)>, StoreError>;
+
+    /// At most `max` sales that have ended and whose books are to be forgotten: these, and others that nobody has
+    /// [forgotten](Self::books_forgotten) yet, whichever node lent their stock. None of a store whose sales never end.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn left_books(&self, ended: &[SaleId], max: usize) -> Result<Vec<LeftBook>, StoreError> {
+        let _ = (ended, max);
+        Ok(Vec::new())
+    }
+
+    /// Redis has no book of these sales any more.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn books_forgotten(&self, sales: &[SaleId]) -> Result<(), StoreError> {
+        let _ = sales;
+        Ok(())
+    }
 
     /// This node's memory knows all orders that were durable at this moment, wherever they were bought. `None` when it has
     /// not followed the store yet. Does not block.

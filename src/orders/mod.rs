@@ -52,7 +52,7 @@ pub use room_log::{RoomReader, RoomWriter};
 pub use room_settings::WaitingRoomSettings;
 pub use sale_change::{ChangeReceipt, SaleChange, StopChange};
 pub use store::{
-    Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, OrderFilter, PoolFigures,
+    Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, LeftBook, OrderFilter, PoolFigures,
     Receipt, Record, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter, WantedShare,
 };
 pub use trail::{Act, ActKind, Actor, SaleAct, TrailEntry, TrailFilter};

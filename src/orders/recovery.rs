@@ -17,7 +17,8 @@ pub struct Recovered {
     /// All live sales, with their unsold units on sale and their buyers' claims in place; and, with nothing on sale, those
     /// that are [`leaving`](Self::leaving).
     pub sales: Vec<LiveSale>,
-    /// Archived sales whose orders have yet to move: until they have, their buyers' orders are found by their claims.
+    /// Archived sales whose orders have yet to move, whichever engine archived them: until they have, their buyers' orders are
+    /// found by their claims.
     pub leaving: Vec<SaleId>,
     /// The names of the archived sales.
     pub archived: Vec<SaleKey>,
@@ -33,6 +34,8 @@ pub struct Recovered {
     pub oldest_open: Option<EpochMs>,
     /// The number of the last event that all this includes.
     pub last_event: u64,
+    /// The number of the last change of a sale that all this includes.
+    pub last_change: u64,
     /// What is stopped at once.
     pub stops: Stops,
 }
@@ -64,13 +67,14 @@ impl Recovered {
             Record::NewestElsewhere(order) => newest_elsewhere = Some(order),
             Record::Archived(key) => recovered.archived.push(key),
             Record::Sale(sale) => {
+                recovered.last_change = recovered.last_change.max(sale.version);
                 place_of.insert(sale.id, recovered.sales.len());
                 sold_by_guard.push(u64::from(sale.sold));
                 sold_by_orders.push(0);
-                let is_leaving = sale.archived_at.is_some();
-                recovered.leaving.extend(is_leaving.then_some(sale.id));
+                let is_archived = sale.archived_at.is_some();
+                recovered.leaving.extend(is_archived.then_some(sale.id));
                 let live = LiveSale::open(sale, shards);
-                recovered.sales.push(if is_leaving { live.without_stock() } else { live });
+                recovered.sales.push(if is_archived { live.leaving() } else { live });
             }
             Record::Order(order, last_step_by) => {
                 recovered.newest = Some(order.placed.id);

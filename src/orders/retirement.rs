@@ -53,8 +53,8 @@ pub enum RetirementReceipt {
     Archived,
     /// There is no such sale.
     Unknown,
-    /// Other engines sell from this store as well: they would have to be told first.
-    NotOffered,
+    /// An engine of a version before lives, which would go on with the sale.
+    OlderEngines,
 }
 
 impl Retirement {

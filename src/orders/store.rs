@@ -20,7 +20,7 @@ use crate::domain::{
 };
 
 pub use super::audit::Audit;
-pub use super::lease_store::{LeaseStore, WantedShare};
+pub use super::lease_store::{LeaseStore, LeftBook, WantedShare};
 pub use super::store_error::{Fault, StoreError};
 
 /// The writing half of a store, in the hands of one writer thread. All methods block.
@@ -79,7 +79,7 @@ pub trait StoreWriter: RoomWriter + Send {
     /// As [`StoreWriter::commit`].
     fn tell(&mut self, act: &Act) -> Result<(), StoreError>;
 
-    /// Archives or deletes a sale, in one transaction that reads none of its orders, and tells it in the trail. Asked again
+    /// Archives or deletes a sale, in one transaction that counts none of its orders, and tells it in the trail. Asked again
     /// after a transient error, it finds out whether it was done.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ pub trait StoreWriter: RoomWriter + Send {
     fn retire_sale(&mut self, retirement: &Retirement) -> Result<RetirementReceipt, StoreError>;
 
     /// Goes on moving the orders of archived sales away from those of live ones, by at most `max` in one transaction. 0 when
-    /// all are moved and nothing is left to do.
+    /// all are moved and nothing is left to do, or another engine is at it ([`StoreReader::moving_sales`] tells).
     ///
     /// # Errors
     /// As [`StoreWriter::commit`].
@@ -150,6 +150,12 @@ pub trait StoreReader: RoomReader + Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What the database says.
     fn archived_sale(&self, key: &SaleKey) -> Result<Option<Sale>, StoreError>;
+
+    /// Archived sales whose orders have yet to move.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn moving_sales(&self) -> Result<Vec<SaleId>, StoreError>;
 
     /// Orders above `after`, oldest first, at most `limit`, of the sale if one is named.
     ///

@@ -48,6 +48,11 @@ impl LeaseAgentRecords {
         self.drift.lock().insert(sale, drift);
     }
 
+    /// Forgets a sale that has ended.
+    pub fn ended(&self, sale: SaleId) {
+        self.drift.lock().remove(&sale);
+    }
+
     /// The last comparison of each sale.
     pub fn drift(&self) -> BTreeMap<SaleId, DriftKinds> {
         self.drift.lock().clone()

@@ -68,6 +68,7 @@ impl Fixture {
             admission: Arc::clone(&pipeline.admission),
             deadlines,
             after_event: 0,
+            after_change: 0,
             shards: 1,
             sales_max: 1,
         });

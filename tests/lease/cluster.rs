@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::node::{Node, sale_key};
+use crate::node::{Node, SALE, sale_key};
 use crate::server::RedisServer;
 use crate::store::MemoryStore;
 use seckill::domain::Rejection;
@@ -224,4 +224,40 @@ async fn n6_a_book_that_forgets_units_is_counted_anew_and_no_life_is_used() {
         .await;
     assert_eq!(cluster.store.refusals(), 0, "what the store has for nobody was never on sale");
     assert_eq!(cluster.store.incarnations(), lives);
+}
+
+#[tokio::test]
+async fn o9_of_a_sale_that_has_ended_no_node_opens_a_book_whoever_hears_of_it_when() {
+    let mut cluster = Cluster::start(3, 3_000);
+    cluster.sell_until("all have units", |c| c.running().all(|node| node.on_sale() > 0)).await;
+    // One that dies before it has heard of it, and one that hears late and has buyers meanwhile.
+    let dies = cluster.nodes[2].take().unwrap();
+    dies.freeze_agent();
+    cluster.store.end_sale();
+    let (hears, late) = (cluster.nodes[0].take().unwrap(), cluster.nodes[1].take().unwrap());
+    let give_up = Instant::now() + Duration::from_secs(90);
+    let has_no_book = async || hears.books.read(&sale_key()).await.is_ok_and(|book| book.epoch == 0);
+    hears.admission.board().remove_all(&[SALE]);
+    while !(has_no_book().await && cluster.store.ending().1) {
+        assert!(Instant::now() < give_up, "its book is forgotten");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The other one looks for the book meanwhile, in vain: its buyers are refused by the store, and no epoch is given any more.
+    let sold = cluster.store.sold();
+    while late.on_sale() > 0 || late.in_flight() > 0 {
+        assert!(Instant::now() < give_up, "what it has on sale goes");
+        let _ = late.click();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(has_no_book().await);
+    assert_eq!((cluster.store.sold(), cluster.store.end_epoch(0)), (sold, None));
+    late.admission.board().remove_all(&[SALE]);
+    assert!(
+        late.handle.compare(SALE, Duration::from_secs(30)).await.is_none(),
+        "there is nothing to compare"
+    );
+    drop(dies);
+    // A node that starts later finds nothing to do.
+    assert!(has_no_book().await);
 }

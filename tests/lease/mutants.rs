@@ -4,7 +4,7 @@ use redis::{Connection, Script, Value};
 
 use crate::server::RedisServer;
 
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("rebuild", include_str!("../../lua/rebuild.lua")),
     ("announce", include_str!("../../lua/announce.lua")),
     ("register", include_str!("../../lua/register.lua")),
@@ -14,6 +14,7 @@ const FILES: [(&str, &str); 9] = [
     ("return", include_str!("../../lua/return.lua")),
     ("reclaim", include_str!("../../lua/reclaim.lua")),
     ("resize", include_str!("../../lua/resize.lua")),
+    ("forget", include_str!("../../lua/forget.lua")),
 ];
 const BOOK: &str = include_str!("../../lua/book.lua");
 const SNAPSHOT: &str = include_str!("../../lua/snapshot.lua");
@@ -33,7 +34,7 @@ struct Mutant {
 /// Node 1 in its first life, 10 units, 5 of them lent to it.
 const START: [&str; 3] = ["rebuild 1 10 1 0 1 1 1", "announce 1 1 1 0 0", "lease 1 1 1 0 1 1 5 0"];
 
-const MUTANTS: [Mutant; 18] = [
+const MUTANTS: [Mutant; 20] = [
     Mutant {
         name: "counters are merged by adding",
         line: "  if value > number(field) then\n    put(field, value)\n  end",
@@ -158,6 +159,20 @@ const MUTANTS: [Mutant; 18] = [
         line: "if kept then count(field, book[field], -1) end\n    book[field] = nil",
         instead: "book[field] = nil",
         history: &["set d:1 9000000000000000", "lease 1 1 1 5 1 1 5 0"],
+        sound: ("ok", 0),
+    },
+    Mutant {
+        name: "the book of a later sale of that name is forgotten",
+        line: "if number('epoch') > tonumber(ARGV[1]) then",
+        instead: "if false then",
+        history: &["rebuild 3 10 1 0 0 1 1", "forget 1"],
+        sound: ("old-epoch", 10),
+    },
+    Mutant {
+        name: "the book of a sale that has ended stays",
+        line: "redis.call('DEL', KEYS[1])\nbook = {}\nreturn",
+        instead: "return",
+        history: &["forget 1"],
         sound: ("ok", 0),
     },
 ];

@@ -70,6 +70,7 @@ impl LeaseWatch for Counts {
     fn compared(&self, _: SaleId, drift: &Drift) {
         self.drifting.store(u64::from(!drift.is_none()), Ordering::SeqCst);
     }
+    fn ended(&self, _: SaleId) {}
     fn repaired(&self, _: u64) {}
     fn rebuilt(&self, _: SaleId) {
         self.rebuilt.fetch_add(1, Ordering::SeqCst);

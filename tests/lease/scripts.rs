@@ -307,6 +307,28 @@ async fn a_lease_that_was_not_answered_is_granted_once() {
 }
 
 #[tokio::test]
+async fn o9_a_book_is_forgotten_with_its_sale_and_not_that_of_a_later_sale_of_its_name() {
+    let server = RedisServer::start();
+    let (books, sale) = (books_of(&server.url()), SaleKey::new("default", "launch", "phone").unwrap());
+    books.forget(&sale, 9).await.expect("there is none");
+    let seen = books.read(&sale).await.unwrap();
+    let nodes = vec![(node(1), 1)];
+    let open =
+        Rebuild { epoch: 4, server: seen.server, total: 9, revision: 1, returned: 0, nodes, waits: false };
+    books.rebuild(&sale, &open).await.unwrap();
+    books.forget(&sale, 3).await.unwrap();
+    assert_eq!(books.read(&sale).await.unwrap().epoch, 4, "it is a later sale's");
+    books.forget(&sale, 4).await.unwrap();
+    let keys = books.link().send(&redis::cmd("DBSIZE")).await.unwrap().unwrap();
+    assert_eq!(keys, redis::Value::Int(0));
+    // A word that comes late finds no book.
+    let from = lease::Caller { node: node(1), incarnation: 1, epoch: 4 };
+    let late = books.run(&sale, from, &Movement::HandBack { handed_back: 2 }).await.unwrap();
+    assert_eq!(late.verdict, lease::Verdict::Lost);
+    assert!(books.read(&sale).await.unwrap().lost);
+}
+
+#[tokio::test]
 async fn beats_are_aged_by_the_server() {
     let server = RedisServer::start();
     let books = books_of(&server.url());

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use seckill::domain::{KnownNode, NodeId, SaleId, SaleUnits, Share};
-use seckill::orders::{Audit, LeaseStore, StoreError, WantedShare};
+use seckill::orders::{Audit, LeaseStore, LeftBook, StoreError, WantedShare};
+
+use crate::node::{SALE, sale_key};
 
 /// What became of a batch of one order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,10 @@ struct Inner {
     /// Units, and the life and turn that has them.
     shares: BTreeMap<NodeId, (u64, (u64, u64))>,
     refusals: u64,
+    /// The sale has ended.
+    has_ended: bool,
+    /// Whether a node has said that the book is forgotten.
+    is_forgotten: bool,
 }
 
 impl Inner {
@@ -127,7 +133,7 @@ impl MemoryStore {
             return None;
         }
         let lent: u64 = inner.shares().map(|share| share.granted).sum();
-        let spare = (inner.total + inner.returned).saturating_sub(lent);
+        let spare = if inner.has_ended { 0 } else { (inner.total + inner.returned).saturating_sub(lent) };
         let sold = inner.settled.get(&node).copied().unwrap_or_default();
         let (share, of) = inner.shares.entry(node).or_default();
         if *of <= turn {
@@ -156,10 +162,30 @@ impl MemoryStore {
         inner.incarnations.iter().map(known).collect()
     }
 
-    pub fn end_epoch(&self, seen: u64) -> u64 {
+    /// None once the sale has ended.
+    pub fn end_epoch(&self, seen: u64) -> Option<u64> {
         let mut inner = self.0.lock().unwrap();
+        if inner.has_ended {
+            return None;
+        }
         inner.epoch = inner.epoch.max(seen) + 1;
-        inner.epoch
+        Some(inner.epoch)
+    }
+
+    /// An operator ends the sale for good: what was not sold is nobody's.
+    pub fn end_sale(&self) {
+        let mut inner = self.0.lock().unwrap();
+        inner.has_ended = true;
+        let Inner { shares, settled, .. } = &mut *inner;
+        for (node, (share, _)) in shares {
+            *share = settled.get(node).copied().unwrap_or_default();
+        }
+    }
+
+    /// Whether the sale has ended, and whether its book was said to be forgotten.
+    pub fn ending(&self) -> (bool, bool) {
+        let inner = self.0.lock().unwrap();
+        (inner.has_ended, inner.is_forgotten)
     }
 }
 
@@ -203,7 +229,7 @@ impl LeaseStore for NodeStore {
     }
 
     fn end_epoch(&self, _: SaleId, seen: u64) -> Result<Option<u64>, StoreError> {
-        Ok(Some(self.answers()?.end_epoch(seen)))
+        Ok(self.answers()?.end_epoch(seen))
     }
 
     fn set_share(&self, wanted: WantedShare) -> Result<Option<u64>, StoreError> {
@@ -216,7 +242,21 @@ impl LeaseStore for NodeStore {
     }
 
     fn units(&self, _: SaleId) -> Result<Option<SaleUnits>, StoreError> {
-        Ok(Some(self.answers()?.look()))
+        let store = self.answers()?;
+        Ok((!store.ending().0).then(|| store.look()))
+    }
+
+    fn left_books(&self, ended: &[SaleId], _: usize) -> Result<Vec<LeftBook>, StoreError> {
+        let store = self.answers()?;
+        let (has_ended, is_forgotten) = store.ending();
+        let is_left = has_ended && (!is_forgotten || ended.contains(&SALE));
+        let left = is_left.then(|| LeftBook { sale: SALE, key: sale_key(), last_epoch: store.look().epoch });
+        Ok(left.into_iter().collect())
+    }
+
+    fn books_forgotten(&self, sales: &[SaleId]) -> Result<(), StoreError> {
+        self.answers()?.0.lock().unwrap().is_forgotten |= sales.contains(&SALE);
+        Ok(())
     }
 
     /// Buyers have no memory in this world.

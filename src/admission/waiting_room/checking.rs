@@ -1,6 +1,6 @@
 //! The check of a pass: a step of the column of refusals.
 
-use super::super::board::LiveSale;
+use super::super::live_sale::LiveSale;
 use super::super::purchase::{Admission, Moment, Purchase};
 use crate::domain::{Nanos, Rejection, RoomFailure, RoomRefusal, RoomTerms};
 

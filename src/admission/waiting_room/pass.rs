@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::{digest, hmac};
 
-use super::super::board::LiveSale;
+use super::super::live_sale::LiveSale;
 use crate::domain::{BuyerName, EpochMs, Who};
 
 const VERSION: u8 = 1;
@@ -180,7 +180,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::super::board::SaleState;
+    use super::super::super::live_sale::SaleState;
     use super::*;
     use crate::domain::{Cents, Currency, SaleId, SaleKey, SaleTerms};
 

@@ -1,6 +1,6 @@
 //! Registering: what a buyer is told who joins, or asks again.
 
-use super::super::board::LiveSale;
+use super::super::live_sale::LiveSale;
 use super::super::purchase::{Admission, Moment};
 use super::pass::{PassText, SalePass};
 use super::place::who_is;

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::super::board::LiveSale;
+use super::super::live_sale::LiveSale;
 use super::pass::PassKeys;
 use super::recent_places::RecentPlaces;
 use crate::domain::{Nanos, Registration};

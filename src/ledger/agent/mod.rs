@@ -12,6 +12,7 @@
 
 mod account;
 mod asking;
+mod endings;
 mod handle;
 mod membership;
 mod schedule;
@@ -109,6 +110,10 @@ pub struct LeaseAgent<W> {
     /// Sales to which others have called, and whether all are to be looked at: heard amid other work.
     heard: Vec<SaleId>,
     looks_at_all: bool,
+    /// Sales that have ended and whose books are to be forgotten.
+    ended: BTreeSet<SaleId>,
+    /// Whether there may be such books, those of other nodes included.
+    has_left_books: bool,
 }
 
 impl<W: LeaseWatch> LeaseAgent<W> {
@@ -146,6 +151,8 @@ impl<W: LeaseWatch> LeaseAgent<W> {
             calls: Vec::new(),
             heard: Vec::new(),
             looks_at_all: false,
+            ended: BTreeSet::new(),
+            has_left_books: true,
         }
     }
 
@@ -199,8 +206,11 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         }
         if !self.has_beaten || self.life.is_over() {
             self.accounts.values_mut().for_each(|account| account.onlookers.clear());
-        } else if let Err(error) = self.look_at_sales().await {
-            self.watch.round_failed(&error.to_string());
+        } else {
+            let looked = self.look_at_sales().await;
+            if let Err(error) = looked.and(self.forget_books().await) {
+                self.watch.round_failed(&error.to_string());
+            }
         }
         match self.schedule.next(began) {
             _ if self.life.is_over() => began,
@@ -265,11 +275,12 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         }
     }
 
-    /// Something happened to the sale, or it is new.
+    /// Something happened to the sale, it is new, or it has ended.
     fn hear_of(&mut self, sale: SaleId) {
+        let Some(live) = self.live(sale) else { return self.let_go(sale) };
         let is_known = self.accounts.contains_key(&sale);
         self.account(sale).lease.stir(Instant::now().into_std());
-        let is_wanted = self.live(sale).is_some_and(|live| live.state.has_unmet_demand());
+        let is_wanted = live.state.has_unmet_demand();
         // New ones are many, at a start.
         self.schedule.name(sale, if is_known || is_wanted { Urgency::Now } else { Urgency::InTurn });
     }
@@ -287,46 +298,45 @@ impl<W: LeaseWatch> LeaseAgent<W> {
                 }
                 return;
             }
-            StockNotice::Refused(sale, units) => {
-                self.account(sale).lease.refused(units, now);
-                sale
-            }
-            StockNotice::Returned(sale) => {
-                if let Some(live) = self.live(sale) {
-                    live.state.note_units_came_back();
-                }
-                sale
-            }
-            StockNotice::Resized(sale) => {
-                self.account(sale).lease.wake(now);
-                sale
-            }
+            StockNotice::Refused(sale, _) | StockNotice::Returned(sale) | StockNotice::Resized(sale) => sale,
         };
+        // One that has ended lends nothing any more.
+        let Some(live) = self.live(sale) else { return };
+        match notice {
+            StockNotice::Refused(_, units) => self.account(sale).lease.refused(units, now),
+            StockNotice::Resized(_) => self.account(sale).lease.wake(now),
+            _ => live.state.note_units_came_back(),
+        }
         self.schedule.name(sale, Urgency::Now);
     }
 
     fn hear_request(&mut self, request: Request) {
-        let sale = match request {
-            Request::Withdraw { sale, units, give_up_at, answer } => {
-                self.account(sale).withdraw(units, give_up_at.into_std(), answer);
-                sale
+        let (Request::Withdraw { sale, .. } | Request::Compare(sale, _)) = request;
+        // Of one that has ended there is nothing to withdraw or to compare.
+        if self.live(sale).is_none() {
+            return;
+        }
+        let account = self.account(sale);
+        match request {
+            Request::Withdraw { units, give_up_at, answer, .. } => {
+                account.withdraw(units, give_up_at.into_std(), answer);
             }
-            Request::Compare(sale, answer) => {
-                let account = self.account(sale);
+            Request::Compare(_, answer) => {
                 account.onlookers.push(answer);
                 account.lease.wake(Instant::now().into_std());
-                sale
             }
-        };
+        }
         self.schedule.name(sale, Urgency::Now);
     }
 
+    /// The sale, if it is on the board and has not ended.
     fn live(&self, sale: SaleId) -> Option<Arc<LiveSale>> {
-        self.admission.board().sales().by_id(sale).cloned()
+        self.admission.board().sales().by_id(sale).filter(|live| !live.is_archived).cloned()
     }
 
+    /// All of these.
     fn sales(&self) -> Vec<Arc<LiveSale>> {
-        self.admission.board().sales().iter().cloned().collect()
+        self.admission.board().sales().iter().filter(|live| !live.is_archived).cloned().collect()
     }
 
     fn account(&mut self, sale: SaleId) -> &mut Account {

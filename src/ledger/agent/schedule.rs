@@ -48,6 +48,11 @@ impl Schedule {
         self.timers.insert((at, sale));
     }
 
+    /// The sale is not looked at any more, unless it is named again.
+    pub fn forget(&mut self, sale: SaleId) {
+        self.set(sale, None);
+    }
+
     /// Names those whose time has come.
     pub fn pass(&mut self, now: Instant) {
         while let Some(&(at, sale)) = self.timers.first()
@@ -140,5 +145,10 @@ mod tests {
         schedule.pass(at(21));
         assert_eq!(all(&mut schedule, Urgency::InTurn), [a]);
         assert_eq!(schedule.next(at(22)), None);
+        schedule.name(a, Urgency::Now);
+        schedule.wait_until(b, at(30));
+        [a, b].into_iter().for_each(|sale| schedule.forget(sale));
+        assert_eq!(all(&mut schedule, Urgency::Now), []);
+        assert_eq!(schedule.next(at(31)), None, "what is forgotten has no time any more");
     }
 }

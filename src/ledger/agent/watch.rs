@@ -11,6 +11,8 @@ pub trait LeaseWatch: Send + 'static {
     fn handed_back(&self, units: u64);
     /// The three books of a sale were compared.
     fn compared(&self, sale: SaleId, drift: &Drift);
+    /// A sale has ended: its books are none any more.
+    fn ended(&self, sale: SaleId);
     /// The ledger was moved towards the store by this many movements.
     fn repaired(&self, movements: u64);
     /// A sale's book was opened anew.

@@ -35,6 +35,7 @@ const RESIZE: Script = script!("resize.lua");
 const RECLAIM: Script = script!("reclaim.lua");
 const ANNOUNCE: Script = script!("announce.lua");
 const REBUILD: Script = script!("rebuild.lua");
+const FORGET: Script = script!("forget.lua");
 const SNAPSHOT: Script = script!("snapshot.lua");
 const BEAT: Script = Script { text: include_str!("../../../lua/beat.lua") };
 
@@ -127,6 +128,14 @@ impl RedisBooks {
             arguments.extend([node.number().to_string(), incarnation.to_string()]);
         }
         reply(self.evaluate(&REBUILD, &[self.names.book(sale)], &arguments).await?)
+    }
+
+    /// Forgets the book of a sale that has ended, of which `last_epoch` is the last epoch: one of a later sale of its name stays.
+    ///
+    /// # Errors
+    /// As [`RedisBooks::run`].
+    pub async fn forget(&self, sale: &SaleKey, last_epoch: u64) -> Result<(), RedisFault> {
+        self.evaluate(&FORGET, &[self.names.book(sale)], &[last_epoch.to_string()]).await.map(drop)
     }
 
     /// Reads the sale's book.

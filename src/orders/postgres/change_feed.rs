@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
+use tokio_postgres::Row;
+
 use super::super::events::Event;
 use super::super::store::StoreError;
 use super::applied_watermark::AppliedWatermark;
+use super::error::PgError;
 use super::failure_detector::Heartbeat;
 use super::lease_store::node_of;
 use super::pool::Pool;
 use super::reader::events_after;
-use super::rows::{self, SALE_COLUMNS, column, damaged};
+use super::retirement::DELETED;
+use super::rows::{self, SALE_COLUMNS, SALE_COLUMNS_LEN, column, damaged};
 use super::settings::PostgresSettings;
 use super::stops;
-use crate::domain::{EpochMs, NodeId, OrderId, OrderStatus, Sale, Stops};
+use crate::domain::{EpochMs, NodeId, OrderId, OrderStatus, Sale, SaleId, Stops};
 
 /// The ends of the two logs: whoever is behind one of them has something to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,27 @@ pub struct OpenOrder {
     pub pay_before: EpochMs,
     /// The number of the payment whose end, or whose refund's end, it waits for.
     pub payment: Option<u32>,
+}
+
+/// What became of a sale, at whichever node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangedSale {
+    /// It was made, or its terms were changed: as it is now.
+    Live(Sale),
+    /// It was archived.
+    Archived(Sale),
+    /// It was deleted, by the change of this number.
+    Deleted(SaleId, u64),
+}
+
+impl ChangedSale {
+    /// The number of the last change.
+    pub fn change(&self) -> u64 {
+        match self {
+            Self::Live(sale) | Self::Archived(sale) => sale.version,
+            Self::Deleted(_, change) => *change,
+        }
+    }
 }
 
 /// Reads what other nodes do, and tells them that this one lives. All methods block.
@@ -72,7 +97,7 @@ impl PgChangeFeed {
                       (SELECT max(stamp) FROM unplaced_events WHERE stamp > placed_through) FROM event_log";
         self.pool.run(async |session| {
             let row = session.row(select, &[]).await?.ok_or_else(|| damaged("no logs"))?;
-            let end = |place| Ok::<_, super::error::PgError>(row.try_get::<_, i64>(place)? as u64);
+            let end = |place| Ok::<_, PgError>(row.try_get::<_, i64>(place)? as u64);
             let newest_order = row.try_get::<_, Option<i64>>(2)?.map(rows::order_id).transpose()?;
             let (first, last): (Option<i64>, Option<i64>) = (row.try_get(3)?, row.try_get(4)?);
             Ok(LogEnds { last_event: end(0)?, unplaced: first.zip(last), last_change: end(1)?, newest_order })
@@ -94,15 +119,20 @@ impl PgChangeFeed {
         })
     }
 
-    /// Live sales that were made or changed after the change numbered `after`, as they are now, in the order of their last
-    /// changes, whose numbers are their versions.
-    pub(super) fn sales_changed_after(&self, after: u64) -> Result<Vec<Sale>, StoreError> {
-        let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let select =
-            format!("SELECT {SALE_COLUMNS} FROM sales WHERE change > $1 AND retired = 0 ORDER BY change");
+    /// Live sales that were made or changed after the change numbered `after`, and sales that ended after `ended_after`, as they
+    /// are now, in the order of their last changes.
+    pub(super) fn sales_changed_after(
+        &self,
+        after: u64,
+        ended_after: u64,
+    ) -> Result<Vec<ChangedSale>, StoreError> {
+        let [after, ended_after] = [after, ended_after].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+        let select = format!(
+            "SELECT {SALE_COLUMNS}, retired FROM sales WHERE change > $1 AND (retired = 0 OR change > $2) ORDER BY change"
+        );
         self.pool.run(async |session| {
-            let changed = session.rows(&select, &[&after]).await?;
-            changed.iter().map(rows::sale).collect()
+            let changed = session.rows(&select, &[&after, &ended_after]).await?;
+            changed.iter().map(changed_sale).collect()
         })
     }
 
@@ -126,7 +156,7 @@ impl PgChangeFeed {
                     &[],
                 )
                 .await?;
-            let heartbeat = |row: &tokio_postgres::Row| {
+            let heartbeat = |row: &Row| {
                 Ok(Heartbeat {
                     node: node_of(row.try_get(0)?)?,
                     beats: row.try_get(1)?,
@@ -146,7 +176,7 @@ impl PgChangeFeed {
                       WHERE step_node = ANY ($1) AND status = ANY ($2)";
         self.pool.run_long(async |session| {
             let found = session.rows(select, &[&nodes, &open.as_slice()]).await?;
-            let order = |row: &tokio_postgres::Row| {
+            let order = |row: &Row| {
                 let waits_to_be_paid = rows::status(row.try_get(2)?)? == OrderStatus::PrePay;
                 let payment = rows::whole(row.try_get(3)?)?;
                 Ok(OpenOrder {
@@ -158,4 +188,14 @@ impl PgChangeFeed {
             found.iter().map(order).collect()
         })
     }
+}
+
+fn changed_sale(row: &Row) -> Result<ChangedSale, PgError> {
+    let retired: i16 = row.try_get(SALE_COLUMNS_LEN)?;
+    if retired == DELETED {
+        let (sale, change): (i32, i64) = (row.try_get(0)?, row.try_get(16)?);
+        return Ok(ChangedSale::Deleted(SaleId(rows::whole(sale)?), change as u64));
+    }
+    let sale = rows::sale(row)?;
+    Ok(if sale.archived_at.is_some() { ChangedSale::Archived(sale) } else { ChangedSale::Live(sale) })
 }

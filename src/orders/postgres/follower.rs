@@ -2,7 +2,8 @@
 //!
 //! Buyers: nothing depends on it being quick, for the store refuses what memory does not know yet; it makes the refusals
 //! cheap, and it frees a claim here when the order was given up there. Sales: one that was made elsewhere is on the board
-//! with an empty stock, which its lease agent fills; terms that changed elsewhere replace those on the board. Orders of a node
+//! with an empty stock, which its lease agent fills; terms that changed elsewhere replace those on the board; one that was
+//! deleted elsewhere is on it no more, and one that was archived is let go. Orders of a node
 //! that fell silent: they get their deadlines here, and their payments are somebody's to finish.
 
 use std::sync::Arc;
@@ -12,11 +13,11 @@ use super::super::deadlines::Deadlines;
 use super::super::events::EventKind;
 use super::super::store::StoreError;
 use super::applied_watermark::UnplacedEvents;
-use super::change_feed::PgChangeFeed;
+use super::change_feed::{ChangedSale, PgChangeFeed};
 use super::failure_detector::FailureDetector;
 use super::settings::PostgresSettings;
 use crate::admission::{Admission, LiveSale};
-use crate::domain::{NodeId, OrderId, Sale};
+use crate::domain::{NodeId, OrderId, Sale, SaleId};
 
 /// Events that are read at once.
 const PAGE: usize = 1_000;
@@ -34,6 +35,8 @@ pub struct FollowerParts {
     pub deadlines: Arc<Deadlines>,
     /// The last event that a start has read ([`Recovered::last_event`](crate::orders::Recovered::last_event)).
     pub after_event: u64,
+    /// The last change of a sale that it has read ([`Recovered::last_change`](crate::orders::Recovered::last_change)).
+    pub after_change: u64,
     /// Counters of a sale's stock.
     pub shards: usize,
     /// Sales that may be on the board.
@@ -133,12 +136,18 @@ impl Follower {
     }
 
     fn take_changes(&mut self, last_change: u64) -> Result<usize, StoreError> {
-        let changed = self.parts.feed.sales_changed_after(self.after_change)?;
+        // Sales that ended before the start had none of its places on the board.
+        let ended_after = self.after_change.max(self.parts.after_change);
+        let changed = self.parts.feed.sales_changed_after(self.after_change, ended_after)?;
         self.parts.admission.board().set_stops(self.parts.feed.stops()?);
         let taken = changed.len();
         for sale in changed {
-            self.after_change = sale.version;
-            self.take_sale(sale);
+            self.after_change = sale.change();
+            match sale {
+                ChangedSale::Live(sale) => self.take_sale(sale),
+                ChangedSale::Archived(sale) => self.let_go(&sale),
+                ChangedSale::Deleted(sale, _) => self.take_off(sale),
+            }
         }
         // The last one may have been a stop.
         self.after_change = self.after_change.max(last_change);
@@ -160,9 +169,9 @@ impl Follower {
             }
             // It was read before this engine archived it.
             None if board.archived().may_have(sale.key.tenant(), sale.key.campaign(), sale.key.sku()) => {}
-            None if sales.len() >= self.parts.sales_max => {
+            None if sales.live() >= self.parts.sales_max => {
                 tracing::error!(
-                    sale = %sale.key, sales = sales.len(),
+                    sale = %sale.key, sales = sales.live(),
                     "a sale of another node is not sold here: the board is full; raise ledger.sales_max and restart"
                 );
             }
@@ -170,6 +179,24 @@ impl Follower {
                 tracing::info!(sale = %sale.key, "a sale was made at another node");
                 board.publish_new(LiveSale::lent(sale, self.parts.shards));
             }
+        }
+    }
+
+    /// Of one that this node does not sell it keeps the name: buyers may ask for it.
+    fn let_go(&self, archived: &Sale) {
+        let board = self.parts.admission.board();
+        if board.sales().by_id(archived.id).is_some_and(|live| !live.is_archived) {
+            tracing::info!(sale = %archived.key, sold = archived.sold, "a sale was archived at another node");
+        }
+        board.let_go(archived);
+    }
+
+    fn take_off(&self, deleted: SaleId) {
+        let board = self.parts.admission.board();
+        let live = board.sales().by_id(deleted).cloned();
+        if let Some(live) = live {
+            tracing::info!(sale = %live.key, "a sale was deleted at another node");
+            board.remove_all(&[deleted]);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio_postgres::Row;
 
-use super::super::store::{Audit, LeaseStore, StoreError, WantedShare};
+use super::super::store::{Audit, LeaseStore, LeftBook, StoreError, WantedShare};
 use super::applied_watermark::AppliedWatermark;
 use super::error::PgError;
 use super::history::COUNT_DECISION;
@@ -15,7 +15,7 @@ use super::pool::Pool;
 use super::read_orders::newest_order;
 use super::rows::{self, damaged};
 use super::session::Session;
-use super::stock_audit;
+use super::{retirement, stock_audit};
 use crate::domain::{KnownNode, NodeId, OrderId, SaleId, SaleUnits, Share};
 
 /// Waits for the batches of the node's present life, and keeps new ones waiting until the transaction ends.
@@ -65,7 +65,7 @@ impl PgLeaseStore {
     pub fn end_all_epochs(&self) -> Result<(), StoreError> {
         let node: i16 = self.own.node();
         self.pool.run(async |session| {
-            session.run("UPDATE sales SET epoch = epoch + 1").await?;
+            session.run("UPDATE sales SET epoch = epoch + 1 WHERE retired = 0").await?;
             // Nobody else has the lock: the numbers of no other node are waited for.
             session.rows("UPDATE nodes SET settled_through = NULL WHERE node <> $1", &[&node]).await?;
             Ok(())
@@ -111,11 +111,11 @@ impl LeaseStore for PgLeaseStore {
         // What is durable by now is below every number of the life that begins: see `newest_order`.
         let incarnation = self.fence(
             node,
-            "INSERT INTO nodes AS n (node, incarnation, settled_through, knows_refunds) \
-             VALUES ($1, $2::bigint + 1, (SELECT coalesce(max(order_id), 0) FROM all_orders), true) \
+            "INSERT INTO nodes AS n (node, incarnation, settled_through, knows_refunds, knows_retirement) \
+             VALUES ($1, $2::bigint + 1, (SELECT coalesce(max(order_id), 0) FROM all_orders), true, true) \
              ON CONFLICT (node) DO UPDATE SET incarnation = greatest(n.incarnation, $2) + 1, \
-             settled_through = excluded.settled_through, beats = n.beats + 1, knows_refunds = true \
-             RETURNING incarnation",
+             settled_through = excluded.settled_through, beats = n.beats + 1, knows_refunds = true, \
+             knows_retirement = true RETURNING incarnation",
             &[&node, &known],
         )?;
         let incarnation = incarnation.ok_or_else(|| damaged("a life that does not begin"))?;
@@ -157,7 +157,8 @@ impl LeaseStore for PgLeaseStore {
                 .row(
                     &format!(
                         "WITH counted AS ({COUNT_DECISION}) \
-                         UPDATE sales SET epoch = greatest(epoch, $2::bigint) + 1 WHERE sale_id = $1 RETURNING epoch"
+                         UPDATE sales SET epoch = greatest(epoch, $2::bigint) + 1 WHERE sale_id = $1 AND retired = 0 \
+                         RETURNING epoch"
                     ),
                     &[&sale, &seen],
                 )
@@ -203,13 +204,14 @@ impl LeaseStore for PgLeaseStore {
     }
 
     fn units(&self, sale: SaleId) -> Result<Option<SaleUnits>, StoreError> {
-        self.pool.run(async |session| units(session, sale).await)
+        Ok(self.units_of(&[sale])?.pop().flatten())
     }
 
     fn units_of(&self, sales: &[SaleId]) -> Result<Vec<Option<SaleUnits>>, StoreError> {
         let ids: Vec<i32> = sales.iter().map(|sale| rows::column(sale.0)).collect();
+        let select = format!("{UNITS} AND s.retired = 0 GROUP BY s.sale_id");
         self.pool.run(async |session| {
-            let rows = session.rows(UNITS, &[&ids]).await?;
+            let rows = session.rows(&select, &[&ids]).await?;
             let mut found = HashMap::with_capacity(rows.len());
             for row in &rows {
                 found.insert(row.try_get::<_, i32>(0)?, units_in(row)?);
@@ -229,6 +231,14 @@ impl LeaseStore for PgLeaseStore {
         })
     }
 
+    fn left_books(&self, ended: &[SaleId], max: usize) -> Result<Vec<LeftBook>, StoreError> {
+        self.pool.run(async |session| retirement::left_books(session, ended, max).await)
+    }
+
+    fn books_forgotten(&self, sales: &[SaleId]) -> Result<(), StoreError> {
+        self.pool.run(async |session| retirement::books_forgotten(session, sales).await)
+    }
+
     fn followed_until(&self) -> Option<Instant> {
         self.watermark.reached()
     }
@@ -241,11 +251,12 @@ const UNITS: &str = "SELECT s.sale_id, s.epoch, s.total, s.revision, \
                      coalesce(array_agg(h.granted ORDER BY h.node) FILTER (WHERE h.node IS NOT NULL), '{}'), \
                      coalesce(array_agg(h.life ORDER BY h.node) FILTER (WHERE h.node IS NOT NULL), '{}'), \
                      coalesce(sum(h.returned), 0)::bigint \
-                     FROM sales s LEFT JOIN shares h USING (sale_id) WHERE s.sale_id = ANY ($1) GROUP BY s.sale_id";
+                     FROM sales s LEFT JOIN shares h USING (sale_id) WHERE s.sale_id = ANY ($1)";
 
+/// Of a sale that has ended, too.
 async fn units(session: &mut Session, sale: SaleId) -> Result<Option<SaleUnits>, PgError> {
     let ids: Vec<i32> = vec![rows::column(sale.0)];
-    let row = session.row(UNITS, &[&ids]).await?;
+    let row = session.row(&format!("{UNITS} GROUP BY s.sale_id"), &[&ids]).await?;
     row.as_ref().map(units_in).transpose()
 }
 

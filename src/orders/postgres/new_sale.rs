@@ -9,6 +9,11 @@ use super::term_columns::TermColumns;
 use super::trail;
 use crate::domain::{Sale, SaleKey, SaleTerms, Units};
 
+/// Above all epochs of sales of that name that were deleted: what a node says late of one of those changes nothing in the new
+/// one's book, and the new one's book is not forgotten for it.
+const FIRST_EPOCH: &str = "(SELECT coalesce(max(d.epoch), 0) + 1 FROM sales d WHERE d.retired = 2 AND d.tenant = $1 \
+                           AND d.campaign = $2 AND d.sku = $3 || '/' || d.sale_id)";
+
 /// Makes sales, and knows whether the answer to the last attempt was lost.
 #[derive(Debug, Default)]
 pub struct Making {
@@ -28,8 +33,9 @@ impl Making {
         let insert = format!(
             "INSERT INTO sales (tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
              ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, paused_until_ms, room_mode, room_opens_at_ms, \
-             room_rate_per_s, room_grace_s, room_holds, room_seed) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
+             room_rate_per_s, room_grace_s, room_holds, room_seed, epoch) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
+             {FIRST_EPOCH}) \
              ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
         );
         let ours = TermColumns::of(terms, total);

@@ -174,6 +174,10 @@ impl StoreReader for PgReader {
         self.pool.run(async |session| retirement::sales(session, tenant).await)
     }
 
+    fn moving_sales(&self) -> Result<Vec<SaleId>, StoreError> {
+        self.pool.run(retirement::moving)
+    }
+
     fn archived_sale(&self, key: &SaleKey) -> Result<Option<Sale>, StoreError> {
         self.pool.run(async |session| retirement::sale(session, key).await)
     }
@@ -224,7 +228,7 @@ impl StoreReader for PgReader {
 /// What holds for orders of this sale, which is parameter number `place`, or of any.
 fn of_sale(place: usize, sale: Option<SaleId>) -> String {
     match sale {
-        Some(_) => format!("sale_id = ${place}"),
+        Some(_) => format!("sale_id::bigint = ${place}::integer"),
         None => format!("${place}::integer IS NULL"),
     }
 }

@@ -112,13 +112,6 @@ fn record(row: &Row) -> Result<(OrderId, RefundRecord), PgError> {
     Ok((order_id(row.try_get(0)?)?, record))
 }
 
-/// Whether all engines that run on these tables can read an order that is refunded.
-pub(super) async fn are_known_everywhere(session: &mut Session) -> Result<bool, PgError> {
-    let older =
-        "SELECT NOT EXISTS (SELECT FROM nodes WHERE settled_through IS NOT NULL AND NOT knows_refunds)";
-    Ok(session.row(older, &[]).await?.ok_or_else(|| damaged("no answer"))?.try_get(0)?)
-}
-
 /// Whether one of these orders is of a sale that is archived: what it paid is not given back any more.
 pub(super) async fn any_is_archived(session: &mut Session, orders: &[i64]) -> Result<bool, PgError> {
     let archived = "SELECT EXISTS (SELECT FROM all_orders o JOIN sales s USING (sale_id) \

@@ -1,14 +1,19 @@
 //! Sales that have ended, in rows: how one is archived or deleted, how its orders move, and how they are found.
 //!
 //! The end of a sale is one transaction under the lock of its row. It takes the locks of all its shares, so that no batch is
-//! half-way: what a batch before it has sold is counted, and one after it finds no unit, whatever share it asks for
-//! (`unshared`). The orders move afterwards, a few in a transaction; each is in exactly one of the two tables all the while.
+//! half-way, on whatever node: what a batch before it has sold is counted, and one after it finds no unit, whatever share it
+//! asks for (`unshared`). No epoch is given to the sale any more, so no book of it is opened. The orders move afterwards, a few in
+//! a transaction; each is in exactly one of the two tables all the while. Whatever dies between two of these steps, any other
+//! engine goes on with the next: which sales have orders that have yet to move, and a book that has yet to be forgotten, stands
+//! in their rows.
 
 use tokio_postgres::Row;
 
 use super::super::retirement::{Ending, Retirement, RetirementReceipt};
+use super::super::store::LeftBook;
 use super::super::wanted_orders::WantedOrders;
 use super::error::PgError;
+use super::older_engines::{Knowledge, all_know};
 use super::rows::{self, SALE_COLUMNS, column};
 use super::session::{Session, WITH_STANDBYS};
 use super::trail;
@@ -17,7 +22,7 @@ use crate::domain::{OrderId, OrderStatus, Sale, SaleId, SaleKey};
 /// A sale whose orders are kept apart.
 const ARCHIVED: i16 = 1;
 /// A sale that is no more; its row has a name that no sale can have.
-const DELETED: i16 = 2;
+pub(super) const DELETED: i16 = 2;
 
 /// Archives and deletes sales, and knows the one whose answer was lost, as it was last.
 #[derive(Debug, Default)]
@@ -66,6 +71,9 @@ async fn decide(
     if retired == DELETED {
         return Ok(RetirementReceipt::Unknown);
     }
+    if !all_know(session, Knowledge::Retirement).await? {
+        return Ok(RetirementReceipt::OlderEngines);
+    }
     session.rows("SELECT node FROM shares WHERE sale_id = $1 ORDER BY node FOR UPDATE", &[&id]).await?;
     // With the shares as they are now that they are locked.
     let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = $1");
@@ -104,15 +112,16 @@ async fn has_told(session: &mut Session, act: i64) -> Result<bool, PgError> {
 /// for in the table.
 async fn has_orders(session: &mut Session, sale: i32) -> Result<bool, PgError> {
     let select = "SELECT EXISTS (SELECT FROM shares WHERE sale_id = $1 AND sold > 0) \
-                  OR EXISTS (SELECT FROM orders WHERE sale_id = $1)";
+                  OR EXISTS (SELECT FROM orders WHERE sale_id::bigint = $1::integer)";
     let row = session.row(select, &[&sale]).await?;
     Ok(row.map_or(Ok(false), |row| row.try_get(0))?)
 }
 
 /// Units of orders whose money is being given back. A refund begins under a lock of the sale's row (`commit_batch`).
 async fn refunding(session: &mut Session, sale: i32) -> Result<u64, PgError> {
-    let select = "SELECT coalesce(sum(quantity), 0)::bigint FROM orders WHERE sale_id = $1 AND status = $2";
-    let row = session.row(select, &[&sale, &i16::from(OrderStatus::Refunding.code())]).await?;
+    let select = "SELECT coalesce(sum(o.quantity), 0)::bigint FROM refunds r JOIN orders o USING (order_id) \
+                  WHERE r.state = 0 AND o.sale_id = $1";
+    let row = session.row(select, &[&sale]).await?;
     Ok(row.map_or(Ok(0), |row| row.try_get::<_, i64>(0))?.unsigned_abs())
 }
 
@@ -122,6 +131,43 @@ pub(super) async fn move_orders(session: &mut Session, max: usize) -> Result<usi
     let max = i32::try_from(max).unwrap_or(i32::MAX);
     let row = session.row("SELECT move_archived($1)", &[&max]).await?;
     Ok(row.map_or(Ok(0), |row| row.try_get::<_, i32>(0))?.max(0) as usize)
+}
+
+/// Archived sales whose orders have yet to move.
+pub(super) async fn moving(session: &mut Session) -> Result<Vec<SaleId>, PgError> {
+    let moving = session.rows("SELECT sale_id FROM sales WHERE moved_through IS NOT NULL", &[]).await?;
+    moving.iter().map(|row| Ok(SaleId(rows::whole(row.try_get(0)?)?))).collect()
+}
+
+/// At most `max` sales that have ended and whose books are to be forgotten, with the last epoch of each: those that nobody has
+/// forgotten yet, and these.
+pub(super) async fn left_books(
+    session: &mut Session,
+    ended: &[SaleId],
+    max: usize,
+) -> Result<Vec<LeftBook>, PgError> {
+    // A deleted one has had its number behind its name since.
+    let select = format!(
+        "SELECT sale_id, tenant, campaign, CASE retired WHEN {DELETED} THEN left(sku, -length('/' || sale_id)) ELSE sku END, \
+         epoch FROM sales WHERE retired > 0 AND (has_book OR sale_id = ANY ($1)) ORDER BY sale_id LIMIT $2"
+    );
+    let ended: Vec<i32> = ended.iter().map(|sale| column(sale.0)).collect();
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    let left = |row: &Row| {
+        Ok(LeftBook {
+            sale: SaleId(rows::whole(row.try_get(0)?)?),
+            key: SaleKey::new(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?).map_err(rows::damaged)?,
+            last_epoch: row.try_get::<_, i64>(4)? as u64,
+        })
+    };
+    session.rows(&select, &[&ended, &max]).await?.iter().map(left).collect()
+}
+
+/// The books of these sales are forgotten.
+pub(super) async fn books_forgotten(session: &mut Session, sales: &[SaleId]) -> Result<(), PgError> {
+    let sales: Vec<i32> = sales.iter().map(|sale| column(sale.0)).collect();
+    let forget = "UPDATE sales SET has_book = false WHERE sale_id = ANY ($1) AND retired > 0";
+    session.rows(forget, &[&sales]).await.map(drop)
 }
 
 /// The tenant's archived sales, oldest first.

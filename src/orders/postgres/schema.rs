@@ -22,6 +22,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/11_retirement.sql")],
     &[include_str!("schema/12_refunds.sql"), include_str!("schema/12_commit_batch.sql")],
     &[include_str!("schema/13_waiting_rooms.sql")],
+    &[include_str!("schema/14_shared_retirement.sql")],
 ];
 
 /// Changing a large table may take longer than any batch, and waiting for an engine that does so as well.

@@ -26,7 +26,7 @@ pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Aud
     };
     let sums = format!(
         "SELECT status, count(*), sum(quantity)::bigint, sum(restocked)::bigint, sum(refunded_cents)::bigint \
-         FROM {orders} WHERE sale_id = $1 GROUP BY status"
+         FROM {orders} WHERE sale_id::bigint = $1::integer GROUP BY status"
     );
     let sums = session.rows(&sums, &[&sale]).await?;
     for row in &sums {
@@ -40,7 +40,7 @@ pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Aud
         .map(|status| status.code().into())
         .collect();
     let over = format!(
-        "SELECT count(*) FROM (SELECT FROM {orders} WHERE sale_id = $1 AND status = ANY ($2) GROUP BY buyer \
+        "SELECT count(*) FROM (SELECT FROM {orders} WHERE sale_id::bigint = $1::integer AND status = ANY ($2) GROUP BY buyer \
          HAVING sum(quantity - restocked) > $3::bigint) AS over_limit"
     );
     let over = session.row(&over, &[&sale, &holding, &i64::from(limit)]).await?;

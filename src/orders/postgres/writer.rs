@@ -31,6 +31,7 @@ use super::history;
 use super::incarnation::NodeIncarnation;
 use super::instance_lock::Exclusivity;
 use super::new_sale::Making;
+use super::older_engines::{Knowledge, all_know};
 use super::read_orders::orders_by_id;
 use super::refunds::{self, RefundColumns};
 use super::retirement::{self, Retiring};
@@ -188,10 +189,6 @@ impl StoreWriter for PgWriter {
     }
 
     fn retire_sale(&mut self, wanted: &Retirement) -> Result<RetirementReceipt, StoreError> {
-        // Other nodes may have lent stock of it.
-        if self.connection.exclusivity == Exclusivity::Shared {
-            return Ok(RetirementReceipt::NotOffered);
-        }
         self.runtime.block_on(async {
             let session = self.connection.session().await?;
             Ok(self.retiring.retire(session, wanted).await?)
@@ -308,7 +305,7 @@ impl WriterConnection {
             let refunded = batch.transitions.iter().filter(|step| step.begins_refund());
             let refunded: Vec<i64> = refunded.map(|step| column(step.order.number())).collect();
             let may_refund = refunded.is_empty()
-                || (refunds::are_known_everywhere(session).await?
+                || (all_know(session, Knowledge::Refunds).await?
                     && !refunds::any_is_archived(session, &refunded).await?);
             let (steps, applied) = Steps::decide(batch, read, &graces, may_refund);
             let life = self.incarnation.number();

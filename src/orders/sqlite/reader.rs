@@ -219,6 +219,10 @@ impl StoreReader for SqliteReader {
         self.read(|connection| retirement::sales(connection, tenant))
     }
 
+    fn moving_sales(&self) -> Result<Vec<SaleId>, StoreError> {
+        self.read(retirement::moving)
+    }
+
     fn archived_sale(&self, key: &SaleKey) -> Result<Option<Sale>, StoreError> {
         self.read(|connection| retirement::sale(connection, key))
     }

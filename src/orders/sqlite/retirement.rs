@@ -95,6 +95,12 @@ pub(super) fn newest_archived(connection: &Connection) -> Result<Option<OrderId>
     Ok(newest.and_then(OrderId::from_number))
 }
 
+/// Archived sales whose orders have yet to move.
+pub(super) fn moving(connection: &Connection) -> Result<Vec<SaleId>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT sale_id FROM sales WHERE is_moving = 1")?;
+    Ok(statement.query_map([], |row| row.get(0).map(SaleId))?.collect::<Result<_, _>>()?)
+}
+
 /// The tenant's archived sales, oldest first.
 pub(super) fn sales(connection: &Connection, tenant: &str) -> Result<Vec<Sale>, StoreError> {
     let select =

@@ -81,6 +81,7 @@ impl Engine {
             admission: Arc::clone(&admission),
             deadlines,
             after_event: 0,
+            after_change: 0,
             shards: 2,
             sales_max: SALES_MAX,
         });
