@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::failed_sign_ins::FailedSignIns;
 use super::live_viewers::Live;
+use super::problem::Problem;
 use super::readiness::Readiness;
 use super::session::Sessions;
 use super::settings::AdminSettings;
@@ -150,6 +152,22 @@ impl ControlPlane {
     /// interrupted.
     pub(super) async fn limited<T>(&self, reading: impl Future<Output = T>) -> T {
         ReadCancellation::limited(&self.store_reads, reading).await
+    }
+
+    /// Has an act go on in a task of its own, so that a client that goes away does not stop it half-way, and waits for it as
+    /// long as acts are waited for.
+    ///
+    /// # Errors
+    /// The store has not taken it in time, or the engine stops.
+    pub(super) async fn acted<T: Send + 'static>(
+        &self,
+        act: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let wait = Duration::from_millis(self.settings.act_wait_ms);
+        match timeout(wait, tokio::spawn(act)).await {
+            Ok(ended) => ended.map_err(Problem::cut_short),
+            Err(_) => Err(Problem::not_known_yet()),
+        }
     }
 }
 

@@ -41,7 +41,8 @@ pub(super) async fn extend(
     let mut act = acting.act(&plane, ActKind::OrderExtended, order.placed.id.to_string(), reason.clone());
     act.from = json!({ "pay_before": rfc3339(order.placed.pay_before) });
     act.to = json!({ "pay_before": rfc3339(pay_before.max(order.placed.pay_before)) });
-    match plane.desk.extend(order.placed.id, pay_before, Some(act)).await? {
+    let desk = plane.desk.clone();
+    match plane.acted(async move { desk.extend(order.placed.id, pay_before, Some(act)).await }).await?? {
         Applied::Done(order) => {
             tracing::info!(order = %order.placed.id, reason, "the deadline of an order was moved by an operator");
             plane.shown(&order).await.map(Json)
@@ -77,7 +78,8 @@ pub(super) async fn extend_sale(
     let mut act = acting.act(&plane, ActKind::CampaignExtended, sale_name(&sale.key), reason.clone());
     act.to = json!({ "by_s": by_s });
     let gift = Grace::gift(Some(sale.id), at, by_ms, reason.clone().unwrap_or_default());
-    plane.desk.grant(gift, Some(act)).await?;
+    let desk = plane.desk.clone();
+    plane.acted(async move { desk.grant(gift, Some(act)).await }).await??;
     tracing::info!(sale = %sale.key, by_s, reason, "the deadlines of a sale were moved by an operator");
     Ok(Json(json!({ "campaign": campaign, "sku": sku, "by_s": by_s, "at": rfc3339(at) })))
 }

@@ -44,10 +44,9 @@ pub(super) async fn cancel(
     let order = plane.order_of_tenant(&acting.tenant, &id).await?;
     let act = acting.act(&plane, ActKind::OrderCancelled, order.placed.id.to_string(), Some(reason));
     let checkout = plane.checkout.clone();
-    // A task of its own: a client that goes away must not stop it half-way.
-    let cancelling = tokio::spawn(async move { checkout.cancel_for(order, act).await });
+    let cancelling = plane.acted(async move { checkout.cancel_for(order, act).await });
     let conflict = |code, detail| Problem::new(StatusCode::CONFLICT, code, detail);
-    Err(match cancelling.await.map_err(Problem::cut_short)? {
+    Err(match cancelling.await? {
         CancelAnswer::Cancelled(order) => return plane.shown(&order).await.map(Json),
         CancelAnswer::AlreadyPaid => conflict("order-paid", "The order is paid and cannot be cancelled."),
         CancelAnswer::Refunded => conflict("order-refunded", "The order was paid and its money given back."),

@@ -67,6 +67,14 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
     }
 
+    /// The order store takes no writes at the moment, or is slow.
+    pub fn not_known_yet() -> Self {
+        let detail = "The order store has not answered within admin.act_wait_ms. It is asked until it does, so this may come \
+                      about later: look at what became of it before you repeat it.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
+            .header(header::RETRY_AFTER, "1")
+    }
+
     /// An order that is on its way may still get a number below one that is durable already.
     pub fn orders_on_their_way() -> Self {
         let detail = "Orders with lower numbers than the last ones are still on their way to the store, here or at a node \

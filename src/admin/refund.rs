@@ -37,10 +37,9 @@ pub(super) async fn refund(
     let reason = wanted.reason.clone();
     let act = acting.act(&plane, ActKind::OrderRefunded, order.placed.id.to_string(), Some(reason));
     let checkout = plane.checkout.clone();
-    // A task of its own: a client that goes away must not stop it half-way.
-    let refunding = tokio::spawn(async move { checkout.refund(order, wanted, Some(act)).await });
+    let refunding = plane.acted(async move { checkout.refund(order, wanted, Some(act)).await });
     let conflict = |code, detail: &str| Problem::new(StatusCode::CONFLICT, code, detail);
-    Err(match refunding.await.map_err(Problem::cut_short)? {
+    Err(match refunding.await? {
         RefundAnswer::Refunded(order) => return Ok(Json(plane.shown(&order).await?).into_response()),
         RefundAnswer::Refunding(order) => {
             let told = (StatusCode::ACCEPTED, [(header::RETRY_AFTER, "1")], Json(plane.shown(&order).await?));

@@ -16,6 +16,7 @@ use super::fields::Fields;
 use super::problem::Problem;
 use super::sales::{sale_name, tagged};
 use crate::admission::LiveSale;
+use crate::domain::Sale;
 use crate::orders::ActKind;
 
 type Body = Result<Bytes, BytesRejection>;
@@ -25,18 +26,11 @@ type Body = Result<Bytes, BytesRejection>;
 pub(super) async fn archive(
     State(plane): State<Arc<ControlPlane>>,
     acting: Acting,
-    Path((campaign, sku)): Path<(String, String)>,
+    Path(name): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let reason = reason(body)?;
-    let live = plane.live_sale(&acting.tenant, &campaign, &sku).await?;
-    let if_version = if_version(&headers, &live)?;
-    let act = acting.act(&plane, ActKind::CampaignArchived, sale_name(&live.key), reason);
-    let desk = Arc::clone(&plane.sales);
-    // A task of its own: a client that goes away must not stop it half-way.
-    let archiving = tokio::spawn(async move { desk.archive(&live.key, if_version, act).await });
-    let sale = archiving.await.map_err(Problem::cut_short)??;
+    let sale = plane.end_for_good(&acting, name, &headers, ActKind::CampaignArchived, body).await?;
     Ok(tagged(&sale, Json(plane.describe(&sale))))
 }
 
@@ -44,18 +38,37 @@ pub(super) async fn archive(
 pub(super) async fn delete(
     State(plane): State<Arc<ControlPlane>>,
     acting: Acting,
-    Path((campaign, sku)): Path<(String, String)>,
+    Path(name): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let reason = reason(body)?;
-    let live = plane.live_sale(&acting.tenant, &campaign, &sku).await?;
-    let if_version = if_version(&headers, &live)?;
-    let act = acting.act(&plane, ActKind::CampaignDeleted, sale_name(&live.key), reason);
-    let desk = Arc::clone(&plane.sales);
-    let deleting = tokio::spawn(async move { desk.delete(&live.key, if_version, act).await });
-    deleting.await.map_err(Problem::cut_short)??;
+    plane.end_for_good(&acting, name, &headers, ActKind::CampaignDeleted, body).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+impl ControlPlane {
+    /// Archives a sale, or deletes it where that is the act, and answers with it as it was last.
+    async fn end_for_good(
+        &self,
+        acting: &Acting,
+        (campaign, sku): (String, String),
+        headers: &HeaderMap,
+        kind: ActKind,
+        body: Body,
+    ) -> Result<Sale, Problem> {
+        let reason = reason(body)?;
+        let live = self.live_sale(&acting.tenant, &campaign, &sku).await?;
+        let if_version = if_version(headers, &live)?;
+        let act = acting.act(self, kind, sale_name(&live.key), reason);
+        let desk = Arc::clone(&self.sales);
+        let ended = self.acted(async move {
+            match kind {
+                ActKind::CampaignDeleted => desk.delete(&live.key, if_version, act).await,
+                _ => desk.archive(&live.key, if_version, act).await,
+            }
+        });
+        Ok(ended.await??)
+    }
 }
 
 /// Why, if the caller says so; without a body he does not.

@@ -38,10 +38,7 @@ pub(super) async fn create(
     let (new, reason) = parse_new(&acting.tenant, plane.now(), Fields::of_body(body)?)?;
     let act = acting.act(&plane, ActKind::CampaignCreated, sale_name(&new.key), reason);
     let (desk, act) = (Arc::clone(&plane.sales), SaleAct { act, show: sale_fields });
-    // A task of its own: a client that goes away must not stop it half-way.
-    let created = tokio::spawn(async move { desk.create(new, Some(act)).await })
-        .await
-        .map_err(Problem::cut_short)??;
+    let created = plane.acted(async move { desk.create(new, Some(act)).await }).await??;
     tracing::info!(sale = %created.key, stock = created.total, "a campaign was created");
     let location = format!("/api/v1/campaigns/{}/{}", created.key.campaign(), created.key.sku());
     let answer = (StatusCode::CREATED, [(header::LOCATION, location)], Json(plane.describe(&created)));
@@ -344,9 +341,8 @@ impl ControlPlane {
         let kind = act.kind;
         let (desk, key, act) =
             (Arc::clone(&self.sales), live.key.clone(), SaleAct { act, show: sale_fields });
-        // A task of its own: a client that goes away must not stop it half-way.
-        let changing = tokio::spawn(async move { desk.change(&key, edit, if_version, Some(act)).await });
-        let changed = changing.await.map_err(Problem::cut_short)??;
+        let changed =
+            self.acted(async move { desk.change(&key, edit, if_version, Some(act)).await }).await??;
         tracing::info!(
             sale = %changed.key, stock = changed.total, terms = ?changed.terms, act = kind.as_str(),
             "a campaign was changed"

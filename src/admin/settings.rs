@@ -39,6 +39,9 @@ pub struct AdminSettings {
     pub header_read_timeout_ms: u64,
     /// From the end of the header to the beginning of the answer, in milliseconds; then 503.
     pub request_timeout_ms: u64,
+    /// How long an act waits for the order store before it is answered 503, in milliseconds. It goes on: a store that takes no
+    /// writes is asked until it does. Leave room for `ledger.withdraw_ms_max`, and below `admin.request_timeout_ms`.
+    pub act_wait_ms: u64,
     /// Orders or events of one answer: what `limit` may ask for at most; more is 422.
     pub page_rows_max: usize,
     /// Requests that read the order store at once; others wait.
@@ -71,6 +74,7 @@ impl Default for AdminSettings {
             unknown_connections_max: 64,
             header_read_timeout_ms: 5_000,
             request_timeout_ms: 30_000,
+            act_wait_ms: 10_000,
             page_rows_max: 10_000,
             store_reads_max: 4,
             feed_answers_max: 16,
@@ -123,6 +127,7 @@ impl AdminSettings {
         within("unknown_connections_max", self.unknown_connections_max, 4..=65_536)?;
         within("header_read_timeout_ms", self.header_read_timeout_ms, 100..=600_000)?;
         within("request_timeout_ms", self.request_timeout_ms, 100..=600_000)?;
+        within("act_wait_ms", self.act_wait_ms, 100..=600_000)?;
         within("page_rows_max", self.page_rows_max, 1..=1_000_000)?;
         within("store_reads_max", self.store_reads_max, 1..=64)?;
         within("feed_answers_max", self.feed_answers_max, 1..=4_096)?;
@@ -164,7 +169,7 @@ mod tests {
     #[test]
     fn each_number_has_a_range() {
         type Break = fn(&mut AdminSettings);
-        let breaks: [(&str, Break); 13] = [
+        let breaks: [(&str, Break); 14] = [
             ("live_viewers_max", |s| s.live_viewers_max = 0),
             ("live_sales_max", |s| s.live_sales_max = 0),
             ("session_s", |s| s.session_s = 12 * 3600 + 1),
@@ -175,6 +180,7 @@ mod tests {
             ("hosts", |s| s.hosts = vec!["http://x".into()]),
             ("header_read_timeout_ms", |s| s.header_read_timeout_ms = 0),
             ("request_timeout_ms", |s| s.request_timeout_ms = 0),
+            ("act_wait_ms", |s| s.act_wait_ms = 99),
             ("page_rows_max", |s| s.page_rows_max = 0),
             ("store_reads_max", |s| s.store_reads_max = 0),
             ("drain_ms", |s| s.drain_ms = u64::MAX),

@@ -29,9 +29,7 @@ pub(super) async fn settle(
     let checkout = plane.checkout.clone();
     let because = reason.clone();
     let act = acting.act(&plane, ActKind::OrderSettled, order.placed.id.to_string(), Some(reason.clone()));
-    // A task of its own: a client that goes away must not stop it half-way.
-    let settling = tokio::spawn(async move { checkout.settle(order, outcome, &because, Some(act)).await });
-    match settling.await.map_err(Problem::cut_short)? {
+    match plane.acted(async move { checkout.settle(order, outcome, &because, Some(act)).await }).await? {
         SettleAnswer::Settled(order) => {
             let mut body = plane.shown(&order).await?;
             body["settled"] =

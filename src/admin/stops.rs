@@ -63,9 +63,7 @@ async fn change(
     let mut act = acting.act(plane, kind, "sales".into(), Some(reason));
     act.tenant.clone_from(&tenant);
     let (desk, change) = (Arc::clone(&plane.sales), StopChange { tenant, is_stopped, act });
-    // A task of its own: a client that goes away must not stop it half-way.
-    let changing = tokio::spawn(async move { desk.change_stops(change).await });
-    let stops = changing.await.map_err(Problem::cut_short)??;
+    let stops = plane.acted(async move { desk.change_stops(change).await }).await??;
     tracing::warn!(all = stops.all, tenants = ?stops.tenants, act = kind.as_str(), "what is stopped was changed");
     Ok(Json(shown(&stops, &acting.tenant)))
 }

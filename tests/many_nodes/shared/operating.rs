@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 
+use seckill::domain::OrderStatus;
 use serde_json::Value;
 use testbed::engine::Engine;
 use testbed::servers::engine::binary;
@@ -139,4 +140,79 @@ fn without_redis_nodes_sell_what_they_hold_and_say_so() {
     fixture.redis.go_on();
     sell_out(&[&one], "phone");
     assert_eq!(one.audit("phone").held, 400);
+}
+
+#[test]
+fn every_act_is_answered_in_time_while_the_store_takes_no_writes_and_comes_about_afterwards() {
+    let fixture = Fixture::open();
+    let one = fixture.launch(1, &[("CHECKOUT__WAIT_MS", "300"), ("ADMIN__ACT_WAIT_MS", "300")]).start();
+    ["phone", "book", "coat"].iter().for_each(|sku| one.sale(sku, 5, ""));
+    let bought = |buyer: &str| {
+        let mut order = String::new();
+        until("it is bought", || {
+            let answer = one.buy("phone", buyer);
+            order = answer.member("order_id");
+            answer.status == 201
+        });
+        order
+    };
+    let (waits, pays, paid) = (bought("ann"), bought("bob"), bought("carl"));
+    let method = r#"{"payment_method":"card"}"#;
+    until("carl has paid", || {
+        one.ask("POST", &format!("/orders/{paid}/checkout"), "carl", "", method).status == 200
+    });
+    // A payment that nobody looks after.
+    let paying = OrderStatus::Paying.code();
+    fixture.query(&format!(
+        "UPDATE seckill.orders SET status = {paying}, payment_attempt = 1, payment_journal_of = 1, payment_method = 'card' \
+         WHERE buyer = 'bob'"
+    ));
+    assert_eq!(one.admin("POST", "/api/v1/campaigns/test/coat/end", r#"{"reason":"over"}"#).status, 200);
+    let order = |order: &str| one.admin("GET", &format!("/api/v1/orders/{order}"), "");
+    let because = r#"{"reason":"a test"}"#;
+    let more_time = format!(r#"{{"pay_before":"{}"}}"#, order(&waits).member("pay_before"));
+    let acts = [
+        ("POST", "campaigns".to_owned(), r#"{"campaign":"test","sku":"new","price_cents":1,"stock":1}"#),
+        ("PATCH", "campaigns/test/phone".into(), r#"{"stock_delta":1}"#),
+        ("POST", "campaigns/test/phone/pause".into(), because),
+        ("POST", "campaigns/test/phone/extend".into(), r#"{"by_s":60}"#),
+        ("POST", "campaigns/test/coat/archive".into(), because),
+        ("DELETE", "campaigns/test/book".into(), ""),
+        ("POST", "stop".into(), because),
+        ("POST", format!("orders/{waits}/extend"), more_time.as_str()),
+        ("POST", format!("orders/{waits}/cancel"), because),
+        ("POST", format!("orders/{pays}/settle"), r#"{"outcome":"paid","reason":"a test"}"#),
+        ("POST", format!("orders/{paid}/refund"), r#"{"by_hand":true,"reason":"a test"}"#),
+    ];
+    std::thread::scope(|scope| {
+        let hold = "BEGIN; LOCK TABLE seckill.orders, seckill.sales, seckill.graces, seckill.stops IN EXCLUSIVE MODE; \
+                    SELECT pg_sleep(600); COMMIT";
+        let held = scope.spawn(|| fixture.query(hold));
+        let holds = "SELECT count(*) FROM pg_locks WHERE relation = 'seckill.stops'::regclass AND granted \
+                     AND mode = 'ExclusiveLock'";
+        until("nobody can write", || fixture.query(holds) == "1");
+        for (method, path, body) in &acts {
+            let told = one.admin(method, &format!("/api/v1/{path}"), body);
+            let code = told.member("code");
+            assert_eq!(
+                (told.status, code.as_str()),
+                (503, "store-unavailable"),
+                "{method} {path}: {}",
+                told.body
+            );
+            assert!(told.field("retry-after").is_some(), "{path}");
+        }
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()";
+        assert_eq!(fixture.query(end), "1");
+        assert!(held.join().is_err(), "it was ended");
+    });
+    let states = [(&waits, "cancelled"), (&pays, "paid"), (&paid, "refunded")];
+    until("all of it has come about", || {
+        states.iter().all(|(id, status)| order(id).member("status") == *status)
+            && one.admin("GET", "/api/v1/campaigns/test/new", "").status == 200
+            && one.admin("GET", "/api/v1/campaigns/test/book", "").status == 404
+            && one.admin("GET", "/api/v1/campaigns/test/coat", "").member("state") == "archived"
+            && one.admin("GET", "/api/v1/stop", "").json()["stopped"] == true
+    });
 }
