@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::cluster_figures::Cluster;
 use super::failed_sign_ins::FailedSignIns;
 use super::live_viewers::Live;
 use super::problem::Problem;
@@ -46,6 +47,7 @@ pub struct ControlPlane {
     pub(super) sessions: Sessions,
     pub(super) failed_sign_ins: FailedSignIns,
     pub(super) live: Live,
+    pub(super) cluster: Cluster,
     pub(super) started: Instant,
     pub(super) admission: Arc<Admission>,
     pub(super) desk: OrderDesk,
@@ -121,6 +123,7 @@ impl ControlPlane {
             sessions: Sessions::default(),
             failed_sign_ins: FailedSignIns::default(),
             live,
+            cluster: Cluster::default(),
             started,
             admission,
             desk,

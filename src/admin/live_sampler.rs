@@ -9,7 +9,9 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::checkout_figures;
+use super::cluster_figures::{NodeFigures, OtherNode, Rates};
 use super::control_plane::ControlPlane;
+use super::figure_exchange::Teller;
 use super::health;
 use super::live_snapshot::Snapshot;
 use super::rfc3339::rfc3339;
@@ -17,7 +19,7 @@ use super::sales::state_word;
 use super::stats::{micros, queue_json, tenths};
 use super::store_figures;
 use crate::admission::{LiveSale, TallyCounts};
-use crate::domain::{SaleId, SaleTerms};
+use crate::domain::{NodeId, SaleId, SaleTerms};
 use crate::orders::{Audit, TrailEntry, TrailFilter};
 use crate::telemetry::Path;
 
@@ -64,6 +66,7 @@ pub(super) struct Sampler {
     at: Instant,
     sales: HashMap<SaleId, Watched>,
     paths: PathWindows,
+    teller: Teller,
 }
 
 impl Sampler {
@@ -74,7 +77,8 @@ impl Sampler {
             (sale.id, Watched { counts: sale.state.tally().counts(), ..Watched::default() })
         };
         let sales = board.iter().map(watched).collect();
-        Self { seq: 0, at: Instant::now(), sales, paths: PathWindows::new(plane) }
+        let (paths, teller) = (PathWindows::new(plane), Teller::new(plane));
+        Self { seq: 0, at: Instant::now(), sales, paths, teller }
     }
 
     /// The picture now.
@@ -85,6 +89,7 @@ impl Sampler {
         self.seq += 1;
         let board: Vec<_> = plane.admission.board().sales().iter().cloned().collect();
         let (sales, live) = (&mut self.sales, board.len());
+        let others = plane.cluster.others();
         sales.retain(|id, _| board.iter().any(|sale| sale.id == *id));
         let mut shown: Vec<_> = board
             .into_iter()
@@ -92,12 +97,14 @@ impl Sampler {
                 let watched = sales.entry(sale.id).or_default();
                 let counts = sale.state.tally().counts();
                 let new = counts.since(&std::mem::replace(&mut watched.counts, counts));
-                if new.arrivals() > 0 {
+                let mut rates = Rates::of(&new, passed);
+                let elsewhere = others.iter().filter_map(|other| other.figures.of_sale(sale.id));
+                elsewhere.for_each(|of_node| rates.add(of_node));
+                if rates.arrivals > 0.0 {
                     watched.last_arrival = Some(now);
                 }
-                let wins_per_s = new.wins() as f64 / passed.as_secs_f64();
-                watched.wins_per_s += NEWEST_SHARE * (wins_per_s - watched.wins_per_s);
-                (sale, new)
+                watched.wins_per_s += NEWEST_SHARE * (rates.wins - watched.wins_per_s);
+                (sale, rates)
             })
             .collect();
         // Where something happens first, then what opens next.
@@ -107,8 +114,8 @@ impl Sampler {
         });
         shown.truncate(plane.settings.live_sales_max);
         count(plane, sales, shown.iter().map(|(sale, _)| sale), now).await;
-        let rows = shown.iter().map(|(sale, new)| {
-            (sale.key.tenant().to_owned(), plane.sale_row(sale, &sales[&sale.id], new, passed))
+        let rows = shown.iter().map(|(sale, rates)| {
+            (sale.key.tenant().to_owned(), plane.sale_row(sale, &sales[&sale.id], rates))
         });
         let rows = rows.collect();
         let mut engine = Map::new();
@@ -121,16 +128,30 @@ impl Sampler {
             ("queue", queue_json(plane)),
             ("store", store_figures::json(&plane.desk.pool_figures(), plane.desk.log_figures())),
             ("gateway", checkout_figures::json(&plane.checkout)),
-            (
-                "nodes",
-                json!([{ "node": plane.node.number(), "uptime_s": plane.started.elapsed().as_secs() }]),
-            ),
+            ("nodes", nodes(plane.node, &self.teller.tell(plane), &others)),
             ("health", health::troubles(plane).await),
         ] {
             engine.insert(name.into(), value);
         }
         Snapshot::new(self.seq, engine, rows, acts(plane).await)
     }
+}
+
+/// A row a node: this one, and the others that were heard of late.
+fn nodes(own: NodeId, figures: &NodeFigures, others: &[OtherNode]) -> Value {
+    let mut nodes: Vec<_> = others.iter().map(|other| (other.node, &other.figures)).collect();
+    nodes.push((own, figures));
+    nodes.sort_by_key(|(node, _)| *node);
+    let row = |(node, figures): (NodeId, &NodeFigures)| {
+        json!({
+            "node": node.number(),
+            "uptime_s": figures.uptime_s,
+            "arrivals_per_s": tenths(figures.all.arrivals),
+            "wins_per_s": tenths(figures.all.wins),
+            "queue_depth": figures.queue,
+        })
+    };
+    nodes.into_iter().map(row).collect()
 }
 
 /// What operators did within the time that charts show, the newest first.
@@ -186,13 +207,9 @@ async fn count<'a>(
 }
 
 impl ControlPlane {
-    fn sale_row(&self, sale: &LiveSale, watched: &Watched, new: &TallyCounts, passed: Duration) -> Value {
-        let per_s = |count: u64| tenths(count as f64 / passed.as_secs_f64());
-        let refusals: Map<_, _> = new
-            .refusals()
-            .filter(|(_, count)| *count > 0)
-            .map(|(code, count)| (code.to_owned(), per_s(count).into()))
-            .collect();
+    fn sale_row(&self, sale: &LiveSale, watched: &Watched, rates: &Rates) -> Value {
+        let refusals: Map<_, _> =
+            rates.refusals.iter().map(|(code, rate)| (code.clone(), tenths(*rate).into())).collect();
         let state = state_word(self.admission.phase(sale, self.now()), sale.is_sold_out());
         let SaleTerms { title, starts_at, ends_at, .. } = &sale.terms;
         let remaining = sale.remaining_everywhere();
@@ -216,8 +233,8 @@ impl ControlPlane {
             "remaining": remaining,
             "starts_at": rfc3339(*starts_at),
             "ends_at": (*ends_at < SaleTerms::NO_END).then(|| rfc3339(*ends_at)),
-            "arrivals_per_s": per_s(new.arrivals()),
-            "wins_per_s": per_s(new.wins()),
+            "arrivals_per_s": tenths(rates.arrivals),
+            "wins_per_s": tenths(rates.wins),
             "refusals_per_s": refusals,
             "sold_out_in_s": sold_out_in_s,
             "waiting_room": sale.terms.waiting_room().map(|terms| self.room_json(sale, terms, &sale.state.room().marks())),

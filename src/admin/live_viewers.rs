@@ -64,11 +64,16 @@ impl Live {
         self.newest.send_replace(snapshot.map(Arc::new));
     }
 
+    /// Whether anybody looks at the engine.
+    pub fn is_watched(&self) -> bool {
+        let was_looked_at = self.looked_at.lock().is_some_and(|at| at.elapsed() < LOOK_LASTS);
+        self.newest.receiver_count() > 0 || was_looked_at
+    }
+
     /// Whether the task has nobody left to make snapshots for. It has ended then.
     pub fn ends(&self) -> bool {
         let mut is_sampled = self.is_sampled.lock();
-        let was_looked_at = self.looked_at.lock().is_some_and(|at| at.elapsed() < LOOK_LASTS);
-        *is_sampled = self.newest.receiver_count() > 0 || was_looked_at;
+        *is_sampled = self.is_watched();
         !*is_sampled
     }
 }

@@ -162,8 +162,8 @@ pub struct Opening(Arc<ArcSwap<Router>>);
 
 impl Opening {
     /// From now on, also on connections that exist, the control plane answers.
-    pub fn open(self, plane: ControlPlane) {
-        self.0.store(Arc::new(routes(Arc::new(plane))));
+    pub fn open(self, plane: impl Into<Arc<ControlPlane>>) {
+        self.0.store(Arc::new(routes(plane.into())));
     }
 }
 

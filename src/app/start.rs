@@ -236,7 +236,7 @@ impl Start {
             admin_tls: Arc::clone(&admin_tls),
         };
         let reload = reload(source, config, live);
-        admin_opening.open(ControlPlane::new(ControlPlaneParts {
+        let control_plane = Arc::new(ControlPlane::new(ControlPlaneParts {
             node,
             settings: settings.admin.clone(),
             tokens,
@@ -251,6 +251,14 @@ impl Start {
             certificates: vec![Arc::clone(&edge_tls), admin_tls],
             store_concerns,
         }));
+        if lending.is_some() {
+            let exchanging = Arc::clone(&control_plane).exchange_figures();
+            supervisor.task("figures of the nodes", async move {
+                exchanging.await;
+                Ok(())
+            });
+        }
+        admin_opening.open(control_plane);
 
         let has_demo = sales == 0 && recovered.newest.is_none() && settings.opens_demo();
         if has_demo {

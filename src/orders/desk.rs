@@ -10,6 +10,7 @@ use super::deadlines::Deadlines;
 use super::events::Event;
 use super::graces::Grace;
 use super::log_watch::LogFigures;
+use super::node_figures::{OwnFigures, ToldFigures};
 use super::read_cancellation::ReadCancellation;
 use super::refund_record::RefundRecord;
 use super::retirement::{Retirement, RetirementReceipt};
@@ -264,6 +265,14 @@ impl OrderDesk {
     /// The store does not answer.
     pub async fn moving_sales(&self) -> Result<Vec<SaleId>, StoreError> {
         self.read(|store| store.moving_sales()).await
+    }
+
+    /// Tells the other engines that share the store what this one has to tell, and hears what they have told of late.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn exchange_figures(&self, own: Option<OwnFigures>) -> Result<Vec<ToldFigures>, StoreError> {
+        self.read(move |store| store.exchange_figures(own.as_ref())).await
     }
 
     /// All live sales, oldest first.

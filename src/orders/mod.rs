@@ -12,6 +12,7 @@ mod graces;
 mod history;
 mod lease_store;
 mod log_watch;
+mod node_figures;
 mod orders_of_buyer;
 mod pipeline;
 pub mod postgres;
@@ -42,6 +43,7 @@ pub use events::{Event, EventKind};
 pub use graces::{Grace, Graces, NOTICED_MS_MIN};
 pub use history::{Outdated, StoreHistory, StoreMark};
 pub use log_watch::{FoldedBy, LogFigures, LogWatch};
+pub use node_figures::{OwnFigures, ToldFigures};
 pub use pipeline::{Pipeline, PipelineParts};
 pub use read_cancellation::ReadCancellation;
 pub use recovery::Recovered;
@@ -52,8 +54,9 @@ pub use room_log::{RoomReader, RoomWriter};
 pub use room_settings::WaitingRoomSettings;
 pub use sale_change::{ChangeReceipt, SaleChange, StopChange};
 pub use store::{
-    Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, LeftBook, OrderFilter, PoolFigures,
-    Receipt, Record, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter, WantedShare,
+    Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, LeftBook, OrderFilter,
+    PoolFigures, Receipt, Record, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter,
+    WantedShare,
 };
 pub use trail::{Act, ActKind, Actor, SaleAct, TrailEntry, TrailFilter};
 pub use transition::{Applied, Transition};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::events::Event;
 use super::graces::{Grace, Graces};
 use super::log_watch::LogFigures;
+use super::node_figures::{OwnFigures, ToldFigures};
 use super::refund_record::RefundRecord;
 use super::retirement::{Retirement, RetirementReceipt};
 use super::room_log::{RoomReader, RoomWriter};
@@ -249,6 +250,16 @@ pub trait StoreReader: RoomReader + Send + Sync + std::fmt::Debug {
     /// What the database says.
     fn another_lives_since(&self, _: EpochMs) -> Result<bool, StoreError> {
         Ok(false)
+    }
+
+    /// Tells the other engines that sell from this store what this one has to tell, if anything, and answers with what they have
+    /// told within the last seconds, by number. Nothing where there are no others.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn exchange_figures(&self, own: Option<&OwnFigures>) -> Result<Vec<ToldFigures>, StoreError> {
+        let _ = own;
+        Ok(Vec::new())
     }
 
     /// Shows `visit` what a start needs, as of one moment: the end of the event log, the names of archived sales, all live

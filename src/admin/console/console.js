@@ -95,6 +95,23 @@ function showPaths(paths) {
   }
 }
 
+function cell(kind, value) {
+  const element = document.createElement(kind);
+  element.textContent = shown(value);
+  return element;
+}
+
+function showNodes(nodes) {
+  const rows = nodes.map(({ node, arrivals_per_s, wins_per_s, queue_depth, uptime_s }) => {
+    const row = document.createElement("tr");
+    const name = cell("th", node);
+    name.scope = "row";
+    row.append(name, ...[arrivals_per_s, wins_per_s, queue_depth, uptime_s].map((value) => cell("td", value)));
+    return row;
+  });
+  document.querySelector("#nodes tbody").replaceChildren(...rows);
+}
+
 function showHealth(troubles) {
   const element = document.getElementById("health");
   const codes = troubles.map((trouble) => trouble.code).join(" ");
@@ -126,6 +143,7 @@ function show(snapshot) {
   });
   document.getElementById("acts").replaceChildren(...items);
   showPaths(snapshot.paths);
+  showNodes(snapshot.nodes);
   showHealth(snapshot.health);
   const { depth, capacity, intake } = snapshot.queue;
   set(document.getElementById("queue"), `${depth} of ${capacity} orders wait for the store, intake ${intake}`);

@@ -127,6 +127,9 @@ fn switches(body: &mut String, plane: &ControlPlane, caller: &Caller) -> std::fm
 const UNITS: [(&str, &str); 5] =
     [("total", "total"), ("held", "held"), ("paid", "paid"), ("available", "left"), ("refunded", "refunded")];
 const RATES: [(&str, &str); 2] = [("arrivals_per_s", "arrivals a second"), ("wins_per_s", "wins a second")];
+/// Those of a node, in the order in which the script writes them.
+const NODE_FIGURES: [(&str, &str); 4] =
+    [RATES[0], RATES[1], ("queue_depth", "orders that wait"), ("uptime_s", "runs for, s")];
 
 fn card(body: &mut String, plane: &ControlPlane, caller: &Caller, sale: &Value) -> std::fmt::Result {
     let part = |name: &str| text(&sale[name]).to_owned();
@@ -229,7 +232,24 @@ fn figures(body: &mut String, snapshot: &Value) -> std::fmt::Result {
         Text(text(&snapshot["gateway"]["gateway"]["breaker"])),
         Text(text(&snapshot["gateway"]["risk"]["breaker"])),
         number(&snapshot["sales_live"])
-    )
+    )?;
+    body.push_str(
+        "<h2>Nodes</h2><p>The sales above are of all nodes, speed and queue of this one.</p><table id=\"nodes\"><thead><tr>\
+         <th scope=\"col\">Node</th>",
+    );
+    for (_, label) in NODE_FIGURES {
+        write!(body, "<th scope=\"col\">{label}</th>")?;
+    }
+    body.push_str("</tr></thead><tbody>\n");
+    for node in snapshot["nodes"].as_array().into_iter().flatten() {
+        write!(body, "<tr><th scope=\"row\">{}</th>", number(&node["node"]))?;
+        for (name, _) in NODE_FIGURES {
+            write!(body, "<td>{}</td>", number(&node[name]))?;
+        }
+        body.push_str("</tr>\n");
+    }
+    body.push_str("</tbody></table>\n");
+    Ok(())
 }
 
 fn text(value: &Value) -> &str {

@@ -26,6 +26,7 @@ mod instance_lock;
 mod lease_store;
 mod low_watermark;
 mod new_sale;
+mod node_figures;
 mod older_engines;
 mod pool;
 mod read_orders;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
+use super::super::node_figures::{OwnFigures, ToldFigures};
 use super::super::refund_record::RefundRecord;
 use super::super::store::{Audit, CompleteOrders, OrderFilter, PoolFigures, Record, StoreError, StoreReader};
 use super::super::trail::{TrailEntry, TrailFilter};
@@ -16,7 +17,7 @@ use super::read_orders::{newest_order, orders_by_id};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
 use super::session::Session;
 use super::stock_audit::audit;
-use super::{deadlines, instance_lock, refunds, retirement, stops, trail};
+use super::{deadlines, instance_lock, node_figures, refunds, retirement, stops, trail};
 use crate::domain::{EpochMs, NodeId, Order, OrderId, Sale, SaleId, SaleKey, Stops, StoreIdentity};
 
 /// Blocks of events that are read at once.
@@ -210,6 +211,10 @@ impl StoreReader for PgReader {
 
     fn another_lives_since(&self, moment: EpochMs) -> Result<bool, StoreError> {
         self.pool.run(async |session| instance_lock::another_stands_since(session, self.node, moment).await)
+    }
+
+    fn exchange_figures(&self, own: Option<&OwnFigures>) -> Result<Vec<ToldFigures>, StoreError> {
+        self.pool.run(async |session| node_figures::exchange(session, self.node, own).await)
     }
 
     fn calendar(&self) -> Result<Option<EpochMs>, StoreError> {

@@ -16,4 +16,5 @@ mod selling;
 mod starts;
 mod store_history;
 mod waiting_room;
+mod watching;
 mod wrong_book;
