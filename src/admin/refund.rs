@@ -30,8 +30,10 @@ pub(super) async fn refund(
 ) -> Result<Response, Problem> {
     let wanted = parse(Fields::of_body(body)?)?;
     let order = plane.order_of_tenant(&acting.tenant, &id).await?;
+    // Money is given back all the same, but no unit.
     let sale = plane.desk.sale(order.placed.sale).await?;
-    if sale.is_some_and(|sale| sale.archived_at.is_some()) {
+    let is_archived = sale.is_some_and(|sale| sale.archived_at.is_some());
+    if is_archived && wanted.request.restock != Restock::Units(0) {
         return Err(SaleError::Archived.into());
     }
     let reason = wanted.reason.clone();

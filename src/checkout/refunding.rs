@@ -128,8 +128,7 @@ impl Coordinator {
             );
             return RefundOutcome::Unknown(Doubt::NoGateway);
         };
-        let Some(refund) = self.refund_order(&order) else {
-            tracing::error!(order = %order.placed.id, "the sale of a refund is not on the board");
+        let Some(refund) = self.refund_order(&order).await else {
             return RefundOutcome::Unknown(Doubt::Store);
         };
         let told = self.ask_for_refund(at, &refund).await;
@@ -177,10 +176,15 @@ impl Coordinator {
         }
     }
 
-    /// What an order gives back; `None` when its sale is not on the board.
-    fn refund_order(&self, order: &Order) -> Option<RefundOrder> {
-        let sales = self.admission.board().sales();
-        let sale = sales.by_id(order.placed.sale)?;
+    /// What an order gives back, in the currency of its sale, which may be archived. `None` when the store does not tell.
+    async fn refund_order(&self, order: &Order) -> Option<RefundOrder> {
+        let sale = match self.desk.sale_of(order.placed.sale).await {
+            Ok(Some(sale)) => sale,
+            missing => {
+                tracing::error!(order = %order.placed.id, ?missing, "the sale of a refund is not known: it is asked for again");
+                return None;
+            }
+        };
         let key = RefundKey { payment: PaymentKey::of(order, self.identity), number: order.refunds.begun };
         let money = Money { amount: order.refunds.amount, currency: sale.terms.currency };
         Some(RefundOrder { key, money })

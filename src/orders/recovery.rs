@@ -76,6 +76,12 @@ impl Recovered {
                 let live = LiveSale::open(sale, shards);
                 recovered.sales.push(if is_archived { live.leaving() } else { live });
             }
+            Record::Refunding(order, last_step_by) => {
+                *recovered.paying_at.entry(order.payment.gateway.clone()).or_default() += 1;
+                if last_step_by.is_none_or(|by| by == node) {
+                    recovered.unfinished.push(order);
+                }
+            }
             Record::Order(order, last_step_by) => {
                 recovered.newest = Some(order.placed.id);
                 recovered.orders += 1;

@@ -263,7 +263,8 @@ pub trait StoreReader: RoomReader + Send + Sync + std::fmt::Debug {
     }
 
     /// Shows `visit` what a start needs, as of one moment: the end of the event log, the names of archived sales, all live
-    /// sales, then their orders, oldest first; of archived sales those that have yet to move.
+    /// sales, then their orders, oldest first; of archived sales those that have yet to move, and before all others those whose
+    /// refund is under way.
     ///
     /// # Errors
     /// What the database says.
@@ -348,6 +349,9 @@ pub enum Record {
     Archived(SaleKey),
     /// A live sale, or an archived one whose orders have yet to move.
     Sale(Sale),
+    /// An order of an archived sale that has moved and whose refund is under way, and the node that took the last step in its
+    /// life; `None` in a store of one engine.
+    Refunding(Order, Option<NodeId>),
     /// An order, and the node that took the last step in its life; `None` in a store of one engine.
     Order(Order, Option<NodeId>),
 }

@@ -3,7 +3,8 @@
 use super::graces::Graces;
 use super::trail::Act;
 use crate::domain::{
-    EpochMs, Order, OrderAction, OrderId, OrderStatus, PaymentJournal, PaymentNote, RefundStep, Units,
+    EpochMs, Order, OrderAction, OrderId, OrderStatus, PaymentJournal, PaymentNote, RefundStep, Restock,
+    Units,
 };
 
 /// A step in the life of a durable order.
@@ -132,6 +133,15 @@ impl Transition {
             _ => return false,
         }
         true
+    }
+
+    /// Whether a refund begins with it that puts units back on sale: an order of an archived sale takes none such.
+    pub fn restocks(&self) -> bool {
+        let asked = match self.refund.as_deref() {
+            Some(RefundStep::New { request, .. }) => request.restock,
+            Some(RefundStep::End(_)) | None => return false,
+        };
+        self.begins_refund() && asked != Restock::Units(0)
     }
 
     /// Whether a refund begins with it.

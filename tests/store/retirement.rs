@@ -234,6 +234,52 @@ fn o5_refunds_stay_with_archived_orders_and_none_is_under_way_or_begins() {
     assert_eq!(shop.reader.audit(sale).unwrap(), Some(audit));
 }
 
+fn give_back(number: u64) -> Transition {
+    let request = RefundRequest { number: None, amount: None, restock: Restock::Units(0) };
+    refund(number, OrderAction::BeginRefund, RefundStep::New { request, reason: "broken".into() })
+}
+
+#[test]
+fn o5_what_an_archived_order_has_paid_is_given_back_whether_it_has_moved_or_not_and_no_unit_comes_back() {
+    let (mut shop, paid) = shop_that_is_over();
+    let sale = shop.sale;
+    assert!(matches!(archive(&mut shop, sale, paid, 100), RetirementReceipt::Done(_)));
+    assert_eq!(shop.writer.move_archived(256).unwrap(), 256);
+    let audit = shop.reader.audit(sale).unwrap().unwrap();
+    // The first one has moved, the other one has yet to.
+    let both = [2, ORDERS - 1];
+    let take = |shop: &mut Shop, step: &dyn Fn(u64) -> Transition, status: OrderStatus| {
+        let transitions = both.iter().map(|number| step(*number)).collect();
+        let Receipt::Committed { applied, .. } =
+            shop.writer.commit(&Batch { transitions, ..Batch::default() }).unwrap()
+        else {
+            panic!("it is committed");
+        };
+        let is_so = |applied: &Applied| matches!(applied, Applied::Done(order) if order.status == status);
+        assert!(applied.iter().all(is_so), "{applied:?}");
+    };
+    let unfinished = |shop: &Shop| {
+        let (node, read) = (NodeId::new(0).unwrap(), Default::default());
+        let recovered = Recovered::read(&shop.reader, node, 1, &Deadlines::default(), &read).unwrap();
+        assert_eq!(recovered.paying_at.values().sum::<u64>(), 2);
+        recovered.unfinished.iter().map(|order| order.placed.id.number()).collect::<Vec<_>>()
+    };
+    take(&mut shop, &give_back, OrderStatus::Refunding);
+    assert_eq!(unfinished(&shop), both, "a start goes on with both");
+    // They move while it is under way.
+    while shop.writer.move_archived(256).unwrap() > 0 {}
+    assert_eq!(unfinished(&shop), both);
+    take(&mut shop, &|number| end_refund(number, OrderAction::ConfirmRefund), OrderStatus::Refunded);
+    let after = shop.reader.audit(sale).unwrap().unwrap();
+    assert_eq!((after.refunded, after.paid, after.sold_by_guard), (2, audit.paid, audit.sold_by_guard));
+    assert_eq!(shop.reader.refunds(OrderId::from_number(2).unwrap()).unwrap().len(), 1);
+    let events = shop.reader.events_after(0, 10_000).unwrap();
+    assert_eq!(events.iter().filter(|event| event.refund.is_some()).count(), 2);
+    let too_much = "UPDATE archived_orders SET refunded_cents = amount_cents + 1 WHERE order_id = 2";
+    let stranger = rusqlite::Connection::open(shop.folder.path().join("orders.sqlite")).unwrap();
+    assert!(stranger.execute(too_much, []).is_err());
+}
+
 #[test]
 fn o5_a_deleted_sale_frees_its_name_and_never_its_number() {
     let mut shop = Shop::open(16_384);

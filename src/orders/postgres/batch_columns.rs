@@ -6,7 +6,7 @@ use super::super::events::EventKind;
 use super::super::graces::Graces;
 use super::super::refund_record::RefundRecord;
 use super::super::store::Batch;
-use super::super::transition::Applied;
+use super::super::transition::{Applied, Transition};
 use super::refunds::RefundColumns;
 use super::rows::{column, text};
 use super::session::Parameter;
@@ -144,12 +144,12 @@ pub struct Steps {
 
 impl Steps {
     /// Decides each transition, with deadlines moved by `graces`, on the orders as they were `read`, or as the batch places them. What is `Done` is so only
-    /// once the columns are committed. Without `may_refund` no refund begins.
+    /// once the columns are committed. What `is_barred` is refused.
     pub fn decide(
         batch: &Batch,
         read: Vec<Order>,
         graces: &Graces,
-        may_refund: bool,
+        is_barred: impl Fn(&Transition) -> bool,
     ) -> (Self, Vec<Applied>) {
         let mut steps = Self::default();
         if batch.transitions.is_empty() {
@@ -165,7 +165,7 @@ impl Steps {
                 continue;
             };
             let was = order.clone();
-            if (transition.begins_refund() && !may_refund) || !transition.advance(order, graces) {
+            if is_barred(transition) || !transition.advance(order, graces) {
                 applied.push(Applied::Refused(order.clone()));
                 continue;
             }

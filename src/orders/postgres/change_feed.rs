@@ -167,13 +167,16 @@ impl PgChangeFeed {
         })
     }
 
-    /// The open orders whose last step one of these nodes took. Reads all orders: seconds for tens of millions.
+    /// The open orders whose last step one of these nodes took; of archived sales those whose refund is under way. Reads all orders
+    /// that are not archived: seconds for tens of millions.
     pub(super) fn open_orders_of(&self, nodes: &[NodeId]) -> Result<Vec<OpenOrder>, StoreError> {
         let nodes: Vec<i16> = nodes.iter().map(|node| column(node.number())).collect();
         let open = [OrderStatus::PrePay, OrderStatus::Paying, OrderStatus::Refunding];
         let open = open.map(|status| i16::from(status.code()));
         let select = "SELECT order_id, pay_before_ms, status, payment_attempt FROM orders \
-                      WHERE step_node = ANY ($1) AND status = ANY ($2)";
+                      WHERE step_node = ANY ($1) AND status = ANY ($2) \
+                      UNION ALL SELECT order_id, pay_before_ms, status, payment_attempt FROM archived_orders \
+                      WHERE step_node = ANY ($1) AND status = 7";
         self.pool.run_long(async |session| {
             let found = session.rows(select, &[&nodes, &open.as_slice()]).await?;
             let order = |row: &Row| {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio_postgres::Row;
+
 use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
 use super::super::node_figures::{OwnFigures, ToldFigures};
@@ -11,6 +13,7 @@ use super::super::store::{Audit, CompleteOrders, OrderFilter, PoolFigures, Recor
 use super::super::trail::{TrailEntry, TrailFilter};
 use super::super::wanted_orders::WantedOrders;
 use super::error::PgError;
+use super::lease_store::node_of;
 use super::low_watermark::LowWatermark;
 use super::pool::Pool;
 use super::read_orders::{newest_order, orders_by_id};
@@ -312,6 +315,11 @@ async fn read_all(session: &mut Session, visit: &mut dyn FnMut(Record)) -> Resul
     // One whose orders have yet to move has its buyers in memory until they have.
     let wanted = "retired = 0 OR moved_through IS NOT NULL";
     sales(session, wanted).await?.into_iter().for_each(|sale| visit(Record::Sale(sale)));
+    let refunding =
+        format!("SELECT {ORDER_COLUMNS}, step_node FROM archived_orders WHERE status = 7 ORDER BY order_id");
+    for row in &session.rows(&refunding, &[]).await? {
+        visit(Record::Refunding(rows::order(row)?, Some(step_node(row)?)));
+    }
     session
         .run(&format!(
             "DECLARE everything NO SCROLL CURSOR FOR SELECT {ORDER_COLUMNS}, step_node FROM orders ORDER BY order_id"
@@ -321,12 +329,15 @@ async fn read_all(session: &mut Session, visit: &mut dyn FnMut(Record)) -> Resul
     loop {
         let fetched = session.rows(&fetch, &[]).await?;
         for row in &fetched {
-            let node =
-                u16::try_from(row.try_get::<_, i16>(rows::ORDER_COLUMNS_LEN)?).ok().and_then(NodeId::new);
-            visit(Record::Order(rows::order(row)?, Some(node.ok_or_else(|| damaged("no node"))?)));
+            visit(Record::Order(rows::order(row)?, Some(step_node(row)?)));
         }
         if fetched.len() < ROWS_FETCHED {
             return session.run("CLOSE everything").await;
         }
     }
+}
+
+/// The node that took an order's last step, behind the order's own columns.
+fn step_node(row: &Row) -> Result<NodeId, PgError> {
+    node_of(row.try_get(rows::ORDER_COLUMNS_LEN)?)
 }

@@ -1,5 +1,7 @@
 //! Refunds, in rows.
 
+use std::collections::HashSet;
+
 use tokio_postgres::Row;
 
 use super::super::refund_record::{RefundRecord, RefundState};
@@ -112,9 +114,13 @@ fn record(row: &Row) -> Result<(OrderId, RefundRecord), PgError> {
     Ok((order_id(row.try_get(0)?)?, record))
 }
 
-/// Whether one of these orders is of a sale that is archived: what it paid is not given back any more.
-pub(super) async fn any_is_archived(session: &mut Session, orders: &[i64]) -> Result<bool, PgError> {
-    let archived = "SELECT EXISTS (SELECT FROM all_orders o JOIN sales s USING (sale_id) \
-                    WHERE o.order_id = ANY ($1) AND s.retired > 0)";
-    Ok(session.row(archived, &[&orders]).await?.ok_or_else(|| damaged("no answer"))?.try_get(0)?)
+/// Those of these orders that are of a sale that is archived: nothing of it goes back on sale any more.
+pub(super) async fn archived_among(
+    session: &mut Session,
+    orders: &[i64],
+) -> Result<HashSet<OrderId>, PgError> {
+    let archived = "SELECT o.order_id FROM all_orders o JOIN sales s USING (sale_id) \
+                    WHERE o.order_id = ANY ($1) AND s.retired > 0";
+    let archived = session.rows(archived, &[&orders]).await?;
+    archived.iter().map(|row| order_id(row.try_get(0)?)).collect()
 }

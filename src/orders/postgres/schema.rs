@@ -24,6 +24,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/13_waiting_rooms.sql")],
     &[include_str!("schema/14_shared_retirement.sql")],
     &[include_str!("schema/15_node_figures.sql")],
+    &[include_str!("schema/16_archived_refunds.sql"), include_str!("schema/16_commit_batch.sql")],
 ];
 
 /// Changing a large table may take longer than any batch, and waiting for an engine that does so as well.
@@ -51,7 +52,9 @@ fn made(kind: &str) -> Vec<&'static str> {
     let lines = MIGRATIONS.iter().flat_map(|scripts| scripts.iter()).flat_map(|script| script.lines());
     let names = lines.filter_map(|line| {
         let made = line.strip_prefix("CREATE ")?;
-        let made = ["OR REPLACE ", "UNLOGGED "].iter().fold(made, |made, word| made.strip_prefix(word).unwrap_or(made));
+        let made = ["OR REPLACE ", "UNLOGGED "]
+            .iter()
+            .fold(made, |made, word| made.strip_prefix(word).unwrap_or(made));
         let made = made.strip_prefix(kind)?.strip_prefix(' ')?;
         made.split(|c: char| !c.is_alphanumeric() && c != '_').next()
     });

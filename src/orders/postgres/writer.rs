@@ -9,7 +9,7 @@
 //! lies behind the batch in the server's log: when it is confirmed, the batch is, too.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
@@ -302,12 +302,18 @@ impl WriterConnection {
             } else {
                 Cow::Borrowed(&*batch.graces)
             };
-            let refunded = batch.transitions.iter().filter(|step| step.begins_refund());
-            let refunded: Vec<i64> = refunded.map(|step| column(step.order.number())).collect();
-            let may_refund = refunded.is_empty()
-                || (all_know(session, Knowledge::Refunds).await?
-                    && !refunds::any_is_archived(session, &refunded).await?);
-            let (steps, applied) = Steps::decide(batch, read, &graces, may_refund);
+            let may_refund = !batch.transitions.iter().any(Transition::begins_refund)
+                || all_know(session, Knowledge::Refunds).await?;
+            let restocked = batch.transitions.iter().filter(|step| step.restocks());
+            let restocked: Vec<i64> = restocked.map(|step| column(step.order.number())).collect();
+            let archived = match restocked.is_empty() {
+                true => HashSet::new(),
+                false => refunds::archived_among(session, &restocked).await?,
+            };
+            let is_barred = |step: &Transition| {
+                (step.begins_refund() && !may_refund) || (step.restocks() && archived.contains(&step.order))
+            };
+            let (steps, applied) = Steps::decide(batch, read, &graces, is_barred);
             let life = self.incarnation.number();
             match self.call(life, &new_orders, &steps).await {
                 Ok(row) => {

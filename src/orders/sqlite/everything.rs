@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use rusqlite::Connection;
 
 use super::super::store::{Record, StoreError};
-use super::retirement::newest_archived;
+use super::retirement::{self, newest_archived};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 
 /// Records that are handed over at once.
@@ -65,6 +65,7 @@ pub(super) fn read(connection: &Connection, visit: &mut dyn FnMut(Record)) -> Re
     for sale in snapshot.prepare(&sales)?.query_map([], rows::sale)? {
         visit(Record::Sale(sale?));
     }
+    retirement::refunding(&snapshot)?.into_iter().for_each(|order| visit(Record::Refunding(order, None)));
     for order in snapshot.prepare(&orders)?.query_map([], rows::order)? {
         visit(Record::Order(order?, None));
     }

@@ -30,9 +30,9 @@ pub(super) fn retire(
         transaction.query_row("SELECT EXISTS (SELECT 1 FROM orders WHERE sale_id = ?)", [id], |row| {
             row.get::<_, bool>(0)
         })?;
-    let refunding = "SELECT coalesce(sum(quantity), 0) FROM orders WHERE sale_id = ? AND status = ?";
-    let refunding: u64 =
-        transaction.query_row(refunding, params![id, OrderStatus::Refunding.code()], |row| row.get(0))?;
+    let refunding = "SELECT coalesce(sum(o.quantity), 0) FROM refunds r JOIN orders o USING (order_id) \
+                     WHERE r.state = 0 AND o.sale_id = ?";
+    let refunding: u64 = transaction.query_row(refunding, [id], |row| row.get(0))?;
     if let Err(refusal) = retirement.decide(&sale, has_orders, refunding) {
         return Ok(*refusal);
     }
@@ -86,6 +86,12 @@ pub(super) fn move_orders(transaction: &Transaction<'_>, max: usize) -> Result<u
 pub(super) fn order(connection: &Connection, id: OrderId) -> Result<Option<Order>, StoreError> {
     let select = format!("SELECT {ORDER_COLUMNS} FROM archived_orders WHERE order_id = ?");
     Ok(connection.prepare_cached(&select)?.query_row([id.number()], rows::order).optional()?)
+}
+
+/// Orders that were moved and whose refund is under way.
+pub(super) fn refunding(connection: &Connection) -> Result<Vec<Order>, StoreError> {
+    let select = format!("SELECT {ORDER_COLUMNS} FROM archived_orders WHERE status = 7 ORDER BY order_id");
+    Ok(connection.prepare(&select)?.query_map([], rows::order)?.collect::<Result<_, _>>()?)
 }
 
 /// The highest number of the orders that were moved.

@@ -264,6 +264,15 @@ const MIGRATIONS: &[&str] = &["
         secret          BLOB NOT NULL CHECK (length(secret) = 32)
     ) STRICT;
     INSERT INTO pass_secret VALUES (1, randomblob(32));
+", "
+    -- Refunds that are under way, of whatever sale: few. And the orders of archived sales that are at one: a start looks for them.
+    CREATE INDEX open_refunds ON refunds (order_id) WHERE state = 0;
+    CREATE INDEX archived_refunding ON archived_orders (status) WHERE status = 7;
+    -- As of other orders: no refund begins that would give back more than was paid.
+    CREATE TRIGGER archived_refunds_within_what_was_paid BEFORE UPDATE ON archived_orders
+        WHEN NEW.refunded_cents + CASE NEW.status WHEN 7 THEN NEW.refund_cents ELSE 0 END > NEW.amount_cents
+            OR NEW.restocked > NEW.quantity
+        BEGIN SELECT RAISE(ABORT, 'more would be given back than was paid'); END;
 "];
 
 /// The version this engine writes.

@@ -352,26 +352,25 @@ fn apply(
 ) -> Result<Applied, StoreError> {
     let select = format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ?");
     let mut statement = transaction.prepare_cached(&select)?;
-    let mut order = match statement.query_row([transition.order.number()], rows::order) {
-        // What is archived is final.
-        Err(rusqlite::Error::QueryReturnedNoRows) => {
-            let archived = retirement::order(transaction, transition.order)?;
-            return Ok(archived.map_or(Applied::UnknownOrder, Applied::Refused));
-        }
-        other => other?,
+    let found = statement.query_row([transition.order.number()], rows::order).optional()?;
+    // What is archived is final, but for money that is given back.
+    let (table, found) = match found {
+        Some(order) => ("orders", Some(order)),
+        None => ("archived_orders", retirement::order(transaction, transition.order)?),
     };
+    let Some(mut order) = found else { return Ok(Applied::UnknownOrder) };
     let was = order.clone();
     // Also where it has yet to move.
-    let is_archived = transition.begins_refund() && retirement::is_retired(transaction, order.placed.sale)?;
-    if is_archived || !transition.advance(&mut order, graces) {
+    let is_barred = transition.restocks() && retirement::is_retired(transaction, order.placed.sale)?;
+    if is_barred || !transition.advance(&mut order, graces) {
         return Ok(Applied::Refused(order));
     }
     transaction
-        .prepare_cached(
-            "UPDATE orders SET status = ?2, paid_at_ms = ?3, payment_attempt = ?4, payment_method = ?5, \
+        .prepare_cached(&format!(
+            "UPDATE {table} SET status = ?2, paid_at_ms = ?3, payment_attempt = ?4, payment_method = ?5, \
              payment_gateway = ?6, payment_key_form = ?7, payment_direction = ?8, payment_why = ?9, refunds = ?10, \
-             refund_cents = ?11, refund_restock = ?12, refunded_cents = ?13, restocked = ?14 WHERE order_id = ?1",
-        )?
+             refund_cents = ?11, refund_restock = ?12, refunded_cents = ?13, restocked = ?14 WHERE order_id = ?1"
+        ))?
         .execute(params![
             order.placed.id.number(),
             order.status.code(),

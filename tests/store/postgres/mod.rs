@@ -14,6 +14,7 @@ pub mod node;
 mod older;
 mod outage;
 mod retirement;
+mod shared_retirement;
 mod shares;
 mod sharing;
 mod store;

@@ -4,11 +4,11 @@
 use std::time::Instant;
 
 use seckill::domain::{
-    NewOrder, OrderAction, OrderId, OrderStatus, RefundEnd, RefundRequest, RefundStep, Restock, SaleEdit, SaleId,
+    OrderAction, OrderId, OrderStatus, RefundEnd, RefundRequest, RefundStep, Restock, SaleEdit, SaleId,
 };
 use seckill::orders::postgres::{Exclusivity, PostgresSettings};
 use seckill::orders::{
-    Act, ActKind, Actor, Applied, Batch, Deadlines, Ending, LeaseStore, LeftBook, OrderFilter, Receipt, Recovered,
+    Act, ActKind, Actor, Applied, Batch, Deadlines, Ending, LeaseStore, OrderFilter, Receipt, Recovered,
     Retirement, RetirementReceipt, StoreReader, StoreWriter, Transition, WantedOrders, WantedShare,
 };
 use serde_json::Value;
@@ -19,9 +19,9 @@ use testbed::servers::proxy::Proxy;
 use super::gate;
 use super::node::{NOW, Node, change, changed, key, settings};
 
-const ORDERS: usize = 300;
+pub const ORDERS: usize = 300;
 /// Orders that are looked at in one step.
-const STEP: usize = 64;
+pub const STEP: usize = 64;
 
 fn retirement(sale: SaleId, ending: Ending, id: i64) -> Retirement {
     let text = str::to_owned;
@@ -35,16 +35,16 @@ fn retirement(sale: SaleId, ending: Ending, id: i64) -> Retirement {
     Retirement { sale, ending, if_version: None, act }
 }
 
-fn archive(node: &mut Node, sale: SaleId, paid: u32) -> RetirementReceipt {
+pub fn archive(node: &mut Node, sale: SaleId, paid: u32) -> RetirementReceipt {
     let id = i64::from(sale.0) * 1_000 + i64::from(paid);
     node.writer.retire_sale(&retirement(sale, Ending::Archive { paid }, id)).unwrap()
 }
 
-fn delete(node: &mut Node, sale: SaleId) -> RetirementReceipt {
+pub fn delete(node: &mut Node, sale: SaleId) -> RetirementReceipt {
     node.writer.retire_sale(&retirement(sale, Ending::Delete, i64::from(sale.0))).unwrap()
 }
 
-fn end(node: &mut Node, sale: SaleId) {
+pub fn end(node: &mut Node, sale: SaleId) {
     let over = SaleEdit { ends_at: Some(NOW), ..SaleEdit::default() };
     changed(node.writer.change_sale(&change(sale, over, 0)).unwrap());
 }
@@ -58,7 +58,7 @@ fn steps(orders: &[OrderId], actions: &[OrderAction]) -> Batch {
     Batch { transitions: transitions.collect(), ..Batch::default() }
 }
 
-fn committed(receipt: Receipt) -> Vec<Applied> {
+pub fn committed(receipt: Receipt) -> Vec<Applied> {
     match receipt {
         Receipt::Committed { applied, refused } if refused.is_empty() => applied,
         other => panic!("{other:?}"),
@@ -67,7 +67,7 @@ fn committed(receipt: Receipt) -> Vec<Applied> {
 
 /// A sale that is over, of which every third order was given up and the others are paid; and how many those are. Orders of
 /// another sale stand among them.
-fn sale_that_is_over(node: &mut Node) -> (SaleId, SaleId, Vec<OrderId>, u32) {
+pub fn sale_that_is_over(node: &mut Node) -> (SaleId, SaleId, Vec<OrderId>, u32) {
     let (sale, other) = (node.sale("a", 1_000, 2), node.sale("b", 1_000, 2));
     let mut placed = Vec::new();
     for number in 0..ORDERS {
@@ -292,130 +292,54 @@ fn o9_of_a_purchase_and_the_end_of_its_sale_only_one_comes_about() {
     assert_eq!(ended + sold, 40);
 }
 
-#[test]
-fn o9_no_book_of_a_sale_that_has_ended_is_opened_and_the_next_sale_of_its_name_begins_above() {
-    let postgres = Postgres::shared();
-    let url = postgres.new_database();
-    let mut node = Node::open_as(1, &settings(&url), Exclusivity::Shared).unwrap();
-    let [gone, kept, live] = ["a", "b", "c"].map(|name| node.sale(name, 10, 1));
-    end(&mut node, kept);
-    assert_eq!(node.lease_store.end_epoch(gone, 1).unwrap(), Some(2));
-    let books = |node: &Node, ended: &[SaleId]| node.lease_store.left_books(ended, 9).unwrap();
-    assert_eq!(books(&node, &[live]), []);
-    assert!(matches!(delete(&mut node, gone), RetirementReceipt::Done(_)));
-    assert!(matches!(archive(&mut node, kept, 0), RetirementReceipt::Done(_)));
-    for ended in [gone, kept] {
-        assert_eq!(node.lease_store.end_epoch(ended, 7).unwrap(), None);
-        assert_eq!(node.lease_store.units(ended).unwrap(), None);
-    }
-    let known = node.lease_store.units_of(&[kept, live, gone]).unwrap();
-    assert_eq!(known.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
-    // Who audits it sees its units all the same.
-    assert_eq!(node.lease_store.audit(kept).unwrap().map(|(audit, _)| audit.total), Some(10));
-
-    let of = |sale, name, last_epoch| LeftBook { sale, key: key(name), last_epoch };
-    let both = [of(gone, "a", 2), of(kept, "b", 1)];
-    assert_eq!(books(&node, &[]), both);
-    assert_eq!(node.lease_store.left_books(&[], 1).unwrap(), both[..1]);
-    node.lease_store.books_forgotten(&[gone, live]).unwrap();
-    assert_eq!(books(&node, &[]), both[1..]);
-    assert_eq!(books(&node, &[gone]), both, "who lent it forgets it, too");
-
-    let again = node.sale("a", 10, 1);
-    assert_eq!(node.lease_store.units(again).unwrap().map(|units| units.epoch), Some(3));
-    assert!(matches!(delete(&mut node, again), RetirementReceipt::Done(_)));
-    let third = node.sale("a", 10, 1);
-    assert_eq!(node.lease_store.units(third).unwrap().map(|units| units.epoch), Some(4));
-    assert_eq!(node.lease_store.units(live).unwrap().map(|units| units.epoch), Some(1));
-}
-
-#[test]
-fn o9_engines_that_move_orders_together_wait_for_nobody_and_what_comes_late_moves_too() {
-    let postgres = Postgres::shared();
-    let url = postgres.new_database();
-    let database = url.rsplit('/').next().unwrap();
-    let mut node = Node::open(1, &url);
-    let (sale, _, orders, paid) = sale_that_is_over(&mut node);
-    let id = OrderId::from_tick(OrderId::tick_at(NOW) - 1, node.id);
-    let early = NewOrder { id, ..node.order(sale, "early", 1, None) };
-    assert!(matches!(archive(&mut node, sale, paid), RetirementReceipt::Done(_)));
-    assert_eq!(node.reader.moving_sales().unwrap(), [sale]);
-    let at_it = "BEGIN; SELECT FROM seckill.sales WHERE moved_through IS NOT NULL FOR NO KEY UPDATE";
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (client, driver) = runtime.block_on(tokio_postgres::connect(&url, tokio_postgres::NoTls)).unwrap();
-    let driver = runtime.spawn(driver);
-    runtime.block_on(client.batch_execute(at_it)).unwrap();
-    assert_eq!(node.writer.move_archived(STEP).unwrap(), 0, "another engine is at it");
-    assert_eq!(node.reader.moving_sales().unwrap(), [sale]);
-    runtime.block_on(client.batch_execute("COMMIT")).unwrap();
-    drop(client);
-    runtime.block_on(driver).unwrap().unwrap();
-    assert_eq!(node.writer.move_archived(STEP).unwrap(), STEP);
-    // A purchase that another node had under way at the end is written down as refused.
-    let rejected = vec![early];
-    committed(node.writer.commit(&Batch { rejected, ..Batch::default() }).unwrap());
-    while node.writer.move_archived(STEP).unwrap() > 0 {}
-    assert_eq!(node.reader.moving_sales().unwrap(), []);
-    let left = format!("SELECT count(*) FROM seckill.orders WHERE sale_id = {}", sale.0);
-    assert_eq!(postgres.query(database, &left), "0");
-    let found = node.reader.orders_after(Some(sale), None, 1_000).unwrap();
-    assert_eq!(found.len(), orders.len() + 1);
-}
-
-#[test]
-fn o7_what_is_asked_about_one_sale_reads_the_orders_of_no_other() {
-    const OTHERS: usize = 20_000;
-    let postgres = Postgres::shared();
-    let url = postgres.new_database();
-    let database = url.rsplit('/').next().unwrap();
-    let mut node = Node::open(1, &url);
-    let (sale, other, orders, paid) = sale_that_is_over(&mut node);
-    for (table, above) in [("orders", 0), ("archived_orders", OTHERS)] {
-        postgres.query(
-            database,
-            &format!(
-                "INSERT INTO seckill.{table} (order_id, amount_cents, created_at_ms, pay_before_ms, sale_id, quantity, \
-                 status, step_node, buyer) SELECT (SELECT max(order_id) FROM seckill.orders) + {above} + n, 500, 0, 0, {}, \
-                 1, 4, 1, 'buyer-' || n FROM generate_series(1, {OTHERS}) AS n; ANALYZE seckill.{table}",
-                other.0
-            ),
-        );
-    }
-    let filter = OrderFilter { sale: Some(sale), ..OrderFilter::default() };
-    let ask = |node: &Node| {
-        assert_eq!(node.reader.audit(sale).unwrap().unwrap().paid, u64::from(paid));
-        let through = *orders.last().unwrap();
-        assert_eq!(node.reader.complete_orders(&filter, None, 1_000, through).unwrap().orders.len(), ORDERS);
-        assert_eq!(node.reader.orders_after(Some(sale), None, 1_000).unwrap().len(), ORDERS);
-    };
-    ask(&node);
-    assert_eq!(delete(&mut node, sale), RetirementReceipt::HasOrders);
-    // An empty one is looked for as well, before it goes.
-    let empty = node.sale("e", 5, 1);
-    assert!(matches!(delete(&mut node, empty), RetirementReceipt::Done(_)));
-    assert!(matches!(archive(&mut node, sale, paid), RetirementReceipt::Done(_)));
-    while node.writer.move_archived(STEP).unwrap() > 0 {}
-    ask(&node);
-    // What a session has counted is told when it ends.
-    drop(node);
-    for index in ["orders_by_sale", "archived_orders_by_sale"] {
-        let used = format!("SELECT coalesce(sum(idx_scan), 0) > 0 FROM pg_stat_user_indexes WHERE indexrelname = '{index}'");
-        testbed::until(index, || postgres.query(database, &used) == "t");
-    }
-    let read = format!(
-        "SELECT sum(seq_tup_read) < {OTHERS} FROM pg_stat_user_tables WHERE relname IN ('orders', 'archived_orders')"
-    );
-    assert_eq!(postgres.query(database, &read), "t", "no table of orders was read from end to end");
-    let plan = postgres.query(
-        database,
-        &format!("EXPLAIN SELECT count(*) FROM seckill.all_orders WHERE sale_id::bigint = {}::integer", sale.0),
-    );
-    assert!(!plan.contains("Seq Scan on orders"), "{plan}");
-}
-
 fn refund(order: OrderId, action: OrderAction, step: RefundStep) -> Batch {
     let step = Transition { refund: Some(Box::new(step)), ..Transition::plain(order, action, NOW) };
     Batch { transitions: vec![step], ..Batch::default() }
+}
+
+fn give_back(order: OrderId) -> Batch {
+    let request = RefundRequest { number: None, amount: None, restock: Restock::Units(0) };
+    refund(order, OrderAction::BeginRefund, RefundStep::New { request, reason: "broken".into() })
+}
+
+#[test]
+fn o9_what_an_archived_order_has_paid_is_given_back_whether_it_has_moved_or_not_and_no_unit_comes_back() {
+    let mut node = Node::open(1, &Postgres::shared().new_database());
+    let (sale, _, orders, paid) = sale_that_is_over(&mut node);
+    assert!(matches!(archive(&mut node, sale, paid), RetirementReceipt::Done(_)));
+    assert_eq!(node.writer.move_archived(STEP).unwrap(), STEP);
+    let audit = node.reader.audit(sale).unwrap().unwrap();
+    // The first one has moved, the other one has yet to.
+    let both = [orders[1], orders[ORDERS - 1]];
+    let unfinished = |node: &Node| {
+        let start = recovered(node);
+        assert_eq!(start.paying_at.values().sum::<u64>(), 2);
+        start.unfinished.iter().map(|order| order.placed.id).collect::<Vec<_>>()
+    };
+    for order in both {
+        let begun = committed(node.writer.commit(&give_back(order)).unwrap());
+        assert!(
+            matches!(&begun[..], [Applied::Done(order)] if order.status == OrderStatus::Refunding),
+            "{begun:?}"
+        );
+    }
+    assert_eq!(unfinished(&node), both, "a start goes on with both");
+    // They move while it is under way.
+    while node.writer.move_archived(STEP).unwrap() > 0 {}
+    assert_eq!(unfinished(&node), both);
+    for order in both {
+        let ended = committed(node.writer.commit(&end_refund(order, OrderAction::ConfirmRefund)).unwrap());
+        assert!(
+            matches!(&ended[..], [Applied::Done(order)] if order.status == OrderStatus::Refunded),
+            "{ended:?}"
+        );
+    }
+    let after = node.reader.audit(sale).unwrap().unwrap();
+    assert_eq!((after.refunded, after.paid, after.sold_by_guard), (2, audit.paid, audit.sold_by_guard));
+    assert_eq!(node.reader.refunds(both[0]).unwrap().len(), 1);
+    assert_eq!(node.events().iter().filter(|event| event.refund.is_some()).count(), 2);
+    let again = committed(node.writer.commit(&give_back(both[0])).unwrap());
+    assert!(matches!(&again[..], [Applied::Refused(_)]), "{again:?}");
 }
 
 fn begin_refund(order: OrderId) -> Batch {
