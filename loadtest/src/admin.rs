@@ -8,8 +8,8 @@ use crate::scenario::Campaign;
 use crate::wire::call::{CallError, CallReply, Caller};
 use crate::wire::request::{BadTarget, Reach, Target};
 
-/// The SKU of every campaign that the tester opens.
-pub const SKU: &str = "unit";
+/// The SKU of every campaign that the tester opens: by it the engine's console shows them apart.
+pub const SKU: &str = "load-test";
 /// Orders asked for in one page of the export.
 const EXPORT_PAGE_ORDERS: usize = 5_000;
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);

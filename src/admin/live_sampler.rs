@@ -87,7 +87,8 @@ impl Sampler {
         let passed = now.saturating_duration_since(self.at).max(Duration::from_millis(1));
         self.at = now;
         self.seq += 1;
-        let board: Vec<_> = plane.admission.board().sales().iter().cloned().collect();
+        let board = plane.admission.board();
+        let board: Vec<_> = board.sales().iter().filter(|sale| !sale.is_archived).cloned().collect();
         let (sales, live) = (&mut self.sales, board.len());
         let others = plane.cluster.others();
         sales.retain(|id, _| board.iter().any(|sale| sale.id == *id));
@@ -107,10 +108,11 @@ impl Sampler {
                 (sale, rates)
             })
             .collect();
-        // Where something happens first, then what opens next.
+        // Where something happens first, then what opens next; load tests last.
         shown.sort_by_key(|(sale, _)| {
             let is_over = sale.terms.ends_at <= plane.now();
-            (Reverse(sales[&sale.id].last_arrival), is_over, sale.terms.starts_at, sale.id.0)
+            let last_arrival = Reverse(sales[&sale.id].last_arrival);
+            (sale.key.is_load_test(), last_arrival, is_over, sale.terms.starts_at, sale.id.0)
         });
         shown.truncate(plane.settings.live_sales_max);
         count(plane, sales, shown.iter().map(|(sale, _)| sale), now).await;
@@ -222,6 +224,7 @@ impl ControlPlane {
             "campaign": sale.key.campaign(),
             "sku": sale.key.sku(),
             "title": title,
+            "load_test": sale.key.is_load_test(),
             "state": state,
             "total": units(|audit| audit.total.into()),
             "available": units(Audit::available),

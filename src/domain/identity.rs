@@ -54,6 +54,8 @@ pub struct SaleKey {
 impl SaleKey {
     /// The tenant of a request that names none.
     pub const DEFAULT_TENANT: &'static str = "default";
+    /// The SKU of the load tester's sales.
+    pub const LOAD_TEST_SKU: &'static str = "load-test";
     /// The longest tenant, campaign or SKU, in bytes.
     pub const PART_BYTES_MAX: usize = 64;
 
@@ -66,6 +68,11 @@ impl SaleKey {
             Self::check_part(part)?;
         }
         Ok(Self { tenant: tenant.into(), campaign: campaign.into(), sku: sku.into() })
+    }
+
+    /// Whether it is a load tester's: whoever watches sees it apart from the sales for buyers.
+    pub fn is_load_test(&self) -> bool {
+        self.sku() == Self::LOAD_TEST_SKU
     }
 
     /// Checks one part alone.

@@ -200,16 +200,16 @@ fn a_sale_is_made_once_it_was_seen_what_it_does() {
     until("the act is marked on the chart", || browser.count("svg line.mark") == 1);
 }
 
-#[test]
-fn every_page_fits_a_telephone_and_says_what_it_is() {
+/// An engine with a sale and a paid order, and the addresses of all pages.
+fn engine_with_pages() -> (Engine, Vec<String>) {
     let engine = Engine::start(&[]);
     engine.sale("phone", 1, "");
     let order = engine.buy("phone", "ada").member("order_id");
     engine.ask("POST", &format!("/orders/{order}/checkout"), "ada", "", r#"{"payment_method":"card"}"#);
-    let browser = Browser::open(400);
-    let pages = [
+    let pages = vec![
         "/".to_owned(),
         "/sales".into(),
+        "/sales?archived=1".into(),
         "/sales/default/test/phone".into(),
         "/sales/default/test/phone/end".into(),
         "/stop".into(),
@@ -219,8 +219,32 @@ fn every_page_fits_a_telephone_and_says_what_it_is() {
         format!("/orders/{order}"),
         format!("/orders/{order}/refund?restock=1"),
     ];
+    let pages = pages.iter().map(|page| console(&engine, page)).collect();
+    (engine, pages)
+}
+
+#[test]
+fn no_page_has_a_finding_of_the_accessibility_checker_in_the_light_or_in_the_dark() {
+    let (_engine, pages) = engine_with_pages();
+    let browser = Browser::open(1_400);
+    for is_dark in [false, true] {
+        if is_dark {
+            browser.prefer_dark();
+        }
+        for page in &pages {
+            browser.go(page);
+            let found = browser.accessibility_findings();
+            assert!(found.is_empty(), "{page}, dark: {is_dark}:\n{}", found.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn every_page_fits_a_telephone_and_says_what_it_is() {
+    let (_engine, pages) = engine_with_pages();
+    let browser = Browser::open(400);
     for page in pages {
-        browser.go(&console(&engine, &page));
+        browser.go(&page);
         assert_eq!(browser.count("main h1"), 1, "{page}");
         let over = browser.script("return document.documentElement.scrollWidth - window.innerWidth");
         assert!(over.as_i64().unwrap() <= 0, "{page} is {over} pixels too wide");
@@ -230,4 +254,29 @@ fn every_page_fits_a_telephone_and_says_what_it_is() {
         );
         assert_eq!(unnamed, 0, "{page} has fields without a name");
     }
+}
+
+#[test]
+fn load_tests_and_what_is_archived_stand_apart_from_sales_for_buyers() {
+    let engine = Engine::start(&[]);
+    ["phone", "load-test", "coat"].iter().for_each(|sku| engine.sale(sku, 1, ""));
+    let because = r#"{"reason":"it is over"}"#;
+    for act in ["end", "archive"] {
+        let done = engine.admin("POST", &format!("/api/v1/campaigns/test/coat/{act}"), because);
+        assert_eq!(done.status, 200, "{}", done.body);
+    }
+    let page = |path: &str| engine.admin("GET", path, "").body;
+    let list = page("/sales");
+    let (sales, tests) = list.split_once("<h2>Load tests</h2>").expect("they have a table of their own");
+    assert!(sales.contains("test/phone") && !sales.contains("test/load-test"), "{sales}");
+    assert!(tests.contains("test/load-test") && !list.contains("test/coat"), "{tests}");
+    let archived = page("/sales?archived=1");
+    assert!(archived.contains("test/coat") && !archived.contains("test/phone"), "{archived}");
+    assert!(!page("/sales?archived=1&q=phone").contains("test/coat"));
+    assert!(!page("/sales?archived=1&tenant=other").contains("test/coat"));
+    until("the picture shows both", || {
+        page("/").split_once("<h2 id=\"tests\">").is_some_and(|(sales, tests)| {
+            sales.contains("data-sale=\"/sales/default/test/phone\"") && tests.contains("test/load-test")
+        })
+    });
 }

@@ -120,11 +120,11 @@ fn a_run_can_be_checked_again_later() {
     let campaign = summary(out.path())["sales"][0]["campaign"].as_str().unwrap().to_owned();
     let raised = caller.call(
         "PATCH",
-        &format!("/api/v1/campaigns/{campaign}/unit"),
+        &format!("/api/v1/campaigns/{campaign}/load-test"),
         Some("{\"stock\":31,\"open\":true}"),
     );
     assert_eq!(raised.unwrap().status, 200);
-    let bought = caller.call("POST", &format!("/seckill/{campaign}/unit"), None).unwrap();
+    let bought = caller.call("POST", &format!("/seckill/{campaign}/load-test"), None).unwrap();
     assert_eq!(bought.status, 201);
     assert!(again().expect_code(4).stdout.contains("BROKEN no-unheard-orders"));
 }

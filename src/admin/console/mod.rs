@@ -11,6 +11,7 @@ mod now;
 mod orders;
 mod refunds;
 mod sale;
+mod sale_list;
 mod sign_in;
 mod switches;
 mod trail;
@@ -39,7 +40,7 @@ pub(super) fn open_routes() -> Router<Arc<ControlPlane>> {
 pub(super) fn routes() -> Router<Arc<ControlPlane>> {
     Router::new()
         .route("/", get(now::page))
-        .route("/sales", get(sale::list))
+        .route("/sales", get(sale_list::list))
         .route("/sales/new", get(new_sale::page).post(new_sale::make))
         .route("/sales/{tenant}/{campaign}/{sku}", get(sale::page))
         .route("/sales/{tenant}/{campaign}/{sku}/{act}", get(sale::confirm).post(sale::act))

@@ -65,7 +65,12 @@ fn write(body: &mut String, plane: &ControlPlane, caller: &Caller, snapshot: &Va
     let sales = snapshot["sales"].as_array().map_or(&[][..], Vec::as_slice);
     let seen = sales.iter().filter(|sale| caller.sees(text(&sale["tenant"])));
     let mut shown = 0;
+    let mut is_test = false;
     for sale in seen.take(SALES_SHOWN) {
+        // They come last.
+        if sale["load_test"] == true && !std::mem::replace(&mut is_test, true) {
+            body.push_str("<h2 id=\"tests\">Load tests</h2>\n");
+        }
         card(body, plane, caller, sale)?;
         shown += 1;
     }

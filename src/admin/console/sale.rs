@@ -1,13 +1,12 @@
-//! Sales: the list, one sale, and what is done to it.
+//! One sale, and what is done to it.
 
 use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde::Deserialize;
 
 use super::super::acting::Acting;
 use super::super::caller::Caller;
@@ -22,65 +21,12 @@ use super::waiting_room;
 use crate::admission::LiveSale;
 use crate::domain::SaleTerms;
 
-/// Sales on the list.
-const SALES_LISTED: usize = 1_000;
-
 /// The path of a sale's page. Names of sales need no escaping in one.
 pub(super) fn link(tenant: &str, campaign: &str, sku: &str) -> String {
     format!("/sales/{tenant}/{campaign}/{sku}")
 }
 
-/// What is looked for in the list.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Wanted {
-    q: String,
-}
-
-/// `GET /sales`
-pub(super) async fn list(
-    State(plane): State<Arc<ControlPlane>>,
-    Extension(caller): Extension<Caller>,
-    Query(Wanted { q }): Query<Wanted>,
-) -> Response {
-    let board = plane.admission.board().sales();
-    let is_wanted = |sale: &&Arc<LiveSale>| {
-        let key = &sale.key;
-        let names = [key.tenant(), key.campaign(), key.sku(), &sale.terms.title];
-        caller.sees(key.tenant()) && names.iter().any(|name| name.contains(&q))
-    };
-    let mut found: Vec<_> = board.iter().filter(is_wanted).collect();
-    found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-    let make = if may_act(&caller) { "<p><a href=\"/sales/new\">New sale</a></p>\n" } else { "" };
-    let mut body = format!(
-        "{make}<form class=\"act\" method=\"get\" action=\"/sales\"><label>Name <input name=\"q\" value=\"{}\"></label>\
-         <button>Look</button></form>\n<table><thead><tr><th scope=\"col\">Sale</th><th scope=\"col\">Tenant</th>\
-         <th scope=\"col\">State</th><th scope=\"col\">Left</th><th scope=\"col\">Opens</th></tr></thead><tbody>\n",
-        Text(&q)
-    );
-    for sale in found.iter().take(SALES_LISTED) {
-        let key = &sale.key;
-        let _ = writeln!(
-            body,
-            "<tr><th scope=\"row\"><a href=\"{}\">{}</a> {}/{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            Text(&link(key.tenant(), key.campaign(), key.sku())),
-            Text(&sale.terms.title),
-            Text(key.campaign()),
-            Text(key.sku()),
-            Text(key.tenant()),
-            state(&plane, sale),
-            sale.remaining_everywhere(),
-            rfc3339(sale.terms.starts_at)
-        );
-    }
-    body.push_str("</tbody></table>\n");
-    if found.len() > SALES_LISTED {
-        let _ = writeln!(body, "<p>and {} more: look for a name</p>", found.len() - SALES_LISTED);
-    }
-    Page::new(&plane, &caller, "Sales", body).at("/sales").answer()
-}
-
-fn state(plane: &ControlPlane, sale: &LiveSale) -> &'static str {
+pub(super) fn state(plane: &ControlPlane, sale: &LiveSale) -> &'static str {
     state_word(plane.admission.phase(sale, plane.now()), sale.is_sold_out())
 }
 

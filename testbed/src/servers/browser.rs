@@ -14,6 +14,9 @@ use crate::until;
 /// The name under which an answer refers to an element, by the standard.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+/// The accessibility checker, as it is published: `testbed/vendor` has its licence (MPL-2.0).
+const AXE: &str = include_str!("../../vendor/axe-core-4.14.1/axe.min.js");
+
 /// A browser with one page; dropping it ends it.
 #[derive(Debug)]
 pub struct Browser {
@@ -116,6 +119,25 @@ impl Browser {
     /// What a script answers.
     pub fn script(&self, script: &str) -> Value {
         self.tell("/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Has pages be shown as to who prefers it dark.
+    pub fn prefer_dark(&self) {
+        let dark = json!({ "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });
+        self.tell("/goog/cdp/execute", &json!({ "cmd": "Emulation.setEmulatedMedia", "params": dark }));
+    }
+
+    /// What axe-core finds wrong with the page for people who do not see it, or not well, or use no mouse: the rule, the element,
+    /// and what is asked for.
+    pub fn accessibility_findings(&self) -> Vec<String> {
+        self.script(AXE);
+        let run = "const done = arguments[0]; \
+                   const told = (rule) => rule.nodes.map((node) => `${rule.id} ${node.target.join(' ')}: ${node.failureSummary}`); \
+                   axe.run(document, { resultTypes: ['violations'] }) \
+                       .then((found) => done(found.violations.flatMap(told)), (error) => done([String(error)]));";
+        let found = self.tell("/execute/async", &json!({ "script": run, "args": [] }));
+        let found = found.as_array().expect("a list of findings").iter();
+        found.map(|finding| finding.as_str().unwrap_or_default().to_owned()).collect()
     }
 
     /// A picture of the page, as a PNG in base64.
