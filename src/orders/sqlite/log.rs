@@ -364,47 +364,23 @@ impl Checkpointer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::store::{Batch, StoreReader, StoreWriter};
+    use super::super::super::store::{StoreReader, StoreWriter};
     use super::super::open;
+    use super::super::test_sale::{make_sale, purchases};
     use super::*;
-    use crate::domain::{BuyerId, Cents, Currency, EpochMs, NewOrder, OrderId, SaleKey, SaleTerms};
 
     #[test]
     fn o2_after_a_failed_sync_of_the_table_file_the_log_is_left_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let settings = SqliteSettings { wal_pages_max: 100, ..SqliteSettings::default() };
         let (mut writer, reader) = open(folder.path(), &settings).unwrap();
-        let terms = SaleTerms {
-            title: String::new(),
-            price: Cents(5),
-            currency: Currency::USD,
-            per_buyer_limit: 1_000_000,
-            starts_at: EpochMs(0),
-            ends_at: EpochMs(1),
-            pay_within_s: 1,
-            rate: None,
-            paused: false,
-            paused_until: None,
-            room: None,
-        };
-        let key = SaleKey::new("default", "c", "s").unwrap();
-        let sale = writer.create_sale(&key, &terms, 1_000_000, None).unwrap().unwrap().id;
+        let sale = make_sale(&mut writer, 1_000_000);
         let log = Arc::clone(reader.log());
         log.folding.lock().has_failed = true;
         let mut number = 0;
         let error = loop {
             number += 1;
-            let order = NewOrder {
-                id: OrderId::from_number(number).unwrap(),
-                sale,
-                buyer: BuyerId::new("ann").unwrap(),
-                quantity: 1,
-                amount: Cents(5),
-                created_at: EpochMs(0),
-                pay_before: EpochMs(1),
-                idempotency_key: None,
-            };
-            if let Err(error) = writer.commit(&Batch { placed: vec![order], ..Batch::default() }) {
+            if let Err(error) = writer.commit(&purchases(sale, number, 1)) {
                 break error;
             }
             assert!(number < 1_000, "the log has a limit");

@@ -21,6 +21,8 @@ mod schema;
 mod settings;
 mod sold_units;
 mod stops;
+#[cfg(test)]
+mod test_sale;
 mod trail;
 mod waiting_rooms;
 mod writer;

@@ -414,43 +414,16 @@ fn apply(
 mod tests {
     use rusqlite::StatementStatus;
 
+    use super::super::test_sale::{make_sale, purchases};
     use super::super::{SqliteSettings, open};
     use super::*;
-    use crate::domain::{BuyerId, Cents, Currency, EpochMs, OrderId, SaleEdit, SaleLimits};
-
-    fn orders(sale: SaleId, from: u64, count: u64) -> Batch {
-        let order = |number| NewOrder {
-            id: OrderId::from_number(number).unwrap(),
-            sale,
-            buyer: BuyerId::new("ann").unwrap(),
-            quantity: 1,
-            amount: Cents(5),
-            created_at: EpochMs(10),
-            pay_before: EpochMs(20),
-            idempotency_key: None,
-        };
-        Batch { placed: (from..from + count).map(order).collect(), ..Batch::default() }
-    }
+    use crate::domain::{SaleEdit, SaleLimits};
 
     #[test]
     fn o2_pausing_takes_as_many_steps_whatever_was_sold() {
         let folder = tempfile::tempdir().unwrap();
         let (mut writer, _reader) = open(folder.path(), &SqliteSettings::default()).unwrap();
-        let terms = SaleTerms {
-            title: String::new(),
-            price: Cents(5),
-            currency: Currency::USD,
-            per_buyer_limit: 1_000_000,
-            starts_at: EpochMs(0),
-            ends_at: EpochMs(1),
-            pay_within_s: 1,
-            rate: None,
-            paused: false,
-            paused_until: None,
-            room: None,
-        };
-        let key = SaleKey::new("default", "c", "s").unwrap();
-        let sale = writer.create_sale(&key, &terms, 10_000, None).unwrap().unwrap().id;
+        let sale = make_sale(&mut writer, 10_000);
         // All the steps that a pause makes SQLite's machine take.
         let pause = |writer: &mut SqliteWriter, paused| {
             let edit = SaleEdit { paused: Some(paused), ..SaleEdit::default() };
@@ -468,7 +441,7 @@ mod tests {
         pause(&mut writer, true);
         pause(&mut writer, false);
         let with_none = pause(&mut writer, true);
-        writer.commit(&orders(sale, 1, 2_000)).unwrap();
+        writer.commit(&purchases(sale, 1, 2_000)).unwrap();
         pause(&mut writer, false);
         assert_eq!(pause(&mut writer, true), with_none);
     }
