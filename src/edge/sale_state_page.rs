@@ -11,8 +11,9 @@ use super::settings::SaleStateSettings;
 use crate::admission::LiveSale;
 use crate::domain::{EpochMs, FieldError, SalePhase, SaleTerms};
 
-/// The fields that a sale's state may have, in the order in which they are written.
-const FIELDS: [&str; 10] = [
+/// The fields that a sale's state may have, in the order in which they are written. `queue` is one of sales with a waiting room
+/// only.
+const FIELDS: [&str; 11] = [
     "campaign",
     "sku",
     "title",
@@ -23,6 +24,7 @@ const FIELDS: [&str; 10] = [
     "ends_at",
     "server_time",
     "remaining",
+    "queue",
 ];
 
 /// Which of [`FIELDS`] are shown.
@@ -112,17 +114,33 @@ fn state_object(sale: &LiveSale, phase: SalePhase, now: EpochMs, shown: Shown) -
             "ends_at" if terms.ends_at >= SaleTerms::NO_END => object.null(name),
             "ends_at" => object.time(name, terms.ends_at),
             "server_time" => object.time(name, now),
-            _ => object.number(name, remaining),
+            "remaining" => object.number(name, remaining),
+            _ => queue(&mut object, name, sale),
         };
     }
     object.finish()
+}
+
+/// Where buyers wait, if they have to.
+fn queue<'a>(object: &'a mut JsonObject, name: &str, sale: &LiveSale) -> &'a mut JsonObject {
+    let Some(room) = sale.terms.waiting_room() else { return object };
+    let mut queue = JsonObject::with_capacity(192);
+    queue.text("mode", room.mode.as_str());
+    match room.opens_at {
+        Some(opens_at) => queue.time("opens_at", opens_at),
+        None => queue.null("opens_at"),
+    };
+    queue.text_of("url", &["/seckill/", sale.key.campaign(), "/", sale.key.sku(), "/queue"]);
+    object.json(name, &queue.finish())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::admission::SaleState;
-    use crate::domain::{Cents, Currency, SaleId, SaleKey, SaleTerms};
+    use crate::domain::{
+        Cents, Currency, RoomFailure, RoomMode, RoomSeed, RoomTerms, SaleId, SaleKey, SaleTerms,
+    };
     use std::sync::Arc;
 
     fn sale(units: u32) -> LiveSale {
@@ -181,11 +199,23 @@ mod tests {
     #[test]
     fn the_state_has_the_fields_of_the_contract() {
         let state = state_at(&sale(5), 1_500);
-        assert_eq!(state.as_object().unwrap().len(), FIELDS.len());
+        assert_eq!(state.as_object().unwrap().len(), FIELDS.len() - 1, "it has no waiting room");
         assert_eq!(state["title"], "A \"phone\"");
         assert_eq!(state["price_cents"], 199_900);
         assert_eq!(state["starts_at"], "1970-01-01T00:00:01.000Z");
         assert_eq!(state["remaining"], 5);
+        let mut sale = sale(5);
+        sale.terms.room = Some(RoomTerms {
+            mode: RoomMode::Draw,
+            opens_at: Some(EpochMs(500)),
+            rate_per_s: None,
+            grace_s: 180,
+            on_failure: RoomFailure::Open,
+            seed: RoomSeed([1; 16]),
+        });
+        let queue = &state_at(&sale, 1_500)["queue"];
+        assert_eq!((&queue["mode"], &queue["url"]), (&"draw".into(), &"/seckill/11.11/phone/queue".into()));
+        assert_eq!(queue["opens_at"], "1970-01-01T00:00:00.500Z");
     }
 
     #[test]
@@ -195,8 +225,8 @@ mod tests {
             let body = page.object(&sale(1), SalePhase::Open, EpochMs(1_500), platform);
             serde_json::from_slice::<serde_json::Value>(&body).unwrap().as_object().unwrap().len()
         };
-        assert_eq!(fields(None), FIELDS.len());
-        assert_eq!(fields(Some(b"ios")), FIELDS.len());
+        assert_eq!(fields(None), FIELDS.len() - 1);
+        assert_eq!(fields(Some(b"ios")), FIELDS.len() - 1);
         assert_eq!(fields(Some(b"miniapp")), 7);
     }
 
