@@ -74,6 +74,23 @@ fn a_sale_is_paused_resumed_changed_and_ended_with_clicks() {
 }
 
 #[test]
+fn a_waiting_room_is_seen_and_empties_faster_with_a_click() {
+    let engine = Engine::start(&[]);
+    engine.sale("phone", 9, r#","queue":{"mode":"fifo","rate_per_s":1}"#);
+    assert_eq!(engine.ask("POST", "/seckill/test/phone/queue", "ada", "", "").status, 201);
+    let browser = Browser::open(1_400);
+    browser.go(&console(&engine, "/"));
+    browser.wait_for(&format!("{CARD} [data-f=waiting_room]"), |words| words.contains("1 registered"));
+    browser.go(&console(&engine, "/sales/default/test/phone"));
+    browser.fill("form[action$='/queue'] [name=rate_per_s]", "7");
+    browser.fill("form[action$='/queue'] [name=reason]", "it is slow");
+    browser.click("form[action$='/queue'] button");
+    browser.wait_for("main", |page| page.contains("7 a second"));
+    let sale = engine.admin("GET", "/api/v1/campaigns/test/phone", "").json();
+    assert_eq!((&sale["queue"]["mode"], &sale["queue"]["rate_per_s"]), (&"fifo".into(), &7.into()));
+}
+
+#[test]
 fn everything_is_stopped_and_goes_on() {
     let engine = Engine::start(&[]);
     engine.sale("phone", 9, "");

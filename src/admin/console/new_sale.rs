@@ -19,7 +19,7 @@ use super::form::{Form, answer, sent};
 use super::html::{Page, Text, act_form, may_act};
 use super::sale::link;
 use super::zone::Zone;
-use crate::domain::{EpochMs, Rate, SaleTerms};
+use crate::domain::{EpochMs, Rate, RoomMode, SaleTerms};
 use crate::ledger::NewSale;
 
 /// A text field: its name, its label, and what it looks like.
@@ -40,6 +40,11 @@ const NUMBERS: [TextField; 6] = [
     ("rate_per_s", "Purchases a second on each node (empty: no limit)", "500"),
     ("burst", "Of these at once (empty: a second's)", "500"),
     ("pay_within_s", "Seconds to pay (empty: 900)", "900"),
+];
+/// Those of the waiting room: members of `queue`.
+const ROOM: [TextField; 2] = [
+    ("queue_mode", "Waiting room: off, fifo or draw (empty: off)", "draw"),
+    ("queue_rate_per_s", "People admitted a second (empty: as many as can be served)", "200"),
 ];
 /// Times on the clock of the zone.
 const TIMES: [(&str, &str); 2] =
@@ -116,6 +121,19 @@ fn read(plane: &ControlPlane, caller: &Caller, form: &Form) -> Result<(NewSale, 
 fn api_body(form: &Form, zone: &Zone) -> Result<Map<String, Value>, Problem> {
     let names = |fields: &[TextField]| fields.iter().map(|(name, ..)| *name).collect::<Vec<_>>();
     let mut body = form.object(&names(&TEXTS), &names(&NUMBERS));
+    let queue = [("mode", "queue_mode"), ("rate_per_s", "queue_rate_per_s")];
+    let queue: Map<_, _> = queue
+        .into_iter()
+        .filter_map(|(member, name)| {
+            let text = form.field(name)?;
+            let is_number = name == "queue_rate_per_s";
+            let value = is_number.then(|| serde_json::from_str(text).ok()).flatten();
+            Some((member.to_owned(), value.unwrap_or_else(|| text.into())))
+        })
+        .collect();
+    if !queue.is_empty() {
+        body.insert("queue".into(), queue.into());
+    }
     for (name, _) in TIMES {
         if let Some(text) = form.field(name) {
             body.insert(name.into(), rfc3339(zone.moment(name, text)?).into());
@@ -145,6 +163,9 @@ fn inputs(caller: &Caller, form: &Form) -> String {
             &format!(" inputmode=\"numeric\" pattern=\"[0-9]*\" placeholder=\"{example}\"{required}"),
         );
     }
+    for (name, label, example) in ROOM {
+        input(name, label, &format!(" placeholder=\"{example}\""));
+    }
     for (name, label) in TIMES {
         input(name, label, " type=\"datetime-local\" step=\"1\"");
     }
@@ -155,7 +176,7 @@ fn inputs(caller: &Caller, form: &Form) -> String {
 
 /// What was filled in, for the form that makes the sale.
 fn hidden(form: &Form) -> String {
-    let names = TEXTS.iter().chain(&NUMBERS).map(|(name, ..)| *name);
+    let names = TEXTS.iter().chain(&NUMBERS).chain(&ROOM).map(|(name, ..)| *name);
     let names = names.chain(TIMES.iter().map(|(name, _)| *name)).chain(["zone", "tenant"]);
     let filled = names.filter_map(|name| Some((name, form.field(name)?)));
     filled
@@ -197,6 +218,17 @@ fn lines(new: &NewSale, zone: &Zone, now: EpochMs) -> Vec<String> {
             span(starts_at.0 - now.0)
         )
     });
+    if let Some(room) = terms.waiting_room() {
+        let order = match room.mode {
+            RoomMode::Draw => {
+                "who registers before it opens is drawn at random, who comes later queues behind"
+            }
+            RoomMode::Fifo | RoomMode::Off => "they are admitted by arrival",
+        };
+        let pace =
+            room.rate_per_s.map_or("as many as can be served".into(), |rate| format!("{rate} a second"));
+        lines.push(format!("Buyers wait in a room: {order}; {pace} are admitted."));
+    }
     if let Some(rate) = rate {
         let soonest = opens.plus_ms(ms_to_sell(units, *rate));
         let fewest = units.min(sold_within(ends_at.0 - opens.0, *rate));

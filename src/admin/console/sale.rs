@@ -31,8 +31,11 @@ pub(super) fn state(plane: &ControlPlane, sale: &LiveSale) -> &'static str {
 }
 
 /// What a buyer who clicks now is told.
-fn buyers_hear(state: &str) -> &'static str {
+fn buyers_hear(state: &str, has_room: bool) -> &'static str {
     match state {
+        "open" if has_room => {
+            "waiting-room, until it is the buyer's turn; then an order, while there are units"
+        }
         "open" => "an order, while there are units",
         "paused" => "sale-paused, and to come back",
         "sold_out" => "sold-out",
@@ -91,7 +94,7 @@ pub(super) async fn page(
     let rate = rate.map_or("none".to_owned(), |rate| format!("{}/s, {} at once", rate.per_s, rate.burst));
     let rows: [(&str, String); 15] = [
         ("state", state.into()),
-        ("a buyer who clicks now hears", buyers_hear(state).into()),
+        ("a buyer who clicks now hears", buyers_hear(state, sale.terms.waiting_room().is_some()).into()),
         ("total", audit.orders.total.to_string()),
         ("held", audit.orders.held.to_string()),
         ("paid", audit.orders.paid.to_string()),
