@@ -16,6 +16,16 @@ pub const TO_VERSION_1: &str = "
     DROP TABLE trail;
     DROP TABLE stops;
     DROP TABLE refunds;
+    DROP TABLE waiting_rooms;
+    DROP TABLE registrations;
+    DROP TABLE room_moves;
+    DROP TABLE pass_secret;
+    ALTER TABLE sales DROP COLUMN room_mode;
+    ALTER TABLE sales DROP COLUMN room_opens_at_ms;
+    ALTER TABLE sales DROP COLUMN room_rate_per_s;
+    ALTER TABLE sales DROP COLUMN room_grace_s;
+    ALTER TABLE sales DROP COLUMN room_holds;
+    ALTER TABLE sales DROP COLUMN room_seed;
     ALTER TABLE orders DROP COLUMN payment_gateway;
     ALTER TABLE orders DROP COLUMN payment_key_form;
     ALTER TABLE orders DROP COLUMN payment_direction;
