@@ -8,7 +8,7 @@ use crate::domain::{EpochMs, Nanos, RoomMarks, RoomTerms};
 /// Rungs of a ladder at most: half a megabyte, however many are drawn.
 const RUNGS_MAX: u64 = 1 << 16;
 
-/// The order of those who are drawn: the priority of every n-th of them. Up to [`RUNGS_MAX`] people it is the priority of each.
+/// The order of those who are drawn: the priority of every n-th of them. Up to `RUNGS_MAX` people it is the priority of each.
 #[derive(Debug)]
 pub struct Ladder {
     step: u64,
