@@ -132,7 +132,8 @@ impl FastPath {
                     Some(Err(_)) | None => return Left::Over,
                 }
             }
-            if !input.is_empty() {
+            // A header has its time from its first byte on, in however many pieces it comes.
+            if !input.is_empty() && timeout.wait() == Wait::Request {
                 timeout.waits_for(Wait::Header);
             }
         }

@@ -1,6 +1,8 @@
 //! What is too much is refused with a reason, and those who behave are served meanwhile.
 
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use seckill::edge::FrontEnd::Hyper;
@@ -103,7 +105,7 @@ fn one_connection_too_many_hears_why() {
         // A place is free again as soon as somebody leaves.
         drop(served.pop());
         let free = (0..1_000).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
             Client::connect(server.addr).send(LAST).statuses() == [200]
         });
         assert!(free, "{front_end:?}");
@@ -144,6 +146,23 @@ fn two_thousand_idle_and_slow_sockets_are_cut() {
         assert_eq!(server.recorder.take(), [""; 0]);
         // On a busy machine whoever comes may be too slow as well, and comes again.
         until("a place is free", || Client::connect(server.addr).send(LAST).statuses() == [200]);
+    }
+}
+
+#[test]
+fn a_header_that_comes_in_drops_has_no_more_time_than_one_that_does_not_come() {
+    for front_end in BOTH {
+        let server = Server::start(front_end, |settings| settings.header_read_timeout_ms = 300);
+        let mut slow = TcpStream::connect(server.addr).unwrap();
+        slow.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        slow.write_all(b"GET /a HTTP/1.1\r\nHost: h\r\nX-Never-Ends: ").unwrap();
+        // At most one drop in 50 ms: so many as are read at once would take longer than patience lasts.
+        until("it is cut", || {
+            let is_told = slow.write_all(b"x").is_ok();
+            let end = slow.read(&mut [0; 1_024]);
+            !is_told || !end.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        });
+        assert_eq!(server.recorder.take(), [""; 0], "{front_end:?}");
     }
 }
 
