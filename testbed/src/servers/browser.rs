@@ -89,12 +89,15 @@ impl Browser {
         self.found(css).len()
     }
 
-    /// What a person reads in the first element that the selector finds; nothing when there is none.
+    /// What a person reads in the first element that the selector finds; nothing when there is none, or while the page
+    /// renews itself.
     pub fn text(&self, css: &str) -> String {
-        self.script(&format!("const e = document.querySelector({css:?}); return e ? e.innerText : ''"))
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
+        let script = format!("const e = document.querySelector({css:?}); return e ? e.innerText : ''");
+        match self.try_script(&script) {
+            Ok(text) => text.as_str().unwrap_or_default().to_owned(),
+            Err(error) if is_of_a_page_that_went(&error) => String::new(),
+            Err(error) => panic!("{script}: {error}"),
+        }
     }
 
     /// Waits until that text fits.
@@ -118,7 +121,12 @@ impl Browser {
 
     /// What a script answers.
     pub fn script(&self, script: &str) -> Value {
-        self.tell("/execute/sync", &json!({ "script": script, "args": [] }))
+        self.try_script(script).unwrap_or_else(|error| panic!("{script}: {error}"))
+    }
+
+    fn try_script(&self, script: &str) -> Result<Value, Value> {
+        let body = json!({ "script": script, "args": [] });
+        self.try_call("POST", &self.path("/execute/sync"), &body)
     }
 
     /// Has pages be shown as to who prefers it dark.
@@ -152,7 +160,7 @@ impl Browser {
             let Some(element) = self.found(css).into_iter().next() else { return false };
             match self.try_call("POST", &self.path(&format!("/element/{element}/{what}")), body) {
                 Ok(_) => true,
-                Err(error) if error["error"] == "stale element reference" => false,
+                Err(error) if is_of_a_page_that_went(&error) => false,
                 Err(error) => panic!("{what} {css} at {}: {error}", self.url()),
             }
         });
@@ -183,6 +191,20 @@ impl Browser {
         let value = answer.json()["value"].clone();
         if answer.status == 200 { Ok(value) } else { Err(value) }
     }
+}
+
+/// Whether the driver failed because the page renewed itself under its hands, before anything was done to it: the standard
+/// has one word for that, the browser has others, and the driver hands those on as an unknown error.
+fn is_of_a_page_that_went(error: &Value) -> bool {
+    let of_the_browser = [
+        "Node with given id does not belong to the document",
+        "No node with given id found",
+        "Cannot find context with specified id",
+        "Execution context was destroyed",
+    ];
+    let message = error["message"].as_str().unwrap_or_default();
+    error["error"] == "stale element reference"
+        || (error["error"] == "unknown error" && of_the_browser.iter().any(|words| message.contains(words)))
 }
 
 impl Drop for Browser {
