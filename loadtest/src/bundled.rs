@@ -1,7 +1,10 @@
 //! The scenarios that come with the tester, and a hint for whoever misspells their names.
 
+/// What `loadtest quick` runs.
+pub const QUICK: &str = include_str!("../scenarios/quick.toml");
+
 /// The scenarios that come with the tester: name and text.
-pub const BUNDLED: [(&str, &str); 7] = [
+pub const BUNDLED: [(&str, &str); 8] = [
     ("seckill", include_str!("../scenarios/seckill.toml")),
     ("order", include_str!("../scenarios/order.toml")),
     ("checkout", include_str!("../scenarios/checkout.toml")),
@@ -9,11 +12,17 @@ pub const BUNDLED: [(&str, &str); 7] = [
     ("room", include_str!("../scenarios/room.toml")),
     ("churn", include_str!("../scenarios/churn.toml")),
     ("seed", include_str!("../scenarios/seed.toml")),
+    ("quick", QUICK),
 ];
 
 /// The names of the bundled scenarios.
 pub fn names() -> String {
     BUNDLED.map(|(name, _)| name).join(", ")
+}
+
+/// The text of a bundled scenario.
+pub fn text(name: &str) -> Option<&'static str> {
+    BUNDLED.iter().find(|(bundled, _)| *bundled == name).map(|(_, text)| *text)
 }
 
 /// A hint at the bundled scenario whose name is nearest, if one is near.

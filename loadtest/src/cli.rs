@@ -1,17 +1,15 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
-use jiff::Timestamp;
 
 use crate::folder;
 use crate::outcome::Path;
 use crate::probes::SearchOptions;
 use crate::run::RunOptions;
 use crate::search::{Bounds, CampaignPlan};
-use crate::wire::buyer::{BuyerIdentity, TokenSigner};
+use crate::wire::buyer::{BuyerIdentity, BuyerTokens};
 use crate::wire::request::{Reach, Resolve};
 use crate::wire::tls::TlsFiles;
 
@@ -24,9 +22,6 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// How long the tokens of buyers are good: longer than any run.
-const TOKEN_LIFE_S: i64 = 86_400;
-
 const EXIT_CODES: &str = "Exit codes: 0 ok · 1 could not run · 2 wrong usage · 3 objective missed · \
 4 correctness violated · 5 client saturated · 6 regression · 7 cannot tell · 130 interrupted";
 
@@ -35,7 +30,7 @@ const EXIT_CODES: &str = "Exit codes: 0 ok · 1 could not run · 2 wrong usage �
 pub enum Command {
     /// Run a scenario, check every promise, write the output folder.
     Run {
-        /// A scenario file, or the name of a bundled one: seckill, order, checkout, sale, room, churn, seed.
+        /// A scenario file, or the name of a bundled one: see `loadtest scenarios`.
         scenario: String,
         /// The engine.
         #[command(flatten)]
@@ -53,6 +48,36 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         against: Option<PathBuf>,
     },
+    /// A first look: buyers at one rate for a few seconds, every promise checked; no scenario needed.
+    Quick {
+        /// Buyers a second.
+        #[arg(long, default_value_t = 1000.0)]
+        rate: f64,
+        /// For how long: 30s, 2m, 1h, or seconds.
+        #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = parse_seconds)]
+        duration_s: f64,
+        /// Units on sale.
+        #[arg(long, default_value_t = 1000)]
+        stock: u64,
+        /// The engine.
+        #[command(flatten)]
+        engine: EngineArgs,
+        /// Changes to the scenario.
+        #[command(flatten)]
+        tweaks: TweakArgs,
+        /// Where the outputs go.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Tell which scenarios are bundled, or show one, to be copied and changed.
+    Scenarios {
+        /// What to tell; a list when absent.
+        #[command(subcommand)]
+        what: Option<ScenariosCommand>,
+    },
+    /// Send a share of another tester's load: it is spoken to over the standard input and output of this command, as
+    /// `loadtest run --agent` does.
+    Agent,
     /// Find the highest rate that meets an objective, confirm it, and fit a scalability law.
     Search {
         /// A scenario file, or the name of a bundled one; its last measured phase is run at each rate.
@@ -107,6 +132,18 @@ pub enum Command {
         /// How the address is found and trusted.
         #[command(flatten)]
         reach: ReachArgs,
+    },
+}
+
+/// What is told of the bundled scenarios.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ScenariosCommand {
+    /// Their names, and what each shows.
+    List,
+    /// One as TOML.
+    Show {
+        /// Its name.
+        name: String,
     },
 }
 
@@ -201,6 +238,17 @@ impl GoalArgs {
     }
 }
 
+/// Reads `30s`, `2m`, `1h` or `30` as seconds.
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let units = [("h", 3600.0), ("m", 60.0), ("s", 1.0), ("", 1.0)];
+    let read = units.iter().find_map(|(unit, factor)| {
+        let number: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+        Some(number * factor)
+    });
+    read.filter(|seconds| seconds.is_finite() && *seconds > 0.0)
+        .ok_or_else(|| format!("{text:?} is no time; 30s, 2m, 1h and 30 are"))
+}
+
 fn parse_path(text: &str) -> Result<Path, String> {
     let known = Path::ALL.iter().find(|path| path.name() == text);
     known.copied().ok_or_else(|| {
@@ -208,15 +256,16 @@ fn parse_path(text: &str) -> Result<Path, String> {
     })
 }
 
-/// Where the engine is.
+/// Where the engine is, and who sends the load.
 #[derive(Debug, Clone, Args)]
 pub struct EngineArgs {
-    /// Data-plane address, as http://host:port or https://host:port; may be given several times.
-    #[arg(long = "target", required = true)]
+    /// Data-plane address, as http://host:port or https://host:port; may be given several times [default: the engine's
+    /// own on this machine, http://127.0.0.1:8080].
+    #[arg(long = "target", requires = "admin")]
     pub targets: Vec<String>,
-    /// Admin address, as http://host:port or https://host:port.
-    #[arg(long)]
-    pub admin: String,
+    /// Admin address, as http://host:port or https://host:port [default: http://127.0.0.1:9090].
+    #[arg(long, requires = "targets")]
+    pub admin: Option<String>,
     /// Tenant of the campaigns.
     #[arg(long, default_value = "default")]
     pub tenant: String,
@@ -226,6 +275,10 @@ pub struct EngineArgs {
     /// Further header of data-plane requests, as 'Name: value'; may be given several times.
     #[arg(long = "header")]
     pub headers: Vec<String>,
+    /// Command that runs `loadtest agent` on another machine, as 'ssh gen2 loadtest agent', which sends a share of the
+    /// load; may be given several times.
+    #[arg(long = "agent", value_name = "COMMAND")]
+    pub agents: Vec<String>,
     /// How the addresses are found and trusted.
     #[command(flatten)]
     pub reach: ReachArgs,
@@ -274,17 +327,10 @@ pub struct BuyerArgs {
 }
 
 impl BuyerArgs {
-    /// As the load takes it. Tokens are good for a day.
-    ///
-    /// # Errors
-    /// The file cannot be read, or a claim cannot be set.
-    pub fn identity(&self) -> Result<BuyerIdentity, String> {
-        let Some(path) = &self.jwt_key_file else { return Ok(BuyerIdentity::Header) };
-        let secret =
-            std::fs::read(path).map_err(|error| format!("--jwt-key-file {}: {error}", path.display()))?;
-        let expires_s = Timestamp::now().as_second() + TOKEN_LIFE_S;
-        TokenSigner::new(secret.trim_ascii(), self.jwt_kid.as_deref(), &self.jwt_claims, expires_s)
-            .map(|signer| BuyerIdentity::Token(Arc::new(signer)))
+    /// The tokens that are asked for, if any are.
+    fn tokens(&self) -> Option<BuyerTokens> {
+        let key_file = self.jwt_key_file.clone()?;
+        Some(BuyerTokens { key_file, kid: self.jwt_kid.clone(), claims: self.jwt_claims.clone() })
     }
 }
 
@@ -314,11 +360,23 @@ impl TweakArgs {
     }
 }
 
+/// Where the engine is found on this machine when nothing is said.
+const LOCAL_TARGET: &str = "http://127.0.0.1:8080";
+const LOCAL_ADMIN: &str = "http://127.0.0.1:9090";
+
 impl EngineArgs {
+    fn targets(&self) -> Vec<String> {
+        if self.targets.is_empty() { vec![LOCAL_TARGET.into()] } else { self.targets.clone() }
+    }
+
+    fn admin(&self) -> String {
+        self.admin.clone().unwrap_or_else(|| LOCAL_ADMIN.into())
+    }
+
     /// The options of a run against this engine.
     ///
     /// # Errors
-    /// See [`BuyerArgs::identity`].
+    /// See [`BuyerIdentity::of`].
     pub fn options(
         &self,
         out: PathBuf,
@@ -326,16 +384,19 @@ impl EngineArgs {
         verify: bool,
         quiet: bool,
     ) -> Result<RunOptions, String> {
+        let tokens = self.buyers.tokens();
         Ok(RunOptions {
-            targets: self.targets.clone(),
-            admin: self.admin.clone(),
+            targets: self.targets(),
+            admin: self.admin(),
             reach: self.reach.clone().reach(),
             out,
             force,
             tenant: self.tenant.clone(),
             admin_token: self.admin_token.clone(),
             headers: self.headers.clone(),
-            identity: self.buyers.identity()?,
+            identity: BuyerIdentity::of(tokens.as_ref())?,
+            tokens,
+            agents: self.agents.clone(),
             verify,
             quiet,
         })

@@ -134,8 +134,11 @@ fn cautions(old: &Summary, new: &Summary) -> Vec<String> {
         }
     };
     differ("scenario", &old.scenario, &new.scenario);
-    differ("processor", &old.environment.cpu, &new.environment.cpu);
-    differ("number of cores", &old.environment.cores.to_string(), &new.environment.cores.to_string());
+    differ("processor", &old.environment.machine.cpu, &new.environment.machine.cpu);
+    let cores = |of: &Summary| of.environment.machine.cores.to_string();
+    differ("number of cores", &cores(old), &cores(new));
+    let machines = |of: &Summary| (of.environment.agents.len() + 1).to_string();
+    differ("number of machines that sent the load", &machines(old), &machines(new));
     if old.environment.scenario != new.environment.scenario {
         cautions.push("the scenarios' settings differ".into());
     }

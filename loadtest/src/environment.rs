@@ -5,16 +5,12 @@ use serde::{Deserialize, Serialize};
 /// The surroundings of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Environment {
-    /// Processor model.
-    pub cpu: String,
-    /// Processors that this process may use.
-    pub cores: usize,
-    /// Memory in MiB.
-    pub memory_mib: u64,
-    /// Operating system and kernel.
-    pub kernel: String,
-    /// Load average of the last minute, at the start.
-    pub load_average: f64,
+    /// The machine of the tester that was asked for the run.
+    #[serde(flatten)]
+    pub machine: Machine,
+    /// The machines that helped it.
+    #[serde(default)]
+    pub agents: Vec<AgentMachine>,
     /// Version of this tester.
     pub tester: String,
     /// Commit of the working folder, with `+` for local changes; empty when there is none.
@@ -25,13 +21,42 @@ pub struct Environment {
     pub targets: Vec<String>,
     /// Server clock minus client clock, as seen at the start; absent when the engine did not say.
     pub clock_skew_ms: Option<i64>,
-    /// The scenario as it was run, overrides included.
+    /// The scenario as it was run, overrides included; its workers and connections are those of all machines.
     pub scenario: serde_json::Value,
 }
 
-impl Environment {
+/// A machine that sends load.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Machine {
+    /// Processor model.
+    pub cpu: String,
+    /// Processors that the tester may use.
+    pub cores: usize,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// Operating system and kernel.
+    pub kernel: String,
+    /// Load average of the last minute, at the start.
+    pub load_average: f64,
+}
+
+/// The machine of an agent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AgentMachine {
+    /// The command that runs the agent.
+    pub command: String,
+    /// Its workers.
+    pub workers: usize,
+    /// The quickest answer of its clock, in microseconds: it began with the others to within half of that.
+    pub round_trip_us: u64,
+    /// Where it runs.
+    #[serde(flatten)]
+    pub machine: Machine,
+}
+
+impl Machine {
     /// Looks around.
-    pub fn observe(targets: &[String], scenario: serde_json::Value) -> Self {
+    pub fn observe() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let field = |text: &str, key: &str| {
             let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
@@ -45,6 +70,16 @@ impl Environment {
             memory_mib: memory_kib / 1024,
             kernel: format!("{} {}", std::env::consts::OS, read("/proc/sys/kernel/osrelease").trim()),
             load_average: read("/proc/loadavg").split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0),
+        }
+    }
+}
+
+impl Environment {
+    /// Looks around.
+    pub fn observe(targets: &[String], scenario: serde_json::Value) -> Self {
+        Self {
+            machine: Machine::observe(),
+            agents: Vec::new(),
             tester: env!("CARGO_PKG_VERSION").into(),
             commit: commit(),
             command: command_line(),

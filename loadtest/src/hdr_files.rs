@@ -7,12 +7,10 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path as FilePath, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
-use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
+use crate::hdr_text;
 use crate::load::recorder::histogram;
 use crate::outcome::{Outcome, Path};
 
@@ -83,10 +81,8 @@ impl IntervalLogs {
             self.files.insert(name.to_owned(), file);
         }
         let Some(file) = self.files.get_mut(name) else { return Ok(()) };
-        let mut bytes = Vec::new();
-        V2DeflateSerializer::new().serialize(values, &mut bytes).map_err(io::Error::other)?;
         let (start_s, max_ms) = (tick.saturating_sub(1) as f64, values.max() as f64 / 1e3);
-        writeln!(file, "{start_s:.3},1.000,{max_ms:.3},{}", STANDARD.encode(bytes))
+        writeln!(file, "{start_s:.3},1.000,{max_ms:.3},{}", hdr_text::pack(values)?)
     }
 }
 
@@ -98,14 +94,11 @@ pub fn read_interval_log(path: &FilePath) -> io::Result<Vec<Histogram<u64>>> {
     let bytes = std::fs::read(path)?;
     let damaged =
         |what: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()));
-    let mut deserializer = Deserializer::new();
     let mut seconds = Vec::new();
     for entry in IntervalLogIterator::new(&bytes) {
         if let LogEntry::Interval(interval) = entry.map_err(|error| damaged(format!("{error:?}")))? {
-            let packed = STANDARD.decode(interval.encoded_histogram()).map_err(|e| damaged(e.to_string()))?;
-            let values =
-                deserializer.deserialize(&mut packed.as_slice()).map_err(|e| damaged(e.to_string()))?;
-            seconds.push(values);
+            let values = hdr_text::unpack(interval.encoded_histogram());
+            seconds.push(values.map_err(|error| damaged(error.to_string()))?);
         }
     }
     Ok(seconds)

@@ -5,6 +5,7 @@
 //! engine made against its store; [`summary`] and its neighbours write the output folder; [`exit`] is the answer.
 
 pub mod admin;
+pub mod agents;
 pub mod bundled;
 pub mod cli;
 pub mod client;
@@ -16,6 +17,7 @@ pub mod exit;
 pub mod first_look;
 pub mod folder;
 pub mod hdr_files;
+mod hdr_text;
 pub mod load;
 pub mod objectives;
 pub mod outcome;

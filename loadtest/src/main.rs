@@ -1,10 +1,13 @@
 //! `loadtest`: see README.md.
 
+use std::io::BufReader;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use loadtest::admin::Admin;
-use loadtest::cli::{Cli, Command};
+use loadtest::agents::agent;
+use loadtest::cli::{Cli, Command, EngineArgs, OutputArgs, ScenariosCommand, TweakArgs};
 use loadtest::compare::ComparisonVerdict;
 use loadtest::exit::Exit;
 use loadtest::load::plan::Interrupt;
@@ -12,7 +15,7 @@ use loadtest::run::{self, RunError};
 use loadtest::scenario::Scenario;
 use loadtest::summary::Summary;
 use loadtest::verify::{self, SaleTerms};
-use loadtest::{compare, console, folder, probes, report, text};
+use loadtest::{bundled, compare, console, folder, probes, report, text};
 
 fn main() -> ExitCode {
     let exit = match execute(Cli::parse()) {
@@ -47,21 +50,38 @@ fn execute(cli: Cli) -> Result<Exit, (Exit, String)> {
     match cli.command {
         Command::Run { scenario, engine, tweaks, output, no_verify, against } => {
             let scenario = Scenario::load(&scenario, &tweaks.assignments()).map_err(wrong_usage)?;
-            let interrupt = interrupt_on_signals().map_err(could_not_run)?;
-            let options = engine
-                .options(output.folder(&scenario.name), output.force, !no_verify, tweaks.quiet)
-                .map_err(wrong_usage)?;
-            let (summary, exit) = run::run(&scenario, &options, &interrupt).map_err(run_failed)?;
-            report::write(&options.out, against.as_deref()).map_err(could_not_run)?;
-            let out = options.out.display();
-            console::print(&format!("{}output: {out}\n", text::render(&summary)));
-            if summary.verification_error.is_some() {
-                let admin = &options.admin;
-                console::print(&format!(
-                    "when the engine is back, check what it promised:\n  loadtest verify {out} --admin {admin}\n"
-                ));
+            run_once(&scenario, &engine, &tweaks, &output, !no_verify, against.as_deref())
+        }
+        Command::Quick { rate, duration_s, stock, engine, tweaks, output } => {
+            let mut set = vec![
+                format!("phase.0.load.rate_per_s={rate:?}"),
+                format!("phase.0.duration_s={duration_s:?}"),
+                format!("campaign.0.stock={stock}"),
+            ];
+            set.extend(tweaks.assignments());
+            let scenario = Scenario::parse("quick", bundled::QUICK, &set).map_err(wrong_usage)?;
+            run_once(&scenario, &engine, &tweaks, &output, true, None)
+        }
+        Command::Scenarios { what: None | Some(ScenariosCommand::List) } => {
+            for (name, text) in bundled::BUNDLED {
+                let scenario = Scenario::parse(name, text, &[]).map_err(could_not_run)?;
+                console::print(&format!("{name:<12}{}\n", scenario.about));
             }
-            Ok(exit)
+            Ok(Exit::Ok)
+        }
+        Command::Scenarios { what: Some(ScenariosCommand::Show { name }) } => {
+            let text = bundled::text(&name).ok_or_else(|| {
+                let (meant, names) = (bundled::meant(&name), bundled::names());
+                wrong_usage(format!("there is no bundled scenario {name}{meant}; bundled are {names}"))
+            })?;
+            console::print(text);
+            Ok(Exit::Ok)
+        }
+        Command::Agent => {
+            let interrupt = interrupt_on_signals().map_err(could_not_run)?;
+            let (input, mut output) = (BufReader::new(std::io::stdin()), std::io::stdout().lock());
+            agent::serve(input, &mut output, &interrupt).map_err(could_not_run)?;
+            Ok(Exit::Ok)
         }
         Command::Search { scenario, engine, tweaks, goal, output } => {
             let scenario = Scenario::load(&scenario, &tweaks.assignments()).map_err(wrong_usage)?;
@@ -111,6 +131,32 @@ fn execute(cli: Cli) -> Result<Exit, (Exit, String)> {
             Ok(if verdict.passed { Exit::Ok } else { Exit::CorrectnessViolated })
         }
     }
+}
+
+/// Runs a scenario and tells of it.
+fn run_once(
+    scenario: &Scenario,
+    engine: &EngineArgs,
+    tweaks: &TweakArgs,
+    output: &OutputArgs,
+    verify: bool,
+    against: Option<&Path>,
+) -> Result<Exit, (Exit, String)> {
+    let interrupt = interrupt_on_signals().map_err(could_not_run)?;
+    let options = engine
+        .options(output.folder(&scenario.name), output.force, verify, tweaks.quiet)
+        .map_err(wrong_usage)?;
+    let (summary, exit) = run::run(scenario, &options, &interrupt).map_err(run_failed)?;
+    report::write(&options.out, against).map_err(could_not_run)?;
+    let out = options.out.display();
+    console::print(&format!("{}output: {out}\n", text::render(&summary)));
+    if summary.verification_error.is_some() {
+        let admin = &options.admin;
+        console::print(&format!(
+            "when the engine is back, check what it promised:\n  loadtest verify {out} --admin {admin}\n"
+        ));
+    }
+    Ok(exit)
 }
 
 /// The first Ctrl-C or SIGTERM asks for an orderly end, the second ends at once.

@@ -3,29 +3,27 @@
 use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::admin::{Admin, AdminError, SKU};
+use crate::agents::crew::{Crew, Help};
 use crate::collector::Collector;
 use crate::console;
-use crate::environment::Environment;
+use crate::environment::{AgentMachine, Environment};
 use crate::exit::Exit;
 use crate::first_look::{self, VISIBLE_WITHIN};
 use crate::folder::{self, FolderError, OutputFolder};
 use crate::hdr_files::write_hgrm;
 use crate::load::plan::{Clock, Interrupt, LifeSigns, Plan};
 use crate::load::recorder::histogram;
-use crate::load::worker::{self, Report};
 use crate::objectives;
 use crate::progress::Progress;
 use crate::scenario::Scenario;
 use crate::summary::{ClientHealth, PhaseSummary, RunResult, SCHEMA, Summary};
 use crate::verify::{self, SaleTerms, Verification, VerifyError};
-use crate::wire::buyer::BuyerIdentity;
+use crate::wire::buyer::{BuyerIdentity, BuyerTokens};
 use crate::wire::call::Caller;
 use crate::wire::request::{BadTarget, Reach, Target, fields_of};
 
@@ -55,6 +53,10 @@ pub struct RunOptions {
     pub headers: Vec<String>,
     /// How buyers say who they are.
     pub identity: BuyerIdentity,
+    /// The tokens of that, for agents.
+    pub tokens: Option<BuyerTokens>,
+    /// Commands that run agents, which send shares of the load.
+    pub agents: Vec<String>,
     /// Checks every promise afterwards.
     pub verify: bool,
     /// Shows no progress.
@@ -103,10 +105,7 @@ pub fn run(
     options: &RunOptions,
     interrupt: &Interrupt,
 ) -> Result<(Summary, Exit), RunError> {
-    let mut targets = Vec::new();
-    for url in &options.targets {
-        targets.extend(Target::resolve(url, &options.reach)?.reachable());
-    }
+    let targets = Target::resolve_all(&options.targets, &options.reach)?;
     if targets.is_empty() {
         return Err(RunError::Setup("at least one --target is needed".into()));
     }
@@ -119,6 +118,20 @@ pub fn run(
     done
 }
 
+/// The agents that have a connection for each of their workers, and the scenario with the workers of all machines.
+fn with_agents<'a>(scenario: &Scenario, agents: &'a [String]) -> (Scenario, &'a [String]) {
+    let client = &scenario.client;
+    let machines_max = (client.connections / client.workers).max(1) as usize;
+    let used = agents.len().min(machines_max - 1);
+    if used < agents.len() {
+        let connections = client.connections;
+        console::note(format_args!("{connections} connections are too few for all agents: {used} send"));
+    }
+    let mut scenario = scenario.clone();
+    scenario.client.workers *= used as u32 + 1;
+    (scenario, &agents[..used])
+}
+
 fn run_into(
     scenario: &Scenario,
     options: &RunOptions,
@@ -126,7 +139,9 @@ fn run_into(
     run_id: &str,
     interrupt: &Interrupt,
 ) -> Result<(Summary, Exit), RunError> {
-    allow_files(u64::from(scenario.client.connections) + SPARE_FILES)?;
+    let (scenario, agents) = with_agents(scenario, &options.agents);
+    let connections_here = scenario.client.connections.div_ceil(agents.len() as u32 + 1);
+    allow_files(u64::from(connections_here) + SPARE_FILES)?;
     if scenario.client.http2 {
         fields_of(&options.data_headers()).map_err(|why| RunError::Setup(format!("--header {why}")))?;
     }
@@ -136,7 +151,7 @@ fn run_into(
         .map(|campaign| format!("{}-{}-{run_id}", scenario.name, campaign.name))
         .collect();
     let plan = Arc::new(Plan {
-        scenario: scenario.clone(),
+        scenario,
         run_id: run_id.to_owned(),
         targets,
         sales: campaigns.iter().map(|campaign| format!("{campaign}/{SKU}")).collect(),
@@ -149,10 +164,12 @@ fn run_into(
     });
     let token = options.admin_token.as_deref();
     let mut admin = Admin::connect(&options.admin, &options.reach, &options.tenant, token)?;
-    let workers = Workers::spawn(&plan)?;
+    let help =
+        Help { agents, targets: &options.targets, reach: &options.reach, tokens: options.tokens.as_ref() };
+    let crew = Crew::hire(&plan, &help).map_err(RunError::Setup)?;
 
     let mut opened = Vec::new();
-    let measured = open_and_measure(&plan, options, &mut admin, workers, &campaigns, &mut opened);
+    let measured = open_and_measure(&plan, options, &mut admin, crew, &campaigns, &mut opened);
     let verdict = match &measured {
         Ok(measured) if options.verify => check(&plan, &mut admin, measured).map(Some),
         _ => Ok(None),
@@ -169,7 +186,7 @@ fn run_into(
         Ok(verdict) => summary.verification = verdict,
         Err(error) => summary.verification_error = Some(error.to_string()),
     }
-    let exit = conclude(&mut summary, scenario);
+    let exit = conclude(&mut summary, &plan.scenario);
     measured
         .write_hgrm(&options.out)
         .map_err(|error| RunError::File(options.out.display().to_string(), error))?;
@@ -185,70 +202,10 @@ fn check(plan: &Plan, admin: &mut Admin, measured: &Measured) -> Result<Verifica
     verify::verify(admin, &measured.sales, &plan.folder, &plan.run_id, measured.collector.untruthful())
 }
 
-/// The threads of the load.
-struct Workers {
-    threads: Vec<JoinHandle<()>>,
-    starts: Vec<Sender<u64>>,
-    reports: Receiver<Report>,
-}
-
-impl Workers {
-    fn spawn(plan: &Arc<Plan>) -> Result<Self, RunError> {
-        let (sender, reports) = channel();
-        let mut workers = Self { threads: Vec::new(), starts: Vec::new(), reports };
-        for index in 0..plan.scenario.client.workers as usize {
-            let (start, started) = channel();
-            let (plan, sender) = (Arc::clone(plan), sender.clone());
-            let thread = std::thread::Builder::new()
-                .name(format!("load-{index}"))
-                .spawn(move || worker::run(plan, index, sender, started))
-                .map_err(|error| RunError::Setup(format!("no thread for a worker: {error}")))?;
-            workers.threads.push(thread);
-            workers.starts.push(start);
-        }
-        Ok(workers)
-    }
-
-    /// Waits until every worker has its connections.
-    fn wait_ready(&self) -> Result<usize, RunError> {
-        let mut connected = 0;
-        for _ in 0..self.threads.len() {
-            match self.reports.recv() {
-                Ok(Report::Ready(count)) => connected += count,
-                Ok(Report::Ended(Err(why))) => return Err(RunError::Setup(why)),
-                _ => return Err(RunError::Setup("a worker ended before the start".into())),
-            }
-        }
-        Ok(connected)
-    }
-
-    fn collect(self, start_ns: u64, collector: &mut Collector) -> Result<(), RunError> {
-        for start in &self.starts {
-            start.send(start_ns).map_err(|_| RunError::Setup("a worker ended before the start".into()))?;
-        }
-        let file = |error| RunError::File("output folder".into(), error);
-        let mut running = self.threads.len();
-        while running > 0 {
-            match self.reports.recv() {
-                Ok(Report::Second(frame)) => collector.take(*frame).map_err(file)?,
-                Ok(Report::Ended(outcome)) => {
-                    outcome.map_err(RunError::Setup)?;
-                    running -= 1;
-                }
-                Ok(Report::Ready(_)) => {}
-                Err(_) => return Err(RunError::Setup("a worker has broken down".into())),
-            }
-        }
-        for thread in self.threads {
-            thread.join().map_err(|_| RunError::Setup("a worker has broken down".into()))?;
-        }
-        collector.finish().map_err(file)
-    }
-}
-
 /// What a run brought, before it is judged.
 struct Measured {
     collector: Collector,
+    agents: Vec<AgentMachine>,
     sales: Vec<SaleTerms>,
     started_at: Timestamp,
     duration_s: f64,
@@ -262,12 +219,13 @@ fn open_and_measure<'a>(
     plan: &Plan,
     options: &RunOptions,
     admin: &mut Admin,
-    workers: Workers,
+    crew: Crew,
     campaigns: &'a [String],
     opened: &mut Vec<&'a str>,
 ) -> Result<Measured, RunError> {
     let scenario = &plan.scenario;
-    let connected = workers.wait_ready()?;
+    let connected = crew.wait_ready().map_err(RunError::Setup)?;
+    let agents = crew.machines();
     if connected == 0 {
         let urls = options.targets.join(", ");
         let perhaps = if scenario.client.http2 { ", and does it speak HTTP/2 there" } else { "" };
@@ -309,7 +267,7 @@ fn open_and_measure<'a>(
     let progress = Progress::new(scenario, options.quiet);
     let mut collector = Collector::new(scenario, &options.out, base_s, progress)
         .map_err(|error| RunError::File(options.out.display().to_string(), error))?;
-    workers.collect(start_ns, &mut collector)?;
+    crew.send(plan, start_ns, &mut collector).map_err(RunError::Setup)?;
     let sales =
         scenario.campaigns.iter().zip(campaigns).enumerate().map(|(index, (campaign, name))| SaleTerms {
             campaign: name.clone(),
@@ -324,6 +282,7 @@ fn open_and_measure<'a>(
     let last_answer_ns = plan.signs.last_answer_ns().saturating_sub(start_ns);
     Ok(Measured {
         collector,
+        agents,
         sales,
         engine_gone_at_s: plan.signs.gone().then_some(last_answer_ns as f64 / 1e9),
         started_at,
@@ -353,6 +312,7 @@ impl Measured {
         let scenario_value = serde_json::to_value(scenario).unwrap_or_default();
         let mut environment = Environment::observe(&options.targets, scenario_value);
         environment.clock_skew_ms = self.clock_skew_ms;
+        environment.agents = self.agents.clone();
         Summary {
             schema: SCHEMA.into(),
             scenario: scenario.name.clone(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bundled::{self, BUNDLED};
+use crate::bundled;
 use crate::client::Client;
 use crate::load::schedule::{Curve, Pacing, Spike};
 use crate::outcome::{Outcome, Path};
@@ -311,10 +311,9 @@ impl Scenario {
     /// # Errors
     /// See [`ScenarioError`].
     pub fn load(name: &str, changes: &[String]) -> Result<Self, ScenarioError> {
-        let bundled =
-            BUNDLED.iter().find(|(bundled, _)| *bundled == name).map(|(_, text)| (*text).to_owned());
-        let text = match (std::fs::read_to_string(name), bundled) {
-            (Ok(text), _) | (Err(_), Some(text)) => text,
+        let text = match (std::fs::read_to_string(name), bundled::text(name)) {
+            (Ok(text), _) => text,
+            (Err(_), Some(text)) => text.to_owned(),
             (Err(error), None) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(ScenarioError::Unknown(name.to_owned(), bundled::meant(name)));
             }
@@ -453,7 +452,7 @@ mod tests {
 
     #[test]
     fn every_bundled_scenario_is_valid_and_named_like_its_file() {
-        for (name, text) in BUNDLED {
+        for (name, text) in bundled::BUNDLED {
             let scenario = Scenario::parse(name, text, &[]).unwrap();
             assert_eq!(scenario.name, name);
         }
@@ -462,7 +461,7 @@ mod tests {
     #[test]
     fn overrides_reach_into_tables_and_lists() {
         let overrides = ["client.connections=7", "phase.0.duration_s=2.5", "seed=9"].map(String::from);
-        let scenario = Scenario::parse("seckill", BUNDLED[0].1, &overrides).unwrap();
+        let scenario = Scenario::parse("quick", bundled::QUICK, &overrides).unwrap();
         assert_eq!(scenario.client.connections, 7);
         assert_eq!(scenario.phases[0].duration_s, 2.5);
         assert_eq!(scenario.seed, 9);
@@ -480,7 +479,7 @@ mod tests {
             (vec!["name=\"No Such\""], "names of scenario"),
         ] {
             let overrides: Vec<String> = overrides.into_iter().map(String::from).collect();
-            let error = Scenario::parse("seckill", BUNDLED[0].1, &overrides).unwrap_err().to_string();
+            let error = Scenario::parse("quick", bundled::QUICK, &overrides).unwrap_err().to_string();
             assert!(error.contains(expected), "{overrides:?}: {error}");
         }
     }

@@ -114,17 +114,23 @@ impl AnswerLog {
     }
 }
 
+/// Whether a log of this run has such a name.
+pub fn is_log_of(name: &str, run_id: &str) -> bool {
+    let number = name.strip_prefix("answers-").and_then(|rest| rest.strip_prefix(run_id));
+    let number = number.and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".log"));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// The logs of a run in its folder.
 ///
 /// # Errors
 /// When the folder cannot be read.
 pub fn logs_in(folder: &Path, run_id: &str) -> io::Result<Vec<PathBuf>> {
-    let prefix = format!("answers-{run_id}-");
     let mut logs = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with(&prefix) && name.ends_with(".log") {
+        if is_log_of(name, run_id) {
             logs.push(path);
         }
     }

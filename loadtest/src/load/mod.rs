@@ -16,3 +16,4 @@ mod usage;
 mod visits;
 mod wake_timer;
 pub mod worker;
+pub mod workers;

@@ -88,6 +88,11 @@ impl Clock {
 pub struct Interrupt(pub std::sync::Arc<AtomicBool>);
 
 impl Interrupt {
+    /// Asks for it.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     /// Whether it has been asked for.
     pub fn requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
+use crate::hdr_text;
 use crate::outcome::{OUTCOMES, Outcome, Path};
 
 /// Significant digits of every histogram.
@@ -28,7 +30,7 @@ pub fn micros(ns: u64) -> u64 {
 }
 
 /// Which requests a cell counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CellKey {
     /// Phase by index.
     pub phase: u16,
@@ -39,11 +41,13 @@ pub struct CellKey {
 }
 
 /// Latencies of one kind of request, in microseconds.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Cell {
     /// From the due time.
+    #[serde(with = "hdr_text")]
     pub response: Histogram<u64>,
     /// From the time of sending.
+    #[serde(with = "hdr_text")]
     pub service: Histogram<u64>,
 }
 
@@ -54,7 +58,7 @@ impl Default for Cell {
 }
 
 /// Counts of one worker in one second.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 pub struct Counters {
     /// Requests written.
     pub sent: u64,
@@ -69,15 +73,17 @@ pub struct Counters {
 }
 
 /// One worker's second.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Frame {
     /// Seconds since the start of the run at its end.
     pub tick: u64,
     /// Latencies by kind.
     pub cells: Vec<(CellKey, Cell)>,
     /// Sent minus due, microseconds.
+    #[serde(with = "hdr_text")]
     pub lag: Histogram<u64>,
     /// The part of it that is the client's own: due and a connection free, but not sent. Microseconds.
+    #[serde(with = "hdr_text")]
     pub own_lag: Histogram<u64>,
     /// Counts.
     pub counters: Counters,

@@ -190,6 +190,7 @@ function environmentCard(environment) {
     ['command', environment.command], ['machine', `${environment.cpu}, ${environment.cores} cores, ${count(environment.memory_mib)} MiB`],
     ['system', environment.kernel], ['load average at start', environment.load_average], ['commit', environment.commit || '–'],
     ['targets', environment.targets.join(', ')],
+    ...(environment.agents || []).map(a => ['agent', `${a.command}: ${a.cpu}, ${a.cores} cores, began within ${(a.round_trip_us / 2e3).toFixed(2)} ms`]),
     ['tester', environment.tester], ...environment.clock_skew_ms == null ? [] : [['server clock ahead by', environment.clock_skew_ms + ' ms']],
   ];
   const width = Math.max(...lines.map(([name]) => name.length));

@@ -1,11 +1,28 @@
 //! Who a buyer says he is: by name, or by a token that somebody has signed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use ring::hmac;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+
+/// How long the tokens of buyers are good: longer than any run.
+const TOKEN_LIFE_S: i64 = 86_400;
+
+/// The tokens that buyers are to bring: where their secret is, and what they say.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BuyerTokens {
+    /// The file that holds the secret.
+    pub key_file: PathBuf,
+    /// The key's name.
+    pub kid: Option<String>,
+    /// Claims beside `sub` and `exp`, each `NAME=VALUE`.
+    pub claims: Vec<String>,
+}
 
 /// How buyers tell the engine who they are.
 #[derive(Debug, Clone)]
@@ -17,6 +34,19 @@ pub enum BuyerIdentity {
 }
 
 impl BuyerIdentity {
+    /// By name, or with these tokens, which are good for a day.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a claim cannot be set.
+    pub fn of(tokens: Option<&BuyerTokens>) -> Result<Self, String> {
+        let Some(BuyerTokens { key_file, kid, claims }) = tokens else { return Ok(Self::Header) };
+        let secret = std::fs::read(key_file)
+            .map_err(|error| format!("--jwt-key-file {}: {error}", key_file.display()))?;
+        let expires_s = Timestamp::now().as_second() + TOKEN_LIFE_S;
+        let signer = TokenSigner::new(secret.trim_ascii(), kid.as_deref(), claims, expires_s)?;
+        Ok(Self::Token(Arc::new(signer)))
+    }
+
     /// Appends a buyer's header line, without its end.
     pub fn write(&self, buyer: u64, out: &mut Vec<u8>) {
         match self {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use serde::{Deserialize, Serialize};
 
 use super::buyer::{self, BuyerIdentity};
 use super::tls::{TlsFiles, TlsPeer};
@@ -29,7 +30,7 @@ pub struct Target {
 }
 
 /// How addresses are found and trusted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Reach {
     /// Addresses of hosts that are not to be asked for.
     pub resolve: Vec<Resolve>,
@@ -93,6 +94,15 @@ impl Target {
         Ok(Self { addresses, host: host.to_owned(), tls })
     }
 
+    /// Every address of these that takes connections, each as a target of its own.
+    ///
+    /// # Errors
+    /// As [`Target::resolve`].
+    pub fn resolve_all(urls: &[String], reach: &Reach) -> Result<Vec<Self>, BadTarget> {
+        let resolved = urls.iter().map(|url| Ok(Self::resolve(url, reach)?.reachable()));
+        Ok(resolved.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
     /// How it is spoken to under TLS, if it is.
     pub fn tls(&self) -> Option<&TlsPeer> {
         self.tls.as_ref()
@@ -122,7 +132,7 @@ impl Target {
 }
 
 /// Addresses of a host as they were given, instead of those that its name has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolve {
     host: String,
     addresses: Vec<SocketAddr>,

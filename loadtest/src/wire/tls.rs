@@ -9,9 +9,10 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde::{Deserialize, Serialize};
 
 /// Where certificates are.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct TlsFiles {
     /// Authorities of the engine, as PEM; those of the system without it.
     pub cacert: Option<PathBuf>,

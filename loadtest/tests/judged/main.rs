@@ -6,6 +6,7 @@ mod over_http2;
 mod over_tls;
 mod peers;
 mod promises;
+mod several_machines;
 mod shop;
 mod tester;
 mod verdicts;

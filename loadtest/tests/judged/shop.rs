@@ -84,6 +84,7 @@ pub struct Shop {
     pub url: String,
     /// Connections that each of its addresses has accepted.
     pub accepted: Vec<Arc<AtomicU64>>,
+    books: Arc<Mutex<Books>>,
 }
 
 struct Request {
@@ -113,7 +114,12 @@ impl Shop {
             accepted.push(Arc::clone(&count));
             std::thread::spawn(move || keep_open(&listener, &books, &habits, started, &count));
         }
-        Self { url: format!("http://{}:{port}", hosts[0]), accepted }
+        Self { url: format!("http://{}:{port}", hosts[0]), accepted, books }
+    }
+
+    /// Purchases that it was asked for.
+    pub fn purchases(&self) -> u64 {
+        self.books.lock().unwrap().purchases
     }
 }
 
