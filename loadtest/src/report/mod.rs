@@ -1,4 +1,8 @@
-//! `report.html`: one file that needs no network, with the curves of a run drawn by its own few lines of script.
+//! What people and pipelines read of a run. `report.html` is one file that needs no network, with the curves of a run
+//! drawn by its own few lines of script; beside it stand `summary.md` and `junit.xml`.
+
+mod junit;
+mod markdown;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -57,7 +61,7 @@ impl Drawn {
     }
 }
 
-/// Writes the report of an output folder, with a second run beside it if given; returns its path.
+/// Writes the reports of an output folder, in `report.html` with a second run beside it if given; returns its path.
 ///
 /// # Errors
 /// When a folder cannot be read or the report cannot be written.
@@ -75,6 +79,8 @@ pub fn write(folder: &FilePath, against: Option<&FilePath>) -> io::Result<PathBu
             .map(|outcome| outcome.name())
             .collect(),
     };
+    std::fs::write(folder.join("summary.md"), markdown::render(&data.run.summary))?;
+    std::fs::write(folder.join("junit.xml"), junit::render(&data.run.summary)?)?;
     let plain = text::render(&data.run.summary);
     write_page(&folder.join("report.html"), &title, &plain, &data, RUN_SCRIPT)
 }

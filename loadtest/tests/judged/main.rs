@@ -8,5 +8,6 @@ mod peers;
 mod promises;
 mod several_machines;
 mod shop;
+mod summaries;
 mod tester;
 mod verdicts;

@@ -8,10 +8,16 @@ import sys
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 import jsonschema
+import junitparser
 
 folder, schema = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 summary = json.loads((folder / "summary.json").read_text())
 jsonschema.Draft202012Validator(json.loads(schema.read_text())).validate(summary)
+
+cases = [case for suite in junitparser.JUnitXml.fromfile(str(folder / "junit.xml")) for case in suite]
+promised = len(summary["verification"]["checks"]) + len(summary["objectives"])
+assert len(cases) == promised + 2, f"{len(cases)} test cases, {promised} promises and objectives"
+assert not [case.name for case in cases if case.result and not case.is_skipped], "a run without fault has none here"
 
 
 class Ranks:

@@ -1,4 +1,4 @@
-//! The files of a run are read by somebody else's tools: `hdrhistogram` and `jsonschema` from PyPI.
+//! The files of a run are read by somebody else's tools: `hdrhistogram`, `jsonschema` and `junitparser` from PyPI.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::tester::{binary, finish, run, scenario};
 /// Python's packages, installed into the test's own folder where they are missing.
 fn packages() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pypi");
-    let import = "import hdrh.histogram, hdrh.log, jsonschema";
+    let import = "import hdrh.histogram, hdrh.log, jsonschema, junitparser";
     let present = Command::new("python3").args(["-c", import]).env("PYTHONPATH", &folder).output();
     if !present.expect("this test needs python3").status.success() {
         let install = ["-m", "pip", "install", "--quiet", "--upgrade", "--target"];
@@ -17,7 +17,7 @@ fn packages() -> PathBuf {
             Command::new("python3")
                 .args(install)
                 .arg(&folder)
-                .args(["hdrhistogram>=0.10,<0.11", "jsonschema>=4,<5"])
+                .args(["hdrhistogram>=0.10,<0.11", "jsonschema>=4,<5", "junitparser>=3,<5"])
                 .output()
                 .unwrap(),
         );
