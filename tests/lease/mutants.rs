@@ -34,7 +34,7 @@ struct Mutant {
 /// Node 1 in its first life, 10 units, 5 of them lent to it.
 const START: [&str; 3] = ["rebuild 1 10 1 0 1 1 1", "announce 1 1 1 0 0", "lease 1 1 1 0 1 1 5 0"];
 
-const MUTANTS: [Mutant; 20] = [
+const MUTANTS: [Mutant; 21] = [
     Mutant {
         name: "counters are merged by adding",
         line: "  if value > number(field) then\n    put(field, value)\n  end",
@@ -88,8 +88,22 @@ const MUTANTS: [Mutant; 20] = [
         name: "more is lent than is available",
         line: "tonumber(ARGV[7]), left)",
         instead: "tonumber(ARGV[7]))",
-        history: &["lease 1 1 1 5 1 8 8 0"],
+        history: &["lease 1 1 1 5 1 8 8 1"],
         sound: ("ok", 0),
+    },
+    Mutant {
+        name: "who asks ahead of need takes what others starve for",
+        line: "    chunk = math.min(chunk, math.max(left - sums().starving * tonumber(ARGV[6]), 0))",
+        instead: "",
+        history: &[
+            "register 2 1 1",
+            "lease 2 1 1 0 1 1 5 1",
+            "register 3 1 1",
+            "lease 3 1 1 0 1 1 1 1",
+            "hand_back 1 1 1 1",
+            "lease 1 1 1 5 1 1 5 0",
+        ],
+        sound: ("ok", 1),
     },
     Mutant {
         name: "an older total replaces a newer one",

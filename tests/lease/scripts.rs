@@ -307,6 +307,46 @@ async fn a_lease_that_was_not_answered_is_granted_once() {
 }
 
 #[tokio::test]
+async fn n2_who_asks_ahead_of_need_leaves_units_to_those_whose_buyers_wait() {
+    let server = RedisServer::start();
+    let (books, sale) = (books_of(&server.url()), SaleKey::new("default", "launch", "phone").unwrap());
+    let seen = books.read(&sale).await.unwrap();
+    let nodes = [1, 2, 3].map(|number| (node(number), 1)).to_vec();
+    let open =
+        Rebuild { epoch: 2, server: seen.server, total: 4, revision: 1, returned: 0, nodes, waits: false };
+    books.rebuild(&sale, &open).await.unwrap();
+    let ask = async |number, seen, max, starves| {
+        let from = lease::Caller { node: node(number), incarnation: 1, epoch: 2 };
+        let lease = Movement::Lease { seen, chunk: Chunk { divisor: 1, min: 1, max }, starves };
+        let reply = books.run(&sale, from, &lease).await.unwrap();
+        assert_eq!(reply.verdict, lease::Verdict::Ok);
+        reply.granted - seen
+    };
+    let hand_back = async |number, handed_back| {
+        let from = lease::Caller { node: node(number), incarnation: 1, epoch: 2 };
+        let reply = books.run(&sale, from, &Movement::HandBack { handed_back }).await.unwrap();
+        assert_eq!(reply.verdict, lease::Verdict::Ok);
+    };
+    assert_eq!(ask(1, 0, 4, false).await, 4, "nobody else wants them");
+    assert_eq!((ask(2, 0, 4, true).await, ask(3, 0, 4, true).await), (0, 0));
+    // What one node hands back is for the two others, whoever asks first.
+    hand_back(1, 1).await;
+    assert_eq!(ask(1, 4, 4, false).await, 0);
+    hand_back(1, 4).await;
+    assert_eq!(ask(1, 4, 4, false).await, 2, "the rest is free");
+    assert_eq!(ask(3, 0, 1, true).await, 1);
+    assert_eq!(ask(1, 6, 4, false).await, 0);
+    assert_eq!(ask(2, 0, 4, true).await, 1);
+    hand_back(1, 6).await;
+    // Whoever has a unit starves no more, nor whoever asks ahead of need.
+    assert_eq!(ask(2, 1, 1, true).await, 1);
+    assert_eq!(ask(3, 1, 1, true).await, 1);
+    assert_eq!(ask(3, 2, 1, true).await, 0);
+    hand_back(2, 1).await;
+    assert_eq!(ask(3, 2, 1, false).await, 1, "its own want of before keeps nothing from it");
+}
+
+#[tokio::test]
 async fn o9_a_book_is_forgotten_with_its_sale_and_not_that_of_a_later_sale_of_its_name() {
     let server = RedisServer::start();
     let (books, sale) = (books_of(&server.url()), SaleKey::new("default", "launch", "phone").unwrap());
