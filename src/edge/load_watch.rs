@@ -1,4 +1,5 @@
-//! Looks at how long requests wait for their serving thread, and how busy that is, some dozen times a second.
+//! Looks at how long requests wait for their serving thread, and how busy that is: a hundred times a second, or ten times
+//! where nobody waits.
 
 use std::time::Duration;
 
@@ -30,16 +31,25 @@ impl LoadWatch {
         let load = &telemetry.edge_load;
         let mut shedding = Shedding::new(&self.settings, self.clock.stopwatch());
         let mut said = Said::default();
-        let pause = Duration::from_millis(self.settings.interval_ms) / LOOKS;
+        let interval = Duration::from_millis(self.settings.interval_ms);
         let mut looks = 0;
+        // Looks in a row that found nobody waiting. A thread that has nothing to do is not to be woken for it.
+        let mut calm_looks = 0;
         loop {
-            tokio::time::sleep(pause).await;
+            let rests = calm_looks >= LOOKS;
+            tokio::time::sleep(if rests { interval } else { interval / LOOKS }).await;
             let began = self.clock.stopwatch();
             // Woken again behind everything that is ready: so long waits who becomes ready now.
             tokio::task::yield_now().await;
             let now = self.clock.stopwatch();
             let wait = Nanos(now.0.saturating_sub(began.0));
             load.waited(self.home, wait);
+            let is_calm = shedding.is_calm(wait);
+            calm_looks = if is_calm { calm_looks.saturating_add(1) } else { 0 };
+            if rests && !is_calm {
+                // One look says nothing of the time since the last one: whether a queue stands is seen from now on.
+                shedding.begin_anew(now);
+            }
             if let Some(level) = shedding.note(wait, now) {
                 load.set_level(self.home, level);
                 said.level(self.home, level, wait, now);

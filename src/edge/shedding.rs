@@ -49,6 +49,9 @@ pub(super) struct Shedding {
     level: u32,
 }
 
+/// Who waits no longer does not wait.
+const CALM_MAX: Nanos = Nanos(1_000_000);
+
 /// Steps that are added at most at once: an eighth of looks each.
 const STEPS_AT_ONCE: u64 = EdgeLoad::STEPS as u64;
 
@@ -57,6 +60,17 @@ impl Shedding {
     pub fn new(settings: &OverloadSettings, now: Nanos) -> Self {
         let [most, interval] = [settings.wait_ms_max, settings.interval_ms].map(|ms| Nanos(ms * 1_000_000));
         Self { most, interval, least: None, ends: Nanos(now.0 + interval.0), level: 0 }
+    }
+
+    /// Whether nothing is refused, and this wait is none.
+    pub fn is_calm(&self, wait: Nanos) -> bool {
+        self.level == 0 && wait <= CALM_MAX
+    }
+
+    /// An interval begins at `now`, of which nothing is known yet.
+    pub fn begin_anew(&mut self, now: Nanos) {
+        self.least = None;
+        self.ends = Nanos(now.0 + self.interval.0);
     }
 
     /// What had arrived was read at `now`, after this wait. The new level when it changes.
@@ -69,8 +83,7 @@ impl Shedding {
             self.least = Some(least);
             return None;
         }
-        self.least = None;
-        self.ends = Nanos(now.0 + self.interval.0);
+        self.begin_anew(now);
         let before = self.level;
         self.level = if least > self.most {
             let steps = (least.0 / self.most.0).min(STEPS_AT_ONCE) as u32;
@@ -125,6 +138,18 @@ mod tests {
             "no interval had a shorter wait"
         );
         assert_eq!(shedding.note(Nanos(0), Nanos(4_010 * MS)), None, "the next interval has begun");
+    }
+
+    #[test]
+    fn a_long_wait_that_a_calm_thread_finds_is_looked_at_for_an_interval_first() {
+        let mut shedding = Shedding::new(&OverloadSettings::default(), Nanos(0));
+        assert!(shedding.is_calm(Nanos(MS)) && !shedding.is_calm(Nanos(2 * MS)));
+        // Looks once an interval, while all is calm; then one finds that somebody waits.
+        assert_eq!(shedding.note(Nanos(0), Nanos(200 * MS)), None);
+        shedding.begin_anew(Nanos(400 * MS));
+        assert_eq!(shedding.note(Nanos(500 * MS), Nanos(400 * MS)), None);
+        assert_eq!(levels(&mut shedding, &mut 400, &[&[1, 500], &[500]]), [0, 8]);
+        assert!(!shedding.is_calm(Nanos(0)), "while something is refused");
     }
 
     #[test]
