@@ -12,7 +12,7 @@ use super::service_settings::HttpSettings;
 
 /// A remote service and how to reach it.
 #[derive(Debug)]
-pub(super) struct HttpPeer {
+pub struct HttpPeer {
     client: reqwest::Client,
     settings: HttpSettings,
 }
@@ -20,7 +20,10 @@ pub(super) struct HttpPeer {
 impl HttpPeer {
     /// A peer to which nothing is connected yet. Redirects are not followed and proxies not used: a payment goes
     /// where it was sent.
-    pub(super) fn new(settings: HttpSettings) -> Result<Self, CallError> {
+    ///
+    /// # Errors
+    /// [`CallError::Invalid`]: no client can be made of the settings.
+    pub fn new(settings: HttpSettings) -> Result<Self, CallError> {
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_millis(settings.connect_ms))
             .pool_max_idle_per_host(settings.idle_connections_max)
@@ -32,7 +35,7 @@ impl HttpPeer {
     }
 
     /// A request of `path`, which begins with `/`.
-    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request =
             self.client.request(method, format!("{}{path}", self.settings.url.trim_end_matches('/')));
         match self.settings.token.expose() {
@@ -42,7 +45,10 @@ impl HttpPeer {
     }
 
     /// Sends the request and reads the answer: the JSON of a 200, or of a 404 if it is what was asked for.
-    pub(super) async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
+    ///
+    /// # Errors
+    /// What is known about the effect of the call.
+    pub async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
         let response = request.send().await.map_err(|error| unsent(&error))?;
         let status = response.status();
         let read = self.read(response).await;

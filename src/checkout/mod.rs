@@ -62,6 +62,7 @@ pub use gateway::{
     RefundProgress, RefundTold,
 };
 pub use gateways::{Gateways, NamedGateway};
+pub use http_peer::HttpPeer;
 pub use metrics::{CallCounts, CheckoutMetrics, Count};
 pub use operator_settle::{SettleAnswer, SettleOutcome};
 pub use outages::note_outages;

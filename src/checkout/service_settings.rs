@@ -145,7 +145,11 @@ impl Default for BreakerSettings {
 }
 
 impl BreakerSettings {
-    pub(super) fn check(&self, path: &str) -> Checked {
+    /// Checks every value against its limits; `path` is the section's.
+    ///
+    /// # Errors
+    /// The first key that breaks its limit.
+    pub fn check(&self, path: &str) -> Checked {
         within(format!("{path}.window_ms"), self.window_ms, 10, HOUR_MS)?;
         within(format!("{path}.calls_min"), self.calls_min.into(), 1, 1_000_000)?;
         if !(self.failure_ratio > 0.0 && self.failure_ratio <= 1.0) {
@@ -265,7 +269,11 @@ impl HttpSettings {
         }
     }
 
-    pub(super) fn check(&self, path: &str) -> Checked {
+    /// Checks every value against its limits; `path` is the section's.
+    ///
+    /// # Errors
+    /// The first key that breaks its limit.
+    pub fn check(&self, path: &str) -> Checked {
         let url = reqwest::Url::parse(&self.url).ok();
         if !url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none()) {
             return wrong(
