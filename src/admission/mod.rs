@@ -34,6 +34,6 @@ pub use stock::{Stock, TakenUnits};
 pub use tally::{Tally, TallyCounts};
 pub use ticket::{Resolution, Resolved, Ticket};
 pub use waiting_room::{
-    Ladder, Load, NotRegistered, PassKeys, PassText, Release, Releasing, RoomPlace, RoomRules, RoomState,
-    Rooms, SalePass, Seen, WaitingRoom, priority_of, seed_commitment, who_is,
+    Knock, Ladder, Load, NotRegistered, PassKeys, PassText, Release, Releasing, RoomPlace, RoomRules,
+    RoomState, Rooms, SalePass, Seen, WaitingRoom, priority_of, seed_commitment, who_is,
 };

@@ -12,7 +12,7 @@ mod rooms;
 
 pub use pass::{PassKeys, PassText, SalePass};
 pub use place::{priority_of, seed_commitment, who_is};
-pub use registering::{NotRegistered, RoomPlace};
+pub use registering::{Knock, NotRegistered, RoomPlace};
 pub use release::{Ladder, Load, Release, Releasing, Seen};
 pub use room::{RoomState, WaitingRoom};
 pub use rooms::{RoomRules, Rooms};

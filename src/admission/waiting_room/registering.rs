@@ -7,7 +7,7 @@ use super::place::who_is;
 use super::release::Pace;
 use super::room::RoomState;
 use crate::domain::{
-    BuyerName, EpochMs, Registration, Rejection, RoomMarks, RoomMode, RoomTerms, SalePhase, SaleTerms,
+    BuyerName, EpochMs, Registration, Rejection, RoomMarks, RoomMode, RoomTerms, SalePhase, SaleTerms, Who,
 };
 
 /// A buyer's place.
@@ -51,6 +51,26 @@ impl From<Rejection> for NotRegistered {
     }
 }
 
+/// A buyer before the door of a waiting room that is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Knock {
+    who: Who,
+    /// When the buyer joined, and under which number, if that is known here.
+    known: Option<(EpochMs, u32)>,
+}
+
+impl Knock {
+    /// The buyer's name in the sale.
+    pub const fn who(&self) -> &Who {
+        &self.who
+    }
+
+    /// Whether the buyer is to be given a new place: none is known here.
+    pub const fn is_new(&self) -> bool {
+        self.known.is_none()
+    }
+}
+
 impl Admission {
     /// The buyer's place in the sale's waiting room; a new one at its end for who has none yet. `held` is the pass that the
     /// buyer has, if any: it keeps its place, also when it is over.
@@ -64,6 +84,22 @@ impl Admission {
         held: Option<&[u8]>,
         now: Moment,
     ) -> Result<RoomPlace, NotRegistered> {
+        let knock = self.knock(sale, buyer, held, now)?;
+        self.seat(sale, buyer, &knock, now)
+    }
+
+    /// The first half of [`Admission::register`]: whether the buyer may come in, which counts as a click. Whoever is to be asked
+    /// about newcomers is asked between the two.
+    ///
+    /// # Errors
+    /// [`NotRegistered`].
+    pub fn knock(
+        &self,
+        sale: &LiveSale,
+        buyer: BuyerName<'_>,
+        held: Option<&[u8]>,
+        now: Moment,
+    ) -> Result<Knock, NotRegistered> {
         let Some(terms) = sale.terms.waiting_room() else { return Err(NotRegistered::NoRoom) };
         let phase = self.phase(sale, now.wall);
         let room = sale.state.room();
@@ -77,11 +113,30 @@ impl Admission {
             RoomState::Registering | RoomState::Drawing | RoomState::Open | RoomState::Paused => {}
         }
         self.take_click(sale.key.tenant(), buyer, now.mono)?;
-        let rules = self.rooms().rules();
-        let held = held.and_then(|text| rules.keys.read(text, sale, buyer));
+        let held = held.and_then(|text| self.rooms().rules().keys.read(text, sale, buyer));
         let who = held.map_or_else(|| who_is(&sale.key, buyer), |pass| pass.who);
         let known = held.map(|pass| (pass.joined_at, pass.number));
-        let known = known.or_else(|| self.rooms().recent().of(sale.id, &who));
+        Ok(Knock { who, known: known.or_else(|| self.rooms().recent().of(sale.id, &who)) })
+    }
+
+    /// The second half: the place, and the pass. `now` is when a new place begins.
+    ///
+    /// # Errors
+    /// [`NotRegistered`].
+    pub fn seat(
+        &self,
+        sale: &LiveSale,
+        buyer: BuyerName<'_>,
+        knock: &Knock,
+        now: Moment,
+    ) -> Result<RoomPlace, NotRegistered> {
+        let Some(terms) = sale.terms.waiting_room() else { return Err(NotRegistered::NoRoom) };
+        let phase = self.phase(sale, now.wall);
+        let room = sale.state.room();
+        let rules = self.rooms().rules();
+        let who = knock.who;
+        // Another request of the same buyer may have come in meanwhile.
+        let known = knock.known.or_else(|| self.rooms().recent().of(sale.id, &who));
         let (joined_at, number) = known.unwrap_or_else(|| {
             let number = u32::try_from(room.next_number()).unwrap_or(u32::MAX);
             self.rooms().recent().note(sale.id, &who, now.wall, number);
