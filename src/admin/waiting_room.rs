@@ -143,6 +143,11 @@ impl ControlPlane {
             "Registrations that the order store did not keep up with; their passes are good.",
         );
         page.sample(NOT_LOGGED, &[], rooms.unlogged() as f64);
+        const KEEPER: &str = "seckill_gatekeeper_answers_total";
+        page.family(KEEPER, Kind::Counter, "What the gatekeeper said of who joined a waiting room.");
+        for (word, count) in self.telemetry.gatekeeper.by_word() {
+            page.sample(KEEPER, &[("answer", word)], count as f64);
+        }
         const UNSEEN: &str = "seckill_waiting_rooms_unseen";
         page.family(
             UNSEEN,

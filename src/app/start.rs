@@ -22,7 +22,7 @@ use crate::checkout::{AttemptId, CheckoutParts};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigSource, Settings};
 use crate::domain::{FieldError, NodeId};
-use crate::edge::{DataPlane, Edge};
+use crate::edge::{DataPlane, Edge, Gatekeeper};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Concerns, EmbeddedLedger, Ledger, SaleDesk, SaleError};
 use crate::orders::postgres::{Follower, FollowerParts, InstanceLock};
@@ -214,6 +214,7 @@ impl Start {
         let intervals =
             Arc::new(IntervalLog::new(SystemTime::now(), settings.telemetry.interval_log_bytes_max));
         keep_intervals(&supervisor, &intervals, &telemetry, settings.telemetry.interval_ms);
+        let gatekeeper = Gatekeeper::new(&settings.gatekeeper).map_err(Failure::at_start("gatekeeper"))?;
         let data_plane = Arc::new(
             DataPlane::new(
                 &settings.edge,
@@ -223,7 +224,8 @@ impl Start {
                 desk.clone(),
                 checkout.clone(),
             )
-            .map_err(|error| wrong("edge", error))?,
+            .map_err(|error| wrong("edge", error))?
+            .with_gatekeeper(gatekeeper),
         );
         let tokens = Arc::new(AdminTokens::new(&settings.admin));
         let live = Live {

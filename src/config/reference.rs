@@ -134,6 +134,7 @@ const EVERYTHING_USED: &str = r#"
 edge.auth = { mode = "jwt", jwt = { algorithm = "HS256", key = "thirty-two bytes, never to be used" } }
 checkout.gateway = { kind = "http", http = { url = "http://127.0.0.1" } }
 checkout.risk = { kind = "http", http = { url = "http://127.0.0.1" } }
+gatekeeper = { http = { url = "http://127.0.0.1" } }
 "#;
 
 fn merged(base: &Table, over: Table) -> Table {

@@ -22,7 +22,8 @@ const SECRETS: [&str; 7] = [
 ];
 /// Lists of tables that each have a `token`, or name its file with `token_file`.
 const TABLES: [&str; 1] = ["admin.tokens"];
-/// The peers of checkout have names; these are the last parts of their keys.
+/// Sections whose peers hold secrets, and the last parts of their keys.
+const PEERS: [&str; 2] = ["checkout.", "gatekeeper."];
 const OF_PEERS: [&str; 2] = [".token", ".url"];
 
 /// A secret that a layer of the configuration leaves to a file.
@@ -41,7 +42,8 @@ pub(super) fn is_secret(key: &str) -> bool {
         || TABLES.iter().any(|list| {
             key.strip_prefix(list).is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".token"))
         })
-        || (key.starts_with("checkout.") && OF_PEERS.iter().any(|part| key.ends_with(part)))
+        || (PEERS.iter().any(|section| key.starts_with(section))
+            && OF_PEERS.iter().any(|part| key.ends_with(part)))
 }
 
 impl SecretFile {

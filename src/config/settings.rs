@@ -11,7 +11,7 @@ use crate::admin::AdminSettings;
 use crate::checkout::{CheckoutSettings, WrongKey};
 use crate::clock::ClockSettings;
 use crate::domain::FieldError;
-use crate::edge::{DataPlane, EdgeSettings};
+use crate::edge::{DataPlane, EdgeSettings, GatekeeperSettings};
 use crate::ledger::LedgerSettings;
 use crate::ledger::redis::{RedisSettings, RelaySettings};
 use crate::orders::postgres::PostgresSettings;
@@ -53,6 +53,8 @@ pub struct Settings {
     pub postgres: PostgresSettings,
     /// Where buyers wait.
     pub waiting_room: WaitingRoomSettings,
+    /// Who is asked about whoever joins a waiting room.
+    pub gatekeeper: GatekeeperSettings,
     /// Paying and letting go.
     pub checkout: CheckoutSettings,
     /// The control plane.
@@ -80,6 +82,7 @@ impl Default for Settings {
             sqlite: SqliteSettings::default(),
             postgres: PostgresSettings::default(),
             waiting_room: WaitingRoomSettings::default(),
+            gatekeeper: GatekeeperSettings::default(),
             checkout: CheckoutSettings::default(),
             admin: AdminSettings::default(),
             telemetry: TelemetrySettings::default(),
@@ -185,6 +188,11 @@ impl Settings {
             problems.push(Problem { key: "checkout.allow_simulated".into(), origin: String::new(), text });
         }
         problems.extend(self.checkout.check().err().map(|WrongKey { key, problem }| Problem {
+            key,
+            origin: String::new(),
+            text: problem,
+        }));
+        problems.extend(self.gatekeeper.check().err().map(|WrongKey { key, problem }| Problem {
             key,
             origin: String::new(),
             text: problem,

@@ -15,7 +15,7 @@ use crate::settings::within;
 use crate::telemetry::Outcome;
 
 const METHODS: &str = "DELETE, GET, HEAD, POST";
-const FIELDS_IN: &str = "Authorization, Content-Type, Idempotency-Key, X-B3-TraceId, X-Platform, X-Request-ID, X-Sale-Pass, X-Tenant-ID, traceparent";
+const FIELDS_IN: &str = "Authorization, Content-Type, Idempotency-Key, X-B3-TraceId, X-Gate-Token, X-Platform, X-Request-ID, X-Sale-Pass, X-Tenant-ID, traceparent";
 const FIELDS_OUT: &str = "Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID";
 
 /// The origins whose pages may act, and what their browsers are told.

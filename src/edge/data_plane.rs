@@ -6,6 +6,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::Application;
 use super::cross_site::{self, Visit};
+use super::gatekeeper::Gatekeeper;
 use super::identity::{Buyer, Denied};
 use super::problem::{self, ProblemAnswer};
 use super::reply::{Field, Reply, retry_after_s};
@@ -14,18 +15,19 @@ use super::route::{NoRoute, Route};
 use super::settings::EdgeSettings;
 use super::tokens::challenge;
 use super::tuning::Tuning;
-use crate::admission::Admission;
+use crate::admission::{Admission, Moment};
 use crate::checkout::Checkout;
 use crate::clock::Clock;
 use crate::domain::{FieldError, Nanos};
 use crate::orders::{OrderDesk, StoreError};
-use crate::telemetry::{Dear, Outcome, Path, Recorder, Seldom, Telemetry};
+use crate::telemetry::{Dear, GatekeeperRecords, Outcome, Path, Recorder, Seldom, Telemetry};
 
 /// What the handlers work with.
 pub struct DataPlane {
     pub(super) admission: Arc<Admission>,
     pub(super) desk: OrderDesk,
     pub(super) checkout: Checkout,
+    pub(super) gatekeeper: Option<Gatekeeper>,
     tuning: ArcSwap<Tuning>,
     clock: Clock,
     telemetry: Arc<Telemetry>,
@@ -49,11 +51,18 @@ impl DataPlane {
             admission,
             desk,
             checkout,
+            gatekeeper: None,
             tuning: ArcSwap::from_pointee(Tuning::new(settings)?),
             clock,
             telemetry: Arc::clone(telemetry),
             recorders: (0..settings.serving_threads()).map(|home| telemetry.recorder(home)).collect(),
         })
+    }
+
+    /// With somebody who is asked about whoever joins a waiting room.
+    #[must_use]
+    pub fn with_gatekeeper(self, gatekeeper: Option<Gatekeeper>) -> Self {
+        Self { gatekeeper, ..self }
     }
 
     /// Whether the keys and tables of the settings can be read: what [`DataPlane::new`] would say.
@@ -84,6 +93,22 @@ impl DataPlane {
         self.tuning.load()
     }
 
+    /// What became of who joined waiting rooms.
+    pub(super) fn gatekeeper_records(&self) -> &GatekeeperRecords {
+        &self.telemetry.gatekeeper
+    }
+
+    /// The time now, for what has waited.
+    pub(super) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// The reply, counted as that of a request outside the three paths.
+    pub(super) fn counted(&self, request: &Request<'_>, reply: Reply) -> Reply {
+        self.recorder(request.home).count(reply.outcome);
+        reply
+    }
+
     fn recorder(&self, home: usize) -> &Recorder {
         &self.recorders[home % self.recorders.len()]
     }
@@ -100,17 +125,18 @@ impl DataPlane {
         tuning: &Tuning,
         request: &Request<'a>,
     ) -> Result<Buyer<'a>, ProblemAnswer> {
-        tuning.identity.buyer(&request.head).map_err(|denied| match denied {
-            Denied::NoUser => problem::NO_USER.answer(),
+        let named = tuning.identity.buyer(&request.head);
+        named.or_else(|denied| match denied {
+            Denied::NoUser => Err(problem::NO_USER.answer()),
             Denied::Token(fault) => {
                 let now_s = request.arrived.wall.0.max(0) as u64 / 1_000;
                 if let Some(reasons) = self.telemetry.refused_tokens.count(fault, now_s) {
                     tracing::warn!(%reasons, "tokens of buyers were refused");
                 }
-                problem::NO_TOKEN
+                Err(problem::NO_TOKEN
                     .answer()
                     .text("reason", fault.code())
-                    .with(Field::WwwAuthenticate(challenge(fault)))
+                    .with(Field::WwwAuthenticate(challenge(fault))))
             }
         })
     }
@@ -124,7 +150,8 @@ impl DataPlane {
         if tuning.tenants.are_in_tokens() { self.buyer(tuning, request).map(Some) } else { Ok(None) }
     }
 
-    async fn routed(&self, request: &Request<'_>) -> Reply {
+    /// The answer of the route, counted.
+    pub(super) async fn routed(&self, request: &Request<'_>) -> Reply {
         let reply = match Route::find(request.method, request.path) {
             Ok(Route::Purchase { campaign, sku }) => return self.purchase(request, campaign, sku).await,
             Ok(Route::SaleState { campaign, sku }) => self.sale_state(request, campaign, sku).await,
@@ -147,8 +174,7 @@ impl DataPlane {
                 problem::METHOD_NOT_ALLOWED.answer().with(Field::Allow(allow)).reply(&request.id)
             }
         };
-        self.recorder(request.home).count(reply.outcome);
-        reply
+        self.counted(request, reply)
     }
 
     /// Whether the request has to give way: purchases would wait for it. Looked at before anything is read for it, a token

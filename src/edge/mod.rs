@@ -15,6 +15,8 @@ mod exchange;
 mod forwarded;
 mod framing;
 mod front_end;
+mod gatekeeper;
+mod gatekeeper_settings;
 mod handshake;
 mod http1_answer;
 mod http1_fast_path;
@@ -65,6 +67,8 @@ pub use auth_settings::{
 pub use data_plane::DataPlane;
 pub use framing::Framing;
 pub use front_end::Edge;
+pub use gatekeeper::Gatekeeper;
+pub use gatekeeper_settings::{GateFailure, GatekeeperSettings};
 pub use http2_settings::Http2Settings;
 pub use identity::{Buyer, Denied, Identity};
 pub use orders::CheckoutBody;

@@ -88,6 +88,10 @@ problems! {
     QUEUE_CLOSED = CONFLICT 409 Other "queue-closed" "Queue closed" "The waiting room opens at opens_at.";
     /// The sale has no waiting room.
     NO_QUEUE = NOT_FOUND 404 NotFound "no-queue" "No queue" "This sale has no waiting room: whoever comes may buy.";
+    /// Whoever watches the door of the waiting room said no.
+    REGISTRATION_REFUSED = FORBIDDEN 403 Other "registration-refused" "Registration refused" "The check of who joins the waiting room refused this buyer.";
+    /// Nobody can be asked who watches the door, and nobody is let in without.
+    REGISTRATION_UNAVAILABLE = SERVICE_UNAVAILABLE 503 Overloaded "registration-unavailable" "Registration unavailable" "Nobody can join the waiting room at the moment.";
     /// Nothing left.
     SOLD_OUT = CONFLICT 409 SoldOut "sold-out" "Sold out" "All units are sold or held.";
     /// Too fast.

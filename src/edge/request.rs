@@ -61,6 +61,10 @@ pub struct Head<'a> {
     pub pass_cookie: Option<&'a [u8]>,
     /// The first other `Cookie`.
     pub cookie: Option<&'a [u8]>,
+    /// The first `User-Agent`.
+    pub user_agent: Option<&'a [u8]>,
+    /// `X-Gate-Token`.
+    pub gate_token: Option<&'a [u8]>,
     /// `Sec-Fetch-Site`.
     pub fetch_site: Option<&'a [u8]>,
     /// `Access-Control-Request-Method`.
@@ -82,13 +86,15 @@ impl<'a> Head<'a> {
 
     /// The buyer's pass of a waiting room: the field of its own, or else the cookie.
     pub fn pass(&self) -> Option<&'a [u8]> {
-        let in_cookies = |cookies: &'a [u8]| {
+        self.sale_pass.or_else(|| self.in_cookies(PASS_COOKIE))
+    }
+
+    fn in_cookies(&self, name: &[u8]) -> Option<&'a [u8]> {
+        let fields = [self.pass_cookie, self.cookie];
+        fields.into_iter().flatten().find_map(|cookies| {
             let mut cookies = cookies.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-            cookies.find_map(|cookie| cookie.strip_prefix(PASS_COOKIE))
-        };
-        self.sale_pass
-            .or_else(|| self.pass_cookie.and_then(in_cookies))
-            .or_else(|| self.cookie.and_then(in_cookies))
+            cookies.find_map(|cookie| cookie.strip_prefix(name))
+        })
     }
 
     /// Refuses what no handler should see: a field that came twice, and an HTTP/1.1 request that names no host.
@@ -125,6 +131,10 @@ impl<'a> Head<'a> {
             slot.get_or_insert(value);
             return;
         }
+        if name.len() == 10 && is("user-agent") {
+            self.user_agent.get_or_insert(value);
+            return;
+        }
         let (slot, shown) = match name.len() {
             4 if is("host") => (&mut self.host, "Host"),
             6 if is("origin") => (&mut self.origin, "Origin"),
@@ -132,6 +142,7 @@ impl<'a> Head<'a> {
             10 if is("x-platform") => (&mut self.platform, "X-Platform"),
             11 if is("x-sale-pass") => (&mut self.sale_pass, "X-Sale-Pass"),
             11 if is("x-tenant-id") => (&mut self.tenant, "X-Tenant-ID"),
+            12 if is("x-gate-token") => (&mut self.gate_token, "X-Gate-Token"),
             13 if is("authorization") => (&mut self.authorization, "Authorization"),
             14 if is("sec-fetch-site") => (&mut self.fetch_site, "Sec-Fetch-Site"),
             15 if is("idempotency-key") => (&mut self.idempotency_key, "Idempotency-Key"),

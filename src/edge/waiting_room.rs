@@ -1,17 +1,20 @@
 //! `POST` and `GET /seckill/{campaign}/{sku}/queue`: joining the waiting room of a sale, and its public document.
 
+use std::sync::Arc;
+
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 
 use super::data_plane::{DataPlane, store_is_away};
+use super::gatekeeper::{Gatekeeper, Judged, Question};
 use super::identity::Buyer;
 use super::json::{JsonObject, json_object};
 use super::problem::{self, ProblemAnswer};
 use super::refusal::rejected;
-use super::reply::{Field, Keep, Reply, seconds_until};
+use super::reply::{Field, Keep, Reply, retry_after_s, seconds_until};
 use super::request::Request;
 use super::waiting_room_document::room_object;
-use crate::admission::{LiveSale, NotRegistered, RoomPlace};
+use crate::admission::{Knock, LiveSale, NotRegistered, RoomPlace};
 use crate::domain::{Nanos, Rejection};
 use crate::telemetry::Outcome;
 
@@ -20,11 +23,18 @@ use crate::telemetry::Outcome;
 #[serde(deny_unknown_fields)]
 struct NoMembers {}
 
+/// A buyer before the door, at a sale of the board.
+struct Knocking<'a> {
+    sale: Arc<LiveSale>,
+    buyer: Buyer<'a>,
+    knock: Knock,
+}
+
 impl DataPlane {
     /// A place in the waiting room: the buyer's own, or a new one at its end.
     pub(super) async fn register(&self, request: &Request<'_>, campaign: &str, sku: &str) -> Reply {
-        let registered = match self.try_register(request, campaign, sku) {
-            Ok(Some(reply)) => Ok(reply),
+        let registered = match self.knock(request, campaign, sku) {
+            Ok(Some(knocking)) => self.let_in(request, &knocking).await,
             // Archived: it has ended.
             Ok(None) => match Box::pin(self.archived_sale(request, campaign, sku)).await {
                 Ok(_) => Err(rejected(&Rejection::Ended, request)),
@@ -36,12 +46,12 @@ impl DataPlane {
     }
 
     /// `None` when the sale is not on the board.
-    fn try_register(
+    fn knock<'a>(
         &self,
-        request: &Request<'_>,
+        request: &Request<'a>,
         campaign: &str,
         sku: &str,
-    ) -> Result<Option<Reply>, ProblemAnswer> {
+    ) -> Result<Option<Knocking<'a>>, ProblemAnswer> {
         if !request.body.is_empty() {
             json_object::<NoMembers>(request.body).map_err(|error| {
                 problem::BAD_REQUEST.detailed(&format!("The body must be empty or {{}}: {error}."))
@@ -56,9 +66,51 @@ impl DataPlane {
             Some(buyer) => buyer,
             None => self.buyer(&tuning, request)?,
         };
-        match self.admission.register(sale, buyer.name(), request.head.pass(), request.arrived) {
-            Ok(place) => Ok(Some(placed(request, &place))),
+        match self.admission.knock(sale, buyer.name(), request.head.pass(), request.arrived) {
+            Ok(knock) => Ok(Some(Knocking { sale: Arc::clone(sale), buyer, knock })),
             Err(refusal) => Err(not_registered(&refusal, request)),
+        }
+    }
+
+    /// Gives who knocks a place, unless the gatekeeper refuses a newcomer.
+    async fn let_in(&self, request: &Request<'_>, knocking: &Knocking<'_>) -> Result<Reply, ProblemAnswer> {
+        let Knocking { sale, buyer, knock } = knocking;
+        let mut now = request.arrived;
+        if let Some(gatekeeper) = self.gatekeeper.as_ref().filter(|_| knock.is_new()) {
+            Box::pin(self.ask_about(gatekeeper, request, knocking)).await?;
+            // A place begins with the verdict: the log of registrations is in order of time.
+            now = self.now();
+        }
+        match self.admission.seat(sale, buyer.name(), knock, now) {
+            Ok(place) => Ok(placed(request, &place)),
+            Err(refusal) => Err(not_registered(&refusal, request)),
+        }
+    }
+
+    async fn ask_about(
+        &self,
+        gatekeeper: &Gatekeeper,
+        request: &Request<'_>,
+        Knocking { sale, buyer, knock }: &Knocking<'_>,
+    ) -> Result<(), ProblemAnswer> {
+        let question = Question {
+            tenant: sale.key.tenant(),
+            campaign: sale.key.campaign(),
+            sku: sale.key.sku(),
+            buyer: buyer.name().as_str(),
+            token: request.head.gate_token.and_then(|token| std::str::from_utf8(token).ok()),
+            user_agent: request.head.user_agent.and_then(|agent| std::str::from_utf8(agent).ok()),
+            request_id: request.id.as_str(),
+        };
+        let whose = (sale.id, knock.who());
+        match gatekeeper.judge(&question, whose, request.arrived.mono, self.gatekeeper_records()).await {
+            Judged::In => Ok(()),
+            Judged::Refused { reason } => {
+                Err(problem::REGISTRATION_REFUSED.answer_with(reason.len()).text("reason", &reason))
+            }
+            Judged::Away { retry_after } => Err(problem::REGISTRATION_UNAVAILABLE
+                .answer()
+                .with(Field::RetryAfter(retry_after_s(retry_after)))),
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod counter;
 mod edge_load;
+mod gatekeeper;
 mod hgrm;
 mod histogram;
 mod http2;
@@ -24,6 +25,7 @@ mod tls;
 
 pub use counter::{Counter, Gauge, GaugeGuard};
 pub use edge_load::{Dear, EdgeLoad, thread_times};
+pub use gatekeeper::GatekeeperRecords;
 pub use hgrm::percentile_file;
 pub use histogram::{AtomicHistogram, HistogramSnapshot, Layout, SIGNIFICANT_DIGITS};
 pub use http2::{Http2End, Http2Records};

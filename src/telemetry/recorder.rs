@@ -7,6 +7,7 @@ use crossbeam::utils::CachePadded;
 
 use super::counter::{Counter, Gauge};
 use super::edge_load::EdgeLoad;
+use super::gatekeeper::GatekeeperRecords;
 use super::histogram::{AtomicHistogram, HistogramSnapshot, Layout};
 use super::http2::Http2Records;
 use super::lease_agent::LeaseAgentRecords;
@@ -133,6 +134,8 @@ pub struct Telemetry {
     pub http2: Http2Records,
     /// How handshakes ended.
     pub tls: TlsRecords,
+    /// Answers about who joined waiting rooms.
+    pub gatekeeper: GatekeeperRecords,
     /// How busy the serving threads are, and what they refuse because of it.
     pub edge_load: EdgeLoad,
     /// Buyers' tokens that did not count.
@@ -152,6 +155,7 @@ impl Telemetry {
             edge_connections_refused: Counter::default(),
             http2: Http2Records::default(),
             tls: TlsRecords::default(),
+            gatekeeper: GatekeeperRecords::default(),
             edge_load: EdgeLoad::new(cores),
             refused_tokens: RefusedTokens::default(),
         }

@@ -9,6 +9,7 @@ mod console;
 mod crash;
 mod deadlines;
 mod exactness;
+mod gatekeeper;
 mod life;
 mod limits;
 mod lookups;
