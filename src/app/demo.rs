@@ -1,6 +1,8 @@
 //! The sale that an engine opens when its store has none, so that the first minute already sells something.
 
+use crate::config::Settings;
 use crate::domain::{Cents, Currency, EpochMs, SaleKey, SaleTerms};
+use crate::edge::{PageAccess, PagedSales};
 use crate::ledger::{NewSale, SaleDesk, SaleError};
 
 const CAMPAIGN: &str = "demo";
@@ -32,11 +34,26 @@ pub async fn open(desk: &SaleDesk, now: EpochMs) -> Result<(), SaleError> {
     }
 }
 
-/// The lines that buy, look up and pay for one, ready to be pasted.
-pub fn invitation(edge: &str) -> String {
+/// Which sales have a page: all or none, as the settings say; and where they say nothing and nobody else can be, the demo's.
+pub fn page(settings: &Settings) -> PageAccess {
+    let sales = match settings.edge.page {
+        Some(true) => PagedSales::All,
+        None if settings.is_demonstration() => PagedSales::One { campaign: CAMPAIGN, sku: SKU },
+        Some(false) | None => PagedSales::None,
+    };
+    PageAccess { sales, guests: sales != PagedSales::None && settings.takes_guests() }
+}
+
+/// The page of the demo sale, and the lines that buy, look up and pay for one, ready to be pasted.
+pub fn invitation(edge: &str, has_page: bool) -> String {
+    let page = if has_page {
+        format!("In a browser: {edge}/seckill/{CAMPAIGN}/{SKU}/page\n\n")
+    } else {
+        String::new()
+    };
     format!(
         "\n\
-         {UNITS} units of {CAMPAIGN}/{SKU} are on sale, one a buyer. Buy one, look at the order, pay for it:\n\
+         {page}{UNITS} units of {CAMPAIGN}/{SKU} are on sale, one a buyer. Buy one, look at the order, pay for it:\n\
          \n\
          ORDER=$(curl -s -X POST -H 'X-User-ID: ann' {edge}/seckill/{CAMPAIGN}/{SKU} | tee /dev/stderr | sed 's/.*\"order_id\":\"\\([^\"]*\\)\".*/\\1/')\n\
          curl -s -H 'X-User-ID: ann' {edge}/orders/$ORDER\n\

@@ -22,7 +22,7 @@ use crate::checkout::{AttemptId, CheckoutParts};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigSource, Settings};
 use crate::domain::{FieldError, NodeId};
-use crate::edge::{DataPlane, Edge, Gatekeeper};
+use crate::edge::{DataPlane, Edge, Gatekeeper, PageAccess};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Concerns, EmbeddedLedger, Ledger, SaleDesk, SaleError};
 use crate::orders::postgres::{Follower, FollowerParts, InstanceLock};
@@ -214,6 +214,7 @@ impl Start {
         let intervals =
             Arc::new(IntervalLog::new(SystemTime::now(), settings.telemetry.interval_log_bytes_max));
         keep_intervals(&supervisor, &intervals, &telemetry, settings.telemetry.interval_ms);
+        let page_access = demo::page(&settings);
         let gatekeeper = Gatekeeper::new(&settings.gatekeeper).map_err(Failure::at_start("gatekeeper"))?;
         let data_plane = Arc::new(
             DataPlane::new(
@@ -225,6 +226,7 @@ impl Start {
                 checkout.clone(),
             )
             .map_err(|error| wrong("edge", error))?
+            .with_page(page_access)
             .with_gatekeeper(gatekeeper),
         );
         let tokens = Arc::new(AdminTokens::new(&settings.admin));
@@ -284,7 +286,8 @@ impl Start {
             edge = %edge.addr(), admin = %admin_address, data = %settings.data_dir.display(), sales, orders,
             took_ms = started.elapsed().as_millis() as u64, "ready"
         );
-        print_welcome(&urls(&settings, edge.addr(), admin_address), &settings.data_dir, &simulated, has_demo);
+        let urls = urls(&settings, edge.addr(), admin_address);
+        print_welcome(&urls, &settings.data_dir, &simulated, has_demo, page_access);
         Ok(Some(Engine {
             readiness,
             reload,
@@ -356,14 +359,20 @@ fn urls(settings: &Settings, edge: SocketAddr, admin: SocketAddr) -> [String; 2]
 }
 
 /// What a person at a terminal sees. Nobody may be there: an output that is closed ends no engine.
-fn print_welcome([edge, admin]: &[String; 2], data: &Path, simulated: &[&str], has_demo: bool) {
+fn print_welcome(
+    [edge, admin]: &[String; 2],
+    data: &Path,
+    simulated: &[&str],
+    has_demo: bool,
+    page_access: PageAccess,
+) {
     let mut welcome =
         format!("seckill sells on {edge}, admin and console on {admin}, orders in {}\n", data.display());
     if !simulated.is_empty() {
         welcome.push_str(&format!("simulated {}: no money is taken\n", simulated.join(" and ")));
     }
     if has_demo {
-        welcome.push_str(&demo::invitation(edge));
+        welcome.push_str(&demo::invitation(edge, page_access != PageAccess::default()));
         welcome.push('\n');
     }
     terminal::say(welcome);

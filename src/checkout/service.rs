@@ -196,6 +196,11 @@ impl Checkout {
         self.0.coordinator.settings.simulated()
     }
 
+    /// The payment methods that are accepted; empty: any.
+    pub fn methods(&self) -> &[String] {
+        &self.0.coordinator.settings.methods
+    }
+
     /// The name of the gateway that takes new payments.
     pub fn current_gateway(&self) -> &str {
         &self.0.coordinator.gateways.current().name

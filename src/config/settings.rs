@@ -11,7 +11,7 @@ use crate::admin::AdminSettings;
 use crate::checkout::{CheckoutSettings, WrongKey};
 use crate::clock::ClockSettings;
 use crate::domain::FieldError;
-use crate::edge::{DataPlane, EdgeSettings, GatekeeperSettings};
+use crate::edge::{AuthMode, DataPlane, EdgeSettings, GatekeeperSettings};
 use crate::ledger::LedgerSettings;
 use crate::ledger::redis::{RedisSettings, RelaySettings};
 use crate::orders::postgres::PostgresSettings;
@@ -131,9 +131,22 @@ impl Settings {
 
     /// Whether an empty store gets the demo sale: where it was asked for, and where nobody else can be, and no money.
     pub fn opens_demo(&self) -> bool {
+        self.demo || self.is_demonstration()
+    }
+
+    /// Whether nobody else can be here, and no money: only this machine reaches the engine, its store is embedded and everything
+    /// is simulated.
+    pub fn is_demonstration(&self) -> bool {
         let is_local = [self.edge.listen, self.admin.listen].iter().all(|address| address.ip().is_loopback());
         let is_played = self.checkout.simulated() == ["gateway", "risk"];
-        self.demo || (is_local && is_played && self.postgres.url.is_empty())
+        is_local && is_played && self.postgres.url.is_empty()
+    }
+
+    /// Whether a buyer whom nobody names may be a guest of the page.
+    pub fn takes_guests(&self) -> bool {
+        let names_are_free =
+            self.edge.auth.mode == AuthMode::TrustedHeader && !self.edge.auth.has_origin_secret();
+        self.edge.page_guests.unwrap_or(self.is_demonstration() && names_are_free)
     }
 
     /// Everything that is wrong with the values, at most one problem a section. Origins are left empty.

@@ -283,6 +283,10 @@ pub enum RoomRefusal {
 }
 
 impl RoomRefusal {
+    /// All reasons.
+    pub const ALL: [Self; 5] =
+        [Self::NoPass, Self::InvalidPass, Self::ExpiredPass, Self::NotAdmitted, Self::Held];
+
     /// The stable word in answers.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ use super::Application;
 use super::cross_site::{self, Visit};
 use super::gatekeeper::Gatekeeper;
 use super::identity::{Buyer, Denied};
+use super::page::PageAccess;
 use super::problem::{self, ProblemAnswer};
 use super::reply::{Field, Reply, retry_after_s};
 use super::request::{Head, Request};
@@ -28,6 +29,7 @@ pub struct DataPlane {
     pub(super) desk: OrderDesk,
     pub(super) checkout: Checkout,
     pub(super) gatekeeper: Option<Gatekeeper>,
+    page_access: PageAccess,
     tuning: ArcSwap<Tuning>,
     clock: Clock,
     telemetry: Arc<Telemetry>,
@@ -52,11 +54,18 @@ impl DataPlane {
             desk,
             checkout,
             gatekeeper: None,
+            page_access: PageAccess::default(),
             tuning: ArcSwap::from_pointee(Tuning::new(settings)?),
             clock,
             telemetry: Arc::clone(telemetry),
             recorders: (0..settings.serving_threads()).map(|home| telemetry.recorder(home)).collect(),
         })
+    }
+
+    /// With pages for buyers.
+    #[must_use]
+    pub fn with_page(self, page_access: PageAccess) -> Self {
+        Self { page_access, ..self }
     }
 
     /// With somebody who is asked about whoever joins a waiting room.
@@ -93,6 +102,11 @@ impl DataPlane {
         self.tuning.load()
     }
 
+    /// Which sales have a page.
+    pub(super) fn page_access(&self) -> &PageAccess {
+        &self.page_access
+    }
+
     /// What became of who joined waiting rooms.
     pub(super) fn gatekeeper_records(&self) -> &GatekeeperRecords {
         &self.telemetry.gatekeeper
@@ -127,7 +141,10 @@ impl DataPlane {
     ) -> Result<Buyer<'a>, ProblemAnswer> {
         let named = tuning.identity.buyer(&request.head);
         named.or_else(|denied| match denied {
-            Denied::NoUser => Err(problem::NO_USER.answer()),
+            Denied::NoUser => {
+                let guest = self.page_access.guest(&request.head);
+                guest.map(Buyer::Named).ok_or_else(|| problem::NO_USER.answer())
+            }
             Denied::Token(fault) => {
                 let now_s = request.arrived.wall.0.max(0) as u64 / 1_000;
                 if let Some(reasons) = self.telemetry.refused_tokens.count(fault, now_s) {
@@ -157,6 +174,15 @@ impl DataPlane {
             Ok(Route::SaleState { campaign, sku }) => self.sale_state(request, campaign, sku).await,
             Ok(Route::Register { campaign, sku }) => self.register(request, campaign, sku).await,
             Ok(Route::RoomState { campaign, sku }) => self.room_state(request, campaign, sku).await,
+            Ok(
+                page @ (Route::BuyerPage { .. }
+                | Route::BuyerForm { .. }
+                | Route::OwnPage { .. }
+                | Route::PagePart { .. }),
+            ) => {
+                // It asks other routes, and each is counted there.
+                return Box::pin(self.buyer_page(request, page)).await;
+            }
             Ok(Route::Orders | Route::Order { .. }) if self.sheds(request, Dear::Look) => {
                 busy().reply(&request.id)
             }

@@ -43,6 +43,12 @@ macro_rules! problems {
     };
 }
 
+/// The codes of all problems.
+#[cfg(test)]
+pub fn codes() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|(code, _)| *code)
+}
+
 problems! {
     /// The request cannot be understood.
     BAD_REQUEST = BAD_REQUEST 400 BadRequest "bad-request" "Bad request" "The request is malformed.";

@@ -40,6 +40,12 @@ pub enum Content {
     Json,
     /// `application/problem+json` (RFC 9457)
     Problem,
+    /// `text/html`: a page for people.
+    Html,
+    /// `text/css`
+    Css,
+    /// `text/javascript`
+    Script,
 }
 
 impl Content {
@@ -48,9 +54,27 @@ impl Content {
         match self {
             Self::Json => "application/json",
             Self::Problem => "application/problem+json",
+            Self::Html => "text/html; charset=utf-8",
+            Self::Css => "text/css; charset=utf-8",
+            Self::Script => "text/javascript; charset=utf-8",
+        }
+    }
+
+    /// `Content-Security-Policy` of a page: nothing from any other address, no script and no style within the page, forms that
+    /// lead here, and nobody's frame.
+    pub const fn policy(self) -> Option<&'static str> {
+        match self {
+            Self::Html => Some(
+                "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; \
+                 form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+            ),
+            _ => None,
         }
     }
 }
+
+/// `Referrer-Policy` of a page: its own forms say where they come from, and nobody else hears of it.
+pub const REFERRER_POLICY: &str = "same-origin";
 
 /// `X-Content-Type-Options` of every answer: the media type is meant.
 pub const NOSNIFF: &str = "nosniff";
@@ -106,6 +130,8 @@ pub enum Field {
     RetryAfter(u32),
     /// The methods of this path.
     Allow(&'static str),
+    /// Where to look instead: a path.
+    SeeOther(Box<HeaderValue>),
     /// What the browser is to send along from now on.
     SetCookie(Box<HeaderValue>),
     /// How the buyer proves who it is.
@@ -132,6 +158,7 @@ impl Field {
                 write(header::RETRY_AFTER, arena::text(10, format_args!("{seconds}")))
             }
             Self::Allow(methods) => write(header::ALLOW, HeaderValue::from_static(methods)),
+            Self::SeeOther(place) => write(header::LOCATION, HeaderValue::clone(place)),
             Self::SetCookie(cookie) => write(header::SET_COOKIE, HeaderValue::clone(cookie)),
             Self::WwwAuthenticate(scheme) => {
                 write(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme))
@@ -148,10 +175,15 @@ impl Field {
 impl Reply {
     /// A JSON answer.
     pub fn json(status: StatusCode, outcome: Outcome, body: impl Into<Bytes>) -> Self {
+        Self::of(Content::Json, status, outcome, body)
+    }
+
+    /// An answer of this media type.
+    pub fn of(content: Content, status: StatusCode, outcome: Outcome, body: impl Into<Bytes>) -> Self {
         Self {
             status,
             outcome,
-            content: Content::Json,
+            content,
             body: body.into(),
             keep: Keep::NoStore,
             fields: Fields::new(),

@@ -7,7 +7,7 @@ use http_body_util::Full;
 
 use super::arena;
 use super::random;
-use super::reply::{NOSNIFF, Reply};
+use super::reply::{NOSNIFF, REFERRER_POLICY, Reply};
 use super::request::Head;
 use super::request_id::{RequestId, echoable};
 
@@ -53,6 +53,10 @@ pub(super) fn each_field(reply: &Reply, names: Names, mut write: impl FnMut(Head
     write(header::CONTENT_TYPE, HeaderValue::from_static(reply.content.media_type()));
     write(header::CACHE_CONTROL, reply.keep.cache_control());
     write(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static(NOSNIFF));
+    if let Some(policy) = reply.content.policy() {
+        write(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        write(header::REFERRER_POLICY, HeaderValue::from_static(REFERRER_POLICY));
+    }
     if let Some(vary) = reply.keep.vary() {
         write(header::VARY, vary);
     }
@@ -75,8 +79,9 @@ pub(super) fn each_field(reply: &Reply, names: Names, mut write: impl FnMut(Head
 /// The header of the answer, in the map that the request came in.
 pub(super) fn header_of(reply: &Reply, names: Names, mut headers: HeaderMap) -> HeaderMap {
     headers.clear();
+    // A field may come twice: each cookie has one.
     each_field(reply, names, |name, value| {
-        headers.insert(name, value);
+        headers.append(name, value);
     });
     headers
 }

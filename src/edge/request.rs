@@ -27,6 +27,8 @@ pub struct Request<'a> {
 
 /// How the cookie begins that may hold a pass.
 const PASS_COOKIE: &[u8] = b"sale_pass=";
+/// And the one that may name a guest of the page.
+const GUEST_COOKIE: &[u8] = b"sale_guest=";
 
 /// The values of the header fields that the engine knows. All of them are unchecked bytes from outside.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,8 +61,12 @@ pub struct Head<'a> {
     pub sale_pass: Option<&'a [u8]>,
     /// The cookie `sale_pass`, where it leads its field: over HTTP/2 each may have a field of its own.
     pub pass_cookie: Option<&'a [u8]>,
+    /// The cookie `sale_guest`, likewise.
+    pub guest_lead: Option<&'a [u8]>,
     /// The first other `Cookie`.
     pub cookie: Option<&'a [u8]>,
+    /// The first `Accept-Language`.
+    pub accept_language: Option<&'a [u8]>,
     /// The first `User-Agent`.
     pub user_agent: Option<&'a [u8]>,
     /// `X-Gate-Token`.
@@ -89,8 +95,13 @@ impl<'a> Head<'a> {
         self.sale_pass.or_else(|| self.in_cookies(PASS_COOKIE))
     }
 
+    /// What the cookie of a guest says.
+    pub fn guest_cookie(&self) -> Option<&'a [u8]> {
+        self.in_cookies(GUEST_COOKIE)
+    }
+
     fn in_cookies(&self, name: &[u8]) -> Option<&'a [u8]> {
-        let fields = [self.pass_cookie, self.cookie];
+        let fields = [self.pass_cookie, self.guest_lead, self.cookie];
         fields.into_iter().flatten().find_map(|cookies| {
             let mut cookies = cookies.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
             cookies.find_map(|cookie| cookie.strip_prefix(name))
@@ -127,12 +138,21 @@ impl<'a> Head<'a> {
         }
         if name.len() == 6 && is("cookie") {
             // Browsers may send many, and none that matters is a reason to refuse the request.
-            let slot = if value.starts_with(PASS_COOKIE) { &mut self.pass_cookie } else { &mut self.cookie };
+            let slot = match value {
+                pass if pass.starts_with(PASS_COOKIE) => &mut self.pass_cookie,
+                guest if guest.starts_with(GUEST_COOKIE) => &mut self.guest_lead,
+                _ => &mut self.cookie,
+            };
             slot.get_or_insert(value);
             return;
         }
-        if name.len() == 10 && is("user-agent") {
-            self.user_agent.get_or_insert(value);
+        let described = match name.len() {
+            10 if is("user-agent") => Some(&mut self.user_agent),
+            15 if is("accept-language") => Some(&mut self.accept_language),
+            _ => None,
+        };
+        if let Some(slot) = described {
+            slot.get_or_insert(value);
             return;
         }
         let (slot, shown) = match name.len() {
@@ -201,6 +221,26 @@ mod tests {
             assert_eq!(pass(fields), expected, "{fields:?}");
         }
         assert_eq!(head(&[("x-sale-pass", "p"), ("X-Sale-Pass", "q")]).repeated, Some("X-Sale-Pass"));
+    }
+
+    #[test]
+    fn a_guest_is_found_among_the_cookies_and_what_describes_a_browser_may_come_twice() {
+        for fields in [
+            &[("cookie", "sale_guest=g; sale_pass=p")][..],
+            &[("cookie", "sale_pass=p; sale_guest=g")],
+            &[("cookie", "sale_pass=p"), ("cookie", "a=b"), ("cookie", "sale_guest=g")],
+        ] {
+            let head = head(fields);
+            assert_eq!((head.guest_cookie(), head.pass()), (Some(&b"g"[..]), Some(&b"p"[..])), "{fields:?}");
+        }
+        let head = head(&[
+            ("Accept-Language", "de"),
+            ("accept-language", "fr"),
+            ("User-Agent", "x"),
+            ("user-agent", "y"),
+        ]);
+        assert_eq!((head.accept_language, head.user_agent), (Some(&b"de"[..]), Some(&b"x"[..])));
+        assert_eq!(head.repeated, None);
     }
 
     #[test]

@@ -31,6 +31,36 @@ pub enum Route<'a> {
         /// The stock-keeping unit.
         sku: &'a str,
     },
+    /// `GET /seckill/{campaign}/{sku}/page`
+    BuyerPage {
+        /// The campaign.
+        campaign: &'a str,
+        /// The stock-keeping unit.
+        sku: &'a str,
+    },
+    /// `POST /seckill/{campaign}/{sku}/page`
+    BuyerForm {
+        /// The campaign.
+        campaign: &'a str,
+        /// The stock-keeping unit.
+        sku: &'a str,
+    },
+    /// `GET /seckill/{campaign}/{sku}/page/mine`
+    OwnPage {
+        /// The campaign.
+        campaign: &'a str,
+        /// The stock-keeping unit.
+        sku: &'a str,
+    },
+    /// `GET /seckill/{campaign}/{sku}/page/{part}`
+    PagePart {
+        /// The campaign.
+        campaign: &'a str,
+        /// The stock-keeping unit.
+        sku: &'a str,
+        /// The name of what the page is made of.
+        part: &'a str,
+    },
     /// `GET /orders`
     Orders,
     /// `GET /orders/{id}`
@@ -69,28 +99,38 @@ impl<'a> Route<'a> {
     /// [`NoRoute`].
     pub fn find(method: &str, path: &'a str) -> Result<Self, NoRoute> {
         let mut parts = path.strip_prefix('/').ok_or(NoRoute::UnknownPath)?.split('/');
-        let place = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
+        let place = [(); 6].map(|()| parts.next());
         match place {
-            [Some("seckill"), Some(campaign), Some(sku), None, None] => match method {
+            [Some("seckill"), Some(campaign), Some(sku), None, None, None] => match method {
                 "POST" => Ok(Self::Purchase { campaign, sku }),
                 "GET" | "HEAD" => Ok(Self::SaleState { campaign, sku }),
                 _ => Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD, POST" }),
             },
-            [Some("seckill"), Some(campaign), Some(sku), Some("queue"), None] => match method {
+            [Some("seckill"), Some(campaign), Some(sku), Some("queue"), None, None] => match method {
                 "POST" => Ok(Self::Register { campaign, sku }),
                 "GET" | "HEAD" => Ok(Self::RoomState { campaign, sku }),
                 _ => Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD, POST" }),
             },
-            [Some("orders"), None, None, None, None] => match method {
+            [Some("seckill"), Some(campaign), Some(sku), Some("page"), None, None] => match method {
+                "POST" => Ok(Self::BuyerForm { campaign, sku }),
+                "GET" | "HEAD" => Ok(Self::BuyerPage { campaign, sku }),
+                _ => Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD, POST" }),
+            },
+            [Some("seckill"), Some(campaign), Some(sku), Some("page"), Some(part), None] => match method {
+                "GET" | "HEAD" if part == "mine" => Ok(Self::OwnPage { campaign, sku }),
+                "GET" | "HEAD" => Ok(Self::PagePart { campaign, sku, part }),
+                _ => Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD" }),
+            },
+            [Some("orders"), None, None, None, None, None] => match method {
                 "GET" | "HEAD" => Ok(Self::Orders),
                 _ => Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD" }),
             },
-            [Some("orders"), Some(id), None, None, None] => match method {
+            [Some("orders"), Some(id), None, None, None, None] => match method {
                 "GET" | "HEAD" => Ok(Self::Order { id }),
                 "DELETE" => Ok(Self::Cancel { id }),
                 _ => Err(NoRoute::MethodNotAllowed { allow: "DELETE, GET, HEAD" }),
             },
-            [Some("orders"), Some(id), Some("checkout"), None, None] => match method {
+            [Some("orders"), Some(id), Some("checkout"), None, None, None] => match method {
                 "POST" => Ok(Self::Checkout { id }),
                 _ => Err(NoRoute::MethodNotAllowed { allow: "POST" }),
             },
@@ -111,6 +151,11 @@ mod tests {
             ("POST", "/seckill/a/b/queue", Route::Register { campaign: "a", sku: "b" }),
             ("GET", "/seckill/a/b/queue", Route::RoomState { campaign: "a", sku: "b" }),
             ("HEAD", "/seckill/a/queue", Route::SaleState { campaign: "a", sku: "queue" }),
+            ("GET", "/seckill/a/b/page", Route::BuyerPage { campaign: "a", sku: "b" }),
+            ("POST", "/seckill/a/b/page", Route::BuyerForm { campaign: "a", sku: "b" }),
+            ("GET", "/seckill/a/b/page/mine", Route::OwnPage { campaign: "a", sku: "b" }),
+            ("GET", "/seckill/a/b/page/x.js", Route::PagePart { campaign: "a", sku: "b", part: "x.js" }),
+            ("GET", "/seckill/page/page/page", Route::BuyerPage { campaign: "page", sku: "page" }),
             ("GET", "/orders", Route::Orders),
             ("GET", "/orders/abc", Route::Order { id: "abc" }),
             ("HEAD", "/orders/abc", Route::Order { id: "abc" }),
@@ -132,6 +177,7 @@ mod tests {
             "/seckill/a/b/",
             "/seckill/a/b/c",
             "/seckill/a/b/queue/",
+            "/seckill/a/b/page/mine/c",
             "//seckill/a/b",
         ] {
             assert_eq!(Route::find("GET", path), Err(NoRoute::UnknownPath), "{path}");
@@ -145,6 +191,8 @@ mod tests {
     fn a_known_path_names_its_methods() {
         for (path, allow) in [
             ("/seckill/a/b", "GET, HEAD, POST"),
+            ("/seckill/a/b/page", "GET, HEAD, POST"),
+            ("/seckill/a/b/page/mine", "GET, HEAD"),
             ("/orders", "GET, HEAD"),
             ("/orders/a", "DELETE, GET, HEAD"),
             ("/orders/a/checkout", "POST"),

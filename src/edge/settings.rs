@@ -89,6 +89,14 @@ pub struct EdgeSettings {
     pub cors: CorsSettings,
     /// The public state of a sale.
     pub sale_state: SaleStateSettings,
+    /// Whether each sale has a page for buyers, `/seckill/{campaign}/{sku}/page`. Not set: the demo sale has one, on an engine
+    /// that opens it by itself, and no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<bool>,
+    /// Whether whoever opens a page and is named by nobody may buy as a guest, known by a cookie: everybody may then have as
+    /// many names as there are cookies. Not set: on an engine that only this machine reaches, where no money moves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_guests: Option<bool>,
 }
 
 impl Default for EdgeSettings {
@@ -120,6 +128,8 @@ impl Default for EdgeSettings {
             tenant: TenantSettings::default(),
             cors: CorsSettings::default(),
             sale_state: SaleStateSettings::default(),
+            page: None,
+            page_guests: None,
         }
     }
 }
@@ -207,7 +217,22 @@ impl EdgeSettings {
         self.check_tls()?;
         self.http2.check()?;
         self.overload.check()?;
+        self.check_guests()?;
         self.check_exposure()
+    }
+
+    /// A guest has whatever name the cookie says: only where anybody may say any name anyway.
+    fn check_guests(&self) -> Result<(), FieldError> {
+        let may_have = self.auth.mode == AuthMode::TrustedHeader
+            && !self.auth.has_origin_secret()
+            && (self.listen.ip().is_loopback() || self.auth.insecure);
+        if self.page_guests != Some(true) || may_have {
+            return Ok(());
+        }
+        let problem = "is true, but buyers have to prove who they are here; leave it out, and let the gateway name them, or set \
+                       auth.insecure = true where anybody may be anybody"
+            .into();
+        Err(FieldError { field: "page_guests", problem })
     }
 
     fn check_tls(&self) -> Result<(), FieldError> {
@@ -281,6 +306,23 @@ mod tests {
         settings.front_end = FrontEnd::May;
         assert_eq!(key_of(&settings), Some("may_behind_trusted_proxy"));
         settings.may_behind_trusted_proxy = true;
+        assert_eq!(key_of(&settings), None);
+    }
+
+    #[test]
+    fn guests_are_for_where_anybody_may_say_any_name() {
+        let mut settings = EdgeSettings { page_guests: Some(true), ..EdgeSettings::default() };
+        assert_eq!(key_of(&settings), None);
+        settings.auth.origin_secret = "sixteen-bytes-ok".into();
+        assert_eq!(key_of(&settings), Some("page_guests"));
+        settings.auth.origin_secret = Secret::default();
+        settings.listen = "0.0.0.0:8080".parse().unwrap();
+        assert_eq!(key_of(&settings), Some("page_guests"));
+        settings.auth.insecure = true;
+        assert_eq!(key_of(&settings), None);
+        settings.auth.mode = AuthMode::Jwt;
+        assert_eq!(key_of(&settings), Some("page_guests"));
+        settings.page_guests = Some(false);
         assert_eq!(key_of(&settings), None);
     }
 

@@ -114,6 +114,16 @@ impl DataPlane {
         }
     }
 
+    /// Whether the request brings a pass that is this buyer's at this sale, over or not.
+    pub(super) fn holds_place(&self, request: &Request<'_>, campaign: &str, sku: &str) -> bool {
+        let Some(pass) = request.head.pass() else { return false };
+        let Ok((tenant, buyer)) = self.tenant_and_buyer(request) else { return false };
+        let sales = self.admission.board().sales();
+        sales
+            .by_name(&tenant, campaign, sku)
+            .is_some_and(|sale| self.admission.rooms().rules().keys.read(pass, sale, buyer.name()).is_some())
+    }
+
     /// How far the room has come: the same for everybody, so that a CDN can answer for us.
     pub(super) async fn room_state(&self, request: &Request<'_>, campaign: &str, sku: &str) -> Reply {
         let shown = Box::pin(self.try_room_state(request, campaign, sku)).await;

@@ -17,6 +17,11 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// The accessibility checker, as it is published: `testbed/vendor` has its licence (MPL-2.0).
 const AXE: &str = include_str!("../../vendor/axe-core-4.14.1/axe.min.js");
 
+/// The keys that go to the next thing, and that press it.
+pub const TAB: char = '\u{e004}';
+/// See [`TAB`].
+pub const ENTER: char = '\u{e007}';
+
 /// A browser with one page; dropping it ends it.
 #[derive(Debug)]
 pub struct Browser {
@@ -32,6 +37,18 @@ impl Browser {
     /// # Panics
     /// It does not start.
     pub fn open(width: u32) -> Self {
+        Self::open_with(width, &json!({}))
+    }
+
+    /// The same, with a person who lets no page run scripts.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn open_without_scripts(width: u32) -> Self {
+        Self::open_with(width, &json!({ "profile.managed_default_content_settings.javascript": 2 }))
+    }
+
+    fn open_with(width: u32, preferences: &Value) -> Self {
         let profile = TempDir::new().expect("a folder for the browser");
         let mut driver =
             spawn(Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()));
@@ -62,7 +79,7 @@ impl Browser {
             "--disable-sync".into(),
             format!("--user-data-dir={folder}"),
         ];
-        let options = json!({ "args": arguments });
+        let options = json!({ "args": arguments, "prefs": preferences });
         let wanted = json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome", "goog:chromeOptions": options } } });
         let session = browser.call("POST", "/session", &wanted);
         browser.session = session["sessionId"].as_str().expect("a session").to_owned();
@@ -117,6 +134,14 @@ impl Browser {
     pub fn fill(&self, css: &str, text: &str) {
         self.do_to(css, "clear", &json!({}));
         self.do_to(css, "value", &json!({ "text": text }));
+    }
+
+    /// Presses a key and lets it go, on whatever has the focus. Keys that write nothing have code points of the standard's own.
+    pub fn press(&self, key: char) {
+        let key = key.to_string();
+        let strokes = [json!({ "type": "keyDown", "value": key }), json!({ "type": "keyUp", "value": key })];
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
+        self.tell("/actions", &json!({ "actions": [keyboard] }));
     }
 
     /// What a script answers.

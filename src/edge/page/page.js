@@ -1,0 +1,497 @@
+// The buyer's page, run by a script; and a client of the engine to read and to copy from. The page is whole without it.
+//
+// What a good client does is all here: it asks the public document that a cache answers, never more often than that says, at
+// a random moment within the interval, and not at all while nobody looks. It tells its own turn from its pass. It names each
+// attempt to buy (Idempotency-Key) and keeps the name until it has an answer. It comes back when Retry-After says.
+"use strict";
+
+const TRIES_MAX = 8; // of one request that meets a busy shop, or none
+const FAR_MS = 60000; // what is so far away is looked at seldom
+const SELDOM_MS = 20000;
+const REST_MS = 300000; // what is as good as over
+const USUAL = { floor_ms: 1000, ceiling_ms: 2000 }; // where no document says how often to look
+const OPEN_ORDERS = ["pending", "pre_pay", "paying", "paid", "refunding"];
+
+const main = document.getElementById("main");
+const element = (id) => document.getElementById(id);
+const saleUrl = main.dataset.sale;
+const words = JSON.parse(main.dataset.words);
+const methods = main.dataset.methods.split(" ");
+const language = document.documentElement.lang;
+
+// ---- What is kept when the tab sleeps, reloads or is closed ------------------------------------------------------------
+
+const saved = {
+  name: "seckill " + saleUrl,
+  all: {},
+  load() {
+    try {
+      this.all = JSON.parse(localStorage.getItem(this.name)) || {};
+    } catch {
+      this.all = {}; // a browser that keeps nothing: the page does, while it is open
+    }
+  },
+  set(changes) {
+    Object.assign(this.all, changes);
+    try {
+      localStorage.setItem(this.name, JSON.stringify(this.all));
+    } catch {}
+  },
+};
+
+// ---- Time: the server's --------------------------------------------------------------------------------------------------
+
+let ahead = -Infinity; // how far the server's clock is ahead of this device's, in ms
+const serverNow = () => Date.now() + (ahead === -Infinity ? 0 : ahead);
+
+// A document is as old as caches and the network let it be, so its time is too early and never too late: the latest counts.
+function noteTime(text) {
+  if (text) ahead = Math.max(ahead, Date.parse(text) - Date.now());
+}
+
+let wake = () => {};
+/** Waits so long, or until somebody looks at the page again. */
+const pause = (ms) =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    wake = () => (clearTimeout(timer), resolve());
+  });
+const isSeen = () =>
+  document.hidden ? new Promise((seen) => document.addEventListener("visibilitychange", seen, { once: true })) : null;
+document.addEventListener("visibilitychange", () => document.hidden || wake());
+addEventListener("online", () => wake());
+
+const between = (least, most) => least + Math.random() * (most - least);
+
+// ---- Asking the engine -----------------------------------------------------------------------------------------------------
+
+/** Asks once. A shop that cannot be reached answers with status 0. */
+async function ask(method, url, headers = {}, body = undefined) {
+  try {
+    const answer = await fetch(url, { method, headers: { Accept: "application/json", ...headers }, body });
+    const text = await answer.text();
+    let document_ = null;
+    try {
+      document_ = JSON.parse(text);
+    } catch {} // an error page of something in between
+    const retry = Number(answer.headers.get("Retry-After"));
+    return { status: answer.status, body: document_ || {}, retryMs: retry > 0 ? retry * 1000 : null };
+  } catch {
+    return { status: 0, body: {}, retryMs: null };
+  }
+}
+
+/** Asks, and again while the shop is busy or away. Whatever is asked so may come twice: the engine does it once. */
+async function insist(method, url, headers, body) {
+  for (let tries = 1; ; tries += 1) {
+    const answer = await ask(method, url, headers, body);
+    const mayPass = [0, 429, 502, 503, 504].includes(answer.status);
+    if (!mayPass || tries === TRIES_MAX) return answer;
+    const waitMs = answer.retryMs || Math.min(500 * 2 ** tries, 15000);
+    const spreadMs = between(waitMs, waitMs * 1.3);
+    note(words.labels.retry.replace("{n}", Math.ceil(spreadMs / 1000)));
+    await new Promise((resolve) => setTimeout(resolve, spreadMs));
+    note(words.labels.working);
+  }
+}
+
+/** What a refusal is called: its code, or the reason that says more. */
+const codeOf = ({ status, body }) =>
+  status === 0 ? "unreachable" : body.code === "waiting-room" ? body.reason : body.code || "other";
+
+// ---- The pass: where this buyer stands, told from the public document ------------------------------------------------------
+
+function readPass(text) {
+  const bytes = Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  return {
+    joinedAt: Number(view.getBigInt64(5)),
+    expiresAt: Number(view.getBigInt64(13)),
+    number: view.getUint32(21),
+    who: bytes.slice(25, 41),
+    isDrawn: bytes[41] === 1,
+  };
+}
+
+const priorities = new Map(); // by seed and pass
+/** The place in the draw: the first 53 bits of HMAC-SHA256 of the name under the seed. */
+async function priorityOf(seed, passText, who) {
+  const name = seed + passText;
+  if (!priorities.has(name)) {
+    const secret = Uint8Array.from(seed.match(/../g), (digits) => parseInt(digits, 16));
+    const key = await crypto.subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+    const tag = new DataView(await crypto.subtle.sign("HMAC", key, who));
+    priorities.set(name, tag.getUint32(0) * 2 ** 21 + (tag.getUint32(4) >>> 11));
+  }
+  return priorities.get(name);
+}
+
+/** The buyer's standing: whether it may buy, and how many are ahead; null where that is not known. */
+async function standing(passText) {
+  const pass = readPass(passText);
+  if (room.fifo_mark && pass.joinedAt < Date.parse(room.fifo_mark)) return { admitted: true };
+  if (!pass.isDrawn) return { admitted: false, ahead: Math.max(0, pass.number - 1 - room.admitted) };
+  if (!room.seed) return { admitted: false, ahead: null };
+  if (!globalThis.crypto || !crypto.subtle) return askedStanding();
+  const priority = await priorityOf(room.seed, passText, pass.who);
+  if (priority < room.draw_mark) return { admitted: true };
+  const place =
+    room.draw_mark > 0 ? (room.admitted * priority) / room.draw_mark : (room.registered * priority) / 2 ** 53;
+  return { admitted: false, ahead: Math.max(0, Math.round(place) - room.admitted) };
+}
+
+let askedAt = -Infinity;
+let askedTold = { admitted: false, ahead: null };
+/** The same from the engine, where the browser cannot compute it: seldom, for this answer no cache can give. */
+async function askedStanding() {
+  if (Date.now() - askedAt > SELDOM_MS / 2) {
+    askedAt = Date.now();
+    const { status, body } = await ask("POST", saleUrl + "/queue", { "X-Sale-Pass": saved.all.pass });
+    if (status === 201) askedTold = { admitted: body.admitted, ahead: Math.max(0, body.position - 1 - room.admitted) };
+  }
+  return askedTold;
+}
+
+// ---- What is known, and which state of the page that is ----------------------------------------------------------------------
+
+let sale = null; // the public state of the sale
+let saleReadAt = -Infinity;
+let room = null; // the public document of its waiting room
+let place = null; // this buyer's standing in it
+let order = null; // this buyer's order
+
+function viewOf() {
+  if (order) return "order_" + order.status;
+  if (!room) return { open: "on_sale", upcoming: "upcoming", paused: "paused", sold_out: "sold_out", ended: "ended" }[sale.state];
+  if (["ended", "sold_out", "paused"].includes(room.state)) return room.state;
+  if (place && place.admitted && room.state === "open") return "turn";
+  if (room.state === "closed") return "closed";
+  const draws = sale.queue && sale.queue.mode === "draw";
+  if (!place) return room.state === "registering" && draws ? "register" : "join";
+  if (room.state === "registering" && draws) return "registered";
+  if (room.state === "drawing" && place.ahead === null) return "drawing";
+  return place.ahead !== null && place.ahead >= room.remaining ? "behind" : "waiting";
+}
+
+/** Reads what is new. Answers with how long to wait until the next look, in ms. */
+async function look() {
+  if (order) {
+    const wait = await lookAtOrder();
+    if (order) return wait;
+  }
+  if (!sale || !room || (isBeforeStart() && Date.now() - saleReadAt > SELDOM_MS / 2)) {
+    const read = await ask("GET", saleUrl);
+    if (read.status === 404) return showUnknown();
+    if (read.status !== 200) return missed(read);
+    sale = read.body;
+    saleReadAt = Date.now();
+    noteTime(sale.server_time);
+  }
+  if (sale.queue) {
+    const read = await ask("GET", sale.queue.url);
+    if (read.status === 404) {
+      sale = room = null; // the room is gone: look at the sale again
+      return between(USUAL.floor_ms, USUAL.ceiling_ms);
+    }
+    if (read.status !== 200) return missed(read);
+    room = read.body;
+    noteTime(room.server_time);
+    await stand();
+  } else {
+    room = place = null;
+  }
+  if ((room || sale).state === "ended") return REST_MS;
+  const poll = (room && room.poll) || USUAL;
+  const openingMs = Date.parse((room && room.state === "closed" && sale.queue.opens_at) || sale.starts_at) - serverNow();
+  if (isBeforeStart() && openingMs > FAR_MS) return between(SELDOM_MS / 2, SELDOM_MS);
+  return between(poll.floor_ms, poll.ceiling_ms);
+}
+
+const isBeforeStart = () => (room ? ["closed", "registering"].includes(room.state) : sale && sale.state === "upcoming");
+
+function missed(answer) {
+  if (!sale) refuse(codeOf(answer));
+  return answer.retryMs || between(2000, 5000);
+}
+
+/** Finds out where the pass stands. One that is over is exchanged for one with the same place. */
+async function stand() {
+  place = null;
+  if (!saved.all.pass || room.state === "closed") return;
+  try {
+    if (readPass(saved.all.pass).expiresAt <= serverNow()) await takePlace();
+    place = await standing(saved.all.pass);
+  } catch {
+    saved.set({ pass: null }); // it is none
+  }
+}
+
+async function lookAtOrder() {
+  const read = await ask("GET", "/orders/" + order.order_id);
+  if (read.status === 401 || read.status === 404) {
+    // Somebody else looks now, or there is no such order; of one that was only remembered there is nothing to say.
+    if (order.created_at) refuse(codeOf(read));
+    order = null;
+    saved.set({ order: null, key: null });
+    return 0;
+  }
+  if (read.status !== 200) return missed(read);
+  order = read.body;
+  if (!OPEN_ORDERS.includes(order.status)) saved.set({ order: null, key: null });
+  if (["pending", "paying"].includes(order.status)) return between(1000, 2000);
+  return ["pre_pay", "refunding"].includes(order.status) ? between(SELDOM_MS / 2, SELDOM_MS) : REST_MS;
+}
+
+// ---- What the buyer does -----------------------------------------------------------------------------------------------------
+
+/** Registers, with the pass if there is one: it keeps its place. */
+async function takePlace() {
+  const headers = saved.all.pass ? { "X-Sale-Pass": saved.all.pass } : {};
+  const answer = await insist("POST", saleUrl + "/queue", headers);
+  if (answer.status === 201) saved.set({ pass: answer.body.pass });
+  return answer;
+}
+
+async function register() {
+  const answer = await takePlace();
+  if (answer.status !== 201) return refuse(codeOf(answer));
+}
+
+async function buy() {
+  if (!saved.all.key) saved.set({ key: newKey() });
+  const headers = { "Idempotency-Key": saved.all.key };
+  if (saved.all.pass) headers["X-Sale-Pass"] = saved.all.pass;
+  const answer = await insist("POST", saleUrl, headers);
+  // Who holds an order hears of it, whatever was asked.
+  if (answer.body.order_id) {
+    saved.set({ order: answer.body.order_id });
+    if (answer.status < 300) {
+      order = answer.body;
+    } else {
+      refuse(codeOf(answer));
+      order = { order_id: answer.body.order_id, status: "pending" };
+      await lookAtOrder();
+    }
+    return;
+  }
+  const code = codeOf(answer);
+  if (["invalid-pass", "no-pass"].includes(code)) saved.set({ pass: null });
+  if (code === "idempotency-key-reused") saved.set({ key: null });
+  refuse(code);
+}
+
+async function pay(form) {
+  const body = JSON.stringify({ payment_method: form.elements.method.value });
+  const url = `/orders/${order.order_id}/checkout`;
+  const answer = await insist("POST", url, { "Content-Type": "application/json" }, body);
+  if (answer.status < 300 && answer.status > 0) order = answer.body;
+  else refuse(codeOf(answer));
+}
+
+async function cancel() {
+  const answer = await insist("DELETE", "/orders/" + order.order_id);
+  if (answer.status === 200) {
+    order = answer.body;
+    saved.set({ order: null, key: null });
+  } else {
+    refuse(codeOf(answer));
+  }
+}
+
+function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+// ---- What the buyer sees -----------------------------------------------------------------------------------------------------
+
+const make = (name, properties = {}, ...children) => {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+};
+
+function set(id, ...children) {
+  const [target, fresh] = [element(id), make("div", {}, ...children)];
+  // What is the same stays: a live region tells what is new, and nothing twice.
+  if (target.innerHTML !== fresh.innerHTML) target.replaceChildren(...fresh.childNodes);
+}
+
+const time = (text) =>
+  make("time", { dateTime: text }, new Intl.DateTimeFormat(language, { dateStyle: "long", timeStyle: "long" }).format(new Date(text)));
+
+function money(cents, currency) {
+  const format = new Intl.NumberFormat(language, { style: "currency", currency });
+  return format.format(cents / 10 ** format.resolvedOptions().maximumFractionDigits);
+}
+
+/** A text with what belongs into its braces. */
+function filled(text) {
+  const times = {
+    opens: sale && sale.queue && sale.queue.opens_at,
+    starts: sale && sale.starts_at,
+    pay_before: order && order.pay_before,
+  };
+  return text.split(/(\{\w+\})/).map((part) => {
+    const at = times[part.slice(1, -1)];
+    return part.startsWith("{") && at ? time(at) : part;
+  });
+}
+
+function waitFor(seconds) {
+  if (seconds < 60) return words.labels.wait_soon;
+  return words.labels.wait_minutes.replace("{n}", new Intl.NumberFormat(language).format(Math.ceil(seconds / 60)));
+}
+
+function facts(view) {
+  const { labels } = words;
+  const number = (value) => new Intl.NumberFormat(language).format(value);
+  if (order) {
+    const amount = order.currency ? [[labels.amount, money(order.amount_cents, order.currency)]] : [];
+    return [[labels.order, order.order_id], ...amount];
+  }
+  const shown = [
+    [labels.price, money(sale.price_cents, sale.currency)],
+    [labels.left, number(room ? room.remaining : sale.remaining)],
+  ];
+  if ((view === "waiting" || view === "behind") && place.ahead !== null) {
+    const untilStart = Math.max(0, Date.parse(sale.starts_at) - serverNow()) / 1000;
+    shown.push([labels.ahead, number(place.ahead)]);
+    // Nobody waits longer than until the last unit is gone.
+    const people = Math.min(place.ahead, room.remaining) + 1;
+    shown.push([labels.wait, room.rate_per_s ? waitFor(untilStart + people / room.rate_per_s) : labels.wait_unknown]);
+  }
+  return shown;
+}
+
+let drawnActs = null;
+/** The buttons of a state, made once: what has the focus keeps it. */
+function showActs(view) {
+  const drawn = view + (order ? order.order_id : "");
+  if (drawn === drawnActs) return;
+  drawnActs = drawn;
+  const { labels } = words;
+  const form = (label, act, className, ...fields) => {
+    const made = make("form", {}, ...fields, make("button", { className }, label));
+    made.addEventListener("submit", (event) => {
+      event.preventDefault();
+      run(() => act(made));
+    });
+    return made;
+  };
+  const forms = [];
+  if (view === "register") forms.push(form(labels.register, register, "main"));
+  if (view === "join") forms.push(form(labels.join, register, "main"));
+  if (view === "turn" || view === "on_sale") forms.push(form(labels.buy, buy, "main"));
+  if (view === "order_pre_pay") {
+    const named = (method) => make("option", { value: method }, method === "card" ? labels.card : method);
+    const choice = make("label", {}, labels.pay_by + " ", make("select", { name: "method" }, ...methods.map(named)));
+    forms.push(form(labels.pay, pay, "main", choice), form(labels.cancel, cancel, ""));
+  }
+  if (/^order_(cancelled|expired|rejected|refunded)$/.test(view)) forms.push(form(labels.back, startOver, ""));
+  const acts = element("acts");
+  const hadFocus = acts.contains(document.activeElement);
+  acts.replaceChildren(...forms);
+  // What was pressed is gone: who cannot see the page goes on from what it says now.
+  if (hadFocus) element("head").focus();
+}
+
+function startOver() {
+  order = null;
+  saved.set({ order: null, key: null });
+}
+
+function show() {
+  if (!order && !sale) return;
+  const view = viewOf();
+  const said = words.views[view] || words.views.unknown;
+  const title = (sale && (sale.title || sale.sku)) || document.querySelector("h1").textContent;
+  set("head", said.head);
+  set("text", ...filled(said.text));
+  set("facts", ...facts(view).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+  document.title = `${said.head} · ${title}`;
+  main.dataset.view = view;
+  showActs(view);
+  tick();
+}
+
+function showUnknown() {
+  const said = words.views.unknown;
+  set("head", said.head);
+  set("text", said.text);
+  return SELDOM_MS;
+}
+
+/** The countdown. It tells the time and hurries nobody: what it counts to is a beginning. */
+function tick() {
+  const view = main.dataset.view;
+  const to = { closed: sale && sale.queue && sale.queue.opens_at, upcoming: sale && sale.starts_at, registered: sale && sale.starts_at }[view];
+  if (!to) return set("countdown", "");
+  const seconds = Math.max(0, Math.ceil((Date.parse(to) - serverNow()) / 1000));
+  const [days, hours, minutes] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
+  const clock = [hours, minutes, seconds % 60].map((part) => String(part).padStart(2, "0")).join(":");
+  const label = view === "closed" ? words.labels.opens_in : words.labels.starts_in;
+  set("countdown", `${label} ${days ? days + " d " : ""}${clock}`);
+}
+
+/** Tells what is being done. */
+function note(text) {
+  set("note", text);
+}
+
+/** Tells a refusal in plain words; none clears the last one. */
+function refuse(code) {
+  set("refusal", code ? words.refusals[code] || words.refusals.other : "");
+}
+
+// ---- Running -------------------------------------------------------------------------------------------------------------------
+
+let isBusy = false;
+let looking = Promise.resolve();
+
+/** Does what was pressed, one thing at a time and never beside a look, and looks at what came of it. */
+async function run(act) {
+  if (isBusy) return;
+  isBusy = true;
+  const buttons = [...element("acts").querySelectorAll("button")];
+  buttons.forEach((button) => button.setAttribute("aria-disabled", "true"));
+  refuse(null);
+  note(words.labels.working);
+  try {
+    await looking.catch(() => {});
+    await act();
+    if (room) await stand();
+  } catch (error) {
+    console.error(error);
+    refuse("other");
+  } finally {
+    note("");
+    buttons.forEach((button) => button.removeAttribute("aria-disabled"));
+    isBusy = false;
+    show();
+    wake();
+  }
+}
+
+async function watch() {
+  saved.load();
+  if (saved.all.order) order = { order_id: saved.all.order, status: "pending" };
+  for (;;) {
+    await isSeen();
+    let waitMs = SELDOM_MS;
+    if (isBusy) {
+      waitMs = 200;
+    } else {
+      try {
+        looking = look();
+        waitMs = await looking;
+        show();
+      } catch (error) {
+        console.error(error); // a document that cannot be read: the next one may be
+      }
+    }
+    await pause(waitMs);
+  }
+}
+
+setInterval(() => document.hidden || tick(), 1000);
+watch();
