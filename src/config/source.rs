@@ -17,6 +17,9 @@ use super::settings::Settings;
 /// Environment variables that begin like this are keys: `SECKILL__EDGE__LISTEN` is `edge.listen`.
 pub const ENV_PREFIX: &str = "SECKILL__";
 
+/// The variable by which programs in Rust are told how much to log. Here it is `log.level`; the key's own variable wins.
+const RUST_LOG: &str = "RUST_LOG";
+
 /// The places that a configuration is read from. Reading again sees what the file says by then.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigSource {
@@ -39,7 +42,7 @@ impl ConfigSource {
         Self { file, texts: Vec::new() }
     }
 
-    /// Takes the variables whose names begin with [`ENV_PREFIX`].
+    /// Takes the variables whose names begin with [`ENV_PREFIX`], and `RUST_LOG`, if it says something.
     ///
     /// # Errors
     /// One of them is not UTF-8.
@@ -49,13 +52,20 @@ impl ConfigSource {
     ) -> Result<Self, ConfigError> {
         for (name, value) in vars {
             let name = name.to_string_lossy().into_owned();
-            let Some(key) = name.strip_prefix(ENV_PREFIX) else { continue };
-            let key = key.to_ascii_lowercase().replace("__", ".");
+            let is_rust_log = name == RUST_LOG && !value.is_empty();
+            let key = match name.strip_prefix(ENV_PREFIX) {
+                Some(key) => key.to_ascii_lowercase().replace("__", "."),
+                None if is_rust_log => "log.level".to_owned(),
+                None => continue,
+            };
             let Ok(text) = value.into_string() else {
                 let text = "is not valid UTF-8".into();
                 return Err(Problem { key, origin: Origin::Env(name).to_string(), text }.into());
             };
-            self.texts.push(KeyText { key, text, origin: Origin::Env(name) });
+            let text = KeyText { key, text, origin: Origin::Env(name) };
+            // What stands first gives way to what follows.
+            let place = if is_rust_log { 0 } else { self.texts.len() };
+            self.texts.insert(place, text);
         }
         Ok(self)
     }
@@ -404,6 +414,26 @@ mod tests {
         let (_folder, source) = file("[store\n");
         let broken = only_problem(&source);
         assert!(broken.origin.ends_with("seckill.toml"), "{broken}");
+    }
+
+    #[test]
+    fn rust_log_is_the_level_unless_the_keys_own_variable_is_there() {
+        let (_folder, source) = file("[log]\nlevel = \"warn\"\n");
+        let level = |vars: &[(&str, &str)]| {
+            let config = with_env(source.clone(), vars).load().unwrap();
+            (config.settings.log.level.clone(), config.origin("log.level"))
+        };
+        let own = ("SECKILL__LOG__LEVEL", "error");
+        assert_eq!(
+            level(&[("RUST_LOG", "debug,h2=off")]),
+            ("debug,h2=off".into(), Origin::Env("RUST_LOG".into()))
+        );
+        for vars in [[own, ("RUST_LOG", "debug")], [("RUST_LOG", "debug"), own]] {
+            assert_eq!(level(&vars).0, "error");
+        }
+        assert_eq!(level(&[("RUST_LOG", "")]).0, "warn");
+        let problem = only_problem(&with_env(ConfigSource::new(None), &[("RUST_LOG", "loud")]));
+        assert_eq!((problem.key.as_str(), problem.origin.as_str()), ("log.level", "env RUST_LOG"));
     }
 
     #[cfg(unix)]

@@ -34,7 +34,8 @@ pub enum LogFormat {
 pub struct LogSettings {
     /// How a line looks; lines go to standard error.
     pub format: LogFormat,
-    /// `error`, `warn`, `info`, `debug` or `trace`; also by module, such as `info,seckill::checkout=debug`.
+    /// `off`, `error`, `warn`, `info`, `debug` or `trace`; also by module, such as `info,seckill::checkout=debug`. The
+    /// variable `RUST_LOG` sets it, too, where `SECKILL__LOG__LEVEL` does not.
     pub level: String,
 }
 
@@ -58,7 +59,7 @@ fn parse(level: &str) -> Result<EnvFilter, FieldError> {
     let wrong = |reason: String| FieldError {
         field: "level",
         problem: format!(
-            "is {level:?}: {reason}; set it to error, warn, info, debug or trace, alone or as module=level, with commas between"
+            "is {level:?}: {reason}; set it to off, error, warn, info, debug or trace, alone or as module=level, with commas between"
         ),
     };
     if level.trim().is_empty() {
@@ -66,7 +67,10 @@ fn parse(level: &str) -> Result<EnvFilter, FieldError> {
     }
     // A word that is no level would be taken for a module's name and silence everything else.
     for directive in level.split(',').filter(|directive| !directive.contains('=')) {
-        directive.trim().parse::<tracing::Level>().map_err(|error| wrong(error.to_string()))?;
+        directive
+            .trim()
+            .parse::<tracing::level_filters::LevelFilter>()
+            .map_err(|error| wrong(error.to_string()))?;
     }
     EnvFilter::try_new(level).map_err(|error| wrong(error.to_string()))
 }
@@ -177,7 +181,7 @@ mod tests {
 
     #[test]
     fn levels_are_words_or_words_by_module() {
-        for level in ["info", "WARN", "info,seckill::checkout=debug", "seckill=trace"] {
+        for level in ["info", "WARN", "off", "info,seckill::checkout=debug", "seckill=trace"] {
             let settings = LogSettings { level: level.into(), ..Default::default() };
             assert_eq!(settings.check(), Ok(()), "{level}");
         }
