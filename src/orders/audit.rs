@@ -16,6 +16,8 @@ pub struct Audit {
     pub paid: u64,
     /// Units of orders whose money was given back, all of it, whether or not they are back on sale.
     pub refunded: u64,
+    /// Money of orders that were paid, what was given back included.
+    pub paid_cents: u64,
     /// Money that was given back, in whole or in part.
     pub refunded_cents: u64,
     /// Orders of any status.
@@ -25,13 +27,15 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Counts orders of one status, with the sums of their units, of those that are back on sale, and of what was given back.
+    /// Counts orders of one status, with the sums of their units, of those that are back on sale, of their amounts, and of
+    /// what was given back.
     pub(super) fn count(
         &mut self,
         status: OrderStatus,
         orders: u64,
         units: u64,
         restocked: u64,
+        amount_cents: u64,
         refunded_cents: u64,
     ) {
         self.durable_orders += orders;
@@ -40,12 +44,18 @@ impl Audit {
             OrderStatus::PrePay | OrderStatus::Paying => self.held += units,
             OrderStatus::Paid | OrderStatus::Refunding | OrderStatus::Refunded => {
                 self.paid += units - restocked.min(units);
+                self.paid_cents += amount_cents;
             }
             OrderStatus::Pending | OrderStatus::Cancelled | OrderStatus::Expired | OrderStatus::Rejected => {}
         }
         if status == OrderStatus::Refunded {
             self.refunded += units;
         }
+    }
+
+    /// What was taken and not given back, in minor units of the sale's currency.
+    pub fn revenue_cents(&self) -> u64 {
+        self.paid_cents.saturating_sub(self.refunded_cents)
     }
 
     /// Units of orders that are held or paid.

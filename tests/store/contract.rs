@@ -400,15 +400,15 @@ impl Model {
             *of_buyers.entry(order.placed.buyer.as_str()).or_default() += u64::from(held(order));
         }
         let limit = u64::from(sale.terms.per_buyer_limit);
+        let is_refunded = |order: &&Order| order.status == OrderStatus::Refunded;
+        let was_paid = |order: &&Order| HOLDING[2..].contains(&order.status);
         Audit {
             total: sale.total,
             sold_by_guard: sale.sold,
             held: units(&self.orders, sale.id, &[OrderStatus::PrePay, OrderStatus::Paying]),
             paid: units(&self.orders, sale.id, &HOLDING[2..]),
-            refunded: of_sale()
-                .filter(|order| order.status == OrderStatus::Refunded)
-                .map(|order| u64::from(order.placed.quantity))
-                .sum(),
+            refunded: of_sale().filter(is_refunded).map(|order| u64::from(order.placed.quantity)).sum(),
+            paid_cents: of_sale().filter(was_paid).map(|order| order.placed.amount.0).sum(),
             refunded_cents: of_sale().map(|order| order.refunds.refunded.0).sum(),
             durable_orders: of_sale().count() as u64,
             buyers_over_limit: of_buyers.values().filter(|&&units| units > limit).count() as u64,

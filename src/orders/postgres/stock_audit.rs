@@ -25,14 +25,14 @@ pub(super) async fn audit(session: &mut Session, sale: i32) -> Result<Option<Aud
         (_, false) => "archived_orders",
     };
     let sums = format!(
-        "SELECT status, count(*), sum(quantity)::bigint, sum(restocked)::bigint, sum(refunded_cents)::bigint \
-         FROM {orders} WHERE sale_id::bigint = $1::integer GROUP BY status"
+        "SELECT status, count(*), sum(quantity)::bigint, sum(restocked)::bigint, sum(amount_cents)::bigint, \
+         sum(refunded_cents)::bigint FROM {orders} WHERE sale_id::bigint = $1::integer GROUP BY status"
     );
     let sums = session.rows(&sums, &[&sale]).await?;
     for row in &sums {
         let number = |place| Ok::<_, PgError>(row.try_get::<_, i64>(place)? as u64);
         let status = rows::status(row.try_get(0)?)?;
-        audit.count(status, number(1)?, number(2)?, number(3)?, number(4)?);
+        audit.count(status, number(1)?, number(2)?, number(3)?, number(4)?, number(5)?);
     }
     let holding: Vec<i16> = OrderStatus::ALL
         .iter()

@@ -75,17 +75,18 @@ impl SaleCount {
         let snapshot = connection.unchecked_transaction()?;
         self.follow_events(&snapshot)?;
         let mut orders = snapshot.prepare_cached(
-            "SELECT order_id, status, quantity, restocked, refunded_cents, buyer FROM all_orders \
+            "SELECT order_id, status, quantity, restocked, amount_cents, refunded_cents, buyer FROM all_orders \
              WHERE sale_id = ?1 AND order_id > ?2 ORDER BY order_id LIMIT ?3",
         )?;
         let mut rows = orders.query(params![self.sale.0, self.counted_through, ORDERS_A_PAGE as i64])?;
         let mut counted = 0;
         while let Some(row) = rows.next()? {
             let status = rows::status(row, 1)?;
-            let [quantity, restocked, refunded_cents] = [row.get(2)?, row.get(3)?, row.get(4)?];
-            self.audit.count(status, 1, quantity, restocked, refunded_cents);
+            let [quantity, restocked, amount, refunded] =
+                [row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?];
+            self.audit.count(status, 1, quantity, restocked, amount, refunded);
             if status.holds_units() {
-                let buyer = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
+                let buyer = row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)?;
                 self.holds(buyer, quantity - restocked);
             }
             self.counted_through = row.get(0)?;
@@ -118,7 +119,7 @@ impl SaleCount {
             "SELECT kind, order_ids FROM event_blocks WHERE last_seq > ? ORDER BY last_seq",
         )?;
         let mut order = snapshot.prepare_cached(
-            "SELECT quantity, buyer, restock, r.amount_cents, coalesce(r.refunded_cents = o.amount_cents, 0) \
+            "SELECT quantity, buyer, restock, r.amount_cents, coalesce(r.refunded_cents = o.amount_cents, 0), o.amount_cents \
              FROM all_orders o LEFT JOIN refunds r ON r.order_id = o.order_id AND r.number = ?3 \
              WHERE o.order_id = ?1 AND sale_id = ?2",
         )?;
@@ -137,25 +138,26 @@ impl SaleCount {
                         cents: row.get::<_, Option<u64>>(3)?.unwrap_or(0),
                         is_last: row.get(4)?,
                     };
-                    Ok((row.get(0)?, row.get::<_, String>(1)?, refund))
+                    Ok((row.get::<_, String>(1)?, row.get(0)?, row.get(5)?, refund))
                 });
-                if let Some((quantity, buyer, refund)) = of_sale.optional()? {
-                    self.follow(kind, &buyer, quantity, &refund);
+                if let Some((buyer, quantity, amount_cents, refund)) = of_sale.optional()? {
+                    self.follow(kind, &buyer, quantity, amount_cents, &refund);
                 }
             }
         }
         Ok(())
     }
 
-    fn follow(&mut self, kind: EventKind, buyer: &str, quantity: u64, refund: &Refund) {
+    fn follow(&mut self, kind: EventKind, buyer: &str, quantity: u64, amount_cents: u64, refund: &Refund) {
         match kind {
             EventKind::Created => {
-                self.audit.count(OrderStatus::PrePay, 1, quantity, 0, 0);
+                self.audit.count(OrderStatus::PrePay, 1, quantity, 0, amount_cents, 0);
                 self.holds(buyer, quantity);
             }
             EventKind::Paid => {
                 self.audit.held -= quantity;
                 self.audit.paid += quantity;
+                self.audit.paid_cents += amount_cents;
             }
             EventKind::Cancelled | EventKind::Expired => {
                 self.audit.held -= quantity;
