@@ -85,6 +85,7 @@ impl Exposition {
         const ENDS: &str = "seckill_checkout_ends_total";
         const CALLS: &str = "seckill_checkout_calls_total";
         const SECONDS: &str = "seckill_checkout_call_seconds_total";
+        const TOOK: &str = "seckill_checkout_call_duration_seconds";
         const BREAKER: &str = "seckill_checkout_breaker_open";
         const UNDER_WAY: &str = "seckill_payments_under_way";
         const UNKNOWN: &str = "seckill_payments_outcome_unknown";
@@ -112,6 +113,12 @@ impl Exposition {
         self.family(SECONDS, Kind::Counter, "Time spent in those calls.");
         for (service, counts, _) in services {
             self.sample(SECONDS, &[("service", service)], counts.time_us() as f64 / 1e6);
+        }
+        self.family(TOOK, Kind::Histogram, "How long one of those calls took, retries included.");
+        for (service, counts, _) in services {
+            for (result, took) in counts.took() {
+                self.latencies(TOOK, &[("service", service), ("result", result)], &took);
+            }
         }
         self.family(BREAKER, Kind::Gauge, "1 while the service is left alone, 0.5 while it is probed.");
         for (service, _, state) in services {

@@ -12,6 +12,8 @@ use super::failed_sign_ins::FailedSignIns;
 use super::live_viewers::Live;
 use super::problem::Problem;
 use super::readiness::Readiness;
+use super::sale_counts::SaleCounts;
+use super::sale_series::SaleSeries;
 use super::session::Sessions;
 use super::settings::AdminSettings;
 use super::tokens::AdminTokens;
@@ -48,6 +50,10 @@ pub struct ControlPlane {
     pub(super) failed_sign_ins: FailedSignIns,
     pub(super) live: Live,
     pub(super) cluster: Cluster,
+    pub(super) sale_counts: SaleCounts,
+    pub(super) sale_series: SaleSeries,
+    /// One scrape counts sales at a time.
+    pub(super) counting: Arc<Semaphore>,
     pub(super) started: Instant,
     pub(super) admission: Arc<Admission>,
     pub(super) desk: OrderDesk,
@@ -124,6 +130,9 @@ impl ControlPlane {
             failed_sign_ins: FailedSignIns::default(),
             live,
             cluster: Cluster::default(),
+            sale_counts: SaleCounts::default(),
+            sale_series: SaleSeries::default(),
+            counting: Arc::new(Semaphore::new(1)),
             started,
             admission,
             desk,

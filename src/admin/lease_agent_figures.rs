@@ -1,10 +1,12 @@
 //! What the lease agent of this node's stock did, as JSON and as Prometheus text.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Value, json};
 
 use super::control_plane::ControlPlane;
+use super::sale_series::{OTHERS, ToldSales, labels_of};
 use crate::telemetry::{Counter, Exposition, Kind, LeaseAgentRecords};
 
 /// Each counter with its name in both formats and what it counts.
@@ -37,7 +39,7 @@ pub(super) fn json(plane: &ControlPlane) -> Value {
 
 impl Exposition {
     /// The lease agent; nothing for an engine that sells alone.
-    pub(super) fn lease_agent(&mut self, plane: &ControlPlane) {
+    pub(super) fn lease_agent(&mut self, plane: &ControlPlane, told: &ToldSales) {
         let Some(commands) = plane.sales.ledger().commands() else { return };
         const COMMANDS: &str = "seckill_redis_commands_total";
         self.family(COMMANDS, Kind::Counter, "Commands sent to Redis.");
@@ -64,26 +66,24 @@ impl Exposition {
         self.sample(CUT_OFF, &[], f64::from(u8::from(records.cut_off.load(Relaxed))));
         const DRIFT: &str = "seckill_ledger_drift_units";
         self.family(DRIFT, Kind::Gauge, "How far memory, ledger and store are apart, by kind.");
-        let sales = plane.admission.board().sales();
-        for (id, kinds) in records.drift() {
-            let Some(sale) = sales.by_id(id) else { continue };
-            let key = &sale.key;
-            for (kind, units) in kinds {
-                let labels = [
-                    ("tenant", key.tenant()),
-                    ("campaign", key.campaign()),
-                    ("sku", key.sku()),
-                    ("kind", kind),
-                ];
-                self.sample(DRIFT, &labels, units as f64);
+        let drift = records.drift();
+        for sale in &told.own {
+            for &(kind, units) in drift.get(&sale.id).into_iter().flatten() {
+                let [tenant, campaign, sku] = labels_of(&sale.key);
+                self.sample(DRIFT, &[tenant, campaign, sku, ("kind", kind)], units as f64);
             }
         }
-        const EVERYWHERE: &str = "seckill_sale_remaining_everywhere_units";
-        self.family(EVERYWHERE, Kind::Gauge, "Unsold units of the whole sale, as this node last heard.");
-        for sale in sales.iter() {
-            let key = &sale.key;
-            let labels = [("tenant", key.tenant()), ("campaign", key.campaign()), ("sku", key.sku())];
-            self.sample(EVERYWHERE, &labels, sale.remaining_everywhere() as f64);
+        // Units that are missing in one sale and too many in another are apart all the same.
+        let mut of_others = BTreeMap::new();
+        for &(kind, units) in told.others.iter().filter_map(|sale| drift.get(&sale.id)).flatten() {
+            *of_others.entry(kind).or_insert(0.0) += (units as f64).abs();
         }
+        for (kind, units) in of_others {
+            let [tenant, campaign, sku] = OTHERS;
+            self.sample(DRIFT, &[tenant, campaign, sku, ("kind", kind)], units);
+        }
+        const EVERYWHERE: &str = "seckill_sale_remaining_everywhere_units";
+        let help = "Unsold units of the whole sale, as this node last heard.";
+        told.gauge(self, EVERYWHERE, help, |sale| Some(sale.remaining_everywhere() as f64));
     }
 }

@@ -15,6 +15,7 @@ use super::figure_exchange::Teller;
 use super::health;
 use super::live_snapshot::Snapshot;
 use super::rfc3339::rfc3339;
+use super::sale_counts::{COUNT_EVERY, COUNT_IDLE_EVERY};
 use super::sales::state_word;
 use super::stats::{micros, queue_json, tenths};
 use super::store_figures;
@@ -23,13 +24,6 @@ use crate::domain::{NodeId, SaleId, SaleTerms};
 use crate::orders::{Audit, TrailEntry, TrailFilter};
 use crate::telemetry::Path;
 
-/// A sale that buyers come to is counted in the store as often as this, others less often.
-const COUNT_EVERY: Duration = Duration::from_secs(1);
-const COUNT_IDLE_EVERY: Duration = Duration::from_secs(5);
-/// Counting a sale may take this part of the time at most: one that takes long is counted more seldom.
-const COUNTING_SHARE: u32 = 20;
-/// Counting ends for this snapshot after so long; the sales that were counted longest ago come first the next time.
-const COUNTING_MAX: Duration = Duration::from_millis(250);
 /// Operators' acts are shown as marks on charts of this time, at most so many.
 const ACTS_SHOWN_MS: i64 = 300_000;
 const ACTS_MAX: usize = 50;
@@ -40,20 +34,10 @@ const MINUTE_STEPS: usize = 6;
 /// How much the newest second counts in the rate that "sold out in" is computed with.
 const NEWEST_SHARE: f64 = 0.3;
 
-/// Where a sale's units were when they were last counted in the store.
-#[derive(Clone, Copy, Debug)]
-struct Counted {
-    at: Instant,
-    took: Duration,
-    audit: Audit,
-    conserved: bool,
-}
-
 /// What is remembered of a sale from one snapshot to the next.
 #[derive(Debug, Default)]
 struct Watched {
     counts: TallyCounts,
-    counted: Option<Counted>,
     last_arrival: Option<Instant>,
     /// Orders a second, the newest second weighing most.
     wins_per_s: f64,
@@ -115,7 +99,12 @@ impl Sampler {
             (sale.key.is_load_test(), last_arrival, is_over, sale.terms.starts_at, sale.id.0)
         });
         shown.truncate(plane.settings.live_sales_max);
-        count(plane, sales, shown.iter().map(|(sale, _)| sale), now).await;
+        let wanted = shown.iter().map(|(sale, _)| {
+            let counted = plane.sale_counts.of(sale.id).map(|counted| counted.at);
+            let is_busy = sales[&sale.id].last_arrival > counted;
+            (Arc::clone(sale), if is_busy { COUNT_EVERY } else { COUNT_IDLE_EVERY })
+        });
+        plane.count_sales(wanted).await;
         let rows = shown.iter().map(|(sale, rates)| {
             (sale.key.tenant().to_owned(), plane.sale_row(sale, &sales[&sale.id], rates))
         });
@@ -176,38 +165,6 @@ async fn acts(plane: &ControlPlane) -> Vec<(Option<String>, Value)> {
     shown.map(act).collect()
 }
 
-/// Counts the sales in the store whose turn it is.
-async fn count<'a>(
-    plane: &ControlPlane,
-    watched: &mut HashMap<SaleId, Watched>,
-    shown: impl Iterator<Item = &'a Arc<LiveSale>>,
-    now: Instant,
-) {
-    let mut due: Vec<_> = shown
-        .filter_map(|sale| {
-            let Watched { counted, last_arrival, .. } = watched.get(&sale.id)?;
-            let Some(counted) = counted else { return Some((None, sale)) };
-            let age = now.saturating_duration_since(counted.at);
-            let every = if *last_arrival > Some(counted.at) { COUNT_EVERY } else { COUNT_IDLE_EVERY };
-            // A little early: the next snapshot is a whole second away.
-            let every = every.max(counted.took * COUNTING_SHARE).saturating_sub(COUNT_EVERY / 2);
-            (age >= every).then_some((Some(counted.at), sale))
-        })
-        .collect();
-    due.sort_by_key(|(at, _)| *at);
-    for (_, sale) in due {
-        let at = Instant::now();
-        if now.elapsed() >= COUNTING_MAX {
-            return;
-        }
-        let Ok(Some(audit)) = plane.limited(plane.sales.ledger().audit(sale)).await else { continue };
-        let counted = Counted { at, took: at.elapsed(), audit: audit.orders, conserved: audit.conserved };
-        if let Some(watched) = watched.get_mut(&sale.id) {
-            watched.counted = Some(counted);
-        }
-    }
-}
-
 impl ControlPlane {
     fn sale_row(&self, sale: &LiveSale, watched: &Watched, rates: &Rates) -> Value {
         let refusals: Map<_, _> =
@@ -217,7 +174,7 @@ impl ControlPlane {
         let remaining = sale.remaining_everywhere();
         let sold_out_in_s = (state == "open" && watched.wins_per_s >= 0.1)
             .then(|| (remaining as f64 / watched.wins_per_s).ceil() as u64);
-        let counted = watched.counted.as_ref();
+        let counted = self.sale_counts.of(sale.id);
         let units = |part: fn(&Audit) -> u64| counted.map(|counted| part(&counted.audit));
         json!({
             "tenant": sale.key.tenant(),

@@ -32,8 +32,8 @@ use super::problem::Problem;
 use super::readiness::Readiness;
 use super::settings::AdminSettings;
 use super::{
-    access, console, extend, feeds, health, live, order_acts, reconcile, refund, reload, request_id,
-    retiring, sale_acts, sales, settle, stats, stops, trail, waiting_room,
+    access, console, extend, feeds, health, live, metrics_page, order_acts, reconcile, refund, reload,
+    request_id, retiring, sale_acts, sales, settle, stats, stops, trail, waiting_room,
 };
 use crate::telemetry::Dear;
 use crate::tls::Certificates;
@@ -64,7 +64,7 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
     let api = Router::new()
         .merge(dear)
         .merge(console::routes())
-        .route("/metrics", get(stats::metrics))
+        .route("/metrics", get(metrics_page::show))
         .route("/api/v1/stats", get(stats::stats))
         .route("/api/v1/latency.hlog", get(stats::interval_log))
         .route("/api/v1/latency/{file}", get(stats::percentiles))

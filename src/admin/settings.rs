@@ -52,6 +52,9 @@ pub struct AdminSettings {
     pub live_viewers_max: usize,
     /// Sales that a picture of the live feed shows: those where buyers came last, then those that open next.
     pub live_sales_max: usize,
+    /// Sales that have figures of their own on `/metrics`: those for buyers before load tests, those that go on before those
+    /// that are over. The figures of all others are told as one sum, and those of archived sales not at all.
+    pub metrics_sales_max: usize,
     /// Names, beside `localhost` and the loopback addresses, under which a browser may reach this engine while there is
     /// no token. Requests of HTTP/1.0 may name none.
     pub hosts: Vec<String>,
@@ -80,6 +83,7 @@ impl Default for AdminSettings {
             feed_answers_max: 16,
             live_viewers_max: 64,
             live_sales_max: 200,
+            metrics_sales_max: 100,
             hosts: Vec::new(),
             tls: TlsSettings::default(),
             drain_ms: 5_000,
@@ -133,6 +137,7 @@ impl AdminSettings {
         within("feed_answers_max", self.feed_answers_max, 1..=4_096)?;
         within("live_viewers_max", self.live_viewers_max, 1..=4_096)?;
         within("live_sales_max", self.live_sales_max, 1..=10_000)?;
+        within("metrics_sales_max", self.metrics_sales_max, 0..=10_000)?;
         if let Some(host) =
             self.hosts.iter().find(|host| host.is_empty() || host.contains(['/', ' ', '@', '*']))
         {
@@ -169,9 +174,10 @@ mod tests {
     #[test]
     fn each_number_has_a_range() {
         type Break = fn(&mut AdminSettings);
-        let breaks: [(&str, Break); 14] = [
+        let breaks: [(&str, Break); 15] = [
             ("live_viewers_max", |s| s.live_viewers_max = 0),
             ("live_sales_max", |s| s.live_sales_max = 0),
+            ("metrics_sales_max", |s| s.metrics_sales_max = 10_001),
             ("session_s", |s| s.session_s = 12 * 3600 + 1),
             ("body_bytes_max", |s| s.body_bytes_max = 1),
             ("connections_max", |s| s.connections_max = 0),

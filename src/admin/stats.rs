@@ -1,4 +1,4 @@
-//! The engine's figures: as JSON, as Prometheus text, as HdrHistogram files.
+//! The engine's figures, as JSON and as HdrHistogram files.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,10 +14,7 @@ use super::problem::Problem;
 use super::{checkout_figures, lease_agent_figures, store_figures};
 use crate::admission::Intake;
 use crate::domain::FieldError;
-use crate::telemetry::{
-    CONTENT_TYPE, Exposition, HistogramSnapshot, Kind, Outcome, Path, ProcessUsage, Telemetry,
-    percentile_file,
-};
+use crate::telemetry::{HistogramSnapshot, Outcome, Path, ProcessUsage, Telemetry, percentile_file};
 
 const NANOS_PER_US: f64 = 1_000.0;
 
@@ -131,66 +128,6 @@ fn intake_word(intake: Intake) -> &'static str {
         Intake::Open => "open",
         Intake::Stalled => "stalled",
         Intake::Closed => "closed",
-    }
-}
-
-/// `GET /metrics`
-pub(super) async fn metrics(State(plane): State<Arc<ControlPlane>>) -> Response {
-    let mut page = Exposition::default();
-    let node = plane.node.number().to_string();
-    page.family("seckill_build_info", Kind::Gauge, "The engine's version and number; always 1.");
-    page.sample("seckill_build_info", &[("version", env!("CARGO_PKG_VERSION")), ("node", &node)], 1.0);
-    page.family("seckill_uptime_seconds", Kind::Gauge, "Time since the start.");
-    page.sample("seckill_uptime_seconds", &[], plane.started.elapsed().as_secs_f64());
-    const RETRIES: &str = "seckill_start_retries_total";
-    let help = "Steps of this start that were tried again because a server did not let them through.";
-    page.family(RETRIES, Kind::Counter, help);
-    page.sample(RETRIES, &[], plane.telemetry.start_retries.value() as f64);
-    page.requests(&plane.telemetry);
-    page.refused_tokens(&plane.telemetry);
-    page.writers(&plane.telemetry);
-    page.admission(&plane);
-    page.store(&plane.desk.pool_figures(), &plane.store_concerns);
-    if let Some(log) = plane.desk.log_figures() {
-        page.log_of_store(&log);
-        page.store_log(&plane.telemetry);
-    }
-    plane.expose_clock(&mut page);
-    plane.expose_rooms(&mut page);
-    page.checkout(&plane.checkout);
-    page.lease_agent(&plane);
-    plane.expose_certificates(&mut page);
-    page.process();
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], page.into_text()).into_response()
-}
-
-impl Exposition {
-    /// The queue and the live sales.
-    fn admission(&mut self, plane: &ControlPlane) {
-        let queue = plane.admission.queue();
-        let stalled = f64::from(u8::from(queue.intake() != Intake::Open));
-        let rows = [
-            ("seckill_queue_depth", "Admitted orders that wait for the writer.", queue.depth() as f64),
-            ("seckill_queue_capacity", "Admitted orders that may wait.", queue.capacity() as f64),
-            ("seckill_intake_stopped", "1 while the store does not answer or the engine stops.", stalled),
-            (
-                "seckill_steps_waiting",
-                "Order steps that wait for the writer.",
-                plane.desk.steps_waiting() as f64,
-            ),
-        ];
-        for (name, help, value) in rows {
-            self.family(name, Kind::Gauge, help);
-            self.sample(name, &[], value);
-        }
-        let sales = plane.admission.board().sales();
-        const REMAINING: &str = "seckill_sale_remaining_units";
-        self.family(REMAINING, Kind::Gauge, "Units on sale on this node.");
-        for sale in sales.iter() {
-            let key = &sale.key;
-            let labels = [("tenant", key.tenant()), ("campaign", key.campaign()), ("sku", key.sku())];
-            self.sample(REMAINING, &labels, f64::from(sale.remaining()));
-        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::control_plane::ControlPlane;
 use super::fields::{Fields, Given};
 use super::problem::Problem;
 use super::rfc3339::rfc3339;
+use super::sale_series::{ToldSales, labels_of};
 use super::tenant::Tenant;
 use crate::admission::{LiveSale, RoomState, priority_of, seed_commitment};
 use crate::domain::{
@@ -134,7 +135,7 @@ type Figure = (&'static str, &'static str, fn(&RoomMarks) -> f64);
 
 impl ControlPlane {
     /// The figures for `GET /metrics`.
-    pub(super) fn expose_rooms(&self, page: &mut Exposition) {
+    pub(super) fn expose_rooms(&self, page: &mut Exposition, told: &ToldSales) {
         let rooms = self.admission.rooms();
         const NOT_LOGGED: &str = "seckill_registrations_not_logged_total";
         page.family(
@@ -156,7 +157,6 @@ impl ControlPlane {
         );
         let sees = rooms.can_tell(self.desk.clock().stopwatch());
         page.sample(UNSEEN, &[], f64::from(u8::from(!sees)));
-        let sales = self.admission.board().sales();
         let of: [Figure; 4] = [
             ("seckill_room_registered", "Registrations at the sale's waiting room.", |marks| {
                 marks.registered as f64
@@ -173,10 +173,9 @@ impl ControlPlane {
         ];
         for (name, help, value) in of {
             page.family(name, Kind::Gauge, help);
-            for sale in sales.with_room() {
-                let key = &sale.key;
-                let labels = [("tenant", key.tenant()), ("campaign", key.campaign()), ("sku", key.sku())];
-                page.sample(name, &labels, value(&sale.state.room().marks()));
+            // What all others together would have means nothing.
+            for sale in told.own.iter().filter(|sale| sale.terms.waiting_room().is_some()) {
+                page.sample(name, &labels_of(&sale.key), value(&sale.state.room().marks()));
             }
         }
     }

@@ -83,6 +83,19 @@ impl TallyCounts {
         CODES.into_iter().zip(self.0).skip(2)
     }
 
+    /// All of them by code, those that are zero as well.
+    pub fn by_code(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CODES.into_iter().zip(self.0)
+    }
+
+    /// The sum of both.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let mut sum = *self;
+        sum.0.iter_mut().zip(other.0).for_each(|(sum, other)| *sum += other);
+        sum
+    }
+
     /// What was counted since `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
@@ -146,5 +159,7 @@ mod tests {
         assert_eq!(counts.refusals().collect::<Vec<_>>(), expected);
         assert_eq!((counts.wins(), counts.arrivals()), (1, 68));
         assert_eq!(counts.since(&counts), TallyCounts::default());
+        assert_eq!(counts.plus(&counts).since(&counts), counts);
+        assert_eq!(counts.by_code().map(|(_, count)| count).sum::<u64>(), counts.arrivals());
     }
 }

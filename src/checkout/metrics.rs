@@ -8,6 +8,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::telemetry::{AtomicHistogram, HistogramSnapshot, Layout};
+
 /// A count that only grows.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -24,24 +26,50 @@ impl Count {
 }
 
 /// Calls of a remote service, retries included in each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct CallCounts {
     /// Calls that were answered.
     pub answered: Count,
     /// Calls that failed, after all tries.
     pub failed: Count,
-    time_us: AtomicU64,
+    answered_took: AtomicHistogram,
+    failed_took: AtomicHistogram,
+}
+
+impl Default for CallCounts {
+    fn default() -> Self {
+        let took = || AtomicHistogram::new(Layout::LATENCY);
+        Self {
+            answered: Count::default(),
+            failed: Count::default(),
+            answered_took: took(),
+            failed_took: took(),
+        }
+    }
 }
 
 impl CallCounts {
     /// The time spent in all calls together, in microseconds. Calls that were given up half-way are not in it.
     pub fn time_us(&self) -> u64 {
-        self.time_us.load(Ordering::Relaxed)
+        self.took().iter().map(|(_, took)| took.sum / 1_000).sum()
+    }
+
+    /// How long calls took, tries and pauses between them included, in nanoseconds: by how they ended.
+    pub fn took(&self) -> [(&'static str, HistogramSnapshot); 2] {
+        [("answered", &self.answered_took), ("failed", &self.failed_took)].map(|(result, took)| {
+            let mut snapshot = HistogramSnapshot::empty(Layout::LATENCY);
+            took.add_to(&mut snapshot);
+            (result, snapshot)
+        })
     }
 
     pub(super) fn add(&self, is_answered: bool, took: Duration) {
-        if is_answered { &self.answered } else { &self.failed }.add_one();
-        self.time_us.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+        let (count, times) = match is_answered {
+            true => (&self.answered, &self.answered_took),
+            false => (&self.failed, &self.failed_took),
+        };
+        count.add_one();
+        times.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 }
 

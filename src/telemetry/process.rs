@@ -1,7 +1,7 @@
 //! What the operating system says about this process. Linux only; elsewhere there is nothing to tell.
 
+use super::exposition::{Exposition, Kind};
 use super::logs::dropped_log_lines;
-use super::prometheus::{Exposition, Kind};
 
 /// Resources that the process uses.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,6 +14,8 @@ pub struct ProcessUsage {
     pub threads: u64,
     /// Open file descriptors.
     pub open_fds: u64,
+    /// Open file descriptors that it may have; `None` without a limit.
+    pub max_fds: Option<u64>,
 }
 
 impl ProcessUsage {
@@ -22,7 +24,9 @@ impl ProcessUsage {
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
         let open_fds = std::fs::read_dir("/proc/self/fd").ok()?.count() as u64;
+        let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
         Some(Self {
+            max_fds: status_field(&limits, "Max open files"),
             cpu_s: cpu_s(&stat)?,
             resident_bytes: status_field(&status, "VmRSS:")? * 1024,
             threads: status_field(&status, "Threads:")?,
@@ -58,7 +62,10 @@ impl Exposition {
             ("process_threads", Kind::Gauge, "Threads.", usage.threads as f64),
             ("process_open_fds", Kind::Gauge, "Open file descriptors.", usage.open_fds as f64),
         ];
-        for (name, kind, help, value) in rows {
+        let max_fds = usage.max_fds.map(|max| {
+            ("process_max_fds", Kind::Gauge, "Open file descriptors that it may have.", max as f64)
+        });
+        for (name, kind, help, value) in rows.into_iter().chain(max_fds) {
             self.family(name, kind, help);
             self.sample(name, &[], value);
         }
@@ -81,5 +88,6 @@ mod tests {
     fn this_process_uses_something() {
         let usage = ProcessUsage::read().unwrap();
         assert!(usage.resident_bytes > 1 << 20 && usage.threads >= 1 && usage.open_fds >= 3, "{usage:?}");
+        assert!(usage.max_fds.is_none_or(|max| max >= usage.open_fds), "{usage:?}");
     }
 }

@@ -1,116 +1,16 @@
-//! The Prometheus text format, version 0.0.4, and the engine's figures in it.
-
-use std::fmt::Write;
+//! The engine's figures on a page for Prometheus.
 
 use super::edge_load::{Dear, EdgeLoad, listen_overflows};
-use super::histogram::HistogramSnapshot;
+use super::exposition::{Exposition, Kind};
 use super::http2::Http2End;
 use super::outcome::{Outcome, Path};
 use super::recorder::Telemetry;
 use super::refused_tokens::TokenFault;
 use crate::domain::Nanos;
 
-/// The `Content-Type` of the format.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 const NANOS_PER_SECOND: f64 = 1e9;
 
-/// Upper bounds of the latency buckets in nanoseconds. The usual objectives of a P99 (1, 5, 10, 50, 100 and 300 ms)
-/// are among them, so that "how many requests kept it" is read and not interpolated.
-const LATENCY_BOUNDS: [u64; 18] = [
-    50_000,
-    100_000,
-    200_000,
-    500_000,
-    1_000_000,
-    2_000_000,
-    5_000_000,
-    10_000_000,
-    20_000_000,
-    50_000_000,
-    100_000_000,
-    200_000_000,
-    300_000_000,
-    500_000_000,
-    1_000_000_000,
-    2_000_000_000,
-    5_000_000_000,
-    10_000_000_000,
-];
-
-/// Upper bounds of the batch size buckets.
-const SIZE_BOUNDS: [u64; 13] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096];
-
-/// What a family of samples is.
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Counts values by size.
-    Histogram,
-}
-
-/// A page in the text format, under construction. Write each family as a whole, heading first.
-#[derive(Debug, Default)]
-pub struct Exposition {
-    text: String,
-}
-
 impl Exposition {
-    /// Starts the family `name`.
-    pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
-        let help = help.replace('\\', "\\\\").replace('\n', "\\n");
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    /// One sample of the family that was started last.
-    pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        self.text.push_str(name);
-        for (n, (label, text)) in labels.iter().enumerate() {
-            self.text.push(if n == 0 { '{' } else { ',' });
-            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(self.text, "{label}=\"{text}\"");
-        }
-        if !labels.is_empty() {
-            self.text.push('}');
-        }
-        let _ = writeln!(self.text, " {value}");
-    }
-
-    /// The samples of one histogram whose values are divided by `unit`, with these upper bounds (undivided, growing).
-    ///
-    /// A value is counted under a bound when all values that the histogram cannot tell from it are: near a bound the
-    /// count may be low by the histogram's resolution of one in a thousand, never high.
-    fn histogram(
-        &mut self,
-        name: &str,
-        labels: &[(&str, &str)],
-        snapshot: &HistogramSnapshot,
-        bounds: &[u64],
-        unit: f64,
-    ) {
-        let bucket = format!("{name}_bucket");
-        let mut recorded = snapshot.histogram.iter_recorded().peekable();
-        let mut below = 0;
-        for &bound in bounds {
-            while let Some(step) = recorded.next_if(|step| step.value_iterated_to() <= bound) {
-                below += step.count_since_last_iteration();
-            }
-            let le = (bound as f64 / unit).to_string();
-            self.sample(&bucket, &[labels, &[("le", &le)]].concat(), below as f64);
-        }
-        self.sample(&bucket, &[labels, &[("le", "+Inf")]].concat(), snapshot.count() as f64);
-        self.sample(&format!("{name}_sum"), labels, snapshot.sum as f64 / unit);
-        self.sample(&format!("{name}_count"), labels, snapshot.count() as f64);
-    }
-
     /// The requests of the edge: latency and number by path and code, connections.
     pub fn requests(&mut self, telemetry: &Telemetry) {
         const DURATION: &str = "seckill_request_duration_seconds";
@@ -125,7 +25,7 @@ impl Exposition {
             for &outcome in path.outcomes() {
                 let snapshot = telemetry.outcome(path, outcome);
                 let labels = [("path", path.name()), ("code", outcome.code())];
-                self.histogram(DURATION, &labels, &snapshot, &LATENCY_BOUNDS, NANOS_PER_SECOND);
+                self.latencies(DURATION, &labels, &snapshot);
                 counts.push((path.name(), outcome.code(), snapshot.count()));
             }
         }
@@ -172,7 +72,7 @@ impl Exposition {
         let help =
             "How long what had arrived waited until its thread read it, looked at some dozen times a second.";
         self.family(WAIT, Kind::Histogram, help);
-        self.histogram(WAIT, &[], &load.waits(), &LATENCY_BOUNDS, NANOS_PER_SECOND);
+        self.latencies(WAIT, &[], &load.waits());
         const BUSY: &str = "seckill_edge_thread_busy_seconds_total";
         let help = "Time of a serving thread on a processor; its rate is the share of time that it is busy.";
         self.thread_times(BUSY, help, load.times().map(|(busy, _)| busy));
@@ -209,10 +109,10 @@ impl Exposition {
         let writers = &telemetry.writers;
         const BATCH: &str = "seckill_batch_orders";
         self.family(BATCH, Kind::Histogram, "Orders and their steps in one transaction.");
-        self.histogram(BATCH, &[], &writers.batch_orders(), &SIZE_BOUNDS, 1.0);
+        self.sizes(BATCH, &[], &writers.batch_orders());
         const COMMIT: &str = "seckill_commit_duration_seconds";
         self.family(COMMIT, Kind::Histogram, "One transaction of the order store.");
-        self.histogram(COMMIT, &[], &writers.commit(), &LATENCY_BOUNDS, NANOS_PER_SECOND);
+        self.latencies(COMMIT, &[], &writers.commit());
         const FAILED: &str = "seckill_failed_batches_total";
         self.family(FAILED, Kind::Counter, "Batches that the order store did not take, each try counted.");
         self.sample(FAILED, &[], writers.failed_batches.value() as f64);
@@ -223,7 +123,7 @@ impl Exposition {
         const SYNC: &str = "seckill_store_sync_duration_seconds";
         self.family(SYNC, Kind::Histogram, "One sync of the embedded order store, by its file.");
         for (file, snapshot) in telemetry.store_log.syncs() {
-            self.histogram(SYNC, &[("file", file)], &snapshot, &LATENCY_BOUNDS, NANOS_PER_SECOND);
+            self.latencies(SYNC, &[("file", file)], &snapshot);
         }
         const FOLD: &str = "seckill_store_fold_duration_seconds";
         self.family(
@@ -232,7 +132,7 @@ impl Exposition {
             "One fold of the log into the table file, by the thread that did it.",
         );
         for (by, snapshot) in telemetry.store_log.folds() {
-            self.histogram(FOLD, &[("by", by)], &snapshot, &LATENCY_BOUNDS, NANOS_PER_SECOND);
+            self.latencies(FOLD, &[("by", by)], &snapshot);
         }
     }
 
@@ -244,11 +144,6 @@ impl Exposition {
             let count = telemetry.refused_tokens.value(fault);
             self.sample(REFUSED, &[("reason", fault.code())], count as f64);
         }
-    }
-
-    /// The page.
-    pub fn into_text(self) -> String {
-        self.text
     }
 }
 
@@ -273,17 +168,6 @@ mod tests {
     }
 
     #[test]
-    fn label_values_and_help_are_escaped() {
-        let mut page = Exposition::default();
-        page.family("x", Kind::Gauge, "one\ntwo \\ three");
-        page.sample("x", &[("a", "quote \" slash \\ line\n")], 1.5);
-        assert_eq!(
-            page.into_text(),
-            "# HELP x one\\ntwo \\\\ three\n# TYPE x gauge\nx{a=\"quote \\\" slash \\\\ line\\n\"} 1.5\n"
-        );
-    }
-
-    #[test]
     fn buckets_are_cumulative_and_end_in_the_count() {
         let page = page(|t| {
             for micros in [10, 60, 900, 4_900, 250_000, 20_000_000] {
@@ -300,13 +184,6 @@ mod tests {
         assert_eq!(value(&page, &format!("seckill_request_duration_seconds_count{labels}")), 6.0);
         assert_eq!(value(&page, &format!("seckill_requests_total{labels}")), 6.0);
         assert_eq!(value(&page, &format!("seckill_request_duration_seconds_sum{labels}")), 20.255_87);
-    }
-
-    #[test]
-    fn the_objectives_are_bucket_bounds() {
-        for objective_ms in [1, 5, 10, 50, 100, 300] {
-            assert!(LATENCY_BOUNDS.contains(&(objective_ms * 1_000_000)));
-        }
     }
 
     #[test]

@@ -65,6 +65,18 @@ async fn figures_are_told_in_every_format() {
         assert!(metrics.lines().any(|line| line == sample), "no {sample}");
     }
 
+    // Who can keep native histograms asks for protocol buffers.
+    let protobuf =
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+    let asks =
+        engine.request(Method::GET, "/metrics").header("accept", format!("{protobuf},text/plain;q=0.5"));
+    let told = asks.send().await.unwrap();
+    let told = (told.headers()["content-type"].clone(), told.headers()["vary"].clone());
+    assert_eq!(
+        (told.0.to_str().unwrap().replace(' ', ""), told.1.to_str().unwrap()),
+        (protobuf.to_owned(), "Accept")
+    );
+
     let percentiles = engine.get("/api/v1/latency/seckill.hgrm").await.text().await.unwrap();
     assert!(percentiles.contains("Total count    =          101]"), "{percentiles}");
     let wins = engine.get("/api/v1/latency/seckill.hgrm?code=won").await.text().await.unwrap();

@@ -1,0 +1,38 @@
+//! Counts sales in the store whose turn it is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::control_plane::ControlPlane;
+use super::sale_counts::{COUNT_EVERY, COUNTING_MAX, Counted};
+use crate::admission::LiveSale;
+
+/// Counting a sale may take this part of the time at most: one that takes long is counted more seldom.
+const COUNTING_SHARE: u32 = 20;
+
+impl ControlPlane {
+    /// Counts the sales whose turn it is, each with how often that is its turn.
+    pub(super) async fn count_sales(&self, wanted: impl Iterator<Item = (Arc<LiveSale>, Duration)>) {
+        let now = Instant::now();
+        self.sale_counts.keep(&self.admission.board().sales());
+        let mut due: Vec<_> = wanted
+            .filter_map(|(sale, every)| {
+                let Some(counted) = self.sale_counts.of(sale.id) else { return Some((None, sale)) };
+                let age = now.saturating_duration_since(counted.at);
+                // A little early: the next look is a whole second away.
+                let every = every.max(counted.took * COUNTING_SHARE).saturating_sub(COUNT_EVERY / 2);
+                (age >= every).then_some((Some(counted.at), sale))
+            })
+            .collect();
+        due.sort_by_key(|(at, _)| *at);
+        for (_, sale) in due {
+            let at = Instant::now();
+            if now.elapsed() >= COUNTING_MAX {
+                return;
+            }
+            let Ok(Some(audit)) = self.limited(self.sales.ledger().audit(&sale)).await else { continue };
+            let counted = Counted { at, took: at.elapsed(), audit: audit.orders, conserved: audit.conserved };
+            self.sale_counts.set(sale.id, counted);
+        }
+    }
+}
