@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::service_manager;
 use super::shared_stock::Lending;
 use super::signals::{Signals, Told};
 use super::store::WriterThreads;
@@ -63,7 +64,11 @@ impl Engine {
                     Told::Reload => {
                         let reload = Arc::clone(&self.reload);
                         // It logs what came of it; it reads a file, which may block.
-                        drop(control.spawn_blocking(move || reload()));
+                        drop(control.spawn_blocking(move || {
+                            service_manager::reloading();
+                            let _ = reload();
+                            service_manager::ready();
+                        }));
                     }
                 },
                 ended = ends.next() => return Some(ended),

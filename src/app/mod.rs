@@ -18,6 +18,7 @@ pub mod reconcile;
 mod reload;
 mod retry;
 pub mod servers;
+mod service_manager;
 mod shared_stock;
 mod signals;
 mod start;
@@ -62,6 +63,7 @@ pub fn serve(source: ConfigSource) -> Result<(), Failure> {
     let config = source.load().map_err(|error| Failure::new(Exit::Config, error))?;
     let (log, _flush) = LogControl::start(&config.settings.log).map_err(Failure::at_start("the log"))?;
     let (supervisor, ends) = Supervisor::new(control.handle().clone());
+    service_manager::keep_watchdog(&supervisor);
     let (abandon, abandoned) = watch::channel(false);
     let start = Start { source, config, log, supervisor, abandoned };
     let outcome = control.block_on(run(control.handle(), start, abandon, signals, ends));
@@ -99,6 +101,7 @@ async fn run(
     };
     let started = started.map_err(|_| Failure::new(Exit::Broken, "the start panicked; see the log"))?;
     let Some(mut engine) = started? else { return Ok(()) };
+    service_manager::ready();
     let ended = engine.until_told_to_stop(control, &mut signals, &mut ends).await;
     engine.stop(ended, signals).await
 }

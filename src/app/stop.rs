@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use super::engine::Engine;
+use super::service_manager;
 use super::signals::{Signals, Told};
 use super::stop_budget::{Budget, Share};
 use crate::admin::Lifecycle;
@@ -47,10 +48,11 @@ impl Engine {
             mut admin,
             lame_duck,
             drain,
-            stop_max: _,
+            stop_max,
             outdated: _,
         } = self;
         readiness.set(Lifecycle::Draining);
+        service_manager::stopping(stop_max);
         // What nobody waits for; the next start takes it up again.
         background.iter().for_each(crate::supervisor::Part::give_up);
         edge.leave();

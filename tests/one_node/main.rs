@@ -17,4 +17,5 @@ mod lookups;
 mod overload;
 mod rolling;
 mod scarce;
+mod service_manager;
 mod waiting_room;
