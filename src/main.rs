@@ -1,5 +1,6 @@
 //! The `seckill` binary: reads the command line and the configuration, and does what they say.
 
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
 
 /// Becomes this program anew, as it was started: with the same arguments, environment and process number, and without
 /// anything that it has in memory or open. Returns only the reason why it cannot.
-fn start_over() -> std::io::Error {
+fn start_over() -> io::Error {
     let mut arguments = std::env::args_os();
     // The program itself, also when its file was replaced meanwhile.
     let mut again = std::process::Command::new("/proc/self/exe");
@@ -52,6 +53,12 @@ fn start_over() -> std::io::Error {
         again.arg0(name);
     }
     again.args(arguments).exec()
+}
+
+/// Prints what is made of the command line itself.
+fn printed(text: io::Result<String>) -> Result<(), Failure> {
+    text.and_then(|text| terminal::print(&text))
+        .map_err(|error| Failure::new(Exit::Io, format_args!("cannot print: {error}")))
 }
 
 /// Does what the command line says.
@@ -73,6 +80,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
             let cannot = |error| Failure::new(Exit::Io, format_args!("cannot print the page: {error}"));
             terminal::print(&seckill::config::reference()).map_err(cannot)
         }
+        Command::Completions { shell } => printed(Ok(Cli::completions(shell))),
+        Command::Man { dir: None } => printed(Cli::man()),
+        Command::Man { dir: Some(folder) } => Cli::write_man(&folder).map_err(|error| {
+            Failure::new(Exit::Io, format_args!("cannot write to {}: {error}", folder.display()))
+        }),
         Command::Healthcheck { ready } => {
             let Config { settings, .. } = load()?;
             let question = if ready { Question::Ready } else { Question::Lives };

@@ -1,8 +1,10 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::error::ConfigError;
 use super::flags::KEY_FLAGS;
@@ -38,6 +40,17 @@ pub enum Command {
         /// Ask whether buyers can be sent there, instead: for load balancers, not for what restarts a container
         #[arg(long)]
         ready: bool,
+    },
+    /// Print what makes a shell complete this program's commands and flags
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page; with a folder, write there the pages of all commands, as `man` wants them
+    Man {
+        /// Where the pages go: the folder must be there
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
     },
     /// Copy the orders to a file while the engine sells, and check the copy; an existing file is never replaced
     Backup {
@@ -117,6 +130,31 @@ impl Cli {
         self.command.clone().unwrap_or_default()
     }
 
+    /// What makes a shell complete commands and flags.
+    pub fn completions(shell: Shell) -> String {
+        let mut text = Vec::new();
+        clap_complete::generate(shell, &mut <Self as CommandFactory>::command(), "seckill", &mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// The manual page of the program, in roff.
+    ///
+    /// # Errors
+    /// None that memory has.
+    pub fn man() -> io::Result<String> {
+        let mut text = Vec::new();
+        clap_mangen::Man::new(<Self as CommandFactory>::command()).render(&mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Writes the manual pages of the program and of each command, one file each.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn write_man(folder: &Path) -> io::Result<()> {
+        clap_mangen::generate_to(<Self as CommandFactory>::command(), folder)
+    }
+
     /// Where the configuration comes from: the file and the flags given here, and this process's environment.
     ///
     /// # Errors
@@ -166,6 +204,12 @@ mod tests {
         let file = PathBuf::from("f");
         assert_eq!(parse(&["backup", "f"]).unwrap().command(), Command::Backup { file: file.clone() });
         assert_eq!(parse(&["check-backup", "f"]).unwrap().command(), Command::CheckBackup { file });
+        assert_eq!(
+            parse(&["completions", "bash"]).unwrap().command(),
+            Command::Completions { shell: Shell::Bash }
+        );
+        assert_eq!(parse(&["man"]).unwrap().command(), Command::Man { dir: None });
+        assert!(parse(&["completions", "cmd.exe"]).is_err());
         assert!(parse(&["backup"]).is_err());
         assert!(parse(&["sell"]).is_err());
         let admin = vec!["http://a".to_owned(), "http://b".to_owned()];
