@@ -10,6 +10,7 @@ mod flamegraph;
 mod idle;
 mod perf;
 mod rolling;
+mod sbom;
 mod test;
 mod winners;
 
@@ -34,6 +35,8 @@ enum Command {
     Test,
     /// Check licences, sources, bans and known advisories of the dependencies.
     Deny,
+    /// Write the bill of materials and the licences of what the engine is built of.
+    Sbom(sbom::Options),
     /// Kill the engine again and again under load and compare it with what clients were answered.
     Crash(crash::Options),
     /// Run several engines with their Redis and PostgreSQL until Ctrl-C.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Test => test::run(),
         Command::Deny => deny::run(),
+        Command::Sbom(options) => sbom::run(&options),
         Command::Crash(options) => crash::run(&options),
         Command::Cluster(options) => cluster::run(options),
         Command::Crowd(options) => crowd::run(&options),
@@ -93,6 +97,7 @@ mod tests {
         for line in [
             "test",
             "deny",
+            "sbom --out bill --target x86_64-unknown-linux-gnu",
             "crash --cycles 1000 --seed 7",
             "cluster --nodes 3 --port 18080 --engine target/release/seckill",
             "faults --rounds 20 --fault node-killed",
