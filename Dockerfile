@@ -11,9 +11,20 @@
 # SECKILL__ADMIN__LISTEN=0.0.0.0:9090 together with SECKILL__ADMIN__TOKEN. A configuration file is named by
 # SECKILL_CONFIG, so that the health check reads it too.
 
-ARG RUST_VERSION=1.95.0
+# What goes to production names both images by digest, so that the same sources make the same image. A digest cannot be known
+# here, where nothing is fetched: ask for that of the day that you test, and keep it with your build.
+#
+#   digest() { docker buildx imagetools inspect "$1" --format '{{.Manifest.Digest}}'; }
+#   docker build --build-arg BUILD_IMAGE="rust@$(digest rust:1.95.0-bookworm)" \
+#                --build-arg BASE_IMAGE="debian@$(digest debian:bookworm-slim)" -t seckill .
+#
+# And name the result by its own digest where it is run: `docker buildx imagetools inspect YOUR/seckill:TAG` says it once it is
+# pushed. deploy/kubernetes/kustomization.yaml has the place for it.
 
-FROM rust:${RUST_VERSION}-bookworm AS build
+ARG BUILD_IMAGE=rust:1.95.0-bookworm
+ARG BASE_IMAGE=debian:bookworm-slim
+
+FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 
 # The dependencies alone: this layer is built anew only when a manifest changes. The other members of the workspace and
@@ -24,8 +35,8 @@ RUN sed -i -e 's/^members = .*/members = []/' -e '/^\[\[/,/^$/d' -e '/^\[dev-dep
     && mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs \
     && cargo build --release --bin seckill
 
-# The engine. Files that are copied may be older than the empty ones that were built: touch makes them newer. Without
-# line tables the binary is a sixth of the size, and a backtrace still names functions.
+# The engine. Files that are copied may be older than the empty ones that were built: touch makes them newer. Stripped of
+# its line tables the binary is a sixth of the size, and a backtrace still names functions.
 COPY . .
 RUN touch src/lib.rs src/main.rs \
     && cargo build --release --locked --bin seckill \
@@ -33,7 +44,7 @@ RUN touch src/lib.rs src/main.rs \
     && mkdir /data
 
 # Debian's smallest image: the binary needs libc, libm and libgcc only.
-FROM debian:bookworm-slim
+FROM ${BASE_IMAGE}
 RUN useradd --uid 65532 --no-create-home --shell /usr/sbin/nologin nonroot
 COPY --from=build /src/target/release/seckill /usr/local/bin/seckill
 COPY --from=build --chown=nonroot:nonroot /data /data

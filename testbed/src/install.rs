@@ -1,5 +1,8 @@
 //! What the tests and comparisons need and the machine lacks: packages of the distribution.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 /// A program that is started, where distributions put it, and the package that has it or is of no use without it.
@@ -9,7 +12,7 @@ pub struct Needed {
 }
 
 /// What the tests start.
-pub const FOR_TESTS: [Needed; 13] = [
+pub const FOR_TESTS: [Needed; 15] = [
     Needed { program: "redis-server", package: "redis-server" },
     // Its programs are kept by version, and not on the path.
     Needed { program: "initdb", package: "postgresql" },
@@ -28,6 +31,10 @@ pub const FOR_TESTS: [Needed; 13] = [
     // The console is used with a real browser.
     Needed { program: "chromium", package: "chromium" },
     Needed { program: "chromedriver", package: "chromium-driver" },
+    // Figures, rules and dashboard are read by the real one.
+    Needed { program: "promtool", package: "prometheus" },
+    // The unit is checked by who reads it.
+    Needed { program: "systemd-analyze", package: "systemd" },
     // The load tester's files are read back by other people's implementations.
     Needed { program: "python3", package: "python3" },
     Needed { program: "pip3", package: "python3-pip" },
@@ -61,13 +68,40 @@ pub fn install_missing(needed: &[Needed]) -> Result<(), String> {
     let apt = |arguments: &[&str]| {
         Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments).status()
     };
+    // Packages of servers start them, on ports that somebody may want; the tests start their own.
+    let quiet = QuietServices::ask();
     let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
     install.extend(&packages);
     let installed = apt(&["update", "-qq"]).and_then(|_| apt(&install)).is_ok_and(|status| status.success());
+    drop(quiet);
     if !installed || missing.iter().any(|needed| !present(needed.program)) {
         return Err(format!("could not install {}; install them and try again", packages.join(" ")));
     }
     Ok(())
+}
+
+/// While it lives, packages that are installed start no service: what Debian asks before it does says no.
+struct QuietServices;
+
+impl QuietServices {
+    const ASKED: &str = "/usr/sbin/policy-rc.d";
+
+    /// `None` where an administrator has said something already, or this is no machine of ours to say something on.
+    fn ask() -> Option<Self> {
+        if Path::new(Self::ASKED).exists() {
+            return None;
+        }
+        fs::write(Self::ASKED, "#!/bin/sh\nexit 101\n").ok()?;
+        let quiet = Self;
+        fs::set_permissions(Self::ASKED, fs::Permissions::from_mode(0o755)).ok()?;
+        Some(quiet)
+    }
+}
+
+impl Drop for QuietServices {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(Self::ASKED);
+    }
 }
 
 fn present(program: &str) -> bool {

@@ -66,6 +66,9 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("may_minihttp", &["src/edge"]),
     ("figment", &["src/config"]),
     ("clap", &["src/config", "src/main.rs"]),
+    ("clap_complete", &["src/config/cli.rs"]),
+    ("prost", &["src/telemetry/protobuf.rs"]),
+    ("sd_notify", &["src/app/service_manager.rs"]),
 ];
 
 /// What is made in one place only, so that the engine and its tests run the same thing.

@@ -6,6 +6,7 @@ mod callers;
 mod campaigns;
 mod changes;
 mod configuration;
+mod deploy;
 mod engine;
 mod feeds;
 mod figures;

@@ -8,6 +8,7 @@ pub mod nginx;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod recipe;
 pub mod redis;

@@ -1,0 +1,50 @@
+//! What `deploy/` hands to operators, tried with the programs that it is for.
+
+mod alarms;
+mod compose;
+mod figures;
+mod manifests;
+mod shell;
+mod units;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A file of `deploy/`.
+fn deployed(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)
+}
+
+fn text_of(file: &str) -> String {
+    std::fs::read_to_string(deployed(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Runs a program to its end; what it said, if it is content.
+fn content(command: &mut Command) -> String {
+    let done = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{command:?}: {said}");
+    said
+}
+
+/// The names of figures in a text: of the engine and of its process, not those that rules record (which have colons).
+fn figures_named_in(text: &str) -> BTreeSet<&str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let words = text.split(|c| !is_part(c)).filter(|word| !word.contains(':'));
+    words.filter(|word| word.starts_with("seckill_") || word.starts_with("process_")).collect()
+}
+
+/// The expressions of the dashboard's panels and variables, with something in place of each variable.
+fn dashboard_expressions() -> Vec<String> {
+    let dashboard: serde_json::Value = serde_json::from_str(&text_of("grafana/seckill.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().cloned().unwrap_or_default());
+    let mut expressions: Vec<_> =
+        targets.map(|target| target["expr"].as_str().expect("each target has one").to_owned()).collect();
+    let annotations = dashboard["annotations"]["list"].as_array().unwrap();
+    expressions.extend(annotations.iter().map(|list| list["expr"].as_str().unwrap().to_owned()));
+    let variables = ["$job", "$tenant", "$campaign", "$sku"];
+    let filled = |text: String| variables.iter().fold(text, |text, variable| text.replace(variable, ".*"));
+    expressions.into_iter().map(filled).collect()
+}
