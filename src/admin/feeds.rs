@@ -20,12 +20,12 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::control_plane::ControlPlane;
-use super::order_json::{event_json, order_json};
+use super::order_json::order_json;
 use super::problem::{Problem, invalid_name};
 use super::tenant::Tenant;
 use crate::admission::LiveSale;
 use crate::domain::{BuyerId, Order, OrderId, OrderStatus, SaleId};
-use crate::orders::{CompleteOrders, Event, OrderFilter, StoreError};
+use crate::orders::{CompleteOrders, Event, OrderFilter, StoreError, event_json};
 
 /// Rows of one read of the store: bounds the memory of an answer, and how long a read takes.
 const PAGE_ROWS: usize = 512;

@@ -61,7 +61,6 @@ mod trail;
 mod waiting_room;
 
 pub use control_plane::{ControlPlane, ControlPlaneParts, Reload, ReloadRefused};
-pub use order_json::event_json;
 pub use probe::{Question, probe};
 pub use readiness::{Lifecycle, Readiness, StartPhase};
 pub use role::Role;

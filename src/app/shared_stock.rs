@@ -1,6 +1,5 @@
 //! What an engine has beside the others' when it sells one stock with them: the lease agent and the relay of events.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -8,10 +7,9 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::store_history::StoreWatch;
-use crate::admin;
-use crate::admission::Admission;
+use crate::admission::{Admission, LiveSale};
 use crate::config::Settings;
-use crate::domain::{NodeId, SaleId};
+use crate::domain::{NodeId, SaleId, StoreIdentity};
 use crate::ledger::agent::{LeaseAgent, LeaseAgentParts, LeaseHandle, LeaseWatch};
 use crate::ledger::lease::Drift;
 use crate::ledger::redis::{
@@ -19,7 +17,9 @@ use crate::ledger::redis::{
 };
 use crate::ledger::{Concerns, SharedLedger};
 use crate::orders::postgres::PgLeaseStore;
-use crate::orders::{LeaseStore, OrderDesk, StockNotice, StoreHistory};
+use crate::orders::{
+    Envelope, EnvelopeHead, Event, LeaseStore, OrderDesk, StockNotice, StoreHistory, event_id, event_json,
+};
 use crate::supervisor::{Part, Supervisor};
 use crate::telemetry::Telemetry;
 
@@ -147,29 +147,16 @@ impl Lending {
         supervisor: &Supervisor,
         settings: &Settings,
         desk: &OrderDesk,
-        admission: &Arc<Admission>,
         elected: watch::Receiver<bool>,
     ) {
-        let (desk, admission) = (desk.clone(), Arc::clone(admission));
+        let (desk, store, envelope) = (desk.clone(), self.store.identity, settings.relay.envelope);
         let read = move |after, limit| {
-            let (desk, admission) = (desk.clone(), Arc::clone(&admission));
+            let desk = desk.clone();
             async move {
-                let events = desk.events_after(after, limit).await?;
-                // One may have left the board before its events are relayed, or another node has just made it.
-                let mut off_board = BTreeMap::new();
-                for event in &events {
-                    let sale = event.order.placed.sale;
-                    let is_known = admission.board().sales().by_id(sale).is_some();
-                    if !is_known && !off_board.contains_key(&sale) {
-                        off_board.insert(sale, desk.sale_of(sale).await?);
-                    }
-                }
-                let sales = admission.board().sales();
+                let events = desk.events_with_sales(after, limit).await?;
                 // What is known of no sale waits for it.
-                let relayed = events.iter().map(|event| {
-                    let sale = event.order.placed.sale;
-                    let sale = sales.by_id(sale).or_else(|| off_board.get(&sale)?.as_ref());
-                    let json = sale.map(|sale| admin::event_json(sale, event).to_string());
+                let relayed = events.iter().map(|(event, sale)| {
+                    let json = sale.as_deref().map(|sale| wrapped(envelope, store, sale, event));
                     RelayedEvent { seq: event.seq, json }
                 });
                 Ok(relayed.collect())
@@ -195,6 +182,13 @@ impl Lending {
             self.working.ended().await;
         }
     }
+}
+
+/// An event as it goes into the stream.
+fn wrapped(envelope: Envelope, store: StoreIdentity, sale: &LiveSale, event: &Event) -> String {
+    let (id, order, key) = (event_id(store, event), event.order.placed.id.to_string(), sale.key.to_string());
+    let head = EnvelopeHead { store, id: &id, kind: event.kind.as_str(), subject: &order, key: &key };
+    envelope.wrap(&head, event_json(sale, event))
 }
 
 /// What the agent tells goes into the telemetry.

@@ -159,7 +159,7 @@ impl Start {
             Ok(())
         });
         if let (Some(lending), Some(elected)) = (&lending, relays) {
-            lending.relay(&supervisor, &settings, &desk, &admission, elected);
+            lending.relay(&supervisor, &settings, &desk, elected);
         }
         if let Some(instance_lock) = instance_lock {
             supervisor.task("instance lock", async { Err(instance_lock.keep().await.to_string()) });

@@ -146,6 +146,16 @@ mod tests {
         }
     }
 
+    impl crate::orders::WebhookReader for SlowStore {
+        fn webhooks(&self) -> Result<(Vec<crate::orders::WebhookRow>, crate::orders::LogEnds), StoreError> {
+            Ok(Default::default())
+        }
+
+        fn all_acts_after(&self, _: u64, _: usize) -> Result<Vec<crate::orders::TrailEntry>, StoreError> {
+            Ok(Vec::new())
+        }
+    }
+
     impl StoreReader for SlowStore {
         fn stops(&self) -> Result<crate::domain::Stops, StoreError> {
             Ok(crate::domain::Stops::default())

@@ -7,6 +7,8 @@ mod batched_lookup;
 mod calendar_guard;
 mod deadlines;
 mod desk;
+mod envelope;
+mod event_json;
 mod events;
 mod graces;
 mod history;
@@ -20,6 +22,7 @@ mod read_cancellation;
 mod recovery;
 mod refund_record;
 mod retirement;
+mod rfc3339;
 mod room_desk;
 mod room_keeper;
 mod room_log;
@@ -34,11 +37,15 @@ mod trail;
 mod transition;
 mod untold_graces;
 mod wanted_orders;
+mod webhook_desk;
+mod webhook_log;
 mod writer;
 
 pub use calendar_guard::guard_calendar;
 pub use deadlines::Deadlines;
 pub use desk::OrderDesk;
+pub use envelope::{Envelope, EnvelopeHead};
+pub use event_json::{event_id, event_json};
 pub use events::{Event, EventKind};
 pub use graces::{Grace, Graces, NOTICED_MS_MIN};
 pub use history::{Outdated, StoreHistory, StoreMark};
@@ -49,6 +56,7 @@ pub use read_cancellation::ReadCancellation;
 pub use recovery::Recovered;
 pub use refund_record::{RefundRecord, RefundState};
 pub use retirement::{Ending, Retirement, RetirementReceipt};
+pub use rfc3339::rfc3339;
 pub use room_keeper::keep_rooms;
 pub use room_log::{RoomReader, RoomWriter};
 pub use room_settings::WaitingRoomSettings;
@@ -61,4 +69,8 @@ pub use store::{
 pub use trail::{Act, ActKind, Actor, SaleAct, TrailEntry, TrailFilter};
 pub use transition::{Applied, Transition};
 pub use wanted_orders::WantedOrders;
+pub use webhook_log::{
+    LogCursor, LogEnds, ToldLog, WebhookAct, WebhookChange, WebhookHealth, WebhookReader, WebhookRow,
+    WebhookSave, WebhookState, WebhookStep, WebhookWriter,
+};
 pub use writer::{OrderWriter, StockNotice, WriterSettings, WriterWatch};

@@ -52,6 +52,11 @@ impl OrderWriter {
                 Err(error) if !error.is_transient() => return Err(error),
                 moved => drop(reply.send(moved)),
             },
+            Step::Webhooks(step, reply) => match self.store.step_webhooks(&step) {
+                // Nobody who buys waits for it, and whoever asks asks again.
+                Err(error) if !error.is_transient() => return Err(error),
+                stepped => drop(reply.send(stepped)),
+            },
             Step::Tell(act, reply) => {
                 self.until_not_busy(|store| store.tell(&act))?;
                 let _ = reply.send(Ok(()));

@@ -9,6 +9,7 @@ use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::store::{DeadlineStep, DeadlineStepped, StoreError};
 use super::trail::{Act, SaleAct};
 use super::transition::{Applied, Transition};
+use super::webhook_log::WebhookStep;
 use crate::admission::Queue;
 use crate::domain::{Registration, RoomMove, Sale, SaleKey, SaleTerms, Stops, Units};
 
@@ -36,6 +37,8 @@ pub(super) enum Step {
     Register(Vec<Registration>, ReplySender<()>),
     /// Move the marks of a waiting room.
     MoveRoom(Box<RoomMove>, ReplySender<()>),
+    /// Write down how webhooks go.
+    Webhooks(Box<WebhookStep>, ReplySender<bool>),
     /// Change a sale.
     ChangeSale(Box<SaleChange>, ReplySender<ChangeReceipt>),
     /// Finish what waits, close the store, tell the next writer, end.

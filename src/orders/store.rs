@@ -15,6 +15,7 @@ use super::sale_change::{ChangeReceipt, SaleChange, StopChange};
 use super::trail::{Act, SaleAct, TrailEntry, TrailFilter};
 use super::transition::{Applied, Transition};
 use super::wanted_orders::WantedOrders;
+use super::webhook_log::{WebhookReader, WebhookWriter};
 use crate::domain::{
     EpochMs, NewOrder, NodeId, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Stops,
     StoreIdentity, Units,
@@ -28,7 +29,7 @@ pub use super::store_error::{Fault, StoreError};
 ///
 /// After a transient error the same call is made again, until it has another outcome: a store behind a network may not
 /// know whether the first attempt was carried out, and finds that out before it does anything else.
-pub trait StoreWriter: RoomWriter + Send {
+pub trait StoreWriter: RoomWriter + WebhookWriter + Send {
     /// Commits the batch in one transaction. What a [`Receipt::Committed`] speaks of survives any crash from then on.
     ///
     /// The last statement before the commit raises what is sold of each sale, only if that stays within its total, or within
@@ -109,7 +110,7 @@ pub trait StoreWriter: RoomWriter + Send {
 
 /// The reading half of a store: sees the last commit, and never makes a writer wait. All methods block: call them where
 /// blocking is allowed, never on a thread that drives an async runtime.
-pub trait StoreReader: RoomReader + Send + Sync + std::fmt::Debug {
+pub trait StoreReader: RoomReader + WebhookReader + Send + Sync + std::fmt::Debug {
     /// These orders, in the same places; `None` where there is no such order.
     ///
     /// # Errors

@@ -51,6 +51,12 @@ pub enum ActKind {
     SalesStopped,
     /// They go on.
     SalesResumed,
+    /// An endpoint of webhooks is told again.
+    WebhookEnabled,
+    /// An endpoint of webhooks is told nothing any more.
+    WebhookDisabled,
+    /// An endpoint of webhooks is told a log again from a number on.
+    WebhookReplayed,
     /// The configuration was read again.
     ConfigReloaded,
     /// Somebody tried what the role of the token does not allow.
@@ -61,7 +67,7 @@ pub enum ActKind {
 
 impl ActKind {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::CampaignCreated,
         Self::CampaignChanged,
         Self::CampaignPaused,
@@ -74,6 +80,9 @@ impl ActKind {
         Self::OrderRefunded,
         Self::SalesStopped,
         Self::SalesResumed,
+        Self::WebhookEnabled,
+        Self::WebhookDisabled,
+        Self::WebhookReplayed,
         Self::ConfigReloaded,
         Self::ActRefused,
         Self::SignInRefused,
@@ -96,6 +105,9 @@ impl ActKind {
             Self::OrderRefunded => "order.refunded",
             Self::SalesStopped => "sales.stopped",
             Self::SalesResumed => "sales.resumed",
+            Self::WebhookEnabled => "webhook.enabled",
+            Self::WebhookDisabled => "webhook.disabled",
+            Self::WebhookReplayed => "webhook.replayed",
             Self::ConfigReloaded => "config.reloaded",
             Self::ActRefused => "act.refused",
             Self::SignInRefused => "sign-in.refused",

@@ -20,6 +20,7 @@ pub const TO_VERSION_1: &str = "
     DROP TABLE registrations;
     DROP TABLE room_moves;
     DROP TABLE pass_secret;
+    DROP TABLE webhooks;
     ALTER TABLE sales DROP COLUMN room_mode;
     ALTER TABLE sales DROP COLUMN room_opens_at_ms;
     ALTER TABLE sales DROP COLUMN room_rate_per_s;

@@ -21,7 +21,7 @@ use super::books::RedisBooks;
 use super::fault::RedisFault;
 use super::stream::StreamEnd;
 use crate::domain::{FieldError, StoreIdentity};
-use crate::orders::{StoreError, StoreHistory};
+use crate::orders::{Envelope, StoreError, StoreHistory};
 use crate::settings::within;
 
 /// A store that has told the ledger of itself within this time sends events, or is about to: its stream is left to it.
@@ -42,6 +42,8 @@ pub struct RelaySettings {
     pub batch_events_max: usize,
     /// How long the relay waits between two calls, unless a full batch is there to send, in ms.
     pub idle_ms: u64,
+    /// What each event is wrapped in. Entries that are there already stay as they are.
+    pub envelope: Envelope,
 }
 
 impl Default for RelaySettings {
@@ -51,6 +53,7 @@ impl Default for RelaySettings {
             stream_events_max: 100_000,
             batch_events_max: 500,
             idle_ms: 200,
+            envelope: Envelope::Plain,
         }
     }
 }
@@ -235,8 +238,23 @@ fn has_gone_back(end: &StreamEnd, events: &[RelayedEvent]) -> bool {
     }
 }
 
-/// What tells an event from every other, apart from its number.
+/// What tells an event from every other, apart from its number and its envelope.
 fn what(json: &str) -> [Option<Value>; 2] {
-    let event: Value = serde_json::from_str(json).unwrap_or_default();
+    let told: Value = serde_json::from_str(json).unwrap_or_default();
+    let event = told.get("data").unwrap_or(&told);
     ["type", "order_id"].map(|member| event.get(member).cloned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_the_same_in_any_envelope() {
+        let plain = r#"{"seq":7,"type":"order.paid","order_id":"42","at":"2030-01-31T12:00:00.000Z"}"#;
+        let wrapped = format!(r#"{{"specversion":"1.0","id":"evt_1","type":"order.paid","data":{plain}}}"#);
+        assert_eq!(what(plain), what(&wrapped));
+        assert!(what(plain).iter().all(Option::is_some));
+        assert_ne!(what(plain), what(&plain.replace("42", "43")));
+    }
 }

@@ -45,6 +45,7 @@ mod term_columns;
 mod tls;
 mod trail;
 mod waiting_rooms;
+mod webhooks;
 mod writer;
 
 use std::sync::Arc;

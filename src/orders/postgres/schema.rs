@@ -25,6 +25,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/14_shared_retirement.sql")],
     &[include_str!("schema/15_node_figures.sql")],
     &[include_str!("schema/16_archived_refunds.sql"), include_str!("schema/16_commit_batch.sql")],
+    &[include_str!("schema/17_webhooks.sql")],
 ];
 
 /// Changing a large table may take longer than any batch, and waiting for an engine that does so as well.
@@ -170,6 +171,7 @@ mod tests {
             "refunds",
             "waiting_rooms",
             "node_figures",
+            "webhooks",
         ] {
             assert!(tables.contains(&name), "{name} in {tables:?}");
         }

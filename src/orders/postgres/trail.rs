@@ -106,6 +106,16 @@ pub(super) async fn read(
     session.rows(&select, &[&after, &tenant, &limit]).await?.iter().map(entry).collect()
 }
 
+/// Entries above `after`, about whichever tenant.
+pub(super) async fn read_all(
+    session: &mut Session,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<TrailEntry>, PgError> {
+    let select = format!("SELECT {COLUMNS} FROM trail WHERE seq > $1 ORDER BY seq LIMIT $2");
+    session.rows(&select, &[&after, &limit]).await?.iter().map(entry).collect()
+}
+
 /// Entries that pass the filter, the newest first.
 pub(super) async fn page(session: &mut Session, filter: &TrailFilter) -> Result<Vec<TrailEntry>, PgError> {
     let select = format!(

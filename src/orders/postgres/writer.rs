@@ -464,6 +464,14 @@ impl WriterConnection {
 }
 
 impl PgWriter {
+    /// Does work that may be done twice, in a transaction of its own.
+    pub(super) fn in_transaction<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, PgError>,
+    ) -> Result<T, StoreError> {
+        self.runtime.block_on(async { Ok(self.connection.session().await?.transaction(work).await?) })
+    }
+
     /// Runs one statement that may be run twice.
     pub(super) fn run(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<(), StoreError> {
         self.runtime.block_on(async { self.connection.rows(sql, parameters).await.map(drop) })

@@ -25,6 +25,7 @@ mod stops;
 mod test_sale;
 mod trail;
 mod waiting_rooms;
+mod webhooks;
 mod writer;
 
 use std::path::Path;

@@ -273,6 +273,27 @@ const MIGRATIONS: &[&str] = &["
         WHEN NEW.refunded_cents + CASE NEW.status WHEN 7 THEN NEW.refund_cents ELSE 0 END > NEW.amount_cents
             OR NEW.restocked > NEW.quantity
         BEGIN SELECT RAISE(ABORT, 'more would be given back than was paid'); END;
+", "
+    -- How far each endpoint of webhooks has been told of the events of orders and of the acts on sales, and how it fares. held:
+    -- sales that are behind, with the number to go on from, as JSON. owner: whose deliveries count; generation counts claims and
+    -- operators' acts.
+    CREATE TABLE webhooks (
+        name            TEXT PRIMARY KEY,
+        owner           INTEGER NOT NULL DEFAULT 0,
+        generation      INTEGER NOT NULL DEFAULT 0,
+        orders_through  INTEGER NOT NULL,
+        orders_held     TEXT NOT NULL DEFAULT '{}',
+        sales_through   INTEGER NOT NULL,
+        sales_held      TEXT NOT NULL DEFAULT '{}',
+        failing_since_ms INTEGER,
+        failures        INTEGER NOT NULL DEFAULT 0,
+        failed_at_ms    INTEGER,
+        failure         TEXT,
+        delivered_at_ms INTEGER,
+        next_try_ms     INTEGER,
+        disabled_at_ms  INTEGER,
+        disabled_why    TEXT
+    ) STRICT, WITHOUT ROWID;
 "];
 
 /// The version this engine writes.

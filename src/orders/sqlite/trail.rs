@@ -48,6 +48,19 @@ pub(super) fn read(
     Ok(found.collect::<Result<_, _>>()?)
 }
 
+/// Entries above `after`, about whichever tenant.
+pub(super) fn read_all(
+    connection: &Connection,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<TrailEntry>, StoreError> {
+    let select = format!("SELECT {COLUMNS} FROM trail WHERE seq > ?1 ORDER BY seq LIMIT ?2");
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(&select)?;
+    let found = statement.query_map(params![after, limit as i64], entry)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
 /// Entries that pass the filter, the newest first.
 pub(super) fn page(connection: &Connection, filter: &TrailFilter) -> Result<Vec<TrailEntry>, StoreError> {
     let mut statement = connection.prepare_cached(&format!(
