@@ -16,3 +16,4 @@ pub mod supervisor;
 pub mod telemetry;
 pub mod terminal;
 pub mod tls;
+pub mod webhooks;

@@ -24,6 +24,7 @@ use crate::ledger::{Concerns, SaleDesk};
 use crate::orders::{OrderDesk, ReadCancellation};
 use crate::telemetry::{IntervalLog, Telemetry};
 use crate::tls::Certificates;
+use crate::webhooks::Webhooks;
 
 /// Why the configuration was not reloaded; the old one stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +65,7 @@ pub struct ControlPlane {
     pub(super) readiness: Arc<Readiness>,
     pub(super) reload: Arc<Reload>,
     pub(super) store_concerns: Arc<Concerns>,
+    pub(super) webhooks: Option<Webhooks>,
     /// Places for reading the store.
     pub(super) store_reads: Arc<Semaphore>,
     /// Answers of feeds that are held in memory while their clients take them.
@@ -98,6 +100,8 @@ pub struct ControlPlaneParts {
     pub certificates: Vec<Arc<Certificates>>,
     /// What an operator has to look after at the order store.
     pub store_concerns: Arc<Concerns>,
+    /// Webhooks, where any are configured.
+    pub webhooks: Option<Webhooks>,
 }
 
 impl ControlPlane {
@@ -117,6 +121,7 @@ impl ControlPlane {
             reload,
             certificates,
             store_concerns,
+            webhooks,
         } = parts;
         let store_reads = Arc::new(Semaphore::new(settings.store_reads_max));
         let feed_answers = Arc::new(Semaphore::new(settings.feed_answers_max));
@@ -144,6 +149,7 @@ impl ControlPlane {
             reload,
             certificates,
             store_concerns,
+            webhooks,
             store_reads,
             feed_answers,
         }

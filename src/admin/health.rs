@@ -70,9 +70,11 @@ impl Checks {
         let mut concerns = plane.sales.ledger().concerns();
         concerns.extend(plane.store_concerns.all());
         let room_trouble = plane.room_trouble();
-        let has_concerns = !concerns.is_empty() || room_trouble.is_some();
+        let webhook_trouble = plane.webhook_trouble();
+        let has_concerns = !concerns.is_empty() || room_trouble.is_some() || webhook_trouble.is_some();
         reasons.extend(concerns.into_iter().map(|(code, said)| (code.to_owned(), said.into())));
         reasons.extend(room_trouble.map(|(code, said)| (code.to_owned(), said.into())));
+        reasons.extend(webhook_trouble.map(|(code, said)| (code.to_owned(), said.into())));
         Self { lifecycle, writer, store, ledger, has_concerns, reasons }
     }
 

@@ -59,6 +59,7 @@ mod token_settings;
 mod tokens;
 mod trail;
 mod waiting_room;
+mod webhooks;
 
 pub use control_plane::{ControlPlane, ControlPlaneParts, Reload, ReloadRefused};
 pub use probe::{Question, probe};

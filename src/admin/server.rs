@@ -34,6 +34,7 @@ use super::settings::AdminSettings;
 use super::{
     access, console, extend, feeds, health, live, metrics_page, order_acts, reconcile, refund, reload,
     request_id, retiring, sale_acts, sales, settle, stats, stops, trail, waiting_room,
+    webhooks,
 };
 use crate::telemetry::Dear;
 use crate::tls::Certificates;
@@ -93,6 +94,11 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .route("/api/v1/live", get(live::live))
         .route("/api/v1/stop", get(stops::show).post(stops::stop))
         .route("/api/v1/go", post(stops::go))
+        .route("/api/v1/webhooks", get(webhooks::list))
+        .route("/api/v1/webhooks/{name}", get(webhooks::show))
+        .route("/api/v1/webhooks/{name}/enable", post(webhooks::enable))
+        .route("/api/v1/webhooks/{name}/disable", post(webhooks::disable))
+        .route("/api/v1/webhooks/{name}/replay", post(webhooks::replay))
         .route("/api/v1/reconcile", get(reconcile::reconcile))
         .route("/api/v1/config/reload", post(reload::reload).layer(only_unbound).layer(only_admins))
         .fallback(async || Problem::not_found())

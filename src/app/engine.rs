@@ -16,6 +16,7 @@ use crate::checkout::Checkout;
 use crate::edge::Edge;
 use crate::orders::{OrderDesk, Outdated};
 use crate::supervisor::{Cause, Ended, Ends, Part};
+use crate::webhooks::Webhooks;
 
 /// A running engine.
 pub(super) struct Engine {
@@ -28,6 +29,7 @@ pub(super) struct Engine {
     pub desk: OrderDesk,
     pub writers: WriterThreads,
     pub lending: Option<Lending>,
+    pub webhooks: Option<Webhooks>,
     pub stop_admin: watch::Sender<bool>,
     pub admin: Part,
     pub lame_duck: Duration,

@@ -27,6 +27,7 @@ mod stop_budget;
 mod store;
 mod store_history;
 pub mod verify_draw;
+mod webhooks;
 
 use std::time::Duration;
 

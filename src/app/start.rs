@@ -13,7 +13,7 @@ use super::reload::{Live, node_limits, reload};
 use super::retry::Retry;
 use super::shared_stock::SharedStock;
 use super::store::{self, OpenStore, WriterThreads};
-use super::{demo, open_files, payments};
+use super::{demo, open_files, payments, webhooks};
 use crate::admin::{
     AdminServer, AdminTokens, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, StartPhase,
 };
@@ -142,6 +142,12 @@ impl Start {
         admission.board().publish_all(recovered.sales.into_iter().map(on_board).collect());
         store::start_checkpointer(&supervisor, checkpointer)?;
         let writers = WriterThreads::start(&supervisor, writers)?;
+        let webhooks = webhooks::open(&settings.webhooks, &desk, identity)?;
+        if let Some(webhooks) = &webhooks {
+            // Before anybody is served: whatever happens from here on is told.
+            let entered = retry.until_done("the order store", || control.block_on(webhooks.enter()))?;
+            let Some(()) = entered else { return Ok(None) };
+        }
         let (outdate, outdated) = watch::channel(None);
         if let Some(history) = history {
             let keeping = history.keep(shared.as_ref().map(SharedStock::books), outdate);
@@ -152,8 +158,12 @@ impl Start {
         }
         let lending = shared.map(|shared| shared.start(&supervisor, &settings, node, &admission, &telemetry));
         let relays = instance_lock.as_ref().map(InstanceLock::relays);
-        // Alone there is nobody else who could move the marks.
-        let rooms = keep_rooms(desk.clone(), relays.clone().filter(|_| lending.is_some()));
+        // Alone there is nobody else who could move the marks, or deliver.
+        let elected = relays.clone().filter(|_| lending.is_some());
+        let rooms = keep_rooms(desk.clone(), elected.clone());
+        if let Some(webhooks) = &webhooks {
+            webhooks::start(&supervisor, webhooks, elected);
+        }
         supervisor.task("waiting rooms", async move {
             rooms.await;
             Ok(())
@@ -254,6 +264,7 @@ impl Start {
             reload: Arc::clone(&reload),
             certificates: vec![Arc::clone(&edge_tls), admin_tls],
             store_concerns,
+            webhooks: webhooks.clone(),
         }));
         if lending.is_some() {
             let exchanging = Arc::clone(&control_plane).exchange_figures();
@@ -297,6 +308,7 @@ impl Start {
             desk,
             writers,
             lending,
+            webhooks,
             stop_admin,
             admin,
             lame_duck: settings.edge.lame_duck(),

@@ -20,8 +20,11 @@ const SECRETS: [&str; 7] = [
     "redis.password",
     "redis.url",
 ];
-/// Lists of tables that each have a `token`, or name its file with `token_file`.
-const TABLES: [&str; 1] = ["admin.tokens"];
+/// Lists of tables, and the secrets that each of them has, or whose files it names.
+const TABLES: [(&str, &[&str]); 2] =
+    [("admin.tokens", &["token"]), ("webhooks.endpoints", &["secrets", "url"])];
+/// Of those secrets, what is a list.
+const LIST_IN_TABLES: &str = "secrets";
 /// Sections whose peers hold secrets, and the last parts of their keys.
 const PEERS: [&str; 2] = ["checkout.", "gatekeeper."];
 const OF_PEERS: [&str; 2] = [".token", ".url"];
@@ -39,11 +42,18 @@ pub(super) struct SecretFile {
 pub(super) fn is_secret(key: &str) -> bool {
     SECRETS.contains(&key)
         || LISTS.contains(&key)
-        || TABLES.iter().any(|list| {
-            key.strip_prefix(list).is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".token"))
-        })
+        || in_table(key).is_some()
         || (PEERS.iter().any(|section| key.starts_with(section))
             && OF_PEERS.iter().any(|part| key.ends_with(part)))
+}
+
+/// The secret of a table in a list that this key is.
+fn in_table(key: &str) -> Option<&str> {
+    let (table, secret) = key.rsplit_once('.')?;
+    let is_in = |(list, secrets): &(&str, &[&str])| {
+        table.strip_prefix(list).is_some_and(|rest| rest.starts_with('.')) && secrets.contains(&secret)
+    };
+    TABLES.iter().any(is_in).then_some(secret)
 }
 
 impl SecretFile {
@@ -63,16 +73,18 @@ impl SecretFile {
         Ok(files)
     }
 
-    /// Reads the tokens that the tables of a list leave to files, into their places.
+    /// Reads the secrets that the tables of a list leave to files, into their places.
     ///
     /// # Errors
-    /// One is named beside its token or not by a path, or cannot be read.
+    /// One is named beside its secret or not by a path, or cannot be read.
     pub fn read_into_list(key: &str, list: &mut Value, origin: &Origin) -> Result<(), Problem> {
-        let (true, Value::Array(_, tables)) = (TABLES.contains(&key), list) else { return Ok(()) };
+        let is_one = TABLES.iter().any(|(list, _)| *list == key);
+        let (true, Value::Array(_, tables)) = (is_one, list) else { return Ok(()) };
         for (place, table) in tables.iter_mut().enumerate() {
             let Value::Dict(_, table) = table else { continue };
             for file in Self::take_from(table, &format!("{key}.{place}"), origin)? {
-                table.insert("token".into(), file.read(origin)?);
+                let secret = in_table(&file.key).unwrap_or_default().to_owned();
+                table.insert(secret, file.read(origin)?);
             }
         }
         Ok(())
@@ -88,7 +100,7 @@ impl SecretFile {
         if text.trim().is_empty() {
             return Err(self.problem(origin, "which is empty"));
         }
-        if !LISTS.contains(&self.key.as_str()) {
+        if !LISTS.contains(&self.key.as_str()) && in_table(&self.key) != Some(LIST_IN_TABLES) {
             return Ok(Value::from(text.trim()));
         }
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

@@ -18,6 +18,7 @@ use crate::orders::postgres::PostgresSettings;
 use crate::orders::sqlite::SqliteSettings;
 use crate::orders::{WaitingRoomSettings, WriterSettings};
 use crate::telemetry::{LogSettings, TelemetrySettings};
+use crate::webhooks::WebhookSettings;
 
 /// The configuration of an engine. Every key has a default.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
@@ -55,6 +56,8 @@ pub struct Settings {
     pub waiting_room: WaitingRoomSettings,
     /// Who is asked about whoever joins a waiting room.
     pub gatekeeper: GatekeeperSettings,
+    /// Who is told of what happens to orders and sales.
+    pub webhooks: WebhookSettings,
     /// Paying and letting go.
     pub checkout: CheckoutSettings,
     /// The control plane.
@@ -83,6 +86,7 @@ impl Default for Settings {
             postgres: PostgresSettings::default(),
             waiting_room: WaitingRoomSettings::default(),
             gatekeeper: GatekeeperSettings::default(),
+            webhooks: WebhookSettings::default(),
             checkout: CheckoutSettings::default(),
             admin: AdminSettings::default(),
             telemetry: TelemetrySettings::default(),
@@ -151,7 +155,7 @@ impl Settings {
 
     /// Everything that is wrong with the values, at most one problem a section. Origins are left empty.
     pub fn check(&self) -> Vec<Problem> {
-        let sections: [(&str, Result<(), FieldError>); 14] = [
+        let sections: [(&str, Result<(), FieldError>); 15] = [
             ("node", self.node.check()),
             ("clock", self.clock.check()),
             ("edge", self.edge.check().and_then(|()| DataPlane::check(&self.edge))),
@@ -163,6 +167,7 @@ impl Settings {
             ("sqlite", check_sqlite(&self.sqlite)),
             ("postgres", self.postgres.check()),
             ("waiting_room", self.waiting_room.check()),
+            ("webhooks", self.webhooks.check()),
             ("admin", self.admin.check()),
             ("telemetry", self.telemetry.check()),
             ("log", self.log.check()),

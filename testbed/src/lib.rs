@@ -11,6 +11,7 @@ pub mod engine;
 pub mod install;
 pub mod older_store;
 pub mod promises;
+pub mod receiver;
 pub mod servers;
 pub mod watched;
 

@@ -25,6 +25,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("telemetry", &["domain", "settings"]),
     ("orders", &["admission", "clock", "domain", "settings", "tls"]),
     ("ledger", &["admission", "clock", "domain", "orders", "settings"]),
+    ("webhooks", &["domain", "orders", "settings"]),
     ("checkout", &["admission", "clock", "domain", "orders", "settings", "telemetry"]),
     (
         "edge",
@@ -43,7 +44,18 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "admin",
-        &["admission", "checkout", "clock", "domain", "ledger", "orders", "settings", "telemetry", "tls"],
+        &[
+            "admission",
+            "checkout",
+            "clock",
+            "domain",
+            "ledger",
+            "orders",
+            "settings",
+            "telemetry",
+            "tls",
+            "webhooks",
+        ],
     ),
 ];
 

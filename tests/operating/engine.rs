@@ -112,6 +112,7 @@ impl Engine {
             reload: Arc::new(reload),
             certificates: Vec::new(),
             store_concerns: Arc::default(),
+            webhooks: None,
         }));
         let admin = format!("http://{}", server.address().unwrap());
         let (stop, stopped) = watch::channel(false);
