@@ -19,3 +19,4 @@ mod rolling;
 mod scarce;
 mod service_manager;
 mod waiting_room;
+mod webhooks;

@@ -218,6 +218,28 @@ fn an_engine_that_nobody_listens_to_goes_on() {
 }
 
 #[test]
+fn the_keys_and_the_address_of_a_webhook_may_stand_in_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("url", "https://erp.example/a/secret/path\n");
+    write("keys", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n\nwhsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\n");
+    let endpoint = "[[webhooks.endpoints]]\nname = 'erp'\nurl_file = 'url'\nsecrets_file = 'keys'\n";
+    write("engine.toml", endpoint);
+    let check = || run(folder.path(), &["check-config", "--config", "engine.toml"], &[]);
+    let (code, shown, said) = check();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(shown.contains("erp") && !shown.contains("MfKQ9") && !shown.contains("secret/path"), "{shown}");
+    for (name, text, wrong) in [("keys", "hunter2", "whsec_"), ("url", "http://erp.example/", "allow_http")] {
+        write(name, text);
+        let (code, _, said) = check();
+        assert_eq!(code, Some(78), "{said}");
+        assert!(said.contains("webhooks.endpoints") && said.contains(wrong), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+        write(name, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    }
+}
+
+#[test]
 fn o6_secrets_are_long_trimmed_and_may_stand_in_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

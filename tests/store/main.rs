@@ -8,4 +8,5 @@ mod postgres;
 mod retirement;
 mod sqlite;
 mod waiting_rooms;
+mod webhooks;
 mod writer;

@@ -17,4 +17,5 @@ mod starts;
 mod store_history;
 mod waiting_room;
 mod watching;
+mod webhooks;
 mod wrong_book;
