@@ -33,8 +33,7 @@ use super::readiness::Readiness;
 use super::settings::AdminSettings;
 use super::{
     access, console, extend, feeds, health, live, metrics_page, order_acts, reconcile, refund, reload,
-    request_id, retiring, sale_acts, sales, settle, stats, stops, trail, waiting_room,
-    webhooks,
+    request_id, retiring, sale_acts, sales, settle, stats, stops, trail, waiting_room, webhooks,
 };
 use crate::telemetry::Dear;
 use crate::tls::Certificates;
