@@ -10,6 +10,7 @@ pub mod domain;
 pub mod edge;
 pub mod exit;
 pub mod ledger;
+pub mod openapi;
 pub mod orders;
 pub mod settings;
 pub mod supervisor;

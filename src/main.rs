@@ -9,9 +9,9 @@ use std::time::Duration;
 use clap::Parser;
 use seckill::admin::Question;
 use seckill::app::verify_draw::Source;
-use seckill::config::{Cli, Command, Config, ConfigError};
+use seckill::config::{Cli, Command, Config, ConfigError, Plane};
 use seckill::exit::{Exit, Failure};
-use seckill::{admin, app, terminal};
+use seckill::{admin, app, edge, terminal};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -85,6 +85,14 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Man { dir: Some(folder) } => Cli::write_man(&folder).map_err(|error| {
             Failure::new(Exit::Io, format_args!("cannot write to {}: {error}", folder.display()))
         }),
+        Command::Openapi { plane } => {
+            let cannot = |error| Failure::new(Exit::Io, format_args!("cannot print the document: {error}"));
+            let document = match plane {
+                Plane::Edge => edge::document(),
+                Plane::Admin => admin::document(),
+            };
+            terminal::print(document.as_str()).map_err(cannot)
+        }
         Command::Healthcheck { ready } => {
             let Config { settings, .. } = load()?;
             let question = if ready { Question::Ready } else { Question::Lives };

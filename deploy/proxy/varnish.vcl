@@ -49,7 +49,7 @@ sub vcl_recv {
         unset req.http.X-Platform;
     }
 
-    if (req.url !~ "^/(seckill/|orders(/|\?|$))") {
+    if (req.url !~ "^/(seckill/|(orders|problems)(/|\?|$)|openapi\.json(\?|$))") {
         return (synth(404));
     }
     # The state of a sale and of its waiting room is the same for everybody: no token, no query that would be one more copy. What the engine

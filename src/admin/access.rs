@@ -14,7 +14,7 @@ use super::console::sign_in_page;
 use super::control_plane::ControlPlane;
 use super::failed_sign_ins::Verdict;
 use super::foreign_pages::{foreign_page, is_foreign_page, text};
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::request_id::RequestId;
 use super::role::Role;
 use super::settings::AdminSettings;
@@ -52,7 +52,7 @@ fn is_foreign_host(request: &Request, settings: &AdminSettings) -> bool {
 
 fn foreign_host() -> Problem {
     let detail = "Without a token the Host must be localhost, a loopback address, or one of admin.hosts.";
-    Problem::new(StatusCode::FORBIDDEN, "foreign-host", detail)
+    Problem::new(Code::ForeignHost, detail)
 }
 
 /// Lets a request pass whose caller is known and may do what it asks for, and that was not sent by another site's page. Its
@@ -133,9 +133,7 @@ fn wrong_token(plane: &Arc<ControlPlane>, request: &Request) -> Response {
     match plane.note_wrong_token(request.extensions().get::<Peer>().copied(), &id) {
         Verdict::TooMany => {
             let detail = "There were many wrong tokens from this address.";
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-wrong-tokens", detail)
-                .header(header::RETRY_AFTER, "60")
-                .into_response()
+            Problem::new(Code::TooManyWrongTokens, detail).header(header::RETRY_AFTER, "60").into_response()
         }
         Verdict::Told | Verdict::Heard => unauthorized().into_response(),
     }
@@ -143,7 +141,7 @@ fn wrong_token(plane: &Arc<ControlPlane>, request: &Request) -> Response {
 
 fn unauthorized() -> Problem {
     let detail = "Authorization must be: Bearer, then the value of admin.token or of one of admin.tokens.";
-    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).header(header::WWW_AUTHENTICATE, "Bearer")
+    Problem::new(Code::Unauthorized, detail).header(header::WWW_AUTHENTICATE, "Bearer")
 }
 
 /// Whether the caller's role is enough; the trail tells of who tries more.
@@ -159,7 +157,7 @@ fn at_least(plane: &Arc<ControlPlane>, request: &Request, role: Role) -> Result<
         caller.name,
         caller.role.as_str()
     );
-    Err(Problem::new(StatusCode::FORBIDDEN, "role-too-low", detail).with("role", role.as_str()))
+    Err(Problem::new(Code::RoleTooLow, detail).with("role", role.as_str()))
 }
 
 /// Lets a probe pass: its connection is not closed before it is answered, however many others are opened.
@@ -175,8 +173,7 @@ pub(super) async fn probe(request: Request, next: Next) -> Response {
 }
 
 fn too_many(detail: &str) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-connections", detail)
-        .header(header::RETRY_AFTER, "1")
+    Problem::new(Code::TooManyConnections, detail).header(header::RETRY_AFTER, "1")
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use rustls::ServerConfig;
@@ -13,7 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 
 /// What a connection's client has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +40,7 @@ pub(super) async fn shake(
 pub(super) async fn check(request: Request, next: Next) -> Response {
     if request.extensions().get::<Shown>() == Some(&Shown::NoCertificate) {
         let detail = "Show a certificate of an authority that is in admin.tls.client_ca_file.";
-        return Problem::new(StatusCode::FORBIDDEN, "client-certificate-required", detail).into_response();
+        return Problem::new(Code::ClientCertificateRequired, detail).into_response();
     }
     next.run(request).await
 }

@@ -29,8 +29,8 @@ use crate::webhooks::Webhooks;
 /// Why the configuration was not reloaded; the old one stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReloadRefused {
-    /// `invalid-config` or `restart-required`.
-    pub code: &'static str,
+    /// Whether the new one is well, and changes what only a restart can change.
+    pub needs_restart: bool,
     /// What is wrong.
     pub detail: String,
     /// The keys that are to blame.

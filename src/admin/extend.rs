@@ -6,13 +6,12 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::acting::Acting;
 use super::control_plane::ControlPlane;
 use super::fields::{Fields, required};
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::rfc3339::rfc3339;
 use super::sales::sale_name;
 use crate::domain::SaleLimits;
@@ -48,11 +47,10 @@ pub(super) async fn extend(
             plane.shown(&order).await.map(Json)
         }
         Applied::Refused(order) => Err(Problem::new(
-            StatusCode::CONFLICT,
-            "order-ended",
+            Code::OrderEnded,
             "Only an order that waits to be paid, or is being paid, can be given more time.",
         )
-        .with("status", order.status.as_str())),
+        .with("order_status", order.status.as_str())),
         Applied::UnknownOrder => Err(Problem::unknown_order()),
     }
 }

@@ -5,7 +5,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use crate::domain::EpochMs;
 
 /// The longest reason of an act, in characters.
@@ -58,7 +58,7 @@ impl Fields {
         let body = body.map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 let detail = "The body is larger than admin.body_bytes_max.";
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
+                Problem::new(Code::BodyTooLarge, detail)
             }
             _ => Problem::malformed("The body did not arrive whole."),
         })?;
@@ -77,7 +77,7 @@ impl Fields {
     /// A number without sign that fits `T`.
     pub fn number<T: TryFrom<u64>>(&mut self, field: &str) -> Result<Given<T>, Problem> {
         self.take(field, "must be a whole number that is not negative and not too large", |value| {
-            value.as_u64().and_then(|number| T::try_from(number).ok())
+            u64::try_from(whole(value)?).ok().and_then(|number| T::try_from(number).ok())
         })
     }
 
@@ -85,13 +85,14 @@ impl Fields {
     pub fn number_or_flag(&mut self, field: &str) -> Result<Given<Result<u32, bool>>, Problem> {
         self.take(field, "must be true, false or a whole number that is not negative", |value| match value {
             Value::Bool(flag) => Some(Err(*flag)),
-            other => other.as_u64().and_then(|number| u32::try_from(number).ok()).map(Ok),
+            other => u32::try_from(whole(other)?).ok().map(Ok),
         })
     }
 
     /// A number with or without sign.
     pub fn delta(&mut self, field: &str) -> Result<Given<i64>, Problem> {
-        self.take(field, "must be a whole number that is not too large, such as 500 or -500", Value::as_i64)
+        let rule = "must be a whole number that is not too large, such as 500 or -500";
+        self.take(field, rule, |value| i64::try_from(whole(value)?).ok())
     }
 
     /// A text.
@@ -99,13 +100,13 @@ impl Fields {
         self.take(field, "must be a text", |value| value.as_str().map(str::to_owned))
     }
 
-    /// Why an operator acts: a text on one line, without the spaces around it. An empty one is none.
+    /// Why an operator acts: a text on one line, kept without the spaces around it. An empty one is none.
     pub fn reason(&mut self) -> Result<Given<String>, Problem> {
         let rule = format!("must be 1 to {REASON_CHARS_MAX} characters on one line");
         let reason = self.take("reason", &rule, |value| {
-            let reason = value.as_str()?.trim();
+            let reason = value.as_str()?;
             let fits = reason.chars().count() <= REASON_CHARS_MAX && !reason.chars().any(char::is_control);
-            fits.then(|| reason.to_owned())
+            fits.then(|| reason.trim().to_owned())
         })?;
         Ok(if reason == Given::Value(String::new()) { Given::Null } else { reason })
     }
@@ -156,6 +157,20 @@ impl Fields {
     }
 }
 
+/// A whole number, however JSON writes it: 5, 5.0 and 5e0 are the same to it. Of those with a fraction part only such as are
+/// exact.
+fn whole(value: &Value) -> Option<i128> {
+    const EXACT_BELOW: f64 = (1_u64 << 53) as f64;
+    if let Some(number) = value.as_u64() {
+        return Some(number.into());
+    }
+    if let Some(number) = value.as_i64() {
+        return Some(number.into());
+    }
+    let number = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < EXACT_BELOW)?;
+    Some(number as i128)
+}
+
 /// The value of a field that has to be there.
 pub(super) fn required<T>(field: &str, given: Given<T>) -> Result<T, Problem> {
     match given {
@@ -170,7 +185,7 @@ mod tests {
 
     #[test]
     fn absent_null_and_value_are_three_things() {
-        let mut fields = Fields::parse(br#"{"a":7,"b":null,"t":"2030-01-31T13:00:00+01:00"}"#).unwrap();
+        let mut fields = Fields::parse(br#"{"a":7.0,"b":null,"t":"2030-01-31T13:00:00+01:00"}"#).unwrap();
         assert_eq!(fields.number::<u32>("a").unwrap(), Given::Value(7));
         assert_eq!(fields.number::<u32>("b").unwrap(), Given::Null);
         assert_eq!(fields.number::<u32>("c").unwrap(), Given::Absent);

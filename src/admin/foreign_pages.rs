@@ -1,8 +1,8 @@
 //! Requests that another site's page has a browser send.
 
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, header};
 
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -24,7 +24,7 @@ pub(super) fn is_foreign_page(method: &Method, headers: &HeaderMap) -> bool {
 
 /// What such a request is answered.
 pub(super) fn foreign_page() -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "forbidden", "Pages of other sites may not use the admin API.")
+    Problem::new(Code::Forbidden, "Pages of other sites may not use the admin API.")
 }
 
 /// The value of a field, if it is a text.

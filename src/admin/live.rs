@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{FromRequestParts, State};
+use axum::http::header;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
@@ -22,7 +22,7 @@ use super::caller::Caller;
 use super::control_plane::ControlPlane;
 use super::live_sampler::Sampler;
 use super::live_snapshot::Snapshot;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::tenant::Tenant;
 
 /// From one snapshot to the next.
@@ -124,9 +124,7 @@ pub(super) async fn live(
             "There are {} viewers, as many as admin.live_viewers_max allows.",
             plane.live.viewers_max()
         );
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-viewers", detail)
-            .header(header::RETRY_AFTER, "5")
-            .into_response();
+        return Problem::new(Code::TooManyViewers, detail).header(header::RETRY_AFTER, "5").into_response();
     };
     let viewer = Viewer { snapshots: watch(&plane), stopped, tenant, _place: place };
     Sse::new(viewer.events()).into_response()

@@ -5,6 +5,7 @@
 
 mod access;
 mod acting;
+mod api;
 mod caller;
 mod checkout_figures;
 mod client_certificate;
@@ -13,6 +14,7 @@ mod cluster_figures;
 mod connection_places;
 mod console;
 mod control_plane;
+mod described_routes;
 mod etag;
 mod extend;
 mod failed_sign_ins;
@@ -27,10 +29,13 @@ mod live_sampler;
 mod live_snapshot;
 mod live_viewers;
 mod metrics_page;
+mod openapi;
 mod order_acts;
 mod order_json;
 mod probe;
 mod problem;
+mod problem_code;
+mod public_pages;
 mod readiness;
 mod reconcile;
 mod refund;
@@ -61,6 +66,7 @@ mod trail;
 mod waiting_room;
 mod webhooks;
 
+pub use api::document;
 pub use control_plane::{ControlPlane, ControlPlaneParts, Reload, ReloadRefused};
 pub use probe::{Question, probe};
 pub use readiness::{Lifecycle, Readiness, StartPhase};

@@ -6,12 +6,12 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use serde_json::Value;
 
 use super::acting::Acting;
 use super::control_plane::ControlPlane;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::refund::refund_json;
 use super::sale_acts::only_reason;
 use super::tenant::Tenant;
@@ -45,29 +45,31 @@ pub(super) async fn cancel(
     let act = acting.act(&plane, ActKind::OrderCancelled, order.placed.id.to_string(), Some(reason));
     let checkout = plane.checkout.clone();
     let cancelling = plane.acted(async move { checkout.cancel_for(order, act).await });
-    let conflict = |code, detail| Problem::new(StatusCode::CONFLICT, code, detail);
     Err(match cancelling.await? {
         CancelAnswer::Cancelled(order) => return plane.shown(&order).await.map(Json),
-        CancelAnswer::AlreadyPaid => conflict("order-paid", "The order is paid and cannot be cancelled."),
-        CancelAnswer::Refunded => conflict("order-refunded", "The order was paid and its money given back."),
+        CancelAnswer::AlreadyPaid => {
+            Problem::new(Code::OrderPaid, "The order is paid and cannot be cancelled.")
+        }
+        CancelAnswer::Refunded => {
+            Problem::new(Code::OrderRefunded, "The order was paid and its money given back.")
+        }
         CancelAnswer::PaymentInProgress => {
             let detail =
                 "A payment is under way; the order can be cancelled when it is known to have failed.";
-            conflict("payment-in-progress", detail).header(header::RETRY_AFTER, "1")
+            Problem::new(Code::PaymentInProgress, detail).header(header::RETRY_AFTER, "1")
         }
         CancelAnswer::Expired => {
-            conflict("order-expired", "The time to pay is over and the units are back on sale.")
+            Problem::new(Code::OrderExpired, "The time to pay is over and the units are back on sale.")
         }
         CancelAnswer::Rejected => {
-            conflict("order-rejected", "The order was not accepted by the store and holds no units.")
+            Problem::new(Code::OrderRejected, "The order was not accepted by the store and holds no units.")
         }
         CancelAnswer::Pending => {
-            conflict("order-pending", "The order is not durable yet.").header(header::RETRY_AFTER, "1")
+            Problem::new(Code::OrderPending, "The order is not durable yet.").header(header::RETRY_AFTER, "1")
         }
         CancelAnswer::Unavailable { .. } => {
             let detail = "The order store does not answer; nothing has changed yet. Try again.";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
-                .header(header::RETRY_AFTER, "1")
+            Problem::new(Code::StoreUnavailable, detail).header(header::RETRY_AFTER, "1")
         }
     })
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::acting::Acting;
 use super::control_plane::ControlPlane;
 use super::fields::{Fields, required};
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::rfc3339::rfc3339;
 use crate::checkout::{RefundAnswer, WantedRefund};
 use crate::domain::{Cents, Order, RefundRefusal, RefundRequest, Restock};
@@ -40,7 +40,6 @@ pub(super) async fn refund(
     let act = acting.act(&plane, ActKind::OrderRefunded, order.placed.id.to_string(), Some(reason));
     let checkout = plane.checkout.clone();
     let refunding = plane.acted(async move { checkout.refund(order, wanted, Some(act)).await });
-    let conflict = |code, detail: &str| Problem::new(StatusCode::CONFLICT, code, detail);
     Err(match refunding.await? {
         RefundAnswer::Refunded(order) => return Ok(Json(plane.shown(&order).await?).into_response()),
         RefundAnswer::Refunding(order) => {
@@ -49,53 +48,52 @@ pub(super) async fn refund(
         }
         RefundAnswer::NotTaken(order, refusal) => not_taken(&order, refusal),
         RefundAnswer::Refused { reason } => {
-            conflict("refund-refused", "The gateway refuses the refund; nothing was given back.")
+            Problem::new(Code::RefundRefused, "The gateway refuses the refund; nothing was given back.")
                 .with("reason", reason)
         }
-        RefundAnswer::NotPossible { error } => conflict(
-            "refund-not-possible",
+        RefundAnswer::NotPossible { error } => Problem::new(Code::RefundNotPossible,
             "The gateway does not do refunds as src/checkout/GATEWAY.md has them; nothing was given back. Give the money \
              back there by another way, then say so here with by_hand.",
         )
         .with("gateway", error),
-        RefundAnswer::NoGateway { name } => conflict(
-            "gateway-not-configured",
+        RefundAnswer::NoGateway { name } => Problem::new(Code::GatewayNotConfigured,
             "The gateway that has the payment is not configured here; see checkout.former_gateways.",
         )
         .with("gateway", name),
-        RefundAnswer::OlderEngines => conflict(
-            "older-engines",
+        RefundAnswer::OlderEngines => Problem::new(Code::OlderEngines,
             "An engine of the version before, which knows no refunds, runs on the same store; try again when all are \
              upgraded.",
         ),
         RefundAnswer::Unavailable { .. } => {
             let detail = "The gateway or the order store does not answer; nothing was given back yet. Try again.";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "payment-unavailable", detail)
+            Problem::new(Code::PaymentUnavailable, detail)
                 .header(header::RETRY_AFTER, "1")
         }
     })
 }
 
 fn not_taken(order: &Order, refusal: RefundRefusal) -> Problem {
-    let conflict = |code, detail: &str| {
-        Problem::new(StatusCode::CONFLICT, code, detail).with("order_status", order.status.as_str())
-    };
+    let conflict =
+        |code, detail: &str| Problem::new(code, detail).with("order_status", order.status.as_str());
     match refusal {
         RefundRefusal::NotPaid => {
-            conflict("order-not-paid", "The order is not paid: there is nothing to give back.")
+            conflict(Code::OrderNotPaid, "The order is not paid: there is nothing to give back.")
         }
-        RefundRefusal::UnderWay => {
-            conflict("refund-in-progress", "A refund of the order is under way; try again when it has ended.")
-                .header(header::RETRY_AFTER, "1")
+        RefundRefusal::UnderWay => conflict(
+            Code::RefundInProgress,
+            "A refund of the order is under way; try again when it has ended.",
+        )
+        .header(header::RETRY_AFTER, "1"),
+        RefundRefusal::NothingLeft => {
+            conflict(Code::OrderRefunded, "All that was paid is given back already.")
         }
-        RefundRefusal::NothingLeft => conflict("order-refunded", "All that was paid is given back already."),
         RefundRefusal::OtherNumber { next } => conflict(
-            "refund-number",
+            Code::RefundNumber,
             "The next refund of the order has another number; look at the order again.",
         )
         .with("next", next),
         RefundRefusal::TooMany => {
-            conflict("too-many-refunds", "The order had as many refunds as one may have.")
+            conflict(Code::TooManyRefunds, "The order had as many refunds as one may have.")
         }
         RefundRefusal::Amount { left } => {
             Problem::field("amount_cents", format!("must be 1 to {}, which is left of what was paid", left.0))

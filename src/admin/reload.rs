@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::acting::Acting;
 use super::control_plane::{ControlPlane, ReloadRefused};
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use crate::orders::ActKind;
 
 pub(super) async fn reload(
@@ -18,11 +17,7 @@ pub(super) async fn reload(
 ) -> Result<Json<Value>, Problem> {
     let reload = Arc::clone(&plane.reload);
     let outcome = tokio::task::spawn_blocking(move || reload()).await.map_err(|_| {
-        Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "The reload was cut short; the old configuration stays.",
-        )
+        Problem::new(Code::Internal, "The reload was cut short; the old configuration stays.")
     })?;
     match outcome {
         Ok(changed) => {
@@ -35,8 +30,9 @@ pub(super) async fn reload(
             }
             Ok(Json(json!({ "status": "reloaded", "changed": changed })))
         }
-        Err(ReloadRefused { code, detail, keys }) => {
-            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail).with("keys", keys))
+        Err(ReloadRefused { needs_restart, detail, keys }) => {
+            let code = if needs_restart { Code::RestartRequired } else { Code::InvalidConfig };
+            Err(Problem::new(code, detail).with("keys", keys))
         }
     }
 }

@@ -16,7 +16,8 @@ const BYTES_MAX: usize = 128;
 #[derive(Clone, Debug)]
 pub(super) struct RequestId(pub String);
 
-/// Outermost of all layers: writes the id into the answer, and that nobody may keep it or guess at its media type.
+/// Outermost of all layers: writes the id into the answer, and that nobody may guess at its media type, nor keep it
+/// unless it says itself that it is public.
 pub(super) async fn attach(mut request: Request, next: Next) -> Response {
     let id = given(request.headers()).cloned().unwrap_or_else(fresh);
     request.extensions_mut().insert(RequestId(id.to_str().unwrap_or_default().to_owned()));
@@ -25,10 +26,17 @@ pub(super) async fn attach(mut request: Request, next: Next) -> Response {
         *response.body_mut() = Body::from(problem.body(id.to_str().unwrap_or_default()));
     }
     let headers = response.headers_mut();
-    headers.insert(X_REQUEST_ID, id);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if !is_public(headers) {
+        headers.insert(X_REQUEST_ID, id);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     response
+}
+
+/// Whether a cache may show the answer to others, so that it carries nobody's name.
+fn is_public(headers: &HeaderMap) -> bool {
+    headers.get(header::CACHE_CONTROL).is_some_and(|kept| kept.as_bytes().starts_with(b"public"))
 }
 
 /// The id that the request came with, if it has exactly one that can be sent back.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::get;
+use axum::{Extension, Router};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -27,14 +27,12 @@ use super::acting::Peer;
 use super::client_certificate::{self, Shown, shake};
 use super::connection_places::{Place, Places};
 use super::control_plane::ControlPlane;
+use super::described_routes::Kind;
 use super::live::Stopped;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::readiness::Readiness;
 use super::settings::AdminSettings;
-use super::{
-    access, console, extend, feeds, health, live, metrics_page, order_acts, reconcile, refund, reload,
-    request_id, retiring, sale_acts, sales, settle, stats, stops, trail, waiting_room, webhooks,
-};
+use super::{access, api, console, health, request_id};
 use crate::telemetry::Dear;
 use crate::tls::Certificates;
 
@@ -43,73 +41,28 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// All routes of the control plane, with their checks.
 fn routes(plane: Arc<ControlPlane>) -> Router {
+    let described = api::routes();
+    let shown = middleware::from_fn(client_certificate::check);
     let only_admins = middleware::from_fn_with_state(Arc::clone(&plane), access::only_admins);
-    let only_unbound = middleware::from_fn(access::only_unbound);
-    let open = console::open_routes().layer(middleware::from_fn(client_certificate::check));
-    let probes = Router::new()
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/healthz", get(health::healthz))
-        .layer(middleware::from_fn(access::probe));
-    // What reads many rows of the store. Books that are compared stay: who compares them has a reason.
-    let dear = Router::new()
-        .route("/api/v1/campaigns/{campaign}/{sku}/audit", get(sales::audit))
-        .route("/api/v1/campaigns/{campaign}/{sku}/registrations", get(waiting_room::registrations))
-        .route("/api/v1/campaigns/{campaign}/{sku}/marks", get(waiting_room::marks))
-        .route("/api/v1/orders", get(feeds::orders))
-        .route("/api/v1/orders/{id}", get(order_acts::show))
-        .route("/api/v1/events", get(feeds::events))
-        .route("/api/v1/trail", get(trail::show))
-        .layer(middleware::from_fn_with_state(Arc::clone(&plane), give_way));
-    let api = Router::new()
-        .merge(dear)
+    let open = console::open_routes().merge(described.router(Kind::Open, &plane)).layer(shown.clone());
+    let probes = described.router(Kind::Probe, &plane).layer(middleware::from_fn(access::probe));
+    let dear = described.router(Kind::Dear, &plane);
+    let api = dear
+        .layer(middleware::from_fn_with_state(Arc::clone(&plane), give_way))
+        .merge(described.router(Kind::Usual, &plane))
         .merge(console::routes())
-        .route("/metrics", get(metrics_page::show))
-        .route("/api/v1/stats", get(stats::stats))
-        .route("/api/v1/latency.hlog", get(stats::interval_log))
-        .route("/api/v1/latency/{file}", get(stats::percentiles))
-        .route("/api/v1/campaigns", get(sales::list).post(sales::create))
-        .route(
-            "/api/v1/campaigns/{campaign}/{sku}",
-            get(sales::show).patch(sales::change).merge(delete(retiring::delete).layer(only_admins.clone())),
-        )
-        .route(
-            "/api/v1/campaigns/{campaign}/{sku}/archive",
-            post(retiring::archive).layer(only_admins.clone()),
-        )
-        .route("/api/v1/campaigns/{campaign}/{sku}/queue", get(waiting_room::show))
-        .route("/api/v1/campaigns/{campaign}/{sku}/extend", post(extend::extend_sale))
-        .route("/api/v1/campaigns/{campaign}/{sku}/pause", post(sale_acts::pause))
-        .route("/api/v1/campaigns/{campaign}/{sku}/resume", post(sale_acts::resume))
-        .route("/api/v1/campaigns/{campaign}/{sku}/end", post(sale_acts::end))
-        .route("/api/v1/orders/{id}/cancel", post(order_acts::cancel))
-        .route("/api/v1/orders/{id}/settle", post(settle::settle))
-        .route("/api/v1/orders/{id}/extend", post(extend::extend))
-        .route("/api/v1/orders/{id}/refund", post(refund::refund).layer(only_admins.clone()))
-        .route(
-            "/orders/{id}/refund",
-            get(console::refund_page).post(console::refund_act).layer(only_admins.clone()),
-        )
-        .route("/api/v1/live", get(live::live))
-        .route("/api/v1/stop", get(stops::show).post(stops::stop))
-        .route("/api/v1/go", post(stops::go))
-        .route("/api/v1/webhooks", get(webhooks::list))
-        .route("/api/v1/webhooks/{name}", get(webhooks::show))
-        .route("/api/v1/webhooks/{name}/enable", post(webhooks::enable))
-        .route("/api/v1/webhooks/{name}/disable", post(webhooks::disable))
-        .route("/api/v1/webhooks/{name}/replay", post(webhooks::replay))
-        .route("/api/v1/reconcile", get(reconcile::reconcile))
-        .route("/api/v1/config/reload", post(reload::reload).layer(only_unbound).layer(only_admins))
+        .route("/orders/{id}/refund", get(console::refund_page).post(console::refund_act).layer(only_admins))
         .fallback(async || Problem::not_found())
         .layer(middleware::from_fn_with_state(Arc::clone(&plane), access::check))
-        .layer(middleware::from_fn(client_certificate::check));
+        .layer(shown);
     probes
         .merge(open)
         .merge(api)
         .method_not_allowed_fallback(async || {
             let detail = "This path has other methods; see Allow.";
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+            Problem::new(Code::MethodNotAllowed, detail)
         })
+        .layer(Extension(api::document()))
         .layer(middleware::from_fn_with_state(Arc::new(plane.settings.clone()), access::check_host))
         .layer(DefaultBodyLimit::max(plane.settings.body_bytes_max))
         .layer(middleware::from_fn_with_state(Arc::clone(&plane), in_time))
@@ -126,7 +79,7 @@ fn starting_routes(readiness: Arc<Readiness>, settings: &AdminSettings) -> Route
         .layer(middleware::from_fn(access::probe))
         .fallback(async || {
             let detail = "The engine is starting; /readyz says how far it is.";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail).header(header::RETRY_AFTER, "1")
+            Problem::new(Code::Starting, detail).header(header::RETRY_AFTER, "1")
         })
         .layer(middleware::from_fn_with_state(Arc::new(settings.clone()), access::check_host))
         .layer(middleware::from_fn(request_id::attach))
@@ -137,7 +90,7 @@ fn starting_routes(readiness: Arc<Readiness>, settings: &AdminSettings) -> Route
 async fn give_way(State(plane): State<Arc<ControlPlane>>, request: Request, next: Next) -> Response {
     if request.method() == Method::GET && plane.telemetry.edge_load.sheds_anywhere(Dear::Admin) {
         let detail = "The engine is busy selling; ask again in a moment.";
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail);
+        let problem = Problem::new(Code::Overloaded, detail);
         return problem.header(header::RETRY_AFTER, "2").into_response();
     }
     next.run(request).await
@@ -148,7 +101,7 @@ async fn in_time(State(plane): State<Arc<ControlPlane>>, request: Request, next:
     let limit = Duration::from_millis(plane.settings.request_timeout_ms);
     timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
         let detail = "The request took longer than admin.request_timeout_ms.";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", detail).into_response()
+        Problem::new(Code::Timeout, detail).into_response()
     })
 }
 

@@ -6,13 +6,13 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use serde_json::{Value, json};
 
 use super::acting::Acting;
 use super::control_plane::ControlPlane;
 use super::fields::{Fields, required};
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use crate::checkout::{SettleAnswer, SettleOutcome};
 use crate::domain::Order;
 use crate::orders::ActKind;
@@ -38,21 +38,21 @@ pub(super) async fn settle(
         }
         SettleAnswer::Captured(order) => {
             let detail = "The gateway says that the money was taken: the order is paid.";
-            Err(conflict("payment-captured", detail, &order))
+            Err(conflict(Code::PaymentCaptured, detail, &order))
         }
         SettleAnswer::NotPaying(order) => Err(conflict(
-            "no-payment-under-way",
+            Code::NoPaymentUnderWay,
             "The order has no payment, or no refund, under way that could be settled so.",
             &order,
         )),
         SettleAnswer::UnderWay { .. } => {
             let detail = "The payment is being made or recovered at this moment; try again.";
-            let problem = Problem::new(StatusCode::CONFLICT, "payment-in-progress", detail);
+            let problem = Problem::new(Code::PaymentInProgress, detail);
             Err(problem.header(header::RETRY_AFTER, "1"))
         }
         SettleAnswer::Unavailable { .. } => {
             let detail = "The order store does not answer; nothing is settled yet. Try again.";
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail);
+            let problem = Problem::new(Code::StoreUnavailable, detail);
             Err(problem.header(header::RETRY_AFTER, "1"))
         }
     }
@@ -83,8 +83,8 @@ const fn word(outcome: SettleOutcome) -> &'static str {
     }
 }
 
-fn conflict(code: &'static str, detail: &str, order: &Order) -> Problem {
-    Problem::new(StatusCode::CONFLICT, code, detail).with("order_status", order.status.as_str())
+fn conflict(code: Code, detail: &str, order: &Order) -> Problem {
+    Problem::new(code, detail).with("order_status", order.status.as_str())
 }
 
 #[cfg(test)]
@@ -104,6 +104,7 @@ mod tests {
             (r#"{"outcome":"paid"}"#, "reason"),
             (r#"{"outcome":"paid","reason":"  "}"#, "reason"),
             (r#"{"outcome":"paid","reason":"a\nb"}"#, "reason"),
+            (r#"{"outcome":"paid","reason":"a\n"}"#, "reason"),
             (long.as_str(), "reason"),
             (r#"{"outcome":"lost","reason":"x"}"#, "outcome"),
             (r#"{"reason":"x"}"#, "outcome"),

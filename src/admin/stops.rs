@@ -6,13 +6,12 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::acting::Acting;
 use super::control_plane::ControlPlane;
 use super::fields::{Fields, required};
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::tenant::Tenant;
 use crate::domain::Stops;
 use crate::orders::{ActKind, StopChange};
@@ -56,7 +55,7 @@ async fn change(
     fields.finish(&["all", "reason"])?;
     if is_all && acting.is_bound() {
         let detail = format!("This token is for the tenant {} only; leave `all` out.", acting.tenant);
-        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-tenant", detail));
+        return Err(Problem::new(Code::ForeignTenant, detail));
     }
     let tenant = (!is_all).then(|| acting.tenant.clone());
     let kind = if is_stopped { ActKind::SalesStopped } else { ActKind::SalesResumed };

@@ -1,11 +1,10 @@
 //! The tenant whose sales and orders a request is about.
 
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 
 use super::caller::Caller;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use crate::domain::{InvalidId, SaleKey};
 
 /// The tenant of a request: `X-Tenant-ID`; without it the only one that the token is for, or `default`.
@@ -37,5 +36,5 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
 /// The caller sees another tenant only.
 pub(super) fn foreign_tenant(own: &str) -> Problem {
     let detail = format!("This token is for the tenant {own} only.");
-    Problem::new(StatusCode::FORBIDDEN, "foreign-tenant", detail)
+    Problem::new(Code::ForeignTenant, detail)
 }

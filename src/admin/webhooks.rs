@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde_json::{Value, json};
 
@@ -13,7 +12,7 @@ use super::acting::Acting;
 use super::caller::Caller;
 use super::control_plane::ControlPlane;
 use super::fields::{Fields, Given, required};
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::rfc3339::rfc3339;
 use super::sale_acts::only_reason;
 use crate::orders::{ActKind, LogEnds, ToldLog, WebhookAct, WebhookChange, WebhookRow, WebhookState};
@@ -124,7 +123,7 @@ impl ControlPlane {
         });
         found.ok_or_else(|| {
             let detail = "No endpoint of webhooks has this name in the configuration.";
-            Problem::new(StatusCode::NOT_FOUND, "unknown-webhook", detail)
+            Problem::new(Code::UnknownWebhook, detail)
         })
     }
 

@@ -82,13 +82,13 @@ pub(super) fn reload(source: ConfigSource, config: Config, live: Live) -> Arc<Re
             Err(error) => tracing::warn!(%error, "the configuration was not reloaded; the old one stays"),
         }
         outcome.map_err(|error| {
-            let (code, keys) = match &error {
+            let (needs_restart, keys) = match &error {
                 ReloadError::Invalid(invalid) => {
-                    ("invalid-config", invalid.problems.iter().map(|problem| problem.key.clone()).collect())
+                    (false, invalid.problems.iter().map(|problem| problem.key.clone()).collect())
                 }
-                ReloadError::NeedsRestart(keys) => ("restart-required", keys.clone()),
+                ReloadError::NeedsRestart(keys) => (true, keys.clone()),
             };
-            ReloadRefused { code, detail: error.to_string(), keys }
+            ReloadRefused { needs_restart, detail: error.to_string(), keys }
         })
     })
 }

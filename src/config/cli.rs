@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::error::ConfigError;
@@ -35,6 +35,11 @@ pub enum Command {
     },
     /// Print the page of all configuration keys, as Markdown
     ConfigReference,
+    /// Print the OpenAPI document of a plane, as `GET /openapi.json` answers it there
+    Openapi {
+        /// Whose
+        plane: Plane,
+    },
     /// Ask the engine on the configured admin address whether it lives; exit code 0 means yes
     Healthcheck {
         /// Ask whether buyers can be sent there, instead: for load balancers, not for what restarts a container
@@ -90,6 +95,15 @@ pub enum Command {
         #[arg(long, value_name = "FOLDER", conflicts_with_all = ["sale", "save"])]
         from: Option<PathBuf>,
     },
+}
+
+/// Where an engine answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Plane {
+    /// Buyers' requests
+    Edge,
+    /// Operators' requests
+    Admin,
 }
 
 /// Every key can be set in the file, by SECKILL__SECTION__KEY in the environment, and the common ones by a flag.
@@ -210,6 +224,7 @@ mod tests {
         );
         assert_eq!(parse(&["man"]).unwrap().command(), Command::Man { dir: None });
         assert!(parse(&["completions", "cmd.exe"]).is_err());
+        assert_eq!(parse(&["openapi", "edge"]).unwrap().command(), Command::Openapi { plane: Plane::Edge });
         assert!(parse(&["backup"]).is_err());
         assert!(parse(&["sell"]).is_err());
         let admin = vec!["http://a".to_owned(), "http://b".to_owned()];

@@ -16,7 +16,7 @@ mod sections;
 mod settings;
 mod source;
 
-pub use cli::{Cli, Command};
+pub use cli::{Cli, Command, Plane};
 pub use error::{ConfigError, Problem};
 pub use origin::Origin;
 pub use reference::reference;

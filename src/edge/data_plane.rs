@@ -8,6 +8,7 @@ use super::Application;
 use super::cross_site::{self, Visit};
 use super::gatekeeper::Gatekeeper;
 use super::identity::{Buyer, Denied};
+use super::openapi::document;
 use super::page::PageAccess;
 use super::problem::{self, ProblemAnswer};
 use super::reply::{Field, Reply, retry_after_s};
@@ -49,6 +50,8 @@ impl DataPlane {
         desk: OrderDesk,
         checkout: Checkout,
     ) -> Result<Self, FieldError> {
+        // Made before anybody waits for it.
+        document();
         Ok(Self {
             admission,
             desk,
@@ -195,6 +198,9 @@ impl DataPlane {
                 return reply;
             }
             Ok(Route::Checkout { id }) => return self.checkout(request, id).await,
+            Ok(Route::Description) => self.description(request),
+            Ok(Route::Problems) => self.problem_pages(),
+            Ok(Route::Problem { code }) => self.problem_page(request, code),
             Err(NoRoute::UnknownPath) => problem::NOT_FOUND.reply(&request.id),
             Err(NoRoute::MethodNotAllowed { allow }) => {
                 problem::METHOD_NOT_ALLOWED.answer().with(Field::Allow(allow)).reply(&request.id)

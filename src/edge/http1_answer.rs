@@ -1,9 +1,9 @@
 //! An answer of HTTP/1.1 as bytes, where we write it ourselves.
 
 use bytes::{BufMut, BytesMut};
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
 
-use super::reply::Reply;
+use super::reply::{Reply, says_its_length};
 use super::reply_header::{Names, each_field};
 
 /// Room for the header of nearly every answer.
@@ -25,8 +25,7 @@ pub(super) fn write_answer(
     let reason = reply.status.canonical_reason().unwrap_or_default();
     line(&[b"HTTP/1.1 ", reply.status.as_str().as_bytes(), b" ", reason.as_bytes()]);
     each_field(reply, names, |name, value| line(&[name.as_str().as_bytes(), b": ", value.as_bytes()]));
-    // 204 has no body, and may not say so (RFC 9110, 8.6).
-    if reply.status != StatusCode::NO_CONTENT {
+    if says_its_length(reply.status) {
         line(&[b"content-length: ", itoa::Buffer::new().format(reply.body.len()).as_bytes()]);
     }
     if let Some(date) = date {
@@ -43,6 +42,8 @@ pub(super) fn write_answer(
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::super::problem;
     use super::super::request::Head;
     use super::super::request_id::RequestId;
@@ -81,10 +82,15 @@ mod tests {
 
     #[test]
     fn no_content_has_no_length() {
-        let mut reply = problem::SOLD_OUT.reply(&RequestId::Echoed("r-1"));
-        (reply.status, reply.body) = (StatusCode::NO_CONTENT, Default::default());
-        let text = written(&reply, false);
-        assert!(text.starts_with("HTTP/1.1 204 No Content\r\n") && text.ends_with("\r\n\r\n"), "{text}");
-        assert!(!text.contains("content-length"), "{text}");
+        for status in [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED] {
+            let mut reply = problem::SOLD_OUT.reply(&RequestId::Echoed("r-1"));
+            (reply.status, reply.body) = (status, Default::default());
+            let text = written(&reply, false);
+            assert!(
+                text.starts_with(&format!("HTTP/1.1 {status}\r\n")) && text.ends_with("\r\n\r\n"),
+                "{text}"
+            );
+            assert!(!text.contains("content-length"), "{text}");
+        }
     }
 }

@@ -22,7 +22,7 @@ use super::connection::Connection;
 use super::connection_timeout::{ConnectionTimeout, Signal, Wait};
 use super::exchange::Exchange;
 use super::http2_frames::FrameMeter;
-use super::reply::Reply;
+use super::reply::{Reply, says_its_length};
 use super::reply_header::header_of;
 use super::settings::EdgeSettings;
 use super::transport::Transport;
@@ -230,7 +230,7 @@ impl Http2 {
         is_head: bool,
     ) -> Sent {
         let body = reply.body;
-        if reply.status != StatusCode::NO_CONTENT {
+        if says_its_length(reply.status) {
             head.headers_mut()
                 .insert(header::CONTENT_LENGTH, arena::text(20, format_args!("{}", body.len())));
         }

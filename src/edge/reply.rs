@@ -132,6 +132,8 @@ pub enum Field {
     Allow(&'static str),
     /// Where to look instead: a path.
     SeeOther(Box<HeaderValue>),
+    /// The version of a public document.
+    ETag(&'static str),
     /// What the browser is to send along from now on.
     SetCookie(Box<HeaderValue>),
     /// How the buyer proves who it is.
@@ -159,6 +161,7 @@ impl Field {
             }
             Self::Allow(methods) => write(header::ALLOW, HeaderValue::from_static(methods)),
             Self::SeeOther(place) => write(header::LOCATION, HeaderValue::clone(place)),
+            Self::ETag(version) => write(header::ETAG, HeaderValue::from_static(version)),
             Self::SetCookie(cookie) => write(header::SET_COOKIE, HeaderValue::clone(cookie)),
             Self::WwwAuthenticate(scheme) => {
                 write(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme))
@@ -212,6 +215,12 @@ impl Reply {
         self.close = true;
         self
     }
+}
+
+/// Whether an answer of this status says how long it is: with 204 it may not, and with 304 it would have to be the length of
+/// what the client has (RFC 9110, 8.6).
+pub const fn says_its_length(status: StatusCode) -> bool {
+    !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// The name of a rate in the `RateLimit` fields.

@@ -73,6 +73,8 @@ pub struct Head<'a> {
     pub gate_token: Option<&'a [u8]>,
     /// `Sec-Fetch-Site`.
     pub fetch_site: Option<&'a [u8]>,
+    /// The first `If-None-Match`. A second one costs its sender the bytes of a document, and nobody anything else.
+    pub if_none_match: Option<&'a [u8]>,
     /// `Access-Control-Request-Method`.
     pub preflight_method: Option<&'a [u8]>,
     /// A field above that came more than once. Two proxies that each read another one of them is how identities are
@@ -153,6 +155,10 @@ impl<'a> Head<'a> {
         };
         if let Some(slot) = described {
             slot.get_or_insert(value);
+            return;
+        }
+        if name.len() == 13 && is("if-none-match") {
+            self.if_none_match.get_or_insert(value);
             return;
         }
         let (slot, shown) = match name.len() {

@@ -78,6 +78,15 @@ pub enum Route<'a> {
         /// The order's number.
         id: &'a str,
     },
+    /// `GET /openapi.json`
+    Description,
+    /// `GET /problems`
+    Problems,
+    /// `GET /problems/{code}`
+    Problem {
+        /// The code.
+        code: &'a str,
+    },
 }
 
 /// Why there is nothing behind a method and a path.
@@ -121,10 +130,7 @@ impl<'a> Route<'a> {
                 "GET" | "HEAD" => Ok(Self::PagePart { campaign, sku, part }),
                 _ => Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD" }),
             },
-            [Some("orders"), None, None, None, None, None] => match method {
-                "GET" | "HEAD" => Ok(Self::Orders),
-                _ => Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD" }),
-            },
+            [Some("orders"), None, None, None, None, None] => looked_at(method, Self::Orders),
             [Some("orders"), Some(id), None, None, None, None] => match method {
                 "GET" | "HEAD" => Ok(Self::Order { id }),
                 "DELETE" => Ok(Self::Cancel { id }),
@@ -134,8 +140,21 @@ impl<'a> Route<'a> {
                 "POST" => Ok(Self::Checkout { id }),
                 _ => Err(NoRoute::MethodNotAllowed { allow: "POST" }),
             },
+            [Some("openapi.json"), None, None, None, None, None] => looked_at(method, Self::Description),
+            [Some("problems"), None, None, None, None, None] => looked_at(method, Self::Problems),
+            [Some("problems"), Some(code), None, None, None, None] => {
+                looked_at(method, Self::Problem { code })
+            }
             _ => Err(NoRoute::UnknownPath),
         }
+    }
+}
+
+/// The route of what is only looked at.
+fn looked_at<'a>(method: &str, route: Route<'a>) -> Result<Route<'a>, NoRoute> {
+    match method {
+        "GET" | "HEAD" => Ok(route),
+        _ => Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD" }),
     }
 }
 
@@ -161,6 +180,9 @@ mod tests {
             ("HEAD", "/orders/abc", Route::Order { id: "abc" }),
             ("DELETE", "/orders/abc", Route::Cancel { id: "abc" }),
             ("POST", "/orders/abc/checkout", Route::Checkout { id: "abc" }),
+            ("GET", "/openapi.json", Route::Description),
+            ("GET", "/problems", Route::Problems),
+            ("HEAD", "/problems/sold-out", Route::Problem { code: "sold-out" }),
         ] {
             assert_eq!(Route::find(method, path), Ok(route));
         }
@@ -182,7 +204,15 @@ mod tests {
         ] {
             assert_eq!(Route::find("GET", path), Err(NoRoute::UnknownPath), "{path}");
         }
-        for path in ["/orders/a/pay", "/orders/a/checkout/b", "/Orders/a", "seckill/a/b"] {
+        for path in [
+            "/openapi",
+            "/openapi.json/",
+            "/problems/a/b",
+            "/orders/a/pay",
+            "/orders/a/checkout/b",
+            "/Orders/a",
+            "seckill/a/b",
+        ] {
             assert_eq!(Route::find("GET", path), Err(NoRoute::UnknownPath), "{path}");
         }
     }
@@ -196,6 +226,8 @@ mod tests {
             ("/orders", "GET, HEAD"),
             ("/orders/a", "DELETE, GET, HEAD"),
             ("/orders/a/checkout", "POST"),
+            ("/openapi.json", "GET, HEAD"),
+            ("/problems/a", "GET, HEAD"),
         ] {
             for method in ["PATCH", "post", "CONNECT", ""] {
                 assert_eq!(Route::find(method, path), Err(NoRoute::MethodNotAllowed { allow }));

@@ -103,6 +103,21 @@ impl Client {
     /// # Panics
     /// It is no HTTP, or the server neither answers nor closes.
     pub fn answer(&mut self) -> Option<Answer> {
+        let mut answer = self.headed()?;
+        let body = if answer.field("transfer-encoding") == Some("chunked") {
+            self.chunks()?
+        } else {
+            self.bytes(answer.field("content-length").map_or(0, |length| length.parse().unwrap()))?
+        };
+        answer.body = String::from_utf8(body).unwrap();
+        Some(answer)
+    }
+
+    /// The header of the next answer, whose body comes bit by bit; `None` when the server has closed before its end.
+    ///
+    /// # Panics
+    /// It is no HTTP, or the server neither answers nor closes.
+    pub fn headed(&mut self) -> Option<Answer> {
         let line = self.line()?;
         let status =
             line.split(' ').nth(1).unwrap_or_default().parse().unwrap_or_else(|_| panic!("{line:?}"));
@@ -112,14 +127,18 @@ impl Client {
             let Some((name, value)) = line.split_once(':') else { break };
             fields.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut answer = Answer { status, fields, body: String::new() };
-        let body = if answer.field("transfer-encoding") == Some("chunked") {
-            self.chunks()?
-        } else {
-            self.bytes(answer.field("content-length").map_or(0, |length| length.parse().unwrap()))?
-        };
-        answer.body = String::from_utf8(body).unwrap();
-        Some(answer)
+        Some(Answer { status, fields, body: String::new() })
+    }
+
+    /// The next chunk of a body; `None` at its end.
+    ///
+    /// # Panics
+    /// It is none.
+    pub fn chunk(&mut self) -> Option<String> {
+        let size = usize::from_str_radix(&self.line()?, 16).expect("a chunk's size");
+        let chunk = self.bytes(size)?;
+        self.line()?;
+        (size > 0).then(|| String::from_utf8(chunk).unwrap())
     }
 
     /// One line without its end.

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::PATIENCE;
 use crate::client::{Answer, Client};
 use crate::servers::engine::{EngineProcess, PATIENT, binary, variables};
 use crate::servers::process;
+use crate::{PATIENCE, described};
 
 /// How an engine is started.
 #[derive(Clone, Debug)]
@@ -191,23 +191,25 @@ impl Engine {
         let body = format!(
             r#"{{"campaign":"test","sku":"{sku}","price_cents":1999,"stock":{stock},"title":"A test"{terms}}}"#
         );
-        try_request(
-            self.process.admin(),
-            "POST",
-            "/api/v1/campaigns",
-            "Content-Type: application/json\r\n",
-            &body,
-        )
+        let path = "/api/v1/campaigns";
+        let lines = "Content-Type: application/json\r\n";
+        let answer = try_request(self.process.admin(), "POST", path, lines, &body)?;
+        described::admin().hold("POST", path, &answer);
+        Some(answer)
     }
 
-    /// Asks the admin plane.
+    /// Asks the admin plane. What it answers has to be described.
     pub fn admin(&self, method: &str, path: &str, body: &str) -> Answer {
-        request(self.process.admin(), method, path, "Content-Type: application/json\r\n", body)
+        let answer = request(self.process.admin(), method, path, "Content-Type: application/json\r\n", body);
+        described::admin().hold(method, path, &answer);
+        answer
     }
 
     /// Asks the admin plane for something, and again while the store is too busy to tell.
     pub fn read(&self, path: &str) -> Answer {
-        read(self.process.admin(), path)
+        let answer = read(self.process.admin(), path);
+        described::admin().hold("GET", path, &answer);
+        answer
     }
 
     /// The sale's units, counted in the store and the ledger; they must add up, and no buyer may be over the limit.
@@ -237,12 +239,22 @@ impl Engine {
 
     /// The public state of a sale.
     pub fn sale_state(&self, sku: &str) -> Value {
-        request(self.process.edge(), "GET", &format!("/seckill/test/{sku}"), "", "").json()
+        self.look(&format!("/seckill/test/{sku}"), "").json()
     }
 
-    /// Asks the edge in the name of a buyer, with more header lines.
+    /// Asks the edge in nobody's name, with these header lines.
+    pub fn look(&self, path: &str, lines: &str) -> Answer {
+        let answer = request(self.process.edge(), "GET", path, lines, "");
+        described::edge().hold("GET", path, &answer);
+        answer
+    }
+
+    /// Asks the edge in the name of a buyer, with more header lines. What it answers has to be described.
     pub fn ask(&self, method: &str, path: &str, buyer: &str, lines: &str, body: &str) -> Answer {
-        request(self.process.edge(), method, path, &format!("X-User-ID: {buyer}\r\n{lines}"), body)
+        let lines = format!("X-User-ID: {buyer}\r\n{lines}");
+        let answer = request(self.process.edge(), method, path, &lines, body);
+        described::edge().hold(method, path, &answer);
+        answer
     }
 
     /// Buys one, of an engine that may be starting over: `None` when nobody answers.

@@ -35,7 +35,7 @@ pub const FOR_TESTS: [Needed; 15] = [
     Needed { program: "promtool", package: "prometheus" },
     // The unit is checked by who reads it.
     Needed { program: "systemd-analyze", package: "systemd" },
-    // The load tester's files are read back by other people's implementations.
+    // The load tester's files are read back, and the API is asked, by other people's programs.
     Needed { program: "python3", package: "python3" },
     Needed { program: "pip3", package: "python3-pip" },
 ];

@@ -7,6 +7,7 @@ pub mod calendar;
 pub mod certificates;
 pub mod client;
 pub mod crowd;
+pub mod described;
 pub mod engine;
 pub mod install;
 pub mod older_store;

@@ -18,6 +18,7 @@ const LINES_OF_PAGES_MAX: &[(&str, usize)] = &[("README.md", 220), ("src/ARCHITE
 const TABLE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("settings", &["domain"]),
+    ("openapi", &["domain", "orders"]),
     ("supervisor", &["exit"]),
     ("tls", &["domain", "settings"]),
     ("admission", &["domain"]),
@@ -35,6 +36,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "clock",
             "domain",
             "ledger",
+            "openapi",
             "orders",
             "settings",
             "supervisor",
@@ -50,6 +52,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "clock",
             "domain",
             "ledger",
+            "openapi",
             "orders",
             "settings",
             "telemetry",

@@ -23,7 +23,8 @@ use seckill::orders::{
 };
 use seckill::telemetry::{IntervalLog, Telemetry};
 use serde_json::{Value, json};
-use testbed::PATIENCE;
+use testbed::client::Answer;
+use testbed::{PATIENCE, described};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -89,7 +90,7 @@ impl Engine {
         let reload = move || match reloads.fetch_add(1, Ordering::Relaxed) {
             0 => Ok(vec!["log.level".into()]),
             _ => Err(ReloadRefused {
-                code: "restart-required",
+                needs_restart: true,
                 detail: "node.id can only change with a restart".into(),
                 keys: vec!["node.id".into()],
             }),
@@ -140,22 +141,25 @@ impl Engine {
     }
 
     pub async fn get_json(&self, path: &str) -> Value {
-        let answer = self.get(path).await;
-        assert_eq!(answer.status(), StatusCode::OK, "{path}");
-        answer.json().await.unwrap()
+        let answer = held(Method::GET, path, self.get(path).await).await;
+        assert_eq!(answer.status, 200, "{path}");
+        answer.json()
     }
 
     pub async fn lines(&self, path: &str) -> Vec<Value> {
-        let answer = self.get(path).await;
-        assert_eq!(answer.status(), StatusCode::OK, "{path}");
-        assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
-        let text = answer.text().await.unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let answer = held(Method::GET, path, self.get(path).await).await;
+        assert_eq!(
+            (answer.status, answer.field("content-type")),
+            (200, Some("application/x-ndjson")),
+            "{path}"
+        );
+        answer.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     pub async fn send(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
-        let answer = self.request(method, path).body(body.to_string()).send().await.unwrap();
-        (answer.status(), answer.json().await.unwrap())
+        let answer = self.request(method.clone(), path).body(body.to_string()).send().await.unwrap();
+        let status = answer.status();
+        (status, held(method, path, answer).await.json())
     }
 
     pub async fn create(&self, sku: &str, stock: Units) {
@@ -212,6 +216,17 @@ impl Engine {
         assert!(stopped);
         writers.into_iter().for_each(|writer| writer.join().unwrap().unwrap());
     }
+}
+
+/// The answer, which has to be one that the plane's document describes.
+async fn held(method: Method, path: &str, answer: Response) -> Answer {
+    let status = answer.status().as_u16();
+    let fields = answer.headers().iter();
+    let fields =
+        fields.map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()));
+    let answer = Answer { status, fields: fields.collect(), body: answer.text().await.unwrap() };
+    described::admin().hold(method.as_str(), path, &answer);
+    answer
 }
 
 pub fn wall_now() -> EpochMs {

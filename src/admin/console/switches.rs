@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::Request;
 use axum::extract::State;
-use axum::http::{Extensions, StatusCode};
+use axum::http::Extensions;
 use axum::response::Response;
 
 use super::super::acting::Acting;
 use super::super::caller::Caller;
 use super::super::control_plane::ControlPlane;
-use super::super::problem::Problem;
+use super::super::problem::{Code, Problem};
 use super::super::stops;
 use super::form::{Form, answer, sent};
 use super::html::{Page, Text, act_form, may_act};
@@ -86,7 +86,7 @@ async fn change(
     let tenant = form.field("tenant");
     if let Some(tenant) = tenant.filter(|tenant| !caller.sees(tenant)) {
         let detail = format!("The token is not for the tenant {tenant}.");
-        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-tenant", detail));
+        return Err(Problem::new(Code::ForeignTenant, detail));
     }
     let acting = Acting::of(extensions, tenant.or(caller.tenant.as_deref()));
     let form = form.with("all", if tenant.is_none() && caller.tenant.is_none() { "true" } else { "false" });

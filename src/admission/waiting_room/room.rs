@@ -35,6 +35,17 @@ pub enum RoomState {
 }
 
 impl RoomState {
+    /// All states.
+    pub const ALL: [Self; 7] = [
+        Self::Closed,
+        Self::Registering,
+        Self::Drawing,
+        Self::Open,
+        Self::Paused,
+        Self::SoldOut,
+        Self::Ended,
+    ];
+
     /// The word in the API.
     pub const fn as_str(self) -> &'static str {
         match self {

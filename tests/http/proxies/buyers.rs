@@ -34,6 +34,9 @@ pub fn purchases_pass(kind: Kind) {
     assert_eq!(gone.member("status"), "cancelled", "{}", gone.body);
     let refused = as_ann("POST", "/seckill/test/none", "", "");
     assert_eq!((refused.status, refused.member("code").as_str()), (404, "unknown-sale"));
+    let page = as_ann("GET", &refused.member("type"), "", "");
+    assert_eq!((page.status, page.field("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert_eq!(as_ann("GET", "/openapi.json", "", "").json()["openapi"], "3.1.1");
     assert_eq!(as_ann("GET", "/nowhere", "", "").status, 404);
     // Where buyers may speak HTTP/2, they buy by it.
     if let Some(mut client) = shop.door.visit_by_http2() {

@@ -1,0 +1,80 @@
+//! What concerns the whole engine, and this description.
+
+use serde_json::{Map, Value};
+
+use super::campaign_bodies::{StopChange, Stopped};
+use super::figure_bodies::Reloaded;
+use super::parts::{act, look, public, tenant};
+use crate::admin::problem_code::Code;
+use crate::openapi::{Access, Answer, Content, Method, Operation, Parameter};
+
+const TAG: &str = "engine";
+const DESCRIPTION: &str = "description";
+const PAGE: Content = Content::text("text/html");
+
+/// `GET /api/v1/stop`
+pub fn stopped() -> Operation {
+    look("/api/v1/stop", "getStopped", "Whether the tenant's sales stand still")
+        .tag(TAG)
+        .takes([tenant()])
+        .answers(Answer::json::<Stopped>(200, "What stands still"))
+}
+
+fn switch(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    act(path, id, summary)
+        .tag(TAG)
+        .takes([tenant()])
+        .body::<StopChange>()
+        .answers(Answer::json::<Stopped>(200, "What stands still now"))
+        .refuses([Code::OlderEngines])
+}
+
+/// `POST /api/v1/stop`
+pub fn stop() -> Operation {
+    switch("/api/v1/stop", "stopSales", "Stop all sales of the tenant, or of all tenants, at once")
+        .about("Who holds an order can pay it all the same.")
+}
+
+/// `POST /api/v1/go`
+pub fn go() -> Operation {
+    switch("/api/v1/go", "resumeSales", "Let them go on")
+        .about("A sale that is paused by itself stays so, and a tenant's stop outlives that of all.")
+}
+
+/// `POST /api/v1/config/reload`
+pub fn reload() -> Operation {
+    act("/api/v1/config/reload", "reloadConfig", "Read the configuration again")
+        .access(Access::AdminOfAll)
+        .about("As SIGHUP does. What needs a restart is refused by name, and then nothing has changed.")
+        .tag(TAG)
+        .takes([tenant()])
+        .answers(Answer::json::<Reloaded>(200, "It is in force."))
+        .refuses([Code::InvalidConfig, Code::RestartRequired, Code::Internal])
+}
+
+/// `GET /openapi.json`
+pub fn description() -> Operation {
+    let etag = Parameter::header("If-None-Match", "The `ETag` of the document that the client has.");
+    Operation::new(Method::Get, "/openapi.json", "getDescription", "This document")
+        .tag(DESCRIPTION)
+        .takes([etag])
+        .answers(public(Answer::new(200, "The document", Content::json::<Map<String, Value>>()).with("ETag")))
+        .answers(public(Answer::empty(304, "The client has it.").with("ETag")))
+}
+
+/// `GET /problems`
+pub fn problems() -> Operation {
+    Operation::new(Method::Get, "/problems", "listProblems", "The page about all problems")
+        .tag(DESCRIPTION)
+        .answers(public(Answer::new(200, "The page", PAGE)))
+}
+
+/// `GET /problems/{code}`
+pub fn problem() -> Operation {
+    Operation::new(Method::Get, "/problems/{code}", "getProblem", "The page about the problems with a code")
+        .about("Where the `type` of a problem leads: what it means, and what helps.")
+        .tag(DESCRIPTION)
+        .takes([Parameter::path("code", "The code.").such_as("campaign-exists")])
+        .answers(public(Answer::new(200, "The page", PAGE)))
+        .refuses([Code::NotFound])
+}

@@ -1,0 +1,19 @@
+//! What a plane answers, described for machines (OpenAPI 3.1) and for people: operations, bodies, problems, states.
+//!
+//! An [`Operation`] stands beside the route that it describes: on the admin plane the route is made of it, on the data
+//! plane each route names its own. [`Description::document`] compiles them into the bytes of `GET /openapi.json`, once,
+//! when the engine starts. A [`ProblemKind`] says what a code means and what helps; `GET /problems/{code}`, where the
+//! `type` of a problem leads, shows it as a [page](page_of).
+
+mod document;
+mod operation;
+mod problem;
+mod shapes;
+mod states;
+
+pub use document::{Description, Document};
+pub use operation::{Access, Answer, Content, Items, Method, Operation, Parameter};
+pub use problem::{ProblemKind, page_of, page_of_all, title_of};
+pub(crate) use shapes::word_lists;
+pub use shapes::{Count, Name, OrderNumber, Status, Time, all_optional};
+pub use states::{diagram, meaning};
