@@ -1,0 +1,7 @@
+//! The documents that the planes serve, held against what the engine answers: by requests that are written here, and
+//! by a property-based tester from outside.
+
+mod admin_plane;
+mod data_plane;
+mod documents;
+mod schemathesis;
