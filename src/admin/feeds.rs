@@ -22,7 +22,7 @@ use tokio::time::sleep;
 use super::control_plane::ControlPlane;
 use super::order_json::order_json;
 use super::problem::{Problem, invalid_name};
-use super::tenant::Tenant;
+use super::tenant::{Tenant, name_in_query};
 use crate::admission::LiveSale;
 use crate::domain::{BuyerId, Order, OrderId, OrderStatus, SaleId};
 use crate::orders::{CompleteOrders, Event, OrderFilter, StoreError, event_json};
@@ -86,7 +86,9 @@ impl FeedQuery {
 }
 
 fn parsed(query: Result<Query<FeedQuery>, QueryRejection>) -> Result<FeedQuery, Problem> {
-    query.map(|Query(query)| query).map_err(|rejection| Problem::field("query", rejection.body_text()))
+    let Query(query) = query.map_err(|rejection| Problem::field("query", rejection.body_text()))?;
+    let (campaign, sku) = (name_in_query("campaign", query.campaign)?, name_in_query("sku", query.sku)?);
+    Ok(FeedQuery { campaign, sku, ..query })
 }
 
 /// The rows that a caller is shown.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::control_plane::ControlPlane;
 use super::problem::Problem;
-use super::tenant::Tenant;
+use super::tenant::{Tenant, name_in_query};
 use crate::admission::LiveSale;
 use crate::domain::{NodeId, SaleUnits};
 use crate::ledger::lease::{Book, Drift, MemoryView};
@@ -31,11 +31,12 @@ pub(super) async fn reconcile(
     query: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Query(wanted) = query.map_err(|rejection| Problem::field("query", rejection.body_text()))?;
+    let (campaign, sku) = (name_in_query("campaign", wanted.campaign)?, name_in_query("sku", wanted.sku)?);
     let named = |part: &Option<String>, name: &str| part.as_deref().is_none_or(|part| part == name);
     let mut sales: Vec<Arc<LiveSale>> = plane.admission.board().sales().iter().cloned().collect();
     sales.retain(|sale| {
         let key = &sale.key;
-        key.tenant() == tenant && named(&wanted.campaign, key.campaign()) && named(&wanted.sku, key.sku())
+        key.tenant() == tenant && named(&campaign, key.campaign()) && named(&sku, key.sku())
     });
     sales.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     let mut compared = Vec::with_capacity(sales.len());

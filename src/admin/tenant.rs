@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::caller::Caller;
-use super::problem::{Code, Problem};
+use super::problem::{Code, Problem, invalid_name};
 use crate::domain::{InvalidId, SaleKey};
 
 /// The tenant of a request: `X-Tenant-ID`; without it the only one that the token is for, or `default`.
@@ -31,6 +31,13 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
             _ => Ok(Self(tenant.into())),
         }
     }
+}
+
+/// A part of a sale's name in a query, which has to be one that a sale can have: a mistyped filter shall not look like a sale
+/// without rows.
+pub(super) fn name_in_query(field: &str, name: Option<String>) -> Result<Option<String>, Problem> {
+    let wrong = name.as_deref().and_then(|name| SaleKey::check_part(name).err());
+    wrong.map_or(Ok(name), |rule| Err(invalid_name(field, rule)))
 }
 
 /// The caller sees another tenant only.

@@ -1,9 +1,11 @@
 //! `POST /seckill/{campaign}/{sku}`: from the request to the decision, and from the decision to the durable order.
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::StatusCode;
-use serde::Deserialize;
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::data_plane::{DataPlane, store_is_away};
 use super::identity::Buyer;
@@ -22,12 +24,40 @@ use crate::telemetry::{Outcome, Path};
 #[serde(deny_unknown_fields)]
 pub struct PurchaseBody {
     /// Units asked for. No body, or none in it, asks for one.
-    #[serde(default = "one")]
+    #[serde(default = "one", deserialize_with = "whole")]
     quantity: i128,
 }
 
 fn one() -> i128 {
     1
+}
+
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
+    deserializer.deserialize_any(WholeNumber)
+}
+
+/// Reads a whole number however JSON writes it: 2, 2.0 and 2e0 are the same to it, and some clients write them so.
+struct WholeNumber;
+
+impl Visitor<'_> for WholeNumber {
+    type Value = i128;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<i128, E> {
+        Ok(number.into())
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<i128, E> {
+        Ok(number.into())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<i128, E> {
+        let is_whole = number.fract() == 0.0;
+        is_whole.then_some(number as i128).ok_or_else(|| E::invalid_value(Unexpected::Float(number), &self))
+    }
 }
 
 impl PurchaseBody {
@@ -245,6 +275,9 @@ mod tests {
             (r#"{"quantity":18446744073709551615}"#, Units::MAX),
             (r#"{"quantity":18446744073709551616}"#, Units::MAX),
             (r#"{"quantity":-1}"#, 0),
+            (r#"{"quantity":2.0}"#, 2),
+            (r#"{"quantity":2e0}"#, 2),
+            (r#"{"quantity":1e300}"#, Units::MAX),
         ] {
             assert_eq!(PurchaseBody::parse(body.as_bytes()).unwrap().quantity(), quantity, "{body}");
         }
@@ -256,7 +289,9 @@ mod tests {
             r#"{"qty":1}"#,
             r#"{"quantity":1}{"quantity":2}"#,
             r#"{"quantity":1,"quantity":2}"#,
-            r#"{"quantity":1e3}"#,
+            r#"{"quantity":1e-3}"#,
+            r#"{"quantity":null}"#,
+            r#"{"quantity":true}"#,
             "\u{feff}{}",
         ];
         for body in bad {

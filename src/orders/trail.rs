@@ -67,12 +67,14 @@ pub enum ActKind {
 
 impl ActKind {
     /// All kinds.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::CampaignCreated,
         Self::CampaignChanged,
         Self::CampaignPaused,
         Self::CampaignResumed,
         Self::CampaignEnded,
+        Self::CampaignArchived,
+        Self::CampaignDeleted,
         Self::CampaignExtended,
         Self::OrderExtended,
         Self::OrderCancelled,
