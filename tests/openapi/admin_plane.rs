@@ -3,6 +3,7 @@
 use testbed::client::{Answer, Client};
 use testbed::described;
 use testbed::engine::{Engine, request};
+use testbed::receiver::{Receiver, SECRET};
 
 /// Codes that no request to one engine brings about, each with where it is tested.
 const NOT_HERE: [(&str, &str); 19] = [
@@ -82,6 +83,7 @@ fn what_operators_do_is_described() {
     hears(&post("/api/v1/campaigns", "{"), 400, "bad-request");
     hears(&post("/api/v1/campaigns", &" ".repeat(65 << 10)), 413, "body-too-large");
     hears(&post("/api/v1/campaigns", "{}"), 422, "invalid-field");
+    webhooks();
     live(&engine);
     refused_callers(&engine);
 
@@ -215,6 +217,32 @@ fn settled() {
         let body = r#"{"outcome":"voided","reason":"the bank called"}"#;
         engine.admin("POST", &format!("/api/v1/orders/{id}/settle"), body).status == 200
     });
+}
+
+/// An endpoint that takes everything, looked at and acted on.
+fn webhooks() {
+    let receiver = Receiver::start();
+    let url = receiver.url();
+    let endpoints = format!("[{{name=\"erp\",url=\"{url}\",secrets=[\"{SECRET}\"],allow_http=true}}]");
+    let engine = Engine::start(&[
+        ("WEBHOOKS__ENDPOINTS", &endpoints),
+        ("WEBHOOKS__ALLOWED_NETWORKS", "[\"127.0.0.0/8\"]"),
+        ("WEBHOOKS__IDLE_MS", "20"),
+        ("WEBHOOKS__SAVE_MS", "50"),
+    ]);
+    engine.sale("book", 5, "");
+    assert_eq!(engine.buy("book", "ann").status, 201);
+    testbed::until("the order is told", || receiver.count() > 0);
+    for path in ["/api/v1/webhooks", "/api/v1/webhooks/erp"] {
+        assert_eq!(engine.admin("GET", path, "").status, 200, "{path}");
+    }
+    hears(&engine.admin("GET", "/api/v1/webhooks/none", ""), 404, "unknown-webhook");
+    let act = |act: &str, body: &str| engine.admin("POST", &format!("/api/v1/webhooks/erp/{act}"), body);
+    for word in ["disable", "enable"] {
+        assert_eq!(act(word, r#"{"reason":"a test"}"#).status, 200, "{word}");
+    }
+    assert_eq!(act("replay", r#"{"from":1,"log":"orders","reason":"a test"}"#).status, 200);
+    hears(&act("replay", r#"{"from":1000000,"reason":"a test"}"#), 422, "invalid-field");
 }
 
 fn in_an_hour() -> String {

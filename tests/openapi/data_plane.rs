@@ -7,7 +7,7 @@ use testbed::described;
 use testbed::engine::{Engine, request};
 
 /// Codes that no request alone brings about, each with where it is tested.
-const NOT_HERE: [(&str, &str); 9] = [
+const NOT_HERE: [(&str, &str); 11] = [
     ("body-timeout", "takes its time: tests/http/limits.rs"),
     ("expectation-failed", "of the front end `may` alone: tests/http/framing.rs"),
     ("overloaded", "needs a store that stands or a crowd: tests/one_node/overload.rs"),
@@ -19,6 +19,8 @@ const NOT_HERE: [(&str, &str); 9] = [
     ),
     ("payment-in-progress", "needs a gateway that takes its time: tests/checkout/outcome.rs"),
     ("payment-unavailable", "needs a gateway that is away: tests/checkout/failures.rs"),
+    ("registration-refused", "needs somebody at the door: tests/one_node/gatekeeper.rs"),
+    ("registration-unavailable", "needs somebody at the door who is away: tests/one_node/gatekeeper.rs"),
     ("tenant-missing", "needs another configuration: tests/http/callers.rs"),
 ];
 
