@@ -18,4 +18,4 @@
 pub mod agent;
 pub mod crew;
 mod hired_agent;
-mod message;
+pub mod message;
