@@ -99,6 +99,11 @@ impl AtomicHistogram {
         snapshot.sum = snapshot.sum.saturating_add(self.sum.load(Relaxed));
     }
 
+    /// The sum of what has been recorded.
+    pub fn sum(&self) -> u64 {
+        self.sum.load(Relaxed)
+    }
+
     /// How many values have been recorded.
     pub fn count(&self) -> u64 {
         self.cells.iter().map(|cell| cell.load(Relaxed)).sum()

@@ -39,6 +39,8 @@ struct State {
     bytes: usize,
     /// Everything recorded up to `until`, by path.
     before: [Histogram<u64>; Path::ALL.len()],
+    /// The sums of that, which tell whether anything has come since.
+    sums: [u64; Path::ALL.len()],
     until: Duration,
     recent: [Recent; Path::ALL.len()],
 }
@@ -50,6 +52,7 @@ impl IntervalLog {
             lines: VecDeque::new(),
             bytes: 0,
             before: Path::ALL.map(|_| Layout::LATENCY.histogram()),
+            sums: Default::default(),
             until: Duration::ZERO,
             recent: Default::default(),
         };
@@ -59,9 +62,13 @@ impl IntervalLog {
     /// Ends the interval that began at the previous call, `uptime` after the start. Paths without a request in it
     /// leave no line.
     pub fn append(&self, telemetry: &Telemetry, uptime: Duration) {
-        // Read before the lock is taken, so that a reader of the log never waits for the histograms.
-        let snapshots = Path::ALL.map(|path| telemetry.path(path));
-        self.state.lock().append(snapshots, uptime, self.bytes_max);
+        let known = self.state.lock().sums;
+        // Read before the lock is taken, so that a reader of the log never waits for the histograms; the sums before the
+        // cells, so that what comes in between is looked at again. Where nothing has come there is nothing to add up.
+        let sums = Path::ALL.map(|path| telemetry.path_sum(path));
+        let snapshots = Path::ALL
+            .map(|path| (sums[path as usize] != known[path as usize]).then(|| telemetry.path(path)));
+        self.state.lock().append(snapshots, sums, uptime, self.bytes_max);
     }
 
     /// Ends an interval every `every` for as long as it is driven, which should begin at the engine's start.
@@ -105,7 +112,8 @@ impl IntervalLog {
 impl State {
     fn append(
         &mut self,
-        snapshots: [HistogramSnapshot; Path::ALL.len()],
+        snapshots: [Option<HistogramSnapshot>; Path::ALL.len()],
+        sums: [u64; Path::ALL.len()],
         uptime: Duration,
         bytes_max: usize,
     ) {
@@ -114,7 +122,10 @@ impl State {
             return;
         }
         for (path, snapshot) in Path::ALL.into_iter().zip(snapshots) {
-            let total = snapshot.histogram;
+            let Some(HistogramSnapshot { histogram: total, .. }) = snapshot else {
+                self.recent[path as usize] = Recent::default();
+                continue;
+            };
             let mut interval = total.clone();
             interval.subtract(&self.before[path as usize]).expect("cells only grow");
             self.before[path as usize] = total;
@@ -132,7 +143,7 @@ impl State {
             let Some(line) = self.lines.pop_front() else { break };
             self.bytes -= line.len();
         }
-        self.until = uptime;
+        (self.sums, self.until) = (sums, uptime);
     }
 }
 

@@ -180,6 +180,14 @@ impl Telemetry {
         read(Layout::LATENCY, histograms)
     }
 
+    /// The sum of what [`Telemetry::path`] holds, in nanoseconds: changed by whatever was recorded since, and cheaper to ask for.
+    pub fn path_sum(&self, path: Path) -> u64 {
+        let sums = self.cores.iter().flat_map(|core| {
+            path.outcomes().iter().map(move |&outcome| core.histogram(path, outcome).sum())
+        });
+        sums.fold(0, u64::saturating_add)
+    }
+
     /// How many requests of a path had this outcome.
     pub fn count(&self, path: Path, outcome: Outcome) -> u64 {
         self.cores.iter().map(|core| core.histogram(path, outcome).count()).sum()
