@@ -32,7 +32,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run every test of the workspace.
-    Test,
+    Test(test::Options),
     /// Check licences, sources, bans and known advisories of the dependencies.
     Deny,
     /// Write the bill of materials and the licences of what the engine is built of.
@@ -59,7 +59,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Test => test::run(),
+        Command::Test(options) => test::run(&options),
         Command::Deny => deny::run(),
         Command::Sbom(options) => sbom::run(&options),
         Command::Crash(options) => crash::run(&options),

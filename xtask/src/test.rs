@@ -1,14 +1,26 @@
 //! `cargo xtask test`: every test of the workspace.
 
 use std::thread;
+use std::time::Duration;
 
 use testbed::install;
 
-use crate::{Failure, cargo};
+use crate::{Failure, cargo, deny};
+
+/// What runs beside the tests.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// Also check lints, documents and dependencies, while the tests wait for one another.
+    #[arg(long)]
+    with_lints: bool,
+}
 
 /// Parts of names of tests that mostly wait: for faults that strike a cluster, for servers that are stopped and started.
 /// Each group runs beside all the others, so that the whole takes as long as its longest part.
-const BESIDE: [&str; 2] = ["cluster::faults::", "postgres::"];
+const BESIDE: [&str; 3] = ["cluster::faults::", "postgres::", "shared::"];
+
+/// Cargo holds the target folder while it looks whether everything is built, the tests or the lints: the tests go first.
+const LINTS_AFTER: Duration = Duration::from_secs(15);
 
 /// How many tests of a program run at once. Most wait for processes: for a start, a fault, a sale's end.
 const THREADS: &str = "RUST_TEST_THREADS";
@@ -22,7 +34,7 @@ fn threads() -> usize {
 ///
 /// # Errors
 /// Which step failed.
-pub fn run() -> Result<(), Failure> {
+pub fn run(options: &Options) -> Result<(), Failure> {
     install::install_missing(&install::FOR_TESTS)?;
     cargo::run(&["test", "--workspace", "--locked", "--no-run"], &[])?;
     let threads = std::env::var(THREADS).unwrap_or_else(|_| threads().to_string());
@@ -34,10 +46,16 @@ pub fn run() -> Result<(), Failure> {
                     .map_err(|problem| problem.to_string())
             })
         });
+        let lints = options.with_lints.then(|| {
+            scope.spawn(|| {
+                thread::sleep(LINTS_AFTER);
+                lints().map_err(|problem| problem.to_string())
+            })
+        });
         let mut others = vec!["test", "--workspace", "--locked", "--no-fail-fast", "--"];
         others.extend(BESIDE.iter().flat_map(|group| ["--skip", group]));
         let mut outcome = cargo::run(&others, &env);
-        for group in beside {
+        for group in beside.into_iter().chain(lints) {
             let ended = group.join().unwrap_or_else(|_| Err("a thread that runs tests broke down".into()));
             outcome = outcome.and(ended.map_err(Failure::from));
         }
@@ -46,4 +64,16 @@ pub fn run() -> Result<(), Failure> {
     // The feature swaps the atomics of admission, so that this is another build of the engine. It shares the target
     // folder and replaces the engine's binary there: only when nothing runs it any more.
     cargo::run(&["test", "--locked", "--features", "model", "--test", "decision"], &[])
+}
+
+fn lints() -> Result<(), Failure> {
+    cargo::run_quietly(
+        &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+        &[],
+    )?;
+    cargo::run_quietly(
+        &["doc", "--no-deps", "--workspace", "--locked"],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )?;
+    deny::run()
 }
