@@ -38,6 +38,10 @@ pub fn purchases_pass(kind: Kind) {
     assert_eq!((page.status, page.field("content-type")), (200, Some("text/html; charset=utf-8")));
     assert_eq!(as_ann("GET", "/openapi.json", "", "").json()["openapi"], "3.1.1");
     assert_eq!(as_ann("GET", "/nowhere", "", "").status, 404);
+    let page = as_ann("GET", "/seckill/test/phone/page", "Accept-Language: de\r\n", "");
+    assert!(page.status == 200 && page.body.contains("<html lang=\"de\">"), "{}", page.body);
+    let mine = as_ann("GET", &format!("/seckill/test/phone/page/mine?order={id}"), "", "");
+    assert!(mine.status == 200 && mine.body.contains(&id), "{}", mine.body);
     // Where buyers may speak HTTP/2, they buy by it.
     if let Some(mut client) = shop.door.visit_by_http2() {
         let token = bearer("bob");

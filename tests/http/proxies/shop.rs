@@ -280,7 +280,8 @@ fn engine(kind: Kind, files: &Files, edge: &Authority, proxies: &Authority, secr
         config.lines().filter(|line| kind.has_tls_behind() || !line.starts_with("tls.")).collect();
     let config = text(files.write("seckill.toml", &config.join("\n")));
     let launch = Launch::new(&[]).with_addresses_of_its_own();
-    launch.with_environment(vec![("SECKILL_CONFIG".to_owned(), config)]).start()
+    let page = ("SECKILL__EDGE__PAGE".to_owned(), "true".to_owned());
+    launch.with_environment(vec![("SECKILL_CONFIG".to_owned(), config), page]).start()
 }
 
 /// The parameters that the rules tell operators to start Varnish with.

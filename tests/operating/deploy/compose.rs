@@ -138,6 +138,13 @@ fn the_shop_of_the_compose_file_sells_and_is_watched() {
         until("a buyer has one by way of nginx", || buy(address, &format!("buyer-{buyer}")).status == 201);
     }
     assert_eq!(request(address, "GET", "/metrics", "", "").status, 404, "nginx passes what buyers need");
+    for page in ["/problems/sold-out", "/openapi.json"] {
+        assert_eq!(
+            request(address, "GET", page, "", "").status,
+            200,
+            "the type of a problem leads to {page}"
+        );
+    }
 
     let targets = engines.each_ref().map(|engine| format!("\"{}\"", engine.admin())).join(", ");
     let config = edited(

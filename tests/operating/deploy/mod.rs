@@ -4,6 +4,7 @@ mod alarms;
 mod compose;
 mod figures;
 mod manifests;
+mod passed_on;
 mod shell;
 mod units;
 
