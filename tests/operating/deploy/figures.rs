@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use testbed::engine::{Engine, request};
+use testbed::receiver::{Receiver, SECRET};
 use testbed::servers::cluster::{Cluster, ClusterPlan};
 use testbed::servers::engine::binary;
 use testbed::servers::prometheus::Prometheus;
@@ -95,8 +96,16 @@ fn check_metrics(page: &str) {
 
 #[test]
 fn every_figure_that_rules_and_dashboard_name_is_told_by_real_engines() {
-    let engine = Engine::start(&[("ADMISSION__BUYER_RATE_PER_S", "0")]);
+    let receiver = Receiver::start();
+    let endpoints =
+        format!("[{{name=\"erp\",url=\"{}\",secrets=[\"{SECRET}\"],allow_http=true}}]", receiver.url());
+    let engine = Engine::start(&[
+        ("ADMISSION__BUYER_RATE_PER_S", "0"),
+        ("WEBHOOKS__ENDPOINTS", &endpoints),
+        ("WEBHOOKS__ALLOWED_NETWORKS", "[\"127.0.0.0/8\"]"),
+    ]);
     a_day_at(&engine);
+    until("the day is told", || receiver.count() > 30);
     let alone = counted_page(&engine);
     let cluster = Cluster::start(&ClusterPlan {
         engine: binary().to_owned(),
