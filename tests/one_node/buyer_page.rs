@@ -356,6 +356,11 @@ fn a_page_is_where_it_was_asked_for_and_the_demo_has_one() {
     assert_eq!(bought.status, 201, "{}", bought.body);
     assert_eq!(format!("sale_guest={}", bought.member("buyer")), guest);
     assert_eq!(ask(&unset, "POST", "/seckill/demo/widget", "", "").status, 401);
+    // Where nobody may say whether there is such a sale, the page does not say that there is none.
+    let fixed = engine(&[("EDGE__TENANT__FROM", "fixed")]);
+    let kept_from = ask(&fixed, "GET", "/seckill/test/phone/page", "X-Tenant-ID: other\r\n", "");
+    assert_eq!(kept_from.status, 403);
+    assert!(kept_from.body.contains(">The sale cannot be shown now</h2>"), "{}", kept_from.body);
     let proven = Engine::start(&[("EDGE__AUTH__ORIGIN_SECRET", "sixteen-bytes-ok")]);
     let heard = "X-Origin-Secret: sixteen-bytes-ok\r\n";
     let shown = ask(&proven, "GET", "/seckill/demo/widget/page", heard, "");
@@ -406,7 +411,7 @@ fn the_page_is_the_same_on_every_protocol_and_front_end() {
 }
 
 #[test]
-fn two_cookies_of_one_answer_arrive_on_every_protocol() {
+fn a_guest_with_a_pass_is_known_by_cookies_in_fields_of_their_own() {
     let engine = engine(&[]);
     engine.sale("phone", 5, ROOM);
     let url = page(&engine, "phone") + "/mine";

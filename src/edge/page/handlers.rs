@@ -43,6 +43,11 @@ impl Told {
         self.body["reason"].as_str().filter(|_| code == "waiting-room").unwrap_or(code)
     }
 
+    /// Whether nobody can tell whether there is such a thing.
+    fn is_away(&self) -> bool {
+        !matches!(self.status, StatusCode::OK | StatusCode::NOT_FOUND)
+    }
+
     fn order(&self) -> Option<OrderId> {
         self.body["order_id"].as_str()?.parse().ok()
     }
@@ -90,9 +95,9 @@ impl DataPlane {
         let mut state = self.ask(request, ("GET", sale_path), request.head, b"").await;
         let refusal = (state.status != StatusCode::OK).then(|| state.refusal().to_owned());
         let (status, outcome, keep) = (state.status, state.outcome, state.keep.clone());
-        let sale = state.document();
+        let (is_away, sale) = (state.is_away(), state.document());
         let room = self.room_of(request, &sale).await;
-        let seen = Seen { sale, room, ..Seen::default() };
+        let seen = Seen { sale, room, is_away, ..Seen::default() };
         let making = Making { sale_path, seen, status, outcome, refusal, mine: None, fields: Fields::new() };
         let is_personal = self.page_access().guests || keep == Keep::NoStore;
         let reply = self.made(request, making);
@@ -122,9 +127,9 @@ impl DataPlane {
             (status, outcome) = (state.status, state.outcome);
             refusal = Some(state.refusal().to_owned());
         }
-        let sale = state.document();
+        let (is_away, sale) = (state.is_away(), state.document());
         let room = self.room_of(request, &sale).await;
-        let mut seen = Seen { sale, room, ..Seen::default() };
+        let mut seen = Seen { sale, room, is_away, ..Seen::default() };
         if let Some(id) = wanted.order {
             let mut order = self.ask(request, ("GET", &format!("/orders/{id}")), request.head, b"").await;
             if order.status != StatusCode::OK && refusal.is_none() {

@@ -123,7 +123,7 @@ impl Page<'_> {
 
     fn facts(&self, page: &mut String, view: View) {
         let (_, words) = self.language;
-        let Seen { sale, room, place, order } = self.seen;
+        let Seen { sale, room, place, order, .. } = self.seen;
         let mut fact = |name: &str, value: &str| {
             let _ = write!(page, "<div><dt>{}</dt><dd>{}</dd></div>", Text(words.label(name)), Text(value));
         };
@@ -132,7 +132,7 @@ impl Page<'_> {
             fact("amount", &money(&order["amount_cents"], &order["currency"]));
             return;
         }
-        if view == View::Unknown {
+        if matches!(view, View::Unknown | View::Away) {
             return;
         }
         fact("price", &money(&sale["price_cents"], &sale["currency"]));
@@ -310,7 +310,7 @@ mod tests {
             sale: json!({"state": "open", "price_cents": 5, "currency": "USD", "queue": {"mode": "fifo"}}),
             room: json!({"state": "open", "remaining": 90, "admitted": 10}),
             place: json!({"position": 41, "admitted": false, "has_chance": true, "eta_s": 61}),
-            order: Value::Null,
+            ..Seen::default()
         };
         let text = page(&seen, None, true);
         assert!(text.contains("<dd>30</dd>") && text.contains("<dd>about 2 min</dd>"), "{text}");

@@ -13,6 +13,8 @@ pub(super) struct Seen {
     pub place: Value,
     /// The visitor's order.
     pub order: Value,
+    /// Whether the sale could not be looked up: there may be one all the same.
+    pub is_away: bool,
 }
 
 /// The states of the page. Each has words.
@@ -20,6 +22,8 @@ pub(super) struct Seen {
 pub(super) enum View {
     /// There is no such sale.
     Unknown,
+    /// The sale cannot be looked up.
+    Away,
     /// The waiting room opens later.
     Closed,
     /// The sale starts later.
@@ -68,8 +72,9 @@ pub(super) enum View {
 
 impl View {
     /// All states, in this order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Unknown,
+        Self::Away,
         Self::Closed,
         Self::Upcoming,
         Self::Register,
@@ -98,6 +103,7 @@ impl View {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
+            Self::Away => "away",
             Self::Closed => "closed",
             Self::Upcoming => "upcoming",
             Self::Register => "register",
@@ -137,6 +143,7 @@ impl View {
                 "paused" => Self::Paused,
                 "sold_out" => Self::SoldOut,
                 "ended" => Self::Ended,
+                _ if seen.is_away => Self::Away,
                 _ => Self::Unknown,
             };
         }
@@ -146,7 +153,8 @@ impl View {
             "ended" => Self::Ended,
             "sold_out" => Self::SoldOut,
             "paused" => Self::Paused,
-            _ if seen.place["admitted"] == true => Self::Turn,
+            // Whoever was admitted before the start was moved has to wait with all others.
+            "open" if seen.place["admitted"] == true => Self::Turn,
             "closed" => Self::Closed,
             "registering" if !has_place && draws => Self::Register,
             _ if !has_place => Self::Join,
@@ -179,7 +187,7 @@ mod tests {
             sale: json!({"state": "open", "queue": {"mode": "draw"}}),
             room,
             place,
-            order: Value::Null,
+            ..Seen::default()
         })
     }
 
@@ -199,6 +207,7 @@ mod tests {
             states.map(|state| View::of(&Seen { sale: json!({ "state": state }), ..Seen::default() }));
         assert_eq!(views, [View::Upcoming, View::OnSale, View::Paused, View::SoldOut, View::Ended]);
         assert_eq!(View::of(&Seen::default()), View::Unknown);
+        assert_eq!(View::of(&Seen { is_away: true, ..Seen::default() }), View::Away);
     }
 
     #[test]
@@ -217,6 +226,8 @@ mod tests {
             ("open", waits.clone(), View::Waiting),
             ("open", json!({"position": 7, "admitted": false, "has_chance": false}), View::Behind),
             ("open", json!({"position": 7, "admitted": true}), View::Turn),
+            ("closed", json!({"position": null, "admitted": true}), View::Closed),
+            ("registering", json!({"position": null, "admitted": true}), View::Registered),
             ("paused", waits.clone(), View::Paused),
             ("sold_out", waits.clone(), View::SoldOut),
             ("ended", waits, View::Ended),
