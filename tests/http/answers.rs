@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use testbed::client::Client;
 use testbed::engine::Engine;
 
-use super::server::{BOTH, Server};
+use super::h2_client::Http2;
+use super::server::{BOTH, COOKIES, Server};
 
 #[test]
 fn a3_a_known_moment_is_told_as_it_is() {
@@ -109,4 +110,25 @@ fn a7_names_that_paths_lose_and_titles_that_command_are_refused() {
     assert_eq!(create("a..b", "...", "Ein Gerät — 15″").0, 201);
     let changed = engine.admin("PATCH", "/api/v1/campaigns/a..b/...", "{\"title\":\"\\u001b\"}");
     assert_eq!((changed.status, changed.member("field").as_str()), (422, "title"));
+}
+
+#[test]
+fn each_cookie_of_one_answer_arrives_on_every_protocol() {
+    for front_end in BOTH {
+        let server = Server::start(front_end, |_| {});
+        let ask = |lines: &str| {
+            let sent = format!("GET /cookies HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+            Client::connect(server.addr).send(sent).answer().unwrap()
+        };
+        // The second is one that hyper sees itself.
+        let mut answers = vec![ask(""), ask("Connection: close\r\n")];
+        if front_end == BOTH[0] {
+            answers.push(Http2::connect(server.addr).ask("GET", "/cookies", &[], ""));
+        }
+        for answer in answers {
+            let set = answer.fields.iter().filter(|(name, _)| name == "set-cookie");
+            let set: Vec<_> = set.map(|(_, value)| value.as_str()).collect();
+            assert_eq!(set, COOKIES, "{front_end:?}");
+        }
+    }
 }

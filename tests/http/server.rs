@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use seckill::clock::Clock;
-use seckill::edge::{Application, Edge, EdgeSettings, FrontEnd, Reply, Request};
+use seckill::edge::{Application, Edge, EdgeSettings, Field, FrontEnd, Reply, Request};
 use seckill::supervisor::Supervisor;
 use seckill::telemetry::{Outcome, Telemetry};
 use seckill::tls::Certificates;
@@ -16,6 +16,9 @@ use tokio::sync::Notify;
 
 /// Both front ends, for tests that hold for either.
 pub const BOTH: [FrontEnd; 2] = [FrontEnd::Hyper, FrontEnd::May];
+
+/// What `/cookies` has a browser keep.
+pub const COOKIES: [&str; 2] = ["a=1; Path=/; HttpOnly", "b=2; Path=/; HttpOnly"];
 
 /// Remembers what was executed.
 #[derive(Default)]
@@ -39,7 +42,7 @@ impl Application for Recorder {
         let body = String::from_utf8_lossy(request.body);
         let line = format!("{} {} {}", request.method, request.path, body);
         self.executed.lock().unwrap().push(line.trim_end().to_owned());
-        let held = request.path == "/held";
+        let (held, cookies) = (request.path == "/held", request.path == "/cookies");
         async move {
             if held {
                 self.held.notify_one();
@@ -47,7 +50,11 @@ impl Application for Recorder {
             }
             // Waiting must work on both front ends.
             tokio::time::sleep(Duration::from_micros(1)).await;
-            Reply::json(StatusCode::OK, Outcome::Served, b"{}".to_vec())
+            let mut reply = Reply::json(StatusCode::OK, Outcome::Served, b"{}".to_vec());
+            for cookie in COOKIES.iter().filter(|_| cookies) {
+                reply = reply.with(Field::SetCookie(Box::new(HeaderValue::from_static(cookie))));
+            }
+            reply
         }
     }
 }
