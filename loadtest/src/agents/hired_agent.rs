@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,6 +20,10 @@ use crate::load::worker::Report;
 
 /// How often the other clock is asked; the quickest answer tells the most.
 const PINGS: usize = 8;
+
+/// How often, and how far apart, the last word is tried to be said.
+const LAST_TRIES: usize = 100;
+const LAST_PAUSE: Duration = Duration::from_millis(10);
 
 /// What is said of a command that has ended before the run did.
 const GONE: &str = "ended; is `loadtest` there, and may it be run without a password?";
@@ -114,7 +119,16 @@ impl HiredAgent {
 
 impl Drop for HiredAgent {
     fn drop(&mut self) {
-        // After `finish` it has ended by itself; else its input ends with the command, and it leaves.
+        // After `finish` it has ended by itself. Else it is told to: the command may be a shell that does not take what it
+        // runs along, and the thread that hears the agent keeps its input open. Who does not take what is said to it keeps
+        // nobody waiting.
+        for _ in 0..LAST_TRIES {
+            if let Ok(mut input) = self.input.try_lock() {
+                let _ = say(&mut *input, &ToAgent::Stop);
+                break;
+            }
+            std::thread::sleep(LAST_PAUSE);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -87,6 +87,22 @@ fn a_run_that_loses_an_agent_has_no_result_and_leaves_no_sale_open() {
 }
 
 #[test]
+fn an_agent_behind_a_shell_is_told_when_the_run_is_lost() {
+    let shop = Shop::open(Habits::default());
+    let out = tempfile::tempdir().unwrap();
+    let told = out.path().join("told");
+    // The shell waits for what it runs, and to end the shell does not end that.
+    let behind_a_shell = format!("tee {} | {}; true", told.display(), agent());
+    // A shell that is killed before it has run anything leaves nobody behind.
+    let leaves = format!("until [ -s {} ]; do sleep 0.05; done; exit 3", told.display());
+    let arguments = ["--agent", &behind_a_shell, "--agent", &leaves];
+    run(&scenario(50, 20, 30.0, "", ""), &shop.url, out.path(), &arguments).expect_code(1);
+    testbed::until("it is told", || {
+        std::fs::read_to_string(&told).is_ok_and(|told| told.lines().any(|word| word == "\"stop\""))
+    });
+}
+
+#[test]
 fn a_signal_ends_the_agents_too_and_what_was_measured_is_reported() {
     let shop = Shop::open(Habits::default());
     let out = tempfile::tempdir().unwrap();
