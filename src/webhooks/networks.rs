@@ -59,7 +59,7 @@ impl Networks {
     }
 }
 
-/// The address of version 4 within one of version 6 that is mapped, translated (NAT64) or tunnelled (6to4) there.
+/// The address of version 4 within one of version 6 that is mapped, translated (NAT64, SIIT) or tunnelled (6to4) there.
 fn inner(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(address) = address else { return None };
     let parts = address.segments();
@@ -71,7 +71,9 @@ fn inner(address: IpAddr) -> Option<IpAddr> {
     match parts {
         // Mapped, and the form of old that is compatible.
         [0, 0, 0, 0, 0, 0xffff | 0, high, low] if address != Ipv6Addr::LOCALHOST => of(high, low),
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => of(high, low),
+        [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => of(high, low),
         _ => None,
     }
 }
@@ -105,6 +107,7 @@ mod tests {
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
             "::10.0.0.1",
+            "::ffff:0:127.0.0.1",
             "64:ff9b::10.0.0.1",
             "64:ff9b::a9fe:a9fe",
             "2002:7f00:1::",
@@ -123,6 +126,7 @@ mod tests {
             "100.63.255.255",
             "2606:4700::1111",
             "::ffff:1.1.1.1",
+            "::ffff:0:1.1.1.1",
             "64:ff9b::101:101",
         ] {
             assert!(networks.allow(address.parse().unwrap()), "{address}");
