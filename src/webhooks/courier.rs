@@ -151,6 +151,12 @@ impl Courier {
             self.start_deliveries();
             self.leave_word();
             if self.read_on().await {
+                // However far the end of the log is: what has landed makes room for the next ones.
+                while let Some(landed) = self.flights.try_join_next() {
+                    if let Some(why) = self.landed(landed.expect("a delivery does not panic")) {
+                        return self.give_up(why).await;
+                    }
+                }
                 continue;
             }
             let wake_at = self.wake_at();
