@@ -4,11 +4,12 @@ use std::sync::LazyLock;
 
 use super::described_routes::{DescribedRoutes, Kind};
 use super::openapi::{self, campaigns, engine, figures, hooks, orders};
+use super::problem_code::Code;
 use super::{
     extend, feeds, health, live, metrics_page, order_acts, public_pages, reconcile, refund, reload, retiring,
     sale_acts, sales, settle, stats, stops, trail, waiting_room, webhooks,
 };
-use crate::openapi::Document;
+use crate::openapi::{Document, parts};
 
 static DOCUMENT: LazyLock<Document> = LazyLock::new(|| openapi::document(routes().operations()));
 
@@ -62,7 +63,7 @@ pub(super) fn routes() -> DescribedRoutes {
         // Books that are compared do not give way: who compares them has a reason.
         .on(Usual, figures::reconcile(), reconcile::reconcile)
         .on(Usual, engine::reload(), reload::reload)
-        .on(Open, engine::description(), public_pages::description)
-        .on(Open, engine::problems(), public_pages::problems)
-        .on(Open, engine::problem(), public_pages::problem)
+        .on(Open, parts::description(), public_pages::description)
+        .on(Open, parts::problems(), public_pages::problems)
+        .on(Open, parts::problem("campaign-exists", Code::NotFound), public_pages::problem)
 }

@@ -2,14 +2,16 @@
 
 use std::sync::LazyLock;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::openapi_bodies as bodies;
 use super::problem::{self, KINDS, Problem};
 use super::route::Route;
-use crate::domain::{KeyName, SaleKey};
+use crate::domain::KeyName;
+use crate::openapi::parts::{self, order_in_path, sale_in_path, sale_in_query};
 use crate::openapi::{
-    Access, Answer, Content, Description, Document, Method, Operation, Parameter, ProblemKind,
+    Access, Answer, Description, Document, Method, Name, Operation, Order, OrderNumber, Parameter,
+    ProblemKind, shape,
 };
 
 /// One route of each kind. Whoever adds a kind describes it in [`operation`], which does not compile otherwise, and
@@ -110,15 +112,15 @@ fn operation(route: Route<'_>) -> Option<Operation> {
             Operation::new(Get, "/seckill/{campaign}/{sku}", "getSaleState", "The public state of a sale")
                 .about("For pages and the CDN in front of them; needs no identity.")
                 .tag("sales")
-                .takes(sale().into_iter().chain([tenant(), platform()]))
-                .answers(public(Answer::json::<bodies::SaleState>(200, "The state")))
+                .takes(sale_in_path().into_iter().chain([tenant(), platform()]))
+                .answers(Answer::json::<bodies::SaleState>(200, "The state").public())
                 .refuses([&problem::UNKNOWN_SALE])
         }
         Route::Purchase { .. } => Operation::new(Post, "/seckill/{campaign}/{sku}", "buy", "Buy")
             .about("Decided in memory; a winner is answered when the order is durable.")
             .tag("sales")
             .access(Access::Buyer)
-            .takes(sale().into_iter().chain([tenant(), idempotency_key(), pass()]))
+            .takes(sale_in_path().into_iter().chain([tenant(), idempotency_key(), pass()]))
             .body_if_any::<bodies::PurchaseBody>()
             .answers(order(200, "The same `Idempotency-Key` again: the first answer's order, as it is now.").with("Location"))
             .answers(order(201, "The order is durable.").with("Location"))
@@ -137,8 +139,8 @@ fn operation(route: Route<'_>) -> Option<Operation> {
         )
         .about("One document for everybody; a client tells its own turn from its pass and this.")
         .tag("waiting room")
-        .takes(sale().into_iter().chain([tenant()]))
-        .answers(public(Answer::json::<bodies::Room>(200, "The room")))
+        .takes(sale_in_path().into_iter().chain([tenant()]))
+        .answers(Answer::json::<bodies::Room>(200, "The room").public())
         .refuses([&problem::UNKNOWN_SALE, &problem::NO_QUEUE]),
         Route::Register { .. } => {
             Operation::new(Post, "/seckill/{campaign}/{sku}/queue", "register", "Take a place in a sale's waiting room")
@@ -146,7 +148,7 @@ fn operation(route: Route<'_>) -> Option<Operation> {
                         second registration is never better than the first.")
                 .tag("waiting room")
                 .access(Access::Buyer)
-                .takes(sale().into_iter().chain([tenant(), pass(), gate_token()]))
+                .takes(sale_in_path().into_iter().chain([tenant(), pass(), gate_token()]))
                 .body_if_any::<bodies::RegistrationBody>()
                 .answers(Answer::json::<bodies::Place>(201, "The place, and the pass").with("Set-Cookie"))
                 .refuses([
@@ -166,13 +168,13 @@ fn operation(route: Route<'_>) -> Option<Operation> {
             .about("Of orders that were let go, the latest 64 of each sale.")
             .tag("orders")
             .access(Access::Buyer)
+            .takes(sale_in_query())
             .takes([
                 tenant(),
-                Parameter::query("campaign", "Of this campaign only.").of(name()),
-                Parameter::query("sku", "Of this SKU only.").of(name()),
                 Parameter::query("limit", "Orders of one answer; 20 if it is not said.")
                     .of(json!({ "type": "integer", "minimum": 1, "maximum": 100 })),
-                Parameter::query("before", "Those before this one: the `before` of the last page.").of(order_number()),
+                Parameter::query("before", "Those before this one: the `before` of the last page.")
+                    .of(shape::<OrderNumber>()),
             ])
             .answers(Answer::json::<bodies::Orders>(200, "The orders"))
             .refuses([&problem::NO_USER, &problem::RATE_LIMITED]),
@@ -214,26 +216,11 @@ fn operation(route: Route<'_>) -> Option<Operation> {
                 &problem::ORDER_REJECTED,
                 &problem::ORDER_PENDING,
             ]),
-        Route::Description => Operation::new(Get, "/openapi.json", "getDescription", "This document")
-            .tag("description")
-            .takes([Parameter::header("If-None-Match", "The `ETag` of the document that the client has.")])
-            .answers(public(Answer::new(200, "The document", Content::json::<Map<String, Value>>()).with("ETag")))
-            .answers(public(Answer::empty(304, "The client has it.").with("ETag"))),
-        Route::Problems => Operation::new(Get, "/problems", "listProblems", "The page about all problems")
-            .tag("description")
-            .answers(public(Answer::new(200, "The page", PAGE))),
-        Route::Problem { .. } => {
-            Operation::new(Get, "/problems/{code}", "getProblem", "The page about the problems with a code")
-                .about("Where the `type` of a problem leads: what it means, and what helps.")
-                .tag("description")
-                .takes([Parameter::path("code", "The code.").such_as("sold-out")])
-                .answers(public(Answer::new(200, "The page", PAGE)))
-                .refuses([&problem::NOT_FOUND])
-        }
+        Route::Description => parts::description(),
+        Route::Problems => parts::problems(),
+        Route::Problem { .. } => parts::problem("sold-out", &problem::NOT_FOUND),
     })
 }
-
-const PAGE: Content = Content::text("text/html");
 
 /// What a purchase may be refused with.
 const PURCHASE: [&Problem; 13] = [
@@ -254,36 +241,16 @@ const PURCHASE: [&Problem; 13] = [
 
 /// An operation on one order of the asking buyer.
 fn of_order(method: Method, path: &'static str, id: &'static str, summary: &'static str) -> Operation {
-    let number = Parameter::path("id", "The order's number.").of(order_number()).such_as("0fq3kz7t9c400");
     Operation::new(method, path, id, summary)
         .tag("orders")
         .access(Access::Buyer)
-        .takes([number, tenant()])
+        .takes([order_in_path(), tenant()])
         .refuses([&problem::NO_USER, &problem::RATE_LIMITED])
 }
 
 /// An answer that is an order.
 fn order(status: u16, about: &'static str) -> Answer {
-    Answer::json::<bodies::Order>(status, about).leads_to("getOrder", "id", "order_id")
-}
-
-fn public(answer: Answer) -> Answer {
-    answer.with("Cache-Control").public()
-}
-
-fn name() -> Value {
-    json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]+$", "minLength": 1, "maxLength": SaleKey::PART_BYTES_MAX })
-}
-
-fn order_number() -> Value {
-    json!({ "type": "string", "pattern": "^[0-7][0-9a-hjkmnp-tv-z]{12}$" })
-}
-
-fn sale() -> [Parameter; 2] {
-    [
-        Parameter::path("campaign", "The campaign.").of(name()).such_as("demo"),
-        Parameter::path("sku", "The stock-keeping unit.").of(name()).such_as("widget"),
-    ]
+    Answer::json::<Order>(status, about).leads_to("getOrder", "id", "order_id")
 }
 
 fn tenant() -> Parameter {
@@ -291,7 +258,7 @@ fn tenant() -> Parameter {
         "X-Tenant-ID",
         "Whose sale or order it is, with `edge.tenant.from = \"header\"`; `default` if it is not said.",
     )
-    .of(name())
+    .of(shape::<Name>())
 }
 
 fn platform() -> Parameter {
@@ -322,6 +289,8 @@ fn pass() -> Parameter {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::super::route::NoRoute;
     use super::*;
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 
 use crate::admission::RoomState;
 use crate::domain::{OrderStatus, RoomMode};
-use crate::openapi::{Count, Name, OrderNumber, Status, Time, all_optional, word_lists};
+use crate::openapi::{Count, Name, Order, OrderNumber, ProblemHead, Time, all_optional, word_lists};
 
 word_lists! {
     /// A sale's state.
@@ -42,32 +42,6 @@ pub struct CheckoutBody {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct RegistrationBody {}
-
-/// An order, as its buyer sees it.
-#[derive(JsonSchema)]
-pub struct Order {
-    /// Its number. Later orders of a node have higher ones.
-    order_id: OrderNumber,
-    tenant: Name,
-    campaign: Name,
-    sku: Name,
-    /// Who has it.
-    buyer: String,
-    /// Units.
-    quantity: u32,
-    /// What they cost together, in the currency's smallest unit.
-    amount_cents: Count,
-    /// A code of ISO 4217.
-    currency: String,
-    status: Status,
-    created_at: Time,
-    /// Until when it may be paid.
-    pay_before: Time,
-    /// When it was paid; `null` before.
-    paid_at: Option<Time>,
-    /// What was given back of the amount.
-    refunded_cents: Count,
-}
 
 /// An order that was admitted and is not durable yet.
 #[derive(JsonSchema)]
@@ -185,19 +159,8 @@ pub struct Poll {
 /// What every refusal and every error is: RFC 9457. Which members a code has beside the first six, its page says.
 #[derive(JsonSchema)]
 pub struct Problem {
-    /// The page about the code, on this address.
-    #[schemars(rename = "type", extend("format" = "uri-reference"))]
-    kind: String,
-    title: String,
-    /// The status of the answer.
-    #[schemars(range(min = 400, max = 599))]
-    status: u16,
-    /// What programs go by: it stays what it is.
-    code: String,
-    /// What is wrong with this request, for people.
-    detail: String,
-    /// The id of the request, as in `X-Request-ID`.
-    instance: String,
+    #[schemars(flatten)]
+    head: ProblemHead,
     /// The order that the refusal is about; in every refusal of a purchase by who holds one.
     #[schemars(skip_serializing_if = "Option::is_none")]
     order_id: Option<OrderNumber>,

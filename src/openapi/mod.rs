@@ -5,15 +5,18 @@
 //! when the engine starts. A [`ProblemKind`] says what a code means and what helps; `GET /problems/{code}`, where the
 //! `type` of a problem leads, shows it as a [page](page_of).
 
+mod bodies;
 mod document;
 mod operation;
+pub mod parts;
 mod problem;
 mod shapes;
 mod states;
 
+pub use bodies::{Order, ProblemHead};
 pub use document::{Description, Document};
 pub use operation::{Access, Answer, Content, Items, Method, Operation, Parameter};
 pub use problem::{ProblemKind, page_of, page_of_all, title_of};
 pub(crate) use shapes::word_lists;
-pub use shapes::{Count, Name, OrderNumber, Status, Time, all_optional};
+pub use shapes::{Count, Name, OrderNumber, Status, Time, all_optional, shape};
 pub use states::{diagram, meaning};

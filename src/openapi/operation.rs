@@ -196,10 +196,10 @@ impl Answer {
         self
     }
 
-    /// The same for everybody: caches may keep it, and it carries nobody's request id.
+    /// The same for everybody: caches may keep it as `Cache-Control` says, and it carries nobody's request id.
     #[must_use]
     pub fn public(self) -> Self {
-        Self { is_public: true, ..self }
+        Self { is_public: true, ..self.with("Cache-Control") }
     }
 
     /// With the operation that goes on from it: its `parameter` is the body's `member`.

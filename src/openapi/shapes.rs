@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
 
 use super::states::{meaning, page_path};
 use crate::domain::{OrderStatus, SaleKey};
@@ -46,6 +47,11 @@ shapes! {
     });
     /// A whole number that is not negative: units, cents, seconds, a count.
     Count = json_schema!({ "type": "integer", "minimum": 0 });
+}
+
+/// The schema of one of these kinds, for a parameter.
+pub fn shape<T: JsonSchema>() -> Value {
+    T::json_schema(&mut SchemaGenerator::default()).to_value()
 }
 
 /// Where an order is in its life.

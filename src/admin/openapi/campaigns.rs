@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::campaign_bodies as bodies;
-use super::parts::{act, after, if_match, look, name, of_sale, page, tenant};
+use super::parts::{act, after, if_match, look, of_sale, page, tenant};
 use crate::admin::problem_code::Code;
+use crate::openapi::parts::sale_in_path;
 use crate::openapi::{Access, Answer, Content, Method, Operation, Parameter};
 
 const TAG: &str = "campaigns";
@@ -165,7 +166,7 @@ pub fn registrations() -> Operation {
         "exportRegistrations",
         "Who registered at a sale's waiting room, in order",
     );
-    page(of_name(operation), after("Behind the registration with this `mark`.", mark))
+    page(operation.takes(sale_in_path()), after("Behind the registration with this `mark`.", mark))
         .tag(TAG)
         .answers(Answer::new(200, "The registrations", Content::lines::<bodies::Registration>()).with("Link"))
         .refuses([Code::UnknownSale, Code::NoQueue])
@@ -179,16 +180,8 @@ pub fn marks() -> Operation {
         "exportMarks",
         "How the marks of a sale's waiting room moved, in order",
     );
-    page(of_name(operation), after("Behind the move of this moment: its `at`.", time))
+    page(operation.takes(sale_in_path()), after("Behind the move of this moment: its `at`.", time))
         .tag(TAG)
         .answers(Answer::new(200, "The moves", Content::lines::<bodies::Marks>()).with("Link"))
         .refuses([Code::UnknownSale, Code::NoQueue])
-}
-
-/// The sale's name in the path; a page names the tenant itself.
-fn of_name(operation: Operation) -> Operation {
-    operation.takes([
-        Parameter::path("campaign", "The campaign.").of(name()).such_as("demo"),
-        Parameter::path("sku", "The stock-keeping unit.").of(name()).such_as("widget"),
-    ])
 }

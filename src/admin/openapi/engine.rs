@@ -1,16 +1,12 @@
-//! What concerns the whole engine, and this description.
-
-use serde_json::{Map, Value};
+//! What concerns the whole engine.
 
 use super::campaign_bodies::{StopChange, Stopped};
 use super::figure_bodies::Reloaded;
-use super::parts::{act, look, public, tenant};
+use super::parts::{act, look, tenant};
 use crate::admin::problem_code::Code;
-use crate::openapi::{Access, Answer, Content, Method, Operation, Parameter};
+use crate::openapi::{Access, Answer, Operation};
 
 const TAG: &str = "engine";
-const DESCRIPTION: &str = "description";
-const PAGE: Content = Content::text("text/html");
 
 /// `GET /api/v1/stop`
 pub fn stopped() -> Operation {
@@ -50,31 +46,4 @@ pub fn reload() -> Operation {
         .takes([tenant()])
         .answers(Answer::json::<Reloaded>(200, "It is in force."))
         .refuses([Code::InvalidConfig, Code::RestartRequired, Code::Internal])
-}
-
-/// `GET /openapi.json`
-pub fn description() -> Operation {
-    let etag = Parameter::header("If-None-Match", "The `ETag` of the document that the client has.");
-    Operation::new(Method::Get, "/openapi.json", "getDescription", "This document")
-        .tag(DESCRIPTION)
-        .takes([etag])
-        .answers(public(Answer::new(200, "The document", Content::json::<Map<String, Value>>()).with("ETag")))
-        .answers(public(Answer::empty(304, "The client has it.").with("ETag")))
-}
-
-/// `GET /problems`
-pub fn problems() -> Operation {
-    Operation::new(Method::Get, "/problems", "listProblems", "The page about all problems")
-        .tag(DESCRIPTION)
-        .answers(public(Answer::new(200, "The page", PAGE)))
-}
-
-/// `GET /problems/{code}`
-pub fn problem() -> Operation {
-    Operation::new(Method::Get, "/problems/{code}", "getProblem", "The page about the problems with a code")
-        .about("Where the `type` of a problem leads: what it means, and what helps.")
-        .tag(DESCRIPTION)
-        .takes([Parameter::path("code", "The code.").such_as("campaign-exists")])
-        .answers(public(Answer::new(200, "The page", PAGE)))
-        .refuses([Code::NotFound])
 }

@@ -144,13 +144,8 @@ pub struct Latency {
 /// A path's latency, over all outcomes and by each.
 #[derive(JsonSchema)]
 pub struct PathFigures {
-    count: Count,
-    mean_us: f64,
-    p50_us: f64,
-    p90_us: f64,
-    p99_us: f64,
-    p999_us: f64,
-    max_us: f64,
+    #[schemars(flatten)]
+    over_all: Latency,
     outcomes: BTreeMap<String, Latency>,
     recent: Recent,
 }

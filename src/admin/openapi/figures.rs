@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::figure_bodies as bodies;
-use super::parts::{look, name, tenant};
+use super::parts::{look, tenant};
 use crate::admin::problem_code::Code;
+use crate::openapi::parts::sale_in_query;
 use crate::openapi::{Answer, Content, Method, Operation, Parameter};
 use crate::telemetry::Outcome;
 
@@ -58,11 +59,8 @@ pub fn percentiles() -> Operation {
 pub fn reconcile() -> Operation {
     look("/api/v1/reconcile", "compareBooks", "The books of memory, ledger and store, compared now")
         .tag("engine")
-        .takes([
-            tenant(),
-            Parameter::query("campaign", "Of this campaign only.").of(name()),
-            Parameter::query("sku", "Of this SKU only.").of(name()),
-        ])
+        .takes([tenant()])
+        .takes(sale_in_query())
         .answers(Answer::json::<bodies::Books>(200, "The books"))
         .refuses([Code::InvalidField, Code::StoreUnavailable])
 }

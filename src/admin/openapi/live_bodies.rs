@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 use super::campaign_bodies::{Room, SaleWord};
-use super::figure_bodies::{Checkout, Paths, Queue, Store};
+use super::figure_bodies::{Checkout, Latency, Paths, Queue, Store};
 use crate::openapi::{Count, Name, Time};
 
 /// The whole picture, once a second. A slow reader is sent the newest one.
@@ -72,14 +72,9 @@ pub struct Windows {
 /// Latency of some seconds, in microseconds.
 #[derive(JsonSchema)]
 pub struct Window {
-    count: Count,
+    #[schemars(flatten)]
+    latency: Latency,
     over_s: f64,
-    mean_us: f64,
-    p50_us: f64,
-    p90_us: f64,
-    p99_us: f64,
-    p999_us: f64,
-    max_us: f64,
 }
 
 /// An engine among those that sell the same stock.

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use super::campaign_bodies::{Reason, ReasonIfAny};
-use crate::openapi::{Count, Name, OrderNumber, Status, Time, word_lists};
+use crate::openapi::{self, Count, Name, OrderNumber, Status, Time, word_lists};
 use crate::orders::{ActKind, EventKind, RefundState};
 
 word_lists! {
@@ -50,26 +50,8 @@ const fn told(kind: EventKind) -> &'static str {
 /// An order, as operators see it.
 #[derive(JsonSchema)]
 pub struct Order {
-    /// Its number. Later orders of a node have higher ones.
-    order_id: OrderNumber,
-    tenant: Name,
-    campaign: Name,
-    sku: Name,
-    /// Who has it.
-    buyer: String,
-    /// Units.
-    quantity: u32,
-    /// What they cost together, in the currency's smallest unit.
-    amount_cents: Count,
-    /// A code of ISO 4217.
-    currency: String,
-    status: Status,
-    created_at: Time,
-    /// Until when it may be paid.
-    pay_before: Time,
-    paid_at: Option<Time>,
-    /// What was given back of the amount.
-    refunded_cents: Count,
+    #[schemars(flatten)]
+    of_buyer: openapi::Order,
     /// Units that refunds put back on sale.
     restocked: u32,
     /// Refunds that were begun; the next one has the number behind it.

@@ -5,10 +5,11 @@ use serde_json::json;
 use super::campaign_bodies::OnlyReason;
 use super::live_bodies::Snapshot;
 use super::order_bodies as bodies;
-use super::parts::{act, after, look, name, of_order, order_number, page, tenant};
+use super::parts::{act, after, look, of_order, page, tenant};
 use crate::admin::problem_code::Code;
 use crate::domain::{BuyerName, OrderStatus};
-use crate::openapi::{Access, Answer, Content, Operation, Parameter};
+use crate::openapi::parts::sale_in_query;
+use crate::openapi::{Access, Answer, Content, Operation, OrderNumber, Parameter, shape};
 
 const TAG: &str = "orders";
 const FEEDS: &str = "feeds";
@@ -22,24 +23,27 @@ pub fn list() -> Operation {
     let statuses = OrderStatus::ALL.map(OrderStatus::as_str);
     let operation = look("/api/v1/orders", "exportOrders", "Durable orders, the oldest first")
         .about("Whoever goes on behind the last one that he has seen misses none. An empty body is the end.");
-    page(of_names(operation), after("Behind the order with this number.", order_number()))
-        .tag(FEEDS)
-        .takes([
-            Parameter::query("buyer", "Of this buyer only.").of(json!({
-                "type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": BuyerName::BYTES_MAX,
-            })),
-            Parameter::query("status", "With this status only.")
-                .of(json!({ "type": "string", "enum": statuses })),
-        ])
-        .answers(Answer::new(200, "The orders", Content::lines::<bodies::Order>()).with("Link"))
-        .refuses([Code::UnknownSale, Code::OrdersInFlight])
+    page(
+        operation.takes(sale_in_query()),
+        after("Behind the order with this number.", shape::<OrderNumber>()),
+    )
+    .tag(FEEDS)
+    .takes([
+        Parameter::query("buyer", "Of this buyer only.").of(json!({
+            "type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": BuyerName::BYTES_MAX,
+        })),
+        Parameter::query("status", "With this status only.")
+            .of(json!({ "type": "string", "enum": statuses })),
+    ])
+    .answers(Answer::new(200, "The orders", Content::lines::<bodies::Order>()).with("Link"))
+    .refuses([Code::UnknownSale, Code::OrdersInFlight])
 }
 
 /// `GET /api/v1/events`
 pub fn events() -> Operation {
     let operation = look("/api/v1/events", "followEvents", "What happened to orders, in order")
         .about("At least once, in order per sale. Whoever goes on behind the last `seq` that he has seen misses none.");
-    page(of_names(operation), after("Behind the event with this `seq`.", number()))
+    page(operation.takes(sale_in_query()), after("Behind the event with this `seq`.", number()))
         .tag(FEEDS)
         .answers(Answer::new(200, "The events", Content::lines::<bodies::Event>()).with("Link"))
         .refuses([Code::UnknownSale])
@@ -138,11 +142,4 @@ pub fn refund() -> Operation {
 
 fn number() -> serde_json::Value {
     json!({ "type": "integer", "minimum": 0 })
-}
-
-fn of_names(operation: Operation) -> Operation {
-    operation.takes([
-        Parameter::query("campaign", "Of this campaign only.").of(name()),
-        Parameter::query("sku", "Of this SKU only.").of(name()),
-    ])
 }

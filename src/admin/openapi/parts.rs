@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::super::problem_code::Code;
-use crate::domain::SaleKey;
-use crate::openapi::{Access, Answer, Method, Operation, Parameter};
+use crate::openapi::parts::{order_in_path, sale_in_path};
+use crate::openapi::{Access, Method, Name, Operation, Parameter, shape};
 
 /// An operation that only looks.
 pub(super) fn look(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
@@ -18,20 +18,12 @@ pub(super) fn act(path: &'static str, id: &'static str, summary: &'static str) -
 
 /// The name of a sale in the path, and its tenant.
 pub(super) fn of_sale(operation: Operation) -> Operation {
-    let named = |part, about: &str| Parameter::path(part, about).of(name());
-    operation
-        .takes([
-            named("campaign", "The campaign.").such_as("demo"),
-            named("sku", "The stock-keeping unit.").such_as("widget"),
-        ])
-        .takes([tenant()])
-        .refuses([Code::UnknownSale, Code::StoreUnavailable])
+    operation.takes(sale_in_path()).takes([tenant()]).refuses([Code::UnknownSale, Code::StoreUnavailable])
 }
 
 /// The number of an order in the path, and its tenant.
 pub(super) fn of_order(operation: Operation) -> Operation {
-    let id = Parameter::path("id", "The order's number.").of(order_number()).such_as("0fq3kz7t9c400");
-    operation.takes([id, tenant()]).refuses([Code::UnknownOrder, Code::StoreUnavailable])
+    operation.takes([order_in_path(), tenant()]).refuses([Code::UnknownOrder, Code::StoreUnavailable])
 }
 
 /// A change that may be bound to a version.
@@ -52,24 +44,11 @@ pub(super) fn page(operation: Operation, after: Parameter) -> Operation {
         .refuses([Code::InvalidField, Code::StoreUnavailable, Code::Overloaded])
 }
 
-/// A public document.
-pub(super) fn public(answer: Answer) -> Answer {
-    answer.with("Cache-Control").public()
-}
-
 /// Where to go on: this, or nothing for the beginning.
 pub(super) fn after(about: &'static str, schema: Value) -> Parameter {
     Parameter::query("after", about).of(json!({ "anyOf": [schema, { "const": "" }] }))
 }
 
 pub(super) fn tenant() -> Parameter {
-    Parameter::header("X-Tenant-ID", "The tenant that this is about.").of(name())
-}
-
-pub(super) fn name() -> Value {
-    json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]+$", "minLength": 1, "maxLength": SaleKey::PART_BYTES_MAX })
-}
-
-pub(super) fn order_number() -> Value {
-    json!({ "type": "string", "pattern": "^[0-7][0-9a-hjkmnp-tv-z]{12}$" })
+    Parameter::header("X-Tenant-ID", "The tenant that this is about.").of(shape::<Name>())
 }

@@ -4,24 +4,13 @@
 
 use schemars::JsonSchema;
 
-use crate::openapi::{Count, Time};
+use crate::openapi::{Count, ProblemHead, Time};
 
 /// What every error is: RFC 9457. Which members a code has beside the first six, its page says.
 #[derive(JsonSchema)]
 pub struct Problem {
-    /// The page about the code, on this address.
-    #[schemars(rename = "type", extend("format" = "uri-reference"))]
-    kind: String,
-    title: String,
-    /// The status of the answer.
-    #[schemars(range(min = 400, max = 599))]
-    status: u16,
-    /// What programs go by: it stays what it is.
-    code: String,
-    /// What is wrong with this request, for people.
-    detail: String,
-    /// The id of the request, as in `X-Request-ID`.
-    instance: String,
+    #[schemars(flatten)]
+    head: ProblemHead,
     /// Of `invalid-field` and `stock-in-use`: the field.
     #[schemars(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
