@@ -7,7 +7,7 @@ use super::openapi::{self, campaigns, engine, figures, hooks, orders};
 use super::problem_code::Code;
 use super::{
     extend, feeds, health, live, metrics_page, order_acts, public_pages, reconcile, refund, reload, retiring,
-    sale_acts, sales, settle, stats, stops, trail, waiting_room, webhooks,
+    room_feeds, sale_acts, sales, settle, stats, stops, trail, waiting_room, webhooks,
 };
 use crate::openapi::{Document, parts};
 
@@ -34,8 +34,8 @@ pub(super) fn routes() -> DescribedRoutes {
         .on(Usual, campaigns::archive(), retiring::archive)
         .on(Dear, campaigns::audit(), sales::audit)
         .on(Usual, campaigns::room(), waiting_room::show)
-        .on(Dear, campaigns::registrations(), waiting_room::registrations)
-        .on(Dear, campaigns::marks(), waiting_room::marks)
+        .on(Dear, campaigns::registrations(), room_feeds::registrations)
+        .on(Dear, campaigns::marks(), room_feeds::marks)
         .on(Dear, orders::show(), order_acts::show)
         .on(Usual, orders::cancel(), order_acts::cancel)
         .on(Usual, orders::extend(), extend::extend)

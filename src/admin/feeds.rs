@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use hyper::body::Frame;
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,6 +20,7 @@ use tokio::time::sleep;
 
 use super::control_plane::ControlPlane;
 use super::order_json::order_json;
+use super::paging::{self, ndjson};
 use super::problem::{Problem, invalid_name};
 use super::tenant::{Tenant, name_in_query};
 use crate::admission::LiveSale;
@@ -54,16 +54,7 @@ pub(super) struct FeedQuery {
 
 impl FeedQuery {
     fn limit(&self, rows_max: usize) -> Result<usize, Problem> {
-        match self.limit.as_deref() {
-            None | Some("") => Ok(LIMIT_DEFAULT.min(rows_max)),
-            Some(text) => match text.parse::<usize>() {
-                Ok(rows) if (1..=rows_max).contains(&rows) => Ok(rows),
-                _ => {
-                    let rule = format!("must be a whole number from 1 to {rows_max} (admin.page_rows_max)");
-                    Err(Problem::field("limit", rule).with("max", rows_max))
-                }
-            },
-        }
+        paging::limit(self.limit.as_deref(), LIMIT_DEFAULT, rows_max, paging::BY_SETTING)
     }
 
     fn buyer(&self) -> Result<Option<BuyerId>, Problem> {
@@ -115,20 +106,16 @@ impl Shown {
             && wanted(&self.sku, sale.key.sku())
     }
 
-    /// The `Link` to the page behind the row with this mark.
-    fn next_page(&self, path: &str, after: &str, limit: usize) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("after", after).append_pair("limit", &limit.to_string());
+    /// What the query of the page behind the row with this mark says.
+    fn next_page(&self, after: String, limit: usize) -> Vec<(&'static str, String)> {
         let parts = [
             ("campaign", self.campaign.as_deref()),
             ("sku", self.sku.as_deref()),
             ("buyer", self.buyer.as_ref().map(BuyerId::as_str)),
             ("status", self.status.map(OrderStatus::as_str)),
         ];
-        for (field, part) in parts {
-            query.extend_pairs(part.map(|part| (field, part)));
-        }
-        format!("<{path}?{}>; rel=\"next\"", query.finish())
+        let wanted = parts.into_iter().filter_map(|(field, part)| Some((field, part?.to_owned())));
+        [("after", after), ("limit", limit.to_string())].into_iter().chain(wanted).collect()
     }
 }
 
@@ -273,8 +260,8 @@ impl Feed {
         let place = answers.acquire_owned().await.expect("the semaphore is never closed");
         let page = self.page().await?;
         let patience = Duration::from_millis(self.plane.settings.request_timeout_ms);
-        let next =
-            page.last.filter(|_| page.has_more).map(|after| self.shown.next_page(path, &after, self.limit));
+        let next = page.last.filter(|_| page.has_more);
+        let next = next.map(|after| self.shown.next_page(after, self.limit));
         let (pieces, body) = mpsc::channel(PIECES_AHEAD);
         tokio::spawn(async move {
             let mut text = Bytes::from(page.text);
@@ -287,12 +274,7 @@ impl Feed {
             }
             drop(place);
         });
-        let mut response =
-            ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(PieceBody(body))).into_response();
-        if let Some(next) = next.and_then(|next| HeaderValue::try_from(next).ok()) {
-            response.headers_mut().insert(header::LINK, next);
-        }
-        Ok(response)
+        Ok(ndjson(Body::new(PieceBody(body)), next.as_deref().map(|said| (path, said))))
     }
 }
 

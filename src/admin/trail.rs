@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::caller::Caller;
 use super::control_plane::ControlPlane;
+use super::paging::{self, ndjson};
 use super::problem::Problem;
 use super::rfc3339::rfc3339;
 use super::tenant::Tenant;
@@ -35,17 +35,6 @@ impl TrailQuery {
         let given = self.after.as_deref().filter(|text| !text.is_empty());
         given.map_or(Ok(0), str::parse).map_err(|_| Problem::field("after", "must be the seq of an entry"))
     }
-
-    fn limit(&self) -> Result<usize, Problem> {
-        match self.limit.as_deref().filter(|text| !text.is_empty()).map(str::parse) {
-            None => Ok(LIMIT_DEFAULT),
-            Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
-            Some(_) => {
-                let rule = format!("must be a whole number from 1 to {LIMIT_MAX}");
-                Err(Problem::field("limit", rule).with("max", LIMIT_MAX))
-            }
-        }
-    }
 }
 
 /// The entries about the tenant's sales and orders, and those about all tenants', oldest first. Who is bound to a tenant
@@ -57,7 +46,8 @@ pub(super) async fn show(
     query: Result<Query<TrailQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|rejection| Problem::field("query", rejection.body_text()))?;
-    let (after, limit) = (query.after()?, query.limit()?);
+    let after = query.after()?;
+    let limit = paging::limit(query.limit.as_deref(), LIMIT_DEFAULT, LIMIT_MAX, "")?;
     // One more than is shown tells whether there is more.
     let mut entries = plane.limited(plane.desk.trail_after(&tenant, after, limit + 1)).await?;
     let has_more = entries.len() > limit;
@@ -65,14 +55,9 @@ pub(super) async fn show(
     let is_seen = |entry: &&TrailEntry| caller.tenant.is_none() || entry.tenant.is_some();
     let lines: String =
         entries.iter().filter(is_seen).map(|entry| entry_json(entry).to_string() + "\n").collect();
-    let mut response = ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response();
-    if let Some(last) = entries.last().filter(|_| has_more) {
-        let next = format!("</api/v1/trail?after={}&limit={limit}>; rel=\"next\"", last.seq);
-        if let Ok(next) = HeaderValue::try_from(next) {
-            response.headers_mut().insert(header::LINK, next);
-        }
-    }
-    Ok(response)
+    let next = entries.last().filter(|_| has_more);
+    let next = next.map(|last| [("after", last.seq.to_string()), ("limit", limit.to_string())]);
+    Ok(ndjson(lines, next.as_ref().map(|said| ("/api/v1/trail", &said[..]))))
 }
 
 pub(super) fn entry_json(entry: &TrailEntry) -> Value {
