@@ -67,6 +67,7 @@ mod token_settings;
 mod tokens;
 mod trail;
 mod waiting_room;
+mod webhook_figures;
 mod webhooks;
 
 pub use api::document;

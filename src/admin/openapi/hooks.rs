@@ -11,7 +11,10 @@ const TAG: &str = "webhooks";
 fn of_endpoint(operation: Operation) -> Operation {
     operation
         .tag(TAG)
-        .takes([Parameter::path("name", "The endpoint's name in the configuration.").such_as("shipping")])
+        .takes([
+            Parameter::path("name", "The endpoint's name in the configuration.").such_as("shipping"),
+            tenant(),
+        ])
         .answers(Answer::json::<bodies::Endpoint>(200, "The endpoint as it is now"))
         .refuses([Code::UnknownWebhook, Code::StoreUnavailable])
 }
@@ -21,6 +24,7 @@ pub fn list() -> Operation {
     look("/api/v1/webhooks", "listWebhooks", "The endpoints that are told of orders and sales")
         .about("Those of the configuration that the token sees.")
         .tag(TAG)
+        .takes([tenant()])
         .answers(Answer::json::<bodies::Endpoints>(200, "The endpoints"))
         .refuses([Code::StoreUnavailable])
 }
@@ -37,7 +41,6 @@ pub fn enable() -> Operation {
         "enableWebhook",
         "Tell an endpoint again, from where it was",
     ))
-    .takes([tenant()])
     .body::<OnlyReason>()
 }
 
@@ -45,7 +48,6 @@ pub fn enable() -> Operation {
 pub fn disable() -> Operation {
     of_endpoint(act("/api/v1/webhooks/{name}/disable", "disableWebhook", "Tell an endpoint nothing"))
         .about("What happens waits for it in the logs.")
-        .takes([tenant()])
         .body::<OnlyReason>()
 }
 
@@ -57,6 +59,5 @@ pub fn replay() -> Operation {
         "Tell an endpoint everything from an event on",
     ))
     .about("Again, or for the first time.")
-    .takes([tenant()])
     .body::<bodies::Replay>()
 }
