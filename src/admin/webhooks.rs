@@ -60,8 +60,9 @@ pub(super) async fn disable(asked: Asked, body: Body) -> Shown {
     act(asked, (ActKind::WebhookDisabled, WebhookChange::Disable), only_reason(body)?).await
 }
 
-/// `POST /api/v1/webhooks/{name}/replay` with `{"from","log","reason"}`: it is told everything from the event with this number
-/// on, again or for the first time. A number beyond the next event leaves out what lies between.
+/// `POST /api/v1/webhooks/{name}/replay` with `{"from","log","skip_held","reason"}`: it is told everything from the event with
+/// this number on, again or for the first time. A number beyond the next event leaves out what lies between; of sales that are
+/// held only with `"skip_held":true`.
 pub(super) async fn replay(asked: Asked, body: Body) -> Shown {
     let mut fields = Fields::of_body(body)?;
     let from: u64 = required("from", fields.number("from")?)?;
@@ -72,8 +73,9 @@ pub(super) async fn replay(asked: Asked, body: Body) -> Shown {
             .find(|known| known.as_str() == log)
             .ok_or_else(|| Problem::field("log", "must be orders or sales"))?,
     };
+    let skip_held = fields.flag("skip_held")?.unwrap_or(false);
     let reason = required("reason", fields.reason()?)?;
-    fields.finish(&["from", "log", "reason"])?;
+    fields.finish(&["from", "log", "skip_held", "reason"])?;
     let (State(plane), Extension(caller), _, Path(name)) = &asked;
     let webhooks = plane.webhook_of(caller, name)?.0;
     let next = plane.limited(webhooks.look()).await?.ends.of(log) + 1;
@@ -81,7 +83,7 @@ pub(super) async fn replay(asked: Asked, body: Body) -> Shown {
         let rule = format!("must be the number of an event, 1 to {next}: the next one");
         return Err(Problem::field("from", rule).with("oldest", 1).with("next", next));
     }
-    let change = WebhookChange::Replay { log, after: from - 1 };
+    let change = WebhookChange::Replay { log, after: from - 1, skip_held };
     act(asked, (ActKind::WebhookReplayed, change), reason).await
 }
 

@@ -167,12 +167,15 @@ pub enum WebhookChange {
     Enable,
     /// It is told nothing.
     Disable,
-    /// It is told all events of a log above a number, again or not.
+    /// It is told all events of a log above a number, again or not. A sale that is held at an event before that goes on
+    /// from there all the same, unless what it has not taken is to be left out for good.
     Replay {
         /// Which log.
         log: ToldLog,
         /// The number before the first that is told.
         after: u64,
+        /// Whether events up to that number are left out of sales that are held.
+        skip_held: bool,
     },
 }
 
@@ -205,10 +208,17 @@ impl WebhookAct {
                 state.health.next_try = None;
                 (is_disabled(before), is_disabled(&state))
             }
-            WebhookChange::Replay { log, after } => {
-                *state.cursor_mut(*log) = LogCursor { through: *after, held: BTreeMap::new() };
+            WebhookChange::Replay { log, after, skip_held } => {
+                let mut held = before.cursor(*log).held.clone();
+                held.retain(|_, first| *first <= *after);
+                let left_out = if *skip_held { std::mem::take(&mut held) } else { BTreeMap::new() };
+                *state.cursor_mut(*log) = LogCursor { through: *after, held };
                 let told = |through: u64| json!({ "log": log.as_str(), "through": through });
-                (told(before.cursor(*log).through), told(*after))
+                let mut to = told(*after);
+                if !left_out.is_empty() {
+                    to["left_out"] = json!(left_out);
+                }
+                (told(before.cursor(*log).through), to)
             }
         };
         (state, Act { from, to, ..self.act.clone() })
@@ -291,10 +301,20 @@ mod tests {
         assert_eq!(enabled.orders, before.orders);
         assert_eq!((told.from, told.to), (json!({ "disabled": true }), json!({ "disabled": false })));
 
-        let (replayed, told) = act(WebhookChange::Replay { log: ToldLog::Orders, after: 2 }).decide(&before);
+        let replay = |after, skip_held| {
+            act(WebhookChange::Replay { log: ToldLog::Orders, after, skip_held }).decide(&before)
+        };
+        let (replayed, told) = replay(2, false);
         assert_eq!(replayed.orders, LogCursor { through: 2, held: BTreeMap::new() });
         assert_eq!((&replayed.sales, &replayed.disabled), (&before.sales, &before.disabled));
         assert_eq!(told.to, json!({ "log": "orders", "through": 2 }));
+        // What a held sale has not been told is not lost because others are told something again.
+        let (replayed, told) = replay(8, false);
+        assert_eq!(replayed.orders, LogCursor { through: 8, held: before.orders.held.clone() });
+        assert_eq!(told.to, json!({ "log": "orders", "through": 8 }));
+        let (replayed, told) = replay(8, true);
+        assert_eq!(replayed.orders, LogCursor { through: 8, held: BTreeMap::new() });
+        assert_eq!(told.to["left_out"], json!({ "default:c/s": 7 }));
 
         let (disabled, _) = act(WebhookChange::Disable).decide(&WebhookState::default());
         assert_eq!(disabled.disabled, Some((EpochMs(9), "lost".into())));

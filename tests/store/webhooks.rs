@@ -85,7 +85,7 @@ fn check_rows(writer: &mut dyn StoreWriter, reader: &impl WebhookReader) {
     assert!(!writer.step_webhooks(&save(77, 0, &stale, None)).unwrap());
     assert_eq!(row(reader, "erp").state, full_state());
 
-    let change = WebhookChange::Replay { log: ToldLog::Orders, after: 2 };
+    let change = WebhookChange::Replay { log: ToldLog::Orders, after: 2, skip_held: false };
     let replay = WebhookAct { name: "erp".into(), change, act: act(1, ActKind::WebhookReplayed) };
     assert!(writer.step_webhooks(&WebhookStep::Act(Box::new(replay.clone()))).unwrap());
     let replayed = row(reader, "erp");

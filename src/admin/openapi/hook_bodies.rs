@@ -24,6 +24,8 @@ pub struct Replay {
     from: u64,
     /// `orders` if it is not said.
     log: Option<LogWord>,
+    /// Whether the events before that one are left out for good of sales that are held; they are not, if it is not said.
+    skip_held: Option<bool>,
     reason: Reason,
 }
 
