@@ -10,6 +10,7 @@ mod document;
 mod operation;
 pub mod parts;
 mod problem;
+mod roles;
 mod shapes;
 mod states;
 
@@ -17,6 +18,7 @@ pub use bodies::{Order, ProblemHead};
 pub use document::{Description, Document};
 pub use operation::{Access, Answer, Content, Items, Method, Operation, Parameter};
 pub use problem::{ProblemKind, page_of, page_of_all, title_of};
+pub use roles::roles_table;
 pub(crate) use shapes::word_lists;
 pub use shapes::{Count, Name, OrderNumber, Status, Time, all_optional, shape};
 pub use states::{diagram, meaning};

@@ -13,4 +13,5 @@ mod figures;
 mod identities;
 mod live;
 mod refunds;
+mod roles;
 mod trail;

@@ -90,6 +90,7 @@ mod tests {
 
     use super::super::api;
     use super::*;
+    use crate::openapi::roles_table;
 
     #[test]
     fn each_code_is_one_that_an_operation_may_answer_with() {
@@ -118,5 +119,12 @@ mod tests {
         for operation in operations() {
             assert!(headings.contains(&&operation["tags"][0]), "{}", operation["operationId"]);
         }
+    }
+
+    #[test]
+    fn the_page_says_who_may_do_what() {
+        let table = roles_table(&api::routes().operations());
+        let page = include_str!("../ROLES.md");
+        assert!(page.contains(&table), "src/admin/ROLES.md has to hold this:\n\n{table}");
     }
 }
