@@ -50,6 +50,9 @@ codes! {
     UnknownSale = 404 "unknown-sale"
         means "The tenant has no such campaign and SKU."
         helped by "Look at both names, and at X-Tenant-ID; a sale that was deleted is unknown as well.";
+    UnknownTenant = 404 "unknown-tenant"
+        means "This engine has no sale of the tenant, so that there is nothing to stop."
+        helped by "Look at X-Tenant-ID. What was just made at another engine is here in a moment.";
     NoQueue = 404 "no-queue"
         means "The sale has no waiting room, and never had one."
         helped by "Give it one: PATCH the campaign with queue.";

@@ -13,6 +13,7 @@ use super::control_plane::ControlPlane;
 use super::fields::{Fields, required};
 use super::problem::{Code, Problem};
 use super::tenant::Tenant;
+use crate::admission::Sales;
 use crate::domain::Stops;
 use crate::orders::{ActKind, StopChange};
 
@@ -58,6 +59,10 @@ async fn change(
         return Err(Problem::new(Code::ForeignTenant, detail));
     }
     let tenant = (!is_all).then(|| acting.tenant.clone());
+    if tenant.as_deref().is_some_and(|tenant| !is_known(&plane.admission.board().sales(), tenant)) {
+        let detail = format!("This engine has no sale of the tenant {}; nothing was changed.", acting.tenant);
+        return Err(Problem::new(Code::UnknownTenant, detail));
+    }
     let kind = if is_stopped { ActKind::SalesStopped } else { ActKind::SalesResumed };
     let mut act = acting.act(plane, kind, "sales".into(), Some(reason));
     act.tenant.clone_from(&tenant);
@@ -65,6 +70,12 @@ async fn change(
     let stops = plane.acted(async move { desk.change_stops(change).await }).await??;
     tracing::warn!(all = stops.all, tenants = ?stops.tenants, act = kind.as_str(), "what is stopped was changed");
     Ok(Json(shown(&stops, &acting.tenant)))
+}
+
+/// Whether the tenant has sales, or is stopped. What is stopped is kept for good: a name that nobody sells under would be one
+/// more each time, and whoever mistypes one in a hurry has to hear that nothing has stopped.
+fn is_known(sales: &Sales, tenant: &str) -> bool {
+    sales.stops().tenants.contains(tenant) || sales.iter().any(|sale| sale.key.tenant() == tenant)
 }
 
 /// What is stopped, as far as it is this tenant's business.

@@ -76,6 +76,10 @@ fn what_operators_do_is_described() {
     for word in ["stop", "go"] {
         assert_eq!(post(&format!("/api/v1/{word}"), r#"{"reason":"a test","all":true}"#).status, 200);
     }
+    let nobody = "X-Tenant-ID: nobody\r\n";
+    let unknown = request(engine.admin_addr(), "POST", "/api/v1/stop", nobody, r#"{"reason":"a slip"}"#);
+    described::admin().hold("POST", "/api/v1/stop", &unknown);
+    hears(&unknown, 404, "unknown-tenant");
     assert_eq!(post("/api/v1/config/reload", "").status, 200);
     hears(&engine.admin("GET", "/api/v1/latency/none.hgrm", ""), 404, "not-found");
     hears(&engine.admin("GET", "/api/v1/nothing", ""), 404, "not-found");

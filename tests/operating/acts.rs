@@ -160,6 +160,14 @@ async fn all_sales_of_a_tenant_or_of_all_are_stopped_at_once_and_are_as_they_wer
     );
     engine.act("/api/v1/go", json!({"reason": "the bank is back", "all": true})).await;
     assert_eq!(states(), [open, paused, open]);
+    // Who mistypes a name hears that nothing has stopped, and nothing is kept of it.
+    for path in ["/api/v1/stop", "/api/v1/go"] {
+        let nobody = engine.request(Method::POST, path).header("x-tenant-id", "nobody");
+        let answer = nobody.body(json!({"reason": "a slip"}).to_string()).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], "unknown-tenant", "{path}");
+    }
+    assert!(engine.admission.board().sales().stops().tenants.is_empty());
 
     let told: Vec<_> = engine.lines("/api/v1/trail?after=2").await;
     let told: Vec<_> = told.iter().map(|entry| [&entry["act"], &entry["tenant"], &entry["to"]]).collect();

@@ -22,7 +22,7 @@ fn switch(path: &'static str, id: &'static str, summary: &'static str) -> Operat
         .takes([tenant()])
         .body::<StopChange>()
         .answers(Answer::json::<Stopped>(200, "What stands still now"))
-        .refuses([Code::OlderEngines])
+        .refuses([Code::UnknownTenant, Code::OlderEngines])
 }
 
 /// `POST /api/v1/stop`
