@@ -12,6 +12,7 @@ pub mod exit;
 pub mod ledger;
 pub mod openapi;
 pub mod orders;
+pub mod search;
 pub mod settings;
 pub mod supervisor;
 pub mod telemetry;

@@ -3,11 +3,11 @@
 use std::sync::LazyLock;
 
 use super::described_routes::{DescribedRoutes, Kind};
-use super::openapi::{self, campaigns, engine, figures, hooks, orders};
+use super::openapi::{self, campaigns, engine, figures, hooks, index, orders};
 use super::problem_code::Code;
 use super::{
     extend, feeds, health, live, metrics_page, order_acts, public_pages, reconcile, refund, reload, retiring,
-    room_feeds, sale_acts, sales, settle, stats, stops, trail, waiting_room, webhooks,
+    room_feeds, sale_acts, sales, search, settle, stats, stops, trail, waiting_room, webhooks,
 };
 use crate::openapi::{Document, parts};
 
@@ -57,6 +57,8 @@ pub(super) fn routes() -> DescribedRoutes {
         .on(Usual, hooks::enable(), webhooks::enable)
         .on(Usual, hooks::disable(), webhooks::disable)
         .on(Usual, hooks::replay(), webhooks::replay)
+        .on(Usual, index::show(), search::show)
+        .on(Usual, index::rebuild(), search::rebuild)
         .on(Usual, engine::stopped(), stops::show)
         .on(Usual, engine::stop(), stops::stop)
         .on(Usual, engine::go(), stops::go)

@@ -22,6 +22,7 @@ use crate::checkout::Checkout;
 use crate::domain::{EpochMs, NodeId};
 use crate::ledger::{Concerns, SaleDesk};
 use crate::orders::{OrderDesk, ReadCancellation};
+use crate::search::Search;
 use crate::telemetry::{IntervalLog, Telemetry};
 use crate::tls::Certificates;
 use crate::webhooks::Webhooks;
@@ -66,6 +67,7 @@ pub struct ControlPlane {
     pub(super) reload: Arc<Reload>,
     pub(super) store_concerns: Arc<Concerns>,
     pub(super) webhooks: Option<Webhooks>,
+    pub(super) search: Option<Search>,
     /// Places for reading the store.
     pub(super) store_reads: Arc<Semaphore>,
     /// Answers of feeds that are held in memory while their clients take them.
@@ -102,6 +104,8 @@ pub struct ControlPlaneParts {
     pub store_concerns: Arc<Concerns>,
     /// Webhooks, where any are configured.
     pub webhooks: Option<Webhooks>,
+    /// The search server that sales are followed into, where there is one.
+    pub search: Option<Search>,
 }
 
 impl ControlPlane {
@@ -122,6 +126,7 @@ impl ControlPlane {
             certificates,
             store_concerns,
             webhooks,
+            search,
         } = parts;
         let store_reads = Arc::new(Semaphore::new(settings.store_reads_max));
         let feed_answers = Arc::new(Semaphore::new(settings.feed_answers_max));
@@ -150,6 +155,7 @@ impl ControlPlane {
             certificates,
             store_concerns,
             webhooks,
+            search,
             store_reads,
             feed_answers,
         }

@@ -39,6 +39,7 @@ pub(super) async fn show(State(plane): State<Arc<ControlPlane>>, headers: Header
     plane.expose_clock(&mut page);
     plane.expose_rooms(&mut page, &told);
     plane.expose_webhooks(&mut page);
+    plane.expose_search(&mut page);
     page.checkout(&plane.checkout);
     page.lease_agent(&plane, &told);
     plane.expose_certificates(&mut page);

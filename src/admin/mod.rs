@@ -54,6 +54,7 @@ mod sale_counts;
 mod sale_figures;
 mod sale_series;
 mod sales;
+mod search;
 mod server;
 mod session;
 mod settings;

@@ -56,6 +56,9 @@ codes! {
     NoQueue = 404 "no-queue"
         means "The sale has no waiting room, and never had one."
         helped by "Give it one: PATCH the campaign with queue.";
+    NoSearch = 404 "no-search"
+        means "No search server is configured."
+        helped by "Set search.kind and search.url, and restart the engine.";
     UnknownOrder = 404 "unknown-order"
         means "The tenant has no such order."
         helped by "Look at the order's number, and at X-Tenant-ID.";

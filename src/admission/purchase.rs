@@ -23,7 +23,7 @@ use super::ticket::Ticket;
 use super::waiting_room::Rooms;
 use crate::domain::{
     BuyerId, BuyerName, Cents, EpochMs, IdempotencyKey, KeyName, Nanos, OrderId, RateScope, Refusal,
-    Rejection, SaleId, SalePhase, Units,
+    Rejection, SaleId, SalePhase, SaleTerms, Units,
 };
 
 /// What a buyer asks of a sale.
@@ -129,12 +129,18 @@ impl Admission {
     /// Where the sale is in its life at `now`: what its window says, unless its opening is held
     /// ([`Admission::hold_openings`]) or it is stopped together with others ([`Board::set_stops`]).
     pub fn phase(&self, sale: &LiveSale, now: EpochMs) -> SalePhase {
-        let phase = match sale.terms.phase(now) {
-            SalePhase::Open if sale.is_stopped => SalePhase::Paused,
+        self.phase_of(&sale.terms, sale.is_stopped, now)
+    }
+
+    /// The same of a sale that need not be on the board.
+    #[inline]
+    pub fn phase_of(&self, terms: &SaleTerms, is_stopped: bool, now: EpochMs) -> SalePhase {
+        let phase = match terms.phase(now) {
+            SalePhase::Open if is_stopped => SalePhase::Paused,
             phase => phase,
         };
         let has_opened = matches!(phase, SalePhase::Open | SalePhase::Paused);
-        if has_opened && sale.terms.starts_at.0 > self.opens_until.load(Ordering::Relaxed) {
+        if has_opened && terms.starts_at.0 > self.opens_until.load(Ordering::Relaxed) {
             return SalePhase::Upcoming;
         }
         phase

@@ -17,6 +17,7 @@ mod payments;
 pub mod reconcile;
 mod reload;
 mod retry;
+mod search;
 pub mod servers;
 mod service_manager;
 mod shared_stock;

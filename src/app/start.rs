@@ -13,7 +13,7 @@ use super::reload::{Live, node_limits, reload};
 use super::retry::Retry;
 use super::shared_stock::SharedStock;
 use super::store::{self, OpenStore, WriterThreads};
-use super::{demo, open_files, payments, webhooks};
+use super::{demo, open_files, payments, search, webhooks};
 use crate::admin::{
     AdminServer, AdminTokens, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, StartPhase,
 };
@@ -142,6 +142,7 @@ impl Start {
         admission.board().publish_all(recovered.sales.into_iter().map(on_board).collect());
         store::start_checkpointer(&supervisor, checkpointer)?;
         let writers = WriterThreads::start(&supervisor, writers)?;
+        let search = search::open(&settings.search, &desk)?;
         let webhooks = webhooks::open(&settings.webhooks, &desk, identity)?;
         if let Some(webhooks) = &webhooks {
             // Before anybody is served: whatever happens from here on is told.
@@ -161,6 +162,9 @@ impl Start {
         // Alone there is nobody else who could move the marks, or deliver.
         let elected = relays.clone().filter(|_| lending.is_some());
         let rooms = keep_rooms(desk.clone(), elected.clone());
+        if let Some(search) = &search {
+            search::start(&supervisor, search, elected.clone());
+        }
         if let Some(webhooks) = &webhooks {
             webhooks::start(&supervisor, webhooks, elected);
         }
@@ -265,6 +269,7 @@ impl Start {
             certificates: vec![Arc::clone(&edge_tls), admin_tls],
             store_concerns,
             webhooks: webhooks.clone(),
+            search,
         }));
         if lending.is_some() {
             let exchanging = Arc::clone(&control_plane).exchange_figures();

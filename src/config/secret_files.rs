@@ -11,7 +11,7 @@ use super::origin::Origin;
 const SUFFIX: &str = "_file";
 /// A list: one secret a line.
 const LISTS: [&str; 2] = ["edge.auth.origin_secrets", "waiting_room.keys"];
-const SECRETS: [&str; 7] = [
+const SECRETS: [&str; 8] = [
     "admin.former_token",
     "admin.token",
     "edge.auth.jwt.key",
@@ -19,6 +19,7 @@ const SECRETS: [&str; 7] = [
     "postgres.url",
     "redis.password",
     "redis.url",
+    "search.key",
 ];
 /// Lists of tables, and the secrets that each of them has, or whose files it names.
 const TABLES: [(&str, &[&str]); 2] =

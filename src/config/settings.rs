@@ -17,6 +17,7 @@ use crate::ledger::redis::{RedisSettings, RelaySettings};
 use crate::orders::postgres::PostgresSettings;
 use crate::orders::sqlite::SqliteSettings;
 use crate::orders::{WaitingRoomSettings, WriterSettings};
+use crate::search::SearchSettings;
 use crate::telemetry::{LogSettings, TelemetrySettings};
 use crate::webhooks::WebhookSettings;
 
@@ -58,6 +59,8 @@ pub struct Settings {
     pub gatekeeper: GatekeeperSettings,
     /// Who is told of what happens to orders and sales.
     pub webhooks: WebhookSettings,
+    /// The search server that documents of sales are written to.
+    pub search: SearchSettings,
     /// Paying and letting go.
     pub checkout: CheckoutSettings,
     /// The control plane.
@@ -87,6 +90,7 @@ impl Default for Settings {
             waiting_room: WaitingRoomSettings::default(),
             gatekeeper: GatekeeperSettings::default(),
             webhooks: WebhookSettings::default(),
+            search: SearchSettings::default(),
             checkout: CheckoutSettings::default(),
             admin: AdminSettings::default(),
             telemetry: TelemetrySettings::default(),
@@ -155,7 +159,7 @@ impl Settings {
 
     /// Everything that is wrong with the values, at most one problem a section. Origins are left empty.
     pub fn check(&self) -> Vec<Problem> {
-        let sections: [(&str, Result<(), FieldError>); 15] = [
+        let sections: [(&str, Result<(), FieldError>); 16] = [
             ("node", self.node.check()),
             ("clock", self.clock.check()),
             ("edge", self.edge.check().and_then(|()| DataPlane::check(&self.edge))),
@@ -168,6 +172,7 @@ impl Settings {
             ("postgres", self.postgres.check()),
             ("waiting_room", self.waiting_room.check()),
             ("webhooks", self.webhooks.check()),
+            ("search", self.search.check()),
             ("admin", self.admin.check()),
             ("telemetry", self.telemetry.check()),
             ("log", self.log.check()),

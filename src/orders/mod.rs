@@ -29,6 +29,7 @@ mod room_log;
 mod room_settings;
 mod sale_change;
 mod sale_steps;
+mod sales_picture;
 pub mod sqlite;
 mod step;
 mod store;
@@ -61,6 +62,7 @@ pub use room_keeper::keep_rooms;
 pub use room_log::{RoomReader, RoomWriter};
 pub use room_settings::WaitingRoomSettings;
 pub use sale_change::{ChangeReceipt, SaleChange, StopChange};
+pub use sales_picture::SalesPicture;
 pub use store::{
     Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, LeftBook, OrderFilter,
     PoolFigures, Receipt, Record, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter,

@@ -57,6 +57,12 @@ pub enum ActKind {
     WebhookDisabled,
     /// An endpoint of webhooks is told a log again from a number on.
     WebhookReplayed,
+    /// The search index is to be built anew.
+    SearchRebuildAsked,
+    /// It was, by an engine.
+    SearchRebuilt,
+    /// It could not be, and is as it was.
+    SearchRebuildFailed,
     /// The configuration was read again.
     ConfigReloaded,
     /// Somebody tried what the role of the token does not allow.
@@ -67,7 +73,7 @@ pub enum ActKind {
 
 impl ActKind {
     /// All kinds.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::CampaignCreated,
         Self::CampaignChanged,
         Self::CampaignPaused,
@@ -85,6 +91,9 @@ impl ActKind {
         Self::WebhookEnabled,
         Self::WebhookDisabled,
         Self::WebhookReplayed,
+        Self::SearchRebuildAsked,
+        Self::SearchRebuilt,
+        Self::SearchRebuildFailed,
         Self::ConfigReloaded,
         Self::ActRefused,
         Self::SignInRefused,
@@ -110,6 +119,9 @@ impl ActKind {
             Self::WebhookEnabled => "webhook.enabled",
             Self::WebhookDisabled => "webhook.disabled",
             Self::WebhookReplayed => "webhook.replayed",
+            Self::SearchRebuildAsked => "search.rebuild-asked",
+            Self::SearchRebuilt => "search.rebuilt",
+            Self::SearchRebuildFailed => "search.rebuild-failed",
             Self::ConfigReloaded => "config.reloaded",
             Self::ActRefused => "act.refused",
             Self::SignInRefused => "sign-in.refused",

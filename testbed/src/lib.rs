@@ -13,6 +13,7 @@ pub mod install;
 pub mod older_store;
 pub mod promises;
 pub mod receiver;
+pub mod search;
 pub mod servers;
 pub mod watched;
 

@@ -27,6 +27,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("orders", &["admission", "clock", "domain", "settings", "tls"]),
     ("ledger", &["admission", "clock", "domain", "orders", "settings"]),
     ("webhooks", &["domain", "orders", "settings"]),
+    ("search", &["domain", "orders", "settings"]),
     ("checkout", &["admission", "clock", "domain", "orders", "settings", "telemetry"]),
     (
         "edge",
@@ -54,6 +55,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "ledger",
             "openapi",
             "orders",
+            "search",
             "settings",
             "telemetry",
             "tls",

@@ -17,6 +17,7 @@ mod lookups;
 mod overload;
 mod rolling;
 mod scarce;
+mod search;
 mod service_manager;
 mod waiting_room;
 mod webhooks;

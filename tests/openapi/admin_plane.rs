@@ -4,6 +4,7 @@ use testbed::client::{Answer, Client};
 use testbed::described;
 use testbed::engine::{Engine, request};
 use testbed::receiver::{Receiver, SECRET};
+use testbed::search::SearchServer;
 
 /// Codes that no request to one engine brings about, each with where it is tested.
 const NOT_HERE: [(&str, &str); 19] = [
@@ -88,6 +89,7 @@ fn what_operators_do_is_described() {
     hears(&post("/api/v1/campaigns", &" ".repeat(65 << 10)), 413, "body-too-large");
     hears(&post("/api/v1/campaigns", "{}"), 422, "invalid-field");
     webhooks();
+    search(&engine);
     live(&engine);
     refused_callers(&engine);
 
@@ -247,6 +249,18 @@ fn webhooks() {
     }
     assert_eq!(act("replay", r#"{"from":1,"log":"orders","reason":"a test"}"#).status, 200);
     hears(&act("replay", r#"{"from":1000000,"reason":"a test"}"#), 422, "invalid-field");
+}
+
+/// A search index that is followed and built anew.
+fn search(without: &Engine) {
+    hears(&without.admin("GET", "/api/v1/search", ""), 404, "no-search");
+    let server = SearchServer::elastic();
+    let engine = Engine::start(&server.keys());
+    engine.sale("book", 5, "");
+    testbed::until("the sale is found", || server.sale("book").is_some());
+    assert_eq!(engine.admin("GET", "/api/v1/search", "").status, 200);
+    let rebuild = engine.admin("POST", "/api/v1/search/rebuild", r#"{"reason":"a test"}"#);
+    assert_eq!(rebuild.status, 202, "{}", rebuild.body);
 }
 
 fn in_an_hour() -> String {

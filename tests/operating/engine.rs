@@ -114,6 +114,7 @@ impl Engine {
             certificates: Vec::new(),
             store_concerns: Arc::default(),
             webhooks: None,
+            search: None,
         }));
         let admin = format!("http://{}", server.address().unwrap());
         let (stop, stopped) = watch::channel(false);

@@ -8,6 +8,8 @@ mod figure_bodies;
 pub(super) mod figures;
 mod hook_bodies;
 pub(super) mod hooks;
+pub(super) mod index;
+mod index_bodies;
 mod live_bodies;
 mod order_bodies;
 pub(super) mod orders;
@@ -45,6 +47,7 @@ fn description(operations: Vec<Operation>) -> Description {
             ("campaigns", "Making, changing, watching and ending sales."),
             ("orders", "Durable orders, and what operators do to them."),
             ("webhooks", "Who is told of orders and sales, how far, and again."),
+            ("search", "The index that documents of sales are written to."),
             ("feeds", "Everything that happened, in order; and what happens now."),
             ("figures", "How fast, how many, how well."),
             ("engine", "Stopping everything, configuration, the three books."),

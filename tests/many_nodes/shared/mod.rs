@@ -12,6 +12,7 @@ pub mod redis_kinds;
 mod refusals;
 mod restarts;
 mod retirement;
+mod search;
 mod selling;
 mod starts;
 mod store_history;

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use testbed::engine::{Engine, request};
 use testbed::receiver::{Receiver, SECRET};
+use testbed::search::SearchServer;
 use testbed::servers::cluster::{Cluster, ClusterPlan};
 use testbed::servers::engine::binary;
 use testbed::servers::prometheus::Prometheus;
@@ -99,11 +100,14 @@ fn every_figure_that_rules_and_dashboard_name_is_told_by_real_engines() {
     let receiver = Receiver::start();
     let endpoints =
         format!("[{{name=\"erp\",url=\"{}\",secrets=[\"{SECRET}\"],allow_http=true}}]", receiver.url());
-    let engine = Engine::start(&[
+    let search = SearchServer::elastic();
+    let webhooks = [
         ("ADMISSION__BUYER_RATE_PER_S", "0"),
-        ("WEBHOOKS__ENDPOINTS", &endpoints),
+        ("WEBHOOKS__ENDPOINTS", endpoints.as_str()),
         ("WEBHOOKS__ALLOWED_NETWORKS", "[\"127.0.0.0/8\"]"),
-    ]);
+    ];
+    let keys = search.keys();
+    let engine = Engine::start(&[&webhooks[..], &keys[..]].concat());
     a_day_at(&engine);
     until("the day is told", || receiver.count() > 30);
     let alone = counted_page(&engine);
