@@ -75,7 +75,11 @@ impl ControlPlane {
         let Some(search) = &self.search else { return };
         let standing = search.progress().standing();
         const DOCUMENTS: &str = "seckill_search_documents_total";
-        page.family(DOCUMENTS, Kind::Counter, "Documents of sales that this engine had, by what became of them.");
+        page.family(
+            DOCUMENTS,
+            Kind::Counter,
+            "Documents of sales that this engine had, by what became of them.",
+        );
         for (outcome, count) in
             [("written", standing.written), ("removed", standing.removed), ("refused", standing.refused)]
         {

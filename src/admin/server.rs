@@ -10,7 +10,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Extension, Router};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -51,7 +51,14 @@ fn routes(plane: Arc<ControlPlane>) -> Router {
         .layer(middleware::from_fn_with_state(Arc::clone(&plane), give_way))
         .merge(described.router(Kind::Usual, &plane))
         .merge(console::routes())
-        .route("/orders/{id}/refund", get(console::refund_page).post(console::refund_act).layer(only_admins))
+        .route(
+            "/orders/{id}/refund",
+            get(console::refund_page).post(console::refund_act).layer(only_admins.clone()),
+        )
+        .route(
+            "/integrations/search/rebuild",
+            post(console::rebuild_act).layer(middleware::from_fn(access::only_unbound)).layer(only_admins),
+        )
         .fallback(async || Problem::not_found())
         .layer(middleware::from_fn_with_state(Arc::clone(&plane), access::check))
         .layer(shown);

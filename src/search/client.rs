@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn each_kind_of_server_is_quoted() {
-        let elastic = json!({ "error": { "type": "illegal_argument_exception", "reason": "no" }, "status": 400 });
+        let elastic =
+            json!({ "error": { "type": "illegal_argument_exception", "reason": "no" }, "status": 400 });
         assert_eq!(said(&elastic), "illegal_argument_exception: no");
         let meili = json!({ "message": "no", "code": "invalid_api_key", "type": "auth" });
         assert_eq!(said(&meili), "invalid_api_key: no");

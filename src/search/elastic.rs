@@ -159,10 +159,8 @@ fn properties() -> Map<String, Value> {
     properties.extend(of("text", &["title"]));
     properties.extend(of("boolean", &["waiting_room"]));
     properties.extend(of("date", &["starts_at", "ends_at", "as_of", "updated_at"]));
-    properties.extend(of(
-        "long",
-        &["price_cents", "per_buyer_limit", "starts_at_ms", "ends_at_ms", "version"],
-    ));
+    properties
+        .extend(of("long", &["price_cents", "per_buyer_limit", "starts_at_ms", "ends_at_ms", "version"]));
     properties
 }
 

@@ -55,7 +55,8 @@ impl Meili {
             let found = answer.done()?;
             let key = found["primaryKey"].as_str().unwrap_or(PRIMARY_KEY);
             if key != PRIMARY_KEY {
-                let why = format!("the index {} has the primary key {key}, and not {PRIMARY_KEY}", self.index);
+                let why =
+                    format!("the index {} has the primary key {key}, and not {PRIMARY_KEY}", self.index);
                 return Err(Fault::Refused(why));
             }
         }
@@ -87,7 +88,8 @@ impl Meili {
 
     pub async fn remove_below(&self, version: u64) -> Result<(), Fault> {
         let wanted = json!({ "filter": format!("version < {version}") });
-        self.task(Method::POST, &format!("/indexes/{}/documents/delete", self.index), Body::Json(wanted)).await
+        self.task(Method::POST, &format!("/indexes/{}/documents/delete", self.index), Body::Json(wanted))
+            .await
     }
 
     pub async fn fresh(&self) -> Result<String, Fault> {

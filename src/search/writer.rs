@@ -196,9 +196,19 @@ impl<'a> Writer<'a> {
         self.failures = self.failures.saturating_add(1);
         let (kind, why) = (settings.kind.as_str(), fault.why());
         if self.failures == 1 {
-            tracing::warn!(code = "search-failing", kind, why, "a request to the search server failed; it is tried again");
+            tracing::warn!(
+                code = "search-failing",
+                kind,
+                why,
+                "a request to the search server failed; it is tried again"
+            );
         } else {
-            tracing::debug!(kind, why, failures = self.failures, "a request to the search server failed again");
+            tracing::debug!(
+                kind,
+                why,
+                failures = self.failures,
+                "a request to the search server failed again"
+            );
         }
         self.shared.progress.count_failure(self.now(), why.to_owned());
         let asked = match fault {
@@ -220,7 +230,12 @@ impl<'a> Writer<'a> {
         let is_behind = lag >= Duration::from_secs(self.shared.settings.behind_s);
         if is_behind && !self.is_behind {
             let lag_s = lag.as_secs();
-            tracing::warn!(code = "search-behind", documents = late, lag_s, "the search index is behind the sales");
+            tracing::warn!(
+                code = "search-behind",
+                documents = late,
+                lag_s,
+                "the search index is behind the sales"
+            );
         } else if self.is_behind && since.is_none() {
             tracing::info!(code = "search-caught-up", "the search index is as the sales are again");
         }
@@ -318,7 +333,8 @@ impl<'a> Writer<'a> {
                         self.tell_refusal(job, &why);
                     }
                     Verdict::Stale => {
-                        trouble = Some("documents there are of later versions than this engine knew".to_owned());
+                        trouble =
+                            Some("documents there are of later versions than this engine knew".to_owned());
                     }
                     Verdict::Later(why) => trouble = Some(why),
                 }
@@ -387,7 +403,9 @@ impl<'a> Writer<'a> {
                 self.refresh_at = Instant::now() + Duration::from_secs(self.shared.settings.refresh_s);
                 tracing::info!(code = "search-rebuilt", documents, "the search index was built anew");
             }
-            Err(why) => tracing::warn!(code = "search-not-rebuilt", why, "the search index could not be built anew"),
+            Err(why) => {
+                tracing::warn!(code = "search-not-rebuilt", why, "the search index could not be built anew")
+            }
         }
         let told = ended(number, self.now(), &self.shared.settings.index, outcome);
         self.shared.desk.tell(told).await?;
@@ -411,7 +429,9 @@ impl<'a> Writer<'a> {
                         self.tell_refusal(job, &why);
                         refused.push(job.sale());
                     }
-                    Verdict::Stale => return Err(Fault::Later("somebody else writes the new index".into(), None)),
+                    Verdict::Stale => {
+                        return Err(Fault::Later("somebody else writes the new index".into(), None));
+                    }
                     Verdict::Later(why) => return Err(Fault::Later(why, None)),
                 }
             }

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 use testbed::engine::Engine;
+use testbed::receiver::{Receiver, SECRET};
+use testbed::search::SearchServer;
 use testbed::servers::browser::Browser;
 use testbed::until;
 
@@ -217,9 +219,64 @@ fn a_sale_is_made_once_it_was_seen_what_it_does() {
     until("the act is marked on the chart", || browser.count("svg line.mark") == 1);
 }
 
+/// The endpoint `erp` of webhooks at this address.
+fn endpoint_at(url: &str) -> String {
+    format!("[{{name=\"erp\",url=\"{url}\",secrets=[\"{SECRET}\"],allow_http=true}}]")
+}
+
+#[test]
+fn an_endpoint_of_webhooks_is_disabled_enabled_and_told_once_more_and_the_index_built_anew() {
+    let (receiver, search) = (Receiver::start(), SearchServer::meili());
+    let endpoints = endpoint_at(&receiver.url());
+    let mut keys = search.keys();
+    keys.extend([
+        ("WEBHOOKS__ENDPOINTS", endpoints.as_str()),
+        ("WEBHOOKS__ALLOWED_NETWORKS", "[\"127.0.0.0/8\"]"),
+        ("WEBHOOKS__IDLE_MS", "20"),
+    ]);
+    let engine = Engine::start(&keys);
+    engine.sale("phone", 9, "");
+    let told = |buyer: &str| receiver.deliveries().iter().filter(|it| it.event["buyer"] == buyer).count();
+    assert_eq!(engine.buy("phone", "ada").status, 201);
+    until("the order is told", || told("ada") == 1);
+    let browser = Browser::open(1_400);
+    browser.go(&console(&engine, "/"));
+    browser.click("a[href='/integrations']");
+    browser.wait_for("[data-endpoint=erp]", |shown| shown.contains("delivering"));
+
+    browser.fill("form[action$='/disable'] [name=reason]", "stocktaking");
+    browser.click("form[action$='/disable'] button");
+    browser.wait_for("[data-endpoint=erp]", |shown| shown.contains("Tell it again"));
+    assert_eq!(engine.buy("phone", "bob").status, 201);
+    browser.click("form[action$='/enable'] button");
+    until("what waited is told", || told("bob") == 1);
+
+    browser.wait_for("[data-endpoint=erp]", |shown| shown.contains("Tell it nothing"));
+    browser.fill("form[action$='/replay'] [name=from]", "1000");
+    browser.fill("form[action$='/replay'] [name=reason]", "a new receiver");
+    browser.click("form[action$='/replay'] button");
+    browser.wait_for("main", |page| page.contains("from must be the number of an event"));
+    browser.click("main a");
+    browser.fill("form[action$='/replay'] [name=from]", "1");
+    browser.fill("form[action$='/replay'] [name=reason]", "a new receiver");
+    browser.click("form[action$='/replay'] button");
+    until("both are told again", || told("ada") == 2 && told("bob") >= 2);
+
+    browser.wait_for("#search", |shown| shown.contains("meilisearch"));
+    browser.fill("form[action$='/search/rebuild'] [name=reason]", "a new mapping");
+    browser.click("form[action$='/search/rebuild'] button");
+    browser.wait_for("#search", |shown| shown.contains("asked for"));
+    until("it is done", || engine.read("/api/v1/search").json()["rebuild"]["state"] == "done");
+}
+
 /// An engine with a sale and a paid order, and the addresses of all pages.
 fn engine_with_pages() -> (Engine, Vec<String>) {
-    let engine = Engine::start(&[]);
+    let engine = Engine::start(&[
+        ("WEBHOOKS__ENDPOINTS", &endpoint_at("http://127.0.0.1:9/")),
+        ("WEBHOOKS__ALLOWED_NETWORKS", "[\"127.0.0.0/8\"]"),
+        ("SEARCH__KIND", "meilisearch"),
+        ("SEARCH__URL", "http://127.0.0.1:9"),
+    ]);
     engine.sale("phone", 1, "");
     let order = engine.buy("phone", "ada").member("order_id");
     engine.ask("POST", &format!("/orders/{order}/checkout"), "ada", "", r#"{"payment_method":"card"}"#);
@@ -232,6 +289,7 @@ fn engine_with_pages() -> (Engine, Vec<String>) {
         "/stop".into(),
         "/orders?q=ada".into(),
         "/sales/new?campaign=test&sku=coat&price_cents=5&stock=7".into(),
+        "/integrations".into(),
         "/trail".into(),
         format!("/orders/{order}"),
         format!("/orders/{order}/refund?restock=1"),

@@ -29,7 +29,8 @@ fn buy(engine: &Engine, sku: &str, from: u32, to: u32) {
 
 /// What was written of a sale, in order.
 fn written(server: &SearchServer, sku: &str) -> Vec<Value> {
-    let writes = server.requests().into_iter().filter(|it| it.header("content-type") == Some("application/x-ndjson"));
+    let writes =
+        server.requests().into_iter().filter(|it| it.header("content-type") == Some("application/x-ndjson"));
     let lines = writes.flat_map(|it| it.body.lines().map(str::to_owned).collect::<Vec<_>>());
     lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok()).filter(|it| it["sku"] == sku).collect()
 }
@@ -70,7 +71,8 @@ fn s1_a_document_follows_its_sale_from_the_beginning_to_the_end() {
         act(&engine, "POST", "phone/resume", r#"{"reason":"a test"}"#);
         buy(&engine, "phone", 18, 20);
         until("nothing is left", || server.shows("phone", "sold_out", "none"));
-        let stop = |word: &str| engine.admin("POST", &format!("/api/v1/{word}"), r#"{"reason":"a test"}"#).status;
+        let stop =
+            |word: &str| engine.admin("POST", &format!("/api/v1/{word}"), r#"{"reason":"a test"}"#).status;
         assert_eq!(stop("stop"), 200);
         until("everything stands still", || server.shows("phone", "paused", "none"));
         assert_eq!(stop("go"), 200);
@@ -205,7 +207,9 @@ fn s4_what_is_left_behind_is_removed_and_an_index_is_built_anew_on_demand() {
         leave_behind(&server);
         // A new life compares everything.
         let engine = engine.kill().start();
-        until("what is of no sale is gone", || server.sale("gone").is_none() && server.sale("phone").is_some());
+        until("what is of no sale is gone", || {
+            server.sale("gone").is_none() && server.sale("phone").is_some()
+        });
         until("nothing waits", || standing(&engine)["pending"] == 0);
         let before = server.indices();
         assert_eq!(before.len(), 1, "{before:?}");
@@ -214,7 +218,12 @@ fn s4_what_is_left_behind_is_removed_and_an_index_is_built_anew_on_demand() {
         // Asked for while nobody can do it, and the engine dies.
         server.set_away(true);
         let asked = engine.admin("POST", "/api/v1/search/rebuild", r#"{"reason":"a test"}"#);
-        assert_eq!((asked.status, &asked.json()["rebuild"]["state"]), (202, &"asked".into()), "{}", asked.body);
+        assert_eq!(
+            (asked.status, &asked.json()["rebuild"]["state"]),
+            (202, &"asked".into()),
+            "{}",
+            asked.body
+        );
         let mut cut = 0;
         server.trouble(move |request| {
             // The exchange is cut off for a while, too.

@@ -73,7 +73,13 @@ impl<'a> Page<'a> {
         text.push_str(
             "<a class=\"skip\" href=\"#main\">Skip to the content</a><header><nav aria-label=\"Pages\">",
         );
-        for (path, name) in [("/", "Now"), ("/sales", "Sales"), ("/orders", "Orders"), ("/trail", "Trail")] {
+        for (path, name) in [
+            ("/", "Now"),
+            ("/sales", "Sales"),
+            ("/orders", "Orders"),
+            ("/integrations", "Integrations"),
+            ("/trail", "Trail"),
+        ] {
             let current = if path == self.place { " aria-current=\"page\"" } else { "" };
             let _ = write!(text, "<a href=\"{path}\"{current}>{name}</a>");
         }

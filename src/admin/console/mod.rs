@@ -6,6 +6,7 @@
 mod assets;
 mod form;
 mod html;
+mod integrations;
 mod new_sale;
 mod now;
 mod orders;
@@ -18,6 +19,7 @@ mod trail;
 mod waiting_room;
 mod zone;
 
+pub(super) use integrations::rebuild as rebuild_act;
 pub(super) use refunds::{act as refund_act, confirm as refund_page};
 pub(super) use sign_in::page as sign_in_page;
 
@@ -47,6 +49,8 @@ pub(super) fn routes() -> Router<Arc<ControlPlane>> {
         .route("/orders", get(orders::search))
         .route("/orders/{id}", get(orders::page))
         .route("/orders/{id}/{act}", post(orders::act))
+        .route("/integrations", get(integrations::page))
+        .route("/integrations/webhooks/{name}/{act}", post(integrations::act_on_webhook))
         .route("/trail", get(trail::page))
         .route("/trail.ndjson", get(trail::export))
         .route("/stop", get(switches::confirm).post(switches::stop))

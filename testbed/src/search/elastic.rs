@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{Judge, Kind};
 use super::wire::{Reply, Request};
+use super::{Judge, Kind};
 
 /// A document, or that one was removed.
 #[derive(Clone, Debug)]
@@ -67,9 +67,9 @@ impl Kind for Elastic {
                 found if found.is_empty() => no_index(target),
                 found => Reply::new(200, found.into_iter().map(|name| (name, json!({}))).collect()),
             },
-            ("DELETE", [name]) if self.aliases.contains_key(*name) => {
-                illegal(&format!("The provided expression [{name}] matches an alias, specify the corresponding concrete indices instead."))
-            }
+            ("DELETE", [name]) if self.aliases.contains_key(*name) => illegal(&format!(
+                "The provided expression [{name}] matches an alias, specify the corresponding concrete indices instead."
+            )),
             ("DELETE", [name]) => match self.indices.remove(*name) {
                 Some(_) => Reply::new(200, json!({ "acknowledged": true })),
                 None => no_index(name),
@@ -108,13 +108,20 @@ impl Elastic {
         if !name.chars().all(is_name) || name.starts_with(['-', '_', '+']) || name.len() > 255 {
             return illegal(&format!("Invalid index name [{name}]"));
         }
-        if let Some(unknown) =
-            body.as_object().unwrap().keys().find(|key| !["aliases", "mappings", "settings"].contains(&key.as_str()))
+        if let Some(unknown) = body
+            .as_object()
+            .unwrap()
+            .keys()
+            .find(|key| !["aliases", "mappings", "settings"].contains(&key.as_str()))
         {
             return illegal(&format!("unknown key [{unknown}] for create index"));
         }
         if self.indices.contains_key(name) || self.aliases.contains_key(name) {
-            return error(400, "resource_already_exists_exception", &format!("index [{name}] already exists"));
+            return error(
+                400,
+                "resource_already_exists_exception",
+                &format!("index [{name}] already exists"),
+            );
         }
         let properties = body["mappings"]["properties"].as_object().cloned().unwrap_or_default();
         self.indices.insert(name.to_owned(), Index { properties, ..Index::default() });
@@ -147,7 +154,9 @@ impl Elastic {
                         return no_index(index);
                     }
                     if indices.contains_key(alias) {
-                        return illegal(&format!("an index exists with the same name as the alias [{alias}]"));
+                        return illegal(&format!(
+                            "an index exists with the same name as the alias [{alias}]"
+                        ));
                     }
                     aliases.entry(alias.to_owned()).or_default().insert(index.to_owned());
                 }
@@ -172,7 +181,8 @@ impl Elastic {
         };
         let (mut items, mut lines) = (Vec::new(), request.body.split_terminator('\n'));
         while let Some(line) = lines.next() {
-            let action = serde_json::from_str::<Map<String, Value>>(line).ok().filter(|action| action.len() == 1);
+            let action =
+                serde_json::from_str::<Map<String, Value>>(line).ok().filter(|action| action.len() == 1);
             let Some((act, told)) = action.and_then(|action| action.into_iter().next()) else {
                 return illegal(&format!("Malformed action/metadata line: {line}"));
             };
@@ -180,7 +190,9 @@ impl Elastic {
                 return illegal(&format!("Malformed action/metadata line: unknown action [{act}]"));
             }
             let known = ["_index", "_id", "version", "version_type"];
-            if let Some(key) = told.as_object().and_then(|told| told.keys().find(|key| !known.contains(&key.as_str()))) {
+            if let Some(key) =
+                told.as_object().and_then(|told| told.keys().find(|key| !known.contains(&key.as_str())))
+            {
                 return illegal(&format!("Action/metadata line contains an unknown parameter [{key}]"));
             }
             let document = match act.as_str() {
@@ -192,11 +204,13 @@ impl Elastic {
             };
             let outcome = match &name {
                 None => {
-                    let reason = format!("[require_alias] request flag is [true] and [{target}] is not an alias");
+                    let reason =
+                        format!("[require_alias] request flag is [true] and [{target}] is not an alias");
                     json!({ "status": 404, "error": { "type": "index_not_found_exception", "reason": reason } })
                 }
                 Some(name) => {
-                    let refused = document.as_ref().zip(self.judge.as_mut()).and_then(|(it, judge)| judge(it));
+                    let refused =
+                        document.as_ref().zip(self.judge.as_mut()).and_then(|(it, judge)| judge(it));
                     let index = self.indices.get_mut(name).expect("it resolves");
                     match refused.map_or_else(|| index.step(&told, document), |status| Ok(refusal(status))) {
                         Ok(outcome) => outcome,
@@ -206,7 +220,8 @@ impl Elastic {
             };
             items.push(json!({ act: outcome }));
         }
-        let has_errors = items.iter().any(|item| item.as_object().unwrap().values().any(|it| it["error"].is_object()));
+        let has_errors =
+            items.iter().any(|item| item.as_object().unwrap().values().any(|it| it["error"].is_object()));
         Reply::new(200, json!({ "errors": has_errors, "items": items }))
     }
 

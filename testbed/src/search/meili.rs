@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
 
-use super::{Judge, Kind};
 use super::wire::{Reply, Request};
+use super::{Judge, Kind};
 
 #[derive(Clone, Debug, Default)]
 struct Index {
@@ -76,32 +76,40 @@ impl Kind for Meili {
         if writes && !is_json && !(takes_lines && kind == "application/x-ndjson") {
             return illegal(415, "invalid_content_type", &format!("The Content-Type `{kind}` is invalid."));
         }
-        let body = || request.json().ok_or_else(|| illegal(400, "malformed_payload", "The payload is malformed."));
+        let body =
+            || request.json().ok_or_else(|| illegal(400, "malformed_payload", "The payload is malformed."));
         let reply = match (request.method.as_str(), &parts[..]) {
             ("GET", ["tasks", number]) => Ok(self.look_at(number)),
             ("POST", ["indexes"]) => body().and_then(|body| {
                 let uid = body["uid"].as_str().unwrap_or_default().to_owned();
                 if !is_uid(&uid) {
-                    return Err(illegal(400, "invalid_index_uid", &format!("`{uid}` is not a valid index uid.")));
+                    return Err(illegal(
+                        400,
+                        "invalid_index_uid",
+                        &format!("`{uid}` is not a valid index uid."),
+                    ));
                 }
                 Ok(self.enqueue(Work::Create(uid, body["primaryKey"].as_str().map(str::to_owned))))
             }),
             ("POST", ["swap-indexes"]) => body().and_then(|body| self.swap(&body)),
-            ("GET", ["indexes", uid]) => self.index(uid).map(|index| {
-                Reply::new(200, json!({ "uid": uid, "primaryKey": index.primary_key }))
-            }),
+            ("GET", ["indexes", uid]) => self
+                .index(uid)
+                .map(|index| Reply::new(200, json!({ "uid": uid, "primaryKey": index.primary_key }))),
             ("DELETE", ["indexes", uid]) => Ok(self.enqueue(Work::Delete((*uid).to_owned()))),
             ("POST", ["indexes", uid, "documents"]) => Ok(self.put(uid, request, is_json)),
             ("POST", ["indexes", uid, "documents", "delete-batch"]) => body().and_then(|body| {
                 let ids: Option<Vec<String>> =
                     body.as_array().and_then(|ids| ids.iter().map(|id| id_of(id)).collect());
-                let ids = ids.ok_or_else(|| illegal(400, "bad_request", "Each id must be a number or a text."))?;
+                let ids =
+                    ids.ok_or_else(|| illegal(400, "bad_request", "Each id must be a number or a text."))?;
                 Ok(self.enqueue(Work::Remove((*uid).to_owned(), ids)))
             }),
             ("POST", ["indexes", uid, "documents", "delete"]) => body().and_then(|body| {
-                let filter = body["filter"].as_str().and_then(|it| it.strip_prefix("version < ")?.parse().ok());
-                let below = filter
-                    .ok_or_else(|| illegal(400, "invalid_document_filter", "Nothing else is filtered by here."))?;
+                let filter =
+                    body["filter"].as_str().and_then(|it| it.strip_prefix("version < ")?.parse().ok());
+                let below = filter.ok_or_else(|| {
+                    illegal(400, "invalid_document_filter", "Nothing else is filtered by here.")
+                })?;
                 Ok(self.enqueue(Work::RemoveBelow((*uid).to_owned(), below)))
             }),
             ("POST", ["indexes", uid, "search"]) => body().and_then(|body| self.search(uid, &body)),
@@ -116,8 +124,9 @@ impl Kind for Meili {
             }
             ("PUT", ["indexes", uid, "settings", "filterable-attributes"]) => body().and_then(|body| {
                 let wanted = body.as_array().cloned();
-                let wanted = wanted
-                    .ok_or_else(|| illegal(400, "invalid_settings_filterable_attributes", "It must be a list."))?;
+                let wanted = wanted.ok_or_else(|| {
+                    illegal(400, "invalid_settings_filterable_attributes", "It must be a list.")
+                })?;
                 Ok(self.enqueue(Work::Filterable((*uid).to_owned(), wanted)))
             }),
             _ => Err(illegal(404, "not_found", &format!("no route {} {}", request.method, request.path))),
@@ -190,7 +199,8 @@ impl Meili {
         let Ok(documents) = documents else {
             return illegal(400, "malformed_payload", "The payload is malformed.");
         };
-        let key = request.query.split('&').find_map(|part| part.strip_prefix("primaryKey=")).map(str::to_owned);
+        let key =
+            request.query.split('&').find_map(|part| part.strip_prefix("primaryKey=")).map(str::to_owned);
         self.enqueue(Work::Put(uid.to_owned(), key, documents))
     }
 
@@ -239,7 +249,12 @@ impl Meili {
                     .iter()
                     .map(|document| {
                         let id = id_of(&document[&key]);
-                        id.ok_or_else(|| ("invalid_document_id", format!("Document identifier {} is invalid.", document[&key])))
+                        id.ok_or_else(|| {
+                            (
+                                "invalid_document_id",
+                                format!("Document identifier {} is invalid.", document[&key]),
+                            )
+                        })
                     })
                     .collect();
                 // All of them or none.
@@ -267,7 +282,8 @@ impl Meili {
                 for (name, value) in wanted.as_object().into_iter().flatten() {
                     index.settings[name] = value.clone();
                 }
-                index.filterable = index.settings["filterableAttributes"].as_array().cloned().unwrap_or_default();
+                index.filterable =
+                    index.settings["filterableAttributes"].as_array().cloned().unwrap_or_default();
             }
             Work::Swap(one, two) => {
                 let first = self.indexes.remove(&one).ok_or_else(|| missing(&one))?;

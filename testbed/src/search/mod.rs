@@ -201,8 +201,7 @@ impl SearchServer {
     /// # Panics
     /// Somebody has.
     pub fn check_rules(&self) {
-        let broken: Vec<_> =
-            self.requests().into_iter().filter(|request| request.broken.is_some()).collect();
+        let broken: Vec<_> = self.requests().into_iter().filter(|request| request.broken.is_some()).collect();
         assert!(broken.is_empty(), "{broken:#?}");
     }
 }
