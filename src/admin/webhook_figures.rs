@@ -9,6 +9,10 @@ impl ControlPlane {
     /// The figures for `GET /metrics`.
     pub(super) fn expose_webhooks(&self, page: &mut Exposition) {
         let Some(webhooks) = &self.webhooks else { return };
+        let endpoints = webhooks.endpoints();
+        if endpoints.is_empty() {
+            return;
+        }
         let seen = webhooks.seen();
         const DELIVERIES: &str = "seckill_webhook_deliveries_total";
         page.family(
@@ -16,14 +20,14 @@ impl ControlPlane {
             Kind::Counter,
             "Attempts at deliveries by this engine, by what came of them.",
         );
-        for (endpoint, deliveries) in webhooks.endpoints() {
+        for (endpoint, deliveries) in &endpoints {
             let (taken, failed) = deliveries.counts();
             for (outcome, count) in [("taken", taken), ("failed", failed)] {
                 let labels = [("endpoint", endpoint.name()), ("outcome", outcome)];
                 page.sample(DELIVERIES, &labels, count as f64);
             }
         }
-        let known = webhooks.endpoints().iter().filter_map(|(endpoint, _)| seen.row(endpoint.name()));
+        let known = endpoints.iter().filter_map(|(endpoint, _)| seen.row(endpoint.name()));
         let known: Vec<&WebhookRow> = known.collect();
         const LAG: &str = "seckill_webhook_lag_events";
         page.family(LAG, Kind::Gauge, "Events of a log that an endpoint was not told of yet, at most.");
@@ -58,7 +62,8 @@ impl ControlPlane {
     pub(super) fn webhook_trouble(&self) -> Option<(&'static str, String)> {
         let webhooks = self.webhooks.as_ref()?;
         let seen = webhooks.seen();
-        let names = webhooks.endpoints().iter().map(|(endpoint, _)| endpoint.name());
+        let endpoints = webhooks.endpoints();
+        let names = endpoints.iter().map(|(endpoint, _)| endpoint.name());
         let disabled = names.filter(|name| seen.row(name).is_some_and(|row| row.state.disabled.is_some()));
         let disabled: Vec<&str> = disabled.collect();
         (!disabled.is_empty()).then(|| {

@@ -32,8 +32,12 @@ pub(super) async fn list(
     _: Tenant,
 ) -> Shown {
     let Some(webhooks) = &plane.webhooks else { return Ok(Json(json!({ "webhooks": [] }))) };
+    let endpoints = webhooks.endpoints();
+    if endpoints.is_empty() {
+        return Ok(Json(json!({ "webhooks": [] })));
+    }
     let seen = plane.limited(webhooks.look()).await?;
-    let seen_by = webhooks.endpoints().iter().filter(|(endpoint, _)| sees(&caller, endpoint));
+    let seen_by = endpoints.iter().filter(|(endpoint, _)| sees(&caller, endpoint));
     let shown: Vec<Value> = seen_by
         .map(|(endpoint, deliveries)| shown(endpoint, deliveries, seen.row(endpoint.name()), seen.ends))
         .collect();
@@ -116,13 +120,13 @@ impl ControlPlane {
         &self,
         caller: &Caller,
         name: &str,
-    ) -> Result<(&Webhooks, &Arc<Endpoint>, &Deliveries), Problem> {
+    ) -> Result<(&Webhooks, Arc<Endpoint>, Arc<Deliveries>), Problem> {
         let found = self.webhooks.as_ref().and_then(|webhooks| {
             let (endpoint, deliveries) = webhooks
                 .endpoints()
-                .iter()
+                .into_iter()
                 .find(|(endpoint, _)| endpoint.name() == name && sees(caller, endpoint))?;
-            Some((webhooks, endpoint, &**deliveries))
+            Some((webhooks, endpoint, deliveries))
         });
         found.ok_or_else(|| {
             let detail = "No endpoint of webhooks has this name in the configuration.";
@@ -133,7 +137,7 @@ impl ControlPlane {
     async fn show_webhook(&self, caller: &Caller, name: &str) -> Shown {
         let (webhooks, endpoint, deliveries) = self.webhook_of(caller, name)?;
         let seen = self.limited(webhooks.look()).await?;
-        Ok(Json(shown(endpoint, deliveries, seen.row(name), seen.ends)))
+        Ok(Json(shown(&endpoint, &deliveries, seen.row(name), seen.ends)))
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Engine {
     pub desk: OrderDesk,
     pub writers: WriterThreads,
     pub lending: Option<Lending>,
-    pub webhooks: Option<Webhooks>,
+    pub webhooks: Webhooks,
     pub stop_admin: watch::Sender<bool>,
     pub admin: Part,
     pub lame_duck: Duration,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::webhooks;
 use crate::admin::{AdminTokens, Reload, ReloadRefused};
 use crate::admission::{Admission, BuyerRates, NodeLimits, TokenBucket};
 use crate::config::{AdmissionSettings, Config, ConfigSource, ReloadError, Reloader, Settings};
@@ -9,6 +10,7 @@ use crate::domain::FieldError;
 use crate::edge::DataPlane;
 use crate::telemetry::LogControl;
 use crate::tls::Certificates;
+use crate::webhooks::Webhooks;
 
 /// What may change while the engine runs.
 pub(super) struct Live {
@@ -20,6 +22,7 @@ pub(super) struct Live {
     pub tokens: Arc<AdminTokens>,
     pub edge_tls: Arc<Certificates>,
     pub admin_tls: Arc<Certificates>,
+    pub webhooks: Webhooks,
 }
 
 impl Live {
@@ -45,6 +48,9 @@ impl Live {
                 // The files have changed since they were checked a moment ago; the next look finds them.
                 tracing::warn!(section, field, problem, "certificates were not taken over");
             }
+        }
+        if has_changed("webhooks.") {
+            webhooks::replace(&self.webhooks, &settings.webhooks);
         }
         if has_changed("waiting_room.") {
             self.admission.rooms().set_rules(settings.waiting_room.rules(&self.pass_secret));

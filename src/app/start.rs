@@ -144,11 +144,9 @@ impl Start {
         let writers = WriterThreads::start(&supervisor, writers)?;
         let search = search::open(&settings.search, &desk)?;
         let webhooks = webhooks::open(&settings.webhooks, &desk, identity)?;
-        if let Some(webhooks) = &webhooks {
-            // Before anybody is served: whatever happens from here on is told.
-            let entered = retry.until_done("the order store", || control.block_on(webhooks.enter()))?;
-            let Some(()) = entered else { return Ok(None) };
-        }
+        // Before anybody is served: whatever happens from here on is told.
+        let entered = retry.until_done("the order store", || control.block_on(webhooks.enter()))?;
+        let Some(()) = entered else { return Ok(None) };
         let (outdate, outdated) = watch::channel(None);
         if let Some(history) = history {
             let keeping = history.keep(shared.as_ref().map(SharedStock::books), outdate);
@@ -165,9 +163,7 @@ impl Start {
         if let Some(search) = &search {
             search::start(&supervisor, search, elected.clone());
         }
-        if let Some(webhooks) = &webhooks {
-            webhooks::start(&supervisor, webhooks, elected);
-        }
+        webhooks::start(&supervisor, &webhooks, elected);
         supervisor.task("waiting rooms", async move {
             rooms.await;
             Ok(())
@@ -252,6 +248,7 @@ impl Start {
             tokens: Arc::clone(&tokens),
             edge_tls: Arc::clone(&edge_tls),
             admin_tls: Arc::clone(&admin_tls),
+            webhooks: webhooks.clone(),
         };
         let reload = reload(source, config, live);
         let control_plane = Arc::new(ControlPlane::new(ControlPlaneParts {
@@ -268,7 +265,7 @@ impl Start {
             reload: Arc::clone(&reload),
             certificates: vec![Arc::clone(&edge_tls), admin_tls],
             store_concerns,
-            webhooks: webhooks.clone(),
+            webhooks: Some(webhooks.clone()),
             search,
         }));
         if lending.is_some() {

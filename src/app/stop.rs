@@ -68,9 +68,7 @@ impl Engine {
         tracing::info!("stopping: finishing what is in flight");
         let cut = edge.drain(budget.over(Share::Buyers)).await;
         let paid_out = budget.within(Share::Buyers, drain, checkout.drain()).await;
-        if let Some(webhooks) = webhooks {
-            budget.within(Share::Buyers, LAST_SIGN_MAX, webhooks.leave()).await;
-        }
+        budget.within(Share::Buyers, LAST_SIGN_MAX, webhooks.leave()).await;
         // What follows is downtime. If the store does not answer, a little more of it.
         let marked = budget.within(Share::Buyers, LAST_SIGN_MAX, desk.mark_alive()).await;
         tracing::debug!(?marked, "the last sign of life");

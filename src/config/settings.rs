@@ -122,6 +122,7 @@ const LIVE_KEYS: &[&str] = &[
     "edge.tls.watch_s",
     "log.level",
     "waiting_room",
+    "webhooks",
 ];
 
 impl Settings {

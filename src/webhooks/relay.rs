@@ -42,12 +42,44 @@ impl Seen {
 #[derive(Clone)]
 pub struct Webhooks(Arc<Shared>);
 
+/// An endpoint, with what this engine has delivered to it.
+type Known = (Arc<Endpoint>, Arc<Deliveries>);
+
+/// What is configured, as long as that is so.
+struct Setup {
+    settings: Arc<WebhookSettings>,
+    transport: Arc<dyn Transport>,
+    endpoints: Vec<Known>,
+}
+
+impl Setup {
+    /// Endpoints that are among `known` go on counting.
+    fn new(
+        settings: &WebhookSettings,
+        transport: Arc<dyn Transport>,
+        known: &[Known],
+    ) -> Result<Self, FieldError> {
+        settings.check()?;
+        let ready = settings.endpoints.iter().map(|endpoint| {
+            let ready =
+                Endpoint::new(endpoint).map_err(|problem| FieldError { field: "endpoints", problem })?;
+            let before = known.iter().find(|(known, _)| known.name() == ready.name());
+            let deliveries = before.map(|(_, deliveries)| Arc::clone(deliveries)).unwrap_or_default();
+            Ok((Arc::new(ready), deliveries))
+        });
+        let endpoints = ready.collect::<Result<_, FieldError>>()?;
+        Ok(Self { settings: Arc::new(settings.clone()), transport, endpoints })
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.endpoints.iter().map(|(endpoint, _)| endpoint.name().to_owned()).collect()
+    }
+}
+
 struct Shared {
     desk: OrderDesk,
     store: StoreIdentity,
-    settings: Arc<WebhookSettings>,
-    transport: Arc<dyn Transport>,
-    endpoints: Vec<(Arc<Endpoint>, Arc<Deliveries>)>,
+    setup: watch::Sender<Arc<Setup>>,
     seen: watch::Sender<Arc<Seen>>,
     stop: watch::Sender<bool>,
     has_ended: watch::Sender<bool>,
@@ -55,7 +87,7 @@ struct Shared {
 
 impl fmt::Debug for Webhooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Webhooks").field("endpoints", &self.0.endpoints).finish_non_exhaustive()
+        f.debug_struct("Webhooks").field("endpoints", &self.endpoints()).finish_non_exhaustive()
     }
 }
 
@@ -70,27 +102,34 @@ impl Webhooks {
         store: StoreIdentity,
         transport: Arc<dyn Transport>,
     ) -> Result<Self, FieldError> {
-        settings.check()?;
-        let ready = settings.endpoints.iter().map(|endpoint| {
-            let ready =
-                Endpoint::new(endpoint).map_err(|problem| FieldError { field: "endpoints", problem })?;
-            Ok((Arc::new(ready), Arc::default()))
-        });
+        let setup = Setup::new(settings, transport, &[])?;
         Ok(Self(Arc::new(Shared {
             desk,
             store,
-            settings: Arc::new(settings.clone()),
-            transport,
-            endpoints: ready.collect::<Result<_, FieldError>>()?,
+            setup: watch::Sender::new(Arc::new(setup)),
             seen: watch::Sender::default(),
             stop: watch::Sender::new(false),
             has_ended: watch::Sender::new(false),
         })))
     }
 
+    /// Has these settings instead, and this transport. Whatever is in flight to an endpoint may be delivered again.
+    ///
+    /// # Errors
+    /// A setting that cannot work: those before stay.
+    pub fn replace(
+        &self,
+        settings: &WebhookSettings,
+        transport: Arc<dyn Transport>,
+    ) -> Result<(), FieldError> {
+        let setup = Setup::new(settings, transport, &self.endpoints())?;
+        self.0.setup.send_replace(Arc::new(setup));
+        Ok(())
+    }
+
     /// The endpoints, with what this engine has delivered to each.
-    pub fn endpoints(&self) -> &[(Arc<Endpoint>, Arc<Deliveries>)] {
-        &self.0.endpoints
+    pub fn endpoints(&self) -> Vec<Known> {
+        self.0.setup.borrow().endpoints.clone()
     }
 
     /// What the store had at the last look, a second ago at most.
@@ -114,7 +153,11 @@ impl Webhooks {
     /// # Errors
     /// It does not answer.
     pub async fn enter(&self) -> Result<(), StoreError> {
-        self.0.desk.step_webhooks(WebhookStep::Enter(self.names())).await.map(drop)
+        let names = self.0.setup.borrow().names();
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.0.desk.step_webhooks(WebhookStep::Enter(names)).await.map(drop)
     }
 
     /// Carries an operator's act out. `false` when the store does not know the endpoint.
@@ -123,10 +166,6 @@ impl Webhooks {
     /// The store does not answer.
     pub async fn act(&self, act: WebhookAct) -> Result<bool, StoreError> {
         self.0.desk.step_webhooks(WebhookStep::Act(Box::new(act))).await
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.0.endpoints.iter().map(|(endpoint, _)| endpoint.name().to_owned()).collect()
     }
 
     /// Delivers while `elected` says so, without it always. Ends when it is told to [`leave`](Self::leave).
@@ -166,6 +205,7 @@ struct Sent {
 /// The engine's half of the work: claims, sends couriers, writes down what they leave.
 struct Relay<'a> {
     shared: &'a Shared,
+    setup: Arc<Setup>,
     names: Vec<String>,
     ends: watch::Sender<LogEnds>,
     /// The claim under which is delivered.
@@ -177,9 +217,11 @@ struct Relay<'a> {
 
 impl<'a> Relay<'a> {
     fn new(webhooks: &'a Webhooks) -> Self {
+        let setup = Arc::clone(&webhooks.0.setup.borrow());
         Self {
             shared: &webhooks.0,
-            names: webhooks.names(),
+            names: setup.names(),
+            setup,
             ends: watch::Sender::default(),
             owner: None,
             couriers: HashMap::new(),
@@ -193,14 +235,31 @@ impl<'a> Relay<'a> {
         if !is_elected {
             self.let_go();
         }
+        self.take_setup().await;
+        if self.names.is_empty() {
+            return REST_EVERY;
+        }
         match self.work(is_elected).await {
-            Ok(()) if is_elected => Duration::from_millis(self.shared.settings.idle_ms),
+            Ok(()) if is_elected => Duration::from_millis(self.setup.settings.idle_ms),
             Ok(()) => REST_EVERY,
             Err(error) => {
                 tracing::debug!(%error, "webhooks wait for the order store");
                 REST_EVERY
             }
         }
+    }
+
+    /// Takes over settings that have changed: all couriers begin anew from what is written down.
+    async fn take_setup(&mut self) {
+        let setup = Arc::clone(&self.shared.setup.borrow());
+        if Arc::ptr_eq(&setup, &self.setup) {
+            return;
+        }
+        let saved = self.save().await;
+        tracing::debug!(?saved, "settings of webhooks have changed");
+        self.let_go();
+        self.names = setup.names();
+        self.setup = setup;
     }
 
     async fn work(&mut self, is_elected: bool) -> Result<(), StoreError> {
@@ -212,7 +271,7 @@ impl<'a> Relay<'a> {
             self.owner = Some(owner);
         }
         if self.save_at <= Instant::now() {
-            self.save_at = Instant::now() + Duration::from_millis(self.shared.settings.save_ms);
+            self.save_at = Instant::now() + Duration::from_millis(self.setup.settings.save_ms);
             self.save().await?;
         }
         let seen = self.webhooks.look().await?;
@@ -244,7 +303,7 @@ impl<'a> Relay<'a> {
                 std::panic::resume_unwind(panic);
             }
         }
-        for (endpoint, deliveries) in &self.shared.endpoints {
+        for (endpoint, deliveries) in &self.setup.endpoints {
             let Some(row) = seen.row(endpoint.name()) else { continue };
             let sent = self.couriers.get(endpoint.name());
             if sent.is_some_and(|sent| sent.generation == row.generation) {
@@ -272,8 +331,8 @@ impl<'a> Relay<'a> {
         Trade {
             desk: self.shared.desk.clone(),
             store: self.shared.store,
-            settings: Arc::clone(&self.shared.settings),
-            transport: Arc::clone(&self.shared.transport),
+            settings: Arc::clone(&self.setup.settings),
+            transport: Arc::clone(&self.setup.transport),
             ends: self.ends.subscribe(),
             stopped: self.shared.stop.subscribe(),
         }

@@ -337,3 +337,33 @@ fn w6_what_operators_do_to_sales_is_told_without_who_and_why() {
     assert!(taken.iter().all(|it| !it.text.contains("hush")));
     assert_eq!(taken[0].headers["content-type"], "application/json");
 }
+
+#[test]
+fn w7_address_and_key_change_while_the_engine_runs_and_nothing_is_lost() {
+    let (old, new) = (Receiver::start(), Receiver::start());
+    let folder = tempfile::tempdir().unwrap();
+    let (url, secrets) = (folder.path().join("url"), folder.path().join("secrets"));
+    std::fs::write(&url, old.url()).unwrap();
+    std::fs::write(&secrets, SECRET).unwrap();
+    let endpoints = format!(
+        "[{{name=\"erp\",url_file=\"{}\",secrets_file=\"{}\",allow_http=true}}]",
+        url.display(),
+        secrets.display()
+    );
+    let engine = Launch::new(&keys(&endpoints)).start();
+    engine.sale("phone", 100, "");
+    assert_eq!(engine.buy("phone", "ann").status, 201);
+    until("it is told", || old.taken().iter().any(|it| it.kind() == "order.created"));
+    old.answer(|_| 503);
+    assert_eq!(engine.buy("phone", "bob").status, 201);
+    until("it is refused", || state(&engine)["state"] == "failing");
+    std::fs::write(&url, new.url()).unwrap();
+    std::fs::write(&secrets, format!("{OTHER}\n{SECRET}\n")).unwrap();
+    let reloaded = engine.admin("POST", "/api/v1/config/reload", "");
+    assert_eq!(reloaded.status, 200, "{}", reloaded.body);
+    assert_eq!(engine.buy("phone", "cid").status, 201);
+    let told = |buyer: &str| new.taken().iter().any(|it| it.event["buyer"] == buyer);
+    until("what waited and what is new is told", || told("bob") && told("cid"));
+    assert!(new.taken().iter().all(|it| it.is_signed_with(OTHER)), "by the new key, too");
+    assert!(!told("ann"), "what was taken is not told again");
+}
