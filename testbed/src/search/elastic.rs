@@ -140,7 +140,7 @@ impl Elastic {
             if indices.remove(name).is_none() {
                 return no_index(name);
             }
-            aliases.values_mut().for_each(|led_to| drop(led_to.remove(name)));
+            aliases.values_mut().for_each(|led_to| _ = led_to.remove(name));
         }
         for action in &actions {
             let Some((word, what)) = action.as_object().and_then(|action| action.iter().next()) else {
