@@ -99,7 +99,7 @@ impl Kind for Meili {
             ("POST", ["indexes", uid, "documents"]) => Ok(self.put(uid, request, is_json)),
             ("POST", ["indexes", uid, "documents", "delete-batch"]) => body().and_then(|body| {
                 let ids: Option<Vec<String>> =
-                    body.as_array().and_then(|ids| ids.iter().map(|id| id_of(id)).collect());
+                    body.as_array().and_then(|ids| ids.iter().map(id_of).collect());
                 let ids =
                     ids.ok_or_else(|| illegal(400, "bad_request", "Each id must be a number or a text."))?;
                 Ok(self.enqueue(Work::Remove((*uid).to_owned(), ids)))
@@ -239,8 +239,8 @@ impl Meili {
             Work::Delete(uid) => drop(self.indexes.remove(&uid).ok_or_else(|| missing(&uid))?),
             Work::Put(uid, key, documents) => {
                 let mut judge = self.judge.as_mut();
-                let mut is_refused = |it| judge.as_mut().is_some_and(|judge| judge(it).is_some());
-                if documents.iter().any(|document| is_refused(document)) {
+                let is_refused = |it| judge.as_mut().is_some_and(|judge| judge(it).is_some());
+                if documents.iter().any(is_refused) {
                     return Err(("invalid_document_fields", "A field is not this one.".into()));
                 }
                 let index = self.indexes.entry(uid).or_default();

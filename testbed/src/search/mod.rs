@@ -113,7 +113,7 @@ impl SearchServer {
             ("SEARCH__RETRY_MS", "20"),
             ("SEARCH__RETRY_MS_MAX", "200"),
             // Everything is written again after twice that time: when a test is over.
-            ("SEARCH__TIMEOUT_MS", "60000"),
+            ("SEARCH__TIMEOUT_MS", "120000"),
             ("ADMISSION__BUYER_RATE_PER_S", "0"),
         ]
     }
