@@ -6,8 +6,8 @@ use super::described_routes::{DescribedRoutes, Kind};
 use super::openapi::{self, campaigns, engine, figures, hooks, index, orders};
 use super::problem_code::Code;
 use super::{
-    extend, feeds, health, live, metrics_page, order_acts, public_pages, reconcile, refund, reload, retiring,
-    room_feeds, sale_acts, sales, search, settle, stats, stops, trail, waiting_room, webhooks,
+    beacon_value, extend, feeds, health, live, metrics_page, order_acts, public_pages, reconcile, refund,
+    reload, retiring, room_feeds, sale_acts, sales, search, settle, stats, stops, trail, waiting_room, webhooks,
 };
 use crate::openapi::{Document, parts};
 
@@ -34,6 +34,7 @@ pub(super) fn routes() -> DescribedRoutes {
         .on(Usual, campaigns::archive(), retiring::archive)
         .on(Dear, campaigns::audit(), sales::audit)
         .on(Usual, campaigns::room(), waiting_room::show)
+        .on(Usual, campaigns::beacon(), beacon_value::give)
         .on(Dear, campaigns::registrations(), room_feeds::registrations)
         .on(Dear, campaigns::marks(), room_feeds::marks)
         .on(Dear, orders::show(), order_acts::show)

@@ -6,6 +6,8 @@
 mod access;
 mod acting;
 mod api;
+mod beacon;
+mod beacon_value;
 mod caller;
 mod checkout_figures;
 mod client_certificate;

@@ -86,6 +86,15 @@ codes! {
     CampaignHasOrders = 409 "campaign-has-orders"
         means "The sale has durable orders, so that it cannot be deleted."
         helped by "Archive it instead.";
+    NoBeacon = 409 "no-beacon"
+        means "No beacon was named for the sale's draw, or it draws nothing."
+        helped by "Name one with queue.beacon before the sale starts.";
+    BeaconNotDue = 409 "beacon-not-due"
+        means "Buyers still register for the draw, or the beacon's round is not drawn yet."
+        helped by "Give the value after due_at.";
+    DrawDecided = 409 "draw-decided"
+        means "It is decided already what the draw is made with: another value, or the seed alone."
+        helped by "Nothing is left to be decided; GET at queue shows what was.";
     CampaignArchived = 409 "campaign-archived"
         means "The sale is archived and does not change any more."
         helped by "Make a new one. Money of its orders can be given back all the same, without units.";

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
+use super::beacon;
 use super::control_plane::ControlPlane;
 use super::fields::{Fields, Given};
 use super::problem::Problem;
@@ -16,13 +17,14 @@ use crate::domain::{EpochMs, RoomEdit, RoomFailure, RoomMarks, RoomMode, RoomSee
 
 /// The change of a room that a body asks for.
 pub(super) fn read_edit(fields: &mut Fields) -> Result<Option<RoomEdit>, Problem> {
-    const KNOWN: [&str; 5] = ["mode", "opens_at", "rate_per_s", "grace_s", "on_failure"];
+    const KNOWN: [&str; 6] = ["mode", "opens_at", "rate_per_s", "grace_s", "on_failure", "beacon"];
     let nothing = RoomEdit {
         mode: None,
         opens_at: None,
         rate_per_s: None,
         grace_s: None,
         on_failure: None,
+        beacon: None,
         new_seed: RoomSeed(rand::random()),
     };
     let mut inner = match fields.object("queue")? {
@@ -53,6 +55,7 @@ pub(super) fn read_edit(fields: &mut Fields) -> Result<Option<RoomEdit>, Problem
         rate_per_s: inner.number("queue.rate_per_s")?.cleared(),
         grace_s,
         on_failure: on_failure.transpose()?,
+        beacon: beacon::read_terms(&mut inner)?,
         ..nothing
     };
     inner.finish(&KNOWN)?;
@@ -68,6 +71,7 @@ pub(super) fn terms_json(room: Option<&RoomTerms>) -> Value {
         "rate_per_s": room.rate_per_s,
         "grace_s": room.grace_s,
         "on_failure": room.on_failure.as_str(),
+        "beacon": beacon::terms_json(room.beacon.as_ref()),
     })
 }
 
@@ -119,6 +123,7 @@ impl ControlPlane {
             "fifo_mark": fifo_mark(marks),
             "seed_commit": is_draw.then(|| hex(&seed_commitment(&terms.seed))),
             "seed": marks.drawn_at.filter(|_| is_draw).map(|_| hex(&terms.seed.0)),
+            "beacon": beacon::state_json(terms, marks, sale.terms.starts_at),
             "not_logged": self.admission.rooms().unlogged(),
         })
     }

@@ -31,17 +31,7 @@ pub(super) async fn list(
     Extension(caller): Extension<Caller>,
     _: Tenant,
 ) -> Shown {
-    let Some(webhooks) = &plane.webhooks else { return Ok(Json(json!({ "webhooks": [] }))) };
-    let endpoints = webhooks.endpoints();
-    if endpoints.is_empty() {
-        return Ok(Json(json!({ "webhooks": [] })));
-    }
-    let seen = plane.limited(webhooks.look()).await?;
-    let seen_by = endpoints.iter().filter(|(endpoint, _)| sees(&caller, endpoint));
-    let shown: Vec<Value> = seen_by
-        .map(|(endpoint, deliveries)| shown(endpoint, deliveries, seen.row(endpoint.name()), seen.ends))
-        .collect();
-    Ok(Json(json!({ "webhooks": shown })))
+    plane.show_webhooks(&caller).await
 }
 
 /// `GET /api/v1/webhooks/{name}`
@@ -132,6 +122,21 @@ impl ControlPlane {
             let detail = "No endpoint of webhooks has this name in the configuration.";
             Problem::new(Code::UnknownWebhook, detail)
         })
+    }
+
+    /// All endpoints that the caller sees.
+    pub(super) async fn show_webhooks(&self, caller: &Caller) -> Shown {
+        let Some(webhooks) = &self.webhooks else { return Ok(Json(json!({ "webhooks": [] }))) };
+        let endpoints = webhooks.endpoints();
+        if endpoints.is_empty() {
+            return Ok(Json(json!({ "webhooks": [] })));
+        }
+        let seen = self.limited(webhooks.look()).await?;
+        let seen_by = endpoints.iter().filter(|(endpoint, _)| sees(caller, endpoint));
+        let shown: Vec<Value> = seen_by
+            .map(|(endpoint, deliveries)| shown(endpoint, deliveries, seen.row(endpoint.name()), seen.ends))
+            .collect();
+        Ok(Json(json!({ "webhooks": shown })))
     }
 
     async fn show_webhook(&self, caller: &Caller, name: &str) -> Shown {

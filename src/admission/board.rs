@@ -211,6 +211,11 @@ impl Board {
         self.sales().iter().filter(|sale| sale.is_archived).map(|sale| sale.id).collect()
     }
 
+    /// Has whoever takes them off the board look again: a sale that was deleted leaves something behind, too.
+    pub fn call_departures(&self) {
+        self.departures.call();
+    }
+
     /// Tells when there are more of them. For whoever takes them off the board.
     pub fn departures(&self) -> &flume::Receiver<()> {
         self.departures.called()

@@ -35,5 +35,6 @@ pub use tally::{Tally, TallyCounts};
 pub use ticket::{Resolution, Resolved, Ticket};
 pub use waiting_room::{
     Knock, Ladder, Load, NotRegistered, PassKeys, PassText, Release, Releasing, RoomPlace, RoomRules,
-    RoomState, Rooms, SalePass, Seen, WaitingRoom, priority_of, seed_commitment, who_is,
+    RoomState, Rooms, SalePass, Seen, WaitingRoom, drawing_seed, mixed_seed, priority_of, seed_commitment,
+    who_is,
 };

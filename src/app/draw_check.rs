@@ -7,13 +7,14 @@ use std::fmt::Write;
 use serde::Deserialize;
 
 use super::draw_export::Export;
-use crate::admission::{priority_of, seed_commitment, who_is};
-use crate::domain::{BuyerName, EpochMs, RoomMarks, RoomSeed, SaleKey, Who};
+use super::draw_findings::Findings;
+use crate::admission::{mixed_seed, priority_of, seed_commitment, who_is};
+use crate::domain::{
+    BeaconSource, BeaconTerms, BeaconValue, BuyerName, EpochMs, RoomMarks, RoomSeed, SaleKey, Who,
+};
 
 /// How far the calendars of the nodes may be apart: a purchase may carry a time that is so much before its admission's.
 const APART_MS: i64 = 1_000;
-/// Findings of one kind that are shown one by one.
-const SHOWN_MAX: usize = 5;
 
 /// What was found.
 pub(super) struct Report {
@@ -30,6 +31,16 @@ struct Queue {
     drawn_at: Option<String>,
     drawn: u64,
     seed_commit: Option<String>,
+    seed: Option<String>,
+    beacon: Option<Beacon>,
+}
+
+#[derive(Deserialize)]
+struct Beacon {
+    source: String,
+    round: u64,
+    state: String,
+    value: Option<String>,
     seed: Option<String>,
 }
 
@@ -77,6 +88,7 @@ pub(super) fn check(export: &Export) -> Result<Report, String> {
     let key = key.map_err(|rule| format!("the queue names no sale: a part {rule}"))?;
     let mut findings = Findings::default();
     let seed = read_seed(&queue, &mut findings)?;
+    let (seed, mixed) = mix(&queue, seed, &mut findings)?;
     let (joined, priorities) =
         read_registrations(&queue, seed.as_ref(), &export.registrations, &mut findings)?;
     let moves = read_moves(&export.marks, &mut findings)?;
@@ -94,33 +106,13 @@ pub(super) fn check(export: &Export) -> Result<Report, String> {
         joined.len(),
         moves.len()
     );
+    text.push_str(&mixed);
     text.push_str(&findings.text);
     let is_in_order = findings.all == 0;
     let verdict =
         if is_in_order { "every admission was in order" } else { "NOT every admission was in order" };
     let _ = writeln!(text, "{verdict}");
     Ok(Report { text, is_in_order })
-}
-
-/// What is not as it should be.
-#[derive(Default)]
-struct Findings {
-    text: String,
-    all: usize,
-    of_kind: HashMap<&'static str, usize>,
-}
-
-impl Findings {
-    fn add(&mut self, kind: &'static str, what: impl std::fmt::Display) {
-        self.all += 1;
-        let of_kind = self.of_kind.entry(kind).or_default();
-        *of_kind += 1;
-        if *of_kind <= SHOWN_MAX {
-            let _ = writeln!(self.text, "  {kind}: {what}");
-        } else if *of_kind == SHOWN_MAX + 1 {
-            let _ = writeln!(self.text, "  {kind}: and more");
-        }
-    }
 }
 
 fn moment(text: &str) -> Result<EpochMs, String> {
@@ -136,6 +128,46 @@ fn read_seed(queue: &Queue, findings: &mut Findings) -> Result<Option<RoomSeed>,
         findings.add("seed", format_args!("{text} is not what was committed to"));
     }
     Ok(Some(seed))
+}
+
+/// What the draw is made with, and what there is to be said of its beacon: one that was named is used, unless the export says openly
+/// that it was not, and is drawn after registration has closed.
+fn mix(
+    queue: &Queue,
+    seed: Option<RoomSeed>,
+    findings: &mut Findings,
+) -> Result<(Option<RoomSeed>, String), String> {
+    let (Some(beacon), Some(plain)) = (&queue.beacon, seed) else { return Ok((seed, String::new())) };
+    let source = BeaconSource::parse(&beacon.source)
+        .ok_or_else(|| format!("the beacon {:?} is not known", beacon.source))?;
+    let named = BeaconTerms { source, round: beacon.round, wait_s: 0 };
+    let drawn_at = queue.drawn_at.as_deref().map(moment).transpose()?;
+    if let (Some(round_at), Some(drawn_at)) = (named.drawn_at(), drawn_at)
+        && round_at < drawn_at
+    {
+        findings.add("beacon", format_args!("round {} was drawn before registration closed", beacon.round));
+    }
+    let name = format!("round {} of {}", beacon.round, beacon.source);
+    let (seed, said) = match (beacon.state.as_str(), &beacon.value) {
+        ("mixed", Some(digits)) => {
+            let value =
+                BeaconValue::parse(digits).filter(|value| value.bytes().len() == source.value_bytes());
+            let value = value.ok_or_else(|| format!("{digits:?} is no value of {}", beacon.source))?;
+            let address = source.address(beacon.round);
+            (mixed_seed(&plain, &named, &value), format!("mixed with {name}: {address} has to say {value}\n"))
+        }
+        ("plain", None) => (plain, format!("drawn with the seed alone: {name} was named and not used\n")),
+        (state, _) => {
+            findings.add("beacon", format_args!("the draw was made while {name} was {state}"));
+            (plain, String::new())
+        }
+    };
+    let told = beacon.seed.as_deref().and_then(bytes_of);
+    if told != Some(seed.0) {
+        findings
+            .add("beacon", format_args!("what {name} makes of the seed is told otherwise than is computed"));
+    }
+    Ok((Some(seed), said))
 }
 
 fn bytes_of(text: &str) -> Option<[u8; 16]> {
@@ -348,5 +380,105 @@ mod tests {
         let mut fell = export(3, &[]);
         fell.marks = format!("{}\n{}", fell.marks, export(2, &[]).marks.replace(&time(6_000), &time(7_000)));
         found(&fell, "mark");
+    }
+
+    /// `cargo xtask room verify` says of how many, and tells how long it took.
+    #[test]
+    fn a_long_draw_is_checked_in_little_time() {
+        let long = std::env::var("SECKILL_ROOM_PEOPLE")
+            .ok()
+            .map(|people| people.parse::<usize>().expect("a number"));
+        let people = long.unwrap_or(2_000);
+        let key = SaleKey::new("default", "c", "s").unwrap();
+        let name = |number: usize| format!("buyer-{number}");
+        let who = |number: usize| who_is(&key, BuyerName::new(&name(number)).unwrap());
+        let mut drawn: Vec<(u64, usize)> =
+            (0..people).map(|number| (priority_of(&SEED, &who(number)), number)).collect();
+        let registered: String = (0..people)
+            .map(|number| {
+                let (who, at) = (hex(&who(number)), time(number as i64 / 256));
+                format!(
+                    "{{\"mark\":\"{number}\",\"who\":\"{who}\",\"joined_at\":\"{at}\",\"priority\":{}}}\n",
+                    drawn[number].0
+                )
+            })
+            .collect();
+        drawn.sort_unstable();
+        // A hundredth buys, in ten moves.
+        let admitted = people / 100;
+        let at = |step: usize| time(10_000 + step as i64 * 2_000);
+        let moves: String = (1..=10)
+            .map(|step| {
+                let by_then = admitted * step / 10;
+                let moved = serde_json::json!({
+                    "at": at(step), "draw_mark": drawn[by_then].0, "fifo_mark": null, "drawn_at": time(9_000),
+                    "admitted": by_then,
+                });
+                moved.to_string() + "\n"
+            })
+            .collect();
+        let orders: String = (0..admitted)
+            .map(|place| {
+                let step = (1..=10).find(|step| place < admitted * step / 10).unwrap();
+                let order = serde_json::json!({"order_id": "o", "buyer": name(drawn[place].1), "created_at": at(step)});
+                order.to_string() + "\n"
+            })
+            .collect();
+        let mut queue: serde_json::Value = serde_json::from_str(&export(3, &[]).queue).unwrap();
+        (queue["drawn"], queue["drawn_at"]) = (people.into(), time(9_000).into());
+        let queue = queue.to_string();
+        let export = Export { queue, registrations: registered, marks: moves, orders };
+        let began = std::time::Instant::now();
+        let report = check(&export).unwrap();
+        let took = began.elapsed();
+        assert!(report.is_in_order, "{}", report.text);
+        if long.is_some() {
+            println!("{}checked in {} ms", report.text, took.as_millis());
+        }
+    }
+
+    /// The same draw, mixed with a round of drand that is drawn after the start.
+    fn mixed_export(value: &str, round: u64) -> Export {
+        let named = BeaconTerms { source: BeaconSource::DrandQuicknet, round, wait_s: 0 };
+        let mixed = mixed_seed(&SEED, &named, &BeaconValue::parse(value).unwrap());
+        let mut order: Vec<u64> = (0..10).map(|n| priority_of(&mixed, &who(&format!("buyer-{n}")))).collect();
+        order.sort_unstable();
+        let mut export = export(3, &[]);
+        let mut queue: serde_json::Value = serde_json::from_str(&export.queue).unwrap();
+        queue["beacon"] = serde_json::json!({
+            "source": "drand-quicknet", "round": round, "state": "mixed", "value": value, "seed": hex(&mixed.0),
+        });
+        export.queue = queue.to_string();
+        export.marks = serde_json::json!({
+            "at": time(6_000), "draw_mark": order[3], "fifo_mark": null, "drawn_at": time(5_000), "admitted": 3,
+        })
+        .to_string();
+        export
+    }
+
+    #[test]
+    fn a_draw_with_a_beacon_is_computed_from_its_value() {
+        let value = "ab".repeat(32);
+        let whole = mixed_export(&value, 7);
+        let report = check(&whole).unwrap();
+        assert!(report.is_in_order && report.text.contains("/public/7 has to say abab"), "{}", report.text);
+        let deceived = |export: &Export, kind: &str| {
+            let report = check(export).unwrap();
+            let said = format!("  {kind}: ");
+            assert!(!report.is_in_order && report.text.contains(&said), "{kind}: {}", report.text);
+        };
+        // Another value or round than the draw was made with, one that was not used, and one that was used and is not told.
+        let mut other = mixed_export(&value, 7);
+        other.queue = other.queue.replace(&value, &"cd".repeat(32));
+        deceived(&other, "beacon");
+        other.queue = whole.queue.replace("\"round\":7", "\"round\":8");
+        deceived(&other, "beacon");
+        other.queue = whole.queue.replace("\"mixed\"", "\"awaited\"");
+        deceived(&other, "beacon");
+        other.queue = export(3, &[]).queue;
+        deceived(&other, "draw");
+        // The round was known while people registered.
+        let late = whole.queue.replace(&time(5_000), "2030-01-31T12:00:00.000Z");
+        deceived(&Export { queue: late, ..mixed_export(&value, 7) }, "beacon");
     }
 }

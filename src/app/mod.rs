@@ -11,6 +11,7 @@ pub mod backup;
 mod demo;
 mod draw_check;
 mod draw_export;
+mod draw_findings;
 mod engine;
 mod open_files;
 mod payments;

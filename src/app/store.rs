@@ -112,7 +112,7 @@ pub(super) fn show_rooms(reader: &dyn StoreReader, sales: &[LiveSale]) -> Result
     let marks: HashMap<_, _> = reader.room_marks(&ids)?.into_iter().collect();
     for sale in with_room {
         if let (Some(terms), Some(marks)) = (sale.terms.waiting_room(), marks.get(&sale.id)) {
-            sale.state.room().show(marks, &terms.seed);
+            sale.state.room().show(marks, terms);
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! Standard library only. Nothing here knows of atomics, clocks, serialisation or I/O: time is an argument
 //! ([`EpochMs`]), a refusal is a value ([`Rejection`]), and the order's life is a table ([`OrderStatus::after`]).
 
+mod beacon;
 mod field_error;
 mod identity;
 mod known_node;
@@ -19,6 +20,7 @@ mod stops;
 mod time;
 mod waiting_room;
 
+pub use beacon::{BeaconSource, BeaconState, BeaconTerms, BeaconValue, DrawMix};
 pub use field_error::FieldError;
 pub use identity::{
     BuyerId, BuyerName, IdempotencyKey, InvalidId, KeyName, NodeId, OrderId, SaleId, SaleKey, StoreIdentity,

@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+use super::beacon::{BeaconTerms, DrawMix};
 use super::field_error::FieldError;
 use super::identity::SaleId;
 use super::time::EpochMs;
@@ -107,6 +108,8 @@ pub struct RoomTerms {
     pub on_failure: RoomFailure,
     /// What the draw is made with. It stays for as long as the sale does, also while the mode is off.
     pub seed: RoomSeed,
+    /// The round of a public beacon that the seed is mixed with; `None`: the seed alone draws.
+    pub beacon: Option<BeaconTerms>,
 }
 
 impl RoomTerms {
@@ -138,7 +141,10 @@ impl RoomTerms {
         if self.grace_s > Self::GRACE_S_MAX {
             return wrong("queue.grace_s", format!("must be 0 to {} seconds", Self::GRACE_S_MAX));
         }
-        Ok(())
+        match self.beacon.filter(|_| self.mode == RoomMode::Draw) {
+            Some(beacon) => beacon.check(starts_at, ends_at),
+            None => Ok(()),
+        }
     }
 }
 
@@ -155,6 +161,8 @@ pub struct RoomEdit {
     pub grace_s: Option<u32>,
     /// What becomes of buyers while nobody can tell who is admitted.
     pub on_failure: Option<RoomFailure>,
+    /// The round of a beacon that the seed is mixed with; `Some(None)`: none.
+    pub beacon: Option<Option<BeaconTerms>>,
     /// The seed of a room that has none yet.
     pub new_seed: RoomSeed,
 }
@@ -172,6 +180,7 @@ impl RoomEdit {
             grace_s: RoomTerms::GRACE_S,
             on_failure: RoomFailure::default(),
             seed: self.new_seed,
+            beacon: None,
         });
         if self.mode.is_none() && room.is_none() {
             let problem = "is missing; it is off, fifo or draw".into();
@@ -184,6 +193,7 @@ impl RoomEdit {
             grace_s: self.grace_s.unwrap_or(before.grace_s),
             on_failure: self.on_failure.unwrap_or(before.on_failure),
             seed: before.seed,
+            beacon: self.beacon.unwrap_or(before.beacon),
         })
     }
 }
@@ -207,6 +217,8 @@ pub struct RoomMarks {
     pub rate_per_s: u32,
     /// How many of a thousand who were admitted do not come, as measured.
     pub absent_permille: u32,
+    /// What the draw is mixed with; `None` until it is decided, and where no beacon was named.
+    pub mix: Option<DrawMix>,
 }
 
 impl RoomMarks {
@@ -238,6 +250,7 @@ impl RoomMarks {
             registered: self.registered.max(other.registered),
             rate_per_s: other.rate_per_s,
             absent_permille: other.absent_permille,
+            mix: self.mix.or(other.mix),
         }
     }
 }
@@ -309,6 +322,7 @@ mod tests {
         rate_per_s: None,
         grace_s: None,
         on_failure: None,
+        beacon: None,
         new_seed: RoomSeed([1; 16]),
     };
 

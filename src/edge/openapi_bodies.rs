@@ -6,12 +6,16 @@
 use schemars::JsonSchema;
 
 use crate::admission::RoomState;
-use crate::domain::{OrderStatus, RoomMode};
+use crate::domain::{BeaconSource, BeaconState, OrderStatus, RoomMode};
 use crate::openapi::{Count, Name, Order, OrderNumber, ProblemHead, Time, all_optional, word_lists};
 
 word_lists! {
     /// A sale's state.
     SaleWord = ["upcoming", "open", "paused", "sold_out", "ended"];
+    /// A beacon that is known.
+    SourceWord = BeaconSource::ALL.map(BeaconSource::as_str);
+    /// How far a draw has come with its beacon.
+    BeaconWord = BeaconState::ALL.map(BeaconState::as_str);
     /// A waiting room's state.
     RoomWord = RoomState::ALL.map(RoomState::as_str);
     /// How buyers wait.
@@ -143,10 +147,28 @@ pub struct Room {
     seed_commit: Option<String>,
     /// The seed, from the beginning of the draw on.
     seed: Option<String>,
+    /// The public randomness that the seed is mixed with, if any was named.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    beacon: Option<Beacon>,
     /// Units that are not sold.
     remaining: Count,
     server_time: Time,
     poll: Poll,
+}
+
+/// A round of a public beacon that a draw is mixed with, named before registration closes and drawn afterwards.
+#[derive(JsonSchema)]
+pub struct Beacon {
+    source: SourceWord,
+    round: Count,
+    /// `mixed`: the value was given, and the draw is made with `seed`. `plain`: it is made with the room's own seed alone.
+    state: BeaconWord,
+    /// Until when the draw waits for the value.
+    until: Option<Time>,
+    /// The round's value, as hexadecimal digits.
+    value: Option<String>,
+    /// What the draw is made with, from its beginning on.
+    seed: Option<String>,
 }
 
 /// How often to look at the room, in ms: at random between the two.

@@ -212,6 +212,7 @@ mod tests {
             grace_s: 180,
             on_failure: RoomFailure::Open,
             seed: RoomSeed([1; 16]),
+            beacon: None,
         });
         let queue = &state_at(&sale, 1_500)["queue"];
         assert_eq!((&queue["mode"], &queue["url"]), (&"draw".into(), &"/seckill/11.11/phone/queue".into()));

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use super::json::JsonObject;
-use crate::admission::{LiveSale, RoomState, seed_commitment};
-use crate::domain::{EpochMs, RoomMarks, RoomMode, RoomTerms, SalePhase};
+use crate::admission::{LiveSale, RoomState, drawing_seed, seed_commitment};
+use crate::domain::{BeaconState, BeaconTerms, DrawMix, EpochMs, RoomMarks, RoomMode, RoomTerms, SalePhase};
 
 /// The shortest time between two looks, in ms: an older document is the same one.
 const POLL_FLOOR_MS: u32 = 1_000;
@@ -41,10 +41,35 @@ pub(super) fn room_object(
     } else {
         object.null("seed");
     }
+    if let Some(beacon) = terms.beacon.filter(|_| terms.mode == RoomMode::Draw) {
+        object.json("beacon", &beacon_object(&beacon, terms, marks, sale.terms.starts_at));
+    }
     object.number("remaining", sale.remaining_everywhere()).time("server_time", now);
     let mut poll = JsonObject::with_capacity(48);
     poll.number("floor_ms", POLL_FLOOR_MS).number("ceiling_ms", POLL_CEILING_MS);
     object.json("poll", &poll.finish());
+    object.finish()
+}
+
+/// The round that the draw is mixed with, and what came of it.
+fn beacon_object(beacon: &BeaconTerms, terms: &RoomTerms, marks: &RoomMarks, starts_at: EpochMs) -> Bytes {
+    let mut object = JsonObject::with_capacity(280);
+    let state = BeaconState::of(marks.mix.as_ref(), marks.drawn_at.is_some());
+    object.text("source", beacon.source.as_str()).number("round", beacon.round).text("state", state.as_str());
+    if state == BeaconState::Awaited {
+        object.time("until", beacon.waits_until(starts_at));
+    } else {
+        object.null("until");
+    }
+    match &marks.mix {
+        Some(DrawMix::Beacon(value)) => object.hex("value", value.bytes()),
+        Some(DrawMix::Plain) | None => object.null("value"),
+    };
+    if marks.drawn_at.is_some() {
+        object.hex("seed", &drawing_seed(terms, marks).0);
+    } else {
+        object.null("seed");
+    }
     object.finish()
 }
 
@@ -54,7 +79,9 @@ mod tests {
 
     use super::*;
     use crate::admission::SaleState;
-    use crate::domain::{Cents, Currency, RoomFailure, RoomSeed, SaleId, SaleKey, SaleTerms};
+    use crate::domain::{
+        BeaconSource, BeaconValue, Cents, Currency, RoomFailure, RoomSeed, SaleId, SaleKey, SaleTerms,
+    };
 
     const SEED: RoomSeed = RoomSeed([0xab; 16]);
 
@@ -66,6 +93,7 @@ mod tests {
             grace_s: 180,
             on_failure: RoomFailure::Open,
             seed: SEED,
+            beacon: None,
         };
         let terms = SaleTerms {
             title: String::new(),
@@ -104,11 +132,19 @@ mod tests {
             registered: 99_999_999,
             rate_per_s: 10_000_000,
             absent_permille: 900,
+            mix: None,
         };
-        let sale = sale(RoomMode::Draw, 99_999_999);
-        sale.state.room().show(&marks, &SEED);
-        let document = document(&sale, &marks, 999);
-        assert!(document.len() < 400, "{} bytes: {}", document.len(), String::from_utf8_lossy(&document));
+        let length = |sale: &LiveSale, marks: &RoomMarks| {
+            sale.state.room().show(marks, sale.terms.waiting_room().unwrap());
+            document(sale, marks, 999).len()
+        };
+        let mut sale = sale(RoomMode::Draw, 99_999_999);
+        assert!(length(&sale, &marks) < 400, "{}", length(&sale, &marks));
+        // A draw that anybody can check with others' randomness has more to tell, and still fits one packet.
+        let beacon = BeaconTerms { source: BeaconSource::DrandQuicknet, round: 99_999_999, wait_s: 600 };
+        sale.terms.room.as_mut().unwrap().beacon = Some(beacon);
+        let mix = Some(DrawMix::Beacon(BeaconValue::new(&[0xcd; 32]).unwrap()));
+        assert!(length(&sale, &RoomMarks { mix, ..marks }) < 640);
     }
 
     #[test]
@@ -123,6 +159,36 @@ mod tests {
         let mut paused = sale(RoomMode::Fifo, 5);
         paused.terms.paused = true;
         assert_eq!(member(&paused, &none, 1_000, "state"), "paused");
+    }
+
+    #[test]
+    fn the_beacon_is_named_from_the_first_moment_on_and_its_value_is_shown() {
+        let mut draw = sale(RoomMode::Draw, 5);
+        assert!(member(&draw, &RoomMarks::default(), 700, "beacon").is_null());
+        let beacon = BeaconTerms { source: BeaconSource::Nist, round: 7, wait_s: 60 };
+        draw.terms.room.as_mut().unwrap().beacon = Some(beacon);
+        let terms = *draw.terms.waiting_room().unwrap();
+        let shown = |marks: RoomMarks| member(&draw, &marks, 1_500, "beacon");
+        let awaited = shown(RoomMarks::default());
+        assert_eq!(
+            awaited,
+            serde_json::json!({
+                "source": "nist-chain-2", "round": 7, "state": "awaited", "until": "1970-01-01T00:01:01.000Z",
+                "value": null, "seed": null,
+            })
+        );
+        let value = BeaconValue::new(&[0xcd; 64]).unwrap();
+        let drawn = RoomMarks { drawn_at: Some(EpochMs(1_000)), ..RoomMarks::default() };
+        let mixed = RoomMarks { mix: Some(DrawMix::Beacon(value)), ..drawn };
+        let seed: String = drawing_seed(&terms, &mixed).0.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_ne!(seed, "ab".repeat(16));
+        let told = shown(mixed);
+        assert_eq!(
+            (&told["state"], &told["value"], &told["seed"]),
+            (&"mixed".into(), &"cd".repeat(64).into(), &seed.into())
+        );
+        let plain = shown(RoomMarks { mix: Some(DrawMix::Plain), ..drawn });
+        assert_eq!((&plain["state"], &plain["seed"]), (&"plain".into(), &"ab".repeat(16).into()));
     }
 
     #[test]

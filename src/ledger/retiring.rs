@@ -21,6 +21,8 @@ use crate::orders::{Act, ActKind, Actor, Ending, Retirement, RetirementReceipt};
 const TRIES_MAX: usize = 8;
 /// Orders that move in one transaction: some milliseconds, in which nobody else's order is committed.
 const ORDERS_A_MOVE: usize = 256;
+/// Rows of waiting rooms that are forgotten in one transaction.
+const ROWS_A_FORGETTING: usize = 2_048;
 /// What is left to everybody else between two moves.
 const MOVE_PAUSE: Duration = Duration::from_millis(2);
 /// How long to wait when the store takes no move.
@@ -91,6 +93,7 @@ impl SaleDesk {
         let retirement = Retirement { sale: live.id, ending: Ending::Delete, if_version, act };
         let sale = retired(self.orders.retire_sale(retirement).await?)?;
         self.admission.board().remove_all(&[live.id]);
+        self.admission.board().call_departures();
         tracing::info!(sale = %sale.key, "a sale was deleted");
         Ok(sale)
     }
@@ -102,6 +105,7 @@ impl SaleDesk {
         let board = self.admission.board();
         loop {
             self.move_orders().await;
+            self.forget_rooms().await;
             let have_all_left = self.take_off_the_board().await;
             if let Some(archive_after) = archive_after {
                 self.archive_what_is_due(archive_after, &mut tried).await;
@@ -144,6 +148,20 @@ impl SaleDesk {
                 Ok(_) => sleep(MOVE_PAUSE).await,
                 Err(error) => {
                     tracing::debug!(%error, "orders of archived sales are moved later");
+                    sleep(STORE_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Forgets who registered at sales that were deleted, a few rows at a time.
+    async fn forget_rooms(&self) {
+        loop {
+            match self.orders.forget_rooms(ROWS_A_FORGETTING).await {
+                Ok(0) => return,
+                Ok(_) => sleep(MOVE_PAUSE).await,
+                Err(error) => {
+                    tracing::debug!(%error, "waiting rooms of deleted sales are forgotten later");
                     sleep(STORE_PAUSE).await;
                 }
             }

@@ -47,6 +47,28 @@ impl OrderDesk {
     ///
     /// # Errors
     /// The store does not answer.
+    /// Decides what the draw of a sale is mixed with, and answers with what is decided: that may have been another decision.
+    /// `None` when the draw was made before there was any.
+    ///
+    /// # Errors
+    /// As [`OrderDesk::apply`].
+    pub async fn decide_mix(
+        &self,
+        sale: SaleId,
+        mix: DrawMix,
+        act: Option<Act>,
+    ) -> Result<Option<DrawMix>, StoreError> {
+        self.ask(|reply| Step::DecideMix(Box::new((sale, mix, act)), reply)).await
+    }
+
+    /// Goes on forgetting the rooms of deleted sales, by at most `max` rows. 0 when nothing is left.
+    ///
+    /// # Errors
+    /// As [`OrderDesk::apply`].
+    pub async fn forget_rooms(&self, max: usize) -> Result<usize, StoreError> {
+        self.ask(|reply| Step::ForgetRooms(max, reply)).await
+    }
+
     pub async fn registrations(
         &self,
         sale: SaleId,

@@ -14,7 +14,7 @@ use super::desk::OrderDesk;
 use super::store::StoreError;
 use crate::admission::{Admission, Intake, Ladder, LiveSale, Load, Moment, Releasing, RoomState, Seen};
 use crate::domain::{
-    EpochMs, Nanos, Registration, RoomMarks, RoomMode, RoomMove, RoomTerms, SaleId, SalePhase,
+    DrawMix, EpochMs, Nanos, Registration, RoomMarks, RoomMode, RoomMove, RoomTerms, SaleId, SalePhase,
 };
 
 /// Between two looks while people register or are admitted.
@@ -128,7 +128,7 @@ impl Keeper {
         for sale in sales {
             if let Some(terms) = sale.terms.waiting_room() {
                 let marks = marks.get(&sale.id).copied().unwrap_or_default();
-                sale.state.room().show(&marks, &terms.seed);
+                sale.state.room().show(&marks, terms);
             }
         }
         Ok(())
@@ -181,7 +181,7 @@ impl Keeper {
         self.moving.insert(sale.id, moving);
         let Some(marks) = moved?.filter(|marks| *marks != before) else { return Ok(()) };
         self.desk.move_room(RoomMove { sale: sale.id, at: now.wall, marks }).await?;
-        sale.state.room().show(&marks, &terms.seed);
+        sale.state.room().show(&marks, terms);
         Ok(())
     }
 
@@ -201,7 +201,10 @@ impl Keeper {
             if phase != SalePhase::Open || now.wall < starts_at.plus_ms(SETTLES_MS) {
                 return Ok(None);
             }
-            let ladder = self.desk.draw(sale.id, terms.seed, starts_at).await?;
+            if !self.is_mixed(sale, terms, &mut marks, now.wall).await? {
+                return Ok(None);
+            }
+            let ladder = self.desk.draw(sale.id, drawing_seed(terms, &marks), starts_at).await?;
             marks.drawn_at = Some(starts_at);
             marks.drawn = ladder.drawn();
             tracing::info!(sale = %sale.key, drawn = marks.drawn, "a waiting room was drawn");
@@ -211,7 +214,7 @@ impl Keeper {
         if let Some(drawn_at) = drawn_at
             && moving.ladder.is_none()
         {
-            moving.ladder = Some(self.desk.draw(sale.id, terms.seed, drawn_at).await?);
+            moving.ladder = Some(self.desk.draw(sale.id, drawing_seed(terms, &marks), drawn_at).await?);
         }
         let ladder = drawn_at.and(moving.ladder.as_ref());
         if moving.counted_at.is_none_or(|at| now.mono.0.saturating_sub(at.0) >= COUNT_EVERY.0) {
@@ -242,6 +245,32 @@ impl Keeper {
     }
 
     /// Raises the mark of arrival by `people`, and answers with how many were there.
+    /// Whether it is decided what the seed is mixed with: there is no beacon, its value is there, or nobody gave it in time.
+    async fn is_mixed(
+        &self,
+        sale: &LiveSale,
+        terms: &RoomTerms,
+        marks: &mut RoomMarks,
+        now: EpochMs,
+    ) -> Result<bool, StoreError> {
+        let Some(beacon) = terms.beacon.filter(|_| marks.mix.is_none()) else { return Ok(true) };
+        if now < beacon.waits_until(sale.terms.starts_at) {
+            return Ok(false);
+        }
+        // A value that comes at this very moment may have been first.
+        marks.mix = self.desk.decide_mix(sale.id, DrawMix::Plain, None).await?;
+        if marks.mix == Some(DrawMix::Plain) {
+            tracing::warn!(
+                code = "draw-without-beacon",
+                sale = %sale.key,
+                source = beacon.source.as_str(),
+                round = beacon.round,
+                "a waiting room is drawn with its seed alone: nobody gave the value of the beacon's round in time"
+            );
+        }
+        Ok(true)
+    }
+
     async fn admit_by_arrival(
         &self,
         sale: SaleId,

@@ -2,7 +2,8 @@
 //! passes. Nothing here is on the way of a purchase.
 
 use super::store_error::StoreError;
-use crate::domain::{EpochMs, Registration, RoomMarks, RoomMove, SaleId, Who};
+use super::trail::Act;
+use crate::domain::{DrawMix, EpochMs, Registration, RoomMarks, RoomMove, SaleId, Who};
 
 /// The writing half, as far as waiting rooms go. As with the rest of it, what met a transient error is asked for again, and
 /// comes to the same when it is done twice.
@@ -18,6 +19,25 @@ pub trait RoomWriter {
     /// # Errors
     /// As [`RoomWriter::register`].
     fn move_room(&mut self, moved: &RoomMove) -> Result<(), StoreError>;
+
+    /// Decides what a sale's draw is mixed with, unless that is decided, or the draw is made, and tells the act in the trail if it
+    /// was this that decided. Answers with what is decided; `None` when the draw was made before anything was.
+    ///
+    /// # Errors
+    /// As [`RoomWriter::register`].
+    fn decide_mix(
+        &mut self,
+        sale: SaleId,
+        mix: &DrawMix,
+        act: Option<&Act>,
+    ) -> Result<Option<DrawMix>, StoreError>;
+
+    /// Goes on forgetting the waiting rooms of deleted sales, by at most `max` rows in one transaction. 0 when nothing of one is
+    /// left.
+    ///
+    /// # Errors
+    /// As [`RoomWriter::register`].
+    fn forget_rooms(&mut self, max: usize) -> Result<usize, StoreError>;
 }
 
 /// The reading half, as far as waiting rooms go. All methods block.

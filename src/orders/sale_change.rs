@@ -91,10 +91,22 @@ impl SaleChange {
         if total < sale.sold {
             return Err(Box::new(ChangeReceipt::BelowSold(sale.sold)));
         }
+        if self.changes_closed_beacon(sale, &terms) {
+            let problem =
+                "cannot change any more: registration has closed, and the round may be known".into();
+            return Err(Box::new(ChangeReceipt::Invalid(FieldError { field: "queue.beacon", problem })));
+        }
         let units = sale.total.saturating_sub(total);
         if units != self.withdrawn {
             return Err(Box::new(ChangeReceipt::Withdraw { units, total: sale.total }));
         }
         Ok((terms, total))
+    }
+
+    /// Whether the round that a draw is mixed with would be another one after its value may be known.
+    fn changes_closed_beacon(&self, sale: &Sale, terms: &SaleTerms) -> bool {
+        let beacon = |terms: &SaleTerms| terms.room.and_then(|room| room.beacon);
+        let has_started = self.act.as_ref().is_some_and(|told| told.act.at >= sale.terms.starts_at);
+        has_started && beacon(terms) != beacon(&sale.terms)
     }
 }

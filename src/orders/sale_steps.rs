@@ -52,6 +52,15 @@ impl OrderWriter {
                 Err(error) if !error.is_transient() => return Err(error),
                 moved => drop(reply.send(moved)),
             },
+            Step::DecideMix(decision, reply) => {
+                let (sale, mix, act) = *decision;
+                let decided = self.until_not_busy(|store| store.decide_mix(sale, &mix, act.as_ref()))?;
+                let _ = reply.send(Ok(decided));
+            }
+            Step::ForgetRooms(max, reply) => match self.store.forget_rooms(max) {
+                Err(error) if !error.is_transient() => return Err(error),
+                forgotten => drop(reply.send(forgotten)),
+            },
             Step::Webhooks(step, reply) => match self.store.step_webhooks(&step) {
                 // Nobody who buys waits for it, and whoever asks asks again.
                 Err(error) if !error.is_transient() => return Err(error),

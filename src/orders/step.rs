@@ -11,7 +11,7 @@ use super::trail::{Act, SaleAct};
 use super::transition::{Applied, Transition};
 use super::webhook_log::WebhookStep;
 use crate::admission::Queue;
-use crate::domain::{Registration, RoomMove, Sale, SaleKey, SaleTerms, Stops, Units};
+use crate::domain::{DrawMix, Registration, RoomMove, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
 
 /// Where the answer to a step goes.
 pub(super) type ReplySender<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -37,6 +37,10 @@ pub(super) enum Step {
     Register(Vec<Registration>, ReplySender<()>),
     /// Move the marks of a waiting room.
     MoveRoom(Box<RoomMove>, ReplySender<()>),
+    /// Decide what the draw of a sale is mixed with.
+    DecideMix(Box<(SaleId, DrawMix, Option<Act>)>, ReplySender<Option<DrawMix>>),
+    /// Go on forgetting the rooms of deleted sales, by so many rows at most.
+    ForgetRooms(usize, ReplySender<usize>),
     /// Write down how webhooks go.
     Webhooks(Box<WebhookStep>, ReplySender<bool>),
     /// Change a sale.

@@ -39,6 +39,8 @@ pub enum ActKind {
     CampaignDeleted,
     /// All orders of a sale were given more time to pay.
     CampaignExtended,
+    /// The value of the beacon that the draw of a sale is mixed with was given, or given up.
+    CampaignBeacon,
     /// An order was given more time to pay.
     OrderExtended,
     /// An order was given up for its buyer.
@@ -73,7 +75,7 @@ pub enum ActKind {
 
 impl ActKind {
     /// All kinds.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::CampaignCreated,
         Self::CampaignChanged,
         Self::CampaignPaused,
@@ -82,6 +84,7 @@ impl ActKind {
         Self::CampaignArchived,
         Self::CampaignDeleted,
         Self::CampaignExtended,
+        Self::CampaignBeacon,
         Self::OrderExtended,
         Self::OrderCancelled,
         Self::OrderSettled,
@@ -110,6 +113,7 @@ impl ActKind {
             Self::CampaignArchived => "campaign.archived",
             Self::CampaignDeleted => "campaign.deleted",
             Self::CampaignExtended => "campaign.extended",
+            Self::CampaignBeacon => "campaign.beacon",
             Self::OrderExtended => "order.extended",
             Self::OrderCancelled => "order.cancelled",
             Self::OrderSettled => "order.settled",

@@ -27,6 +27,9 @@ pub const TO_VERSION_1: &str = "
     ALTER TABLE sales DROP COLUMN room_grace_s;
     ALTER TABLE sales DROP COLUMN room_holds;
     ALTER TABLE sales DROP COLUMN room_seed;
+    ALTER TABLE sales DROP COLUMN room_beacon;
+    ALTER TABLE sales DROP COLUMN room_beacon_round;
+    ALTER TABLE sales DROP COLUMN room_beacon_wait_s;
     ALTER TABLE orders DROP COLUMN payment_gateway;
     ALTER TABLE orders DROP COLUMN payment_key_form;
     ALTER TABLE orders DROP COLUMN payment_direction;

@@ -93,6 +93,33 @@ fn a_waiting_room_is_seen_and_empties_faster_with_a_click() {
 }
 
 #[test]
+fn a_beacon_is_named_and_its_value_given_with_clicks() {
+    let engine = Engine::start(&[]);
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    engine.sale("phone", 9, &format!(r#","starts_at":"{later}","queue":{{"mode":"draw"}}"#));
+    let browser = Browser::open(1_400);
+    browser.go(&console(&engine, "/sales/default/test/phone"));
+    browser.script("document.querySelector('[name=beacon_source]').value = 'nist-chain-2'");
+    browser.fill("form[action$='/queue'] [name=beacon_round]", "12345");
+    browser.fill("form[action$='/queue'] [name=reason]", "nobody shall doubt it");
+    browser.click("form[action$='/queue'] button");
+    browser.wait_for("main", |page| page.contains("nist-chain-2 round 12345: awaited until"));
+    assert_eq!(browser.count("form[action$='/beacon']"), 0, "nobody gives a value while people register");
+    let now = format!(r#"{{"starts_at":"{}"}}"#, jiff::Timestamp::now());
+    assert_eq!(engine.admin("PATCH", "/api/v1/campaigns/test/phone", &now).status, 200);
+    let state = || engine.ask("GET", "/seckill/test/phone/queue", "nobody", "", "").member("state");
+    until("the sale has started", || state() == "drawing");
+    browser.go(&console(&engine, "/sales/default/test/phone"));
+    assert!(browser.accessibility_findings().is_empty(), "{:?}", browser.accessibility_findings());
+    let value = "5e".repeat(64);
+    browser.fill("form[action$='/beacon'] [name=value]", &value);
+    browser.click("form[action$='/beacon'] button");
+    browser.wait_for("main", |page| page.contains(&format!("mixed with {value}")));
+    until("it is drawn", || state() == "open");
+    assert_eq!(browser.count("form[action$='/beacon']"), 0);
+}
+
+#[test]
 fn everything_is_stopped_and_goes_on() {
     let engine = Engine::start(&[]);
     engine.sale("phone", 9, "");

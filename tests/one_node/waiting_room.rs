@@ -228,6 +228,141 @@ fn a_draw_is_committed_to_shown_and_in_order() {
     assert!(in_order && said.contains("40 of them drawn"), "{said}");
 }
 
+/// In the public document, as soon as it is as expected.
+fn until_shown(engine: &Engine, sku: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    let mut shown = Value::Null;
+    testbed::until(what, || {
+        shown = engine.ask("GET", &format!("/seckill/test/{sku}/queue"), "nobody", "", "").json();
+        holds(&shown)
+    });
+    shown
+}
+
+#[test]
+fn a_draw_waits_for_the_beacon_that_was_named_and_is_mixed_with_its_value() {
+    let engine = Engine::start(&[]);
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let known = r#"{"source":"drand-quicknet","round":1000}"#;
+    let beacon = r#"{"source":"nist-chain-2","round":7,"wait_s":3600}"#;
+    let terms = |beacon: &str| {
+        format!(r#","starts_at":"{later}","queue":{{"mode":"draw","rate_per_s":1000,"beacon":{beacon}}}"#)
+    };
+    let refused = engine.try_sale("phone", 30, &terms(known)).unwrap();
+    assert_eq!(
+        (refused.status, refused.member("field")),
+        (422, "queue.beacon.round".into()),
+        "{}",
+        refused.body
+    );
+    engine.sale("phone", 30, &terms(beacon));
+    let give = |value: &str| {
+        let value = if value.is_empty() { "null".into() } else { format!("\"{value}\"") };
+        let body = format!(r#"{{"value":{value},"reason":"pulse 7"}}"#);
+        engine.admin("POST", "/api/v1/campaigns/test/phone/queue/beacon", &body)
+    };
+    let (value, other) = ("ab".repeat(64), "cd".repeat(64));
+    let named = until_shown(&engine, "phone", "registering", |shown| shown["state"] == "registering");
+    assert_eq!((&named["beacon"]["source"], &named["beacon"]["round"]), (&"nist-chain-2".into(), &7.into()));
+    assert_eq!((&named["beacon"]["state"], &named["beacon"]["value"]), (&"awaited".into(), &Value::Null));
+    assert_eq!(give(&value).member("code"), "beacon-not-due");
+    let buyers: Vec<String> = (0..20).map(|n| format!("buyer-{n}")).collect();
+    let passes: Vec<String> =
+        buyers.iter().map(|buyer| register(&engine, buyer, "").member("pass")).collect();
+    until_shown(&engine, "phone", "registered", |shown| shown["registered"] == 20);
+    let start = jiff::Timestamp::now();
+    change(&engine, &format!(r#"{{"starts_at":"{start}"}}"#));
+    let changed = r#"{"queue":{"beacon":{"source":"nist-chain-2","round":8}}}"#;
+    let late = engine.admin("PATCH", "/api/v1/campaigns/test/phone", changed);
+    assert_eq!((late.status, late.member("field")), (422, "queue.beacon".into()), "{}", late.body);
+
+    // By now it would have been drawn.
+    let waiting = until_shown(&engine, "phone", "later than a draw begins", |shown| {
+        let now: jiff::Timestamp = shown["server_time"].as_str().unwrap().parse().unwrap();
+        now > start + jiff::SignedDuration::from_millis(2_500)
+    });
+    assert_eq!((&waiting["state"], &waiting["seed"]), (&"drawing".into(), &Value::Null), "{waiting}");
+    let short = give(&value[..64]);
+    assert_eq!((short.status, short.member("field")), (422, "value".into()), "{}", short.body);
+    let given = give(&value);
+    assert_eq!((given.status, &given.json()["beacon"]["state"]), (200, &"mixed".into()), "{}", given.body);
+    assert_eq!(give(&value.to_uppercase()).status, 200, "the same again is the same");
+    for late in [&other, ""] {
+        assert_eq!(give(late).member("code"), "draw-decided");
+    }
+
+    // Anybody computes the draw from what is public.
+    let open = until_shown(&engine, "phone", "open", |shown| shown["admitted"] == 20);
+    let seed = bytes(open["seed"].as_str().unwrap());
+    assert_eq!(
+        hex(ring::digest::digest(&ring::digest::SHA256, &seed).as_ref()),
+        named["seed_commit"].as_str().unwrap()
+    );
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &seed);
+    let mixed = [&b"seckill-draw-1\0nist-chain-2\x007\0"[..], &bytes(&value)].concat();
+    let mixed = ring::hmac::sign(&key, &mixed).as_ref()[..16].to_vec();
+    assert_eq!(open["beacon"]["seed"], hex(&mixed));
+    let mut places: Vec<(u64, u64)> = buyers
+        .iter()
+        .zip(&passes)
+        .map(|(buyer, pass)| {
+            (priority(&mixed, buyer), register(&engine, buyer, pass).json()["position"].as_u64().unwrap())
+        })
+        .collect();
+    places.sort_unstable();
+    assert!(places.is_sorted_by_key(|(_, position)| *position), "{places:?}");
+    assert_eq!(buy(&engine, "phone", &buyers[0], &passes[0]).status, 201);
+    let (in_order, said) = verify(&engine);
+    assert!(in_order && said.contains(&format!("pulse/7 has to say {value}")), "{said}");
+    let trail = engine.admin("GET", "/api/v1/trail", "").body;
+    let told: Vec<&str> = trail.lines().filter(|line| line.contains("campaign.beacon")).collect();
+    assert!(told.len() == 1 && told[0].contains("pulse 7") && told[0].contains(&value), "{trail}");
+}
+
+#[test]
+fn a_draw_goes_on_with_its_seed_alone_when_nobody_gives_the_value_or_somebody_says_so() {
+    let engine = Engine::start(&[]);
+    let sale = |sku: &str, wait_s: u32| {
+        let soon = jiff::Timestamp::now();
+        let beacon = format!(r#"{{"source":"nist-chain-2","round":7,"wait_s":{wait_s}}}"#);
+        engine.sale(sku, 5, &format!(r#","starts_at":"{soon}","queue":{{"mode":"draw","beacon":{beacon}}}"#));
+    };
+    sale("phone", 3_600);
+    sale("watch", 0);
+    let drawn = until_shown(&engine, "watch", "drawn in time", |shown| shown["state"] == "open");
+    assert_eq!(
+        (&drawn["beacon"]["state"], &drawn["beacon"]["seed"]),
+        (&"plain".into(), &drawn["seed"]),
+        "{drawn}"
+    );
+    let without = r#"{"value":null,"reason":"the beacon is away"}"#;
+    assert_eq!(engine.admin("POST", "/api/v1/campaigns/test/phone/queue/beacon", without).status, 200);
+    let drawn = until_shown(&engine, "phone", "drawn", |shown| shown["state"] == "open");
+    assert_eq!(
+        (&drawn["beacon"]["state"], &drawn["beacon"]["value"]),
+        (&"plain".into(), &Value::Null),
+        "{drawn}"
+    );
+    let (in_order, said) = verify(&engine);
+    assert!(in_order && said.contains("drawn with the seed alone"), "{said}");
+}
+
+#[test]
+fn who_registered_at_a_sale_that_is_deleted_is_forgotten() {
+    let engine = Engine::start(&[]);
+    engine.sale("phone", 10, r#","queue":{"mode":"fifo","rate_per_s":1}"#);
+    (0..50).for_each(|n| assert_eq!(register(&engine, &format!("b{n}"), "").status, 201));
+    until(&engine, "written down", |shown| shown["registered"] == 50);
+    assert_eq!(engine.admin("DELETE", "/api/v1/campaigns/test/phone", "").status, 204);
+    let file = engine.launch().folder().join("orders.sqlite");
+    testbed::until("nothing is left", || {
+        let store =
+            rusqlite::Connection::open_with_flags(&file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        ["registrations", "room_moves", "waiting_rooms"].iter().all(|table| {
+            store.query_row(&format!("SELECT count(*) = 0 FROM {table}"), [], |row| row.get(0)).unwrap()
+        })
+    });
+}
+
 #[test]
 fn marks_survive_a_crash_and_a_pause_and_never_fall() {
     let engine = Engine::start(&[]);

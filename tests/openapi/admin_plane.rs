@@ -131,6 +131,16 @@ fn campaigns(engine: &Engine) {
     hears(&ask("GET", "gone/queue", ""), 404, "no-queue");
     let joined = engine.ask("POST", "/seckill/test/phone/queue", "ann", "", "");
     assert_eq!(joined.status, 201, "{}", joined.body);
+    let given = |digits: &str| format!(r#"{{"value":"{digits}","reason":"a test"}}"#);
+    hears(&ask("POST", "phone/queue/beacon", &given(&"ab".repeat(64))), 409, "no-beacon");
+    let round = r#"{"source":"nist-chain-2","round":7}"#;
+    let terms = format!(r#","starts_at":"{}","queue":{{"mode":"draw","beacon":{round}}}"#, in_an_hour());
+    engine.sale("mixed", 9, &terms);
+    hears(&ask("POST", "mixed/queue/beacon", &given(&"ab".repeat(64))), 409, "beacon-not-due");
+    done("PATCH", "mixed", &format!(r#"{{"starts_at":"{}"}}"#, jiff::Timestamp::now()));
+    done("POST", "mixed/queue/beacon", &given(&"ab".repeat(64)));
+    hears(&ask("POST", "mixed/queue/beacon", &given(&"cd".repeat(64))), 409, "draw-decided");
+    done("GET", "mixed/queue", "");
     testbed::until("the registration is exported", || {
         !done("GET", "phone/registrations", "").body.is_empty()
     });

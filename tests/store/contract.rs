@@ -1,16 +1,15 @@
-//! What every order store must do, whatever database is behind it: random histories against a small model in memory.
-//!
-//! The model is written from the contract and not from the engine: it has a transition table of its own.
+//! What every order store must do, whatever database is behind it: random histories against a small model in memory. The
+//! model is written from the contract and not from the engine: it has a transition table of its own.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::order_model::{self, held, noted, status_after};
-use proptest::prelude::*;
-use proptest::sample::Index;
+use proptest::{prelude::*, sample::Index};
 use seckill::domain::{
-    BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderAction, OrderId, OrderStatus,
-    PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote, Rate, RoomEdit, RoomFailure, RoomMode,
-    RoomSeed, RoomTerms, Sale, SaleEdit, SaleId, SaleKey, SaleLimits, SaleTerms, StockEdit, Units,
+    BeaconSource, BeaconTerms, BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order,
+    OrderAction, OrderId, OrderStatus, PaymentDirection, PaymentJournal, PaymentKeyForm, PaymentNote, Rate,
+    RoomEdit, RoomFailure, RoomMode, RoomSeed, RoomTerms, Sale, SaleEdit, SaleId, SaleKey, SaleLimits,
+    SaleTerms, StockEdit, Units,
 };
 use seckill::orders::{Applied, Audit, Batch, ChangeReceipt, Event, EventKind, SaleChange, Transition};
 
@@ -18,7 +17,6 @@ use seckill::orders::{Applied, Audit, Batch, ChangeReceipt, Event, EventKind, Sa
 pub trait StoreUnderTest: Sized {
     /// Whether the store is one of several nodes, and so keeps the limit of each buyer itself.
     const IS_SHARED: bool;
-
     /// Makes a sale; `None` when the name is taken.
     fn create_sale(&mut self, key: &SaleKey, terms: &SaleTerms, total: Units) -> Option<Sale>;
     /// Changes a sale; `None` when more is sold than the new total.
@@ -169,6 +167,7 @@ pub fn edit_to(terms: &SaleTerms, total: Units) -> SaleEdit {
             rate_per_s: Some(room.rate_per_s),
             grace_s: Some(room.grace_s),
             on_failure: Some(room.on_failure),
+            beacon: Some(room.beacon),
             new_seed: room.seed,
         }),
         stock: Some(StockEdit::To(total)),
@@ -177,6 +176,7 @@ pub fn edit_to(terms: &SaleTerms, total: Units) -> SaleEdit {
 
 /// Terms that differ by `seed` in every field.
 fn terms(seed: u32) -> SaleTerms {
+    let beacon = BeaconTerms { source: BeaconSource::Nist, round: 10_000_000_000, wait_s: seed };
     SaleTerms {
         title: format!("title {seed}"),
         price: Cents(u64::from(seed)),
@@ -195,6 +195,7 @@ fn terms(seed: u32) -> SaleTerms {
             grace_s: seed % 86_400,
             on_failure: if seed.is_multiple_of(2) { RoomFailure::Open } else { RoomFailure::Hold },
             seed: RoomSeed([7; 16]),
+            beacon: seed.is_multiple_of(3).then_some(beacon),
         }),
     }
 }

@@ -2,10 +2,14 @@
 //! stays.
 
 use seckill::domain::{
-    EpochMs, Registration, RoomEdit, RoomFailure, RoomMarks, RoomMode, RoomMove, RoomSeed, SaleEdit, SaleId,
-    SaleLimits,
+    BeaconSource, BeaconTerms, BeaconValue, DrawMix, EpochMs, Registration, RoomEdit, RoomFailure, RoomMarks,
+    RoomMode, RoomMove, RoomSeed, SaleEdit, SaleId, SaleLimits,
 };
-use seckill::orders::{ChangeReceipt, RoomReader, SaleChange, StoreReader, StoreWriter};
+use seckill::orders::{
+    Act, ActKind, Actor, ChangeReceipt, Ending, Retirement, RetirementReceipt, RoomReader, SaleAct,
+    SaleChange, StoreReader, StoreWriter,
+};
+use serde_json::{Map, Value};
 use testbed::servers::postgres::Postgres;
 
 use crate::log::{Shop, make_sale};
@@ -52,6 +56,7 @@ fn check_marks(writer: &mut dyn StoreWriter, reader: &impl RoomReader, sale: Sal
         registered: 0,
         rate_per_s: 100,
         absent_permille: 0,
+        mix: None,
     };
     let counted = registered(reader, sale);
     let moved = |at, marks| RoomMove { sale, at: EpochMs(at), marks };
@@ -88,6 +93,7 @@ fn check_terms(writer: &mut dyn StoreWriter, reader: &dyn StoreReader, sale: Sal
         rate_per_s: Some(Some(9)),
         grace_s: Some(60),
         on_failure: Some(RoomFailure::Hold),
+        beacon: Some(Some(BeaconTerms { source: BeaconSource::Nist, round: 1 << 52, wait_s: 0 })),
         new_seed: RoomSeed([3; 16]),
     };
     let mut change = |room: RoomEdit| {
@@ -107,6 +113,96 @@ fn check_terms(writer: &mut dyn StoreWriter, reader: &dyn StoreReader, sale: Sal
     assert_eq!(stored().unwrap().seed, RoomSeed([3; 16]));
 }
 
+fn act(id: i64, kind: ActKind, at: i64) -> Act {
+    let text = str::to_owned;
+    let actor = Actor { who: text("ann"), role: text("admin"), address: text("::1"), request_id: text("r") };
+    let (from, to, object) = (Value::Null, Value::Null, text("c/room"));
+    Act { id, at: EpochMs(at), actor, tenant: None, kind, object, from, to, reason: Some(text("a test")) }
+}
+
+/// What a draw is mixed with is decided once, and told once.
+fn check_mix(writer: &mut dyn StoreWriter, reader: &dyn StoreReader, sale: SaleId, drawn: SaleId) {
+    let value = DrawMix::Beacon(BeaconValue::new(&[7; 32]).unwrap());
+    let told = || {
+        let told = reader.trail_after("default", 0, 100).unwrap();
+        told.iter().filter(|entry| entry.kind == "campaign.beacon").count()
+    };
+    let mixed = |sale| reader.room_marks(&[sale]).unwrap().first().and_then(|(_, marks)| marks.mix);
+    // The same act twice, as after an answer that was lost; and another one, which comes too late.
+    for (id, mix) in [(11, value), (11, value), (12, DrawMix::Plain)] {
+        let decided = writer.decide_mix(sale, &mix, Some(&act(id, ActKind::CampaignBeacon, 9))).unwrap();
+        assert_eq!((decided, mixed(sale), told()), (Some(value), Some(value), 1));
+    }
+    assert_eq!(mixed(drawn), None);
+    let made = writer.decide_mix(drawn, &value, Some(&act(13, ActKind::CampaignBeacon, 9))).unwrap();
+    assert_eq!((made, mixed(drawn), told()), (None, None, 1), "the draw was made before");
+    // What nobody gave in time is told nowhere.
+    let marks = RoomMarks { registered: 1, ..RoomMarks::default() };
+    assert_eq!(reader.room_marks(&[sale]).unwrap()[0].1, RoomMarks { mix: Some(value), ..marks });
+}
+
+/// Nobody chooses a round once registration has closed.
+fn check_closed_beacon(writer: &mut dyn StoreWriter, sale: SaleId) {
+    let mut change = |beacon, at| {
+        let room = RoomEdit {
+            mode: Some(RoomMode::Draw),
+            opens_at: Some(None),
+            rate_per_s: None,
+            grace_s: None,
+            on_failure: None,
+            beacon: Some(beacon),
+            new_seed: RoomSeed([3; 16]),
+        };
+        let (starts_at, ends_at) = (Some(EpochMs(1_000)), Some(EpochMs(2_000)));
+        let edit = SaleEdit { room: Some(room), starts_at, ends_at, ..SaleEdit::default() };
+        let limits = SaleLimits::default();
+        let act = Some(SaleAct { act: act(at, ActKind::CampaignChanged, at), show: |_| Map::new() });
+        let receipt =
+            writer.change_sale(&SaleChange { sale, edit, limits, if_version: None, withdrawn: 0, act });
+        match receipt.unwrap() {
+            ChangeReceipt::Changed { sale, .. } => sale.terms.room.unwrap().beacon,
+            ChangeReceipt::Invalid(error) => {
+                assert_eq!(error.field, "queue.beacon");
+                Some(BeaconTerms { source: BeaconSource::Nist, round: 0, wait_s: 0 })
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let round = |round| Some(BeaconTerms { source: BeaconSource::Nist, round, wait_s: 5 });
+    let refused = Some(BeaconTerms { source: BeaconSource::Nist, round: 0, wait_s: 0 });
+    // The act that moves the start is before that start, or the sale began at 0.
+    assert_eq!(change(None, -2), None);
+    assert_eq!(change(round(1), 998), round(1));
+    assert_eq!(change(round(2), 999), round(2));
+    assert_eq!(change(round(2), 1_000), round(2), "the same is no change");
+    assert_eq!((change(round(3), 1_001), change(None, 1_002)), (refused, refused));
+}
+
+/// Of a deleted sale nothing is kept, and nothing is written any more; of others everything is.
+fn check_forgetting(writer: &mut dyn StoreWriter, reader: &dyn StoreReader, [gone, kept]: [SaleId; 2]) {
+    for sale in [gone, kept] {
+        let batch: Vec<Registration> = (0..25).map(|n| joined(sale, n, 1)).collect();
+        writer.register(&batch).unwrap();
+        for at in 1..=3 {
+            let marks = RoomMarks { admitted: at, ..RoomMarks::default() };
+            writer.move_room(&RoomMove { sale, at: EpochMs(at as i64), marks }).unwrap();
+        }
+    }
+    assert_eq!(writer.forget_rooms(10).unwrap(), 0, "nothing of those that there are");
+    let act = act(99, ActKind::CampaignDeleted, 100);
+    let deletion = Retirement { sale: gone, ending: Ending::Delete, if_version: None, act };
+    assert!(matches!(writer.retire_sale(&deletion).unwrap(), RetirementReceipt::Done(_)));
+    writer.register(&[joined(gone, 99, 9), joined(kept, 99, 9), joined(gone, 98, 9)]).unwrap();
+    assert_eq!(reader.registrations(gone, None, 100).unwrap().len(), 25, "who comes late");
+    let steps: Vec<usize> = (0..6).map(|_| writer.forget_rooms(10).unwrap()).collect();
+    assert_eq!(steps, [10, 10, 5, 3, 1, 0]);
+    assert_eq!(reader.registrations(gone, None, 100).unwrap(), []);
+    assert_eq!(reader.room_moves(gone, EpochMs(0), 100).unwrap(), []);
+    assert_eq!(reader.room_marks(&[gone]).unwrap(), []);
+    assert_eq!(reader.registrations(kept, None, 100).unwrap().len(), 26);
+    assert_eq!(reader.room_moves(kept, EpochMs(0), 100).unwrap().len(), 3);
+}
+
 #[test]
 fn the_embedded_store_keeps_the_rooms() {
     let mut shop = Shop::open(16_384);
@@ -116,6 +212,10 @@ fn the_embedded_store_keeps_the_rooms() {
     check_registrations(writer, &*reader, [*sale, two]);
     check_marks(writer, &*reader, *sale, never);
     check_terms(writer, &*reader, two);
+    check_mix(writer, &*reader, two, *sale);
+    check_closed_beacon(writer, never);
+    let others = ["gone", "kept"].map(|sku| make_sale(writer, sku));
+    check_forgetting(writer, &*reader, others);
     let secret = reader.pass_secret().unwrap();
     assert_eq!((secret.len(), reader.pass_secret().unwrap()), (32, secret.clone()));
     assert_ne!(Shop::open(16_384).reader.pass_secret().unwrap(), secret, "each store has its own");
@@ -126,10 +226,13 @@ fn postgres_keeps_the_rooms_and_its_nodes_agree() {
     let postgres = Postgres::shared();
     let url = postgres.new_database();
     let mut node = Node::open(1, &url);
-    let sales = ["a", "b", "never"].map(|name| node.sale(name, 10, 5));
+    let sales = ["a", "b", "never", "gone", "kept"].map(|name| node.sale(name, 10, 5));
     let other = Node::open(2, &url);
     check_registrations(&mut *node.writer, &other.reader, [sales[0], sales[1]]);
     check_marks(&mut *node.writer, &other.reader, sales[0], sales[2]);
     check_terms(&mut *node.writer, &other.reader, sales[1]);
+    check_mix(&mut *node.writer, &other.reader, sales[1], sales[0]);
+    check_closed_beacon(&mut *node.writer, sales[2]);
+    check_forgetting(&mut *node.writer, &other.reader, [sales[3], sales[4]]);
     assert_eq!(node.reader.pass_secret().unwrap(), other.reader.pass_secret().unwrap());
 }

@@ -41,6 +41,14 @@ struct Document<'a> {
     draw_mark: u64,
     fifo_mark: Option<&'a str>,
     seed: Option<&'a str>,
+    beacon: Option<Beacon<'a>>,
+}
+
+/// What the seed is mixed with, where a beacon was named.
+#[derive(Deserialize)]
+struct Beacon<'a> {
+    /// What the draw is made with.
+    seed: Option<&'a str>,
 }
 
 impl RoomPass {
@@ -74,7 +82,8 @@ impl RoomPass {
                 return Some(true);
             }
         }
-        let Some(seed) = document.seed.filter(|_| self.is_drawn) else { return Some(false) };
+        let seed = document.beacon.as_ref().map_or(document.seed, |beacon| beacon.seed);
+        let Some(seed) = seed.filter(|_| self.is_drawn) else { return Some(false) };
         Some(priority(&unhex(seed)?, &self.who) < document.draw_mark)
     }
 }
@@ -118,6 +127,10 @@ mod tests {
         assert_eq!(turn(&drawn, document("open", own, "null", &seed)), Turn::Later);
         assert_eq!(turn(&drawn, document("drawing", own + 1, "null", "null")), Turn::Later);
         assert_eq!(turn(&late, document("open", own + 1, "null", &seed)), Turn::Later);
+        let mixed = |seed: &str| {
+            document("open", own + 1, "null", &format!("\"00\",\"beacon\":{{\"round\":7,\"seed\":{seed}}}"))
+        };
+        assert_eq!((turn(&drawn, mixed(&seed)), turn(&drawn, mixed("null"))), (Turn::Now, Turn::Later));
         assert_eq!(turn(&late, document("open", 0, "\"1970-01-01T00:00:05.001Z\"", "null")), Turn::Now);
         assert_eq!(turn(&late, document("open", 0, "\"1970-01-01T00:00:05.000Z\"", "null")), Turn::Later);
         assert_eq!(turn(&late, document("paused", 0, "\"1970-01-01T00:00:06.000Z\"", "null")), Turn::Later);

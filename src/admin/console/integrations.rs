@@ -25,7 +25,7 @@ pub(super) async fn page(
     State(plane): State<Arc<ControlPlane>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
-    let Json(told) = webhooks::list(State(Arc::clone(&plane)), Extension(caller.clone())).await?;
+    let Json(told) = plane.show_webhooks(&caller).await?;
     let mut body = String::from("<h2>Webhooks</h2>\n");
     let endpoints = told["webhooks"].as_array().map_or(&[][..], Vec::as_slice);
     if endpoints.is_empty() {
@@ -156,9 +156,9 @@ pub(super) async fn act_on_webhook(
         let body = form.body(&["reason", "log"], &["from"]);
         let (of, who) = (State(Arc::clone(&plane)), Extension(caller.clone()));
         match act.as_str() {
-            "enable" => webhooks::enable(of, who, acting, Path(name), body).await,
-            "disable" => webhooks::disable(of, who, acting, Path(name), body).await,
-            "replay" => webhooks::replay(of, who, acting, Path(name), body).await,
+            "enable" => webhooks::enable((of, who, acting, Path(name)), body).await,
+            "disable" => webhooks::disable((of, who, acting, Path(name)), body).await,
+            "replay" => webhooks::replay((of, who, acting, Path(name)), body).await,
             _ => Err(Problem::not_found()),
         }
     };

@@ -14,7 +14,7 @@ use super::super::control_plane::ControlPlane;
 use super::super::problem::Problem;
 use super::super::rfc3339::rfc3339;
 use super::super::sales::state_word;
-use super::super::{extend, sale_acts, sales};
+use super::super::{beacon_value, extend, sale_acts, sales};
 use super::form::{Form, answer, sent};
 use super::html::{Page, Text, act_form, may_act};
 use super::waiting_room;
@@ -209,6 +209,12 @@ pub(super) async fn act(
             "queue" => {
                 let body = waiting_room::change(&form);
                 sales::change(plane, acting, Path((campaign, sku)), headers, body).await.map(drop)
+            }
+            "beacon" | "plain-draw" => {
+                let value =
+                    if act == "beacon" { Some(form.field("value").unwrap_or_default()) } else { None };
+                let body = waiting_room::beacon_value(&form, value);
+                beacon_value::give(plane, acting, Path((campaign, sku)), body).await.map(drop)
             }
             "extend" => {
                 let body = form.body(&["reason"], &["by_s"]);

@@ -5,7 +5,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::admission::RoomState;
-use crate::domain::{RoomFailure, RoomMode};
+use crate::domain::{BeaconSource, BeaconState, RoomFailure, RoomMode};
 use crate::openapi::{Count, Name, Time, all_optional, word_lists};
 
 word_lists! {
@@ -15,6 +15,10 @@ word_lists! {
     ModeWord = RoomMode::ALL.map(RoomMode::as_str);
     /// What a sale does while nobody can tell who is admitted.
     FailureWord = [RoomFailure::Open, RoomFailure::Hold].map(RoomFailure::as_str);
+    /// A beacon that is known: two networks of drand, and NIST's.
+    SourceWord = BeaconSource::ALL.map(BeaconSource::as_str);
+    /// How far a draw has come with its beacon.
+    BeaconWord = BeaconState::ALL.map(BeaconState::as_str);
     /// A waiting room's state.
     RoomWord = RoomState::ALL.map(RoomState::as_str);
     /// Where the unsold units are.
@@ -56,6 +60,23 @@ impl JsonSchema for ReasonIfAny {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "maxLength": 500, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$" })
+    }
+}
+
+/// The value of a beacon's round, or that there is to be none.
+pub enum RoundValue {}
+
+impl JsonSchema for RoundValue {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RoundValue".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "null"], "pattern": "^([0-9a-fA-F]{64}|[0-9a-fA-F]{128})$" })
     }
 }
 
@@ -140,6 +161,30 @@ pub struct QueueChange {
     #[schemars(range(max = 86_400))]
     grace_s: Option<u32>,
     on_failure: FailureWord,
+    /// Public randomness that the seed of a draw is mixed with; `null`: none. It cannot change once the sale has started.
+    beacon: Option<BeaconRound>,
+}
+
+/// A round of a public beacon. It has to be drawn after registration has closed: of drand that is checked by its number.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct BeaconRound {
+    source: SourceWord,
+    /// Of NIST the index of a pulse.
+    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    round: u64,
+    /// How long the draw waits for the value before it is made without, from the start or the round on; 600 if it is not said.
+    #[schemars(range(max = 86_400))]
+    wait_s: Option<u32>,
+}
+
+/// The value of the round that was named.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct BeaconGiven {
+    /// As hexadecimal digits: drand's `randomness`, NIST's `outputValue`. `null`: the draw is made without.
+    value: RoundValue,
+    reason: Reason,
 }
 
 /// Only why.
@@ -232,6 +277,16 @@ pub struct QueueTerms {
     grace_s: Option<u32>,
     #[schemars(skip_serializing_if = "Option::is_none")]
     on_failure: Option<FailureWord>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    beacon: Option<NamedRound>,
+}
+
+/// A round of a public beacon, as it was named.
+#[derive(JsonSchema)]
+pub struct NamedRound {
+    source: SourceWord,
+    round: Count,
+    wait_s: Count,
 }
 
 /// Campaigns of a tenant.
@@ -285,8 +340,29 @@ pub struct Room {
     seed_commit: Option<String>,
     /// From the beginning of the draw on.
     seed: Option<String>,
+    /// The public randomness that the seed is mixed with, if any was named.
+    beacon: Option<Beacon>,
     /// Registrations that the order store did not keep up with.
     not_logged: Count,
+}
+
+/// How far a draw has come with its beacon.
+#[derive(JsonSchema)]
+pub struct Beacon {
+    source: SourceWord,
+    round: Count,
+    /// `mixed`: the draw is made with `seed`. `plain`: with the room's own seed alone.
+    state: BeaconWord,
+    /// From when on the value may be given.
+    due_at: Time,
+    /// Until when the draw waits for it.
+    until: Option<Time>,
+    /// The round's value, as hexadecimal digits.
+    value: Option<String>,
+    /// What the draw is made with, from its beginning on.
+    seed: Option<String>,
+    /// Where anybody reads the value.
+    address: String,
 }
 
 /// A registration.
@@ -336,7 +412,7 @@ pub struct Stopped {
 
 #[cfg(test)]
 mod tests {
-    use crate::domain::{Cents, RoomTerms, SaleLimits};
+    use crate::domain::{BeaconTerms, Cents, RoomTerms, SaleLimits};
 
     #[test]
     fn limits_are_those_that_are_checked() {
@@ -346,5 +422,6 @@ mod tests {
             (100_000_000, 604_800, 10_000_000)
         );
         assert_eq!((Cents::PRICE_MAX.0, RoomTerms::GRACE_S_MAX), (100_000_000_000, 86_400));
+        assert_eq!((BeaconTerms::ROUND_MAX, BeaconTerms::WAIT_S_MAX), (9_007_199_254_740_991, 86_400));
     }
 }

@@ -158,6 +158,20 @@ pub fn room() -> Operation {
     .refuses([Code::NoQueue])
 }
 
+/// `POST …/queue/beacon`
+pub fn beacon() -> Operation {
+    of_sale(act(
+        "/api/v1/campaigns/{campaign}/{sku}/queue/beacon",
+        "giveBeaconValue",
+        "Give the value of the beacon's round that a draw is mixed with",
+    ))
+    .about("Once registration has closed and the round is drawn; the first word counts. The same value again changes nothing.")
+    .tag(TAG)
+    .body::<bodies::BeaconGiven>()
+    .answers(Answer::json::<bodies::Room>(200, "The room"))
+    .refuses([Code::NoQueue, Code::NoBeacon, Code::BeaconNotDue, Code::DrawDecided])
+}
+
 /// `GET …/registrations`
 pub fn registrations() -> Operation {
     let mark = json!({ "type": "string", "pattern": "^[0-9]{1,18}-[0-9a-f]{32}$" });

@@ -32,6 +32,12 @@ pub struct Problem {
     /// Of `campaign-not-over`: when it ends by itself; `null`: never.
     #[schemars(skip_serializing_if = "Option::is_none")]
     ends_at: Option<Time>,
+    /// Of `beacon-not-due`: when it is.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    due_at: Option<Time>,
+    /// Of `draw-decided`: what was decided, `mixed` or `plain`.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
     /// Of `order-ended`, and of refunds and settlements that are not taken: where the order is.
     #[schemars(skip_serializing_if = "Option::is_none")]
     order_status: Option<String>,

@@ -2,6 +2,7 @@
 //! Of who waits nothing is kept: a buyer's place follows from the pass, the seed and the marks.
 
 mod checking;
+mod load;
 mod pass;
 mod place;
 mod recent_places;
@@ -11,7 +12,7 @@ mod room;
 mod rooms;
 
 pub use pass::{PassKeys, PassText, SalePass};
-pub use place::{priority_of, seed_commitment, who_is};
+pub use place::{drawing_seed, mixed_seed, priority_of, seed_commitment, who_is};
 pub use registering::{Knock, NotRegistered, RoomPlace};
 pub use release::{Ladder, Load, Release, Releasing, Seen};
 pub use room::{RoomState, WaitingRoom};

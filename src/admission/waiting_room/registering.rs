@@ -255,6 +255,7 @@ mod tests {
                 grace_s: 180,
                 on_failure,
                 seed: SEED,
+                beacon: None,
             };
             let terms = SaleTerms {
                 title: String::new(),
@@ -295,7 +296,8 @@ mod tests {
         }
 
         fn show(&self, marks: RoomMarks) {
-            self.sale.state.room().show(&marks, &SEED);
+            let terms = self.sale.terms.room.as_ref().unwrap();
+            self.sale.state.room().show(&marks, terms);
         }
     }
 

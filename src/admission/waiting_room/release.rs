@@ -190,6 +190,7 @@ impl Releasing {
             let came_permille = (seen.sold.min(due) * 1_000 / due).min(1_000);
             self.absent_permille = (1_000 - came_permille).min(Self::ABSENT_PERMILLE_MAX) as u32;
         }
+        beacon: None,
     }
 }
 

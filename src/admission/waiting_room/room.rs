@@ -13,7 +13,7 @@ use arc_swap::ArcSwapOption;
 use ring::hmac;
 
 use super::place;
-use crate::domain::{EpochMs, RoomMarks, RoomMode, RoomSeed, RoomTerms, SalePhase, Who};
+use crate::domain::{EpochMs, RoomMarks, RoomMode, RoomTerms, SalePhase, Who};
 
 /// Where a room is in its life. What each word means stands in the API's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,11 +100,12 @@ impl WaitingRoom {
     }
 
     /// The store has these marks now. What is known already does not fall behind them.
-    pub fn show(&self, marks: &RoomMarks, seed: &RoomSeed) {
+    pub fn show(&self, marks: &RoomMarks, terms: &RoomTerms) {
         let known = self.view.load();
         let raised = known.as_ref().map_or(*marks, |view| view.marks.raised_to(marks));
         if known.as_ref().is_none_or(|view| view.marks != raised) {
-            self.view.store(Some(Arc::new(View { marks: raised, draw: place::draw_key(seed) })));
+            let draw = place::draw_key(&place::drawing_seed(terms, &raised));
+            self.view.store(Some(Arc::new(View { marks: raised, draw })));
         }
     }
 

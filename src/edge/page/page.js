@@ -131,9 +131,11 @@ async function standing(passText) {
   const pass = readPass(passText);
   if (room.fifo_mark && pass.joinedAt < Date.parse(room.fifo_mark)) return { admitted: true };
   if (!pass.isDrawn) return { admitted: false, ahead: Math.max(0, pass.number - 1 - room.admitted) };
-  if (!room.seed) return { admitted: false, ahead: null };
+  // Mixed with public randomness, where a beacon was named.
+  const seed = room.beacon ? room.beacon.seed : room.seed;
+  if (!seed) return { admitted: false, ahead: null };
   if (!globalThis.crypto || !crypto.subtle) return askedStanding();
-  const priority = await priorityOf(room.seed, passText, pass.who);
+  const priority = await priorityOf(seed, passText, pass.who);
   if (priority < room.draw_mark) return { admitted: true };
   const place =
     room.draw_mark > 0 ? (room.admitted * priority) / room.draw_mark : (room.registered * priority) / 2 ** 53;

@@ -33,13 +33,14 @@ impl Making {
         let insert = format!(
             "INSERT INTO sales (tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
              ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, paused_until_ms, room_mode, room_opens_at_ms, \
-             room_rate_per_s, room_grace_s, room_holds, room_seed, epoch) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
+             room_rate_per_s, room_grace_s, room_holds, room_seed, room_beacon, room_beacon_round, room_beacon_wait_s, epoch) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
+             $24, \
              {FIRST_EPOCH}) \
              ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
         );
         let ours = TermColumns::of(terms, total);
-        let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(21);
+        let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(24);
         let (tenant, campaign, sku) = (key.tenant(), key.campaign(), key.sku());
         parameters.extend([&tenant as Parameter<'_>, &campaign, &sku]);
         parameters.extend(ours.parameters());

@@ -4,9 +4,9 @@ use tokio_postgres::Row;
 
 use super::error::PgError;
 use crate::domain::{
-    BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus,
-    PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Refunds, RoomFailure, RoomMode, RoomSeed,
-    RoomTerms, Sale, SaleId, SaleKey, SaleTerms,
+    BeaconSource, BeaconTerms, BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId,
+    OrderStatus, PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Refunds, RoomFailure, RoomMode,
+    RoomSeed, RoomTerms, Sale, SaleId, SaleKey, SaleTerms,
 };
 
 /// The columns that [`order`] reads, in its order.
@@ -21,10 +21,11 @@ pub const ORDER_COLUMNS_LEN: usize = 22;
 pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
      ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, \
      (SELECT coalesce(sum(h.sold - h.returned), 0)::integer FROM shares h WHERE h.sale_id = sales.sale_id), \
-     change, paused_until_ms, retired_at_ms, room_mode, room_opens_at_ms, room_rate_per_s, room_grace_s, room_holds, room_seed";
+     change, paused_until_ms, retired_at_ms, room_mode, room_opens_at_ms, room_rate_per_s, room_grace_s, room_holds, room_seed, \
+     room_beacon, room_beacon_round, room_beacon_wait_s";
 
 /// How many columns [`SALE_COLUMNS`] names.
-pub const SALE_COLUMNS_LEN: usize = 25;
+pub const SALE_COLUMNS_LEN: usize = 28;
 
 /// Reads an order from [`ORDER_COLUMNS`].
 pub fn order(row: &Row) -> Result<Order, PgError> {
@@ -112,6 +113,17 @@ fn room(row: &Row) -> Result<Option<RoomTerms>, PgError> {
         grace_s: whole(row.try_get(22)?)?,
         on_failure: if row.try_get(23)? { RoomFailure::Hold } else { RoomFailure::Open },
         seed: RoomSeed(seed.try_into().map_err(|_| damaged("no seed of 16 bytes"))?),
+        beacon: beacon(row)?,
+    }))
+}
+
+fn beacon(row: &Row) -> Result<Option<BeaconTerms>, PgError> {
+    let Some(source) = row.try_get::<_, Option<i16>>(25)? else { return Ok(None) };
+    let source = u8::try_from(source).ok().and_then(BeaconSource::from_code);
+    Ok(Some(BeaconTerms {
+        source: source.ok_or_else(|| damaged("no source of a beacon"))?,
+        round: u64::try_from(row.try_get::<_, i64>(26)?).map_err(damaged)?,
+        wait_s: whole(row.try_get(27)?)?,
     }))
 }
 

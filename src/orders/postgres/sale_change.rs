@@ -113,7 +113,7 @@ async fn decide(
         "UPDATE sales SET title = $2, price_cents = $3, currency = $4, per_buyer_limit = $5, starts_at_ms = $6, \
          ends_at_ms = $7, pay_within_s = $8, rate_per_s = $9, burst = $10, paused = $11, total = $12, \
          paused_until_ms = $13, room_mode = $14, room_opens_at_ms = $15, room_rate_per_s = $16, room_grace_s = $17, \
-         room_holds = $18, room_seed = $19, \
+         room_holds = $18, room_seed = $19, room_beacon = $20, room_beacon_round = $21, room_beacon_wait_s = $22, \
          revision = revision + (total <> $12)::int \
          WHERE sale_id = $1 RETURNING {SALE_COLUMNS}, txid_current()"
     );

@@ -26,6 +26,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/15_node_figures.sql")],
     &[include_str!("schema/16_archived_refunds.sql"), include_str!("schema/16_commit_batch.sql")],
     &[include_str!("schema/17_webhooks.sql")],
+    &[include_str!("schema/18_beacons.sql")],
 ];
 
 /// Changing a large table may take longer than any batch, and waiting for an engine that does so as well.

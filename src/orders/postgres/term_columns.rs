@@ -25,11 +25,15 @@ pub(super) struct TermColumns<'a> {
     room_grace_s: Option<i32>,
     room_holds: Option<bool>,
     room_seed: Option<Vec<u8>>,
+    room_beacon: Option<i16>,
+    room_beacon_round: Option<i64>,
+    room_beacon_wait_s: Option<i32>,
 }
 
 impl<'a> TermColumns<'a> {
     pub(super) fn of(terms: &'a SaleTerms, total: Units) -> Self {
         let room = terms.room.as_ref();
+        let beacon = room.and_then(|room| room.beacon);
         Self {
             title: rows::text(&terms.title),
             price: column(terms.price.0),
@@ -49,10 +53,13 @@ impl<'a> TermColumns<'a> {
             room_grace_s: room.map(|room| column(room.grace_s)),
             room_holds: room.map(|room| room.on_failure == RoomFailure::Hold),
             room_seed: room.map(|room| room.seed.0.to_vec()),
+            room_beacon: beacon.map(|beacon| beacon.source.code().into()),
+            room_beacon_round: beacon.map(|beacon| column(beacon.round)),
+            room_beacon_wait_s: beacon.map(|beacon| column(beacon.wait_s)),
         }
     }
 
-    pub(super) fn parameters(&self) -> [Parameter<'_>; 18] {
+    pub(super) fn parameters(&self) -> [Parameter<'_>; 21] {
         [
             &self.title,
             &self.price,
@@ -72,6 +79,9 @@ impl<'a> TermColumns<'a> {
             &self.room_grace_s,
             &self.room_holds,
             &self.room_seed,
+            &self.room_beacon,
+            &self.room_beacon_round,
+            &self.room_beacon_wait_s,
         ]
     }
 }

@@ -4,12 +4,15 @@ use tokio_postgres::Row;
 
 use super::super::room_log::{RoomReader, RoomWriter};
 use super::super::store::StoreError;
+use super::super::trail::Act;
 use super::error::PgError;
 use super::reader::PgReader;
+use super::retirement::DELETED;
 use super::rows::{column, damaged, whole};
 use super::session::Session;
+use super::trail;
 use super::writer::PgWriter;
-use crate::domain::{EpochMs, Registration, RoomMarks, RoomMove, SaleId, Who};
+use crate::domain::{DrawMix, EpochMs, Registration, RoomMarks, RoomMove, SaleId, Who};
 
 /// The columns that [`marks`] reads, in its order.
 const MARKS: &str =
@@ -17,7 +20,9 @@ const MARKS: &str =
 
 const REGISTER: &str = "WITH new AS ( \
         INSERT INTO registrations (sale_id, joined_at_ms, who) \
-        SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bytea[]) ON CONFLICT DO NOTHING RETURNING sale_id \
+        SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bytea[]) AS j (sale_id, joined_at_ms, who) \
+        WHERE NOT EXISTS (SELECT FROM sales s WHERE s.sale_id = j.sale_id AND s.retired = 2) \
+        ON CONFLICT DO NOTHING RETURNING sale_id \
     ) \
     INSERT INTO waiting_rooms AS r (sale_id, registered) \
     SELECT sale_id, count(*) FROM new GROUP BY sale_id ORDER BY sale_id \
@@ -37,6 +42,19 @@ const MOVE: &str = "WITH moved AS ( \
     INSERT INTO room_moves (sale_id, draw_mark, fifo_mark_ms, drawn_at_ms, drawn, admitted, registered, rate_per_s, \
                             absent_permille, at_ms) \
     SELECT *, $9::bigint FROM moved ON CONFLICT DO NOTHING";
+
+const DECIDE: &str = "INSERT INTO waiting_rooms AS r (sale_id, draw_mix) VALUES ($1, $2) \
+    ON CONFLICT (sale_id) DO UPDATE SET draw_mix = excluded.draw_mix WHERE r.draw_mix IS NULL AND r.drawn_at_ms IS NULL \
+    RETURNING sale_id";
+
+/// Registrations first, then moves, and when neither is left what leads to them.
+const FORGET: [&str; 2] = [
+    "WITH gone AS (DELETE FROM registrations WHERE sale_id = $1 AND (joined_at_ms, who) IN \
+        (SELECT joined_at_ms, who FROM registrations WHERE sale_id = $1 ORDER BY joined_at_ms, who LIMIT $2) RETURNING 1) \
+     SELECT count(*) FROM gone",
+    "WITH gone AS (DELETE FROM room_moves WHERE sale_id = $1 AND at_ms IN \
+        (SELECT at_ms FROM room_moves WHERE sale_id = $1 ORDER BY at_ms LIMIT $2) RETURNING 1) SELECT count(*) FROM gone",
+];
 
 impl RoomWriter for PgWriter {
     fn register(&mut self, registrations: &[Registration]) -> Result<(), StoreError> {
@@ -68,15 +86,58 @@ impl RoomWriter for PgWriter {
             ],
         )
     }
+
+    fn decide_mix(
+        &mut self,
+        sale: SaleId,
+        mix: &DrawMix,
+        act: Option<&Act>,
+    ) -> Result<Option<DrawMix>, StoreError> {
+        let (sale, bytes): (i32, &[u8]) = (column(sale.0), mix.bytes());
+        self.in_transaction(async |session| {
+            let decided = session.row(DECIDE, &[&sale, &bytes]).await?.is_some();
+            let stored = "SELECT draw_mix FROM waiting_rooms WHERE sale_id = $1";
+            let row = session.row(stored, &[&sale]).await?.ok_or_else(|| damaged("no waiting room"))?;
+            if let Some(act) = act.filter(|_| decided) {
+                trail::append(session, act).await?;
+            }
+            Ok(row.try_get::<_, Option<&[u8]>>(0)?.and_then(DrawMix::of_bytes))
+        })
+    }
+
+    fn forget_rooms(&mut self, max: usize) -> Result<usize, StoreError> {
+        let limit = i64::try_from(max).unwrap_or(i64::MAX);
+        self.in_transaction(async |session| {
+            let left = format!(
+                "SELECT w.sale_id FROM waiting_rooms w JOIN sales s USING (sale_id) WHERE s.retired = {DELETED} \
+                 LIMIT 1 FOR UPDATE OF w SKIP LOCKED"
+            );
+            let Some(row) = session.row(&left, &[]).await? else { return Ok(0) };
+            let sale: i32 = row.try_get(0)?;
+            for forget in FORGET {
+                let gone = session.row(forget, &[&sale, &limit]).await?;
+                let gone = gone.map_or(Ok(0), |row| row.try_get::<_, i64>(0))?;
+                if gone > 0 {
+                    return Ok(usize::try_from(gone).unwrap_or(usize::MAX));
+                }
+            }
+            session.rows("DELETE FROM waiting_rooms WHERE sale_id = $1", &[&sale]).await?;
+            Ok(1)
+        })
+    }
 }
 
 impl RoomReader for PgReader {
     fn room_marks(&self, sales: &[SaleId]) -> Result<Vec<(SaleId, RoomMarks)>, StoreError> {
-        let select = format!("SELECT {MARKS}, sale_id FROM waiting_rooms WHERE sale_id = ANY ($1)");
+        let select = format!("SELECT {MARKS}, sale_id, draw_mix FROM waiting_rooms WHERE sale_id = ANY ($1)");
         let sales: Vec<i32> = sales.iter().map(|sale| column(sale.0)).collect();
         self.pool().run(async |session| {
             let found = session.rows(&select, &[&sales]).await?;
-            found.iter().map(|row| Ok((SaleId(whole(row.try_get(8)?)?), marks(row)?))).collect()
+            let room = |row: &Row| {
+                let mix = row.try_get::<_, Option<&[u8]>>(9)?.and_then(DrawMix::of_bytes);
+                Ok((SaleId(whole(row.try_get(8)?)?), RoomMarks { mix, ..marks(row)? }))
+            };
+            found.iter().map(room).collect()
         })
     }
 
@@ -124,6 +185,7 @@ fn registration(sale: SaleId, row: &Row) -> Result<Registration, PgError> {
     Ok(Registration { sale, joined_at: EpochMs(row.try_get(0)?), who })
 }
 
+/// Reads [`MARKS`], without what the draw is mixed with.
 fn marks(row: &Row) -> Result<RoomMarks, PgError> {
     let count = |place| u64::try_from(row.try_get::<_, i64>(place)?).map_err(damaged);
     Ok(RoomMarks {
@@ -135,5 +197,6 @@ fn marks(row: &Row) -> Result<RoomMarks, PgError> {
         registered: count(5)?,
         rate_per_s: whole(row.try_get(6)?)?,
         absent_permille: whole(row.try_get(7)?)?,
+        mix: None,
     })
 }

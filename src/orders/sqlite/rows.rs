@@ -4,9 +4,9 @@ use rusqlite::Row;
 use rusqlite::types::Type;
 
 use crate::domain::{
-    BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId, OrderStatus,
-    PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Refunds, RoomFailure, RoomMode, RoomSeed,
-    RoomTerms, Sale, SaleId, SaleKey, SaleTerms,
+    BeaconSource, BeaconTerms, BuyerId, Cents, Currency, EpochMs, IdempotencyKey, NewOrder, Order, OrderId,
+    OrderStatus, PaymentDirection, PaymentJournal, PaymentKeyForm, Rate, Refunds, RoomFailure, RoomMode,
+    RoomSeed, RoomTerms, Sale, SaleId, SaleKey, SaleTerms,
 };
 
 /// The columns that [`order`] reads, in its order.
@@ -17,7 +17,8 @@ pub const ORDER_COLUMNS: &str = "order_id, sale_id, buyer, quantity, amount_cent
 /// The columns that [`sale`] reads, in its order.
 pub const SALE_COLUMNS: &str = "sale_id, tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
      ends_at_ms, pay_within_s, rate_per_s, burst, paused, total, sold, change, paused_until_ms, retired_at_ms, \
-     room_mode, room_opens_at_ms, room_rate_per_s, room_grace_s, room_holds, room_seed";
+     room_mode, room_opens_at_ms, room_rate_per_s, room_grace_s, room_holds, room_seed, room_beacon, \
+     room_beacon_round, room_beacon_wait_s";
 
 /// Reads an order from [`ORDER_COLUMNS`].
 pub fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
@@ -98,7 +99,14 @@ fn room(row: &Row<'_>) -> rusqlite::Result<Option<RoomTerms>> {
         grace_s: row.get(22)?,
         on_failure: if row.get(23)? { RoomFailure::Hold } else { RoomFailure::Open },
         seed: RoomSeed(row.get(24)?),
+        beacon: beacon(row)?,
     }))
+}
+
+fn beacon(row: &Row<'_>) -> rusqlite::Result<Option<BeaconTerms>> {
+    let Some(source) = row.get::<_, Option<u8>>(25)? else { return Ok(None) };
+    let source = BeaconSource::from_code(source).ok_or_else(|| damaged(25, "no source of a beacon"))?;
+    Ok(Some(BeaconTerms { source, round: row.get(26)?, wait_s: row.get(27)? }))
 }
 
 /// Reads a sale's name from tenant, campaign and SKU.

@@ -294,6 +294,13 @@ const MIGRATIONS: &[&str] = &["
         disabled_at_ms  INTEGER,
         disabled_why    TEXT
     ) STRICT, WITHOUT ROWID;
+", "
+    -- The round of a public beacon that a draw is mixed with. room_beacon: 1 and 2 networks of drand, 3 NIST; NULL: the seed alone
+    -- draws. draw_mix: the round's value, empty where the draw is made without; NULL until that is decided, and never changed then.
+    ALTER TABLE sales ADD COLUMN room_beacon INTEGER;
+    ALTER TABLE sales ADD COLUMN room_beacon_round INTEGER;
+    ALTER TABLE sales ADD COLUMN room_beacon_wait_s INTEGER;
+    ALTER TABLE waiting_rooms ADD COLUMN draw_mix BLOB;
 "];
 
 /// The version this engine writes.

@@ -4,10 +4,12 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::super::room_log::{RoomReader, RoomWriter};
 use super::super::store::StoreError;
+use super::super::trail::Act;
 use super::connection::damaged;
 use super::reader::SqliteReader;
+use super::trail;
 use super::writer::SqliteWriter;
-use crate::domain::{EpochMs, Registration, RoomMarks, RoomMove, SaleId, Who};
+use crate::domain::{DrawMix, EpochMs, Registration, RoomMarks, RoomMove, SaleId, Who};
 
 /// The columns that [`marks`] reads, in its order.
 const MARKS: &str =
@@ -27,6 +29,31 @@ impl RoomWriter for SqliteWriter {
     fn move_room(&mut self, moved: &RoomMove) -> Result<(), StoreError> {
         self.write(FEW_PAGES, |transaction| move_marks(transaction, moved))
     }
+
+    fn decide_mix(
+        &mut self,
+        sale: SaleId,
+        mix: &DrawMix,
+        act: Option<&Act>,
+    ) -> Result<Option<DrawMix>, StoreError> {
+        self.write(FEW_PAGES, |transaction| {
+            let decided = transaction
+                .prepare_cached(
+                    "INSERT INTO waiting_rooms (sale_id, draw_mix) VALUES (?1, ?2) \
+                     ON CONFLICT DO UPDATE SET draw_mix = ?2 WHERE draw_mix IS NULL AND drawn_at_ms IS NULL",
+                )?
+                .execute(params![sale.0, mix.bytes()])?;
+            if let Some(act) = act.filter(|_| decided > 0) {
+                trail::append(transaction, act)?;
+            }
+            Ok(of_sale(transaction, sale)?.and_then(|marks| marks.mix))
+        })
+    }
+
+    fn forget_rooms(&mut self, max: usize) -> Result<usize, StoreError> {
+        let pages = FEW_PAGES + u32::try_from(max / REGISTRATIONS_A_PAGE).unwrap_or(u32::MAX - FEW_PAGES);
+        self.write(pages, |transaction| forget(transaction, max))
+    }
 }
 
 /// Inserts those that are new, and counts them.
@@ -35,13 +62,23 @@ fn insert(transaction: &Transaction<'_>, registrations: &[Registration]) -> Resu
         "INSERT INTO registrations (sale_id, joined_at_ms, who) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
     )?;
     let mut new: Vec<(SaleId, usize)> = Vec::new();
+    let mut deleted = transaction.prepare_cached("SELECT retired = 2 FROM sales WHERE sale_id = ?")?;
+    let mut gone: Vec<SaleId> = Vec::new();
     for Registration { sale, joined_at, who } in registrations {
-        let inserted = insert.execute(params![sale.0, joined_at.0, who])?;
         // A batch is of one sale, or of a few: a short list beats a map.
-        match new.iter_mut().find(|(known, _)| known == sale) {
-            Some((_, count)) => *count += inserted,
-            None => new.push((*sale, inserted)),
-        }
+        let place = match new.iter().position(|(known, _)| known == sale) {
+            Some(place) => place,
+            None if gone.contains(sale) => continue,
+            None if deleted.query_row([sale.0], |row| row.get(0)).optional()?.unwrap_or(false) => {
+                gone.push(*sale);
+                continue;
+            }
+            None => {
+                new.push((*sale, 0));
+                new.len() - 1
+            }
+        };
+        new[place].1 += insert.execute(params![sale.0, joined_at.0, who])?;
     }
     let mut count = transaction.prepare_cached(
         "INSERT INTO waiting_rooms (sale_id, registered) VALUES (?1, ?2) \
@@ -51,6 +88,27 @@ fn insert(transaction: &Transaction<'_>, registrations: &[Registration]) -> Resu
         count.execute(params![sale.0, registered])?;
     }
     Ok(())
+}
+
+/// Forgets rows of the room of a deleted sale: its registrations first, then its moves, and when neither is left what leads to them.
+fn forget(transaction: &Transaction<'_>, max: usize) -> Result<usize, StoreError> {
+    let left =
+        "SELECT w.sale_id FROM waiting_rooms w JOIN sales s USING (sale_id) WHERE s.retired = 2 LIMIT 1";
+    let left: Option<u32> = transaction.prepare_cached(left)?.query_row([], |row| row.get(0)).optional()?;
+    let Some(sale) = left else { return Ok(0) };
+    let limit = i64::try_from(max).unwrap_or(i64::MAX);
+    for delete in [
+        "DELETE FROM registrations WHERE sale_id = ?1 AND (joined_at_ms, who) IN \
+         (SELECT joined_at_ms, who FROM registrations WHERE sale_id = ?1 ORDER BY joined_at_ms, who LIMIT ?2)",
+        "DELETE FROM room_moves WHERE sale_id = ?1 AND at_ms IN \
+         (SELECT at_ms FROM room_moves WHERE sale_id = ?1 ORDER BY at_ms LIMIT ?2)",
+    ] {
+        let gone = transaction.prepare_cached(delete)?.execute(params![sale, limit])?;
+        if gone > 0 {
+            return Ok(gone);
+        }
+    }
+    Ok(transaction.prepare_cached("DELETE FROM waiting_rooms WHERE sale_id = ?")?.execute([sale])?)
 }
 
 fn move_marks(transaction: &Transaction<'_>, moved: &RoomMove) -> Result<(), StoreError> {
@@ -138,10 +196,15 @@ impl RoomReader for SqliteReader {
 }
 
 fn of_sale(connection: &Connection, sale: SaleId) -> Result<Option<RoomMarks>, StoreError> {
-    let select = format!("SELECT {MARKS} FROM waiting_rooms WHERE sale_id = ?");
-    Ok(connection.prepare_cached(&select)?.query_row([sale.0], marks).optional()?)
+    let select = format!("SELECT {MARKS}, draw_mix FROM waiting_rooms WHERE sale_id = ?");
+    let with_mix = |row: &Row<'_>| {
+        let mix = row.get_ref(8)?.as_blob_or_null()?.and_then(DrawMix::of_bytes);
+        Ok(RoomMarks { mix, ..marks(row)? })
+    };
+    Ok(connection.prepare_cached(&select)?.query_row([sale.0], with_mix).optional()?)
 }
 
+/// Reads [`MARKS`], without what the draw is mixed with.
 fn marks(row: &Row<'_>) -> rusqlite::Result<RoomMarks> {
     Ok(RoomMarks {
         draw_mark: row.get(0)?,
@@ -152,5 +215,6 @@ fn marks(row: &Row<'_>) -> rusqlite::Result<RoomMarks> {
         registered: row.get(5)?,
         rate_per_s: row.get(6)?,
         absent_permille: row.get(7)?,
+        mix: None,
     })
 }

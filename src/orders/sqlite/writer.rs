@@ -93,6 +93,9 @@ fn write_sale(
         (room.map(|room| room.mode.code()), room.and_then(|room| room.opens_at).map(|at| at.0));
     let (room_rate, grace_s) = (room.and_then(|room| room.rate_per_s), room.map(|room| room.grace_s));
     let (holds, seed) = (room.map(|room| room.on_failure == RoomFailure::Hold), room.map(|room| room.seed.0));
+    let beacon = room.and_then(|room| room.beacon);
+    let (source, round) = (beacon.map(|of| of.source.code()), beacon.map(|of| of.round));
+    let wait_s = beacon.map(|of| of.wait_s);
     let mut values: Vec<&dyn ToSql> = vec![
         &terms.title,
         &terms.price.0,
@@ -112,6 +115,9 @@ fn write_sale(
         &grace_s,
         &holds,
         &seed,
+        &source,
+        &round,
+        &wait_s,
     ];
     values.extend(others);
     Ok(transaction.prepare_cached(sql)?.query_row(values.as_slice(), rows::sale).optional()?)
@@ -159,8 +165,9 @@ impl StoreWriter for SqliteWriter {
         let insert = format!(
             "INSERT INTO sales (title, price_cents, currency, per_buyer_limit, starts_at_ms, ends_at_ms, pay_within_s, \
              rate_per_s, burst, paused, total, paused_until_ms, room_mode, room_opens_at_ms, room_rate_per_s, room_grace_s, \
-             room_holds, room_seed, tenant, campaign, sku) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21) \
+             room_holds, room_seed, room_beacon, room_beacon_round, room_beacon_wait_s, tenant, campaign, sku) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, \
+             ?24) \
              ON CONFLICT DO NOTHING RETURNING {SALE_COLUMNS}"
         );
         let name: [&dyn ToSql; 3] = [&key.tenant(), &key.campaign(), &key.sku()];
@@ -280,7 +287,8 @@ fn update_sale() -> String {
         "UPDATE sales SET title = ?1, price_cents = ?2, currency = ?3, per_buyer_limit = ?4, starts_at_ms = ?5, \
          ends_at_ms = ?6, pay_within_s = ?7, rate_per_s = ?8, burst = ?9, paused = ?10, total = ?11, \
          paused_until_ms = ?12, room_mode = ?13, room_opens_at_ms = ?14, room_rate_per_s = ?15, room_grace_s = ?16, \
-         room_holds = ?17, room_seed = ?18, change = change + 1 WHERE sale_id = ?19 AND sold <= ?11 \
+         room_holds = ?17, room_seed = ?18, room_beacon = ?19, room_beacon_round = ?20, room_beacon_wait_s = ?21, \
+         change = change + 1 WHERE sale_id = ?22 AND sold <= ?11 \
          RETURNING {SALE_COLUMNS}"
     )
 }
