@@ -51,6 +51,9 @@ pub(super) struct NodeFigures {
     pub uptime_s: u64,
     /// Orders that wait for the store.
     pub queue: usize,
+    /// How full its writers' queues are, in thousandths; 1,000 when the store takes nothing.
+    #[serde(default)]
+    pub load_permille: u32,
     /// Of all its sales.
     pub all: Rates,
     /// Of those where most buyers come, by the sale's number.
@@ -105,11 +108,20 @@ mod tests {
         let mut sum = rates(10.0, 1.0, &[("sold-out", 9.0)]);
         sum.add(&rates(5.5, 0.5, &[("sold-out", 3.0), ("sale-paused", 2.0)]));
         assert_eq!(sum, rates(15.5, 1.5, &[("sale-paused", 2.0), ("sold-out", 12.0)]));
-        let told = NodeFigures { uptime_s: 7, queue: 3, all: sum.clone(), sales: [(4, sum)].into() };
+        let told = NodeFigures {
+            uptime_s: 7,
+            queue: 3,
+            load_permille: 250,
+            all: sum.clone(),
+            sales: [(4, sum)].into(),
+        };
         let text = serde_json::to_string(&told).unwrap();
         let read: NodeFigures = serde_json::from_str(&text).unwrap();
         assert_eq!(read, told);
         assert_eq!(read.of_sale(SaleId(4)).map(|rates| rates.wins), Some(1.5));
         assert_eq!(read.of_sale(SaleId(5)), None);
+        // An engine of the version before.
+        let older: NodeFigures = serde_json::from_str(&text.replace("\"load_permille\":250,", "")).unwrap();
+        assert_eq!(older, NodeFigures { load_permille: 0, ..told });
     }
 }

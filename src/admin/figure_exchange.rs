@@ -1,5 +1,5 @@
-//! A node tells the others of itself while somebody watches at any of them, itself included; else it only looks, more rarely,
-//! whether somebody does.
+//! A node tells the others of itself while somebody watches at any of them, itself included, or a waiting room is open, whose release
+//! follows the fullest of them; else it only looks, more rarely, whether somebody does.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use tokio::time::sleep;
 
 use super::cluster_figures::{NodeFigures, OtherNode, Rates};
 use super::control_plane::ControlPlane;
-use crate::admission::TallyCounts;
-use crate::domain::SaleId;
+use crate::admission::{Load, TallyCounts};
+use crate::domain::{SaleId, SalePhase};
 use crate::orders::OwnFigures;
 
 /// From one telling to the next.
@@ -44,6 +44,7 @@ impl Teller {
         let mut figures = NodeFigures {
             uptime_s: plane.started.elapsed().as_secs(),
             queue: plane.admission.queue().depth(),
+            load_permille: plane.desk.load().permille(),
             ..NodeFigures::default()
         };
         let mut counts = HashMap::with_capacity(board.len());
@@ -67,12 +68,23 @@ impl Teller {
 }
 
 impl ControlPlane {
+    /// Whether people are admitted to a sale, or about to be.
+    fn has_open_room(&self) -> bool {
+        let (board, now) = (self.admission.board().sales(), self.now());
+        board.with_room().any(|sale| {
+            !sale.is_sold_out()
+                && matches!(self.admission.phase(sale, now), SalePhase::Open | SalePhase::Paused)
+        })
+    }
+
     /// Exchanges figures with the other nodes that sell from the same store. For ever.
     pub async fn exchange_figures(self: Arc<Self>) {
         let mut teller = None;
         loop {
             let is_watched = self.live.is_watched();
-            let tells = is_watched || self.cluster.others().iter().any(|other| other.is_watched);
+            let tells = is_watched
+                || self.has_open_room()
+                || self.cluster.others().iter().any(|other| other.is_watched);
             let own = tells.then(|| {
                 let figures = teller.get_or_insert_with(|| Teller::new(&self)).tell(&self);
                 // Numbers and texts only: it does not fail.
@@ -87,7 +99,10 @@ impl ControlPlane {
                 let figures = serde_json::from_str(&told.figures).ok()?;
                 Some(OtherNode { node: told.node, figures, is_watched: told.is_watched })
             });
-            self.cluster.hear(others.collect());
+            let others: Vec<OtherNode> = others.collect();
+            let fullest = others.iter().map(|other| other.figures.load_permille).max().unwrap_or_default();
+            self.admission.rooms().set_elsewhere(&Load::of_permille(fullest));
+            self.cluster.hear(others);
             sleep(if tells { EVERY } else { LOOK_EVERY }).await;
         }
     }

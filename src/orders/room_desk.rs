@@ -3,13 +3,25 @@
 use super::desk::OrderDesk;
 use super::step::Step;
 use super::store_error::StoreError;
-use crate::admission::{Ladder, priority_of};
-use crate::domain::{EpochMs, Registration, RoomMarks, RoomMove, RoomSeed, SaleId, Who};
+use super::trail::Act;
+use crate::admission::{Intake, Ladder, Load, priority_of};
+use crate::domain::{DrawMix, EpochMs, Registration, RoomMarks, RoomMove, RoomSeed, SaleId, Who};
 
 /// Registrations that are read at once while a draw is made.
 const PAGE: usize = 20_000;
 
 impl OrderDesk {
+    /// How much work waits for this node's order writers: purchases, or payments and what else happens to orders, whichever is
+    /// fuller.
+    pub fn load(&self) -> Load {
+        let admission = self.admission();
+        let queue = admission.queue();
+        let is_stalled = queue.intake() != Intake::Open;
+        let purchases = Load { waiting: queue.depth(), capacity: queue.capacity(), is_stalled };
+        let steps = Load { waiting: self.steps_waiting(), capacity: self.steps_capacity(), is_stalled };
+        purchases.or_fuller(steps)
+    }
+
     /// Writes registrations down.
     ///
     /// # Errors
@@ -35,18 +47,6 @@ impl OrderDesk {
         self.ask(|reply| Step::MoveRoom(Box::new(moved), reply)).await
     }
 
-    /// The marks of these sales' rooms, as far as there are any.
-    ///
-    /// # Errors
-    /// The store does not answer.
-    pub async fn room_marks(&self, sales: Vec<SaleId>) -> Result<Vec<(SaleId, RoomMarks)>, StoreError> {
-        self.read(move |store| store.room_marks(&sales)).await
-    }
-
-    /// Registrations at a sale behind `after`, in the order of the log, at most `limit`.
-    ///
-    /// # Errors
-    /// The store does not answer.
     /// Decides what the draw of a sale is mixed with, and answers with what is decided: that may have been another decision.
     /// `None` when the draw was made before there was any.
     ///
@@ -69,6 +69,18 @@ impl OrderDesk {
         self.ask(|reply| Step::ForgetRooms(max, reply)).await
     }
 
+    /// The marks of these sales' rooms, as far as there are any.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn room_marks(&self, sales: Vec<SaleId>) -> Result<Vec<(SaleId, RoomMarks)>, StoreError> {
+        self.read(move |store| store.room_marks(&sales)).await
+    }
+
+    /// Registrations at a sale behind `after`, in the order of the log, at most `limit`.
+    ///
+    /// # Errors
+    /// The store does not answer.
     pub async fn registrations(
         &self,
         sale: SaleId,

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::desk::OrderDesk;
 use super::store::StoreError;
-use crate::admission::{Admission, Intake, Ladder, LiveSale, Load, Moment, Releasing, RoomState, Seen};
+use crate::admission::{Admission, Ladder, LiveSale, Moment, Releasing, RoomState, Seen, drawing_seed};
 use crate::domain::{
     DrawMix, EpochMs, Nanos, Registration, RoomMarks, RoomMode, RoomMove, RoomTerms, SaleId, SalePhase,
 };
@@ -226,7 +226,8 @@ impl Keeper {
             admitted: marks.admitted,
             sold: moving.sold,
             is_open: state == RoomState::Open,
-            load: self.load(),
+            // Whoever is admitted buys at any node: the fullest of them says how many more there may be.
+            load: self.desk.load().or_fuller(self.admission.rooms().elsewhere()),
             most_per_s: self.admission.rooms().rules().most_per_s,
             step: ladder.map_or(1, Ladder::step),
         };
@@ -244,7 +245,6 @@ impl Keeper {
         Ok(Some(marks))
     }
 
-    /// Raises the mark of arrival by `people`, and answers with how many were there.
     /// Whether it is decided what the seed is mixed with: there is no beacon, its value is there, or nobody gave it in time.
     async fn is_mixed(
         &self,
@@ -271,6 +271,7 @@ impl Keeper {
         Ok(true)
     }
 
+    /// Raises the mark of arrival by `people`, and answers with how many were there.
     async fn admit_by_arrival(
         &self,
         sale: SaleId,
@@ -300,16 +301,6 @@ impl Keeper {
         marks.fifo_mark = marks.fifo_mark.max(mark);
         marks.admitted += admitted;
         Ok(admitted)
-    }
-
-    fn load(&self) -> Load {
-        let queue = self.admission.queue();
-        // Whichever is fuller: purchases, or payments and what else happens to orders.
-        let purchases = (queue.depth(), queue.capacity());
-        let steps = (self.desk.steps_waiting(), self.desk.steps_capacity());
-        let share = |(waiting, capacity): (usize, usize)| waiting as f64 / capacity.max(1) as f64;
-        let (waiting, capacity) = if share(steps) > share(purchases) { steps } else { purchases };
-        Load { waiting, capacity, is_stalled: queue.intake() != Intake::Open }
     }
 }
 

@@ -11,9 +11,10 @@ mod release;
 mod room;
 mod rooms;
 
+pub use load::Load;
 pub use pass::{PassKeys, PassText, SalePass};
 pub use place::{drawing_seed, mixed_seed, priority_of, seed_commitment, who_is};
 pub use registering::{Knock, NotRegistered, RoomPlace};
-pub use release::{Ladder, Load, Release, Releasing, Seen};
+pub use release::{Ladder, Release, Releasing, Seen};
 pub use room::{RoomState, WaitingRoom};
 pub use rooms::{RoomRules, Rooms};

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::super::purchase::Moment;
+use super::load::Load;
 use crate::domain::{EpochMs, Nanos, RoomMarks, RoomTerms};
 
 /// Rungs of a ladder at most: half a megabyte, however many are drawn.
@@ -43,24 +44,6 @@ impl Ladder {
             Some(&mark) if people < self.drawn => (mark, rung * self.step),
             _ => (RoomMarks::PRIORITY_END, self.drawn),
         }
-    }
-}
-
-/// How much work waits for the order writers: purchases, or steps of orders such as payments.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Load {
-    /// What waits.
-    pub waiting: usize,
-    /// What may wait.
-    pub capacity: usize,
-    /// Whether the store takes nothing at the moment.
-    pub is_stalled: bool,
-}
-
-impl Load {
-    /// Beyond a quarter of what may wait, less is admitted.
-    fn is_strained(&self) -> bool {
-        self.is_stalled || self.waiting.saturating_mul(4) > self.capacity
     }
 }
 
@@ -190,7 +173,6 @@ impl Releasing {
             let came_permille = (seen.sold.min(due) * 1_000 / due).min(1_000);
             self.absent_permille = (1_000 - came_permille).min(Self::ABSENT_PERMILLE_MAX) as u32;
         }
-        beacon: None,
     }
 }
 
@@ -208,6 +190,7 @@ mod tests {
         grace_s: 2,
         on_failure: RoomFailure::Open,
         seed: RoomSeed([0; 16]),
+        beacon: None,
     };
     const SEEN: Seen = Seen {
         admitted: 0,
@@ -255,6 +238,27 @@ mod tests {
         assert_eq!(risen, 10_000);
         assert!(run(60_000, 64_000, 80) <= risen / 8);
         assert_eq!(run(64_000, 120_000, 80), 10);
+    }
+
+    #[test]
+    fn the_fullest_of_all_nodes_decides() {
+        let load = |waiting, is_stalled| Load { waiting, capacity: 200, is_stalled };
+        assert_eq!(
+            [load(0, false), load(50, false), load(0, true), load(900, false)].map(|load| load.permille()),
+            [0, 250, 1_000, 1_000]
+        );
+        let elsewhere = |permille| load(20, false).or_fuller(Load::of_permille(permille));
+        assert!(!elsewhere(0).is_strained() && elsewhere(0).waiting == 20);
+        assert!(elsewhere(251).is_strained() && !elsewhere(250).is_strained() && elsewhere(1_000).is_stalled);
+        // One that stands holds the others' pace down, however idle this one is.
+        let terms = RoomTerms { rate_per_s: None, ..TERMS };
+        let mut releasing = Releasing::default();
+        let mut rate = 0;
+        for ms in (0..20_000).step_by(250) {
+            let load = load(0, false).or_fuller(Load::of_permille(1_000));
+            rate = releasing.next(&terms, &Seen { load, ..SEEN }, at(ms)).rate_per_s;
+        }
+        assert_eq!(rate, 10);
     }
 
     #[test]

@@ -3,14 +3,16 @@
 //! # Protocol of the atomics
 //!
 //! `looked_at` is when all marks were last compared with the store. It chooses between two answers while nobody can tell who
-//! is admitted, and publishes nothing; `unlogged` is only shown. Both relaxed, and the real atomics in the model, too.
+//! is admitted, and publishes nothing; `unlogged` is only shown, and `elsewhere` only slows the release down. All relaxed, and the
+//! real atomics in the model, too.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 
 use super::super::live_sale::LiveSale;
+use super::load::Load;
 use super::pass::PassKeys;
 use super::recent_places::RecentPlaces;
 use crate::domain::{Nanos, Registration};
@@ -51,14 +53,16 @@ pub struct Rooms {
     logged: flume::Receiver<Registration>,
     unlogged: AtomicU64,
     looked_at: AtomicU64,
+    /// How full the fullest of the other nodes is, in thousandths.
+    elsewhere: AtomicU32,
 }
 
 impl Default for Rooms {
     fn default() -> Self {
         let (log, logged) = flume::bounded(WAITING_MAX);
         let rules = ArcSwap::from_pointee(RoomRules::default());
-        let (unlogged, looked_at) = Default::default();
-        Self { rules, recent: OnceLock::new(), log, logged, unlogged, looked_at }
+        let (unlogged, looked_at, elsewhere) = Default::default();
+        Self { rules, recent: OnceLock::new(), log, logged, unlogged, looked_at, elsewhere }
     }
 }
 
@@ -86,6 +90,16 @@ impl Rooms {
     /// All marks were compared with the store at this moment.
     pub fn set_looked_at(&self, now: Nanos) {
         self.looked_at.store(now.0, Relaxed);
+    }
+
+    /// The fullest of the other nodes that sell from the store is so full, as they said it last; empty where there are none.
+    pub fn set_elsewhere(&self, load: &Load) {
+        self.elsewhere.store(load.permille(), Relaxed);
+    }
+
+    /// How full the fullest of the other nodes is.
+    pub fn elsewhere(&self) -> Load {
+        Load::of_permille(self.elsewhere.load(Relaxed))
     }
 
     pub(super) fn recent(&self) -> &RecentPlaces {
