@@ -49,6 +49,12 @@ sub vcl_recv {
         unset req.http.X-Platform;
     }
 
+    # The first language of a visitor, if the buyer's page is told in it: one copy each.
+    set req.http.Accept-Language = std.tolower(regsub(req.http.Accept-Language, "^\s*([A-Za-z]+).*$", "\1"));
+    if (req.http.Accept-Language !~ "^(de|en|es|fr|zh)$") {
+        unset req.http.Accept-Language;
+    }
+
     if (req.url !~ "^/(seckill/|(orders|problems)(/|\?|$)|openapi\.json(\?|$))") {
         return (synth(404));
     }
@@ -57,6 +63,13 @@ sub vcl_recv {
     if ((req.method == "GET" || req.method == "HEAD") && req.url ~ "^/seckill/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+(/queue)?(\?|$)") {
         set req.url = regsub(req.url, "\?.*$", "");
         unset req.http.Authorization;
+        return (hash);
+    }
+    # The buyer's page (edge.page) of everybody, its style and its script likewise; never its forms, nor what is one buyer's (/page/mine).
+    if ((req.method == "GET" || req.method == "HEAD") && req.url ~ "^/seckill/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+/page(/[A-Za-z0-9-]+\.(css|js))?(\?|$)") {
+        set req.url = regsub(req.url, "\?.*$", "");
+        unset req.http.Authorization;
+        unset req.http.X-Sale-Pass;
         return (hash);
     }
     # Everything else is one buyer's. Nothing is piped: what follows a request on its connection is looked at as well.

@@ -4,6 +4,7 @@ mod broken_engine;
 mod buyers;
 mod cached;
 mod closed;
+mod page;
 mod shop;
 
 use shop::Kind;
@@ -31,6 +32,7 @@ behind_each! {
     buyers::a_flood_of_header_fields_ends_at_the_proxy,
     cached::the_state_is_kept_as_the_engine_says,
     cached::a_copy_a_platform_and_none_for_whatever_clients_write,
+    page::the_page_of_everybody_is_kept_and_a_buyers_own_never,
     closed::the_origin_is_closed_to_everybody_else,
     closed::connections_to_the_engine_are_kept_where_they_may_be,
     broken_engine::a_purchase_whose_answer_is_lost_is_not_sent_again,

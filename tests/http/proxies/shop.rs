@@ -274,6 +274,7 @@ fn engine(kind: Kind, files: &Files, edge: &Authority, proxies: &Authority, secr
             ("/etc/seckill/origin-secret", secret),
             ("/etc/seckill/jwt-key", &text(files.write("jwt-key", SECRET))),
             ("10.0.0.0/8", "127.0.0.0/8"),
+            ("page = false", "page = true"),
         ],
     );
     let config: Vec<_> =
