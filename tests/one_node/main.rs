@@ -4,6 +4,7 @@
 mod acts;
 mod archive;
 mod backup;
+mod busy_page;
 mod buyer_page;
 mod calendar;
 mod console;
