@@ -17,6 +17,7 @@ mod limits;
 mod lookups;
 mod overload;
 mod rolling;
+mod room_figures;
 mod scarce;
 mod search;
 mod service_manager;

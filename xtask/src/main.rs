@@ -10,6 +10,7 @@ mod flamegraph;
 mod idle;
 mod perf;
 mod rolling;
+mod room;
 mod sbom;
 mod test;
 mod winners;
@@ -49,6 +50,8 @@ enum Command {
     Idle(idle::Options),
     /// Restart two engines behind HAProxy in turn; no purchase may be left without an answer.
     Rolling(rolling::Options),
+    /// Measure the waiting room, one figure at a time.
+    Room(room::Options),
     /// Let buyers win on the may front end of the release binary, with 1, 2 and 4 threads, and count the answers.
     Winners(winners::Options),
     /// Run the side-by-side comparisons, or one of them.
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Faults(options) => faults::run(&options),
         Command::Idle(options) => idle::run(&options),
         Command::Rolling(options) => rolling::run(&options),
+        Command::Room(options) => room::run(&options),
         Command::Winners(options) => winners::run(&options),
         Command::Perf(options) => perf::run(&options),
         Command::Flamegraph(options) => flamegraph::run(&options),
@@ -106,6 +110,8 @@ mod tests {
             "crowd --nodes 48 --units 50000",
             "idle --sales 10000 --network-us 0",
             "rolling --rounds 5 --rate 2000",
+            "room waiting --people 1000000",
+            "room sale --people 200000 --units 5000",
             "winners --number 10000",
             "perf",
             "perf edge",

@@ -246,6 +246,36 @@ mod tests {
         assert!(!knows(&new, &before) && !knows(&old, &after));
     }
 
+    /// `cargo xtask room pass` says how often, and tells how long one took.
+    #[test]
+    fn a_pass_is_read_again_and_again_for_the_price_of_a_hash() {
+        let long =
+            std::env::var("SECKILL_ROOM_PEOPLE").ok().map(|times| times.parse::<u32>().expect("a number"));
+        let times = long.unwrap_or(100);
+        let (keys, ours) = (PassKeys::new([ONE, TWO]), sale(1, "spring", "phone"));
+        let passes: Vec<(String, PassText)> = (0..64)
+            .map(|number| {
+                let name = format!("buyer-{number}");
+                let pass = keys.sign(&SalePass { number, ..PASS }, &ours, buyer(&name)).unwrap();
+                (name, pass)
+            })
+            .collect();
+        let began = std::time::Instant::now();
+        let read = (0..times as usize)
+            .filter(|place| {
+                let (name, pass) = &passes[place % passes.len()];
+                keys.read(std::hint::black_box(pass.as_str().as_bytes()), &ours, buyer(name)).is_some()
+            })
+            .count();
+        assert_eq!(read, times as usize);
+        if long.is_some() {
+            println!(
+                "{times} passes read, {} ns each",
+                began.elapsed().as_nanos() / u128::from(times.max(1))
+            );
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_a_pass_says_is_read_and_nothing_else(

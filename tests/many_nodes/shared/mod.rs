@@ -13,6 +13,8 @@ mod refusals;
 mod restarts;
 mod retirement;
 mod search;
+mod room_plot;
+mod room_sale;
 mod selling;
 mod starts;
 mod store_history;
