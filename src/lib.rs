@@ -9,6 +9,7 @@ pub mod config;
 pub mod domain;
 pub mod edge;
 pub mod exit;
+pub mod grpc;
 pub mod ledger;
 pub mod openapi;
 pub mod orders;

@@ -28,6 +28,7 @@ pub(super) async fn show(State(plane): State<Arc<ControlPlane>>, headers: Header
     page.sample(RETRIES, &[], plane.telemetry.start_retries.value() as f64);
     page.requests(&plane.telemetry);
     page.refused_tokens(&plane.telemetry);
+    page.grpc(&plane.telemetry.grpc);
     page.writers(&plane.telemetry);
     page.queue(&plane);
     plane.expose_sales(&mut page, &told);

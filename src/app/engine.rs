@@ -14,6 +14,7 @@ use super::store_history::in_words;
 use crate::admin::{Readiness, Reload};
 use crate::checkout::Checkout;
 use crate::edge::Edge;
+use crate::grpc::GrpcServer;
 use crate::orders::{OrderDesk, Outdated};
 use crate::supervisor::{Cause, Ended, Ends, Part};
 use crate::webhooks::Webhooks;
@@ -23,6 +24,7 @@ pub(super) struct Engine {
     pub readiness: Arc<Readiness>,
     pub reload: Arc<Reload>,
     pub edge: Edge,
+    pub grpc: Option<GrpcServer>,
     pub checkout: Checkout,
     /// Recovery and expiry.
     pub background: Vec<Part>,

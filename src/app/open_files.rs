@@ -92,7 +92,8 @@ fn reserve(settings: &Settings, limit: u64) -> u64 {
     // Callers that are known, those that are not, and as many whose probes are being answered.
     let admin = &settings.admin;
     let admin = admin.connections_max as u64 + 2 * admin.unknown_connections_max as u64;
-    FIXED + settings.edge.serving_threads() as u64 * OF_A_THREAD + admin + store + calls
+    let grpc = settings.grpc.listen.map_or(0, |_| settings.grpc.connections_max as u64 + OF_A_THREAD);
+    FIXED + settings.edge.serving_threads() as u64 * OF_A_THREAD + admin + store + calls + grpc
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub(super) struct Live {
     pub edge_tls: Arc<Certificates>,
     pub admin_tls: Arc<Certificates>,
     pub webhooks: Webhooks,
+    pub grpc_tls: Arc<Certificates>,
 }
 
 impl Live {
@@ -41,6 +42,7 @@ impl Live {
         for (section, certificates, tls) in [
             ("edge.tls.", &self.edge_tls, &settings.edge.tls),
             ("admin.tls.", &self.admin_tls, &settings.admin.tls),
+            ("grpc.tls.", &self.grpc_tls, &settings.grpc.tls),
         ] {
             if has_changed(section)
                 && let Err(FieldError { field, problem }) = certificates.replace(tls)
@@ -63,7 +65,7 @@ impl Live {
 
     /// Reads the files of certificates again, whose names have not changed. Names the planes where they say something else.
     fn read_certificates(&self) -> impl Iterator<Item = String> {
-        let planes = [&self.edge_tls, &self.admin_tls].into_iter();
+        let planes = [&self.edge_tls, &self.admin_tls, &self.grpc_tls].into_iter();
         planes.filter(|plane| plane.look()).map(|plane| format!("{}.tls.cert_file", plane.plane()))
     }
 }

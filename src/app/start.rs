@@ -24,6 +24,7 @@ use crate::config::{Config, ConfigSource, Settings};
 use crate::domain::{FieldError, NodeId};
 use crate::edge::{DataPlane, Edge, Gatekeeper, PageAccess};
 use crate::exit::{Exit, Failure};
+use crate::grpc::{GrpcParts, GrpcServer};
 use crate::ledger::{Concerns, EmbeddedLedger, Ledger, SaleDesk, SaleError};
 use crate::orders::postgres::{Follower, FollowerParts, InstanceLock};
 use crate::orders::{
@@ -64,7 +65,8 @@ impl Start {
         };
         let edge_tls = settings.edge.certificates().map_err(|error| wrong("edge", error))?;
         let admin_tls = settings.admin.certificates().map_err(|error| wrong("admin", error))?;
-        for watched in [&edge_tls, &admin_tls] {
+        let grpc_tls = settings.grpc.certificates().map_err(|error| wrong("grpc", error))?;
+        for watched in [&edge_tls, &admin_tls, &grpc_tls] {
             let watching = Arc::clone(watched).watch();
             supervisor.task(&format!("certificates of the {} plane", watched.plane()), async move {
                 watching.await;
@@ -249,6 +251,7 @@ impl Start {
             edge_tls: Arc::clone(&edge_tls),
             admin_tls: Arc::clone(&admin_tls),
             webhooks: webhooks.clone(),
+            grpc_tls: Arc::clone(&grpc_tls),
         };
         let reload = reload(source, config, live);
         let control_plane = Arc::new(ControlPlane::new(ControlPlaneParts {
@@ -263,7 +266,7 @@ impl Start {
             intervals,
             readiness: Arc::clone(&readiness),
             reload: Arc::clone(&reload),
-            certificates: vec![Arc::clone(&edge_tls), admin_tls],
+            certificates: vec![Arc::clone(&edge_tls), admin_tls, Arc::clone(&grpc_tls)],
             store_concerns,
             webhooks: Some(webhooks.clone()),
             search,
@@ -275,7 +278,7 @@ impl Start {
                 Ok(())
             });
         }
-        admin_opening.open(control_plane);
+        admin_opening.open(Arc::clone(&control_plane));
 
         let has_demo = sales == 0 && recovered.newest.is_none() && settings.opens_demo();
         if has_demo {
@@ -288,8 +291,22 @@ impl Start {
             let Some(opened) = opened else { return Ok(None) };
             opened.map_err(Failure::at_start("the demo sale"))?;
         }
+        let parts = GrpcParts {
+            settings: &settings.grpc,
+            edge: &settings.edge,
+            clock: clock.clone(),
+            records: Arc::clone(&telemetry.grpc),
+            data_plane: Arc::clone(&data_plane),
+            control_plane,
+            desk: desk.clone(),
+            certificates: grpc_tls,
+        };
         let edge = Edge::start(&settings.edge, clock, telemetry, data_plane, edge_tls, &supervisor)
             .map_err(Failure::at_start("the edge"))?;
+        let grpc = GrpcServer::start(parts, &supervisor).map_err(Failure::at_start("gRPC"))?;
+        if let Some(grpc) = &grpc {
+            tracing::info!(grpc = %grpc.address(), "callers inside the network are served by gRPC");
+        }
         readiness.set(Lifecycle::Running);
         let simulated = settings.checkout.simulated();
         if !simulated.is_empty() {
@@ -305,6 +322,7 @@ impl Start {
             readiness,
             reload,
             edge,
+            grpc,
             checkout,
             background: paying.background,
             desk,

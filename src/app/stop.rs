@@ -39,6 +39,7 @@ impl Engine {
             readiness,
             reload: _,
             edge,
+            grpc,
             checkout,
             background,
             desk,
@@ -57,6 +58,9 @@ impl Engine {
         // What nobody waits for; the next start takes it up again.
         background.iter().for_each(crate::supervisor::Part::give_up);
         edge.leave();
+        if let Some(grpc) = &grpc {
+            grpc.leave();
+        }
         match &ended {
             None => {
                 tracing::info!(lame_duck_ms = lame_duck.as_millis() as u64, "stopping: not ready any more");
@@ -66,7 +70,14 @@ impl Engine {
             Some(ended) => tracing::error!("stopping: {ended}"),
         }
         tracing::info!("stopping: finishing what is in flight");
-        let cut = edge.drain(budget.over(Share::Buyers)).await;
+        let of_grpc = async {
+            match grpc {
+                Some(grpc) => grpc.drain(budget.over(Share::Buyers)).await,
+                None => 0,
+            }
+        };
+        let (of_edge, of_grpc) = tokio::join!(edge.drain(budget.over(Share::Buyers)), of_grpc);
+        let cut = of_edge + of_grpc;
         let paid_out = budget.within(Share::Buyers, drain, checkout.drain()).await;
         budget.within(Share::Buyers, LAST_SIGN_MAX, webhooks.leave()).await;
         // What follows is downtime. If the store does not answer, a little more of it.
@@ -112,7 +123,7 @@ impl Engine {
             tracing::warn!("payments are still under way; the next start finishes them");
         }
         if cut > 0 {
-            tracing::warn!(connections = cut, "connections were cut: they took longer than edge.drain_ms");
+            tracing::warn!(connections = cut, "connections were cut: they took longer than edge.drain_ms or grpc.drain_ms");
         }
         tracing::info!("stopped");
         Ok(())

@@ -2,11 +2,12 @@
 
 use super::error::Problem;
 use super::settings::Settings;
+use crate::edge::AuthMode;
 
 impl Settings {
     /// What contradicts each other among the sections. What is wrong within one section its own check finds.
     pub(super) fn contradictions(&self) -> Vec<Problem> {
-        let Self { store, checkout, relay, redis, ledger, .. } = self;
+        let Self { store, checkout, relay, redis, ledger, edge, grpc, .. } = self;
         let mut found = Vec::new();
         let mut refuse = |is_wrong: bool, key: &str, text: String| {
             if is_wrong {
@@ -50,6 +51,19 @@ impl Settings {
                  waits for one answer; lower it, or raise ledger.silent_ms_max"
             ),
         );
+        let is_named_by_anybody = edge.auth.mode == AuthMode::TrustedHeader
+            && !edge.auth.has_origin_secret()
+            && !edge.auth.insecure;
+        refuse(
+            grpc.is_exposed() && is_named_by_anybody,
+            "grpc.listen",
+            format!(
+                "is {}, and anyone who reaches it could buy in any buyer's name; set grpc.tls.client_ca_file, so that callers \
+                 show a certificate, or edge.auth.origin_secret, edge.auth.mode = \"jwt\" or edge.auth.insecure = true, which \
+                 count for both",
+                grpc.listen.map_or_else(String::new, |listen| listen.to_string())
+            ),
+        );
         found
     }
 }
@@ -76,6 +90,7 @@ mod tests {
                 "redis.url = 'redis://r'\npostgres.url = 'postgres://p/d'\nredis.answer_ms_max = 10000",
                 "redis.answer_ms_max",
             ),
+            ("checkout.allow_simulated = true\ngrpc.listen = '0.0.0.0:1'", "grpc.listen"),
         ];
         for (text, key) in cases {
             assert_eq!(keys(text), [key], "{text}");
@@ -88,5 +103,7 @@ mod tests {
             [""; 0]
         );
         assert_eq!(keys("redis.answer_ms_max = 10000"), [""; 0], "nobody shares anything");
+        assert_eq!(keys("grpc.listen = '0.0.0.0:1'"), ["checkout.allow_simulated", "grpc.listen"]);
+        assert_eq!(keys("grpc.listen = '127.0.0.1:1'"), [""; 0], "only this machine reaches it");
     }
 }

@@ -12,6 +12,7 @@ use crate::checkout::{CheckoutSettings, WrongKey};
 use crate::clock::ClockSettings;
 use crate::domain::FieldError;
 use crate::edge::{AuthMode, DataPlane, EdgeSettings, GatekeeperSettings};
+use crate::grpc::GrpcSettings;
 use crate::ledger::LedgerSettings;
 use crate::ledger::redis::{RedisSettings, RelaySettings};
 use crate::orders::postgres::PostgresSettings;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub clock: ClockSettings,
     /// Where buyers' requests arrive.
     pub edge: EdgeSettings,
+    /// Where callers inside the network ask by gRPC.
+    pub grpc: GrpcSettings,
     /// The node's own limits.
     pub admission: AdmissionSettings,
     /// The sales, and how several engines share their stock.
@@ -80,6 +83,7 @@ impl Default for Settings {
             node: NodeSettings::default(),
             clock: ClockSettings::default(),
             edge: EdgeSettings::default(),
+            grpc: GrpcSettings::default(),
             admission: AdmissionSettings::default(),
             ledger: LedgerSettings::default(),
             redis: RedisSettings::default(),
@@ -120,6 +124,11 @@ const LIVE_KEYS: &[&str] = &[
     "edge.tls.client_ca_file",
     "edge.tls.key_file",
     "edge.tls.watch_s",
+    "grpc.tls.cert_file",
+    "grpc.tls.certificates",
+    "grpc.tls.client_ca_file",
+    "grpc.tls.key_file",
+    "grpc.tls.watch_s",
     "log.level",
     "waiting_room",
     "webhooks",
@@ -146,7 +155,8 @@ impl Settings {
     /// Whether nobody else can be here, and no money: only this machine reaches the engine, its store is embedded and everything
     /// is simulated.
     pub fn is_demonstration(&self) -> bool {
-        let is_local = [self.edge.listen, self.admin.listen].iter().all(|address| address.ip().is_loopback());
+        let mut addresses = [self.edge.listen, self.admin.listen].into_iter().chain(self.grpc.listen);
+        let is_local = addresses.all(|address| address.ip().is_loopback());
         let is_played = self.checkout.simulated() == ["gateway", "risk"];
         is_local && is_played && self.postgres.url.is_empty()
     }
@@ -164,6 +174,7 @@ impl Settings {
             ("node", self.node.check()),
             ("clock", self.clock.check()),
             ("edge", self.edge.check().and_then(|()| DataPlane::check(&self.edge))),
+            ("grpc", self.grpc.check()),
             ("admission", self.admission.check()),
             ("ledger", self.ledger.check()),
             ("redis", self.redis.check()),
@@ -202,10 +213,12 @@ impl Settings {
             let FieldError { field, problem } = checked.err()?;
             Some(Problem { key: format!("{section}.{field}"), origin: String::new(), text: problem })
         }));
-        let (simulated, edge) = (self.checkout.simulated(), self.edge.listen);
-        if !edge.ip().is_loopback() && !simulated.is_empty() && !self.checkout.allow_simulated {
+        let simulated = self.checkout.simulated();
+        let mut buyers_at = std::iter::once(self.edge.listen).chain(self.grpc.listen);
+        let open = buyers_at.find(|address| !address.ip().is_loopback());
+        if let Some(open) = open.filter(|_| !simulated.is_empty() && !self.checkout.allow_simulated) {
             let text = format!(
-                "is false, and with a simulated {} whoever reaches {edge} would get goods for nothing; set \
+                "is false, and with a simulated {} whoever reaches {open} would get goods for nothing; set \
                  checkout.gateway.kind and checkout.risk.kind to \"http\", or this to true where that is meant",
                 simulated.join(" and "),
             );

@@ -1,6 +1,7 @@
 //! The engine's own [`Application`]: finds the route and hands the request to its handler.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -120,6 +121,14 @@ impl DataPlane {
         self.clock.now()
     }
 
+    /// How long this request waits for its order to be durable: no longer than its caller does, who shall hear of the
+    /// order.
+    pub(super) fn ack_wait(&self, request: &Request<'_>) -> Duration {
+        let most = self.tuning().ack_wait;
+        let left = |by: Nanos| Duration::from_nanos(by.0.saturating_sub(self.clock.stopwatch().0));
+        request.answer_by.map_or(most, |by| most.min(left(by)))
+    }
+
     /// The reply, counted as that of a request outside the three paths.
     pub(super) fn counted(&self, request: &Request<'_>, reply: Reply) -> Reply {
         self.recorder(request.home).count(reply.outcome);
@@ -172,7 +181,11 @@ impl DataPlane {
 
     /// The answer of the route, counted.
     pub(super) async fn routed(&self, request: &Request<'_>) -> Reply {
-        let reply = match Route::find(request.method, request.path) {
+        self.answer_of(request, Route::find(request.method, request.path)).await
+    }
+
+    async fn answer_of(&self, request: &Request<'_>, found: Result<Route<'_>, NoRoute>) -> Reply {
+        let reply = match found {
             Ok(Route::Purchase { campaign, sku }) => return self.purchase(request, campaign, sku).await,
             Ok(Route::SaleState { campaign, sku }) => self.sale_state(request, campaign, sku).await,
             Ok(Route::Register { campaign, sku }) => self.register(request, campaign, sku).await,
@@ -209,10 +222,33 @@ impl DataPlane {
         self.counted(request, reply)
     }
 
-    /// Whether the request has to give way: purchases would wait for it. Looked at before anything is read for it, a token
-    /// included.
+    /// Whether the request has to give way: purchases would wait for it. Looked at before anything is read for it, a
+    /// token included.
     pub(super) fn sheds(&self, request: &Request<'_>, dear: Dear) -> bool {
         self.telemetry.edge_load.sheds(request.home, dear)
+    }
+
+    /// Answers a call inside the network, which names its route itself: the request says who asks, with what, and what
+    /// `path` its answer may lead to. It is refused, shed, counted and measured as if it had come over HTTP.
+    pub async fn call(&self, request: &Request<'_>, route: Route<'_>) -> Reply {
+        // Whether a name was asked is for HTTP to say.
+        let heard = match self.turned_away(&request.head, request.home) {
+            Some(foreign) => Err(foreign),
+            None => request.head.check(true),
+        };
+        if let Err(answer) = heard {
+            return answer.reply(&request.id);
+        }
+        self.prepare_keys(&request.head).await;
+        self.answer_of(request, Ok(route)).await
+    }
+
+    /// Reads keys of tokens again, where the one that this request's was signed with is not known yet.
+    async fn prepare_keys(&self, head: &Head<'_>) {
+        let set = self.tuning().identity.set_for(head);
+        if let Some((set, key)) = set {
+            set.prepare(key.as_deref()).await;
+        }
     }
 
     /// What a browser is told, or kept from, that comes from a page: nothing of it concerns other clients.
@@ -233,10 +269,7 @@ impl DataPlane {
 
 impl Application for DataPlane {
     async fn answer(&self, request: &Request<'_>) -> Reply {
-        let set = self.tuning().identity.set_for(&request.head);
-        if let Some((set, key)) = set {
-            set.prepare(key.as_deref()).await;
-        }
+        self.prepare_keys(&request.head).await;
         if request.head.origin.is_none() && request.head.fetch_site.is_none() {
             return self.routed(request).await;
         }

@@ -172,6 +172,7 @@ impl<A: Application> Exchange<A> {
                     body: body.as_ref(),
                     id,
                     arrived: asked.arrived,
+                    answer_by: None,
                     home: self.home,
                 };
                 self.application.answer(&request).await

@@ -218,6 +218,7 @@ impl<A: Application> Connection<A> {
             body,
             id,
             arrived: self.arrived.unwrap_or_else(|| self.server.clock.now()),
+            answer_by: None,
             home: self.socket.number() % limits.threads,
         };
         let mut reply = match head.check(http_1_0) {

@@ -1,13 +1,15 @@
 //! Refusals and errors as `application/problem+json` (RFC 9457).
 //!
 //! Each kind is one constant of this file; its `type` leads to the page that says what helps. The bytes before the
-//! members that vary are put together by the compiler, so that a refusal costs two copies and the request id.
+//! members that vary are put together by the compiler, so that a refusal costs two copies and the request id. How it is
+//! counted, and what it is called over gRPC, stands beside the status: a kind without them does not compile.
 
 use http::StatusCode;
 
 use super::json::JsonObject;
 use super::reply::{Content, Field, Fields, Keep, Reply};
 use super::request_id::RequestId;
+use super::rpc_code::RpcCode;
 use crate::domain::{EpochMs, OrderId};
 use crate::openapi::ProblemKind;
 use crate::telemetry::Outcome;
@@ -34,7 +36,7 @@ impl From<&Problem> for ProblemKind {
 macro_rules! problems {
     ($(
         $(#[$doc:meta])*
-        $name:ident = $status:ident $number:literal $outcome:ident $code:literal $title:literal
+        $name:ident = $status:ident $number:literal $outcome:ident $rpc:ident $code:literal $title:literal
             means $detail:literal
             helped by $cure:literal;
     )*) => {
@@ -55,6 +57,9 @@ macro_rules! problems {
         /// All kinds, as the pages and the description of the plane tell them.
         pub const KINDS: &[ProblemKind] = &[$($name.kind),*];
 
+        /// Each code, and what it is answered with over gRPC.
+        pub const RPC_CODES: &[(&str, RpcCode)] = &[$(($code, RpcCode::$rpc)),*];
+
         #[cfg(test)]
         const ALL: &[&Problem] = &[$(&$name),*];
     };
@@ -68,167 +73,167 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
 
 problems! {
     /// The request cannot be understood.
-    BAD_REQUEST = BAD_REQUEST 400 BadRequest "bad-request" "Bad request"
+    BAD_REQUEST = BAD_REQUEST 400 BadRequest InvalidArgument "bad-request" "Bad request"
         means "The request is malformed."
         helped by "Repair the request as the detail says; sending the same again gives the same answer.";
     /// The body did not arrive in time.
-    BODY_TIMEOUT = REQUEST_TIMEOUT 408 BadRequest "body-timeout" "Body timeout"
+    BODY_TIMEOUT = REQUEST_TIMEOUT 408 BadRequest DeadlineExceeded "body-timeout" "Body timeout"
         means "The body did not arrive in time."
         helped by "Send the request again, with its body right behind the header.";
     /// The body is above the limit.
-    BODY_TOO_LARGE = PAYLOAD_TOO_LARGE 413 BadRequest "body-too-large" "Body too large"
+    BODY_TOO_LARGE = PAYLOAD_TOO_LARGE 413 BadRequest ResourceExhausted "body-too-large" "Body too large"
         means "The body is larger than this address accepts."
         helped by "Send less; body_bytes_max says how much is taken.";
     /// The expectation cannot be met by this front end.
-    EXPECTATION_FAILED = EXPECTATION_FAILED 417 BadRequest "expectation-failed" "Expectation failed"
+    EXPECTATION_FAILED = EXPECTATION_FAILED 417 BadRequest InvalidArgument "expectation-failed" "Expectation failed"
         means "Send the body without Expect."
         helped by "Leave the Expect field out, and send the request again.";
     /// No such path.
-    NOT_FOUND = NOT_FOUND 404 NotFound "not-found" "Not found"
+    NOT_FOUND = NOT_FOUND 404 NotFound Unimplemented "not-found" "Not found"
         means "There is nothing at this path."
         helped by "Look at the path; GET /openapi.json lists those that there are.";
     /// The path has other methods.
-    METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED 405 NotFound "method-not-allowed" "Method not allowed"
+    METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED 405 NotFound Unimplemented "method-not-allowed" "Method not allowed"
         means "This path has other methods; see Allow."
         helped by "Use one of the methods of the Allow field.";
     /// No buyer in a trusted header.
-    NO_USER = UNAUTHORIZED 401 Unauthorized "unauthorized" "Unauthorized"
+    NO_USER = UNAUTHORIZED 401 Unauthorized Unauthenticated "unauthorized" "Unauthorized"
         means "X-User-ID must name the buyer: 1 to 128 visible ASCII characters."
         helped by "Have the gateway that authenticates the buyer send the name.";
     /// No valid token.
-    NO_TOKEN = UNAUTHORIZED 401 Unauthorized "unauthorized" "Unauthorized"
+    NO_TOKEN = UNAUTHORIZED 401 Unauthorized Unauthenticated "unauthorized" "Unauthorized"
         means "Authorization must hold a valid bearer token that names the buyer."
         helped by "Sign the buyer in again, and send the new token. The reason says what is wrong with this one.";
     /// The request did not pass the gateway.
-    FOREIGN_ORIGIN = FORBIDDEN 403 Forbidden "forbidden" "Forbidden"
+    FOREIGN_ORIGIN = FORBIDDEN 403 Forbidden PermissionDenied "forbidden" "Forbidden"
         means "Requests are taken from the gateway only."
         helped by "Go through the shop's own address. Of the gateway: send X-Origin-Secret.";
     /// A page of another site, whose visitor did not ask for this.
-    CROSS_SITE = FORBIDDEN 403 Forbidden "cross-site" "Cross site"
+    CROSS_SITE = FORBIDDEN 403 Forbidden PermissionDenied "cross-site" "Cross site"
         means "Pages of this origin may not do this; the operator lists those that may in edge.cors.origins."
         helped by "Buy on the shop's own pages. Of the operator: list the page's origin in edge.cors.origins.";
     /// The request names no tenant.
-    NO_TENANT = BAD_REQUEST 400 BadRequest "tenant-missing" "Tenant missing"
+    NO_TENANT = BAD_REQUEST 400 BadRequest InvalidArgument "tenant-missing" "Tenant missing"
         means "The request does not say whose sale it is about."
         helped by "Name the tenant in the way of edge.tenant.from.";
     /// The request names a tenant that it may not name.
-    TENANT_NOT_ALLOWED = FORBIDDEN 403 Forbidden "tenant-not-allowed" "Tenant not allowed"
+    TENANT_NOT_ALLOWED = FORBIDDEN 403 Forbidden PermissionDenied "tenant-not-allowed" "Tenant not allowed"
         means "The request names a tenant that it may not name here."
         helped by "Leave X-Tenant-ID out, or name the tenant that the request is for.";
     /// No such sale.
-    UNKNOWN_SALE = NOT_FOUND 404 UnknownSale "unknown-sale" "Unknown sale"
+    UNKNOWN_SALE = NOT_FOUND 404 UnknownSale NotFound "unknown-sale" "Unknown sale"
         means "There is no such campaign and SKU for this tenant."
         helped by "Look at the campaign and the SKU; a sale that was deleted is unknown as well.";
     /// The key was used for something else.
-    IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY 422 IdempotencyKeyReused "idempotency-key-reused" "Idempotency key reused"
+    IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY 422 IdempotencyKeyReused InvalidArgument "idempotency-key-reused" "Idempotency key reused"
         means "This Idempotency-Key came with another request before."
         helped by "Take a new key for another purchase, and the same one only for a repeat of the same purchase.";
     /// Zero, or above the limit.
-    QUANTITY_NOT_ALLOWED = UNPROCESSABLE_ENTITY 422 QuantityNotAllowed "quantity-not-allowed" "Quantity not allowed"
+    QUANTITY_NOT_ALLOWED = UNPROCESSABLE_ENTITY 422 QuantityNotAllowed InvalidArgument "quantity-not-allowed" "Quantity not allowed"
         means "The quantity must be 1 to per_buyer_limit."
         helped by "Ask for 1 to per_buyer_limit units.";
     /// The buyer has what one buyer may have.
-    ALREADY_PURCHASED = CONFLICT 409 AlreadyPurchased "already-purchased" "Already purchased"
+    ALREADY_PURCHASED = CONFLICT 409 AlreadyPurchased AlreadyExists "already-purchased" "Already purchased"
         means "This buyer has what one buyer may have; see order_id."
         helped by "Go on with the order of order_id: look it up, pay for it, or let it go.";
     /// Too early.
-    SALE_NOT_STARTED = CONFLICT 409 SaleNotStarted "sale-not-started" "Sale not started"
+    SALE_NOT_STARTED = CONFLICT 409 SaleNotStarted FailedPrecondition "sale-not-started" "Sale not started"
         means "The sale opens at starts_at."
         helped by "Come back at starts_at; server_time is the clock that counts.";
     /// Paused by the operator.
-    SALE_PAUSED = CONFLICT 409 SalePaused "sale-paused" "Sale paused"
+    SALE_PAUSED = CONFLICT 409 SalePaused FailedPrecondition "sale-paused" "Sale paused"
         means "The sale is paused and goes on later."
         helped by "Come back after Retry-After; nothing is lost by waiting.";
     /// Too late.
-    SALE_ENDED = GONE 410 SaleEnded "sale-ended" "Sale ended"
+    SALE_ENDED = GONE 410 SaleEnded FailedPrecondition "sale-ended" "Sale ended"
         means "The sale is over."
         helped by "There is nothing to be had any more. Orders of the sale can still be looked up and paid.";
     /// Not the buyer's turn.
-    WAITING_ROOM = FORBIDDEN 403 WaitingRoom "waiting-room" "Waiting room"
+    WAITING_ROOM = FORBIDDEN 403 WaitingRoom FailedPrecondition "waiting-room" "Waiting room"
         means "Buyers of this sale wait: register at queue, and buy with the pass once it is admitted."
         helped by "Register with POST at queue, follow the room with GET there, and buy with the pass once it is admitted. The reason says what is missing.";
     /// Registration opens later.
-    QUEUE_CLOSED = CONFLICT 409 Other "queue-closed" "Queue closed"
+    QUEUE_CLOSED = CONFLICT 409 Other FailedPrecondition "queue-closed" "Queue closed"
         means "The waiting room opens at opens_at."
         helped by "Come back at opens_at.";
     /// The sale has no waiting room.
-    NO_QUEUE = NOT_FOUND 404 NotFound "no-queue" "No queue"
+    NO_QUEUE = NOT_FOUND 404 NotFound NotFound "no-queue" "No queue"
         means "This sale has no waiting room: whoever comes may buy."
         helped by "Buy without a pass.";
     /// Whoever watches the door of the waiting room said no.
-    REGISTRATION_REFUSED = FORBIDDEN 403 Other "registration-refused" "Registration refused"
+    REGISTRATION_REFUSED = FORBIDDEN 403 Other PermissionDenied "registration-refused" "Registration refused"
         means "The check of who joins the waiting room refused this buyer."
         helped by "Nothing helps by itself; the reason is the check's own.";
     /// Nobody can be asked who watches the door, and nobody is let in without.
-    REGISTRATION_UNAVAILABLE = SERVICE_UNAVAILABLE 503 Overloaded "registration-unavailable" "Registration unavailable"
+    REGISTRATION_UNAVAILABLE = SERVICE_UNAVAILABLE 503 Overloaded Unavailable "registration-unavailable" "Registration unavailable"
         means "Nobody can join the waiting room at the moment."
         helped by "Come back after Retry-After; nobody is ahead for having asked meanwhile.";
     /// Nothing left.
-    SOLD_OUT = CONFLICT 409 SoldOut "sold-out" "Sold out"
+    SOLD_OUT = CONFLICT 409 SoldOut FailedPrecondition "sold-out" "Sold out"
         means "All units are sold or held."
         helped by "Units that are not paid come back on sale: look at the sale's state from time to time, until it has ended.";
     /// Too fast.
-    RATE_LIMITED = TOO_MANY_REQUESTS 429 RateLimited "rate-limited" "Rate limited"
+    RATE_LIMITED = TOO_MANY_REQUESTS 429 RateLimited ResourceExhausted "rate-limited" "Rate limited"
         means "Requests come faster than they are admitted; see Retry-After."
         helped by "Come back after Retry-After, and not before: an early try is refused as well.";
     /// Units taken and let go again, too often.
-    TOO_MANY_RELEASES = CONFLICT 409 TooManyReleases "too-many-releases" "Too many releases"
+    TOO_MANY_RELEASES = CONFLICT 409 TooManyReleases FailedPrecondition "too-many-releases" "Too many releases"
         means "This buyer has let units of this sale go as often as one buyer may."
         helped by "Nothing helps for this sale; an order that is still held can be paid.";
     /// Payments tried and failed, too often.
-    TOO_MANY_ATTEMPTS = CONFLICT 409 Other "too-many-attempts" "Too many attempts"
+    TOO_MANY_ATTEMPTS = CONFLICT 409 Other FailedPrecondition "too-many-attempts" "Too many attempts"
         means "As many payments of this order were tried as may be; it waits until pay_before and can be cancelled."
         helped by "Let the order go, or let it expire at pay_before.";
     /// The queue is full, or the store does not answer.
-    OVERLOADED = SERVICE_UNAVAILABLE 503 Overloaded "overloaded" "Overloaded"
+    OVERLOADED = SERVICE_UNAVAILABLE 503 Overloaded Unavailable "overloaded" "Overloaded"
         means "The engine cannot take the request now; nothing was bought by it."
         helped by "Come back after Retry-After, with the same Idempotency-Key. Where there is an order_id, look that order up first.";
     /// No such order of this buyer.
-    UNKNOWN_ORDER = NOT_FOUND 404 UnknownOrder "unknown-order" "Unknown order"
+    UNKNOWN_ORDER = NOT_FOUND 404 UnknownOrder NotFound "unknown-order" "Unknown order"
         means "This buyer has no such order."
         helped by "Look at the order's number, and at who asks: only its buyer sees an order.";
     /// The payment was declined.
-    PAYMENT_DECLINED = PAYMENT_REQUIRED 402 PaymentDeclined "payment-declined" "Payment declined"
+    PAYMENT_DECLINED = PAYMENT_REQUIRED 402 PaymentDeclined FailedPrecondition "payment-declined" "Payment declined"
         means "The payment was declined; the order waits for another one until pay_before."
         helped by "Pay in another way before pay_before; the reason is the payment gateway's.";
     /// The risk check said no.
-    RISK_REJECTED = FORBIDDEN 403 RiskRejected "risk-rejected" "Risk rejected"
+    RISK_REJECTED = FORBIDDEN 403 RiskRejected PermissionDenied "risk-rejected" "Risk rejected"
         means "The risk check refused this payment."
         helped by "Another way to pay may be taken; the reason is the risk service's.";
     /// The time to pay is over.
-    ORDER_EXPIRED = CONFLICT 409 OrderExpired "order-expired" "Order expired"
+    ORDER_EXPIRED = CONFLICT 409 OrderExpired FailedPrecondition "order-expired" "Order expired"
         means "The time to pay is over and the units are back on sale."
         helped by "Buy again, if units are left.";
     /// The buyer gave it up.
-    ORDER_CANCELLED = CONFLICT 409 OrderCancelled "order-cancelled" "Order cancelled"
+    ORDER_CANCELLED = CONFLICT 409 OrderCancelled FailedPrecondition "order-cancelled" "Order cancelled"
         means "The order was cancelled."
         helped by "Buy again, if units are left.";
     /// What was paid is given back.
-    ORDER_REFUNDED = CONFLICT 409 Other "order-refunded" "Order refunded"
+    ORDER_REFUNDED = CONFLICT 409 Other FailedPrecondition "order-refunded" "Order refunded"
         means "The order was paid and its money given back."
         helped by "Nothing is left to be done with this order.";
     /// The order is on its way to the store.
-    ORDER_PENDING = CONFLICT 409 Other "order-pending" "Order pending"
+    ORDER_PENDING = CONFLICT 409 Other Aborted "order-pending" "Order pending"
         means "The order is not durable yet; ask again in a moment."
         helped by "Come back after Retry-After.";
     /// Nobody takes this method.
-    PAYMENT_METHOD_NOT_ALLOWED = UNPROCESSABLE_ENTITY 422 BadRequest "payment-method-not-allowed" "Payment method not allowed"
+    PAYMENT_METHOD_NOT_ALLOWED = UNPROCESSABLE_ENTITY 422 BadRequest InvalidArgument "payment-method-not-allowed" "Payment method not allowed"
         means "This payment method is not accepted."
         helped by "Name a payment method that the shop offers.";
     /// Admitted and then refused by the store.
-    ORDER_REJECTED = CONFLICT 409 Other "order-rejected" "Order rejected"
+    ORDER_REJECTED = CONFLICT 409 Other FailedPrecondition "order-rejected" "Order rejected"
         means "The order was not accepted by the store and holds no units."
         helped by "Buy again, if units are left.";
     /// Paid orders stay.
-    ORDER_PAID = CONFLICT 409 OrderPaid "order-paid" "Order paid"
+    ORDER_PAID = CONFLICT 409 OrderPaid FailedPrecondition "order-paid" "Order paid"
         means "The order is paid and cannot be cancelled."
         helped by "Ask the shop for the money back; an order that is paid is not cancelled by its buyer.";
     /// A payment is on its way.
-    PAYMENT_IN_PROGRESS = CONFLICT 409 PaymentInProgress "payment-in-progress" "Payment in progress"
+    PAYMENT_IN_PROGRESS = CONFLICT 409 PaymentInProgress Aborted "payment-in-progress" "Payment in progress"
         means "A payment is under way; the order can be cancelled when it is known to have failed."
         helped by "Look the order up after Retry-After: it is paid then, or can be cancelled.";
     /// The gateway is out of reach.
-    PAYMENT_UNAVAILABLE = SERVICE_UNAVAILABLE 503 PaymentUnavailable "payment-unavailable" "Payment unavailable"
+    PAYMENT_UNAVAILABLE = SERVICE_UNAVAILABLE 503 PaymentUnavailable Unavailable "payment-unavailable" "Payment unavailable"
         means "Payments cannot be made now; the order waits until pay_before."
         helped by "Come back after Retry-After; the order and its units are kept until pay_before.";
 }

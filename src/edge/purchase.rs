@@ -156,7 +156,7 @@ impl DataPlane {
         buyer: BuyerName<'_>,
         placed: Placed,
     ) -> Reply {
-        let ack_wait = self.tuning().ack_wait;
+        let ack_wait = self.ack_wait(request);
         let resolved = tokio::time::timeout(ack_wait, placed.ticket.resolved()).await;
         let reply = match resolved {
             Ok(Resolution::Durable) => {
@@ -202,7 +202,7 @@ impl DataPlane {
         replay: bool,
         ticket: &Ticket,
     ) -> Reply {
-        let ack_wait = self.tuning().ack_wait;
+        let ack_wait = self.ack_wait(request);
         match tokio::time::timeout(ack_wait, ticket.resolved()).await {
             Ok(Resolution::Durable) if replay => self.replay(request, sale, buyer, order_id).await,
             Ok(Resolution::Durable) => already_purchased(order_id).reply(&request.id),

@@ -3,6 +3,7 @@
 use super::problem::{self, ProblemAnswer};
 use super::request_id::RequestId;
 use crate::admission::Moment;
+use crate::domain::Nanos;
 
 /// A request whose framing the front end has checked and whose body it has read.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Request<'a> {
     pub id: RequestId<'a>,
     /// When the end of the header was read.
     pub arrived: Moment,
+    /// When the answer has to be on its way, on the stopwatch, where the caller says how long it waits.
+    pub answer_by: Option<Nanos>,
     /// The serving thread: where stock is taken first and latency recorded.
     pub home: usize,
 }

@@ -8,6 +8,7 @@ use crossbeam::utils::CachePadded;
 use super::counter::{Counter, Gauge};
 use super::edge_load::EdgeLoad;
 use super::gatekeeper::GatekeeperRecords;
+use super::grpc::GrpcRecords;
 use super::histogram::{AtomicHistogram, HistogramSnapshot, Layout};
 use super::http2::Http2Records;
 use super::lease_agent::LeaseAgentRecords;
@@ -140,6 +141,8 @@ pub struct Telemetry {
     pub edge_load: EdgeLoad,
     /// Buyers' tokens that did not count.
     pub refused_tokens: RefusedTokens,
+    /// Calls inside the network.
+    pub grpc: Arc<GrpcRecords>,
 }
 
 impl Telemetry {
@@ -158,6 +161,7 @@ impl Telemetry {
             gatekeeper: GatekeeperRecords::default(),
             edge_load: EdgeLoad::new(cores),
             refused_tokens: RefusedTokens::default(),
+            grpc: Arc::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::FieldError;
 use crate::settings::within;
 
-/// The `[edge.tls]` and `[admin.tls]` sections.
+/// The `[edge.tls]`, `[admin.tls]` and `[grpc.tls]` sections.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsSettings {

@@ -46,6 +46,10 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "grpc",
+        &["admin", "admission", "clock", "domain", "edge", "orders", "settings", "supervisor", "telemetry", "tls"],
+    ),
+    (
         "admin",
         &[
             "admission",
@@ -85,6 +89,11 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("clap", &["src/config", "src/main.rs"]),
     ("clap_complete", &["src/config/cli.rs"]),
     ("prost", &["src/telemetry/protobuf.rs"]),
+    ("prost_types", &["src/grpc"]),
+    ("tonic", &["src/grpc"]),
+    ("tonic_health", &["src/grpc"]),
+    ("tonic_reflection", &["src/grpc"]),
+    ("tonic_types", &["src/grpc"]),
     ("sd_notify", &["src/app/service_manager.rs"]),
 ];
 

@@ -4,4 +4,7 @@
 mod admin_plane;
 mod data_plane;
 mod documents;
+mod grpc;
+mod grpc_deadlines;
+mod python;
 mod schemathesis;

@@ -4,11 +4,9 @@
 //! Here it makes few examples of each operation, always the same ones. The long form is the same with more of them,
 //! such as `SECKILL_EXAMPLES=500 cargo test --test openapi -- schemathesis`.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,34 +15,13 @@ use serde_json::json;
 use testbed::described;
 use testbed::engine::{Engine, request};
 
+use super::python::packages;
+
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openapi");
 const KEY: &str = "a secret of at least thirty-two bytes";
 const TOKEN: &str = "a-token-of-some-length";
 /// Says how many examples to make of each operation, in place of what the files say.
 const EXAMPLES: &str = "SECKILL_EXAMPLES";
-
-/// The program and the packages that it stands on, in the versions of `requirements.txt`, installed where they are
-/// missing.
-fn packages() -> PathBuf {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(|broken| broken.into_inner());
-    let wanted = Path::new(FOLDER).join("requirements.txt");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("schemathesis");
-    let installed = folder.join("requirements.txt");
-    let text = fs::read_to_string(&wanted).expect("the list of packages");
-    if fs::read_to_string(&installed).is_ok_and(|installed| installed == text) {
-        return folder;
-    }
-    let _ = fs::remove_dir_all(&folder);
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--root-user-action", "ignore", "--target"])
-        .arg(&folder)
-        .arg("--requirement")
-        .arg(&wanted);
-    assert!(pip.status().expect("this test needs python3").success(), "schemathesis could not be installed");
-    fs::write(installed, text).expect("a note of what is installed");
-    folder
-}
 
 /// Asks a plane for what stands under these headings, or for everything, and fails where something is found.
 fn run(plane: SocketAddr, config: &str, token: &str, headings: &[&str]) {
@@ -61,7 +38,7 @@ fn run(plane: SocketAddr, config: &str, token: &str, headings: &[&str]) {
     if let Ok(examples) = std::env::var(EXAMPLES) {
         tester.args(["--max-examples", &examples]);
     }
-    let told = tester.current_dir(out.path()).env("PYTHONPATH", packages()).output().expect("python3");
+    let told = tester.current_dir(out.path()).env("PYTHONPATH", packages("schemathesis", "requirements.txt")).output().expect("python3");
     let (text, errors) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
     assert!(told.status.success(), "{text}\n{errors}");
 }
