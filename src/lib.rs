@@ -19,4 +19,5 @@ pub mod supervisor;
 pub mod telemetry;
 pub mod terminal;
 pub mod tls;
+pub mod traces;
 pub mod webhooks;

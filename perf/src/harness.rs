@@ -14,7 +14,7 @@ use seckill::domain::{
 use seckill::orders::postgres::{self, Exclusivity, PostgresSettings};
 use seckill::orders::sqlite::{self, SqliteSettings};
 use seckill::orders::{
-    OrderDesk, Pipeline, PipelineParts, StoreError, StoreReader, StoreWriter, WriterSettings, WriterWatch,
+    Commit, OrderDesk, Pipeline, PipelineParts, StoreError, StoreReader, StoreWriter, WriterSettings, WriterWatch,
 };
 
 /// One unit a buyer, open for a year.
@@ -137,7 +137,7 @@ impl CommitCounts {
 }
 
 impl WriterWatch for CommitCounts {
-    fn committed(&self, orders: usize, _steps: usize, took: Duration) {
+    fn committed(&self, Commit { orders, took, .. }: Commit<'_>) {
         self.0.commits.fetch_add(1, Ordering::Relaxed);
         self.0.busy_ns.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
         self.0.orders.fetch_add(orders as u64, Ordering::Release);

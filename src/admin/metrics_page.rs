@@ -29,6 +29,7 @@ pub(super) async fn show(State(plane): State<Arc<ControlPlane>>, headers: Header
     page.requests(&plane.telemetry);
     page.refused_tokens(&plane.telemetry);
     page.grpc(&plane.telemetry.grpc);
+    page.traces(&plane.telemetry);
     page.writers(&plane.telemetry);
     page.queue(&plane);
     plane.expose_sales(&mut page, &told);

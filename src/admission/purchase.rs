@@ -23,7 +23,7 @@ use super::ticket::Ticket;
 use super::waiting_room::Rooms;
 use crate::domain::{
     BuyerId, BuyerName, Cents, EpochMs, IdempotencyKey, KeyName, Nanos, OrderId, RateScope, Refusal,
-    Rejection, SaleId, SalePhase, SaleTerms, Units,
+    Rejection, SaleId, SalePhase, SaleTerms, SpanContext, Units,
 };
 
 /// What a buyer asks of a sale.
@@ -197,7 +197,23 @@ impl Admission {
         home: usize,
         now: Moment,
     ) -> Result<Accepted, Refusal> {
-        let decided = match self.try_purchase(sale, request, home, now) {
+        self.purchase_in_trace(sale, request, home, now, || None)
+    }
+
+    /// The same for a purchase that a trace may tell of: `span` is asked for the one that waits for the order, when there is
+    /// an order. It must not fail.
+    ///
+    /// # Errors
+    /// As [`Admission::purchase`].
+    pub fn purchase_in_trace(
+        &self,
+        sale: &LiveSale,
+        request: &Purchase<'_>,
+        home: usize,
+        now: Moment,
+        span: impl FnOnce() -> Option<SpanContext>,
+    ) -> Result<Accepted, Refusal> {
+        let decided = match self.try_purchase(sale, request, home, now, span) {
             Ok(placed) => Ok(Accepted::Placed(placed)),
             Err(PriorClaim::Rejected(refusal)) => Err(refusal),
             Err(PriorClaim::Replay(order_id)) => Ok(Accepted::Replay(order_id)),
@@ -218,6 +234,7 @@ impl Admission {
         request: &Purchase<'_>,
         home: usize,
         now: Moment,
+        span: impl FnOnce() -> Option<SpanContext>,
     ) -> Result<Placed, PriorClaim> {
         let claims = sale.state.claims();
         let stock = sale.state.stock();
@@ -260,7 +277,8 @@ impl Admission {
             ticket: Arc::clone(&ticket),
         };
         number.keep();
-        place.push(QueuedOrder::new(order, Arc::clone(&sale.state), home, Arc::clone(&self.flight), ticket));
+        let (state, flight) = (Arc::clone(&sale.state), Arc::clone(&self.flight));
+        place.push(QueuedOrder::new(order, state, home, flight, ticket, span()));
         Ok(placed)
     }
 

@@ -15,7 +15,7 @@ use super::flight::Flight;
 use super::live_sale::SaleState;
 use super::sync::{AtomicU8, AtomicUsize, Ordering};
 use super::ticket::{Resolution, Ticket};
-use crate::domain::{NewOrder, Order, Rejection};
+use crate::domain::{NewOrder, Order, Rejection, SpanContext};
 
 /// What wakes a writer.
 #[derive(Debug)]
@@ -145,6 +145,7 @@ pub struct QueuedOrder {
     flight: Arc<Flight>,
     /// `None` once resolved.
     ticket: Option<Arc<Ticket>>,
+    span: Option<SpanContext>,
 }
 
 impl QueuedOrder {
@@ -155,14 +156,20 @@ impl QueuedOrder {
         home: usize,
         flight: Arc<Flight>,
         ticket: Arc<Ticket>,
+        span: Option<SpanContext>,
     ) -> Self {
         sale.enter_flight(order.quantity);
-        Self { order, sale, home, flight, ticket: Some(ticket) }
+        Self { order, sale, home, flight, ticket: Some(ticket), span }
     }
 
     /// What is to become durable.
     pub fn order(&self) -> &NewOrder {
         &self.order
+    }
+
+    /// The span that waits for it, if a trace tells of it.
+    pub fn span(&self) -> Option<SpanContext> {
+        self.span
     }
 
     /// The sale it belongs to.

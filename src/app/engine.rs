@@ -17,6 +17,7 @@ use crate::edge::Edge;
 use crate::grpc::GrpcServer;
 use crate::orders::{OrderDesk, Outdated};
 use crate::supervisor::{Cause, Ended, Ends, Part};
+use crate::traces::Tracer;
 use crate::webhooks::Webhooks;
 
 /// A running engine.
@@ -32,6 +33,7 @@ pub(super) struct Engine {
     pub writers: WriterThreads,
     pub lending: Option<Lending>,
     pub webhooks: Webhooks,
+    pub tracer: Option<Tracer>,
     pub stop_admin: watch::Sender<bool>,
     pub admin: Part,
     pub lame_duck: Duration,

@@ -28,6 +28,7 @@ mod stop;
 mod stop_budget;
 mod store;
 mod store_history;
+mod traces;
 pub mod verify_draw;
 mod webhooks;
 

@@ -13,7 +13,7 @@ use super::reload::{Live, node_limits, reload};
 use super::retry::Retry;
 use super::shared_stock::SharedStock;
 use super::store::{self, OpenStore, WriterThreads};
-use super::{demo, open_files, payments, search, webhooks};
+use super::{demo, open_files, payments, search, traces, webhooks};
 use crate::admin::{
     AdminServer, AdminTokens, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, StartPhase,
 };
@@ -28,7 +28,7 @@ use crate::grpc::{GrpcParts, GrpcServer};
 use crate::ledger::{Concerns, EmbeddedLedger, Ledger, SaleDesk, SaleError};
 use crate::orders::postgres::{Follower, FollowerParts, InstanceLock};
 use crate::orders::{
-    Deadlines, FoldedBy, LogWatch, Pipeline, PipelineParts, Recovered, WriterWatch, guard_calendar,
+    Deadlines, FoldedBy, LogWatch, Pipeline, PipelineParts, Recovered, guard_calendar,
     keep_rooms,
 };
 use crate::supervisor::Supervisor;
@@ -58,6 +58,7 @@ impl Start {
         let shards = settings.edge.serving_threads();
         let telemetry = Arc::new(Telemetry::new(shards));
 
+        let tracer = traces::start(&supervisor, &settings.traces, node, &telemetry)?;
         let readiness = Arc::new(Readiness::default());
         let listening_for_admin = format!("admin.listen {}", settings.admin.listen);
         let wrong = |section, wrong: FieldError| {
@@ -133,7 +134,7 @@ impl Start {
             deadlines: Arc::clone(&deadlines),
             clock: clock.clone(),
             lease_agent: shared.as_ref().map(SharedStock::notify),
-            watch: Arc::clone(&telemetry) as Arc<dyn WriterWatch>,
+            watch: traces::watch(&telemetry, tracer.as_ref()),
             ..PipelineParts::new(stores, reader, order_ids, settings.store.clone())
         });
         admission.set_limits(node_limits(&settings.admission));
@@ -239,7 +240,8 @@ impl Start {
             )
             .map_err(|error| wrong("edge", error))?
             .with_page(page_access)
-            .with_gatekeeper(gatekeeper),
+            .with_gatekeeper(gatekeeper)
+            .with_tracer(tracer.clone()),
         );
         let tokens = Arc::new(AdminTokens::new(&settings.admin));
         let live = Live {
@@ -329,6 +331,7 @@ impl Start {
             writers,
             lending,
             webhooks,
+            tracer,
             stop_admin,
             admin,
             lame_duck: settings.edge.lame_duck(),
@@ -339,18 +342,7 @@ impl Start {
     }
 }
 
-/// What the writers tell goes into the telemetry.
-impl WriterWatch for Telemetry {
-    fn committed(&self, orders: usize, steps: usize, took: Duration) {
-        self.writers.record_batch(orders + steps, took.as_nanos() as u64);
-    }
-
-    fn stalled(&self) {
-        self.writers.failed_batches.increment();
-    }
-}
-
-/// So does what becomes of the log.
+/// What becomes of the log goes into the telemetry.
 impl LogWatch for Telemetry {
     fn log_synced(&self, took: Duration) {
         self.store_log.log_syncs.record(took.as_nanos() as u64);

@@ -11,7 +11,7 @@ use crate::admin::Lifecycle;
 use crate::exit::{Exit, Failure};
 use crate::supervisor::Ended;
 
-/// How long a stop waits for the store to take its last sign of life.
+/// How long a stop waits for somebody to take a last word: the store, whoever is told by webhooks, the collector of traces.
 const LAST_SIGN_MAX: Duration = Duration::from_secs(1);
 
 impl Engine {
@@ -46,6 +46,7 @@ impl Engine {
             writers,
             lending,
             webhooks,
+            tracer,
             stop_admin,
             mut admin,
             lame_duck,
@@ -106,6 +107,9 @@ impl Engine {
                     "unsold units could not be handed back in time; the other nodes take them back later"
                 );
             }
+        }
+        if let Some(tracer) = tracer {
+            budget.within(Share::Rest, LAST_SIGN_MAX, tracer.flush()).await;
         }
         stop_admin.send_replace(true);
         budget.within(Share::Rest, Duration::MAX, admin.ended()).await;

@@ -24,6 +24,7 @@ use crate::domain::{
 };
 use crate::orders::{Act, Applied, OrderDesk, StoreError, Transition};
 use crate::telemetry::Seldom;
+use crate::traces::current_context;
 
 /// Everything a payment needs.
 pub(super) struct Coordinator {
@@ -68,7 +69,7 @@ impl Coordinator {
     /// Begins a payment: `pre_pay → paying`. What costs nothing goes to no gateway.
     pub(super) async fn begin(&self, order: OrderId, charge: &Charge) -> Result<Applied, StoreError> {
         let payment_gateway = (!charge.is_free()).then(|| self.gateways.current().name.clone());
-        let step = Transition::plain(order, OrderAction::BeginPayment, self.now());
+        let step = self.step(order, OrderAction::BeginPayment);
         let payment_method = Some(charge.method.clone());
         self.desk.apply(Transition { payment_method, payment_gateway, ..step }).await
     }
@@ -80,11 +81,16 @@ impl Coordinator {
         action: OrderAction,
         by_hand: Option<ByHand>,
     ) -> Result<Applied, StoreError> {
-        let step = Transition::plain(payment.order, action, self.now());
+        let step = self.step(payment.order, action);
         let payment_attempt = Some(payment.attempt);
         let (settled_because, act) =
             by_hand.map_or((None, None), |by| (Some(by.reason), by.act.map(Box::new)));
         self.desk.apply(Transition { payment_attempt, settled_because, act, ..step }).await
+    }
+
+    /// A step of an order at this moment, for which the current span waits.
+    fn step(&self, order: OrderId, action: OrderAction) -> Transition {
+        Transition { span: current_context(), ..Transition::plain(order, action, self.now()) }
     }
 
     /// Makes the payment of an order that is durably `paying`.
@@ -196,7 +202,7 @@ impl Coordinator {
     /// what others have entered, theirs counts.
     pub(super) async fn noted(&self, order: &Order, note: PaymentNote) -> Result<Order, PaymentOutcome> {
         let payment = AttemptId::latest(order);
-        let step = Transition::plain(payment.order, OrderAction::NotePayment, self.now());
+        let step = self.step(payment.order, OrderAction::NotePayment);
         let step = Transition { payment_attempt: Some(payment.attempt), payment_note: Some(note), ..step };
         match self.desk.apply(step).await {
             Ok(Applied::Done(order)) => Ok(order),

@@ -17,6 +17,20 @@ pub struct HttpGateway {
     peer: HttpPeer,
 }
 
+/// What is asked of the gateway about a payment.
+struct Verb {
+    /// In traces.
+    name: &'static str,
+    method: Method,
+    /// Behind the payment's own.
+    path: &'static str,
+}
+
+const HOLD: Verb = Verb { name: "gateway hold", method: Method::POST, path: "/hold" };
+const CAPTURE: Verb = Verb { name: "gateway capture", method: Method::POST, path: "/capture" };
+const VOID: Verb = Verb { name: "gateway void", method: Method::POST, path: "/void" };
+const STATUS: Verb = Verb { name: "gateway status", method: Method::GET, path: "" };
+
 #[derive(Deserialize)]
 struct PaymentBody {
     key: String,
@@ -76,19 +90,18 @@ impl HttpGateway {
 
     async fn call(
         &self,
-        method: Method,
+        Verb { name, method, path }: Verb,
         key: PaymentKey,
-        verb: &str,
         hold: Option<&Charge>,
     ) -> Result<Payment, CallError> {
         let mut request = self
             .peer
-            .request(method, &format!("/payments/{key}{verb}"))
+            .request(method, &format!("/payments/{key}{path}"))
             .header("idempotency-key", key.to_string());
         if let Some(charge) = hold {
             request = request.json(&ChargeBody::of(charge));
         }
-        let body: PaymentBody = self.peer.answer(request).await?;
+        let body: PaymentBody = self.peer.answer(name, request).await?;
         if body.key != key.to_string() {
             return Err(CallError::Unknown(format!("asked about payment {key}, told about {:?}", body.key)));
         }
@@ -122,7 +135,7 @@ impl HttpGateway {
             .request(Method::POST, &format!("/payments/{}/refunds/{}", key.payment, key.number))
             .header("idempotency-key", key.to_string())
             .json(&body);
-        let body: RefundToldBody = self.peer.answer(request).await?;
+        let body: RefundToldBody = self.peer.answer("gateway refund", request).await?;
         if body.key != key.to_string() {
             return Err(CallError::Unknown(format!("asked for refund {key}, told about {:?}", body.key)));
         }
@@ -152,19 +165,19 @@ fn money(amount: Option<u64>, currency: Option<&str>) -> Result<Option<Money>, C
 
 impl PaymentGateway for HttpGateway {
     fn hold<'a>(&'a self, charge: &'a Charge) -> Answer<'a, Payment> {
-        Box::pin(self.call(Method::POST, charge.key, "/hold", Some(charge)))
+        Box::pin(self.call(HOLD, charge.key, Some(charge)))
     }
 
     fn capture(&self, key: PaymentKey) -> Answer<'_, Payment> {
-        Box::pin(self.call(Method::POST, key, "/capture", None))
+        Box::pin(self.call(CAPTURE, key, None))
     }
 
     fn void(&self, key: PaymentKey) -> Answer<'_, Payment> {
-        Box::pin(self.call(Method::POST, key, "/void", None))
+        Box::pin(self.call(VOID, key, None))
     }
 
     fn status(&self, key: PaymentKey) -> Answer<'_, Payment> {
-        Box::pin(self.call(Method::GET, key, "", None))
+        Box::pin(self.call(STATUS, key, None))
     }
 
     fn refund<'a>(&'a self, refund: &'a RefundOrder) -> Answer<'a, RefundTold> {

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{Method, Request, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::gateway::Charge;
 use super::remote_call::CallError;
 use super::service_settings::HttpSettings;
+use crate::traces::{OpenSpan, SpanKind, current};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A remote service and how to reach it.
 #[derive(Debug)]
@@ -44,13 +48,41 @@ impl HttpPeer {
         }
     }
 
-    /// Sends the request and reads the answer: the JSON of a 200, or of a 404 if it is what was asked for.
+    /// Sends the request and reads the answer: the JSON of a 200, or of a 404 if it is what was asked for. Where a trace tells
+    /// of this, the call has a span of this name, which the service is told.
     ///
     /// # Errors
     /// What is known about the effect of the call.
-    pub async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
-        let response = request.send().await.map_err(|error| unsent(&error))?;
+    pub async fn answer<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+        request: RequestBuilder,
+    ) -> Result<T, CallError> {
+        let span = current().map(|caller| caller.child(name, SpanKind::Client));
+        let answer = self.answered(span.as_deref(), request).await;
+        if let Some(span) = span {
+            match &answer {
+                Ok(_) => span.succeed(),
+                Err(error) => span.fail(error.to_string()),
+            }
+        }
+        answer
+    }
+
+    async fn answered<T: DeserializeOwned>(
+        &self,
+        span: Option<&OpenSpan>,
+        request: RequestBuilder,
+    ) -> Result<T, CallError> {
+        let mut request = request.build().map_err(|error| unsent(&error))?;
+        if let Some(span) = span {
+            tell_of(span, &mut request);
+        }
+        let response = self.client.execute(request).await.map_err(|error| unsent(&error))?;
         let status = response.status();
+        if let Some(span) = span {
+            span.note("http.response.status_code", status.as_u16());
+        }
         let read = self.read(response).await;
         let parsed = || {
             serde_json::from_slice(read.as_deref().map_err(|text| text.clone())?)
@@ -82,6 +114,18 @@ impl HttpPeer {
             body.extend_from_slice(&chunk);
         }
         Ok(body)
+    }
+}
+
+/// What the span says of a request, and the request of its span.
+fn tell_of(span: &OpenSpan, request: &mut Request) {
+    // Whoever waits may stop waiting before the end.
+    span.fail("given up: no answer in time");
+    span.note("http.request.method", request.method().to_string());
+    span.note("server.address", request.url().host_str().unwrap_or_default().to_owned());
+    span.note("url.path", request.url().path().to_owned());
+    if let Ok(value) = HeaderValue::try_from(span.context().to_string()) {
+        request.headers_mut().insert(TRACEPARENT, value);
     }
 }
 

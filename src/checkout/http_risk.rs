@@ -67,7 +67,7 @@ impl HttpRisk {
 impl RiskService for HttpRisk {
     fn policy(&self) -> Answer<'_, RiskPolicy> {
         Box::pin(async {
-            let body: PolicyBody = self.peer.answer(self.peer.request(Method::GET, "/policy")).await?;
+            let body: PolicyBody = self.peer.answer("risk policy", self.peer.request(Method::GET, "/policy")).await?;
             Ok(RiskPolicy {
                 ask_above: Cents(body.ask_above_cents),
                 denied_methods: body.denied_methods,
@@ -79,7 +79,7 @@ impl RiskService for HttpRisk {
     fn assess<'a>(&'a self, charge: &'a Charge) -> Answer<'a, RiskVerdict> {
         Box::pin(async {
             let request = self.peer.request(Method::POST, "/assess").json(&Question::about(charge));
-            let body: VerdictBody = self.peer.answer(request).await?;
+            let body: VerdictBody = self.peer.answer("risk assess", request).await?;
             Ok(match body.verdict {
                 VerdictWord::Approve => RiskVerdict::Approve,
                 VerdictWord::Reject => RiskVerdict::Reject { reason: word(body.reason, "rejected") },

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use super::answers::{CancelAnswer, PayAnswer, RETRY_AFTER_MS, answer, answer_by_status, paying};
 use super::breaker::{BreakerState, Gate, Pass};
@@ -21,6 +22,7 @@ use super::stuck_payments::{StuckPaymentCounts, StuckPayments};
 use crate::admission::Admission;
 use crate::domain::{Order, OrderAction, OrderStatus, StoreIdentity};
 use crate::orders::{Act, Applied, OrderDesk, StoreError, Transition};
+use crate::traces::{SpanKind, current, within};
 
 /// What checkout is built of.
 pub struct CheckoutParts {
@@ -111,7 +113,10 @@ impl Checkout {
                 let outcome = attempt.outcome();
                 match self.admit(&order, method) {
                     Ok((charge, pass)) => {
-                        runtime.spawn(self.clone().run(order.clone(), charge, pass, attempt));
+                        let paying = self.clone().run(order.clone(), charge, pass, attempt);
+                        // It goes on when its buyer has gone.
+                        let span = current().map(|caller| caller.child("payment", SpanKind::Internal));
+                        runtime.spawn(within(span, paying).in_current_span());
                     }
                     Err(answer) => attempt.end(*answer),
                 }
@@ -298,14 +303,17 @@ impl Checkout {
             pass.conclude(outcome.gateway_verdict());
         }
         let metrics = &coordinator.metrics;
-        match &outcome {
-            PaymentOutcome::Paid(_) => &metrics.paid,
-            PaymentOutcome::Back(_, Why::Declined { .. }) => &metrics.declined,
-            PaymentOutcome::Back(_, Why::RiskRejected { .. }) => &metrics.risk_rejected,
-            PaymentOutcome::Back(..) => &metrics.unavailable,
-            PaymentOutcome::Unknown(_) => &metrics.left_to_recovery,
+        let (count, word) = match &outcome {
+            PaymentOutcome::Paid(_) => (&metrics.paid, "paid"),
+            PaymentOutcome::Back(_, Why::Declined { .. }) => (&metrics.declined, "declined"),
+            PaymentOutcome::Back(_, Why::RiskRejected { .. }) => (&metrics.risk_rejected, "risk-rejected"),
+            PaymentOutcome::Back(..) => (&metrics.unavailable, "unavailable"),
+            PaymentOutcome::Unknown(_) => (&metrics.left_to_recovery, "unknown"),
+        };
+        count.add_one();
+        if let Some(span) = current() {
+            span.note("seckill.payment", word);
         }
-        .add_one();
         self.0.stuck.note(unresolved.payment, outcome.doubt());
         unresolved.conclude(outcome.doubt());
         attempt.end(answer(outcome, paying));

@@ -10,7 +10,7 @@ use super::origin::Origin;
 
 const SUFFIX: &str = "_file";
 /// A list: one secret a line.
-const LISTS: [&str; 2] = ["edge.auth.origin_secrets", "waiting_room.keys"];
+const LISTS: [&str; 3] = ["edge.auth.origin_secrets", "traces.headers", "waiting_room.keys"];
 const SECRETS: [&str; 8] = [
     "admin.former_token",
     "admin.token",

@@ -20,6 +20,7 @@ use crate::orders::sqlite::SqliteSettings;
 use crate::orders::{WaitingRoomSettings, WriterSettings};
 use crate::search::SearchSettings;
 use crate::telemetry::{LogSettings, TelemetrySettings};
+use crate::traces::TraceSettings;
 use crate::webhooks::WebhookSettings;
 
 /// The configuration of an engine. Every key has a default.
@@ -70,6 +71,8 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// The figures that are kept.
     pub telemetry: TelemetrySettings,
+    /// Spans for a collector of traces.
+    pub traces: TraceSettings,
     /// The log.
     pub log: LogSettings,
 }
@@ -98,6 +101,7 @@ impl Default for Settings {
             checkout: CheckoutSettings::default(),
             admin: AdminSettings::default(),
             telemetry: TelemetrySettings::default(),
+            traces: TraceSettings::default(),
             log: LogSettings::default(),
         }
     }
@@ -187,6 +191,7 @@ impl Settings {
             ("search", self.search.check()),
             ("admin", self.admin.check()),
             ("telemetry", self.telemetry.check()),
+            ("traces", self.traces.check()),
             ("log", self.log.check()),
         ];
         let mut problems = Vec::new();

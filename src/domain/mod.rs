@@ -16,6 +16,7 @@ mod rejection;
 mod sale;
 mod sale_edit;
 mod sale_units;
+mod span_context;
 mod stops;
 mod time;
 mod waiting_room;
@@ -34,6 +35,7 @@ pub use rejection::{RateScope, Refusal, Rejection};
 pub use sale::{Rate, Sale, SaleLimits, SalePhase, SaleTerms, Units};
 pub use sale_edit::{SaleEdit, StockEdit};
 pub use sale_units::{SaleUnits, Share};
+pub use span_context::SpanContext;
 pub use stops::Stops;
 pub use time::{EpochMs, Nanos};
 pub use waiting_room::{

@@ -41,7 +41,7 @@ impl DataPlane {
             before: None,
             limit: ORDERS_MAX,
         };
-        let orders = self.desk.orders_of(wanted).await.map_err(|error| store_is_away(&error))?;
+        let orders = self.desk.orders_of(wanted).await.map_err(|error| store_is_away(request, &error))?;
         // The newest comes first.
         orders.iter().rev().for_each(|order| sale.state.claims().restore(order));
         let body =
@@ -50,7 +50,7 @@ impl DataPlane {
         let purchase =
             Purchase { buyer: buyer.name(), quantity: body.quantity(), idempotency_key, pass: None };
         match self.admission.purchase(&sale, &purchase, request.home, request.arrived) {
-            Ok(accepted) => Ok(AcceptedPurchase { accepted, sale: Arc::new(sale), buyer }),
+            Ok(accepted) => Ok(AcceptedPurchase { accepted, sale: Arc::new(sale), buyer, span: None }),
             Err(refusal) => Err(refused(&refusal, request)),
         }
     }
@@ -86,7 +86,7 @@ impl DataPlane {
         if self.sheds(request, Dear::Look) {
             return Err(busy());
         }
-        let found = self.desk.archived_sale(&key).await.map_err(|error| store_is_away(&error))?;
+        let found = self.desk.archived_sale(&key).await.map_err(|error| store_is_away(request, &error))?;
         found.map(LiveSale::off_board).ok_or_else(|| problem::UNKNOWN_SALE.answer())
     }
 

@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::domain::{FieldError, Nanos};
 use crate::orders::{OrderDesk, StoreError};
 use crate::telemetry::{Dear, GatekeeperRecords, Outcome, Path, Recorder, Seldom, Telemetry};
+use crate::traces::Tracer;
 
 /// What the handlers work with.
 pub struct DataPlane {
@@ -31,6 +32,7 @@ pub struct DataPlane {
     pub(super) desk: OrderDesk,
     pub(super) checkout: Checkout,
     pub(super) gatekeeper: Option<Gatekeeper>,
+    pub(super) tracer: Option<Tracer>,
     page_access: PageAccess,
     tuning: ArcSwap<Tuning>,
     clock: Clock,
@@ -58,6 +60,7 @@ impl DataPlane {
             desk,
             checkout,
             gatekeeper: None,
+            tracer: None,
             page_access: PageAccess::default(),
             tuning: ArcSwap::from_pointee(Tuning::new(settings)?),
             clock,
@@ -76,6 +79,12 @@ impl DataPlane {
     #[must_use]
     pub fn with_gatekeeper(self, gatekeeper: Option<Gatekeeper>) -> Self {
         Self { gatekeeper, ..self }
+    }
+
+    /// With somebody who takes spans of what is won and paid.
+    #[must_use]
+    pub fn with_tracer(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
     }
 
     /// Whether the keys and tables of the settings can be read: what [`DataPlane::new`] would say.
@@ -141,8 +150,12 @@ impl DataPlane {
 
     /// Records a request of one of the three paths that has just come to this outcome.
     pub(super) fn record(&self, request: &Request<'_>, path: Path, outcome: Outcome) {
-        let nanos = self.clock.stopwatch().0.saturating_sub(request.arrived.mono.0);
-        self.recorder(request.home).record(path, outcome, nanos);
+        self.recorder(request.home).record(path, outcome, self.took(request).0);
+    }
+
+    /// What the request has taken so far.
+    pub(super) fn took(&self, request: &Request<'_>) -> Nanos {
+        Nanos(self.clock.stopwatch().0.saturating_sub(request.arrived.mono.0))
     }
 
     /// Who asks.
@@ -298,12 +311,13 @@ pub(super) fn busy() -> ProblemAnswer {
 }
 
 /// The answer to whoever would have to wait for the store.
-pub(super) fn store_is_away(error: &StoreError) -> ProblemAnswer {
+pub(super) fn store_is_away(request: &Request<'_>, error: &StoreError) -> ProblemAnswer {
     static SAID: Seldom = Seldom::new();
     if let Some(more) = SAID.now() {
         tracing::warn!(
             %error,
             sqlstate = error.sqlstate.as_deref(),
+            request_id = request.id.as_str(),
             more,
             "the order store did not answer a buyer"
         );

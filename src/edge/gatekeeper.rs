@@ -115,7 +115,7 @@ impl Gatekeeper {
             }
             Err((retry_after, error)) => {
                 records.away.increment();
-                self.say_away(&error);
+                self.say_away(&error, question.request_id);
                 match self.settings.on_failure {
                     GateFailure::Open => Judged::In,
                     GateFailure::Closed => Judged::Away { retry_after },
@@ -131,7 +131,7 @@ impl Gatekeeper {
         let pass = self.gate.pass().map_err(left_alone)?;
         let request = self.peer.request(Method::POST, "/register").json(question);
         let wait = Duration::from_millis(self.settings.wait_ms);
-        let answer = match tokio::time::timeout(wait, self.peer.answer(request)).await {
+        let answer = match tokio::time::timeout(wait, self.peer.answer("gatekeeper register", request)).await {
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => Err(format!("no answer within {} ms", self.settings.wait_ms)),
         };
@@ -139,11 +139,17 @@ impl Gatekeeper {
         answer.map_err(|error| (Nanos::SECOND, error))
     }
 
-    fn say_away(&self, error: &str) {
+    fn say_away(&self, error: &str, request_id: &str) {
         static SAID: Seldom = Seldom::new();
         if let Some(more) = SAID.now() {
             let on_failure = self.settings.on_failure;
-            tracing::warn!(error, ?on_failure, more, "the gatekeeper of the waiting rooms did not answer");
+            tracing::warn!(
+                error,
+                ?on_failure,
+                request_id,
+                more,
+                "the gatekeeper of the waiting rooms did not answer"
+            );
         }
     }
 }

@@ -54,6 +54,7 @@ mod sale_state;
 mod sale_state_page;
 mod settings;
 mod shedding;
+mod spans;
 mod start_error;
 mod tenant;
 mod token_crypto;

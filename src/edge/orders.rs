@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use serde::Deserialize;
+use tracing::{Instrument, field};
 
 use super::data_plane::{DataPlane, store_is_away};
 use super::identity::Buyer;
@@ -11,9 +12,11 @@ use super::problem::{self, Problem, ProblemAnswer};
 use super::refusal::rejected;
 use super::reply::{Field, Reply, retry_after_s};
 use super::request::Request;
+use super::spans::tell_checkout;
 use crate::checkout::{CancelAnswer, PayAnswer};
 use crate::domain::{Nanos, Order, OrderId};
 use crate::telemetry::{Outcome, Path};
+use crate::traces::within;
 
 /// What a checkout's body says.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
@@ -70,7 +73,7 @@ impl DataPlane {
             .desk
             .order_of(&tenant, buyer.name().as_str(), id)
             .await
-            .map_err(|error| store_is_away(&error))?;
+            .map_err(|error| store_is_away(request, &error))?;
         found.ok_or_else(|| problem::UNKNOWN_ORDER.answer())
     }
 
@@ -100,17 +103,29 @@ impl DataPlane {
         match self.desk.sale_of(order.placed.sale).await {
             Ok(Some(sale)) => Reply::json(status, outcome, OrderView::of_order(&sale, order).object()),
             Ok(None) => problem::UNKNOWN_ORDER.reply(&request.id),
-            Err(error) => store_is_away(&error).reply(&request.id),
+            Err(error) => store_is_away(request, &error).reply(&request.id),
         }
     }
 
     /// Pays for an order.
     pub(super) async fn checkout(&self, request: &Request<'_>, id: &str) -> Reply {
-        let reply = match self.try_checkout(request, id).await {
+        let span = self.open_checkout_span(request);
+        // Whatever is logged because of it names the request.
+        let lines =
+            tracing::error_span!("checkout", request_id = request.id.as_str(), trace_id = field::Empty);
+        if let Some(span) = &span {
+            lines.record("trace_id", format!("{:032x}", span.context().trace_id));
+        }
+        // On the heap: every request's future would be as large as this one's.
+        let paying = Box::pin(within(span.clone(), self.try_checkout(request, id)).instrument(lines));
+        let reply = match paying.await {
             Ok(reply) => reply,
             Err(answer) => answer.reply(&request.id),
         };
         self.record(request, Path::Checkout, reply.outcome);
+        if let Some(span) = &span {
+            tell_checkout(span, request, id, &reply);
+        }
         reply
     }
 

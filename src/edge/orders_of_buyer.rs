@@ -82,14 +82,14 @@ impl DataPlane {
             before: page.before,
             limit,
         };
-        let orders = self.desk.orders_of(wanted).await.map_err(|error| store_is_away(&error))?;
+        let orders = self.desk.orders_of(wanted).await.map_err(|error| store_is_away(request, &error))?;
         let mut list = vec![b'['];
         let mut known = HashMap::new();
         for order in &orders {
             let id = order.placed.sale;
             if let Entry::Vacant(place) = known.entry(id) {
                 // On the board, or archived.
-                place.insert(self.desk.sale_of(id).await.map_err(|error| store_is_away(&error))?);
+                place.insert(self.desk.sale_of(id).await.map_err(|error| store_is_away(request, &error))?);
             }
             let Some(Some(sale)) = known.get(&id) else { continue };
             if list.len() > 1 {

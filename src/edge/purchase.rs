@@ -18,6 +18,7 @@ use super::request::Request;
 use crate::admission::{Accepted, LiveSale, OrderInFlight, Placed, Purchase, Resolution, Ticket};
 use crate::domain::{BuyerName, KeyName, Nanos, OrderId, Refusal, Units};
 use crate::telemetry::{Outcome, Path};
+use crate::traces::Begun;
 
 /// What a purchase's body says.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
@@ -83,6 +84,8 @@ pub(super) struct AcceptedPurchase<'a> {
     pub accepted: Accepted,
     pub sale: Arc<LiveSale>,
     pub buyer: Buyer<'a>,
+    /// The span of the request, if it has won and a trace tells of it.
+    pub span: Option<Begun>,
 }
 
 impl DataPlane {
@@ -105,16 +108,25 @@ impl DataPlane {
             Err(reply) => reply.outcome,
         };
         self.record(request, Path::Seckill, outcome);
-        match decided {
-            Err(reply) => reply,
-            Ok(AcceptedPurchase { accepted, sale, buyer }) => match accepted {
-                Accepted::Placed(placed) => self.placed(request, &sale, buyer.name(), placed).await,
-                Accepted::InFlight(OrderInFlight { order_id, replay, ticket }) => {
-                    self.in_flight(request, &sale, buyer.name(), order_id, replay, &ticket).await
+        let (reply, order, span) = match decided {
+            Err(reply) => (reply, None, None),
+            Ok(AcceptedPurchase { accepted, sale, buyer, span }) => match accepted {
+                Accepted::Placed(placed) => {
+                    let order = placed.order_id;
+                    (self.placed(request, &sale, buyer.name(), placed).await, Some(order), span)
                 }
-                Accepted::Replay(order_id) => self.replay(request, &sale, buyer.name(), order_id).await,
+                Accepted::InFlight(OrderInFlight { order_id, replay, ticket }) => {
+                    let reply =
+                        self.in_flight(request, &sale, buyer.name(), order_id, replay, &ticket).await;
+                    (reply, Some(order_id), None)
+                }
+                Accepted::Replay(order_id) => {
+                    (self.replay(request, &sale, buyer.name(), order_id).await, Some(order_id), None)
+                }
             },
-        }
+        };
+        self.trace_purchase(request, span, order, &reply);
+        reply
     }
 
     /// The whole decision; nothing in it waits. `None` when the sale is not on the board.
@@ -142,8 +154,14 @@ impl DataPlane {
             idempotency_key,
             pass: request.head.pass(),
         };
-        match self.admission.purchase(sale, &purchase, request.home, request.arrived) {
-            Ok(accepted) => Ok(Some(AcceptedPurchase { accepted, sale: Arc::clone(sale), buyer })),
+        let mut span = None;
+        let begin_span = || {
+            span = self.begin_span(request);
+            span.map(|begun| begun.context)
+        };
+        let (home, arrived) = (request.home, request.arrived);
+        match self.admission.purchase_in_trace(sale, &purchase, home, arrived, begin_span) {
+            Ok(accepted) => Ok(Some(AcceptedPurchase { accepted, sale: Arc::clone(sale), buyer, span })),
             Err(refusal) => Err(refused(&refusal, request)),
         }
     }
@@ -226,7 +244,7 @@ impl DataPlane {
                 Reply::json(StatusCode::OK, Outcome::Replayed, order).with(Field::Location(order_id))
             }
             Ok(None) => problem::UNKNOWN_ORDER.answer().order(order_id).reply(&request.id),
-            Err(error) => store_is_away(&error).reply(&request.id),
+            Err(error) => store_is_away(request, &error).reply(&request.id),
         }
     }
 }

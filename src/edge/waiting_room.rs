@@ -143,7 +143,8 @@ impl DataPlane {
         }
         let sale = self.archived_sale(request, campaign, sku).await?;
         if let Some(terms) = sale.terms.waiting_room() {
-            let marks = self.desk.room_marks(vec![sale.id]).await.map_err(|error| store_is_away(&error))?;
+            let marks = self.desk.room_marks(vec![sale.id]).await;
+            let marks = marks.map_err(|error| store_is_away(request, &error))?;
             marks.iter().for_each(|(_, marks)| sale.state.room().show(marks, terms));
         }
         self.room_document(request, &sale)

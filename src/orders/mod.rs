@@ -75,4 +75,4 @@ pub use webhook_log::{
     LogCursor, LogEnds, ToldLog, WebhookAct, WebhookChange, WebhookHealth, WebhookReader, WebhookRow,
     WebhookSave, WebhookState, WebhookStep, WebhookWriter,
 };
-pub use writer::{OrderWriter, StockNotice, WriterSettings, WriterWatch};
+pub use writer::{Commit, OrderWriter, StockNotice, WriterSettings, WriterWatch};

@@ -4,7 +4,7 @@ use super::graces::Graces;
 use super::trail::Act;
 use crate::domain::{
     EpochMs, Order, OrderAction, OrderId, OrderStatus, PaymentJournal, PaymentNote, RefundStep, Restock,
-    Units,
+    SpanContext, Units,
 };
 
 /// A step in the life of a durable order.
@@ -34,6 +34,8 @@ pub struct Transition {
     pub settled_because: Option<String>,
     /// The operator's act that asks for it, for the trail.
     pub act: Option<Box<Act>>,
+    /// The span that waits for it, if a trace tells of it.
+    pub span: Option<SpanContext>,
 }
 
 /// What became of a [`Transition`].
@@ -61,6 +63,7 @@ impl Transition {
             refund: None,
             settled_because: None,
             act: None,
+            span: None,
         }
     }
 

@@ -20,7 +20,7 @@ use super::step::{ReplySender, Step, StopRelay};
 use super::store::{Batch, Receipt, RefusalReason, RefusedOrder, StoreError, StoreWriter};
 use super::transition::{Applied, Transition};
 use crate::admission::{Admission, Arrival, Intake, QueuedOrder, Resolution};
-use crate::domain::{NewOrder, Order, OrderStatus, Rejection, SaleId, Units};
+use crate::domain::{NewOrder, Order, OrderStatus, Rejection, SaleId, SpanContext, Units};
 
 /// Settings of the way from admission to the store.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize, PartialEq, Eq)]
@@ -70,17 +70,30 @@ pub enum StockNotice {
     },
 }
 
+/// A batch that was committed.
+#[derive(Clone, Copy, Debug)]
+pub struct Commit<'a> {
+    /// Purchases in it.
+    pub orders: usize,
+    /// Steps in it.
+    pub steps: usize,
+    /// How long that took, just now.
+    pub took: Duration,
+    /// The spans that have waited for it.
+    pub spans: &'a [SpanContext],
+}
+
 /// What the writers tell of their commits. All methods are called on a writer's thread.
 pub trait WriterWatch: Send + Sync {
-    /// A batch of `orders` purchases and `steps` steps was committed in `took`.
-    fn committed(&self, orders: usize, steps: usize, took: Duration);
+    /// A batch was committed.
+    fn committed(&self, commit: Commit<'_>);
     /// An attempt to commit met a busy store.
     fn stalled(&self);
 }
 
 /// Nobody watches.
 impl WriterWatch for () {
-    fn committed(&self, _orders: usize, _steps: usize, _took: Duration) {}
+    fn committed(&self, _commit: Commit<'_>) {}
     fn stalled(&self) {}
 }
 
@@ -232,10 +245,13 @@ impl OrderWriter {
             transitions: round.transitions,
             graces: self.deadlines.graces(),
         };
+        // Where nothing is traced this takes no memory.
+        let steps = batch.transitions.iter().filter_map(|step| step.span);
+        let spans: Vec<_> = purchases.iter().filter_map(QueuedOrder::span).chain(steps).collect();
         let counting = Arc::clone(&self.counting);
         let uncounted = counting.read();
         let (applied, refused) = loop {
-            match self.commit(&batch)? {
+            match self.commit(&batch, &spans)? {
                 Receipt::Committed { applied, refused } => break (applied, refused),
                 Receipt::Oversold(sales) => {
                     if !batch.placed.iter().any(|order| sales.contains(&order.sale)) {
@@ -338,18 +354,20 @@ impl OrderWriter {
     }
 
     /// Commits, again and again while the store is busy.
-    fn commit(&mut self, batch: &Batch) -> Result<Receipt, StoreError> {
+    fn commit(&mut self, batch: &Batch, spans: &[SpanContext]) -> Result<Receipt, StoreError> {
         let started = Instant::now();
         let receipt = self.repeat_while_busy(|store| store.commit(batch))?;
         // A store that fences this node takes nothing more of this life: the intake opens with the next one.
         if !matches!(receipt, Receipt::Fenced { .. }) {
             self.answers_again();
         }
-        self.watch.committed(
-            batch.placed.len() + batch.rejected.len(),
-            batch.transitions.len(),
-            started.elapsed(),
-        );
+        let is_committed = matches!(receipt, Receipt::Committed { .. });
+        self.watch.committed(Commit {
+            orders: batch.placed.len() + batch.rejected.len(),
+            steps: batch.transitions.len(),
+            took: started.elapsed(),
+            spans: if is_committed { spans } else { &[] },
+        });
         Ok(receipt)
     }
 

@@ -26,6 +26,7 @@ mod seldom;
 mod settings;
 mod store_log;
 mod tls;
+mod traces;
 
 pub use counter::{Counter, Gauge, GaugeGuard};
 pub use edge_load::{Dear, EdgeLoad, thread_times};
@@ -47,3 +48,4 @@ pub use seldom::Seldom;
 pub use settings::TelemetrySettings;
 pub use store_log::StoreLogRecords;
 pub use tls::TlsRecords;
+pub use traces::TraceRecords;

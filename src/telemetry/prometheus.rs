@@ -136,6 +136,15 @@ impl Exposition {
         }
     }
 
+    /// Spans by what became of them.
+    pub fn traces(&mut self, telemetry: &Telemetry) {
+        const SPANS: &str = "seckill_trace_spans_total";
+        self.family(SPANS, Kind::Counter, "Spans that were recorded, by what became of them.");
+        for (word, count) in telemetry.traces.by_word() {
+            self.sample(SPANS, &[("outcome", word)], count as f64);
+        }
+    }
+
     /// Tokens of buyers that did not count, by reason.
     pub fn refused_tokens(&mut self, telemetry: &Telemetry) {
         const REFUSED: &str = "seckill_edge_tokens_refused_total";

@@ -16,6 +16,7 @@ use super::outcome::{Outcome, Path};
 use super::refused_tokens::RefusedTokens;
 use super::store_log::StoreLogRecords;
 use super::tls::TlsRecords;
+use super::traces::TraceRecords;
 
 const PATHS: usize = Path::ALL.len();
 const OUTCOMES: usize = Outcome::ALL.len();
@@ -143,6 +144,8 @@ pub struct Telemetry {
     pub refused_tokens: RefusedTokens,
     /// Calls inside the network.
     pub grpc: Arc<GrpcRecords>,
+    /// What became of spans.
+    pub traces: TraceRecords,
 }
 
 impl Telemetry {
@@ -162,6 +165,7 @@ impl Telemetry {
             edge_load: EdgeLoad::new(cores),
             refused_tokens: RefusedTokens::default(),
             grpc: Arc::default(),
+            traces: TraceRecords::default(),
         }
     }
 

@@ -24,11 +24,12 @@ const TABLE: &[(&str, &[&str])] = &[
     ("admission", &["domain"]),
     ("clock", &["admission", "domain", "settings"]),
     ("telemetry", &["domain", "settings"]),
+    ("traces", &["domain", "settings", "telemetry"]),
     ("orders", &["admission", "clock", "domain", "settings", "tls"]),
     ("ledger", &["admission", "clock", "domain", "orders", "settings"]),
     ("webhooks", &["domain", "orders", "settings"]),
     ("search", &["domain", "orders", "settings"]),
-    ("checkout", &["admission", "clock", "domain", "orders", "settings", "telemetry"]),
+    ("checkout", &["admission", "clock", "domain", "orders", "settings", "telemetry", "traces"]),
     (
         "edge",
         &[
@@ -43,6 +44,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "supervisor",
             "telemetry",
             "tls",
+            "traces",
         ],
     ),
     (
@@ -88,12 +90,13 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("figment", &["src/config"]),
     ("clap", &["src/config", "src/main.rs"]),
     ("clap_complete", &["src/config/cli.rs"]),
-    ("prost", &["src/telemetry/protobuf.rs"]),
+    ("prost", &["src/telemetry/protobuf.rs", "src/traces/otlp.rs"]),
     ("prost_types", &["src/grpc"]),
     ("tonic", &["src/grpc"]),
     ("tonic_health", &["src/grpc"]),
     ("tonic_reflection", &["src/grpc"]),
     ("tonic_types", &["src/grpc"]),
+    ("opentelemetry_proto", &["src/traces"]),
     ("sd_notify", &["src/app/service_manager.rs"]),
 ];
 
