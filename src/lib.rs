@@ -13,6 +13,7 @@ pub mod grpc;
 pub mod ledger;
 pub mod openapi;
 pub mod orders;
+pub mod profiles;
 pub mod search;
 pub mod settings;
 pub mod supervisor;

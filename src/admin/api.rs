@@ -6,7 +6,7 @@ use super::described_routes::{DescribedRoutes, Kind};
 use super::openapi::{self, campaigns, engine, figures, hooks, index, orders};
 use super::problem_code::Code;
 use super::{
-    beacon_value, extend, feeds, health, live, metrics_page, order_acts, public_pages, reconcile, refund,
+    beacon_value, extend, feeds, health, live, metrics_page, order_acts, profiles, public_pages, reconcile, refund,
     reload, retiring, room_feeds, sale_acts, sales, search, settle, stats, stops, trail, waiting_room, webhooks,
 };
 use crate::openapi::{Document, parts};
@@ -66,6 +66,7 @@ pub(super) fn routes() -> DescribedRoutes {
         // Books that are compared do not give way: who compares them has a reason.
         .on(Usual, figures::reconcile(), reconcile::reconcile)
         .on(Usual, engine::reload(), reload::reload)
+        .on(Usual, engine::cpu_profile(), profiles::cpu)
         .on(Open, parts::description(), public_pages::description)
         .on(Open, parts::problems(), public_pages::problems)
         .on(Open, parts::problem("campaign-exists", Code::NotFound), public_pages::problem)

@@ -56,6 +56,8 @@ pub struct ControlPlane {
     pub(super) sale_series: SaleSeries,
     /// One scrape counts sales at a time.
     pub(super) counting: Arc<Semaphore>,
+    /// One profile is taken at a time.
+    pub(super) profiling: Arc<Semaphore>,
     pub(super) started: Instant,
     pub(super) admission: Arc<Admission>,
     pub(super) desk: OrderDesk,
@@ -143,6 +145,7 @@ impl ControlPlane {
             sale_counts: SaleCounts::default(),
             sale_series: SaleSeries::default(),
             counting: Arc::new(Semaphore::new(1)),
+            profiling: Arc::new(Semaphore::new(1)),
             started,
             admission,
             desk,

@@ -38,6 +38,7 @@ mod paging;
 mod probe;
 mod problem;
 mod problem_code;
+mod profiles;
 mod public_pages;
 mod readiness;
 mod reconcile;

@@ -149,6 +149,9 @@ codes! {
     GatewayNotConfigured = 409 "gateway-not-configured"
         means "The gateway that has the payment is not configured here."
         helped by "List it in checkout.former_gateways.";
+    ProfileUnderWay = 409 "profile-under-way"
+        means "Another profile of the engine is being taken."
+        helped by "Try again after Retry-After.";
     ChangedMeanwhile = 412 "changed-meanwhile"
         means "The campaign is not the version of If-Match any more; nothing was changed."
         helped by "Look at the campaign again, and decide again; etag is its version.";
@@ -168,7 +171,7 @@ codes! {
         means "Many wrong tokens came from this address."
         helped by "Try again after Retry-After, with the right one.";
     Internal = 500 "internal"
-        means "Something broke down that should not; the configuration before stays."
+        means "Something broke down that should not; nothing has changed."
         helped by "Look at the engine's log, and report it.";
     StoreUnavailable = 503 "store-unavailable"
         means "The order store does not answer, or not in time."

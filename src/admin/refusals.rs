@@ -20,14 +20,14 @@ impl ControlPlane {
         verdict
     }
 
-    /// Tells the trail, without waiting for it, that something was refused.
+    /// Tells the trail, without waiting for it, of what no store takes part in.
     pub(super) fn tell_beside(self: &Arc<Self>, acting: Acting, kind: ActKind, object: String) {
         let plane = Arc::clone(self);
         tokio::spawn(async move {
             let mut act = acting.act(&plane, kind, object, None);
             act.tenant = act.tenant.filter(|_| acting.is_bound());
             if let Err(error) = plane.desk.tell(act).await {
-                tracing::warn!(%error, act = kind.as_str(), "the trail does not tell of a refusal");
+                tracing::warn!(%error, act = kind.as_str(), "the trail does not tell of this");
             }
         });
     }

@@ -67,6 +67,8 @@ pub enum ActKind {
     SearchRebuildFailed,
     /// The configuration was read again.
     ConfigReloaded,
+    /// A profile of the engine was taken.
+    ProfileTaken,
     /// Somebody tried what the role of the token does not allow.
     ActRefused,
     /// A token came that is none.
@@ -75,7 +77,7 @@ pub enum ActKind {
 
 impl ActKind {
     /// All kinds.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::CampaignCreated,
         Self::CampaignChanged,
         Self::CampaignPaused,
@@ -98,6 +100,7 @@ impl ActKind {
         Self::SearchRebuilt,
         Self::SearchRebuildFailed,
         Self::ConfigReloaded,
+        Self::ProfileTaken,
         Self::ActRefused,
         Self::SignInRefused,
     ];
@@ -127,6 +130,7 @@ impl ActKind {
             Self::SearchRebuilt => "search.rebuilt",
             Self::SearchRebuildFailed => "search.rebuild-failed",
             Self::ConfigReloaded => "config.reloaded",
+            Self::ProfileTaken => "profile.taken",
             Self::ActRefused => "act.refused",
             Self::SignInRefused => "sign-in.refused",
         }

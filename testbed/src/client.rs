@@ -109,7 +109,8 @@ impl Client {
         } else {
             self.bytes(answer.field("content-length").map_or(0, |length| length.parse().unwrap()))?
         };
-        answer.body = String::from_utf8(body).unwrap();
+        // A file is no text: whoever wants its bytes asks by other means.
+        answer.body = String::from_utf8_lossy(&body).into_owned();
         Some(answer)
     }
 

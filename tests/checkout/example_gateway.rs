@@ -53,6 +53,8 @@ struct Book {
     assessed: HashMap<String, usize>,
     /// The keys of these questions, in their order.
     questions: Vec<String>,
+    /// Of the spans that called, by what they called for.
+    traceparents: HashMap<String, String>,
     rejects: bool,
     processing: bool,
     /// Whether it has never heard of refunds.
@@ -176,6 +178,11 @@ impl ExampleGateway {
         self.desk.book.lock().questions.clone()
     }
 
+    /// The latest `traceparent` that came with a call of this kind.
+    pub fn traceparent(&self, call: &str) -> Option<String> {
+        self.desk.book.lock().traceparents.get(call).cloned()
+    }
+
     /// From now on the risk service rejects every payment it is asked about, or none.
     pub fn reject(&self, rejects: bool) {
         self.desk.book.lock().rejects = rejects;
@@ -229,6 +236,11 @@ fn problem(status: StatusCode) -> Reply {
 }
 
 impl Book {
+    fn note_caller(&mut self, call: &str, headers: &HeaderMap) {
+        let sent = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        self.traceparents.extend(sent.map(|sent| (call.to_owned(), sent.to_owned())));
+    }
+
     /// Whether a call stops here.
     fn stops_at(&mut self, step: Step) -> bool {
         let stops = self.stop_at.as_ref().is_some_and(|(at, _)| *at == step);
@@ -304,6 +316,7 @@ async fn act(
     let Some(name) = ["hold", "capture", "void"].into_iter().find(|name| *name == verb) else {
         return problem(StatusCode::NOT_FOUND);
     };
+    desk.book.lock().note_caller(name, &headers);
     if desk.book.lock().stops_at(Step::Before(name)) {
         return pending().await;
     }
@@ -413,6 +426,7 @@ async fn assess(State(desk): State<Arc<Desk>>, headers: HeaderMap, Json(body): J
         let mut book = desk.book.lock();
         let attempt = format!("{}-{}", body["order_id"].as_str().unwrap_or_default(), body["attempt"]);
         *book.assessed.entry(attempt).or_default() += 1;
+        book.note_caller("assess", &headers);
         book.questions.push(body["key"].as_str().unwrap_or_default().to_owned());
         (book.stops_at(Step::Assess), book.rejects)
     };

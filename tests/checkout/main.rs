@@ -3,6 +3,7 @@
 //! the real process.
 
 mod buyers;
+mod collector;
 mod direction;
 mod doubt;
 mod example_gateway;
@@ -18,4 +19,5 @@ mod process;
 mod refunds;
 mod scripted;
 mod several_nodes;
+mod traces;
 mod two_engines;

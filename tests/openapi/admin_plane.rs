@@ -90,6 +90,7 @@ fn what_operators_do_is_described() {
     hears(&post("/api/v1/campaigns", "{}"), 422, "invalid-field");
     webhooks();
     search(&engine);
+    profiles(&engine);
     live(&engine);
     refused_callers(&engine);
 
@@ -109,6 +110,27 @@ fn what_operators_do_is_described() {
         assert!(described::admin().codes().contains(code), "{code} is no code any more: {elsewhere}");
     }
     assert!(missing.is_empty(), "nobody has provoked {missing:?}");
+}
+
+fn profiles(engine: &Engine) {
+    let path = |seconds: &str| format!("/api/v1/profiles/cpu?seconds={seconds}");
+    for seconds in ["0", "21", "1.5", ""] {
+        hears(&engine.admin("GET", &path(seconds), ""), 422, "invalid-field");
+    }
+    let mut long = Client::connect(engine.admin_addr());
+    long.send(format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", path("20")));
+    testbed::until("one is under way, and no other", || {
+        let second = engine.admin("GET", &path("1"), "");
+        second.status == 409 && second.member("code") == "profile-under-way"
+    });
+    // Who goes away ends it.
+    drop(long);
+    testbed::until("the next one can be taken", || {
+        let taken = engine.admin("GET", &path("1"), "");
+        taken.status == 200 && taken.field("content-disposition").is_some_and(|it| it.contains("cpu.pb.gz"))
+    });
+    let trail = engine.read("/api/v1/trail?limit=1000").body;
+    assert!(trail.contains(r#""act":"profile.taken""#), "{trail}");
 }
 
 fn campaigns(engine: &Engine) {

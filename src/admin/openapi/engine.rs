@@ -1,10 +1,13 @@
 //! What concerns the whole engine.
 
+use serde_json::json;
+
 use super::campaign_bodies::{StopChange, Stopped};
 use super::figure_bodies::Reloaded;
 use super::parts::{act, look, tenant};
 use crate::admin::problem_code::Code;
-use crate::openapi::{Access, Answer, Operation};
+use crate::admin::profiles::{HERTZ_MAX, SECONDS_MAX};
+use crate::openapi::{Access, Answer, Content, Operation, Parameter};
 
 const TAG: &str = "engine";
 
@@ -46,4 +49,24 @@ pub fn reload() -> Operation {
         .takes([tenant()])
         .answers(Answer::json::<Reloaded>(200, "It is in force."))
         .refuses([Code::InvalidConfig, Code::RestartRequired, Code::Internal])
+}
+
+/// `GET /api/v1/profiles/cpu`
+pub fn cpu_profile() -> Operation {
+    let number = |max: u16| json!({ "type": "integer", "minimum": 1, "maximum": max });
+    look("/api/v1/profiles/cpu", "getCpuProfile", "Where processor time goes, from now on for some seconds")
+        .access(Access::AdminOfAll)
+        .about("A file for pprof's tools: `go tool pprof`, speedscope and others. One at a time; the trail tells of it.")
+        .tag(TAG)
+        .takes([
+            tenant(),
+            Parameter::query("seconds", "For how long; 10 if it is not said.").of(number(SECONDS_MAX)),
+            Parameter::query("hertz", "Samples a second of processor time; 99 if it is not said.")
+                .of(number(HERTZ_MAX)),
+        ])
+        .answers(
+            Answer::new(200, "The profile", Content::text("application/octet-stream"))
+                .with("Content-Disposition"),
+        )
+        .refuses([Code::InvalidField, Code::ProfileUnderWay, Code::Internal])
 }
