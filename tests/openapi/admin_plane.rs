@@ -1,5 +1,9 @@
 //! Every operation of the admin plane, and every problem of it that can be provoked from outside.
 
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use flate2::read::GzDecoder;
 use testbed::client::{Answer, Client};
 use testbed::described;
 use testbed::engine::{Engine, request};
@@ -112,6 +116,12 @@ fn what_operators_do_is_described() {
     assert!(missing.is_empty(), "nobody has provoked {missing:?}");
 }
 
+/// What is behind an address, which may be no text.
+fn download(url: &str) -> Vec<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { reqwest::get(url).await.unwrap().bytes().await.unwrap().to_vec() })
+}
+
 fn profiles(engine: &Engine) {
     let path = |seconds: &str| format!("/api/v1/profiles/cpu?seconds={seconds}");
     for seconds in ["0", "21", "1.5", ""] {
@@ -125,9 +135,22 @@ fn profiles(engine: &Engine) {
     });
     // Who goes away ends it.
     drop(long);
-    testbed::until("the next one can be taken", || {
-        let taken = engine.admin("GET", &path("1"), "");
-        taken.status == 200 && taken.field("content-disposition").is_some_and(|it| it.contains("cpu.pb.gz"))
+    testbed::until("the next one can be taken", || engine.admin("GET", &path("1"), "").status == 200);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                engine.look("/seckill/test/none", "");
+            }
+        });
+        testbed::until("the edge is seen at work", || {
+            let file = download(&format!("http://{}{}", engine.admin_addr(), path("1")));
+            let mut profile = Vec::new();
+            GzDecoder::new(&file[..]).read_to_end(&mut profile).expect("it is compressed");
+            let tells = |text: &str| profile.windows(text.len()).any(|part| part == text.as_bytes());
+            tells("nanoseconds") && tells("edge-0") && tells("seckill::edge::")
+        });
+        is_over.store(true, Ordering::Relaxed);
     });
     let trail = engine.read("/api/v1/trail?limit=1000").body;
     assert!(trail.contains(r#""act":"profile.taken""#), "{trail}");

@@ -12,6 +12,7 @@ mod perf;
 mod rolling;
 mod room;
 mod sbom;
+mod soak;
 mod test;
 mod winners;
 
@@ -52,6 +53,8 @@ enum Command {
     Rolling(rolling::Options),
     /// Measure the waiting room, one figure at a time.
     Room(room::Options),
+    /// Load the release binary steadily for an hour and plot its memory, which may not grow.
+    Soak(soak::Options),
     /// Let buyers win on the may front end of the release binary, with 1, 2 and 4 threads, and count the answers.
     Winners(winners::Options),
     /// Run the side-by-side comparisons, or one of them.
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Idle(options) => idle::run(&options),
         Command::Rolling(options) => rolling::run(&options),
         Command::Room(options) => room::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::Winners(options) => winners::run(&options),
         Command::Perf(options) => perf::run(&options),
         Command::Flamegraph(options) => flamegraph::run(&options),
@@ -112,6 +116,8 @@ mod tests {
             "rolling --rounds 5 --rate 2000",
             "room waiting --people 1000000",
             "room sale --people 200000 --units 5000",
+            "soak",
+            "soak --minutes 1 --rate 100 --append --no-build",
             "winners --number 10000",
             "perf",
             "perf edge",
@@ -127,6 +133,7 @@ mod tests {
             "cluster --port 65000",
             "rolling --rate 0",
             "crowd --nodes 65",
+            "soak --minutes 0",
             "perf nothing",
             "perf --rounds 0",
             "perf --seconds 0",

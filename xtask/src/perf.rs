@@ -7,7 +7,7 @@
 mod chart;
 mod comparison;
 mod edge;
-mod machine;
+pub mod machine;
 pub mod server;
 mod writers;
 

@@ -1,0 +1,126 @@
+//! `cargo xtask soak`: the release engine under steady load for an hour, and what its memory does meanwhile.
+//!
+//! Buyers of a fixed crowd buy, look up and cancel, click on what is sold out, and each minute a small sale is made, sold,
+//! paid, ended and archived: whatever comes also goes. What grows by design until it is full (the interval log, the
+//! store's cache of pages) is set to be small, so that a line that rises is a leak.
+
+mod load;
+mod memory;
+mod plot;
+
+use std::fs;
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use testbed::servers::engine::EngineProcess;
+
+use crate::perf::machine;
+use crate::{Failure, cargo};
+use load::Load;
+use memory::{Sample, Verdict};
+
+const FOLDER: &str = "target/soak";
+const RESULTS: &str = "perf/RESULTS.md";
+const PLOT: &str = "perf/soak.svg";
+/// Looks at the memory in one run.
+const SAMPLES: u32 = 360;
+
+/// For how long, and how much.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// How long the load lasts.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=10_080))]
+    minutes: u32,
+    /// Rounds a second: each a purchase, a look at it, its cancellation, and a click on what is sold out.
+    #[arg(long, default_value = "250")]
+    rate: NonZeroU64,
+    /// Write the plot to perf/soak.svg and the table to the end of perf/RESULTS.md, too.
+    #[arg(long)]
+    append: bool,
+    /// Take the binary that is there.
+    #[arg(long)]
+    no_build: bool,
+}
+
+/// What grows until it is full is full at once.
+const KEYS: [(&str, &str); 8] = [
+    ("SECKILL__ADMISSION__BUYER_RATE_PER_S", "0"),
+    ("SECKILL__ADMISSION__LOOKUP_RATE_PER_S", "0"),
+    ("SECKILL__ADMISSION__RELEASES_MAX", "0"),
+    ("SECKILL__EDGE__THREADS", "2"),
+    ("SECKILL__LOG__LEVEL", "warn"),
+    ("SECKILL__SQLITE__CACHE_KIB", "1024"),
+    ("SECKILL__SQLITE__READERS", "2"),
+    ("SECKILL__TELEMETRY__INTERVAL_LOG_BYTES_MAX", "65536"),
+];
+
+/// Runs it, and writes the plot and the samples to `target/soak`.
+///
+/// # Errors
+/// The memory has grown, or a buyer had no answer.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    if !options.no_build {
+        cargo::run(&["build", "--release", "--locked", "--package", "seckill"], &[])?;
+    }
+    let folder = Path::new(FOLDER);
+    if fs::exists(folder)? {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    let heading = machine::heading();
+    let mut command = Command::new(cargo::built("seckill"));
+    command.envs(KEYS);
+    let free = "127.0.0.1:0".parse()?;
+    let mut engine = EngineProcess::start(command, folder, free, free);
+    let load = Load::start(engine.edge(), engine.admin(), options.rate);
+    let samples = watch(engine.pid(), Duration::from_secs(60 * u64::from(options.minutes)))?;
+    let told = load.end();
+    engine.ask_to_stop();
+    let ended = engine.wait_for_end();
+
+    let verdict = Verdict::on(&samples).ok_or("too few samples to judge")?;
+    let svg = plot::lines(&format!("{} minutes of steady load", options.minutes), &samples, &verdict);
+    fs::write(folder.join("soak.svg"), &svg)?;
+    fs::write(folder.join("soak.csv"), memory::csv(&samples))?;
+    let table = format!(
+        "### Memory under steady load\n\n\
+         | minutes | purchases | refusals | sales archived | anonymous memory at the beginning and end, MiB | rises by, MiB | allowed |\n\
+         |---:|---:|---:|---:|---:|---:|---:|\n\
+         | {} | {} | {} | {} | {:.1}, {:.1} | {:+.1} | {:.1} |\n\n\
+         The line is fitted (Theil-Sen) to what comes after the first fifth.\n",
+        options.minutes,
+        told.bought,
+        told.refused,
+        told.archived,
+        verdict.first_mib,
+        verdict.last_mib,
+        verdict.rise_mib,
+        verdict.allowed_mib,
+    );
+    println!("{heading}{table}");
+    if options.append {
+        fs::write(PLOT, svg)?;
+        let results = fs::read_to_string(RESULTS)?;
+        fs::write(RESULTS, format!("{}\n\n{heading}{table}", results.trim_end()))?;
+    }
+    if let Some(problem) = told.problem {
+        return Err(problem.into());
+    }
+    if !ended.success() {
+        return Err(format!("the engine ended with {ended}").into());
+    }
+    if verdict.is_flat() { Ok(()) } else { Err("the memory has grown; see target/soak/soak.svg".into()) }
+}
+
+/// Looks at the memory of a process for so long.
+fn watch(pid: u32, time: Duration) -> Result<Vec<Sample>, Failure> {
+    let (began, every) = (Instant::now(), time / SAMPLES);
+    let mut samples = Vec::new();
+    while began.elapsed() < time {
+        samples.push(memory::sample(pid, began.elapsed())?);
+        std::thread::sleep(every);
+    }
+    Ok(samples)
+}
