@@ -14,7 +14,8 @@ use seckill::domain::{
 use seckill::orders::postgres::{self, Exclusivity, PostgresSettings};
 use seckill::orders::sqlite::{self, SqliteSettings};
 use seckill::orders::{
-    Commit, OrderDesk, Pipeline, PipelineParts, StoreError, StoreReader, StoreWriter, WriterSettings, WriterWatch,
+    Commit, OrderDesk, Pipeline, PipelineParts, StoreError, StoreReader, StoreWriter, WriterSettings,
+    WriterWatch,
 };
 
 /// One unit a buyer, open for a year.

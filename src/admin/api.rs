@@ -6,8 +6,9 @@ use super::described_routes::{DescribedRoutes, Kind};
 use super::openapi::{self, campaigns, engine, figures, hooks, index, orders};
 use super::problem_code::Code;
 use super::{
-    beacon_value, extend, feeds, health, live, metrics_page, order_acts, profiles, public_pages, reconcile, refund,
-    reload, retiring, room_feeds, sale_acts, sales, search, settle, stats, stops, trail, waiting_room, webhooks,
+    beacon_value, extend, feeds, health, live, metrics_page, order_acts, profiles, public_pages, reconcile,
+    refund, reload, retiring, room_feeds, sale_acts, sales, search, settle, stats, stops, trail,
+    waiting_room, webhooks,
 };
 use crate::openapi::{Document, parts};
 
@@ -67,6 +68,7 @@ pub(super) fn routes() -> DescribedRoutes {
         .on(Usual, figures::reconcile(), reconcile::reconcile)
         .on(Usual, engine::reload(), reload::reload)
         .on(Usual, engine::cpu_profile(), profiles::cpu)
+        .on(Usual, engine::allocator(), profiles::allocator)
         .on(Open, parts::description(), public_pages::description)
         .on(Open, parts::problems(), public_pages::problems)
         .on(Open, parts::problem("campaign-exists", Code::NotFound), public_pages::problem)

@@ -1,20 +1,23 @@
-//! `GET /api/v1/profiles/cpu`: where processor time goes, from now on for some seconds, as a file for pprof's tools.
+//! `GET /api/v1/profiles/cpu`: where processor time goes, from now on for some seconds, as a file for pprof's tools. `GET
+//! /api/v1/allocator`: what the allocator holds.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::acting::Acting;
 use super::control_plane::ControlPlane;
 use super::problem::{Code, Problem};
 use crate::orders::ActKind;
-use crate::profiles::CpuProfiler;
+use crate::profiles::{CpuProfiler, allocator_statistics};
 
 /// What a profile takes at most, so that its answer begins before `admin.request_timeout_ms`.
 pub(super) const SECONDS_MAX: u16 = 20;
@@ -53,8 +56,8 @@ pub(super) async fn cpu(
     let seconds = number("seconds", query.seconds.as_deref(), SECONDS_DEFAULT, SECONDS_MAX)?;
     let hertz = number("hertz", query.hertz.as_deref(), HERTZ_DEFAULT, HERTZ_MAX)?;
     let one = Arc::clone(&plane.profiling).try_acquire_owned().map_err(|_| {
-        let wait = SECONDS_MAX.to_string();
-        Problem::new(Code::ProfileUnderWay, "Another profile is being taken.").header(header::RETRY_AFTER, &wait)
+        Problem::new(Code::ProfileUnderWay, "Another profile is being taken.")
+            .header(header::RETRY_AFTER, "5")
     })?;
     // Beside it: a profile may be what tells why the store does not answer.
     plane.tell_beside(acting, ActKind::ProfileTaken, format!("cpu, {seconds} s, {hertz} Hz"));
@@ -75,11 +78,16 @@ pub(super) async fn cpu(
     Ok((fields, file).into_response())
 }
 
+/// What the allocator holds.
+pub(super) async fn allocator() -> Result<Json<Value>, Problem> {
+    allocator_statistics().map(Json).map_err(|error| failed(&error))
+}
+
 fn cut_short(_: JoinError) -> Problem {
     Problem::new(Code::Internal, "The profile was cut short.")
 }
 
 fn failed(error: &str) -> Problem {
-    tracing::error!(error, "no profile could be taken");
-    Problem::new(Code::Internal, format!("No profile could be taken: {error}."))
+    tracing::error!(error, "a profile could not be taken");
+    Problem::new(Code::Internal, format!("It could not be taken: {error}."))
 }

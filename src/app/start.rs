@@ -28,8 +28,7 @@ use crate::grpc::{GrpcParts, GrpcServer};
 use crate::ledger::{Concerns, EmbeddedLedger, Ledger, SaleDesk, SaleError};
 use crate::orders::postgres::{Follower, FollowerParts, InstanceLock};
 use crate::orders::{
-    Deadlines, FoldedBy, LogWatch, Pipeline, PipelineParts, Recovered, guard_calendar,
-    keep_rooms,
+    Deadlines, FoldedBy, LogWatch, Pipeline, PipelineParts, Recovered, guard_calendar, keep_rooms,
 };
 use crate::supervisor::Supervisor;
 use crate::telemetry::{IntervalLog, LogControl, Telemetry};

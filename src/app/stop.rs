@@ -127,7 +127,10 @@ impl Engine {
             tracing::warn!("payments are still under way; the next start finishes them");
         }
         if cut > 0 {
-            tracing::warn!(connections = cut, "connections were cut: they took longer than edge.drain_ms or grpc.drain_ms");
+            tracing::warn!(
+                connections = cut,
+                "connections were cut: they took longer than edge.drain_ms or grpc.drain_ms"
+            );
         }
         tracing::info!("stopped");
         Ok(())

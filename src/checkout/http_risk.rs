@@ -67,7 +67,8 @@ impl HttpRisk {
 impl RiskService for HttpRisk {
     fn policy(&self) -> Answer<'_, RiskPolicy> {
         Box::pin(async {
-            let body: PolicyBody = self.peer.answer("risk policy", self.peer.request(Method::GET, "/policy")).await?;
+            let body: PolicyBody =
+                self.peer.answer("risk policy", self.peer.request(Method::GET, "/policy")).await?;
             Ok(RiskPolicy {
                 ask_above: Cents(body.ask_above_cents),
                 denied_methods: body.denied_methods,

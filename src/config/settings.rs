@@ -174,7 +174,7 @@ impl Settings {
 
     /// Everything that is wrong with the values, at most one problem a section. Origins are left empty.
     pub fn check(&self) -> Vec<Problem> {
-        let sections: [(&str, Result<(), FieldError>); 16] = [
+        let sections: [(&str, Result<(), FieldError>); 18] = [
             ("node", self.node.check()),
             ("clock", self.clock.check()),
             ("edge", self.edge.check().and_then(|()| DataPlane::check(&self.edge))),

@@ -131,7 +131,8 @@ impl Gatekeeper {
         let pass = self.gate.pass().map_err(left_alone)?;
         let request = self.peer.request(Method::POST, "/register").json(question);
         let wait = Duration::from_millis(self.settings.wait_ms);
-        let answer = match tokio::time::timeout(wait, self.peer.answer("gatekeeper register", request)).await {
+        let answer = match tokio::time::timeout(wait, self.peer.answer("gatekeeper register", request)).await
+        {
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => Err(format!("no answer within {} ms", self.settings.wait_ms)),
         };

@@ -116,8 +116,7 @@ impl DataPlane {
                     (self.placed(request, &sale, buyer.name(), placed).await, Some(order), span)
                 }
                 Accepted::InFlight(OrderInFlight { order_id, replay, ticket }) => {
-                    let reply =
-                        self.in_flight(request, &sale, buyer.name(), order_id, replay, &ticket).await;
+                    let reply = self.in_flight(request, &sale, buyer.name(), order_id, replay, &ticket).await;
                     (reply, Some(order_id), None)
                 }
                 Accepted::Replay(order_id) => {

@@ -66,8 +66,8 @@ impl IntervalLog {
         // Read before the lock is taken, so that a reader of the log never waits for the histograms; the sums before the
         // cells, so that what comes in between is looked at again. Where nothing has come there is nothing to add up.
         let sums = Path::ALL.map(|path| telemetry.path_sum(path));
-        let snapshots = Path::ALL
-            .map(|path| (sums[path as usize] != known[path as usize]).then(|| telemetry.path(path)));
+        let snapshots =
+            Path::ALL.map(|path| (sums[path as usize] != known[path as usize]).then(|| telemetry.path(path)));
         self.state.lock().append(snapshots, sums, uptime, self.bytes_max);
     }
 

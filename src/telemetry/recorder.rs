@@ -190,9 +190,10 @@ impl Telemetry {
 
     /// The sum of what [`Telemetry::path`] holds, in nanoseconds: changed by whatever was recorded since, and cheaper to ask for.
     pub fn path_sum(&self, path: Path) -> u64 {
-        let sums = self.cores.iter().flat_map(|core| {
-            path.outcomes().iter().map(move |&outcome| core.histogram(path, outcome).sum())
-        });
+        let sums = self
+            .cores
+            .iter()
+            .flat_map(|core| path.outcomes().iter().map(move |&outcome| core.histogram(path, outcome).sum()));
         sums.fold(0, u64::saturating_add)
     }
 

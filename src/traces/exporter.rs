@@ -170,10 +170,8 @@ impl Exporter {
     /// One attempt: what the collector says that it did not take of the batch, if it says so.
     async fn post(&self, body: Bytes) -> Result<Option<(u64, String)>, Refusal> {
         let sent = self.client.post(self.url.clone()).body(body).send().await;
-        let answer = sent.map_err(|error| Refusal {
-            why: chain(&error.without_url()),
-            again: Some(Duration::ZERO),
-        })?;
+        let answer =
+            sent.map_err(|error| Refusal { why: chain(&error.without_url()), again: Some(Duration::ZERO) })?;
         let status = answer.status();
         if status.is_success() {
             return Ok(otlp::refused(&read(answer).await));
@@ -184,7 +182,8 @@ impl Exporter {
             StatusCode::SERVICE_UNAVAILABLE,
             StatusCode::GATEWAY_TIMEOUT,
         ];
-        let wait = answer.headers().get(RETRY_AFTER).and_then(|field| field.to_str().ok()?.trim().parse().ok());
+        let wait =
+            answer.headers().get(RETRY_AFTER).and_then(|field| field.to_str().ok()?.trim().parse().ok());
         let wait = Duration::from_secs(wait.unwrap_or(0)).min(self.timeout);
         let again = may_pass.contains(&status).then_some(wait);
         Err(Refusal { why: format!("it answered with HTTP status {}", status.as_u16()), again })

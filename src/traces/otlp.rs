@@ -2,7 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as OtlpValue;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -84,8 +86,7 @@ pub(super) fn span(span: Span) -> OtlpSpan {
         attributes: attributes.into_iter().map(|(key, value)| attribute(key, value)).collect(),
         links: links.collect(),
         dropped_links_count,
-        status: error
-            .map(|error| Status { message: error.into_owned(), code: StatusCode::Error as i32 }),
+        status: error.map(|error| Status { message: error.into_owned(), code: StatusCode::Error as i32 }),
         ..OtlpSpan::default()
     }
 }
@@ -94,16 +95,17 @@ pub(super) fn span(span: Span) -> OtlpSpan {
 /// there.
 pub(super) fn commit(commit: CommitSpan) -> impl Iterator<Item = OtlpSpan> {
     let CommitSpan { orders, steps, ended, took, members } = commit;
-    let of = |begun, name, attributes, links| {
+    let of = move |begun, name, attributes, links| {
         let kind = SpanKind::Internal;
         span(Span { begun, name, kind, ended, took, attributes, links, error: None })
     };
-    let size: [(&str, Value); 2] = [("seckill.batch.orders", orders.into()), ("seckill.batch.steps", steps.into())];
+    let size: [(&str, Value); 2] =
+        [("seckill.batch.orders", orders.into()), ("seckill.batch.steps", steps.into())];
     let batch = Begun::below(None);
     let whole = of(batch, "commit batch", size.to_vec(), members.clone());
-    let parts = members.into_iter().map(move |member| {
-        of(Begun::below(Some(member)), "commit", size.to_vec(), vec![batch.context])
-    });
+    let parts = members
+        .into_iter()
+        .map(move |member| of(Begun::below(Some(member)), "commit", size.to_vec(), vec![batch.context]));
     std::iter::once(whole).chain(parts)
 }
 

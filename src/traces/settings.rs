@@ -86,7 +86,9 @@ impl TraceSettings {
             return Err(wrong("must begin with http:// or https://"));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(wrong("has a user or a password in it; put what the collector asks for into traces.headers"));
+            return Err(wrong(
+                "has a user or a password in it; put what the collector asks for into traces.headers",
+            ));
         }
         if url.path() == "/" {
             url.set_path(DEFAULT_PATH);

@@ -19,9 +19,7 @@ impl Begun {
     pub(super) fn below(parent: Option<SpanContext>) -> Self {
         let span_id = rand::random::<u64>().max(1);
         match parent {
-            Some(parent) => {
-                Self { context: SpanContext { span_id, ..parent }, parent: Some(parent.span_id) }
-            }
+            Some(parent) => Self { context: SpanContext { span_id, ..parent }, parent: Some(parent.span_id) },
             None => {
                 let trace_id = rand::random::<u128>().max(1);
                 Self { context: SpanContext { trace_id, span_id, is_sampled: true }, parent: None }

@@ -19,8 +19,8 @@ fn launch(front_end: &str, collector: &Collector, more: &[(&str, &str)]) -> Laun
     let headers = format!("[{:?}]", Collector::HEADER);
     let keys = [
         ("EDGE__FRONT_END", front_end),
-        ("TRACES__ENDPOINT", &url),
-        ("TRACES__HEADERS", &headers),
+        ("TRACES__ENDPOINT", url.as_str()),
+        ("TRACES__HEADERS", headers.as_str()),
         ("TRACES__FLUSH_MS", "20"),
     ];
     Launch::new(&[&keys[..], more].concat())
@@ -97,11 +97,17 @@ fn t1_a_purchase_and_its_payment_are_parts_of_the_callers_trace() {
         }
         let commit = part_of(&spans, purchase, "commit");
         let batch = spans.iter().find(|span| span.span_id == commit.links[0].span_id).expect("the batch");
-        assert_eq!((batch.name.as_str(), text(&batch.attributes, "seckill.batch.orders")), ("commit batch", Some("1".into())));
+        assert_eq!(
+            (batch.name.as_str(), text(&batch.attributes, "seckill.batch.orders")),
+            ("commit batch", Some("1".into()))
+        );
         assert_eq!(batch.links[0].span_id, purchase.span_id, "and back");
 
         let checkout = of_buyer(&spans, CHECKOUT, "ann").unwrap();
-        assert_eq!((hex(&checkout.trace_id), hex(&checkout.parent_span_id)), (TRACE.into(), "c7ad6b7169203331".into()));
+        assert_eq!(
+            (hex(&checkout.trace_id), hex(&checkout.parent_span_id)),
+            (TRACE.into(), "c7ad6b7169203331".into())
+        );
         let payment = part_of(&spans, checkout, "payment");
         assert_eq!(text(&payment.attributes, "seckill.payment").as_deref(), Some("paid"));
         for (name, call) in
@@ -123,7 +129,8 @@ fn t1_a_purchase_and_its_payment_are_parts_of_the_callers_trace() {
         let lines = format!("traceparent: 00-{TRACE}-a8ad6b7169203331-01\r\nX-Request-ID: req-of-dan\r\n");
         assert_eq!(engine.ask("POST", &path, "dan", &lines, r#"{"payment_method":"card"}"#).status, 202);
         let log = engine.log();
-        let line = log.lines().find(|line| line.contains("do not speak of the same payment")).expect("an alarm");
+        let line =
+            log.lines().find(|line| line.contains("do not speak of the same payment")).expect("an alarm");
         assert!(line.contains("req-of-dan") && line.contains(TRACE), "{line}");
     }
 }
@@ -160,12 +167,17 @@ fn t2_a_collector_that_hangs_loses_spans_and_nothing_else() {
     let collector = Collector::start(Mood::Takes);
     let (url, headers) = (collector.url(), format!("[{:?}]", Collector::HEADER));
     let engine = launch
-        .with(&[("TRACES__ENDPOINT", &url), ("TRACES__HEADERS", &headers), ("TRACES__REFUSALS_ONE_IN", "1")])
+        .with(&[
+            ("TRACES__ENDPOINT", url.as_str()),
+            ("TRACES__HEADERS", headers.as_str()),
+            ("TRACES__REFUSALS_ONE_IN", "1"),
+        ])
         .start();
     assert_eq!(engine.buy("phone", "buyer-1").status, 409);
     // A stop sends what waits: nobody waited for the next time to send.
     assert!(engine.terminate().0.success());
     let spans = collector.spans();
-    let outcomes: Vec<_> = spans.iter().filter_map(|span| text(&span.attributes, "seckill.outcome")).collect();
+    let outcomes: Vec<_> =
+        spans.iter().filter_map(|span| text(&span.attributes, "seckill.outcome")).collect();
     assert_eq!(outcomes, ["already-purchased"]);
 }

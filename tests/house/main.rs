@@ -50,7 +50,18 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "grpc",
-        &["admin", "admission", "clock", "domain", "edge", "orders", "settings", "supervisor", "telemetry", "tls"],
+        &[
+            "admin",
+            "admission",
+            "clock",
+            "domain",
+            "edge",
+            "orders",
+            "settings",
+            "supervisor",
+            "telemetry",
+            "tls",
+        ],
     ),
     (
         "admin",

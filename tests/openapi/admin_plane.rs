@@ -59,6 +59,7 @@ fn what_operators_do_is_described() {
         "/metrics",
         "/api/v1/stats",
         "/api/v1/latency.hlog",
+        "/api/v1/allocator",
         "/api/v1/reconcile",
     ];
     for path in paths

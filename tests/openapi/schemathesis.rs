@@ -38,7 +38,11 @@ fn run(plane: SocketAddr, config: &str, token: &str, headings: &[&str]) {
     if let Ok(examples) = std::env::var(EXAMPLES) {
         tester.args(["--max-examples", &examples]);
     }
-    let told = tester.current_dir(out.path()).env("PYTHONPATH", packages("schemathesis", "requirements.txt")).output().expect("python3");
+    let told = tester
+        .current_dir(out.path())
+        .env("PYTHONPATH", packages("schemathesis", "requirements.txt"))
+        .output()
+        .expect("python3");
     let (text, errors) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
     assert!(told.status.success(), "{text}\n{errors}");
 }
@@ -78,7 +82,8 @@ fn schemathesis_finds_nothing_on_the_data_plane() {
 /// a minute an address hears 429.
 #[test]
 fn schemathesis_finds_nothing_on_the_admin_plane() {
-    let parts = [&["campaigns", "orders"][..], &["webhooks", "search", "feeds", "figures", "engine", "description"]];
+    let parts =
+        [&["campaigns", "orders"][..], &["webhooks", "search", "feeds", "figures", "engine", "description"]];
     let tags = described::admin().document()["tags"].as_array().unwrap();
     let all: Vec<_> = tags.iter().map(|tag| tag["name"].as_str().unwrap()).collect();
     assert_eq!(parts.concat(), all, "each heading is in one of the parts");

@@ -262,6 +262,7 @@ impl Model {
                             PaymentNote::Direction(PaymentDirection::LettingGo { why })
                         }
                     }),
+                    span: None,
                     refund: order_model::refund_step(
                         action,
                         place,

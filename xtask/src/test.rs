@@ -67,13 +67,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn lints() -> Result<(), Failure> {
-    cargo::run_quietly(
-        &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
-        &[],
-    )?;
-    cargo::run_quietly(
-        &["doc", "--no-deps", "--workspace", "--locked"],
-        &[("RUSTDOCFLAGS", "-D warnings")],
-    )?;
+    cargo::run_quietly(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])?;
+    cargo::run_quietly(&["doc", "--no-deps", "--workspace", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])?;
     deny::run()
 }

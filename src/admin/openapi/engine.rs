@@ -1,6 +1,6 @@
 //! What concerns the whole engine.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::campaign_bodies::{StopChange, Stopped};
 use super::figure_bodies::Reloaded;
@@ -69,4 +69,15 @@ pub fn cpu_profile() -> Operation {
                 .with("Content-Disposition"),
         )
         .refuses([Code::InvalidField, Code::ProfileUnderWay, Code::Internal])
+}
+
+/// `GET /api/v1/allocator`
+pub fn allocator() -> Operation {
+    look("/api/v1/allocator", "getAllocator", "What the allocator holds, as it tells it")
+        .access(Access::AdminOfAll)
+        .about("The statistics of mimalloc, with its own names: they change with its version.")
+        .tag(TAG)
+        .takes([tenant()])
+        .answers(Answer::json::<Map<String, Value>>(200, "The statistics"))
+        .refuses([Code::Internal])
 }

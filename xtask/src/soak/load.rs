@@ -67,9 +67,10 @@ impl Load {
     /// Ends it.
     pub fn end(self) -> Told {
         self.shared.is_over.store(true, Relaxed);
-        let ended = self.threads.into_iter().map(|thread| {
-            thread.join().unwrap_or_else(|_| Err("a client panicked".into()))
-        });
+        let ended = self
+            .threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err("a client panicked".into())));
         let ended: Vec<_> = ended.collect();
         Told {
             bought: self.shared.bought.load(Relaxed),

@@ -84,9 +84,7 @@ impl Verdict {
 fn slope(samples: &[Sample]) -> Option<f64> {
     let pairs = samples.iter().enumerate().flat_map(|(place, first)| {
         let later = samples[place + 1..].iter();
-        later.map(move |last| {
-            (last.anonymous_mib - first.anonymous_mib) / (last.at - first.at).as_secs_f64()
-        })
+        later.map(move |last| (last.anonymous_mib - first.anonymous_mib) / (last.at - first.at).as_secs_f64())
     });
     median(pairs.filter(|slope| slope.is_finite()).collect())
 }
