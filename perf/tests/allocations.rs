@@ -1,21 +1,16 @@
-//! A refusal allocates nothing over HTTP/1.1, and over HTTP/2 as often as the library below it that answers with fixed bytes. The
-//! counts are those of the whole process, so there is one test.
+//! A refusal allocates nothing, over HTTP/1.1 or HTTP/2. The counts are those of the whole process, so there is one test.
 
 use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use perf::bare::{FixedReply, http2};
 use perf::figures::print;
 use seckill::config::Cli;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use testbed::PATIENCE;
 use testbed::servers::process::free_address;
-use tokio::net::TcpListener;
-use tokio::task::LocalSet;
 
 #[global_allocator]
 static COUNTING: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -28,10 +23,6 @@ const TOGETHER: usize = 10;
 const COUNTS: usize = 501;
 /// Less than one allocation in so many requests.
 const TOLERANCE: f64 = 0.99 / TOGETHER as f64;
-
-/// Over HTTP/2 the fields of an answer stand in the map that its request came in, which has room for six. `Retry-After` is the
-/// seventh of a refusal that may pass, and the map grows: twice the library allocates for it.
-const MAP_GROWS: f64 = 2.0;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -48,19 +39,11 @@ fn a_refusal_allocates_nothing_of_its_own() {
         let refusal = one_answer(engine);
         let told = String::from_utf8_lossy(&refusal);
         assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{told}");
-        let bare = start_bare(refusal);
-        for (protocol, own, bare) in [
-            ("http1", allocations(Http1::connect(engine)), 0.0),
-            ("http2", allocations(Http2::connect(engine)), allocations(Http2::connect(bare))),
-        ] {
-            let is_seventh = protocol == "http2" && status == "403";
-            let bare = if is_seventh { bare + MAP_GROWS } else { bare };
-            print(format!("allocations.{what}.{protocol}.engine"), own, "a_refusal");
-            print(format!("allocations.{what}.{protocol}.bare"), bare, "an_answer");
-            assert!(
-                own <= bare + TOLERANCE,
-                "{what} over {protocol}: {own} allocations a refusal, {bare} without the engine"
-            );
+        for (protocol, own) in
+            [("http1", allocations(Http1::connect(engine))), ("http2", allocations(Http2::connect(engine)))]
+        {
+            print(format!("allocations.{what}.{protocol}"), own, "a_refusal");
+            assert!(own <= TOLERANCE, "{what} over {protocol}: {own} allocations a refusal");
         }
     }
 }
@@ -237,20 +220,4 @@ fn one_answer(address: SocketAddr) -> Vec<u8> {
         answer.extend_from_slice(&piece[..read]);
     }
     answer
-}
-
-/// `h2` alone, which answers with these bytes.
-fn start_bare(answer: Vec<u8>) -> SocketAddr {
-    let address = free_address();
-    let (told, listens) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        LocalSet::new().block_on(&runtime, async {
-            let listener = TcpListener::bind(address).await.unwrap();
-            told.send(()).unwrap();
-            http2(listener, Rc::new(FixedReply::read(&answer))).await
-        })
-    });
-    listens.recv().unwrap();
-    address
 }

@@ -12,7 +12,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::connection_timeout::{ConnectionTimeout, Signal, Wait};
-use super::http2_frames::FrameMeter;
 use super::problem;
 use super::reply::{Keep, NOSNIFF, retry_after_s};
 use super::request_id::RequestId;
@@ -68,19 +67,13 @@ pub(super) struct Connection {
     timeout: Rc<ConnectionTimeout>,
     /// What was read and is to be read again.
     unread: Bytes,
-    /// Of a connection that speaks HTTP/2.
-    frames: Option<Rc<FrameMeter>>,
     sent_end: bool,
 }
 
 impl Connection {
-    /// With `frames`, bytes are read as HTTP/2 frames; without, as the beginning of a header.
-    pub(super) fn new(
-        transport: Transport,
-        timeout: Rc<ConnectionTimeout>,
-        frames: Option<Rc<FrameMeter>>,
-    ) -> Self {
-        Self { transport, timeout, unread: Bytes::new(), frames, sent_end: false }
+    /// Nothing has been read yet.
+    pub(super) fn new(transport: Transport, timeout: Rc<ConnectionTimeout>) -> Self {
+        Self { transport, timeout, unread: Bytes::new(), sent_end: false }
     }
 
     /// Has these bytes be read again, before what comes next.
@@ -120,33 +113,17 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buffer.filled().len();
-        match &this.frames {
-            // Nothing is read any more from whom the meter has judged: the task that polls this looks at it next.
-            Some(frames) if frames.verdict().is_some() => Poll::Pending,
-            Some(frames) => {
-                let read = ready!(Pin::new(&mut this.transport).poll_read(context, buffer));
-                frames.read(&buffer.filled()[before..], this.timeout.now());
-                if frames.verdict().is_some() {
-                    // What came with it is not looked at: the client hears which of its requests were.
-                    buffer.set_filled(before);
-                    return Poll::Pending;
-                }
-                Poll::Ready(read)
-            }
-            None if !this.unread.is_empty() => {
-                let fits = this.unread.len().min(buffer.remaining());
-                buffer.put_slice(&this.unread.split_to(fits));
-                Poll::Ready(Ok(()))
-            }
-            None => {
-                let read = ready!(Pin::new(&mut this.transport).poll_read(context, buffer));
-                if this.timeout.wait() == Wait::Request {
-                    this.timeout.waits_for(Wait::Header);
-                }
-                Poll::Ready(read)
-            }
+        if !this.unread.is_empty() {
+            let fits = this.unread.len().min(buffer.remaining());
+            buffer.put_slice(&this.unread.split_to(fits));
+            return Poll::Ready(Ok(()));
         }
+        let read = ready!(Pin::new(&mut this.transport).poll_read(context, buffer));
+        // Bytes are the beginning of a header.
+        if this.timeout.wait() == Wait::Request {
+            this.timeout.waits_for(Wait::Header);
+        }
+        Poll::Ready(read)
     }
 }
 

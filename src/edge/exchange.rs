@@ -51,6 +51,24 @@ pub(super) struct Asked<'a> {
     arrived: Moment,
 }
 
+/// What a request of HTTP/2 asks for, and of whom.
+pub(super) struct Target<'a> {
+    pub scheme: Option<&'a str>,
+    pub authority: Option<&'a str>,
+    pub path: &'a str,
+    pub query: &'a str,
+}
+
+/// A body that may be still to come.
+pub(super) struct Coming<F> {
+    /// Whether it has come.
+    pub is_here: bool,
+    /// Bytes that it has at least.
+    pub bytes_min: u64,
+    /// The whole; nothing, if it is larger than a body may be.
+    pub whole: F,
+}
+
 /// The `Date` of answers, made once a second.
 #[derive(Default)]
 struct Date {
@@ -90,11 +108,6 @@ impl<A: Application> Exchange<A> {
         self.is_leaving.get()
     }
 
-    /// Bytes that a body may have.
-    pub fn body_bytes_max(&self) -> usize {
-        self.body_bytes_max
-    }
-
     /// The `Date` of an answer that is made now.
     pub fn date(&self) -> Option<HeaderValue> {
         let now = SystemTime::now();
@@ -115,9 +128,6 @@ impl<A: Application> Exchange<A> {
         let fields = || parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let mut asked = self.asked(parts.method.as_str(), fields, names_clients);
         asked.query = parts.uri.query().unwrap_or_default();
-        if parts.version == Version::HTTP_2 && asked.head.host.is_none() {
-            asked.head.host = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
-        }
         let checked = self.checked(&asked.head, parts, body);
         let mut answered = self.answered(&asked, checked).await;
         // hyper believes a Transfer-Encoding over a Content-Length and hides the latter. Whoever frames by length
@@ -148,6 +158,41 @@ impl<A: Application> Exchange<A> {
             Ok((path, body))
         };
         self.answered(asked, ready(checked())).await
+    }
+
+    /// Has a request of HTTP/2 answered; its body is waited for when nothing is wrong with its header.
+    pub async fn reply_to_stream<'a, B: AsRef<[u8]>>(
+        &self,
+        mut asked: Asked<'a>,
+        target: Target<'a>,
+        body: Coming<impl Future<Output = Option<B>>>,
+    ) -> (Reply, Names) {
+        asked.query = target.query;
+        asked.head.host = asked.head.host.or(target.authority.map(str::as_bytes));
+        let head = asked.head;
+        let checked = async {
+            self.heard(&head)?;
+            head.check(false)?;
+            if head.host.is_some_and(|host| host.contains(&b'@')) {
+                return Err(problem::BAD_REQUEST.detailed("The authority may not name a user."));
+            }
+            let Target { scheme, authority, path, .. } = target;
+            let path = request_target::path_of_parts(scheme, authority, path, head.host)?;
+            Ok((path, self.come(body).await?))
+        };
+        self.answered(&asked, checked).await
+    }
+
+    async fn come<B>(&self, body: Coming<impl Future<Output = Option<B>>>) -> Result<B, ProblemAnswer> {
+        if body.bytes_min > self.body_bytes_max as u64 {
+            return Err(self.too_large());
+        }
+        let come = if body.is_here {
+            Ok(body.whole.await)
+        } else {
+            tokio::time::timeout(self.body_read_timeout, body.whole).await
+        };
+        come.map_err(|_late| problem::BODY_TIMEOUT.answer())?.ok_or_else(|| self.too_large())
     }
 
     /// Has a request answered once it has been `checked`, which gives its path and its body.
@@ -200,9 +245,6 @@ impl<A: Application> Exchange<A> {
     {
         self.heard(head)?;
         head.check(parts.version == Version::HTTP_10)?;
-        if parts.version == Version::HTTP_2 && head.host.is_some_and(|host| host.contains(&b'@')) {
-            return Err(problem::BAD_REQUEST.detailed("The authority may not name a user."));
-        }
         let path = request_target::path_of_uri(&parts.uri, head.host)?;
         Ok((path, self.whole(body).await?))
     }

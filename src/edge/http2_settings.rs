@@ -27,7 +27,7 @@ pub struct Http2Settings {
     pub stream_window_bytes: u32,
     /// The same for all requests of a connection together.
     pub connection_window_bytes: u32,
-    /// Bytes of one answer that are kept for a client that does not read.
+    /// Bytes of answers that are written ahead for a client that does not read; nothing more is read from it meanwhile.
     pub send_buffer_bytes_max: usize,
 }
 

@@ -35,7 +35,7 @@ use super::exchange::Exchange;
 use super::forwarded::proxied_client;
 use super::handshake::Handshakes;
 use super::http1_fast_path::{FastPath, Left};
-use super::http2_server::Http2;
+use super::http2::Http2;
 use super::listen::listen;
 use super::load_watch::LoadWatch;
 use super::reply_header::written;
@@ -357,7 +357,7 @@ impl<A: Application> Core<A> {
 
     /// Serves a connection; one that is silent for a while keeps its socket and none of what serves it.
     async fn serve_http1(&self, transport: Transport, timeout: &Rc<ConnectionTimeout>, names_clients: bool) {
-        let mut io = Connection::new(transport, Rc::clone(timeout), None);
+        let mut io = Connection::new(transport, Rc::clone(timeout));
         timeout.can_rest();
         loop {
             match self.fast_path.serve(&self.exchange, &mut io, timeout, names_clients).await {

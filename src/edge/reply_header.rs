@@ -7,7 +7,7 @@ use http_body_util::Full;
 
 use super::arena;
 use super::random;
-use super::reply::{NOSNIFF, REFERRER_POLICY, Reply};
+use super::reply::{Content, Keep, NOSNIFF, REFERRER_POLICY, Reply};
 use super::request::Head;
 use super::request_id::{RequestId, echoable};
 
@@ -50,16 +50,30 @@ fn echo(sent: Option<&[u8]>, replacement: impl Fn() -> String) -> Option<HeaderV
 
 /// Hands out every field of the answer but those that frame it: what all answers have, and what this one has.
 pub(super) fn each_field(reply: &Reply, names: Names, mut write: impl FnMut(HeaderName, HeaderValue)) {
-    write(header::CONTENT_TYPE, HeaderValue::from_static(reply.content.media_type()));
-    write(header::CACHE_CONTROL, reply.keep.cache_control());
+    each_common_field(reply.content, &reply.keep, &mut write);
+    each_own_field(reply, names, write);
+}
+
+/// The first of them: what all answers have of this media type that may be kept like this.
+pub(super) fn each_common_field(
+    content: Content,
+    keep: &Keep,
+    mut write: impl FnMut(HeaderName, HeaderValue),
+) {
+    write(header::CONTENT_TYPE, HeaderValue::from_static(content.media_type()));
+    write(header::CACHE_CONTROL, keep.cache_control());
     write(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static(NOSNIFF));
-    if let Some(policy) = reply.content.policy() {
+    if let Some(policy) = content.policy() {
         write(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
         write(header::REFERRER_POLICY, HeaderValue::from_static(REFERRER_POLICY));
     }
-    if let Some(vary) = reply.keep.vary() {
+    if let Some(vary) = keep.vary() {
         write(header::VARY, vary);
     }
+}
+
+/// The rest of them: what this answer has.
+pub(super) fn each_own_field(reply: &Reply, names: Names, mut write: impl FnMut(HeaderName, HeaderValue)) {
     // What a cache may show to others carries nobody's name.
     if !reply.keep.is_public() {
         let Names { request_id, traceparent, b3_trace_id } = names;

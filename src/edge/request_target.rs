@@ -14,6 +14,20 @@ pub(super) fn path_of_uri<'a>(uri: &'a Uri, host: Option<&[u8]>) -> Result<&'a s
     checked(uri.scheme_str(), authority, uri.path(), host)
 }
 
+/// The same for HTTP/2, which hands the parts over one by one.
+///
+/// # Errors
+/// As [`path_of_uri`].
+pub(super) fn path_of_parts<'a>(
+    scheme: Option<&str>,
+    authority: Option<&str>,
+    path: &'a str,
+    host: Option<&[u8]>,
+) -> Result<&'a str, ProblemAnswer> {
+    // A scheme is always told, and means nothing where no authority is.
+    checked(authority.and(scheme), authority, path, host)
+}
+
 /// The same for a front end that hands the target over as text.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::connection_timeout::{ConnectionTimeout, Signal, Wait};
-use super::http2_frames::PREFACE;
+use super::http2::PREFACE;
 
 /// Bytes that are read at once to see what a connection speaks: most first requests fit.
 const FIRST_READ_BYTES: usize = 2_048;

@@ -298,6 +298,7 @@ fn headers() -> Value {
         "RateLimit": text("Whose rate is used up, and for how many seconds."),
         "RateLimit-Policy": text("That rate, a second."),
         "Allow": text("The methods of this path."),
+        "Content-Disposition": text("The name under which a file is saved."),
         "WWW-Authenticate": text("How to say who asks."),
         "ETag": text("The version of what is shown, for `If-Match` or `If-None-Match`."),
         "Cache-Control": text("Who may keep the answer, and for how long."),

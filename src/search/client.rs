@@ -154,7 +154,7 @@ pub(super) fn said(body: &Value) -> String {
     let error = &body["error"];
     let reason = [&error["reason"], &error["message"], &body["message"], error];
     let text = reason.into_iter().find_map(Value::as_str).unwrap_or_default();
-    let kind = [&error["type"], &error["code"], &body["code"]].into_iter().find_map(Value::as_str);
+    let kind = [&error["code"], &error["type"], &body["code"]].into_iter().find_map(Value::as_str);
     match kind {
         Some(kind) => format!("{kind}: {text}"),
         None => text.to_owned(),

@@ -257,10 +257,9 @@ impl Model {
                         0 => PaymentNote::Gateway("late".into()),
                         1 => PaymentNote::Direction(PaymentDirection::GoingOn),
                         2 => PaymentNote::TurnBack { why: format!("turned back at {place}") },
-                        _ => {
-                            let why = format!("let go at {place}");
-                            PaymentNote::Direction(PaymentDirection::LettingGo { why })
-                        }
+                        _ => PaymentNote::Direction(PaymentDirection::LettingGo {
+                            why: format!("let go at {place}"),
+                        }),
                     }),
                     span: None,
                     refund: order_model::refund_step(

@@ -89,8 +89,8 @@ fn a_run_that_loses_an_agent_has_no_result_and_leaves_no_sale_open() {
 #[test]
 fn an_agent_behind_a_shell_is_told_when_the_run_is_lost() {
     let shop = Shop::open(Habits::default());
-    let out = tempfile::tempdir().unwrap();
-    let told = out.path().join("told");
+    let (out, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let told = beside.path().join("told");
     // The shell waits for what it runs, and to end the shell does not end that.
     let behind_a_shell = format!("tee {} | {}; true", told.display(), agent());
     // A shell that is killed before it has run anything leaves nobody behind.

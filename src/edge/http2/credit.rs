@@ -1,0 +1,76 @@
+//! What a client's frames cost. The protocol lets it send some that ask for work and carry no request: pings,
+//! settings, window updates, resets. A connection has credit for some of them; answers give credit back.
+
+use std::time::{Duration, Instant};
+
+use super::frame::{FrameHead, flag, kind};
+
+/// In which credit that was used comes back without an answer.
+const PERIOD: Duration = Duration::from_secs(10);
+/// Frames that an answer pays for: the request's own, what opens the window for the answer, and as many again.
+const PAID_BY_ANSWER: u32 = 4;
+
+/// The credit of one connection.
+#[derive(Debug)]
+pub struct Credit {
+    most: u32,
+    left: u32,
+    full_at: Instant,
+}
+
+/// There is none left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overdrawn;
+
+impl Credit {
+    /// Full.
+    pub fn new(most: u32, now: Instant) -> Self {
+        Self { most, left: most, full_at: now }
+    }
+
+    /// One request was answered.
+    pub fn pay(&mut self) {
+        self.left = self.left.saturating_add(PAID_BY_ANSWER).min(self.most);
+    }
+
+    /// Takes the price of a frame; pieces of a body are free.
+    ///
+    /// # Errors
+    /// [`Overdrawn`].
+    pub fn charge(&mut self, frame: FrameHead, now: Instant) -> Result<(), Overdrawn> {
+        if frame.kind == kind::DATA && (frame.length > 0 || frame.has(flag::END_STREAM)) {
+            return Ok(());
+        }
+        if now.saturating_duration_since(self.full_at) >= PERIOD {
+            (self.full_at, self.left) = (now, self.most);
+        }
+        self.left = self.left.checked_sub(1).ok_or(Overdrawn)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn frame(kind: u8, flags: u8, length: usize) -> FrameHead {
+        FrameHead { length, kind, flags, stream: 1 }
+    }
+
+    #[test]
+    fn answers_and_time_give_credit_back_and_bodies_cost_none() {
+        let now = Instant::now();
+        let mut credit = Credit::new(4, now);
+        let ping = frame(kind::PING, 0, 8);
+        for free in [frame(kind::DATA, 0, 1), frame(kind::DATA, flag::END_STREAM, 0)] {
+            (0..100).for_each(|_| credit.charge(free, now).unwrap());
+        }
+        (0..4).for_each(|_| credit.charge(ping, now).unwrap());
+        assert_eq!(credit.charge(frame(kind::DATA, 0, 0), now), Err(Overdrawn));
+        credit.pay();
+        (0..4).for_each(|_| credit.charge(ping, now).unwrap());
+        assert_eq!(credit.charge(ping, now + PERIOD / 2), Err(Overdrawn));
+        (0..4).for_each(|_| credit.charge(ping, now + PERIOD).unwrap());
+        assert_eq!(credit.charge(ping, now + PERIOD), Err(Overdrawn));
+    }
+}

@@ -1,0 +1,231 @@
+//! What is sent: frames behind one another in one buffer, as far as the client's windows allow.
+
+use super::frame::{
+    Code, FrameHead, HEAD_BYTES, PAYLOAD_BYTES_MAX, WINDOW_BYTES, WINDOW_BYTES_MAX, flag, kind,
+};
+use super::hpack_encoder::TABLE_OF_NOTHING;
+use super::streams::Stream;
+
+/// The sending half of a connection.
+#[derive(Debug)]
+pub struct Sender {
+    /// What is to be written.
+    pub out: Vec<u8>,
+    /// Bytes of bodies that the client has room for, on all streams together.
+    window: i64,
+    /// The same on a stream that begins.
+    first_window: i64,
+    frame_bytes_max: usize,
+    table: TableNotice,
+    /// Bytes of `out` beyond which no more of a body is added.
+    out_bytes_max: usize,
+}
+
+/// Our answers use no table; a client that has made its own smaller has to be told once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TableNotice {
+    NotNeeded,
+    Due,
+    Given,
+}
+
+/// The client has opened a window above what the protocol knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooWide;
+
+impl Sender {
+    /// With the windows and sizes that everybody begins with.
+    pub fn new(out_bytes_max: usize) -> Self {
+        Self {
+            out: Vec::new(),
+            window: WINDOW_BYTES,
+            first_window: WINDOW_BYTES,
+            frame_bytes_max: PAYLOAD_BYTES_MAX,
+            table: TableNotice::NotNeeded,
+            out_bytes_max,
+        }
+    }
+
+    /// The window of a stream that begins.
+    pub fn first_window(&self) -> i64 {
+        self.first_window
+    }
+
+    /// Opens the connection's window.
+    ///
+    /// # Errors
+    /// [`TooWide`].
+    pub fn widen(&mut self, bytes: u32) -> Result<(), TooWide> {
+        self.window = widened(self.window, i64::from(bytes))?;
+        Ok(())
+    }
+
+    /// Sets the window of streams that begin. Returns by how much that of each open one changes.
+    pub fn set_first_window(&mut self, bytes: u32) -> i64 {
+        let change = i64::from(bytes) - self.first_window;
+        self.first_window = i64::from(bytes);
+        change
+    }
+
+    /// Sets what a frame may have. No more than 64 KiB are used: a frame holds up all others.
+    pub fn set_frame_bytes_max(&mut self, bytes: u32) {
+        self.frame_bytes_max = (bytes as usize).min(4 * PAYLOAD_BYTES_MAX);
+    }
+
+    /// Notes the size that the client allows our table.
+    pub fn set_table_bytes_max(&mut self, bytes: u32) {
+        if bytes < 4_096 && self.table == TableNotice::NotNeeded {
+            self.table = TableNotice::Due;
+        }
+    }
+
+    /// A frame with this payload.
+    pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        FrameHead { length: payload.len(), kind, flags, stream }.write(&mut self.out);
+        self.out.extend_from_slice(payload);
+    }
+
+    /// RST_STREAM.
+    pub fn reset(&mut self, stream: u32, code: Code) {
+        self.frame(kind::RST_STREAM, 0, stream, &(code as u32).to_be_bytes());
+    }
+
+    /// GOAWAY.
+    pub fn go_away(&mut self, last: u32, code: Code) {
+        let [last, code] = [last, code as u32].map(u32::to_be_bytes);
+        self.frame(kind::GOAWAY, 0, 0, &[last, code].concat());
+    }
+
+    /// WINDOW_UPDATE.
+    pub fn window_update(&mut self, stream: u32, bytes: u32) {
+        self.frame(kind::WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes());
+    }
+
+    /// HEADERS with the block that `write` appends, and CONTINUATION where it is long.
+    pub fn headers(&mut self, stream: u32, is_end: bool, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.out.len();
+        self.out.extend_from_slice(&[0; HEAD_BYTES]);
+        if self.table == TableNotice::Due {
+            self.table = TableNotice::Given;
+            self.out.push(TABLE_OF_NOTHING);
+        }
+        write(&mut self.out);
+        let end = if is_end { flag::END_STREAM } else { 0 };
+        let block = start + HEAD_BYTES;
+        let length = self.out.len() - block;
+        let head = |kind, flags, length| FrameHead { length, kind, flags, stream }.bytes();
+        if length <= self.frame_bytes_max {
+            let head = head(kind::HEADERS, flag::END_HEADERS | end, length);
+            self.out[start..block].copy_from_slice(&head);
+            return;
+        }
+        let long = self.out.split_off(block);
+        self.out.truncate(start);
+        let (mut kind, mut flags) = (kind::HEADERS, end);
+        let mut pieces = long.chunks(self.frame_bytes_max).peekable();
+        while let Some(piece) = pieces.next() {
+            flags |= if pieces.peek().is_none() { flag::END_HEADERS } else { 0 };
+            self.out.extend_from_slice(&head(kind, flags, piece.len()));
+            self.out.extend_from_slice(piece);
+            (kind, flags) = (kind::CONTINUATION, 0);
+        }
+    }
+
+    /// As much of what is unsent as the windows and our own buffer have room for. True when it has ended.
+    pub fn send_on(&mut self, stream: &mut Stream) -> bool {
+        let Some(unsent) = &mut stream.unsent else { return false };
+        while self.out.len() < self.out_bytes_max {
+            let window = self.window.min(stream.send_window).max(0) as usize;
+            let length = unsent.body.len().min(window).min(self.frame_bytes_max);
+            if length == 0 {
+                return false;
+            }
+            let piece = unsent.body.split_to(length);
+            self.window -= length as i64;
+            stream.send_window -= length as i64;
+            let is_end = unsent.body.is_empty();
+            let flags = if is_end { flag::END_STREAM } else { 0 };
+            self.frame(kind::DATA, flags, stream.number, &piece);
+            if is_end {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// A window that was opened by so much, or closed.
+///
+/// # Errors
+/// [`TooWide`].
+pub fn widened(window: i64, bytes: i64) -> Result<i64, TooWide> {
+    let window = window + bytes;
+    if window > WINDOW_BYTES_MAX { Err(TooWide) } else { Ok(window) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use bytes::Bytes;
+
+    use super::super::streams::Unsent;
+    use super::*;
+
+    fn frames(mut out: &[u8]) -> Vec<(u8, u8, usize)> {
+        let mut frames = Vec::new();
+        while let Some(head) = FrameHead::read(out) {
+            frames.push((head.kind, head.flags, head.length));
+            out = &out[HEAD_BYTES + head.length..];
+        }
+        frames
+    }
+
+    #[test]
+    fn a_long_block_goes_on_in_other_frames() {
+        let mut sender = Sender::new(1);
+        sender.headers(1, true, |out| out.extend_from_slice(&[7; 16_384]));
+        sender.headers(3, true, |out| out.extend_from_slice(&[7; 40_000]));
+        assert_eq!(frames(&sender.out), [(1, 5, 16_384), (1, 1, 16_384), (9, 0, 16_384), (9, 4, 7_232)]);
+    }
+
+    #[test]
+    fn a_client_that_made_its_table_smaller_is_told_once() {
+        let mut sender = Sender::new(1);
+        sender.headers(1, true, |_| {});
+        for bytes in [4_096, 0, 4_096, 100] {
+            sender.set_table_bytes_max(bytes);
+        }
+        sender.headers(3, true, |_| {});
+        sender.headers(5, true, |_| {});
+        assert_eq!(frames(&sender.out), [(1, 5, 0), (1, 5, 1), (1, 5, 0)]);
+    }
+
+    #[test]
+    fn a_body_goes_as_far_as_the_windows_and_our_buffer() {
+        let mut sender = Sender::new(30_000);
+        let unsent = Unsent { body: Bytes::from(vec![1; 40_000]), since: Instant::now() };
+        let mut stream = Stream {
+            number: 1,
+            send_window: 10,
+            receive_window: 0,
+            read: 0,
+            due: None,
+            body: None,
+            request: None,
+            answering: None,
+            unsent: Some(unsent),
+        };
+        assert!(!sender.send_on(&mut stream));
+        stream.send_window -= 100;
+        assert!(!sender.send_on(&mut stream));
+        stream.send_window += 100_000;
+        assert!(!sender.send_on(&mut stream));
+        assert_eq!(frames(&sender.out), [(0, 0, 10), (0, 0, 16_384), (0, 0, 16_384)]);
+        sender.out.clear();
+        assert!(sender.send_on(&mut stream));
+        assert_eq!(frames(&sender.out), [(0, 1, 7_222)]);
+        assert_eq!(sender.window, WINDOW_BYTES - 40_000);
+        assert_eq!(sender.widen(i32::MAX as u32), Err(TooWide));
+    }
+}
