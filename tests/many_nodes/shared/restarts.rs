@@ -101,7 +101,10 @@ fn m4_a_node_that_starts_beside_others_moves_no_deadline_and_one_that_starts_alo
 
     let (one, _two) = (one.kill(), two.kill());
     until("PostgreSQL knows that they are dead", || {
-        fixture.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0"
+        fixture.query(
+            "SELECT count(*) FROM pg_locks JOIN pg_database d ON database = d.oid \
+             WHERE locktype = 'advisory' AND datname = current_database()",
+        ) == "0"
     });
     std::thread::sleep(MISSING);
     let _one = one.start();
