@@ -16,6 +16,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::acting::Acting;
 use super::control_plane::ControlPlane;
 use super::problem::{Code, Problem};
+use super::tenant::Tenant;
 use crate::orders::ActKind;
 use crate::profiles::{CpuProfiler, allocator_statistics};
 
@@ -79,7 +80,7 @@ pub(super) async fn cpu(
 }
 
 /// What the allocator holds.
-pub(super) async fn allocator() -> Result<Json<Value>, Problem> {
+pub(super) async fn allocator(_: Tenant) -> Result<Json<Value>, Problem> {
     allocator_statistics().map(Json).map_err(|error| failed(&error))
 }
 

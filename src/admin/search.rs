@@ -14,12 +14,13 @@ use super::control_plane::ControlPlane;
 use super::problem::{Code, Problem};
 use super::rfc3339::rfc3339;
 use super::sale_acts::only_reason;
+use super::tenant::Tenant;
 use crate::orders::ActKind;
 use crate::search::{RebuildState, Search};
 use crate::telemetry::{Exposition, Kind};
 
 /// `GET /api/v1/search`
-pub(super) async fn show(State(plane): State<Arc<ControlPlane>>) -> Result<Json<Value>, Problem> {
+pub(super) async fn show(State(plane): State<Arc<ControlPlane>>, _: Tenant) -> Result<Json<Value>, Problem> {
     plane.show_search().await
 }
 
@@ -47,7 +48,8 @@ impl ControlPlane {
         })
     }
 
-    async fn show_search(&self) -> Result<Json<Value>, Problem> {
+    /// How far the index follows.
+    pub(super) async fn show_search(&self) -> Result<Json<Value>, Problem> {
         let search = self.search()?;
         let rebuild = self.limited(search.rebuild()).await?;
         let standing = search.progress().standing();

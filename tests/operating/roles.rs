@@ -28,12 +28,7 @@ fn rows() -> Vec<Row> {
         let (method, path) = request.trim_matches('`').split_once(' ').expect("a method and a path");
         let may = <[&str; 4]>::try_from(may).expect("four columns");
         assert!(may.iter().all(|cell| ["yes", "–"].contains(cell)), "{line}");
-        Row {
-            method: method.parse().unwrap(),
-            path,
-            may: may.map(|cell| cell == "yes"),
-            with_tenant: *with_tenant,
-        }
+        Row { method: method.parse().unwrap(), path, may: may.map(|cell| cell == "yes"), with_tenant }
     };
     PAGE.lines().filter(|line| line.starts_with("| `")).map(row).collect()
 }

@@ -38,7 +38,7 @@ pub(super) async fn page(
     }
     body.push_str("<h2>Search index</h2>\n");
     if plane.search.is_some() {
-        let Json(index) = search::show(State(Arc::clone(&plane))).await?;
+        let Json(index) = plane.show_search().await?;
         show_index(&mut body, &index, caller.role >= Role::Admin && caller.tenant.is_none());
     } else {
         body.push_str("<p>No search server is configured; it stands in <code>[search]</code>.</p>\n");

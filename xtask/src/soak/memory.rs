@@ -112,7 +112,7 @@ mod tests {
         assert!(is_flat(&|_| 80.0));
         assert!(is_flat(&|n| 80.0 + (n % 7.0)), "noise");
         assert!(is_flat(&|n| if n < 60.0 { n } else { 60.0 }), "a warm start");
-        assert!(is_flat(&|n| if n as u64 % 50 == 0 { 300.0 } else { 80.0 }), "outliers");
+        assert!(is_flat(&|n| if (n as u64).is_multiple_of(50) { 300.0 } else { 80.0 }), "outliers");
         assert!(is_flat(&|n| 90.0 - n / 10.0));
         assert!(!is_flat(&|n| 80.0 + n / 40.0 + (n % 7.0)), "9 MiB an hour");
         let verdict = Verdict::on(&samples(|n| 80.0 + n / 10.0)).unwrap();
