@@ -89,6 +89,33 @@ fn a_purchase_through_the_room_without_a_script() {
     head_says(&browser, "Paid");
 }
 
+/// Sends a form of the page as a browser does whose script is not there yet.
+fn sends(browser: &Browser, fields: &str) {
+    let script = format!(
+        "const form = document.createElement('form'); \
+         form.method = 'post'; form.action = main.dataset.sale + '/page'; form.innerHTML = {fields:?}; \
+         document.body.append(form); form.submit();"
+    );
+    browser.script(&script);
+}
+
+#[test]
+fn what_a_form_got_before_the_script_ran_is_what_the_script_goes_on_with() {
+    let engine = engine(&[]);
+    engine.sale("phone", 5, ROOM);
+    let browser = Browser::open(400);
+    browser.go(&page(&engine, "phone"));
+    browser.wait_for("#main[data-view=join] #head", |head| head == "There is a queue");
+    sends(&browser, "<input name=act value=register>");
+    browser.wait_for("#main[data-view=turn] #head", |head| head == "It is your turn");
+    sends(&browser, "<input name=act value=buy><input name=key value=early>");
+    browser.wait_for("#main[data-view=order_pre_pay] #head", |head| head == "Reserved for you");
+    // Also where the address does not say which order.
+    browser.go(&page(&engine, "phone"));
+    browser.wait_for("#main[data-view=order_pre_pay] #head", |head| head == "Reserved for you");
+    assert_eq!(engine.audit("phone").durable_orders, 1);
+}
+
 #[test]
 fn the_keyboard_alone_buys_and_gives_back() {
     let engine = engine(&[]);

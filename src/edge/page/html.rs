@@ -77,9 +77,11 @@ impl Page<'_> {
         let _ = write!(
             page,
             "</head>\n<body><a class=\"skip\" href=\"#main\">{}</a>\n<main id=\"main\" data-sale=\"{path}\" \
-             data-methods=\"{}\" data-words='{}'>\n<h1>{}</h1>\n",
+             data-methods=\"{}\" data-order=\"{}\" data-pass=\"{}\" data-words='{}'>\n<h1>{}</h1>\n",
             Text(words.label("skip")),
             Text(&self.methods.join(" ")),
+            Text(&self.order_id()),
+            Text(self.seen.place["pass"].as_str().unwrap_or_default()),
             words.json().replace('&', "&amp;").replace('\'', "&#39;").replace('<', "&lt;"),
             Text(title)
         );
@@ -101,6 +103,14 @@ impl Page<'_> {
         self.links(&mut page, renewed);
         page.push_str("</noscript>\n</main></body></html>\n");
         page
+    }
+
+    /// The order of the page, also when it could not be looked up just now.
+    fn order_id(&self) -> String {
+        match self.seen.order["order_id"].as_str() {
+            Some(id) => id.to_owned(),
+            None => self.order.map(|id| id.to_string()).unwrap_or_default(),
+        }
     }
 
     /// A text with what belongs into its braces.

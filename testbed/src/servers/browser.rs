@@ -3,13 +3,14 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::process::{kill, spawn};
 use crate::engine::request;
-use crate::until;
+use crate::{LOOK_PAUSE, PATIENCE, until};
 
 /// The name under which an answer refers to an element, by the standard.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -118,8 +119,20 @@ impl Browser {
     }
 
     /// Waits until that text fits.
+    ///
+    /// # Panics
+    /// It never does; what the whole page says then is told.
+    #[track_caller]
     pub fn wait_for(&self, css: &str, fits: impl Fn(&str) -> bool) {
-        until(&format!("{css} says so"), || fits(&self.text(css)));
+        let began = Instant::now();
+        while !fits(&self.text(css)) {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{css} never says so on a page that says: {}",
+                self.text("body")
+            );
+            std::thread::sleep(LOOK_PAUSE);
+        }
     }
 
     /// Clicks on the first element that the selector finds.
