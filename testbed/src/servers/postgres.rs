@@ -47,14 +47,7 @@ impl Postgres {
         let folder = folder_for_server(owner);
         let mut postgres =
             Self { folder, programs, address, owner, server: None, databases: AtomicU32::new(0) };
-        let made = postgres
-            .program("initdb")
-            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
-            .arg(postgres.data())
-            .stdout(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(made.success(), "initdb failed");
+        postgres.make_cluster();
         std::fs::write(
             postgres.data().join("postgresql.auto.conf"),
             format!(
@@ -73,6 +66,37 @@ impl Postgres {
         }
         postgres.restart();
         postgres
+    }
+
+    /// A new cluster: a copy of one that the tests' builds keep beside themselves, for making one costs ten times as much.
+    fn make_cluster(&self) {
+        let program = std::env::current_exe().expect("the program that runs");
+        // Another release's cluster is of no use, nor is one of another user's.
+        let release = self.programs.to_string_lossy().replace('/', "-");
+        let owner = self.owner.map_or(String::new(), |(user, _)| format!("-{user}"));
+        let kept = program.with_file_name(format!("cluster{release}{owner}"));
+        let copy = |from: &Path, to: &Path| {
+            // With the rights and the owner of each file.
+            let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+            assert!(copied.success(), "{} is not copied to {}", from.display(), to.display());
+        };
+        if kept.exists() {
+            return copy(&kept, &self.data());
+        }
+        let made = self
+            .program("initdb")
+            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
+            .arg(self.data())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(made.success(), "initdb failed");
+        // Whole under its name or not there; of several that are made at once, the first one stays.
+        let made = kept.with_extension(self.address.port().to_string());
+        copy(&self.data(), &made);
+        if std::fs::rename(&made, &kept).is_err() {
+            std::fs::remove_dir_all(&made).unwrap();
+        }
     }
 
     /// The server that the tests of one program share while any of them runs.

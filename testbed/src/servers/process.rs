@@ -1,6 +1,8 @@
 //! What all servers have in common as processes.
 
+use std::collections::hash_map::RandomState;
 use std::fs::File;
+use std::hash::BuildHasher as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -12,6 +14,11 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::PATIENCE;
+
+/// The lowest port for a server: those below are known services'.
+const PORT_MIN: u16 = 10_000;
+/// So few to draw from would be drawn twice.
+const PORTS_MIN: u64 = 1_000;
 
 static APART: AtomicBool = AtomicBool::new(false);
 
@@ -84,10 +91,22 @@ pub fn wait_for_end(process: &mut Child) -> Option<ExitStatus> {
     None
 }
 
-/// An address that nobody listens on at the moment.
+/// An address that nobody listens on at the moment. Where the kernel leaves room, the port is below those that it gives to
+/// connections and to whoever asks for any, so that none of these takes it before it is used.
 pub fn free_address() -> SocketAddr {
-    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    socket.local_addr().expect("its number")
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let lowest_given = range.split_whitespace().next().and_then(|port| port.parse().ok()).unwrap_or(0);
+    let ports = PORT_MIN..lowest_given;
+    loop {
+        let port = match u64::try_from(ports.len()) {
+            // A new state of the standard hash map is random.
+            Ok(count @ PORTS_MIN..) => PORT_MIN + (RandomState::new().hash_one(()) % count) as u16,
+            _ => 0,
+        };
+        if let Ok(socket) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return socket.local_addr().expect("its number");
+        }
+    }
 }
 
 /// Whether this process may do everything: some servers then want to be told whom to become.
