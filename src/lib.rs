@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod edge;
+pub mod error_chain;
 pub mod exit;
 pub mod grpc;
 pub mod ledger;

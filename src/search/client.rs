@@ -1,6 +1,5 @@
 //! Requests to a search server, and what each kind of failure means.
 
-use std::error::Error;
 use std::time::Duration;
 
 use base64::Engine;
@@ -11,6 +10,7 @@ use serde_json::Value;
 
 use super::outcome::Fault;
 use super::settings::{SearchKind, SearchSettings};
+use crate::error_chain::error_chain;
 
 /// An answer to a full batch has some hundred bytes a document; one that is longer than this is not what was asked for.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -77,13 +77,14 @@ impl Client {
         if !file.as_os_str().is_empty() {
             let named = |problem: String| format!("search.ca_file names {}, {problem}", file.display());
             let pem = std::fs::read(file).map_err(|error| named(format!("which cannot be read: {error}")))?;
-            let read = Certificate::from_pem_bundle(&pem).map_err(|error| chain(&error)).map_err(named)?;
+            let read =
+                Certificate::from_pem_bundle(&pem).map_err(|error| error_chain(&error)).map_err(named)?;
             if read.is_empty() {
                 return Err(named("which has no certificate".into()));
             }
             http = read.into_iter().fold(http, reqwest::ClientBuilder::add_root_certificate);
         }
-        let http = http.build().map_err(|error| chain(&error))?;
+        let http = http.build().map_err(|error| error_chain(&error))?;
         Ok(Self { http, base: address.as_str().trim_end_matches('/').to_owned() })
     }
 
@@ -98,7 +99,7 @@ impl Client {
             Body::Json(value) => request.json(&value),
             Body::Lines(lines) => request.header(CONTENT_TYPE, "application/x-ndjson").body(lines),
         };
-        let gone = |error: reqwest::Error| Fault::Later(cut(&chain(&error.without_url())), None);
+        let gone = |error: reqwest::Error| Fault::Later(cut(&error_chain(&error.without_url())), None);
         let mut answer = request.send().await.map_err(gone)?;
         let status = answer.status().as_u16();
         let retry_after = answer.headers().get(RETRY_AFTER).and_then(|field| field.to_str().ok());
@@ -164,18 +165,6 @@ pub(super) fn said(body: &Value) -> String {
 /// As much of a text as is kept.
 pub(super) fn cut(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WHY_CHARS_MAX).collect()
-}
-
-/// The error with its causes, which is where the useful words are.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

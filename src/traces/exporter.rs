@@ -1,6 +1,5 @@
 //! Sends spans to the collector, in batches. Nobody waits for it: what it cannot send in time is given up and counted.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use super::otlp::{self, Teller};
 use super::queue::{Exit, Told};
 use super::settings::TraceSettings;
 use crate::domain::FieldError;
+use crate::error_chain::error_chain;
 use crate::telemetry::Telemetry;
 
 /// Attempts at one batch.
@@ -76,7 +76,7 @@ impl Exporter {
             .user_agent(USER_AGENT)
             .default_headers(headers)
             .build()
-            .map_err(|error| chain(&error))?;
+            .map_err(|error| error_chain(&error))?;
         Ok(Some(Self {
             queue,
             flushes,
@@ -170,8 +170,10 @@ impl Exporter {
     /// One attempt: what the collector says that it did not take of the batch, if it says so.
     async fn post(&self, body: Bytes) -> Result<Option<(u64, String)>, Refusal> {
         let sent = self.client.post(self.url.clone()).body(body).send().await;
-        let answer =
-            sent.map_err(|error| Refusal { why: chain(&error.without_url()), again: Some(Duration::ZERO) })?;
+        let answer = sent.map_err(|error| Refusal {
+            why: error_chain(&error.without_url()),
+            again: Some(Duration::ZERO),
+        })?;
         let status = answer.status();
         if status.is_success() {
             return Ok(otlp::refused(&read(answer).await));
@@ -199,16 +201,4 @@ async fn read(mut answer: Response) -> Vec<u8> {
         body.extend_from_slice(&piece);
     }
     body
-}
-
-/// The error with its causes, which is where the useful words are.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

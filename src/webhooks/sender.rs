@@ -15,6 +15,7 @@ use reqwest::header::RETRY_AFTER;
 use super::networks::{Networks, address_of};
 use super::settings::WebhookSettings;
 use super::transport::{Attempt, Transport, WebhookAnswer, WebhookRequest};
+use crate::error_chain::error_chain;
 
 /// Of an answer so much is read, so that its connection can be used again; nobody looks at it.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
@@ -45,7 +46,7 @@ impl HttpTransport {
             .user_agent(USER_AGENT)
             .dns_resolver(Arc::new(CheckedNames(Arc::clone(&networks))))
             .build()
-            .map_err(|error| chain(&error))?;
+            .map_err(|error| error_chain(&error))?;
         Ok(Self { client, networks })
     }
 }
@@ -59,7 +60,7 @@ impl Transport for HttpTransport {
                 return Err(refused(&address.to_string()));
             }
             let sent = self.client.post(url).headers(headers).body(body).send().await;
-            let mut answer = sent.map_err(|error| chain(&error.without_url()))?;
+            let mut answer = sent.map_err(|error| error_chain(&error.without_url()))?;
             let retry_after = answer.headers().get(RETRY_AFTER).and_then(|field| field.to_str().ok());
             let retry_after =
                 retry_after.and_then(|field| field.trim().parse().ok()).map(Duration::from_secs);
@@ -104,18 +105,6 @@ fn checked(
 
 fn refused(address: &str) -> String {
     format!("{address} is a private address in none of webhooks.allowed_networks")
-}
-
-/// The error with its causes, which is where the useful words are.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
