@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -279,6 +280,9 @@ pub struct EngineArgs {
     /// load; may be given several times.
     #[arg(long = "agent", value_name = "COMMAND")]
     pub agents: Vec<String>,
+    /// An agent that says nothing for so long, in s, has lost the run: its machine hangs, or is cut off.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub agent_silence_max: u64,
     /// How the addresses are found and trusted.
     #[command(flatten)]
     pub reach: ReachArgs,
@@ -397,6 +401,7 @@ impl EngineArgs {
             identity: BuyerIdentity::of(tokens.as_ref())?,
             tokens,
             agents: self.agents.clone(),
+            agent_silence_max: Duration::from_secs(self.agent_silence_max),
             verify,
             quiet,
         })

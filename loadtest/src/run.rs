@@ -57,6 +57,8 @@ pub struct RunOptions {
     pub tokens: Option<BuyerTokens>,
     /// Commands that run agents, which send shares of the load.
     pub agents: Vec<String>,
+    /// For how long an agent may say nothing.
+    pub agent_silence_max: Duration,
     /// Checks every promise afterwards.
     pub verify: bool,
     /// Shows no progress.
@@ -164,8 +166,13 @@ fn run_into(
     });
     let token = options.admin_token.as_deref();
     let mut admin = Admin::connect(&options.admin, &options.reach, &options.tenant, token)?;
-    let help =
-        Help { agents, targets: &options.targets, reach: &options.reach, tokens: options.tokens.as_ref() };
+    let help = Help {
+        agents,
+        silence_max: options.agent_silence_max,
+        targets: &options.targets,
+        reach: &options.reach,
+        tokens: options.tokens.as_ref(),
+    };
     let crew = Crew::hire(&plan, &help).map_err(RunError::Setup)?;
 
     let mut opened = Vec::new();

@@ -24,6 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub struct Help<'a> {
     /// The commands of the agents.
     pub agents: &'a [String],
+    /// For how long an agent may say nothing while it sends, or while it hands on its logs.
+    pub silence_max: Duration,
     /// The engine's data-plane addresses, as they were given.
     pub targets: &'a [String],
     /// How they are found and trusted.
@@ -38,6 +40,7 @@ pub struct Crew {
     workers: Workers,
     starter: Starter,
     agents: Vec<HiredAgent>,
+    silence_max: Duration,
     reports: Receiver<Report>,
     size: usize,
 }
@@ -68,7 +71,7 @@ impl Crew {
             HiredAgent::hire(command, share, &plan.folder, plan.clock, &sender)
         };
         let agents = help.agents.iter().enumerate().map(hire).collect::<Result<_, _>>()?;
-        Ok(Self { workers, starter, agents, reports, size })
+        Ok(Self { workers, starter, agents, silence_max: help.silence_max, reports, size })
     }
 
     /// Waits until everybody has its connections; tells how many they are.
@@ -98,16 +101,21 @@ impl Crew {
     /// Sends the load from this time of the run's clock on, to its end, and gathers what is measured.
     ///
     /// # Errors
-    /// Somebody could not go on, or a file of the output folder cannot be written.
+    /// Somebody could not go on, an agent fell silent, or a file of the output folder cannot be written.
     pub fn send(self, plan: &Plan, start_ns: u64, collector: &mut Collector) -> Result<(), String> {
         let file = |error: std::io::Error| format!("output folder: {error}");
         self.starter.start(start_ns)?;
         self.agents.iter().try_for_each(|agent| agent.start(start_ns))?;
+        let silence_ns = u64::try_from(self.silence_max.as_nanos()).unwrap_or(u64::MAX);
         let (mut running, mut stopped) = (self.size, false);
         while running > 0 {
             if plan.interrupt.requested() && !stopped {
                 stopped = true;
                 self.agents.iter().for_each(HiredAgent::stop);
+            }
+            // Before the start nobody has anything to say.
+            if plan.clock.now_ns() > start_ns.saturating_add(silence_ns) {
+                self.agents.iter().try_for_each(|agent| agent.check_speaks(self.silence_max))?;
             }
             match self.reports.recv_timeout(LOOK_EVERY) {
                 Ok(Report::Second(frame)) => collector.take(*frame).map_err(file)?,
@@ -121,7 +129,7 @@ impl Crew {
         }
         self.workers.join()?;
         for agent in self.agents {
-            if agent.finish()? {
+            if agent.finish(self.silence_max)? {
                 plan.signs.give_up();
             }
         }

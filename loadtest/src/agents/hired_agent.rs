@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,9 +21,10 @@ use crate::load::worker::Report;
 /// How often the other clock is asked; the quickest answer tells the most.
 const PINGS: usize = 8;
 
-/// How often, and how far apart, the last word is tried to be said.
+/// How often the last word is tried to be said.
 const LAST_TRIES: usize = 100;
-const LAST_PAUSE: Duration = Duration::from_millis(10);
+/// From one try, or one look at what it has said, to the next.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 /// What is said of a command that has ended before the run did.
 const GONE: &str = "ended; is `loadtest` there, and may it be run without a password?";
@@ -35,6 +36,8 @@ pub struct HiredAgent {
     child: Child,
     input: Arc<Mutex<ChildStdin>>,
     met: Arc<OnceLock<Met>>,
+    /// When it last said something.
+    heard: Arc<Mutex<Instant>>,
     hearing: Option<JoinHandle<Result<bool, String>>>,
 }
 
@@ -70,6 +73,7 @@ impl HiredAgent {
         };
         let input = Arc::new(Mutex::new(input));
         let met = Arc::new(OnceLock::new());
+        let heard = Arc::new(Mutex::new(Instant::now()));
         let ear = Ear {
             command: command.to_owned(),
             folder: folder.to_owned(),
@@ -77,11 +81,12 @@ impl HiredAgent {
             output: BufReader::new(output),
             input: Arc::clone(&input),
             met: Arc::clone(&met),
+            heard: Arc::clone(&heard),
             reports: reports.clone(),
         };
         let hearing = std::thread::Builder::new().name("agent".into()).spawn(move || ear.hear_all(share));
         let hearing = Some(hearing.map_err(|error| failed(&format!("no thread to hear it: {error}")))?);
-        Ok(Self { command: command.to_owned(), child, input, met, hearing })
+        Ok(Self { command: command.to_owned(), child, input, met, heard, hearing })
     }
 
     /// The load begins at this time of the leader's clock.
@@ -105,11 +110,33 @@ impl HiredAgent {
         self.met.get().map(|met| met.machine.clone())
     }
 
+    /// Looks whether it still speaks, as it does each second while it sends, and all the time while it hands on its logs. A
+    /// machine that hangs or is cut off ends no connection.
+    ///
+    /// # Errors
+    /// It has said nothing for so long.
+    pub fn check_speaks(&self, silence_max: Duration) -> Result<(), String> {
+        let silent = self.heard.lock().map_or(Duration::MAX, |heard| heard.elapsed());
+        if self.has_said_all() || silent <= silence_max {
+            return Ok(());
+        }
+        let (command, seconds) = (&self.command, silence_max.as_secs());
+        Err(format!("--agent {command:?}: said nothing for {seconds} s (--agent-silence-max)"))
+    }
+
+    fn has_said_all(&self) -> bool {
+        self.hearing.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Waits until everything of it is here. Tells whether it took the engine to be gone for good.
     ///
     /// # Errors
-    /// It went away before.
-    pub fn finish(mut self) -> Result<bool, String> {
+    /// It went away before, or falls silent.
+    pub fn finish(mut self, silence_max: Duration) -> Result<bool, String> {
+        while !self.has_said_all() {
+            self.check_speaks(silence_max)?;
+            std::thread::sleep(LOOK_PAUSE);
+        }
         let heard = self.hearing.take().map(JoinHandle::join);
         heard
             .unwrap_or_else(|| Ok(Ok(false)))
@@ -127,7 +154,7 @@ impl Drop for HiredAgent {
                 let _ = say(&mut *input, &ToAgent::Stop);
                 break;
             }
-            std::thread::sleep(LAST_PAUSE);
+            std::thread::sleep(LOOK_PAUSE);
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -142,6 +169,7 @@ struct Ear {
     output: BufReader<ChildStdout>,
     input: Arc<Mutex<ChildStdin>>,
     met: Arc<OnceLock<Met>>,
+    heard: Arc<Mutex<Instant>>,
     reports: Sender<Report>,
 }
 
@@ -209,7 +237,9 @@ impl Ear {
     }
 
     fn next(&mut self) -> Result<FromAgent, String> {
-        hear(&mut self.output)?.ok_or_else(|| GONE.to_owned())
+        let word = hear(&mut self.output)?.ok_or_else(|| GONE.to_owned())?;
+        *self.heard.lock().map_err(|_| "a thread that looked after it broke down")? = Instant::now();
+        Ok(word)
     }
 
     /// Appends a piece to a log of this run; other files are not an agent's to write.

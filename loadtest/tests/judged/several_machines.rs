@@ -1,6 +1,7 @@
 //! Several machines send one load: agents are other processes, spoken to over a command's input and output.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use crate::shop::{Habits, Shop};
 use crate::tester::{run, run_command, scenario, summary};
@@ -84,6 +85,28 @@ fn a_run_that_loses_an_agent_has_no_result_and_leaves_no_sale_open() {
     assert!(told.contains("timeout --signal KILL") && told.contains("ended"), "{told}");
     assert!(!told.contains("still open"), "{told}");
     assert!(!out.path().join("summary.json").exists() && logs(out.path()).is_empty());
+}
+
+#[test]
+fn an_agent_that_falls_silent_loses_the_run() {
+    let shop = Shop::open(Habits::default());
+    let (out, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let id = beside.path().join("id");
+    // Its connection stays, as that of a machine does which hangs.
+    let hangs = format!("echo $$ > {}; exec {}", id.display(), agent());
+    let arguments = ["--agent", &hangs, "--agent-silence-max", "2"];
+    let mut command = run_command(&scenario(50, 50, 600.0, "", ""), &shop.url, out.path(), &arguments);
+    let running = command.stderr(Stdio::piped()).spawn().unwrap();
+    testbed::until("the load has begun", || shop.purchases() > 0);
+    let id: i32 = std::fs::read_to_string(&id).unwrap().trim().parse().unwrap();
+    let id = rustix::process::Pid::from_raw(id).unwrap();
+    // On a slow machine it has been silent for so long by itself, and is gone.
+    let _ = rustix::process::kill_process(id, rustix::process::Signal::STOP);
+    let ended = running.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("said nothing for 2 s") && !told.contains("still open"), "{told}");
+    assert!(!out.path().join("summary.json").exists(), "there is no result");
 }
 
 #[test]
