@@ -1,7 +1,7 @@
 //! A redis-server of one's own, on a free port, that can be paused, killed and started again.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
@@ -53,10 +53,12 @@ impl RedisServer {
     pub fn start_with(settings: &[&str]) -> Self {
         let settings: Vec<String> = settings.iter().map(|&word| word.to_owned()).collect();
         let folder = TempDir::new().expect("a folder for the server");
+        let is_of_cluster = settings.iter().any(|word| word == "--cluster-enabled");
         for _ in 0..20 {
             let address = free_address();
             let mut process = run(address, &folder, &settings);
-            if listens(&mut process, address) {
+            // A node of a Cluster listens before it finds that its second port is taken, and then ends.
+            if listens(&mut process, address) && (!is_of_cluster || answers(address)) {
                 return Self { process, folder, address, settings };
             }
         }
@@ -172,6 +174,13 @@ fn run(address: SocketAddr, folder: &TempDir, settings: &[String]) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     spawn(&mut command)
+}
+
+/// Whether it answers anything.
+fn answers(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.write_all(b"PING\r\n").is_ok() && matches!(stream.read(&mut [0; 16]), Ok(1..))
 }
 
 /// Appends one value of the server's protocol as text.

@@ -146,7 +146,17 @@ fn without_redis_nodes_sell_what_they_hold_and_say_so() {
 fn every_act_is_answered_in_time_while_the_store_takes_no_writes_and_comes_about_afterwards() {
     let fixture = Fixture::open();
     let one = fixture.launch(1, &[("CHECKOUT__WAIT_MS", "300"), ("ADMIN__ACT_WAIT_MS", "300")]).start();
-    ["phone", "book", "coat"].iter().for_each(|sku| one.sale(sku, 5, ""));
+    // A busy machine may be late as well; what was asked for comes about all the same.
+    let act = |path: &str, body: &str, came_about: &dyn Fn() -> bool| {
+        let told = one.admin("POST", path, body);
+        assert!([200, 201, 503].contains(&told.status), "{path}: {}", told.body);
+        until(path, came_about);
+    };
+    let state = |sku: &str| one.admin("GET", &format!("/api/v1/campaigns/test/{sku}"), "").member("state");
+    for sku in ["phone", "book", "coat"] {
+        let sale = format!(r#"{{"campaign":"test","sku":"{sku}","price_cents":100,"stock":5}}"#);
+        act("/api/v1/campaigns", &sale, &|| state(sku) == "open");
+    }
     let bought = |buyer: &str| {
         let mut order = String::new();
         until("it is bought", || {
@@ -167,7 +177,7 @@ fn every_act_is_answered_in_time_while_the_store_takes_no_writes_and_comes_about
         "UPDATE seckill.orders SET status = {paying}, payment_attempt = 1, payment_journal_of = 1, payment_method = 'card' \
          WHERE buyer = 'bob'"
     ));
-    assert_eq!(one.admin("POST", "/api/v1/campaigns/test/coat/end", r#"{"reason":"over"}"#).status, 200);
+    act("/api/v1/campaigns/test/coat/end", r#"{"reason":"over"}"#, &|| state("coat") == "ended");
     let order = |order: &str| one.admin("GET", &format!("/api/v1/orders/{order}"), "");
     let because = r#"{"reason":"a test"}"#;
     let more_time = format!(r#"{{"pay_before":"{}"}}"#, order(&waits).member("pay_before"));
@@ -212,7 +222,7 @@ fn every_act_is_answered_in_time_while_the_store_takes_no_writes_and_comes_about
         states.iter().all(|(id, status)| order(id).member("status") == *status)
             && one.admin("GET", "/api/v1/campaigns/test/new", "").status == 200
             && one.admin("GET", "/api/v1/campaigns/test/book", "").status == 404
-            && one.admin("GET", "/api/v1/campaigns/test/coat", "").member("state") == "archived"
+            && state("coat") == "archived"
             && one.admin("GET", "/api/v1/stop", "").json()["stopped"] == true
     });
 }
