@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::Connection;
 use testbed::engine::Engine;
 use testbed::servers::browser::Browser;
+use testbed::servers::engine::NO_SIGN_OF_LIFE;
 use testbed::{PATIENCE, until};
 
 fn page(engine: &Engine) -> String {
@@ -25,8 +26,12 @@ const NEXT_TRY: &str = "The next try is in";
 
 #[test]
 fn a_store_that_stands_is_waited_for_and_the_buyer_need_not_click_again() {
-    let engine =
-        Engine::start(&[("EDGE__PAGE", "true"), ("EDGE__ACK_WAIT_MS", "100"), ("SQLITE__LOCK_WAIT_MS", "1")]);
+    let engine = Engine::start(&[
+        ("EDGE__PAGE", "true"),
+        ("EDGE__ACK_WAIT_MS", "100"),
+        ("SQLITE__LOCK_WAIT_MS", "1"),
+        NO_SIGN_OF_LIFE,
+    ]);
     engine.sale("phone", 1_000, "");
     let (early, late) = (Browser::open(400), Browser::open(400));
     for browser in [&early, &late] {

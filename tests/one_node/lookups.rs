@@ -2,14 +2,19 @@
 
 use rusqlite::Connection;
 use testbed::engine::Launch;
+use testbed::servers::engine::NO_SIGN_OF_LIFE;
 use testbed::until;
 
 const OTHER_SALES: usize = 200;
 
 #[test]
 fn d2_an_order_on_its_way_is_found_among_many_sales_and_by_its_buyer_alone() {
-    let launch =
-        Launch::new(&[("EDGE__ACK_WAIT_MS", "100"), ("SQLITE__LOCK_WAIT_MS", "1"), ("LOG__LEVEL", "warn")]);
+    let launch = Launch::new(&[
+        ("EDGE__ACK_WAIT_MS", "100"),
+        ("SQLITE__LOCK_WAIT_MS", "1"),
+        ("LOG__LEVEL", "warn"),
+        NO_SIGN_OF_LIFE,
+    ]);
     let engine = launch.start();
     for n in 0..OTHER_SALES {
         engine.sale(&format!("other-{n}"), 1, "");

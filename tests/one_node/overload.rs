@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use testbed::crowd::{BuyerAnswer, BuyerClient, crowd};
 use testbed::engine::{Engine, Launch};
+use testbed::servers::engine::NO_SIGN_OF_LIFE;
 use testbed::{PATIENCE, until};
 
 const STOCK: usize = 300;
@@ -166,8 +167,12 @@ fn a_queue_of_one_place_sells_all_and_loses_nothing() {
 
 #[test]
 fn a_store_that_somebody_holds_costs_nobody_an_order() {
-    let launch =
-        Launch::new(&[("EDGE__ACK_WAIT_MS", "100"), ("SQLITE__LOCK_WAIT_MS", "1"), ("LOG__LEVEL", "warn")]);
+    let launch = Launch::new(&[
+        ("EDGE__ACK_WAIT_MS", "100"),
+        ("SQLITE__LOCK_WAIT_MS", "1"),
+        ("LOG__LEVEL", "warn"),
+        NO_SIGN_OF_LIFE,
+    ]);
     let engine = launch.start();
     engine.sale("phone", STOCK as u32, "");
     let mut answers = click(&engine, &buyers(20));

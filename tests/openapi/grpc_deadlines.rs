@@ -7,6 +7,7 @@ use http::{HeaderMap, Request};
 use rusqlite::Connection;
 use testbed::PATIENCE;
 use testbed::engine::Launch;
+use testbed::servers::engine::NO_SIGN_OF_LIFE;
 use testbed::servers::process;
 use tokio::net::TcpStream;
 
@@ -51,8 +52,12 @@ fn a_call_past_its_deadline_is_not_begun_and_a_queued_purchase_is_told_of_in_tim
     let address = process::free_address();
     let listen = address.to_string();
     // Nobody waits shorter than the callers say: winners would wait for a minute.
-    let launch =
-        Launch::new(&[("GRPC__LISTEN", &listen), ("SQLITE__LOCK_WAIT_MS", "1"), ("LOG__LEVEL", "warn")]);
+    let launch = Launch::new(&[
+        ("GRPC__LISTEN", &listen),
+        ("SQLITE__LOCK_WAIT_MS", "1"),
+        ("LOG__LEVEL", "warn"),
+        NO_SIGN_OF_LIFE,
+    ]);
     let engine = launch.start();
     engine.sale("phone", 5, "");
 
