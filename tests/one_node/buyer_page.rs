@@ -110,6 +110,13 @@ fn what_a_form_got_before_the_script_ran_is_what_the_script_goes_on_with() {
     browser.wait_for("#main[data-view=turn] #head", |head| head == "It is your turn");
     sends(&browser, "<input name=act value=buy><input name=key value=early>");
     browser.wait_for("#main[data-view=order_pre_pay] #head", |head| head == "Reserved for you");
+    let own = browser.url();
+    let own = own.strip_prefix(&format!("http://{}", engine.edge())).expect("a page of the engine");
+    let bobs = ask(&engine, "GET", own, "X-User-ID: bob\r\n", "");
+    assert!(
+        own.contains("?order=") && bobs.body.contains("data-order=\"\""),
+        "another's order is none: {own}"
+    );
     // Also where the address does not say which order.
     browser.go(&page(&engine, "phone"));
     browser.wait_for("#main[data-view=order_pre_pay] #head", |head| head == "Reserved for you");

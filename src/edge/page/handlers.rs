@@ -132,6 +132,10 @@ impl DataPlane {
         let mut seen = Seen { sale, room, is_away, ..Seen::default() };
         if let Some(id) = wanted.order {
             let mut order = self.ask(request, ("GET", &format!("/orders/{id}")), request.head, b"").await;
+            // Another's, or none: the page must not go on with it in place of what its buyer has.
+            if matches!(order.status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED) {
+                wanted.order = None;
+            }
             if order.status != StatusCode::OK && refusal.is_none() {
                 (status, outcome) = (order.status, order.outcome);
                 refusal = Some(order.refusal().to_owned());
