@@ -168,9 +168,9 @@ impl Lending {
             store: self.store,
             concerns: Arc::clone(&self.concerns),
         };
-        let relay = EventRelay::new(parts, read);
+        let (relay, newest) = (EventRelay::new(parts, read), self.lease_store.last_event());
         supervisor.task("relay of events", async move {
-            relay.run(elected).await;
+            relay.run(elected, newest).await;
             Ok(())
         });
     }

@@ -1,7 +1,8 @@
 //! The relay of order events on a real Redis: nothing is lost, doubled or out of order, whoever dies.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::server::RedisServer;
 use redis::FromRedisValue;
@@ -10,8 +11,12 @@ use seckill::ledger::redis::{
     EventRelay, RedisBooks, RedisLink, RedisSettings, RelayError, RelayParts, RelaySettings, RelayedEvent,
 };
 use seckill::orders::{StoreError, StoreHistory, StoreMark};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 const EVENTS: u64 = 1_000;
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A store with the events 1 to `EVENTS`.
 async fn read(after: u64, limit: usize) -> Result<Vec<RelayedEvent>, StoreError> {
@@ -95,6 +100,43 @@ async fn relays_that_die_or_work_together_leave_each_event_once_and_in_order() {
     drop(first);
     finish(&mut second).await;
     assert_eq!(ids(&books).await, expected(1));
+}
+
+#[tokio::test]
+async fn a_relay_that_rests_is_woken_by_the_next_event() {
+    let server = RedisServer::start();
+    let books = books(&server);
+    // How many events there are, and how often was looked for them.
+    let [there, looks] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
+    let read = {
+        let (there, looks) = (Arc::clone(&there), Arc::clone(&looks));
+        move |after, limit| {
+            looks.fetch_add(1, Ordering::SeqCst);
+            let events = (after + 1..=there.load(Ordering::SeqCst)).take(limit);
+            let events = events.map(|seq| event(seq, "ann")).collect();
+            async { Ok(events) }
+        }
+    };
+    // Its rest lasts longer than the test waits.
+    let settings = RelaySettings { idle_ms: 60_000, ..settings(EVENTS * 2) };
+    let (_elected, elected) = watch::channel(true);
+    let (seen, newest) = watch::channel(0);
+    tokio::spawn(EventRelay::new(parts(&books, settings), read).run(elected, newest));
+    let looked = async {
+        while looks.load(Ordering::SeqCst) == 0 {
+            sleep(LOOK_AGAIN).await
+        }
+    };
+    timeout(PATIENCE, looked).await.expect("it looks when it begins");
+    there.store(5, Ordering::SeqCst);
+    seen.send(5).unwrap();
+    let sent = async {
+        while ids(&books).await.len() < 5 {
+            sleep(LOOK_AGAIN).await
+        }
+    };
+    timeout(PATIENCE, sent).await.expect("it looks again at once");
+    assert_eq!(ids(&books).await, expected(1)[..5]);
 }
 
 #[tokio::test]

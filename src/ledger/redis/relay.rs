@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::super::concerns::Concerns;
 use super::books::RedisBooks;
@@ -26,6 +26,10 @@ use crate::settings::within;
 
 /// A store that has told the ledger of itself within this time sends events, or is about to: its stream is left to it.
 const OTHER_LIVES_MS: u64 = 60_000;
+
+/// How long a relay that has sent everything rests while nobody tells it of an event. Then it looks whether the stream is
+/// still what it was.
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// The concern that the stream is another store's.
 const STREAM_TAKEN: &str = "stream-of-another-store";
@@ -40,7 +44,8 @@ pub struct RelaySettings {
     pub stream_events_max: u64,
     /// Events of one call at most.
     pub batch_events_max: usize,
-    /// How long the relay waits between two calls, unless a full batch is there to send, in ms.
+    /// How long the relay waits between two calls, unless a full batch is there to send, in ms. It rests for a second, or for
+    /// so long, while this node has seen no new event.
     pub idle_ms: u64,
     /// What each event is wrapped in. Entries that are there already stay as they are.
     pub envelope: Envelope,
@@ -132,13 +137,19 @@ where
         Self { parts, read, end: None }
     }
 
-    /// Relays while `elected` says so: one relay is enough, several do the same work. Ends with the sender of the word.
-    pub async fn run(mut self, mut elected: watch::Receiver<bool>) {
+    /// Relays while `elected` says so: one relay is enough, several do the same work. `newest` is the number of the last event
+    /// that this node has seen in the store. Ends with the sender of either word.
+    pub async fn run(mut self, mut elected: watch::Receiver<bool>, mut newest: watch::Receiver<u64>) {
         let idle = Duration::from_millis(self.parts.settings.idle_ms.max(1));
         while elected.wait_for(|is_elected| *is_elected).await.is_ok() {
+            newest.mark_unchanged();
             match self.step().await {
                 // One call a pause, unless there is more: while a crowd buys, each commit would be a call of its own.
                 Ok(sent) if sent >= self.parts.settings.batch_events_max => {}
+                Ok(0) => match timeout(REST_MAX.max(idle), newest.changed()).await {
+                    Ok(Err(_)) => return,
+                    Ok(Ok(())) | Err(_) => {}
+                },
                 Ok(_) => sleep(idle).await,
                 Err(error) => {
                     tracing::debug!(%error, "events wait for their relay");

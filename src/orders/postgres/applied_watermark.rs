@@ -3,20 +3,35 @@
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
-/// The moment up to which memory knows every durable order. One hand writes it, the follower's.
+/// The moment up to which memory knows every durable order, and the last event it has seen. One hand writes it, the
+/// follower's.
 #[derive(Debug, Default)]
-pub(super) struct AppliedWatermark(Mutex<Option<Instant>>);
+pub(super) struct AppliedWatermark {
+    moment: Mutex<Option<Instant>>,
+    last_event: watch::Sender<u64>,
+}
 
 impl AppliedWatermark {
     /// Everything that was durable at `moment` has been taken over.
     pub fn advance(&self, moment: Instant) {
-        *self.0.lock() = Some(moment);
+        *self.moment.lock() = Some(moment);
     }
 
     /// Up to when everything has been taken over; `None` before the first time.
     pub fn reached(&self) -> Option<Instant> {
-        *self.0.lock()
+        *self.moment.lock()
+    }
+
+    /// The store's events end at this number.
+    pub fn saw_event(&self, number: u64) {
+        self.last_event.send_if_modified(|last| std::mem::replace(last, number) != number);
+    }
+
+    /// The number of the last event that was seen, again whenever it changes.
+    pub fn last_event(&self) -> watch::Receiver<u64> {
+        self.last_event.subscribe()
     }
 }
 

@@ -114,6 +114,7 @@ impl Follower {
             }
             taken += self.take_events(PAGE.min(new as usize))?;
         }
+        self.parts.feed.watermark().saw_event(ends.last_event);
         self.tell_how_far(ends.newest_order)?;
         self.is_behind = ends.last_event > self.parts.after_event;
         if !self.is_behind

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use tokio::sync::watch;
 use tokio_postgres::Row;
 
 use super::super::store::{Audit, LeaseStore, LeftBook, StoreError, WantedShare};
@@ -46,6 +47,11 @@ impl PgLeaseStore {
 
     pub(super) fn watermark(&self) -> &Arc<AppliedWatermark> {
         &self.watermark
+    }
+
+    /// The number of the last event that this node's follower has seen in the store, again whenever it changes.
+    pub fn last_event(&self) -> watch::Receiver<u64> {
+        self.watermark.last_event()
     }
 
     pub(super) fn own(&self) -> &Arc<NodeIncarnation> {
