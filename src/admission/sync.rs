@@ -1,4 +1,4 @@
-//! The atomics and the locks of this folder: the real ones, or loom's when `tests/decision` explores every interleaving.
+//! The atomics and the locks of this folder: the real ones, or loom's when `model/tests` explores every interleaving.
 
 #[cfg(not(feature = "model"))]
 pub use {

@@ -123,7 +123,7 @@ const MADE_IN: &[(&str, &str)] = &[
 ];
 
 /// Folders with Rust files.
-const FOLDERS: &[&str] = &["src", "tests", "loadtest", "perf", "testbed", "xtask"];
+const FOLDERS: &[&str] = &["src", "tests", "loadtest", "model", "perf", "testbed", "xtask"];
 
 #[test]
 fn imports_follow_the_table() {

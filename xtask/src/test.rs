@@ -19,8 +19,12 @@ pub struct Options {
 /// Each group runs beside all the others, so that the whole takes as long as its longest part.
 const BESIDE: [&str; 3] = ["cluster::faults::", "postgres::", "shared::"];
 
-/// Cargo holds the target folder while it looks whether everything is built, the tests or the lints: the tests go first.
-const LINTS_AFTER: Duration = Duration::from_secs(15);
+/// Every interleaving of what decides. Its library is another build of the engine's, and small; no program is built with it.
+const MODEL: [&str; 7] =
+    ["test", "--workspace", "--locked", "--features", "model/explored", "--test", "decision"];
+
+/// Cargo holds the target folder while it builds, or looks whether everything is built: the tests go first.
+const OTHERS_AFTER: Duration = Duration::from_secs(15);
 
 /// How many tests of a program run at once. Most wait for processes: for a start, a fault, a sale's end.
 const THREADS: &str = "RUST_TEST_THREADS";
@@ -46,24 +50,21 @@ pub fn run(options: &Options) -> Result<(), Failure> {
                     .map_err(|problem| problem.to_string())
             })
         });
-        let lints = options.with_lints.then(|| {
-            scope.spawn(|| {
-                thread::sleep(LINTS_AFTER);
-                lints().map_err(|problem| problem.to_string())
-            })
+        let others = scope.spawn(|| {
+            thread::sleep(OTHERS_AFTER);
+            let explored = cargo::run_quietly(&MODEL, &[]);
+            let linted = if options.with_lints { lints() } else { Ok(()) };
+            explored.and(linted).map_err(|problem| problem.to_string())
         });
-        let mut others = vec!["test", "--workspace", "--locked", "--no-fail-fast", "--"];
-        others.extend(BESIDE.iter().flat_map(|group| ["--skip", group]));
-        let mut outcome = cargo::run(&others, &env);
-        for group in beside.into_iter().chain(lints) {
+        let mut rest = vec!["test", "--workspace", "--locked", "--no-fail-fast", "--"];
+        rest.extend(BESIDE.iter().flat_map(|group| ["--skip", group]));
+        let mut outcome = cargo::run(&rest, &env);
+        for group in beside.into_iter().chain([others]) {
             let ended = group.join().unwrap_or_else(|_| Err("a thread that runs tests broke down".into()));
             outcome = outcome.and(ended.map_err(Failure::from));
         }
         outcome
-    })?;
-    // The feature swaps the atomics of admission, so that this is another build of the engine. It shares the target
-    // folder and replaces the engine's binary there: only when nothing runs it any more.
-    cargo::run(&["test", "--locked", "--features", "model", "--test", "decision"], &[])
+    })
 }
 
 fn lints() -> Result<(), Failure> {

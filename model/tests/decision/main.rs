@@ -1,5 +1,5 @@
 //! Every interleaving of the small concurrent pieces of admission, explored by loom:
-//! `cargo test --features model --test decision`.
+//! `cargo test --workspace --features model/explored --test decision`.
 //!
 //! Each model is a handful of threads with one or two steps each, so that it can be explored to its end. Where that
 //! takes too long the number of preemptions is bounded; bugs of this kind need few.
