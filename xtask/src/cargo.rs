@@ -11,7 +11,7 @@ use crate::Failure;
 /// It could not be started, or failed.
 pub fn run(args: &[&str], env: &[(&str, &str)]) -> Result<(), Failure> {
     eprintln!("xtask: cargo {}", args.join(" "));
-    let status = command(args, env).status().map_err(not_started)?;
+    let status = command(None, args, env).status().map_err(not_started)?;
     judge(args, status)
 }
 
@@ -20,15 +20,30 @@ pub fn run(args: &[&str], env: &[(&str, &str)]) -> Result<(), Failure> {
 /// # Errors
 /// It could not be started, or failed.
 pub fn run_quietly(args: &[&str], env: &[(&str, &str)]) -> Result<(), Failure> {
-    let done = command(args, env).output().map_err(not_started)?;
+    tell(command(None, args, env), args)
+}
+
+/// As [`run_quietly`], with what processor time the others leave.
+///
+/// # Errors
+/// It could not be started, or failed.
+pub fn run_behind(args: &[&str], env: &[(&str, &str)]) -> Result<(), Failure> {
+    tell(command(Some("nice"), args, env), args)
+}
+
+fn tell(mut command: Command, args: &[&str]) -> Result<(), Failure> {
+    let done = command.output().map_err(not_started)?;
     let shown = args.join(" ");
     eprintln!("xtask: cargo {shown}, which ran beside the others:");
     eprint!("{}{}", String::from_utf8_lossy(&done.stderr), String::from_utf8_lossy(&done.stdout));
     judge(args, done.status)
 }
 
-fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+/// Cargo, or a program that becomes it.
+fn command(through: Option<&str>, args: &[&str], env: &[(&str, &str)]) -> Command {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut command = Command::new(through.unwrap_or(&cargo));
+    command.args(through.map(|_| &cargo));
     // What cargo told this program about its own package would reach the build scripts of others, and some start anew
     // when it changes.
     let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| {
