@@ -207,6 +207,20 @@ fn no_file_has_more_lines_than_one_job_needs() {
 }
 
 #[test]
+fn what_manifests_say_has_no_tests_has_none() {
+    let mains = ["src/main.rs", "loadtest/src/main.rs"].map(str::to_owned);
+    let untested = ["model/src", "perf/src/bin", "testbed/src"].into_iter().flat_map(below);
+    let files = untested.map(|source| source.path).chain(mains);
+    let tests = files.filter(|file| pages::read(file).contains("test]"));
+    let libraries =
+        ["src", "loadtest/src", "model/src", "perf/src", "testbed/src"].into_iter().flat_map(below);
+    let fences = |line: &str| ["/// ```", "//! ```"].iter().any(|fence| line.trim_start().starts_with(fence));
+    let documents = libraries.filter(|source| pages::read(&source.path).lines().any(fences));
+    let found: Vec<_> = tests.chain(documents.map(|source| source.path)).collect();
+    assert_none("a test or an example that is never run: its manifest says that there is none", &found);
+}
+
+#[test]
 fn what_is_made_in_one_place_is_made_nowhere_else() {
     let sources: Vec<_> = FOLDERS.iter().copied().flat_map(below).collect();
     let mut found = Vec::new();
