@@ -10,6 +10,7 @@ pub mod crowd;
 pub mod described;
 pub mod engine;
 pub mod install;
+pub mod memory;
 pub mod older_store;
 pub mod promises;
 pub mod receiver;
@@ -17,6 +18,7 @@ pub mod search;
 pub mod servers;
 pub mod watched;
 
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes that does not hang, however busy the machine is. The one limit of all tests: none of them
@@ -25,6 +27,16 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// From one look to the next.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
+
+/// What an environment variable asks for: by such a one a command of the project has a test do more. `None` when it is not
+/// set.
+///
+/// # Panics
+/// It is set to something else.
+pub fn asked<T: FromStr>(variable: &str) -> Option<T> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} cannot be {text:?}")))
+}
 
 /// Waits until `holds`; how long that took.
 ///

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use testbed::asked;
 use testbed::client::Client;
 use testbed::engine::Engine;
 
@@ -15,8 +16,7 @@ const CONNECTIONS: usize = 30;
 
 #[test]
 fn d9_every_admitted_winner_is_answered_with_1_2_and_4_threads() {
-    let wanted = std::env::var("SECKILL_WINNERS").map_or(WINNERS, |number| number.parse().unwrap());
-    let share = wanted.div_ceil(CONNECTIONS);
+    let share = asked("SECKILL_WINNERS").unwrap_or(WINNERS).div_ceil(CONNECTIONS);
     let winners = share * CONNECTIONS;
     for threads in ["1", "2", "4"] {
         let keys = [("EDGE__FRONT_END", "may"), ("EDGE__THREADS", threads), ("EDGE__ACK_WAIT_MS", "60000")];

@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 use testbed::crowd::{BuyerAnswer, BuyerClient};
 use testbed::engine::{Engine, Launch};
 use testbed::promises::{Log, Word};
-use testbed::until;
+use testbed::{asked, until};
 
 const CLIENTS: usize = 8;
 const STOCK: u32 = 50_000_000;
@@ -97,10 +97,6 @@ fn check(engine: &Engine, log: &Log, after: &str) -> String {
     orders.last().map_or_else(|| after.to_owned(), |order| order["order_id"].as_str().unwrap().to_owned())
 }
 
-fn from_env<T: std::str::FromStr>(name: &str) -> Option<T> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 fn launch() -> Launch {
     Launch::new(&[
         ("LOG__LEVEL", "warn"),
@@ -116,8 +112,8 @@ const MORE_CYCLES_MAX: usize = 500;
 
 #[test]
 fn nothing_that_was_acknowledged_is_lost_by_a_kill() {
-    let cycles: usize = from_env("SECKILL_CRASH_CYCLES").unwrap_or(8);
-    let seed: u64 = from_env("SECKILL_CRASH_SEED").unwrap_or_else(|| rand::rng().random());
+    let cycles: usize = asked("SECKILL_CRASH_CYCLES").unwrap_or(8);
+    let seed: u64 = asked("SECKILL_CRASH_SEED").unwrap_or_else(|| rand::rng().random());
     println!("SECKILL_CRASH_CYCLES={cycles} SECKILL_CRASH_SEED={seed}");
     let mut moments = SmallRng::seed_from_u64(seed);
     let started = Instant::now();

@@ -10,22 +10,18 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use testbed::client::Client;
 use testbed::servers::haproxy::Haproxy;
-use testbed::until;
 use testbed::watched::WatchedEngine;
+use testbed::{asked, until};
 
 /// Buyers at once; half of them keep their connections.
 const BUYERS: u64 = 16;
 /// Purchases between two stops.
 const PURCHASES: u64 = 400;
 
-fn set(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().expect("a whole number"))
-}
-
 #[test]
 fn o3_a_rolling_restart_behind_haproxy_leaves_no_request_unanswered() {
-    let rounds = set("SECKILL_ROLLING_ROUNDS").unwrap_or(1);
-    let rate_per_s = set("SECKILL_ROLLING_RATE_PER_S");
+    let rounds: usize = asked("SECKILL_ROLLING_ROUNDS").unwrap_or(1);
+    let rate_per_s: Option<u64> = asked("SECKILL_ROLLING_RATE_PER_S");
     let purchases = rate_per_s.map_or(PURCHASES, |rate| rate * 5);
     let keys = [("EDGE__LAME_DUCK_MS", "3000")];
     let mut engines = [WatchedEngine::prepare(), WatchedEngine::prepare()];
@@ -43,7 +39,7 @@ fn o3_a_rolling_restart_behind_haproxy_leaves_no_request_unanswered() {
         // Also when an assertion fails, so that the others end.
         let _over = Over(&load);
         load.wait_for_more(purchases);
-        for number in (0..engines.len()).cycle().take(rounds as usize * engines.len()) {
+        for number in (0..engines.len()).cycle().take(rounds * engines.len()) {
             let engine = &mut engines[number];
             engine.signal(Signal::TERM);
             assert_eq!(engine.wait_for_end().code(), Some(0), "{}", engine.log_text());

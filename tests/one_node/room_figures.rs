@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use testbed::client::Client;
 use testbed::engine::{Engine, request};
+use testbed::memory::Memory;
 use testbed::servers::varnish::VarnishServer;
-use testbed::until;
+use testbed::{asked, until};
 
 const QUEUE: &str = "/seckill/test/phone/queue";
 /// Connections that ask at once.
 const CONNECTIONS: usize = 8;
 
 fn long_form() -> Option<usize> {
-    std::env::var("SECKILL_ROOM_PEOPLE").ok().map(|people| people.parse().expect("a number"))
+    asked("SECKILL_ROOM_PEOPLE")
 }
 
 fn draw_in_an_hour(keys: &[(&str, &str)]) -> Engine {
@@ -26,9 +27,7 @@ fn draw_in_an_hour(keys: &[(&str, &str)]) -> Engine {
 
 /// Bytes of the process that are in memory.
 fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-    line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1_024
+    Memory::of(pid).expect("a process").resident_bytes
 }
 
 /// Everybody asks once, on a few connections. Answers with how long each took.

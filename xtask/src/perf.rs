@@ -90,11 +90,13 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         println!("{table}");
         report.push_str(&table);
     }
-    if options.append {
-        let mut results = fs::read_to_string(RESULTS)?;
-        results.push_str(&report);
-        fs::write(RESULTS, results)?;
-    }
+    if options.append { append(&report) } else { Ok(()) }
+}
+
+/// Puts a report at the end of perf/RESULTS.md.
+pub fn append(report: &str) -> Result<(), Failure> {
+    let results = fs::read_to_string(RESULTS)?;
+    fs::write(RESULTS, format!("{}\n\n{}\n", results.trim_end(), report.trim_end()))?;
     Ok(())
 }
 

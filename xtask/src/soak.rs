@@ -16,13 +16,12 @@ use std::time::{Duration, Instant};
 
 use testbed::servers::engine::EngineProcess;
 
-use crate::perf::machine;
+use crate::perf::{append, machine};
 use crate::{Failure, cargo};
 use load::Load;
 use memory::{Sample, Verdict};
 
 const FOLDER: &str = "target/soak";
-const RESULTS: &str = "perf/RESULTS.md";
 const PLOT: &str = "perf/soak.svg";
 /// Looks at the memory in one run.
 const SAMPLES: u32 = 360;
@@ -102,8 +101,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     println!("{heading}{table}");
     if options.append {
         fs::write(PLOT, svg)?;
-        let results = fs::read_to_string(RESULTS)?;
-        fs::write(RESULTS, format!("{}\n\n{heading}{table}", results.trim_end()))?;
+        append(&format!("{heading}{table}"))?;
     }
     if let Some(problem) = told.problem {
         return Err(problem.into());

@@ -14,7 +14,7 @@ use testbed::servers::cluster::{Cluster, ClusterPlan, Servers};
 use testbed::servers::engine::binary;
 use testbed::servers::postgres::Postgres;
 use testbed::servers::redis::RedisServer;
-use testbed::until;
+use testbed::{asked, until};
 
 use super::exactness::click;
 use super::fixture::scripts_run;
@@ -25,10 +25,6 @@ const CLIENTS_A_NODE: usize = 2;
 const SKU: &str = "crowded";
 /// From one look at what Redis has done to the next.
 const LOOK: Duration = Duration::from_millis(50);
-
-fn named(variable: &str) -> Option<usize> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
-}
 
 /// Processor time of a Redis, in s.
 fn processor_time(redis: &RedisServer) -> f64 {
@@ -60,8 +56,8 @@ fn shop(
 #[test]
 #[ignore = "`cargo xtask crowd` runs it; exactness::a_crowd_at_three_nodes_buys_exactly_the_stock is its short form"]
 fn many_nodes_sell_one_stock_exactly_and_fairly() {
-    let nodes = named("SECKILL_CROWD_NODES").map_or(NODES, |nodes| nodes.try_into().expect("few"));
-    let units = named("SECKILL_CROWD_UNITS").unwrap_or(UNITS);
+    let nodes = asked("SECKILL_CROWD_NODES").unwrap_or(NODES);
+    let units = asked("SECKILL_CROWD_UNITS").unwrap_or(UNITS);
     let keys = [("EDGE__THREADS", "1"), ("EDGE__ACK_WAIT_MS", "60000"), ("ADMISSION__BUYER_RATE_PER_S", "0")];
     let plan = ClusterPlan {
         engine: binary().to_owned(),

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use testbed::PATIENCE;
 use testbed::crowd::{BuyerAnswer, BuyerClient, crowd};
+use testbed::{PATIENCE, asked};
 
 use super::fixture::Fixture;
 use super::monitor::Monitor;
@@ -51,8 +51,7 @@ pub fn click(client: &mut BuyerClient, sku: &str, buyer: &str) -> Vec<BuyerAnswe
 
 #[test]
 fn a_crowd_at_three_nodes_buys_exactly_the_stock() {
-    let set = std::env::var("SECKILL_CROWD_BUYERS").ok();
-    let buyers = set.map_or(BUYERS, |buyers| buyers.parse().expect("SECKILL_CROWD_BUYERS is a number"));
+    let buyers = asked("SECKILL_CROWD_BUYERS").unwrap_or(BUYERS);
     let stock = (buyers / BUYERS_A_UNIT) as u64;
     // Retries are many and quick here; the buyers' own rate is not what this is about.
     let mut fixture = Fixture::open(&[("EDGE__ACK_WAIT_MS", "60000"), ("ADMISSION__BUYER_RATE_PER_S", "0")]);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use testbed::asked;
 use testbed::promises::Word;
 
 use super::fixture::Fixture;
@@ -15,8 +16,7 @@ pub const STOCK: u64 = 1_000;
 const SOLD_BEFORE: u64 = STOCK / 5;
 
 fn rounds(fixture: &Fixture) -> usize {
-    let set = std::env::var("SECKILL_FAULT_ROUNDS").ok();
-    set.map_or(fixture.rounds, |rounds| rounds.parse().expect("SECKILL_FAULT_ROUNDS is a number"))
+    asked("SECKILL_FAULT_ROUNDS").unwrap_or(fixture.rounds)
 }
 
 /// Lets `strike` happen in the middle of a sale, as often as this run wants, each time in a new sale. `strike` answers

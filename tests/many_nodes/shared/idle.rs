@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use testbed::asked;
 use testbed::engine::Engine;
 use testbed::servers::proxy::Proxy;
 
@@ -76,16 +77,12 @@ fn used(engine: &Engine) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-fn named(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
-}
-
 #[test]
 fn n2_sales_where_nothing_happens_cost_nothing_and_are_there_when_something_does() {
-    let long = named("SECKILL_IDLE_SALES").map(|sales| sales as usize);
+    let long: Option<usize> = asked("SECKILL_IDLE_SALES");
     let (sales, nodes, hot) = long.map_or((SALES, 2, HOT.0), |sales| (sales, 3, HOT.1));
     let fixture = with_sales(sales);
-    let network = Duration::from_micros(named("SECKILL_IDLE_NETWORK_US").unwrap_or(0));
+    let network = Duration::from_micros(asked("SECKILL_IDLE_NETWORK_US").unwrap_or(0));
     let to_postgres = Proxy::slowly_to(fixture.postgres_address(), network);
     let to_redis = Proxy::slowly_to(fixture.redis.address(), network);
     let urls = [

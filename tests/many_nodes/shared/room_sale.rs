@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde_json::Value;
+use testbed::asked;
 use testbed::client::Client;
 use testbed::engine::Engine;
 
@@ -19,10 +20,6 @@ const CROWDS: usize = 12;
 const ONE_STAYS_AWAY: usize = 10;
 /// Between two looks at the document.
 const LOOK_EVERY: Duration = Duration::from_millis(1_000);
-
-fn named(variable: &str) -> Option<usize> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
-}
 
 /// A person with a pass.
 struct Waiting {
@@ -198,9 +195,9 @@ impl World<'_> {
 
 #[test]
 fn a_sale_through_the_room_from_registration_to_paid() {
-    let long = named("SECKILL_ROOM_PEOPLE");
+    let long: Option<usize> = asked("SECKILL_ROOM_PEOPLE");
     let (people, units) =
-        (long.unwrap_or(120), named("SECKILL_ROOM_UNITS").filter(|_| long.is_some()).unwrap_or(40));
+        (long.unwrap_or(120), asked::<usize>("SECKILL_ROOM_UNITS").filter(|_| long.is_some()).unwrap_or(40));
     let fixture = Fixture::open();
     let engines = [1, 2, 3].map(|number| fixture.start(number));
     let nodes: Vec<&Engine> = engines.iter().collect();

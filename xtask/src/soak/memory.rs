@@ -1,12 +1,13 @@
 //! The memory of a process over time, and whether it grows.
 
 use std::fmt::Write;
-use std::fs;
 use std::time::Duration;
+
+use testbed::memory::Memory;
 
 use crate::Failure;
 
-const KIB_PER_MIB: f64 = 1_024.0;
+const BYTES_PER_MIB: f64 = 1_048_576.0;
 /// A rise that nobody could tell from noise.
 const NOISE_MIB: f64 = 4.0;
 /// The same, as a share of the memory that there is.
@@ -25,13 +26,9 @@ pub struct Sample {
 
 /// Reads it.
 pub fn sample(pid: u32, at: Duration) -> Result<Sample, Failure> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let mib = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
-        kib.map(|kib| kib / KIB_PER_MIB).ok_or_else(|| Failure::from(format!("no {name} of the engine")))
-    };
-    Ok(Sample { at, anonymous_mib: mib("RssAnon:")?, resident_mib: mib("VmRSS:")? })
+    let Memory { anonymous_bytes, resident_bytes } = Memory::of(pid)?;
+    let mib = |bytes: u64| bytes as f64 / BYTES_PER_MIB;
+    Ok(Sample { at, anonymous_mib: mib(anonymous_bytes), resident_mib: mib(resident_bytes) })
 }
 
 /// All of them, as a table for other programs.
