@@ -39,9 +39,19 @@ impl Launch {
         Self { folder, keys, environment: Vec::new(), file_kib_max: None, addresses }
     }
 
+    /// The same with its orders in this folder, which may hold some.
+    pub fn on(self, folder: TempDir) -> Self {
+        Self { folder: Arc::new(folder), ..self }
+    }
+
     /// The same on addresses that are its own from now on: an engine that starts over, or is started again, is found there.
     pub fn with_addresses_of_its_own(self) -> Self {
         Self { addresses: [process::free_address(), process::free_address()], ..self }
+    }
+
+    /// Where it answers buyers and operators, once they are its own.
+    pub fn addresses(&self) -> [SocketAddr; 2] {
+        self.addresses
     }
 
     /// The same with these variables beside the engine's own.

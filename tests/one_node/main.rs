@@ -12,6 +12,7 @@ mod crash;
 mod deadlines;
 mod exactness;
 mod gatekeeper;
+mod history;
 mod life;
 mod limits;
 mod lookups;

@@ -7,6 +7,7 @@ mod crowd;
 mod deny;
 mod faults;
 mod flamegraph;
+mod history;
 mod idle;
 mod perf;
 mod rolling;
@@ -47,6 +48,8 @@ enum Command {
     Crowd(crowd::Options),
     /// Let faults strike a cluster under load.
     Faults(faults::Options),
+    /// Measure what orders of the past cost: a start, a pause, a look-up.
+    History(history::Options),
     /// Measure what sales cost where nothing happens.
     Idle(idle::Options),
     /// Restart two engines behind HAProxy in turn; no purchase may be left without an answer.
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Cluster(options) => cluster::run(options),
         Command::Crowd(options) => crowd::run(&options),
         Command::Faults(options) => faults::run(&options),
+        Command::History(options) => history::run(&options),
         Command::Idle(options) => idle::run(&options),
         Command::Rolling(options) => rolling::run(&options),
         Command::Room(options) => room::run(&options),
@@ -112,6 +116,8 @@ mod tests {
             "faults --fault node-cut-off",
             "faults --fault database-restored",
             "crowd --nodes 48 --units 50000",
+            "history",
+            "history --archived 1000000 --open 50000 --sales 100 --append --keep",
             "idle --sales 10000 --network-us 0",
             "rolling --rounds 5 --rate 2000",
             "room waiting --people 1000000",
@@ -133,6 +139,8 @@ mod tests {
             "cluster --port 65000",
             "rolling --rate 0",
             "crowd --nodes 65",
+            "history --archived 0",
+            "history --sales 1",
             "soak --minutes 0",
             "perf nothing",
             "perf --rounds 0",
