@@ -67,8 +67,10 @@ mod tests {
         Openings::new().write(&mut block, reply, Names::of(&Head::default(), &id), Some(&date));
         let mut fields = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let read = Decoder::default()
-            .read(&block, |field| fields.push(format!("{}: {}", text(field.name), text(field.value))));
+        let read = Decoder::default().read(&block, |field| {
+            fields.push(format!("{}: {}", text(field.name), text(field.value)));
+            Ok(())
+        });
         assert_eq!(read, Ok(()));
         fields
     }

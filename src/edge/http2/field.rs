@@ -5,10 +5,12 @@
 pub struct Field<'a> {
     pub name: &'a [u8],
     pub value: &'a [u8],
+    /// What its name says, whatever its value.
+    pub by_name: Meaning,
     pub meaning: Meaning,
 }
 
-/// What a field is for. Found once: fields that a client repeats by number keep it.
+/// What a field is for. Found once: what a client repeats by number, a name or all of a field, keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     Method,
@@ -19,6 +21,8 @@ pub enum Meaning {
     Length,
     /// `expect`.
     Expect,
+    /// `te`: of HTTP/1's transfer codings nothing is left but trailers.
+    Trailers,
     /// Any other field.
     Plain,
     /// It makes its request malformed.
@@ -28,28 +32,49 @@ pub enum Meaning {
 impl<'a> Field<'a> {
     /// A field with its meaning.
     pub fn of(name: &'a [u8], value: &'a [u8]) -> Self {
-        Self { name, value, meaning: Meaning::of(name, value) }
+        Self::with(name, Meaning::of(name), value)
+    }
+
+    /// The same where it is known what the name says. It is not looked at again: a client can name a long one with a
+    /// byte, as often as it likes.
+    pub fn with(name: &'a [u8], by_name: Meaning, value: &'a [u8]) -> Self {
+        let meaning = if by_name.may_have(value) { by_name } else { Meaning::Malformed };
+        Self { name, value, by_name, meaning }
     }
 }
 
 impl Meaning {
-    /// What a field of this name and value means.
-    pub fn of(name: &[u8], value: &[u8]) -> Self {
-        let (meaning, is_well_formed) = match name {
-            b":method" => (Self::Method, !value.is_empty() && value.iter().all(|byte| is_token(*byte))),
-            b":scheme" => (Self::Scheme, is_scheme(value)),
-            b":path" => (Self::Path, is_path(value)),
-            b":authority" => (Self::Authority, is_authority(value)),
-            b"content-length" => (Self::Length, !value.is_empty() && value.iter().all(u8::is_ascii_digit)),
-            b"expect" => (Self::Expect, is_value(value)),
-            b"te" => (Self::Plain, value == b"trailers"),
+    /// What a field of this name means.
+    pub fn of(name: &[u8]) -> Self {
+        match name {
+            b":method" => Self::Method,
+            b":scheme" => Self::Scheme,
+            b":path" => Self::Path,
+            b":authority" => Self::Authority,
+            b"content-length" => Self::Length,
+            b"expect" => Self::Expect,
+            b"te" => Self::Trailers,
             // What only concerns a connection of HTTP/1.
             b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade" => {
-                (Self::Malformed, false)
+                Self::Malformed
             }
-            _ => (Self::Plain, is_name(name) && is_value(value)),
-        };
-        if is_well_formed { meaning } else { Self::Malformed }
+            _ if is_name(name) => Self::Plain,
+            _ => Self::Malformed,
+        }
+    }
+
+    /// Whether a field that means this may have the value.
+    fn may_have(self, value: &[u8]) -> bool {
+        match self {
+            Self::Method => !value.is_empty() && value.iter().all(|byte| is_token(*byte)),
+            Self::Scheme => is_scheme(value),
+            Self::Path => is_path(value),
+            Self::Authority => is_authority(value),
+            Self::Length => !value.is_empty() && value.iter().all(u8::is_ascii_digit),
+            Self::Trailers => value == b"trailers",
+            Self::Expect | Self::Plain => is_value(value),
+            Self::Malformed => false,
+        }
     }
 }
 
@@ -128,7 +153,7 @@ mod tests {
             ("content-length", "012", Meaning::Length),
             ("content-length", "1, 1", Meaning::Malformed),
             ("content-length", "", Meaning::Malformed),
-            ("te", "trailers", Meaning::Plain),
+            ("te", "trailers", Meaning::Trailers),
             ("te", "trailers, gzip", Meaning::Malformed),
             ("upgrade", "h2c", Meaning::Malformed),
             ("x-a", "", Meaning::Plain),
@@ -142,7 +167,8 @@ mod tests {
             ("x:a", "b", Meaning::Malformed),
             ("", "b", Meaning::Malformed),
         ] {
-            assert_eq!(Meaning::of(name.as_bytes(), value.as_bytes()), meaning, "{name}: {value:?}");
+            let field = Field::of(name.as_bytes(), value.as_bytes());
+            assert_eq!(field.meaning, meaning, "{name}: {value:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Reads header blocks (RFC 7541). Nothing is allocated for a field that a client repeats.
 
 use super::field::{Field, Meaning};
+use super::frame::Code;
 use super::hpack_huffman::decode;
 use super::hpack_static::FIELDS;
 use super::hpack_table::Table;
@@ -10,27 +11,33 @@ const TABLE_BYTES_MAX: usize = 4_096;
 
 /// The block cannot be read, and after it nothing can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable;
+struct Unreadable;
+
+impl From<Unreadable> for Code {
+    fn from(_: Unreadable) -> Self {
+        Self::Compression
+    }
+}
 
 /// One connection's reader of header blocks.
 #[derive(Debug)]
 pub struct Decoder {
     table: Table,
-    known: &'static [Meaning; FIELDS.len()],
+    known: &'static [Field<'static>; FIELDS.len()],
     name: Vec<u8>,
     value: Vec<u8>,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { table: Table::new(TABLE_BYTES_MAX), known: meanings(), name: Vec::new(), value: Vec::new() }
+        Self { table: Table::new(TABLE_BYTES_MAX), known: known(), name: Vec::new(), value: Vec::new() }
     }
 }
 
-/// What the fields mean that everybody knows by number.
-fn meanings() -> &'static [Meaning; FIELDS.len()] {
-    static MEANINGS: std::sync::OnceLock<[Meaning; FIELDS.len()]> = std::sync::OnceLock::new();
-    MEANINGS.get_or_init(|| FIELDS.map(|(name, value)| Meaning::of(name.as_bytes(), value.as_bytes())))
+/// The fields that everybody knows by number.
+fn known() -> &'static [Field<'static>; FIELDS.len()] {
+    static KNOWN: std::sync::OnceLock<[Field<'static>; FIELDS.len()]> = std::sync::OnceLock::new();
+    KNOWN.get_or_init(|| FIELDS.map(|(name, value)| Field::of(name.as_bytes(), value.as_bytes())))
 }
 
 /// A text in a block, as it stands there.
@@ -56,22 +63,27 @@ impl<'a> Text<'a> {
 }
 
 impl Decoder {
-    /// Hands out the fields of a whole block, in order.
+    /// Hands out the fields of a whole block, in order, as long as they are taken.
     ///
     /// # Errors
-    /// [`Unreadable`].
-    pub fn read(&mut self, mut block: &[u8], mut take: impl FnMut(Field<'_>)) -> Result<(), Unreadable> {
+    /// The code with which the connection has to end, since no later block can be read either: that of `take`, or
+    /// [`Code::Compression`].
+    pub fn read(
+        &mut self,
+        mut block: &[u8],
+        mut take: impl FnMut(Field<'_>) -> Result<(), Code>,
+    ) -> Result<(), Code> {
         let mut has_fields = false;
         while let Some(first) = block.first().copied() {
             match first {
-                0x80.. => take(self.field(integer(&mut block, 7)?)?),
+                0x80.. => take(self.field(integer(&mut block, 7)?)?)?,
                 0x40..0x80 => self.literal(&mut block, 6, true, &mut take)?,
                 // A table's size stands before all fields.
-                0x20..0x40 if has_fields => return Err(Unreadable),
+                0x20..0x40 if has_fields => return Err(Code::Compression),
                 0x20..0x40 => {
                     let size = integer(&mut block, 5)?;
                     if size > TABLE_BYTES_MAX {
-                        return Err(Unreadable);
+                        return Err(Code::Compression);
                     }
                     self.table.resize(size);
                     continue;
@@ -89,26 +101,30 @@ impl Decoder {
         block: &mut &[u8],
         prefix: u32,
         is_kept: bool,
-        take: &mut impl FnMut(Field<'_>),
-    ) -> Result<(), Unreadable> {
+        take: &mut impl FnMut(Field<'_>) -> Result<(), Code>,
+    ) -> Result<(), Code> {
         let number = integer(block, prefix)?;
         let mut kept_name = std::mem::take(&mut self.name);
         let mut kept_value = std::mem::take(&mut self.value);
-        let name = match number {
-            0 => text(block)?.plain(&mut kept_name)?,
+        let (name, by_name) = match number {
+            0 => {
+                let name = text(block)?.plain(&mut kept_name)?;
+                (name, Meaning::of(name))
+            }
             // Copied: the field may have to make room for this one.
             _ => {
+                let Field { name, by_name, .. } = self.field(number)?;
                 kept_name.clear();
-                kept_name.extend_from_slice(self.field(number)?.name);
-                &kept_name[..]
+                kept_name.extend_from_slice(name);
+                (&kept_name[..], by_name)
             }
         };
         let value = text(block)?.plain(&mut kept_value)?;
-        let field = Field::of(name, value);
+        let field = Field::with(name, by_name, value);
         if is_kept {
             self.table.add(field);
         }
-        take(field);
+        take(field)?;
         (self.name, self.value) = (kept_name, kept_value);
         Ok(())
     }
@@ -116,10 +132,8 @@ impl Decoder {
     /// The field with this number.
     fn field(&self, number: usize) -> Result<Field<'_>, Unreadable> {
         let place = number.checked_sub(1).ok_or(Unreadable)?;
-        match FIELDS.get(place) {
-            Some((name, value)) => {
-                Ok(Field { name: name.as_bytes(), value: value.as_bytes(), meaning: self.known[place] })
-            }
+        match self.known.get(place) {
+            Some(field) => Ok(*field),
             None => self.table.get(place - FIELDS.len()).ok_or(Unreadable),
         }
     }

@@ -76,7 +76,10 @@ mod tests {
         }
         let mut read = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let outcome = Decoder::default().read(&out, |field| read.push((text(field.name), text(field.value))));
+        let outcome = Decoder::default().read(&out, |field| {
+            read.push((text(field.name), text(field.value)));
+            Ok(())
+        });
         assert_eq!(outcome, Ok(()));
         let statuses = ["200", "204", "409", "500"].map(|status| (":status", status));
         let written = statuses.into_iter().chain(fields);

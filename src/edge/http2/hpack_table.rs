@@ -27,6 +27,7 @@ struct Entry {
     start: usize,
     name_bytes: usize,
     value_bytes: usize,
+    by_name: Meaning,
     meaning: Meaning,
 }
 
@@ -41,7 +42,8 @@ impl Table {
         let entry = self.entries.get(number)?;
         let start = entry.start - self.cut;
         let (name, rest) = self.bytes[start..].split_at(entry.name_bytes);
-        Some(Field { name, value: &rest[..entry.value_bytes], meaning: entry.meaning })
+        let Entry { by_name, meaning, .. } = *entry;
+        Some(Field { name, value: &rest[..entry.value_bytes], by_name, meaning })
     }
 
     /// Changes how much it may hold.
@@ -52,7 +54,7 @@ impl Table {
 
     /// Adds a field. One that is larger than the table leaves it empty.
     pub fn add(&mut self, field: Field<'_>) {
-        let Field { name, value, meaning } = field;
+        let Field { name, value, by_name, meaning } = field;
         let size = name.len() + value.len() + ENTRY_BYTES;
         self.make_room(size);
         if size > self.size_max {
@@ -66,7 +68,8 @@ impl Table {
         let start = self.cut + self.bytes.len();
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(value);
-        self.entries.push_front(Entry { start, name_bytes: name.len(), value_bytes: value.len(), meaning });
+        let (name_bytes, value_bytes) = (name.len(), value.len());
+        self.entries.push_front(Entry { start, name_bytes, value_bytes, by_name, meaning });
         self.size += size;
     }
 
@@ -97,7 +100,7 @@ mod tests {
     use super::*;
 
     fn field(value: &str) -> Field<'_> {
-        Field { name: b"x-a", value: value.as_bytes(), meaning: Meaning::Plain }
+        Field::of(b"x-a", value.as_bytes())
     }
 
     #[test]

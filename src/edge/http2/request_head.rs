@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::super::exchange::Target;
 use super::body::Body;
 use super::field::{Field, Meaning};
+use super::frame::Code;
 
 /// What each field counts beside its bytes (RFC 9113, 6.5.2).
 const FIELD_BYTES: usize = 32;
@@ -16,6 +17,14 @@ pub struct HeadLimits {
     pub list_bytes: usize,
     /// Fields, without those that stand for the first line.
     pub fields: usize,
+}
+
+impl HeadLimits {
+    /// Bytes beyond which a header is a flood: as it is sent, and as it is meant. What a client repeats by number is
+    /// longer by far than what it sends.
+    pub fn flood_bytes(&self) -> usize {
+        4 * self.list_bytes
+    }
 }
 
 /// A request without its body, or what stands behind a body.
@@ -58,12 +67,22 @@ impl RequestHead {
     }
 
     /// Takes the next field.
-    pub fn take(&mut self, field: Field<'_>, limits: HeadLimits) {
+    ///
+    /// # Errors
+    /// [`Code::EnhanceYourCalm`]: they are far more than they may be.
+    pub fn take(&mut self, field: Field<'_>, limits: HeadLimits) -> Result<(), Code> {
         self.list_bytes += field.name.len() + field.value.len() + FIELD_BYTES;
-        self.is_too_large |= self.list_bytes > limits.list_bytes;
-        if self.is_too_large || self.is_malformed {
-            return;
+        if self.list_bytes > limits.flood_bytes() {
+            return Err(Code::EnhanceYourCalm);
         }
+        self.is_too_large |= self.list_bytes > limits.list_bytes;
+        if !self.is_too_large && !self.is_malformed {
+            self.keep(field, limits);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, field: Field<'_>, limits: HeadLimits) {
         let span = Span {
             start: self.bytes.len() as u32,
             name_bytes: field.name.len() as u32,
@@ -89,7 +108,7 @@ impl RequestHead {
                 self.expects_continue |= field.value.eq_ignore_ascii_case(b"100-continue");
                 return self.add(span, limits);
             }
-            Meaning::Plain => return self.add(span, limits),
+            Meaning::Trailers | Meaning::Plain => return self.add(span, limits),
         };
         // Each comes once, and before all others.
         self.is_malformed |= part.replace(span).is_some() || !self.fields.is_empty();
@@ -177,7 +196,7 @@ mod tests {
         let mut head = RequestHead::default();
         head.begin(1);
         for (name, value) in fields {
-            head.take(Field::of(name.as_bytes(), value.as_bytes()), LIMITS);
+            head.take(Field::of(name.as_bytes(), value.as_bytes()), LIMITS).unwrap();
         }
         head
     }
@@ -233,5 +252,13 @@ mod tests {
         assert!(!head(&[("x-ab", &long)]).is_too_large());
         let over = head(&[("x-abc", &long), field]);
         assert!(over.is_too_large() && over.bytes.is_empty());
+    }
+
+    #[test]
+    fn what_is_far_too_large_is_not_taken() {
+        let mut head = RequestHead::default();
+        let field = Field::of(b"x-a", &[b'a'; 365]);
+        (0..4).for_each(|_| head.take(field, LIMITS).unwrap());
+        assert_eq!(head.take(field, LIMITS), Err(Code::EnhanceYourCalm));
     }
 }

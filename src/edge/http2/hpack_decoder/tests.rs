@@ -13,12 +13,13 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
 }
 
-fn read(decoder: &mut Decoder, block: &[u8]) -> Result<Fields, Unreadable> {
+fn read(decoder: &mut Decoder, block: &[u8]) -> Result<Fields, Code> {
     let mut fields = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     decoder.read(block, |field| {
-        assert_eq!(field.meaning, Meaning::of(field.name, field.value));
+        assert_eq!(field, Field::of(field.name, field.value));
         fields.push((text(field.name), text(field.value)));
+        Ok(())
     })?;
     Ok(fields)
 }
@@ -139,9 +140,32 @@ fn what_cannot_be_read_is_refused() {
         "0084ffffffff00",
         "0085 1f1f1f1f1f",
     ] {
-        assert_eq!(read(&mut Decoder::default(), &bytes(hex)), Err(Unreadable), "{hex}");
+        assert_eq!(read(&mut Decoder::default(), &bytes(hex)), Err(Code::Compression), "{hex}");
     }
     assert_eq!(read(&mut Decoder::default(), &bytes("3fe11f20 82")).map(|fields| fields.len()), Ok(1));
+}
+
+/// A name that a field may not have, one that may have few values, and one that may have any; each kept with a value that
+/// the name may not have, and named again with one that it may.
+#[test]
+fn a_name_that_is_repeated_by_number_says_the_same() {
+    let mut decoder = Decoder::default();
+    for name in ["X-a", "te", "x-a"] {
+        let kept = [&[0x40, name.len() as u8][..], name.as_bytes(), b"\x02b\n"].concat();
+        read(&mut decoder, &kept).unwrap();
+        let again = [&[0x7e, 8][..], b"trailers"].concat();
+        assert_eq!(read(&mut decoder, &again), Ok(vec![(name.to_owned(), "trailers".to_owned())]));
+    }
+}
+
+#[test]
+fn nothing_is_read_behind_a_field_that_is_not_taken() {
+    let mut taken = 0;
+    let outcome = Decoder::default().read(&bytes("82 84 86 80"), |_| {
+        taken += 1;
+        if taken < 2 { Ok(()) } else { Err(Code::EnhanceYourCalm) }
+    });
+    assert_eq!((outcome, taken), (Err(Code::EnhanceYourCalm), 2));
 }
 
 proptest! {

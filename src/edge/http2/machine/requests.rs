@@ -47,8 +47,7 @@ impl Machine {
     ) -> Result<Option<Box<RequestHead>>, Code> {
         let mut header = self.header.take().ok_or(Code::Protocol)?;
         header.bytes.extend_from_slice(payload);
-        // What is longer than this cannot become shorter than what may be: it is a flood.
-        if header.bytes.len() > 4 * self.head_limits.list_bytes {
+        if header.bytes.len() > self.head_limits.flood_bytes() {
             return Err(Code::EnhanceYourCalm);
         }
         if head.has(flag::END_HEADERS) {
@@ -69,8 +68,7 @@ impl Machine {
         let mut request = self.spare.pop().unwrap_or_default();
         request.begin(number);
         let limits = self.head_limits;
-        let read = self.decoder.read(block, |field| request.take(field, limits));
-        read.map_err(|_| Code::Compression)?;
+        self.decoder.read(block, |field| request.take(field, limits))?;
         if self.streams.get(number).is_some() {
             let is_trailer = is_end && request.is_trailer();
             self.give_back(request);

@@ -226,6 +226,20 @@ fn a_long_header_that_goes_on_is_bounded() {
     assert_eq!(frames, 3, "four times what a list may have");
 }
 
+/// A field whose name fills the client's table, and blocks that name it again and again with two bytes each.
+#[test]
+fn a_short_header_that_stands_for_a_long_one_is_bounded() {
+    let mut trial = trial(|_| {});
+    let long = [&post(&[])[..], &[0x40, 0x7f, 0xe1, 0x1e], &[b'a'; 4_064], &[0]].concat();
+    assert_eq!(trial.sends(kind::HEADERS, WHOLE, 1, &long), Ok(Some(1)));
+    let repeated = |times: usize| [post(&[]), [0x7e, 0].repeat(times)].concat();
+    assert_eq!(trial.sends(kind::HEADERS, WHOLE, 3, &repeated(3)), Ok(Some(3)));
+    assert_eq!(trial.sent(), []);
+    assert_eq!(trial.sends(kind::HEADERS, WHOLE, 5, &repeated(15)), Ok(None));
+    assert_eq!(trial.sent(), [(kind::HEADERS, WHOLE, 5, 5)], "431");
+    assert_eq!(trial.sends(kind::HEADERS, WHOLE, 7, &repeated(16)), Err(Code::EnhanceYourCalm));
+}
+
 #[test]
 fn credit_ends_and_comes_back() {
     let mut trial = trial(|limits| limits.http2.control_frames_max = 100);
