@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures_util::future::{Abortable, abortable};
 use futures_util::stream::{FuturesUnordered, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -45,7 +45,9 @@ pub struct Served<'a, A> {
     transport: Transport,
     machine: Machine,
     /// What was read of a frame that is not whole; the preface is one.
-    rest: Vec<u8>,
+    rest: Bytes,
+    /// Frames that are whole stand there, too: too much was to be written when their turn came.
+    is_held_up: bool,
     has_preface: bool,
     /// Bytes of what is to be sent that have been written.
     written: usize,
@@ -80,7 +82,8 @@ impl<'a, A: Application> Served<'a, A> {
             timeout,
             names_clients,
             transport,
-            rest: Vec::new(),
+            rest: Bytes::new(),
+            is_held_up: false,
             has_preface: false,
             written: 0,
             idle: Vec::new(),
@@ -131,7 +134,7 @@ impl<'a, A: Application> Served<'a, A> {
             }
             self.look_at_readers(context);
             self.machine.send_on();
-            let has_room = self.machine.sender.out.len() < self.shared.limits.http2.send_buffer_bytes_max;
+            let has_room = self.machine.sender.has_room();
             let read = if has_room && !self.is_closing() { self.read(context) } else { Read::Nothing };
             let written = match self.write(context) {
                 Poll::Ready(Ok(())) => true,
@@ -155,8 +158,14 @@ impl<'a, A: Application> Served<'a, A> {
         }
     }
 
-    /// Reads once, and takes what is whole of it.
+    /// Takes what was held up, or reads once and takes what is whole of that.
     fn read(&mut self, context: &mut Context<'_>) -> Read {
+        if self.is_held_up {
+            let held_up = self.rest.clone();
+            let taken = self.take(&held_up, context);
+            self.rest.advance(taken);
+            return Read::Something;
+        }
         let mut input = self.shared.take_input();
         let begun = self.rest.len();
         input[..begun].copy_from_slice(&self.rest);
@@ -167,8 +176,7 @@ impl<'a, A: Application> Served<'a, A> {
             Poll::Pending => Read::Nothing,
             Poll::Ready(Ok(())) if end > begun => {
                 let taken = self.take(&input[..end], context);
-                self.rest.clear();
-                self.rest.extend_from_slice(&input[taken..end]);
+                self.rest = Bytes::copy_from_slice(&input[taken..end]);
                 Read::Something
             }
             Poll::Ready(_) => Read::End,
@@ -177,9 +185,11 @@ impl<'a, A: Application> Served<'a, A> {
         read
     }
 
-    /// Takes the frames that are whole. Returns how many bytes they have.
+    /// Takes the frames that are whole, as far as there is room for what they ask for: each may be a request of some
+    /// bytes whose answer has some hundred. Returns how many bytes they have.
     fn take(&mut self, bytes: &[u8], context: &mut Context<'_>) -> usize {
         let now = self.timeout.now();
+        self.is_held_up = false;
         let mut at = 0;
         if !self.has_preface {
             let begun = &bytes[..bytes.len().min(PREFACE.len())];
@@ -194,6 +204,10 @@ impl<'a, A: Application> Served<'a, A> {
             at = PREFACE.len();
         }
         while let Some(head) = FrameHead::read(&bytes[at..]) {
+            if !self.machine.sender.has_room() {
+                self.is_held_up = true;
+                return at;
+            }
             if !head.has_fitting_length() {
                 self.fail(Code::FrameSize);
                 return bytes.len();
@@ -312,7 +326,9 @@ impl<'a, A: Application> Served<'a, A> {
 
     /// Notes what the connection waits for, each wait from its beginning.
     fn note_wait(&self) {
-        let is_within = !self.has_preface || !self.rest.is_empty() || self.machine.is_within_header();
+        // Of what we have held up ourselves the client owes nothing.
+        let owes_rest = !self.is_held_up && !self.rest.is_empty();
+        let is_within = !self.has_preface || owes_rest || self.machine.is_within_header();
         let wait = match self.timeout.wait() {
             Wait::Close => Wait::Close,
             _ if !self.machine.is_quiet() => Wait::Answer,
@@ -325,3 +341,6 @@ impl<'a, A: Application> Served<'a, A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ pub struct Sender {
     first_window: i64,
     frame_bytes_max: usize,
     table: TableNotice,
-    /// Bytes of `out` beyond which no more of a body is added.
+    /// Bytes of `out` beyond which no more of a body is added, and nothing begun that adds to it.
     out_bytes_max: usize,
 }
 
@@ -44,6 +44,11 @@ impl Sender {
             table: TableNotice::NotNeeded,
             out_bytes_max,
         }
+    }
+
+    /// Whether more may be added to what is to be written.
+    pub fn has_room(&self) -> bool {
+        self.out.len() < self.out_bytes_max
     }
 
     /// The window of a stream that begins.
@@ -134,7 +139,7 @@ impl Sender {
     /// As much of what is unsent as the windows and our own buffer have room for. True when it has ended.
     pub fn send_on(&mut self, stream: &mut Stream) -> bool {
         let Some(unsent) = &mut stream.unsent else { return false };
-        while self.out.len() < self.out_bytes_max {
+        while self.has_room() {
             let window = self.window.min(stream.send_window).max(0) as usize;
             let length = unsent.body.len().min(window).min(self.frame_bytes_max);
             if length == 0 {
