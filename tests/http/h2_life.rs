@@ -36,6 +36,37 @@ fn an_answer_says_the_same_on_both_protocols() {
 }
 
 #[test]
+fn a_target_is_taken_on_both_protocols_or_on_neither() {
+    let server = Server::start(Hyper, |_| {});
+    let mut frames = Frames::connect(server.addr);
+    // HTTP/1.1 is silent about a fragment and cuts it off; here it is none of a path's characters.
+    let characters: Vec<char> = ('!'..='~').filter(|character| *character != '#').chain(['ä']).collect();
+    let targets = characters.iter().flat_map(|c| [format!("/a{c}b"), format!("/a?b{c}d")]);
+    let (mut wrong, mut taken) = (Vec::new(), 0);
+    for (target, stream) in targets.zip((1..).step_by(2)) {
+        let mut first = Client::connect(server.addr);
+        first.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        let first = (first.answer().unwrap().status == 200, server.recorder.take());
+        let line = [(":method", "GET"), (":scheme", "http"), (":path", target.as_str()), (":authority", "h")];
+        frames.send(request(stream, &block(&line)));
+        let mut answers = std::iter::from_fn(|| frames.next());
+        let answer = answers.find(|frame| frame.stream == stream && frame.kind != DATA).unwrap();
+        let second = (answer.kind == HEADERS && answer.status() == Some(200), server.recorder.take());
+        taken += usize::from(second.0);
+        if first != second {
+            wrong.push(format!("{target}: {first:?}, {second:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(taken, 2 * characters.len() - "<>`".len() - "<>\"".len());
+    frames.send(request(
+        10_001,
+        &block(&[(":method", "GET"), (":scheme", "http"), (":path", "/a#b"), (":authority", "h")]),
+    ));
+    assert_eq!(frames.next_of(RST_STREAM).unwrap().code(), PROTOCOL_ERROR);
+}
+
+#[test]
 fn a_connection_carries_many_requests_and_one_that_waits_holds_up_none() {
     let server = Server::start(Hyper, |_| {});
     let mut client = Http2::connect(server.addr);

@@ -115,10 +115,15 @@ fn is_scheme(value: &[u8]) -> bool {
 }
 
 /// A path with perhaps a query, or the server as a whole. Characters that RFC 3986 does not have, but that browsers
-/// send in a path as they are, are taken as on HTTP/1.1.
+/// send as they are, are taken as on HTTP/1.1; only what looks like a fragment is taken there and cut off.
 fn is_path(value: &[u8]) -> bool {
-    let is_fitting = |byte: &u8| byte.is_ascii_graphic() && !b"#<>\\^`".contains(byte);
-    value == b"*" || value.first() == Some(&b'/') && value.iter().all(is_fitting)
+    let Ok(target) = std::str::from_utf8(value) else { return false };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let is_fitting = |byte: u8| !byte.is_ascii() || byte.is_ascii_graphic() && !b"#<>".contains(&byte);
+    target == "*"
+        || path.starts_with('/')
+            && path.bytes().all(|byte| is_fitting(byte) && byte != b'`')
+            && query.bytes().all(|byte| is_fitting(byte) && byte != b'"')
 }
 
 /// A host with perhaps a port. Who names a user in it is refused later, in words.
@@ -137,11 +142,16 @@ mod tests {
             (":method", "POST", Meaning::Method),
             (":method", "P T", Meaning::Malformed),
             (":scheme", "https", Meaning::Scheme),
-            (":path", "/a?b={c}|\"", Meaning::Path),
+            (":path", "/a\"\\^?b=`{c}|?\\^", Meaning::Path),
+            (":path", "/ä?ö", Meaning::Path),
             (":path", "*", Meaning::Path),
             (":path", "/a b", Meaning::Malformed),
             (":path", "/a#b", Meaning::Malformed),
-            (":path", "/ä", Meaning::Malformed),
+            (":path", "/a`", Meaning::Malformed),
+            (":path", "/a?\"", Meaning::Malformed),
+            (":path", "/a?<", Meaning::Malformed),
+            (":path", "/a\u{7f}", Meaning::Malformed),
+            (":path", "?", Meaning::Malformed),
             (":path", "", Meaning::Malformed),
             (":path", "http://a/", Meaning::Malformed),
             (":authority", "[::1]:80", Meaning::Authority),

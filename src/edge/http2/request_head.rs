@@ -173,7 +173,7 @@ impl RequestHead {
         })
     }
 
-    /// The value of a part of the first line, which was found to be ASCII.
+    /// The value of a part of the first line, which was found to be text.
     fn text(&self, span: Span) -> &str {
         let start = (span.start + span.name_bytes) as usize;
         std::str::from_utf8(&self.bytes[start..start + span.value_bytes as usize]).unwrap_or_default()
