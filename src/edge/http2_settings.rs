@@ -18,7 +18,8 @@ pub struct Http2Settings {
     pub header_list_bytes_max: u32,
     /// Requests that a client has taken back before they were looked at; one more ends its connection.
     pub resets_pending_max: usize,
-    /// Requests that are broken in a way that ends them alone (`RST_STREAM`); one more ends the connection.
+    /// Requests within ten seconds that are broken in a way that ends them alone (`RST_STREAM`). Each answer pays for one
+    /// of them; one more ends the connection.
     pub errors_max: usize,
     /// Frames within ten seconds that carry no request: pings, settings, window updates, resets, priorities, requests
     /// above `streams_max`. Each answer pays for 4 of them; one more ends the connection.

@@ -1,5 +1,7 @@
 //! What a client's frames cost. The protocol lets it send some that ask for work and carry no request: pings,
-//! settings, window updates, resets. A connection has credit for some of them; answers give credit back.
+//! settings, window updates, resets; and requests that are broken end alone. A connection has credit for some of
+//! either; answers and time give credit back. So whoever floods a connection loses it, and one that many share is not
+//! lost by what few of them send.
 
 use std::time::{Duration, Instant};
 
@@ -13,9 +15,16 @@ const PAID_BY_ANSWER: u32 = 4;
 /// The credit of one connection.
 #[derive(Debug)]
 pub struct Credit {
-    most: u32,
-    left: u32,
+    most: Left,
+    left: Left,
     full_at: Instant,
+}
+
+/// What it is good for.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    frames: u32,
+    errors: usize,
 }
 
 /// There is none left.
@@ -23,14 +32,16 @@ pub struct Credit {
 pub struct Overdrawn;
 
 impl Credit {
-    /// Full.
-    pub fn new(most: u32, now: Instant) -> Self {
+    /// Full: for so many frames, and for so many requests that are broken.
+    pub fn new(frames: u32, errors: usize, now: Instant) -> Self {
+        let most = Left { frames, errors };
         Self { most, left: most, full_at: now }
     }
 
-    /// One request was answered.
+    /// One request was answered. It pays for a broken one, too, which costs less.
     pub fn pay(&mut self) {
-        self.left = self.left.saturating_add(PAID_BY_ANSWER).min(self.most);
+        self.left.frames = self.left.frames.saturating_add(PAID_BY_ANSWER).min(self.most.frames);
+        self.left.errors = self.left.errors.saturating_add(1).min(self.most.errors);
     }
 
     /// Takes the price of a frame; pieces of a body are free.
@@ -44,7 +55,16 @@ impl Credit {
         if now.saturating_duration_since(self.full_at) >= PERIOD {
             (self.full_at, self.left) = (now, self.most);
         }
-        self.left = self.left.checked_sub(1).ok_or(Overdrawn)?;
+        self.left.frames = self.left.frames.checked_sub(1).ok_or(Overdrawn)?;
+        Ok(())
+    }
+
+    /// Takes the price of a request that is broken.
+    ///
+    /// # Errors
+    /// [`Overdrawn`].
+    pub fn charge_error(&mut self) -> Result<(), Overdrawn> {
+        self.left.errors = self.left.errors.checked_sub(1).ok_or(Overdrawn)?;
         Ok(())
     }
 }
@@ -60,7 +80,7 @@ mod tests {
     #[test]
     fn answers_and_time_give_credit_back_and_bodies_cost_none() {
         let now = Instant::now();
-        let mut credit = Credit::new(4, now);
+        let mut credit = Credit::new(4, 1, now);
         let ping = frame(kind::PING, 0, 8);
         for free in [frame(kind::DATA, 0, 1), frame(kind::DATA, flag::END_STREAM, 0)] {
             (0..100).for_each(|_| credit.charge(free, now).unwrap());
@@ -72,5 +92,21 @@ mod tests {
         assert_eq!(credit.charge(ping, now + PERIOD / 2), Err(Overdrawn));
         (0..4).for_each(|_| credit.charge(ping, now + PERIOD).unwrap());
         assert_eq!(credit.charge(ping, now + PERIOD), Err(Overdrawn));
+    }
+
+    #[test]
+    fn answers_and_time_make_errors_good() {
+        let now = Instant::now();
+        let mut credit = Credit::new(4, 2, now);
+        let both = |credit: &mut Credit| {
+            (0..2).for_each(|_| credit.charge_error().unwrap());
+            assert_eq!(credit.charge_error(), Err(Overdrawn));
+        };
+        both(&mut credit);
+        credit.pay();
+        credit.charge_error().unwrap();
+        assert_eq!(credit.charge_error(), Err(Overdrawn));
+        credit.charge(frame(kind::HEADERS, 0, 1), now + PERIOD).unwrap();
+        both(&mut credit);
     }
 }

@@ -56,7 +56,6 @@ pub struct Machine {
     /// Requests that wait for somebody to look at them; those that were taken back before.
     waiting: usize,
     taken_back: usize,
-    errors: usize,
     /// Streams that we have ended before the client did, and where the next of them is noted.
     ended: Vec<u32>,
     next_ended: usize,
@@ -115,7 +114,7 @@ impl Machine {
                 list_bytes: http2.header_list_bytes_max as usize,
                 fields: limits.headers_max,
             },
-            credit: Credit::new(http2.control_frames_max, now),
+            credit: Credit::new(http2.control_frames_max, http2.errors_max, now),
             sender,
             streams: Streams::default(),
             decoder: Decoder::default(),
@@ -128,7 +127,6 @@ impl Machine {
             read: 0,
             waiting: 0,
             taken_back: 0,
-            errors: 0,
             ended: Vec::new(),
             next_ended: 0,
             unsent: 0,

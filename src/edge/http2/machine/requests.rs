@@ -209,12 +209,12 @@ impl Machine {
     /// Ends a stream on which something is wrong.
     ///
     /// # Errors
-    /// There were too many of them.
+    /// There were too many of them lately.
     pub(super) fn fails(&mut self, number: u32, code: Code) -> Result<Option<Box<RequestHead>>, Code> {
         self.remove(number);
         self.reset(number, code);
-        self.errors += 1;
-        if self.errors > self.limits.http2.errors_max { Err(Code::EnhanceYourCalm) } else { Ok(None) }
+        self.credit.charge_error().map_err(|_| Code::EnhanceYourCalm)?;
+        Ok(None)
     }
 
     /// Gives a stream up. True when nobody had looked at its request.

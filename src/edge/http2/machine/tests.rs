@@ -216,6 +216,21 @@ fn broken_requests_end_alone_and_too_many_of_them_the_connection() {
 }
 
 #[test]
+fn a_connection_that_many_share_outlives_the_broken_requests_of_few() {
+    let mut trial = trial(|limits| limits.http2.errors_max = 2);
+    let broken = post(&[("te", "gzip")]);
+    for stream in (1..400).step_by(2) {
+        assert_eq!(trial.sends(kind::HEADERS, WHOLE, stream, &broken), Ok(None), "{stream}");
+        trial.1 += Duration::from_secs(5);
+    }
+    for stream in (401..800).step_by(4) {
+        assert_eq!(trial.sends(kind::HEADERS, WHOLE, stream, &broken), Ok(None), "{stream}");
+        assert_eq!(trial.sends(kind::HEADERS, WHOLE, stream + 2, &post(&[])), Ok(Some(stream + 2)));
+        assert!(trial.answers(stream + 2, 0));
+    }
+}
+
+#[test]
 fn a_long_header_that_goes_on_is_bounded() {
     let mut trial = trial(|_| {});
     trial.sends(kind::HEADERS, flag::END_STREAM, 1, &post(&[])).unwrap();
