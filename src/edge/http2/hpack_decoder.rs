@@ -9,6 +9,10 @@ use super::hpack_table::Table;
 /// Bytes that a client's table may have: what everybody has who is told nothing else.
 const TABLE_BYTES_MAX: usize = 4_096;
 
+/// Bytes of memory that are kept of each kind for what is decoded next: nearly everything has room in them, and a
+/// connection that is silent holds them for as long.
+pub const KEPT_BYTES_MAX: usize = 4_096;
+
 /// The block cannot be read, and after it nothing can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Unreadable;
@@ -91,6 +95,10 @@ impl Decoder {
                 0..0x20 => self.literal(&mut block, 4, false, &mut take)?,
             }
             has_fields = true;
+        }
+        for room in [&mut self.name, &mut self.value] {
+            room.clear();
+            room.shrink_to(KEPT_BYTES_MAX);
         }
         Ok(())
     }

@@ -234,11 +234,11 @@ impl Machine {
         if self.unsent == 0 { None } else { self.streams.unsent().map(|(_, since)| since).min() }
     }
 
-    /// Gives back the memory of a request that was answered.
-    pub fn give_back(&mut self, request: Box<RequestHead>) {
-        if self.spare.len() < SPARE_MAX {
-            self.spare.push(request);
-        }
+    /// Gives back the memory of a request that was answered. While nothing is under way, that of one is enough.
+    pub fn give_back(&mut self, mut request: Box<RequestHead>) {
+        request.put_away();
+        self.spare.push(request);
+        self.spare.truncate(if self.is_quiet() { 1 } else { SPARE_MAX });
     }
 
     /// Notes who answers a request. Given up with its stream.

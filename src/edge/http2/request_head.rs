@@ -6,6 +6,7 @@ use super::super::exchange::Target;
 use super::body::Body;
 use super::field::{Field, Meaning};
 use super::frame::Code;
+use super::hpack_decoder::KEPT_BYTES_MAX;
 
 /// What each field counts beside its bytes (RFC 9113, 6.5.2).
 const FIELD_BYTES: usize = 32;
@@ -64,6 +65,20 @@ impl RequestHead {
         (self.length, self.expects_continue) = (None, false);
         (self.is_malformed, self.list_bytes, self.is_too_large) = (false, 0, false);
         self.stream = stream;
+    }
+
+    /// Lets go of what it has, but for memory that most requests need.
+    pub fn put_away(&mut self) {
+        // Of a body that nobody wanted, pieces may be there.
+        self.body.begin(false);
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
+    }
+
+    /// Bytes of memory that its fields have.
+    #[cfg(test)]
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Takes the next field.

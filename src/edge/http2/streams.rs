@@ -9,6 +9,9 @@ use futures_util::future::AbortHandle;
 use super::body::Body;
 use super::request_head::RequestHead;
 
+/// Streams for which there is room while there are none: as many as have their place in a few KiB.
+const KEPT_MAX: usize = 32;
+
 /// One request that is under way.
 #[derive(Debug)]
 pub struct Stream {
@@ -79,7 +82,11 @@ impl Streams {
 
     /// Takes one out.
     pub fn remove(&mut self, number: u32) -> Option<Stream> {
-        self.place(number).map(|place| self.0.remove(place))
+        let removed = self.place(number).map(|place| self.0.remove(place));
+        if self.0.is_empty() {
+            self.0.shrink_to(KEPT_MAX);
+        }
+        removed
     }
 
     /// All of them.
@@ -90,6 +97,12 @@ impl Streams {
     /// The numbers of those of which part of an answer is unsent.
     pub fn unsent(&self) -> impl Iterator<Item = (u32, Instant)> {
         self.0.iter().filter_map(|stream| Some((stream.number, stream.unsent.as_ref()?.since)))
+    }
+
+    /// For how many there is room.
+    #[cfg(test)]
+    pub fn room(&self) -> usize {
+        self.0.capacity()
     }
 
     /// Gives all of them up.

@@ -159,6 +159,18 @@ fn a_name_that_is_repeated_by_number_says_the_same() {
 }
 
 #[test]
+fn the_memory_of_a_long_text_is_not_kept() {
+    let mut decoder = Decoder::default();
+    // Five thousand bytes of the code's shortest symbol, as a name and as a value.
+    let coded: Vec<u8> = [&[0xff, 0x89, 0x26][..], &[0; 5_000]].concat();
+    let block = [&[0u8][..], &coded, &coded].concat();
+    let zeros = "0".repeat(8_000);
+    assert_eq!(read(&mut decoder, &block), Ok(vec![(zeros.clone(), zeros)]));
+    assert!(decoder.name.capacity() <= KEPT_BYTES_MAX, "{}", decoder.name.capacity());
+    assert!(decoder.value.capacity() <= KEPT_BYTES_MAX, "{}", decoder.value.capacity());
+}
+
+#[test]
 fn nothing_is_read_behind_a_field_that_is_not_taken() {
     let mut taken = 0;
     let outcome = Decoder::default().read(&bytes("82 84 86 80"), |_| {

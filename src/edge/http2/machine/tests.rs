@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::frame::HEAD_BYTES;
+use super::super::hpack_decoder::KEPT_BYTES_MAX;
 use super::super::hpack_encoder::write_field;
 use super::*;
 
@@ -253,6 +254,30 @@ fn a_short_header_that_stands_for_a_long_one_is_bounded() {
     assert_eq!(trial.sends(kind::HEADERS, WHOLE, 5, &repeated(15)), Ok(None));
     assert_eq!(trial.sent(), [(kind::HEADERS, WHOLE, 5, 5)], "431");
     assert_eq!(trial.sends(kind::HEADERS, WHOLE, 7, &repeated(16)), Err(Code::EnhanceYourCalm));
+}
+
+#[test]
+fn a_connection_that_was_busy_keeps_little_memory() {
+    let mut trial = trial(|_| {});
+    let long = "a".repeat(12_000);
+    let mut waiting = Vec::new();
+    for stream in (1..200).step_by(2) {
+        trial.sends(kind::HEADERS, flag::END_HEADERS, stream, &post(&[("x-a", &long)])).unwrap();
+        trial.sends(kind::DATA, 0, stream, b"some of it").unwrap();
+        waiting.extend(trial.0.next_waiting());
+    }
+    assert_eq!(waiting.len(), 100);
+    for request in waiting {
+        let (stream, body) = (request.stream, Rc::clone(&request.body));
+        assert!(trial.answers(stream, 0));
+        trial.0.give_back(request);
+        assert!(!body.is_open(), "nothing of it is kept");
+        let spare = &trial.0.spare;
+        assert!((1..=SPARE_MAX).contains(&spare.len()));
+        assert!(spare.iter().all(|request| request.memory_bytes() <= KEPT_BYTES_MAX));
+    }
+    assert_eq!((trial.0.is_quiet(), trial.0.spare.len()), (true, 1));
+    assert!(trial.0.streams.room() <= 32, "{}", trial.0.streams.room());
 }
 
 #[test]
