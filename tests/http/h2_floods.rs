@@ -123,6 +123,19 @@ fn a_huge_header_is_refused_alone() {
 }
 
 #[test]
+fn a_buyer_who_does_not_read_ends_no_other_request_of_the_connection() {
+    let server = Server::start(Hyper, |settings| settings.idle_timeout_ms = 500);
+    let mut frames = Frames::silent(server.addr);
+    let held = block(&[(":method", "GET"), (":scheme", "http"), (":path", "/held"), (":authority", "h")]);
+    frames.send([PREFACE, &settings(&[(4, 0)]), &request(1, &held), &request(3, &get(&[]))].concat());
+    let given_up = frames.next_of(RST_STREAM).unwrap();
+    assert_eq!((given_up.stream, given_up.code()), (3, CANCEL));
+    server.recorder.release.notify_one();
+    let answer = frames.next_of(HEADERS).unwrap();
+    assert_eq!((answer.stream, answer.status()), (1, Some(200)));
+}
+
+#[test]
 fn who_opens_no_window_for_answers_is_not_waited_for() {
     let server = Server::start(Hyper, |settings| settings.idle_timeout_ms = 500);
     let mut frames = Frames::silent(server.addr);

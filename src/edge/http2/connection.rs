@@ -133,7 +133,7 @@ impl<'a, A: Application> Served<'a, A> {
                 }
             }
             self.look_at_readers(context);
-            self.machine.send_on();
+            self.machine.send_on(self.timeout.now());
             let has_room = self.machine.sender.has_room();
             let read = if has_room && !self.is_closing() { self.read(context) } else { Read::Nothing };
             let written = match self.write(context) {
@@ -148,7 +148,7 @@ impl<'a, A: Application> Served<'a, A> {
                 Read::Something => {}
                 Read::End => return Poll::Ready(Ended::Gone),
                 Read::Nothing if written => {
-                    self.machine.send_on();
+                    self.machine.send_on(self.timeout.now());
                     if has_room && self.machine.sender.out.is_empty() {
                         return Poll::Pending;
                     }
@@ -284,25 +284,27 @@ impl<'a, A: Application> Served<'a, A> {
         Pin::new(&mut self.transport).poll_flush(context)
     }
 
-    /// Ends the connection of a client that opens no window for its answers.
+    /// Gives up the answers for which a client opens no window; and the connection, where nothing else is under way.
     fn look_at_readers(&mut self, context: &mut Context<'_>) {
-        let Some(since) = self.machine.unread_since() else {
+        while let Some(since) = self.machine.unread_since() {
+            let end = Instant::from_std(since + self.shared.unread_max);
+            let look = self.look.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
+            if look.as_mut().poll(context).is_pending() {
+                // It wakes the task.
+                return;
+            }
+            if Instant::now() < end {
+                look.as_mut().reset(end);
+                continue;
+            }
             self.look = None;
-            return;
-        };
-        let end = Instant::from_std(since + self.shared.unread_max);
-        let look = self.look.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
-        if look.as_mut().poll(context).is_pending() {
-            return;
+            self.machine.give_up_unread(since);
+            if self.machine.is_quiet() {
+                self.telemetry.http2.ended(Http2End::Unread);
+                self.close(Code::EnhanceYourCalm);
+            }
         }
-        if Instant::now() >= end {
-            self.telemetry.http2.ended(Http2End::Unread);
-            self.close(Code::EnhanceYourCalm);
-        } else {
-            look.as_mut().reset(end);
-            // It wakes the task from now on.
-            let _ = look.as_mut().poll(context);
-        }
+        self.look = None;
     }
 
     /// Ends the connection for what the client has done.

@@ -161,9 +161,9 @@ impl Machine {
             kind::HEADERS => self.headers(head, payload, now),
             kind::CONTINUATION => self.continuation(head, payload, now),
             kind::RST_STREAM => self.taken_back(head.stream).map(|()| None),
-            kind::SETTINGS => self.settings(head, payload).map(|()| None),
+            kind::SETTINGS => self.settings(head, payload, now).map(|()| None),
             kind::PING => self.ping(head, payload).map(|()| None),
-            kind::WINDOW_UPDATE => self.window_update(head.stream, number(payload)).map(|()| None),
+            kind::WINDOW_UPDATE => self.window_update(head.stream, number(payload), now).map(|()| None),
             kind::PRIORITY if head.stream == 0 => Err(Code::Protocol),
             kind::GOAWAY if head.stream != 0 => Err(Code::Protocol),
             kind::PUSH_PROMISE => Err(Code::Protocol),
@@ -199,7 +199,7 @@ impl Machine {
         let mut has_ended = body.is_empty();
         if !has_ended {
             stream.unsent = Some(Unsent { body, since: now });
-            has_ended = self.sender.send_on(stream);
+            has_ended = self.sender.send_on(stream, now);
             if !has_ended {
                 self.unsent += 1;
                 // The request is over: more of its body goes nowhere.
@@ -214,13 +214,13 @@ impl Machine {
     }
 
     /// Sends what there is room for now of answers that were too long.
-    pub fn send_on(&mut self) {
+    pub fn send_on(&mut self, now: Instant) {
         if self.unsent == 0 {
             return;
         }
         let mut ended = Vec::new();
         for stream in self.streams.iter_mut() {
-            if self.sender.send_on(stream) {
+            if self.sender.send_on(stream, now) {
                 stream.unsent = None;
                 ended.push(stream.number);
             }
@@ -229,7 +229,7 @@ impl Machine {
         ended.into_iter().for_each(|number| self.close(number));
     }
 
-    /// Since when the client has been sent too little room for an answer.
+    /// Since when the client has taken nothing of an answer: the longest of such times.
     pub fn unread_since(&self) -> Option<Instant> {
         if self.unsent == 0 { None } else { self.streams.unsent().map(|(_, since)| since).min() }
     }
@@ -285,7 +285,7 @@ impl Machine {
         self.header.is_some() || !self.has_settings
     }
 
-    fn settings(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Code> {
+    fn settings(&mut self, head: FrameHead, payload: &[u8], now: Instant) -> Result<(), Code> {
         if head.stream != 0 {
             return Err(Code::Protocol);
         }
@@ -315,7 +315,7 @@ impl Machine {
             }
         }
         self.sender.frame(kind::SETTINGS, flag::ACK, 0, &[]);
-        self.send_on();
+        self.send_on(now);
         Ok(())
     }
 
@@ -332,14 +332,14 @@ impl Machine {
         Ok(())
     }
 
-    fn window_update(&mut self, number: u32, bytes: u32) -> Result<(), Code> {
+    fn window_update(&mut self, number: u32, bytes: u32, now: Instant) -> Result<(), Code> {
         let bytes = bytes & 0x7fff_ffff;
         if number == 0 {
             if bytes == 0 {
                 return Err(Code::Protocol);
             }
             self.sender.widen(bytes).map_err(|_| Code::FlowControl)?;
-            self.send_on();
+            self.send_on(now);
             return Ok(());
         }
         self.opened(number)?;
@@ -348,7 +348,7 @@ impl Machine {
             _ if bytes == 0 => Code::Protocol,
             Ok(window) => {
                 stream.send_window = window;
-                self.send_on();
+                self.send_on(now);
                 return Ok(());
             }
             Err(_) => Code::FlowControl,

@@ -1,5 +1,7 @@
 //! What is sent: frames behind one another in one buffer, as far as the client's windows allow.
 
+use std::time::Instant;
+
 use super::frame::{
     Code, FrameHead, HEAD_BYTES, PAYLOAD_BYTES_MAX, WINDOW_BYTES, WINDOW_BYTES_MAX, flag, kind,
 };
@@ -137,7 +139,7 @@ impl Sender {
     }
 
     /// As much of what is unsent as the windows and our own buffer have room for. True when it has ended.
-    pub fn send_on(&mut self, stream: &mut Stream) -> bool {
+    pub fn send_on(&mut self, stream: &mut Stream, now: Instant) -> bool {
         let Some(unsent) = &mut stream.unsent else { return false };
         while self.has_room() {
             let window = self.window.min(stream.send_window).max(0) as usize;
@@ -146,6 +148,7 @@ impl Sender {
                 return false;
             }
             let piece = unsent.body.split_to(length);
+            unsent.since = now;
             self.window -= length as i64;
             stream.send_window -= length as i64;
             let is_end = unsent.body.is_empty();
@@ -170,8 +173,6 @@ pub fn widened(window: i64, bytes: i64) -> Result<i64, TooWide> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use bytes::Bytes;
 
     use super::super::streams::Unsent;
@@ -209,7 +210,8 @@ mod tests {
     #[test]
     fn a_body_goes_as_far_as_the_windows_and_our_buffer() {
         let mut sender = Sender::new(30_000);
-        let unsent = Unsent { body: Bytes::from(vec![1; 40_000]), since: Instant::now() };
+        let now = Instant::now();
+        let unsent = Unsent { body: Bytes::from(vec![1; 40_000]), since: now };
         let mut stream = Stream {
             number: 1,
             send_window: 10,
@@ -221,14 +223,14 @@ mod tests {
             answering: None,
             unsent: Some(unsent),
         };
-        assert!(!sender.send_on(&mut stream));
+        assert!(!sender.send_on(&mut stream, now));
         stream.send_window -= 100;
-        assert!(!sender.send_on(&mut stream));
+        assert!(!sender.send_on(&mut stream, now));
         stream.send_window += 100_000;
-        assert!(!sender.send_on(&mut stream));
+        assert!(!sender.send_on(&mut stream, now));
         assert_eq!(frames(&sender.out), [(0, 0, 10), (0, 0, 16_384), (0, 0, 16_384)]);
         sender.out.clear();
-        assert!(sender.send_on(&mut stream));
+        assert!(sender.send_on(&mut stream, now));
         assert_eq!(frames(&sender.out), [(0, 1, 7_222)]);
         assert_eq!(sender.window, WINDOW_BYTES - 40_000);
         assert_eq!(sender.widen(i32::MAX as u32), Err(TooWide));

@@ -37,6 +37,7 @@ pub struct Stream {
 #[derive(Debug)]
 pub struct Unsent {
     pub body: Bytes,
+    /// When the client was sent some of the answer last.
     pub since: Instant,
 }
 

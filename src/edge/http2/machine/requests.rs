@@ -217,6 +217,15 @@ impl Machine {
         Ok(None)
     }
 
+    /// Gives up the answers of which the client has taken nothing since then.
+    pub fn give_up_unread(&mut self, since: Instant) {
+        let unread = self.streams.unsent().filter(|(_, last)| *last <= since);
+        for number in unread.map(|(number, _)| number).collect::<Vec<_>>() {
+            self.remove(number);
+            self.reset(number, Code::Cancel);
+        }
+    }
+
     /// Gives a stream up. True when nobody had looked at its request.
     fn remove(&mut self, number: u32) -> bool {
         let Some(stream) = self.streams.remove(number) else { return false };

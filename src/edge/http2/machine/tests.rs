@@ -153,6 +153,27 @@ fn windows_hold_answers_back_below_zero_too() {
 }
 
 #[test]
+fn an_answer_is_waited_for_as_long_as_some_of_it_is_taken() {
+    let mut trial = trial(|_| {});
+    trial.sends(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).unwrap();
+    for stream in [1, 3] {
+        trial.sends(kind::HEADERS, WHOLE, stream, &post(&[])).unwrap();
+        trial.answers(stream, 100);
+    }
+    let begun = trial.1;
+    trial.1 += Duration::from_secs(1);
+    trial.sends(kind::WINDOW_UPDATE, 0, 1, &10u32.to_be_bytes()).unwrap();
+    assert_eq!(trial.0.unread_since(), Some(begun));
+    trial.sent();
+    trial.0.give_up_unread(begun);
+    assert_eq!(trial.sent(), [(kind::RST_STREAM, 0, 3, Code::Cancel as usize)]);
+    assert_eq!(trial.0.unread_since(), Some(trial.1));
+    trial.sends(kind::WINDOW_UPDATE, 0, 1, &90u32.to_be_bytes()).unwrap();
+    assert_eq!(trial.sent(), [(kind::DATA, flag::END_STREAM, 1, 90)]);
+    assert!(trial.0.is_quiet());
+}
+
+#[test]
 fn the_connections_window_is_shared() {
     let mut trial = trial(|limits| limits.http2.send_buffer_bytes_max = 1 << 20);
     for stream in [1, 3] {
@@ -323,7 +344,7 @@ proptest! {
                     trial.answers(stream, 300 * usize::from(then));
                 }
                 2 => trial.0.end(),
-                _ => trial.0.send_on(),
+                _ => trial.0.send_on(trial.1),
             }
             trial.sent();
         }
