@@ -28,7 +28,10 @@ impl Machine {
         }
         if number > self.last_opened {
             self.last_opened = number;
-        } else if self.streams.get(number).is_none() && !self.was_ended(number) {
+        } else if self.streams.get(number).is_none()
+            && !self.was_ended(number)
+            && self.ending < Ending::Draining
+        {
             return Err(Code::Protocol);
         }
         let is_end = head.has(flag::END_STREAM);

@@ -209,6 +209,9 @@ fn what_is_under_way_is_finished_and_what_comes_later_is_not_begun() {
     trial.sends(kind::PING, flag::ACK, 0, FAREWELL).unwrap();
     assert_eq!(trial.sent(), [told]);
     assert_eq!(trial.sends(kind::HEADERS, WHOLE, 5, &post(&[])), Ok(None));
+    assert_eq!(trial.sends(kind::HEADERS, flag::END_HEADERS, 7, &post(&[])), Ok(None));
+    assert_eq!(trial.sends(kind::DATA, 0, 7, b"late"), Ok(None));
+    assert_eq!(trial.sends(kind::HEADERS, WHOLE, 7, &block(&[("x-sum", "1")])), Ok(None));
     assert_eq!(trial.sent(), []);
     for stream in [3, 1] {
         assert!(!trial.0.is_over());
