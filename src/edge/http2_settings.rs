@@ -22,7 +22,7 @@ pub struct Http2Settings {
     /// of them; one more ends the connection.
     pub errors_max: usize,
     /// Frames within ten seconds that carry no request: pings, settings, window updates, resets, priorities, requests
-    /// above `streams_max`. Each answer pays for 4 of them; one more ends the connection.
+    /// above `streams_max`. Each answer pays for 4 of them, and each 2 KiB of its body for 1; one more ends the connection.
     pub control_frames_max: u32,
     /// Bytes of one request's body that a client may send before it is read.
     pub stream_window_bytes: u32,

@@ -11,6 +11,9 @@ use super::frame::{FrameHead, flag, kind};
 const PERIOD: Duration = Duration::from_secs(10);
 /// Frames that an answer pays for: the request's own, what opens the window for the answer, and as many again.
 const PAID_BY_ANSWER: u32 = 4;
+/// Bytes of an answer's body that pay for one more. There are clients that open both windows again for each 4 KiB that
+/// they have read.
+const BYTES_PAY_ONE: usize = 2 * 1024;
 
 /// The credit of one connection.
 #[derive(Debug)]
@@ -40,8 +43,17 @@ impl Credit {
 
     /// One request was answered. It pays for a broken one, too, which costs less.
     pub fn pay(&mut self) {
-        self.left.frames = self.left.frames.saturating_add(PAID_BY_ANSWER).min(self.most.frames);
+        self.give_back(PAID_BY_ANSWER);
         self.left.errors = self.left.errors.saturating_add(1).min(self.most.errors);
+    }
+
+    /// So many bytes of bodies were sent.
+    pub fn pay_for_body(&mut self, bytes: usize) {
+        self.give_back((bytes / BYTES_PAY_ONE) as u32);
+    }
+
+    fn give_back(&mut self, frames: u32) {
+        self.left.frames = self.left.frames.saturating_add(frames).min(self.most.frames);
     }
 
     /// Takes the price of a frame; pieces of a body are free.

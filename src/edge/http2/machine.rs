@@ -151,6 +151,7 @@ impl Machine {
             }
             self.has_settings = true;
         }
+        self.credit.pay_for_body(self.sender.take_body_bytes());
         self.credit.charge(head, now).map_err(|_| Code::EnhanceYourCalm)?;
         let goes_on = self.header.as_ref().map(|header| header.stream);
         if goes_on.is_some_and(|stream| head.kind != kind::CONTINUATION || head.stream != stream) {

@@ -17,6 +17,8 @@ pub struct Sender {
     window: i64,
     /// The same on a stream that begins.
     first_window: i64,
+    /// Bytes of bodies that were sent since somebody asked.
+    body_bytes: usize,
     frame_bytes_max: usize,
     table: TableNotice,
     /// Bytes of `out` beyond which no more of a body is added, and nothing begun that adds to it.
@@ -42,6 +44,7 @@ impl Sender {
             out: Vec::new(),
             window: WINDOW_BYTES,
             first_window: WINDOW_BYTES,
+            body_bytes: 0,
             frame_bytes_max: PAYLOAD_BYTES_MAX,
             table: TableNotice::NotNeeded,
             out_bytes_max,
@@ -138,6 +141,11 @@ impl Sender {
         }
     }
 
+    /// Bytes of bodies that were sent since this was asked last.
+    pub fn take_body_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.body_bytes)
+    }
+
     /// As much of what is unsent as the windows and our own buffer have room for. True when it has ended.
     pub fn send_on(&mut self, stream: &mut Stream, now: Instant) -> bool {
         let Some(unsent) = &mut stream.unsent else { return false };
@@ -150,6 +158,7 @@ impl Sender {
             let piece = unsent.body.split_to(length);
             unsent.since = now;
             self.window -= length as i64;
+            self.body_bytes += length;
             stream.send_window -= length as i64;
             let is_end = unsent.body.is_empty();
             let flags = if is_end { flag::END_STREAM } else { 0 };

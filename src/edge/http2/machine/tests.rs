@@ -305,6 +305,27 @@ fn a_connection_that_was_busy_keeps_little_memory() {
 }
 
 #[test]
+fn long_answers_pay_for_the_windows_that_they_need() {
+    let mut trial = trial(|limits| limits.http2.control_frames_max = 100);
+    for stream in (1..400).step_by(2) {
+        assert_eq!(trial.sends(kind::HEADERS, WHOLE, stream, &post(&[])), Ok(Some(stream)));
+        assert!(trial.answers(stream, 40_000));
+        // As a client does that says at once what it has read, of the stream and of the connection.
+        for _ in 0..10 {
+            for of in [stream, 0] {
+                assert_eq!(
+                    trial.sends(kind::WINDOW_UPDATE, 0, of, &4_000u32.to_be_bytes()),
+                    Ok(None),
+                    "{stream}"
+                );
+            }
+        }
+        trial.sent();
+    }
+    assert!(trial.0.is_quiet());
+}
+
+#[test]
 fn credit_ends_and_comes_back() {
     let mut trial = trial(|limits| limits.http2.control_frames_max = 100);
     let ping = |trial: &mut Trial| trial.sends(kind::PING, 0, 0, b"01234567");
