@@ -15,7 +15,7 @@ use super::super::Application;
 use super::super::connection_timeout::{ConnectionTimeout, Signal, Wait};
 use super::super::exchange::Exchange;
 use super::super::transport::Transport;
-use super::frame::{Code, FrameHead, HEAD_BYTES, PREFACE};
+use super::frame::{Code, FrameHead, HEAD_BYTES, PREFACE, kind};
 use super::machine::{Answer, Machine};
 use super::request_head::RequestHead;
 use super::shared::Shared;
@@ -328,8 +328,9 @@ impl<'a, A: Application> Served<'a, A> {
 
     /// Notes what the connection waits for, each wait from its beginning.
     fn note_wait(&self) {
-        // Of what we have held up ourselves the client owes nothing.
-        let owes_rest = !self.is_held_up && !self.rest.is_empty();
+        // Behind its length stands a frame's kind. Half a ping is no sign of a request, and of what we have held up
+        // ourselves the client owes nothing.
+        let owes_rest = !self.is_held_up && self.rest.get(3) == Some(&kind::HEADERS);
         let is_within = !self.has_preface || owes_rest || self.machine.is_within_header();
         let wait = match self.timeout.wait() {
             Wait::Close => Wait::Close,

@@ -14,7 +14,7 @@ use super::super::super::reply::Reply;
 use super::super::super::request::Request;
 use super::super::super::settings::EdgeSettings;
 use super::super::super::transport::Socket;
-use super::super::frame::{flag, kind};
+use super::super::frame::flag;
 use super::*;
 use crate::clock::Clock;
 use crate::telemetry::Outcome;
@@ -146,4 +146,21 @@ fn who_does_not_read_is_not_answered_beyond_the_buffer_and_loses_no_answer() {
         }
         assert!((1..most).contains(&longest), "{longest} of {most}");
     });
+}
+
+#[test]
+fn half_a_frame_is_a_request_only_if_it_may_become_one() {
+    for (of, stream, wait) in [(kind::PING, 0, Wait::Request), (kind::HEADERS, 1, Wait::Header)] {
+        block_on(async {
+            let stage = Stage::new();
+            let timeout = stage.timeouts.start();
+            let (server, _client) = ends().await;
+            let (settings, half) = (frame(kind::SETTINGS, 0, 0, &[]), frame(of, 0, stream, &[0; 8]));
+            let begun = [&PREFACE[..], &settings, &half[..12]].concat();
+            let mut served = stage.serve(&timeout, server, begun);
+            let polled = poll_fn(|context| Poll::Ready(served.poll(context))).await;
+            assert!(polled.is_pending());
+            assert_eq!(timeout.wait(), wait);
+        });
+    }
 }
