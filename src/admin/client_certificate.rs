@@ -9,10 +9,10 @@ use axum::response::{IntoResponse, Response};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::problem::{Code, Problem};
+use crate::tls::HandshakeTurns;
 
 /// What a connection's client has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +25,13 @@ pub(super) enum Shown {
 
 /// The handshake of a connection, if it ends well and in time.
 pub(super) async fn shake(
+    turns: &HandshakeTurns,
     config: Arc<ServerConfig>,
     stream: TcpStream,
     patience: Duration,
     wants_clients: bool,
 ) -> Option<(TlsStream<TcpStream>, Shown)> {
-    let stream = timeout(patience, TlsAcceptor::from(config).accept(stream)).await.ok()?.ok()?;
+    let stream = timeout(patience, turns.shake(config, stream)).await.ok()?.ok()?;
     let has_shown = stream.get_ref().1.peer_certificates().is_some();
     let shown = if has_shown || !wants_clients { Shown::Enough } else { Shown::NoCertificate };
     Some((stream, shown))

@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -34,7 +34,7 @@ use super::readiness::Readiness;
 use super::settings::AdminSettings;
 use super::{access, api, console, health, request_id};
 use crate::telemetry::Dear;
-use crate::tls::Certificates;
+use crate::tls::{Certificates, HandshakeTurns};
 
 /// How long accepting pauses after the system refused a connection: it is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -174,7 +174,7 @@ impl AdminServer {
         let places = Places::new(settings.connections_max, settings.unknown_connections_max);
         let mut connections = JoinSet::new();
         let handshake_max = Duration::from_millis(settings.tls.handshake_ms_max);
-        let handshakes = Arc::new(Semaphore::new(settings.tls.handshakes_max));
+        let turns = Arc::new(HandshakeTurns::new(settings.tls.handshakes_max));
         let accepting = async {
             loop {
                 let Some((stream, peer)) = accept(&self.listener).await else { continue };
@@ -192,19 +192,12 @@ impl AdminServer {
                         ));
                     }
                     Some(config) => {
-                        let (turns, wants) = (Arc::clone(&handshakes), settings.tls.wants_clients());
+                        let (turns, wants) = (Arc::clone(&turns), settings.tls.wants_clients());
                         connections.spawn(async move {
-                            // It is never closed; who waits too long for it gives up as in a handshake.
-                            let turn = timeout(handshake_max, turns.acquire()).await;
-                            let shaken = match turn {
-                                Ok(_turn) => {
-                                    tokio::select! {
-                                        shaken = shake(config, stream, handshake_max, wants) => shaken,
-                                        () = place.given_up() => None,
-                                        () = told(stopped.clone()) => None,
-                                    }
-                                }
-                                Err(_late) => None,
+                            let shaken = tokio::select! {
+                                shaken = shake(&turns, config, stream, handshake_max, wants) => shaken,
+                                () = place.given_up() => None,
+                                () = told(stopped.clone()) => None,
                             };
                             if let Some((stream, shown)) = shaken {
                                 let client = (peer, shown);

@@ -7,23 +7,16 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use rustls::ServerConfig;
-use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-
 use super::connection_timeout::{ConnectionTimeout, Signal};
 use super::settings::EdgeSettings;
 use super::transport::{Protocol, Socket, Transport};
 use crate::telemetry::TlsRecords;
-use crate::tls::{ALPN_HTTP2, Certificates};
+use crate::tls::{ALPN_HTTP2, Certificates, HandshakeTurns};
 
 /// How one serving thread opens connections.
 pub(super) struct Handshakes {
     certificates: Arc<Certificates>,
-    /// Signatures cost the thread more than a hundred requests: who comes in a crowd waits here, and those who are served
-    /// do not wait for all of it.
-    turns: Semaphore,
+    turns: HandshakeTurns,
     patience: Duration,
     speaks_http2: bool,
 }
@@ -33,7 +26,7 @@ impl Handshakes {
         let turns = settings.tls.handshakes_max.div_ceil(settings.serving_threads());
         Self {
             certificates,
-            turns: Semaphore::new(turns),
+            turns: HandshakeTurns::new(turns),
             patience: Duration::from_millis(settings.tls.handshake_ms_max),
             speaks_http2: settings.http2.enabled,
         }
@@ -56,7 +49,7 @@ impl Handshakes {
             return Some((Transport::Plain(socket), protocol));
         };
         // Set aside: connections in the clear shall not carry the size of its state.
-        let shaken = Box::pin(tokio::time::timeout(self.patience, self.shake(config, socket)));
+        let shaken = Box::pin(tokio::time::timeout(self.patience, self.turns.shake(config, socket)));
         let stream = match unless_told_to_end(timeout, shaken).await? {
             Ok(Ok(stream)) => stream,
             Ok(Err(_)) => {
@@ -73,12 +66,6 @@ impl Handshakes {
         let is_http2 = chosen == Some(ALPN_HTTP2.as_bytes());
         let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
         Some((Transport::Tls(Box::new(stream)), protocol))
-    }
-
-    async fn shake(&self, config: Arc<ServerConfig>, socket: Socket) -> std::io::Result<TlsStream<Socket>> {
-        // It is never closed.
-        let _turn = self.turns.acquire().await;
-        TlsAcceptor::from(config).accept(socket).await
     }
 }
 

@@ -19,7 +19,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
@@ -38,7 +37,7 @@ use crate::edge::{DataPlane, EdgeSettings};
 use crate::orders::OrderDesk;
 use crate::supervisor::{Part, Supervisor};
 use crate::telemetry::{GrpcRecords, Seldom};
-use crate::tls::Certificates;
+use crate::tls::{Certificates, HandshakeTurns};
 
 /// How long accepting pauses after the system refused a connection: it is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -162,7 +161,7 @@ struct Serving {
     records: Arc<GrpcRecords>,
     certificates: Arc<Certificates>,
     handshake_max: Duration,
-    handshakes: Semaphore,
+    turns: HandshakeTurns,
     connections_max: usize,
     drain: Duration,
     stage: watch::Receiver<Stage>,
@@ -215,7 +214,7 @@ impl Serving {
             records,
             certificates,
             handshake_max: Duration::from_millis(settings.tls.handshake_ms_max),
-            handshakes: Semaphore::new(settings.tls.handshakes_max),
+            turns: HandshakeTurns::new(settings.tls.handshakes_max),
             connections_max: settings.connections_max,
             drain: Duration::from_millis(settings.drain_ms),
             stage,
@@ -278,11 +277,7 @@ impl Serving {
             match serving.certificates.config() {
                 None => serving.serve(stream, peer).await,
                 Some(config) => {
-                    let shaken = timeout(serving.handshake_max, async {
-                        // It is never closed.
-                        let _turn = serving.handshakes.acquire().await;
-                        TlsAcceptor::from(config).accept(stream).await
-                    });
+                    let shaken = timeout(serving.handshake_max, serving.turns.shake(config, stream));
                     if let Ok(Ok(stream)) = shaken.await {
                         serving.serve(stream, peer).await;
                     }

@@ -9,7 +9,7 @@ pub struct TlsRecords {
     pub opened: Counter,
     /// Without: the client shows no certificate that is taken, or speaks something else.
     pub failed: Counter,
-    /// Not in time; most often because too many others were under way.
+    /// Not in time: the client was silent, or too many others were under way.
     pub late: Counter,
 }
 

@@ -3,6 +3,7 @@
 
 mod any_server;
 mod certificates;
+mod handshake_turns;
 mod pem;
 mod settings;
 
@@ -13,5 +14,6 @@ pub const ALPN_HTTP1: &str = "http/1.1";
 
 pub use any_server::AnyServer;
 pub use certificates::{Certificates, Clients};
+pub use handshake_turns::HandshakeTurns;
 pub use pem::check;
 pub use settings::{CertificateFiles, TlsSettings};

@@ -23,7 +23,8 @@ pub struct TlsSettings {
     /// Authorities (PEM) of the clients that are served: those that show a certificate of one of them, as a CDN does that
     /// proves to be the one (authenticated origin pulls). On the admin plane probes need none. Empty: any client.
     pub client_ca_file: PathBuf,
-    /// Handshakes under way at once; others wait for their turn, within `handshake_ms_max`.
+    /// Handshakes that are signed in one go; others wait for their turn, within `handshake_ms_max`, while requests are
+    /// served. A client that is waited for has no turn.
     pub handshakes_max: usize,
     /// From a connection's begin to the end of its handshake, in milliseconds; then it is closed.
     pub handshake_ms_max: u64,
