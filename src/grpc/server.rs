@@ -3,7 +3,8 @@
 //! It runs on a thread of its own: what callers inside the network ask for takes nothing of the threads that refuse the
 //! crowd, nor of those of the operators.
 
-use std::io;
+use std::future::ready;
+use std::io::{self, Cursor};
 use std::net::{SocketAddr, TcpListener as BoundListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -41,6 +42,8 @@ use crate::tls::{Certificates, HandshakeTurns};
 
 /// How long accepting pauses after the system refused a connection: it is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes that every client of HTTP/2 begins with.
+const PREFACE_BYTES: usize = 24;
 /// Bytes of a call's header fields together.
 const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
 /// Bytes of one answer that are kept for a client that does not read.
@@ -239,7 +242,6 @@ impl Serving {
                 }
                 () = reached(&mut draining, Stage::Drain) => break,
             }
-            while connections.try_join_next().is_some() {}
         }
         drop(listener);
         // Whoever watches the health has heard the last of it.
@@ -265,6 +267,7 @@ impl Serving {
     }
 
     fn take(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, connections: &mut JoinSet<()>) {
+        while connections.try_join_next().is_some() {}
         if connections.len() >= self.connections_max {
             self.records.connections_refused.increment();
             return;
@@ -275,15 +278,35 @@ impl Serving {
         connections.spawn(async move {
             let _open = serving.records.connections.enter();
             match serving.certificates.config() {
-                None => serving.serve(stream, peer).await,
-                Some(config) => {
-                    let shaken = timeout(serving.handshake_max, serving.turns.shake(config, stream));
-                    if let Ok(Ok(stream)) = shaken.await {
-                        serving.serve(stream, peer).await;
-                    }
-                }
+                None => serving.open(ready(Ok(stream)), peer).await,
+                Some(config) => serving.open(serving.turns.shake(config, stream), peer).await,
             }
         });
+    }
+
+    /// Serves a client that says in time that it speaks HTTP/2. hyper waits for that without end, and asks only
+    /// afterwards whether the client lives: who says nothing would keep its place for ever.
+    async fn open<S: AsyncRead + AsyncWrite>(
+        &self,
+        stream: impl Future<Output = io::Result<S>>,
+        peer: SocketAddr,
+    ) {
+        let opening = async {
+            let (mut reader, writer) = tokio::io::split(stream.await?);
+            let mut preface = [0; PREFACE_BYTES];
+            reader.read_exact(&mut preface).await?;
+            // hyper reads it again.
+            io::Result::Ok(tokio::io::join(Cursor::new(preface).chain(reader), writer))
+        };
+        let mut stage = self.stage.clone();
+        let opened = tokio::select! {
+            opened = timeout(self.handshake_max, opening) => opened,
+            // It has asked for nothing yet, and does not hold up the stop.
+            () = reached(&mut stage, Stage::Drain) => return,
+        };
+        if let Ok(Ok(stream)) = opened {
+            self.serve(stream, peer).await;
+        }
     }
 
     async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr) {

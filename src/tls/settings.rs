@@ -26,7 +26,8 @@ pub struct TlsSettings {
     /// Handshakes that are signed in one go; others wait for their turn, within `handshake_ms_max`, while requests are
     /// served. A client that is waited for has no turn.
     pub handshakes_max: usize,
-    /// From a connection's begin to the end of its handshake, in milliseconds; then it is closed.
+    /// From a connection's begin to the end of its handshake, in milliseconds; then it is closed. On the gRPC plane HTTP/2's
+    /// preface counts as well, with or without TLS.
     pub handshake_ms_max: u64,
     /// How often the files are looked at for a change, in seconds; 0: only on reload.
     pub watch_s: u64,

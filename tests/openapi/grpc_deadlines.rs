@@ -1,51 +1,12 @@
-//! Deadlines of calls, as the engine keeps them: by a client that goes on to wait when its own is over.
+//! Deadlines of calls, as the engine keeps them.
 
-use std::net::SocketAddr;
-
-use bytes::Bytes;
-use http::{HeaderMap, Request};
 use rusqlite::Connection;
 use testbed::PATIENCE;
 use testbed::engine::Launch;
 use testbed::servers::engine::NO_SIGN_OF_LIFE;
 use testbed::servers::process;
-use tokio::net::TcpStream;
 
-const OK: &str = "0";
-const DEADLINE_EXCEEDED: &str = "4";
-const INVALID_ARGUMENT: &str = "3";
-
-/// A purchase of one unit of `test/phone` in this buyer's name, with this deadline: the number of its code, and the message.
-#[tokio::main(flavor = "current_thread")]
-async fn buy(address: SocketAddr, buyer: &str, timeout: &str) -> (String, Vec<u8>) {
-    let wanted = async {
-        let stream = TcpStream::connect(address).await.unwrap();
-        let (requests, connection) = h2::client::handshake(stream).await.unwrap();
-        let driver = tokio::spawn(connection);
-        let request = Request::post("http://localhost/seckill.v1.Seckill/Purchase")
-            .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .header("x-user-id", buyer)
-            .header("grpc-timeout", timeout);
-        // Not compressed, with its length; fields 1 and 2 are texts. Field 4 is the key.
-        let message = b"\x0a\x04test\x12\x05phone\x22\x01k";
-        let framed = [&[0, 0, 0, 0, message.len() as u8][..], &message[..]].concat();
-        let mut requests = requests.ready().await.unwrap();
-        let (answer, mut body) = requests.send_request(request.body(()).unwrap(), false).unwrap();
-        body.send_data(Bytes::from(framed), true).unwrap();
-        let (head, mut answer) = answer.await.unwrap().into_parts();
-        let mut message = Vec::new();
-        while let Some(data) = answer.data().await {
-            message.extend_from_slice(&data.unwrap());
-        }
-        let trailers = answer.trailers().await.unwrap();
-        driver.abort();
-        let code = |fields: &HeaderMap| Some(fields.get("grpc-status")?.to_str().unwrap().to_owned());
-        let code = code(&head.headers).or_else(|| code(&trailers?)).expect("a status");
-        (code, message)
-    };
-    tokio::time::timeout(PATIENCE, wanted).await.expect("an answer")
-}
+use super::grpc_call::{DEADLINE_EXCEEDED, INVALID_ARGUMENT, OK, buy};
 
 #[test]
 fn a_call_past_its_deadline_is_not_begun_and_a_queued_purchase_is_told_of_in_time() {

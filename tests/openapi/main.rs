@@ -5,6 +5,8 @@ mod admin_plane;
 mod data_plane;
 mod documents;
 mod grpc;
+mod grpc_call;
+mod grpc_connections;
 mod grpc_deadlines;
 mod python;
 mod schemathesis;
