@@ -36,12 +36,11 @@ impl ControlPlane {
         (peer, is_local): (SocketAddr, bool),
         request_id: &str,
     ) -> Result<String, NotShown> {
-        let caller = match token {
-            _ if !self.asks_for_token() && is_local => Some(Caller::local()),
-            Some(token) if self.asks_for_token() => self.tokens.caller(token),
-            _ => return Err(NotShown::WrongToken),
-        };
-        let Some(caller) = caller else {
+        let Some(caller) = self.bearer(token, is_local) else {
+            // Nobody guesses without one, nor where there is none to be guessed.
+            if token.is_none() || !self.asks_for_token() {
+                return Err(NotShown::WrongToken);
+            }
             let id = RequestId(request_id.to_owned());
             return Err(match self.note_wrong_token(Some(Peer(peer)), &id) {
                 Verdict::TooMany => NotShown::TooManyWrongTokens,
@@ -51,5 +50,16 @@ impl ControlPlane {
         let own = caller.tenant.as_deref().unwrap_or(SaleKey::DEFAULT_TENANT);
         let tenant = named.unwrap_or(own);
         if caller.sees(tenant) { Ok(tenant.to_owned()) } else { Err(NotShown::ForeignTenant) }
+    }
+
+    /// Whether the bearer of `token` would still be shown the events of the tenant that
+    /// [`shown_tenant`](Self::shown_tenant) has told: tokens are taken away while somebody follows. One that is none any
+    /// more does not count as a wrong one.
+    pub fn is_still_shown(&self, tenant: &str, token: Option<&[u8]>, is_local: bool) -> bool {
+        self.bearer(token, is_local).is_some_and(|caller| caller.sees(tenant))
+    }
+
+    fn bearer(&self, token: Option<&[u8]>, is_local: bool) -> Option<Caller> {
+        if self.asks_for_token() { self.tokens.caller(token?) } else { is_local.then(Caller::local) }
     }
 }

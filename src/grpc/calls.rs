@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::asking::{Asked, Asker, Envelope};
-use super::events::{EventFeed, EventStream, Wanted};
+use super::events::{EventFeed, EventStream, StillShown, Wanted};
 use super::proto::seckill_server::Seckill;
 use super::proto::{
     CheckoutRequest, CheckoutResponse, FollowEventsRequest, GetOrderRequest, GetOrderResponse,
@@ -111,22 +111,24 @@ impl Calls {
         let follow = || -> Result<_, Status> {
             let (envelope, FollowEventsRequest { after, campaign, sku }) = Envelope::open(call)?;
             envelope.check(self.clock.stopwatch())?;
-            let tenant = self.tenant(&envelope)?;
+            let (tenant, still_shown) = self.tenant(&envelope)?;
             for name in [&campaign, &sku].into_iter().filter(|name| !name.is_empty()) {
                 check_name(name, &envelope.id())?;
             }
             let place = Arc::clone(&self.followers).try_acquire_owned();
             let place = place.map_err(|_| busy("As many follow events as grpc.followers_max allows."))?;
-            Ok((Wanted { tenant, campaign, sku }, after, place))
+            Ok((Wanted { tenant, campaign, sku }, still_shown, after, place))
         };
         match follow() {
-            Ok((wanted, after, place)) => Ok(self.feed.follow(wanted, after, counted, place)),
+            Ok((wanted, still_shown, after, place)) => {
+                Ok(self.feed.follow(wanted, still_shown, after, counted, place))
+            }
             Err(status) => Err((counted, status)),
         }
     }
 
-    /// Whose events the caller is shown: by the tokens of the admin plane.
-    fn tenant(&self, envelope: &Envelope) -> Result<String, Status> {
+    /// Whose events the caller is shown, now and as long as it is so: by the tokens of the admin plane.
+    fn tenant(&self, envelope: &Envelope) -> Result<(String, StillShown), Status> {
         let id = envelope.id();
         let named = envelope.headers.get("x-tenant-id").map(|name| name.to_str().unwrap_or_default());
         if let Some(name) = named {
@@ -137,9 +139,10 @@ impl Calls {
             let (scheme, token) = value.split_at_checked(7)?;
             scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
         });
-        let from = (envelope.arrival.peer, self.address.ip().is_loopback());
+        let is_local = self.address.ip().is_loopback();
+        let from = (envelope.arrival.peer, is_local);
         let shown = self.viewers.shown_tenant(token, named, from, id.as_str());
-        shown.map_err(|why| {
+        let tenant = shown.map_err(|why| {
             status::refused(
                 match why {
                     NotShown::WrongToken => problem::NO_TOKEN.detailed(
@@ -152,7 +155,12 @@ impl Calls {
                 },
                 &id,
             )
-        })
+        })?;
+        let (viewers, of) = (Arc::clone(&self.viewers), tenant.clone());
+        let token = token.map(<[u8]>::to_vec);
+        let still_shown: StillShown =
+            Box::new(move || viewers.is_still_shown(&of, token.as_deref(), is_local));
+        Ok((tenant, still_shown))
     }
 }
 

@@ -49,6 +49,9 @@ impl Wanted {
     }
 }
 
+/// Whether a follower may still be shown what it wants: its token may be taken away while it follows.
+pub(super) type StillShown = Box<dyn Fn() -> bool + Send>;
+
 /// What following works with.
 pub(super) struct EventFeed {
     desk: OrderDesk,
@@ -74,6 +77,7 @@ impl EventFeed {
     pub fn follow(
         &self,
         wanted: Wanted,
+        still_shown: StillShown,
         after: u64,
         call: GrpcCall,
         place: OwnedSemaphorePermit,
@@ -83,7 +87,7 @@ impl EventFeed {
         let records = Arc::clone(&self.records);
         tokio::spawn(async move {
             let _place = (place, records.followers.enter());
-            Follower { desk, wanted, after, told: after, look, stage, line }.run().await;
+            Follower { desk, wanted, still_shown, after, told: after, look, stage, line }.run().await;
         });
         EventStream { messages, end, call, is_over: false }
     }
@@ -96,11 +100,17 @@ struct Line {
     end: oneshot::Sender<Status>,
 }
 
-/// A follower took no message for too long, or is gone.
+/// Why a follower is told no more.
 #[derive(Debug, PartialEq, Eq)]
-enum Lost {
+enum Over {
+    /// It took no message for too long.
     Slow,
+    /// It is gone.
     Gone,
+    /// Its token is none any more, or does not show it the tenant.
+    NotShown,
+    /// The engine stops.
+    Stopping,
 }
 
 impl Line {
@@ -110,18 +120,33 @@ impl Line {
         (Self { messages, slow_max, end }, taken, ended)
     }
 
-    async fn tell(&self, message: FollowEventsResponse) -> Result<(), Lost> {
+    async fn tell(&self, message: FollowEventsResponse) -> Result<(), Over> {
         let sent = self.messages.send_timeout(message, self.slow_max).await;
         sent.map_err(|error| match error {
-            mpsc::error::SendTimeoutError::Timeout(_) => Lost::Slow,
-            mpsc::error::SendTimeoutError::Closed(_) => Lost::Gone,
+            mpsc::error::SendTimeoutError::Timeout(_) => Over::Slow,
+            mpsc::error::SendTimeoutError::Closed(_) => Over::Gone,
         })
     }
 
     /// The last word: heard behind every message that was told.
-    fn end(self, code: Code, reason: &str, message: &str, seq: u64) {
+    fn end(self, over: Over, seq: u64) {
+        let (code, reason, message) = match over {
+            // Hears nothing.
+            Over::Gone => return,
+            Over::Slow => {
+                let message = "Messages were not taken for too long: go on from seq.";
+                (Code::ResourceExhausted, "slow-follower", message)
+            }
+            Over::NotShown => {
+                let message = "The token does not show these events any more: go on from seq with another.";
+                (Code::Unauthenticated, "unauthorized", message)
+            }
+            Over::Stopping => {
+                let message = "The engine stops: go on from seq, here or on another node.";
+                (Code::Unavailable, "stopping", message)
+            }
+        };
         let members = HashMap::from([("seq".to_owned(), seq.to_string())]);
-        // Who is gone hears nothing.
         let _ = self.end.send(status::told(code, reason, message, members, None));
     }
 }
@@ -129,6 +154,7 @@ impl Line {
 struct Follower {
     desk: OrderDesk,
     wanted: Wanted,
+    still_shown: StillShown,
     /// The last event that was read.
     after: u64,
     /// Up to where the follower knows that it has seen all.
@@ -140,30 +166,26 @@ struct Follower {
 
 impl Follower {
     async fn run(mut self) {
-        let lost = loop {
+        let over = loop {
             match self.page().await {
-                Err(lost) => break lost,
+                Err(over) => break over,
                 Ok(pause) => {
                     tokio::select! {
                         () = sleep(pause) => {}
-                        () = self.line.messages.closed() => break Lost::Gone,
-                        () = reached(&mut self.stage, Stage::Drain) => {
-                            let message = "The engine stops: go on from seq, here or on another node.";
-                            self.line.end(Code::Unavailable, "stopping", message, self.told);
-                            return;
-                        }
+                        () = self.line.messages.closed() => break Over::Gone,
+                        () = reached(&mut self.stage, Stage::Drain) => break Over::Stopping,
                     }
                 }
             }
         };
-        if lost == Lost::Slow {
-            let message = "Messages were not taken for too long: go on from seq.";
-            self.line.end(Code::ResourceExhausted, "slow-follower", message, self.told);
-        }
+        self.line.end(over, self.told);
     }
 
     /// Tells of what the log has next. Answers with how long to wait before the next look.
-    async fn page(&mut self) -> Result<Duration, Lost> {
+    async fn page(&mut self) -> Result<Duration, Over> {
+        if !(self.still_shown)() {
+            return Err(Over::NotShown);
+        }
         let events = match self.desk.events_with_sales(self.after, PAGE_EVENTS).await {
             Ok(events) => events,
             Err(error) => {
@@ -236,14 +258,14 @@ mod tests {
         let mut stream = EventStream { messages, end, call, is_over: false };
         let mut told = 0;
         // Nobody reads: there is room for so many, and the next one is waited for as long as may be.
-        let lost = loop {
+        let over = loop {
             match line.tell(message(told + 1)).await {
                 Ok(()) => told += 1,
-                Err(lost) => break lost,
+                Err(over) => break over,
             }
         };
-        assert_eq!((lost, told), (Lost::Slow, MESSAGES_AHEAD as u64));
-        line.end(Code::ResourceExhausted, "slow-follower", "", told);
+        assert_eq!((&over, told), (&Over::Slow, MESSAGES_AHEAD as u64));
+        line.end(over, told);
         let mut seen = 0;
         let status = loop {
             match stream.next().await.expect("its last word") {
@@ -266,6 +288,6 @@ mod tests {
     async fn a_follower_who_is_gone_is_not_waited_for() {
         let (line, messages, _end) = Line::new(Duration::from_secs(10));
         drop(messages);
-        assert_eq!(line.tell(message(1)).await, Err(Lost::Gone));
+        assert_eq!(line.tell(message(1)).await, Err(Over::Gone));
     }
 }

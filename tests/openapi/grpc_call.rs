@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 pub const OK: &str = "0";
 pub const INVALID_ARGUMENT: &str = "3";
 pub const DEADLINE_EXCEEDED: &str = "4";
+pub const UNAUTHENTICATED: &str = "16";
 
 /// A call that was begun. Its connection ends with it.
 pub struct Call {

@@ -8,5 +8,6 @@ mod grpc;
 mod grpc_call;
 mod grpc_connections;
 mod grpc_deadlines;
+mod grpc_followers;
 mod python;
 mod schemathesis;
