@@ -46,9 +46,15 @@ impl Arrival {
         Some(after(self.at.mono, patience.saturating_sub(way)))
     }
 
+    /// How long its caller still waits, if it says so.
+    pub fn left(&self, now: Nanos) -> Option<Duration> {
+        let Patience::Until(patience) = self.patience else { return None };
+        Some(Duration::from_nanos(after(self.at.mono, patience).0.saturating_sub(now.0)))
+    }
+
     /// Whether nobody waits for an answer any more.
     pub fn is_overdue(&self, now: Nanos) -> bool {
-        matches!(self.patience, Patience::Until(patience) if now >= after(self.at.mono, patience))
+        self.left(now).is_some_and(|left| left.is_zero())
     }
 }
 
@@ -120,6 +126,7 @@ mod tests {
         assert_eq!(by(0), Some(Nanos(1_000_000_000)));
         assert_eq!(arrival(Patience::Unknown).answer_by(), None);
         let late = arrival(Patience::Until(Duration::from_millis(5)));
+        assert_eq!(late.left(Nanos(1_004_999_999)), Some(Duration::from_nanos(1)));
         assert!(!late.is_overdue(Nanos(1_004_999_999)) && late.is_overdue(Nanos(1_005_000_000)));
         assert!(!arrival(Patience::Unknown).is_overdue(Nanos(u64::MAX)));
     }

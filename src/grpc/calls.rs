@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::asking::{Asked, Asker, Envelope};
-use super::events::{EventFeed, EventStream, StillShown, Wanted};
+use super::events::{EventFeed, EventStream, StillShown, Term, Wanted};
 use super::proto::seckill_server::Seckill;
 use super::proto::{
     CheckoutRequest, CheckoutResponse, FollowEventsRequest, GetOrderRequest, GetOrderResponse,
@@ -110,19 +110,19 @@ impl Calls {
     ) -> Result<EventStream, (GrpcCall, Status)> {
         let follow = || -> Result<_, Status> {
             let (envelope, FollowEventsRequest { after, campaign, sku }) = Envelope::open(call)?;
-            envelope.check(self.clock.stopwatch())?;
+            let now = self.clock.stopwatch();
+            envelope.check(now)?;
             let (tenant, still_shown) = self.tenant(&envelope)?;
             for name in [&campaign, &sku].into_iter().filter(|name| !name.is_empty()) {
                 check_name(name, &envelope.id())?;
             }
             let place = Arc::clone(&self.followers).try_acquire_owned();
             let place = place.map_err(|_| busy("As many follow events as grpc.followers_max allows."))?;
-            Ok((Wanted { tenant, campaign, sku }, still_shown, after, place))
+            let term = Term { still_shown, left: envelope.arrival.left(now) };
+            Ok((Wanted { tenant, campaign, sku }, term, after, place))
         };
         match follow() {
-            Ok((wanted, still_shown, after, place)) => {
-                Ok(self.feed.follow(wanted, still_shown, after, counted, place))
-            }
+            Ok((wanted, term, after, place)) => Ok(self.feed.follow(wanted, term, after, counted, place)),
             Err(status) => Err((counted, status)),
         }
     }

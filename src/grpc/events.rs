@@ -5,6 +5,7 @@
 //! goes on from the last `seq` that it has seen, here or on another node.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -52,6 +53,13 @@ impl Wanted {
 /// Whether a follower may still be shown what it wants: its token may be taken away while it follows.
 pub(super) type StillShown = Box<dyn Fn() -> bool + Send>;
 
+/// How long a follower is told.
+pub(super) struct Term {
+    pub still_shown: StillShown,
+    /// Until its deadline, if it has one.
+    pub left: Option<Duration>,
+}
+
 /// What following works with.
 pub(super) struct EventFeed {
     desk: OrderDesk,
@@ -77,7 +85,7 @@ impl EventFeed {
     pub fn follow(
         &self,
         wanted: Wanted,
-        still_shown: StillShown,
+        Term { still_shown, left }: Term,
         after: u64,
         call: GrpcCall,
         place: OwnedSemaphorePermit,
@@ -87,7 +95,7 @@ impl EventFeed {
         let records = Arc::clone(&self.records);
         tokio::spawn(async move {
             let _place = (place, records.followers.enter());
-            Follower { desk, wanted, still_shown, after, told: after, look, stage, line }.run().await;
+            Follower { desk, wanted, still_shown, after, told: after, look, stage, line }.run(left).await;
         });
         EventStream { messages, end, call, is_over: false }
     }
@@ -107,6 +115,8 @@ enum Over {
     Slow,
     /// It is gone.
     Gone,
+    /// Its deadline has passed.
+    Late,
     /// Its token is none any more, or does not show it the tenant.
     NotShown,
     /// The engine stops.
@@ -133,6 +143,11 @@ impl Line {
         let (code, reason, message) = match over {
             // Hears nothing.
             Over::Gone => return,
+            Over::Late => {
+                let message = "The deadline has passed: go on from the last seq.";
+                let _ = self.end.send(Status::deadline_exceeded(message));
+                return;
+            }
             Over::Slow => {
                 let message = "Messages were not taken for too long: go on from seq.";
                 (Code::ResourceExhausted, "slow-follower", message)
@@ -165,20 +180,34 @@ struct Follower {
 }
 
 impl Follower {
-    async fn run(mut self) {
-        let over = loop {
+    async fn run(mut self, left: Option<Duration>) {
+        let deadline = async {
+            match left {
+                Some(left) => sleep(left).await,
+                None => pending().await,
+            }
+        };
+        let over = tokio::select! {
+            over = self.follow() => over,
+            () = deadline => Over::Late,
+        };
+        self.line.end(over, self.told);
+    }
+
+    /// Goes from page to page as long as it may.
+    async fn follow(&mut self) -> Over {
+        loop {
             match self.page().await {
-                Err(over) => break over,
+                Err(over) => return over,
                 Ok(pause) => {
                     tokio::select! {
                         () = sleep(pause) => {}
-                        () = self.line.messages.closed() => break Over::Gone,
-                        () = reached(&mut self.stage, Stage::Drain) => break Over::Stopping,
+                        () = self.line.messages.closed() => return Over::Gone,
+                        () = reached(&mut self.stage, Stage::Drain) => return Over::Stopping,
                     }
                 }
             }
-        };
-        self.line.end(over, self.told);
+        }
     }
 
     /// Tells of what the log has next. Answers with how long to wait before the next look.

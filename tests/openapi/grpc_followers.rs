@@ -6,7 +6,7 @@ use testbed::PATIENCE;
 use testbed::engine::{Engine, Launch, request};
 use testbed::servers::process;
 
-use super::grpc_call::{Call, UNAUTHENTICATED};
+use super::grpc_call::{Call, DEADLINE_EXCEEDED, UNAUTHENTICATED};
 
 const ROOT: &str = "the-token-of-the-root";
 const EYE: &str = "the-token-of-the-eye";
@@ -48,6 +48,17 @@ async fn a_follower_ends_with_its_token() {
         while !heard.windows(3).any(|part| part == b"bob") {
             heard.extend_from_slice(&of_root.more().await.expect("whose token counts is told of more"));
         }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_follower_ends_with_its_deadline() {
+    let address = process::free_address();
+    let _engine = Engine::start(&[("GRPC__LISTEN", &address.to_string())]);
+    let told = async {
+        let call = Call::begin(address, "FollowEvents", &[("grpc-timeout", "1S")], b"").await;
+        assert_eq!(call.end().await.0, DEADLINE_EXCEEDED);
     };
     tokio::time::timeout(PATIENCE, told).await.expect("it ends");
 }
