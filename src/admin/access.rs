@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Version, header};
+use axum::http::{Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -12,6 +12,7 @@ use super::caller::Caller;
 use super::connection_places::Place;
 use super::console::sign_in_page;
 use super::control_plane::ControlPlane;
+use super::credentials::bearer;
 use super::failed_sign_ins::Verdict;
 use super::foreign_pages::{foreign_page, is_foreign_page, text};
 use super::problem::{Code, Problem};
@@ -100,7 +101,7 @@ pub(super) async fn only_unbound(request: Request, next: Next) -> Response {
 
 /// Who asks. Otherwise what is answered.
 fn caller(plane: &Arc<ControlPlane>, request: &Request) -> Result<Caller, Box<Response>> {
-    let (tokens, headers) = (&plane.tokens, request.headers());
+    let headers = request.headers();
     if is_foreign_page(request.method(), headers) {
         return Err(Box::new(foreign_page().into_response()));
     }
@@ -109,10 +110,11 @@ fn caller(plane: &Arc<ControlPlane>, request: &Request) -> Result<Caller, Box<Re
         let is_foreign = is_foreign_host(request, &plane.settings);
         return if is_foreign { Err(Box::new(foreign_host().into_response())) } else { Ok(Caller::local()) };
     }
-    if let Some(given) = bearer(headers) {
-        return tokens.caller(given).ok_or_else(|| Box::new(wrong_token(plane, request)));
-    }
-    let Some(caller) = plane.sessions.caller(headers, tokens, plane.now()) else {
+    let has_token = bearer(headers).is_some();
+    let Some(caller) = plane.known(headers) else {
+        if has_token {
+            return Err(Box::new(wrong_token(plane, request)));
+        }
         let is_person = request.method() == Method::GET
             && request.uri().path() == "/"
             && text(headers, header::ACCEPT).is_some_and(|types| types.contains("text/html"));
@@ -122,7 +124,7 @@ fn caller(plane: &Arc<ControlPlane>, request: &Request) -> Result<Caller, Box<Re
         }));
     };
     // A cookie comes with whatever the browser sends; a page of this engine says that it is one.
-    if !request.method().is_safe() && !headers.contains_key(header::ORIGIN) {
+    if !has_token && !request.method().is_safe() && !headers.contains_key(header::ORIGIN) {
         return Err(Box::new(foreign_page().into_response()));
     }
     Ok(caller)
@@ -176,11 +178,6 @@ fn too_many(detail: &str) -> Problem {
     Problem::new(Code::TooManyConnections, detail).header(header::RETRY_AFTER, "1")
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
-}
-
 /// Whether nobody but this machine, or who set `more`, can have given this name.
 fn names_this_machine(host: &str, more: &[String]) -> bool {
     let name = match host.rsplit_once(':') {
@@ -195,23 +192,7 @@ fn names_this_machine(host: &str, more: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderName;
-
     use super::*;
-
-    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
-    }
-
-    #[test]
-    fn the_token_follows_the_scheme() {
-        let given = |value: &str| bearer(&headers(&[(header::AUTHORIZATION, value)])).map(<[u8]>::to_vec);
-        assert_eq!(given("Bearer abc"), Some(b"abc".to_vec()));
-        assert_eq!(given("bearer  abc "), Some(b"abc".to_vec()));
-        for value in ["Basic abc", "Bearer", "abc", ""] {
-            assert_eq!(given(value), None, "{value:?}");
-        }
-    }
 
     #[test]
     fn o8_names_that_only_this_machine_can_have() {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{FromRequestParts, State};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
@@ -82,8 +82,11 @@ impl<S: Sync> FromRequestParts<S> for WatchedTenant {
     }
 }
 
-/// A viewer: what it waits for, and its place.
+/// A viewer: who it is, what it waits for, and its place.
 struct Viewer {
+    plane: Arc<ControlPlane>,
+    /// Of its request.
+    headers: HeaderMap,
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     stopped: watch::Receiver<bool>,
     tenant: Option<String>,
@@ -91,7 +94,8 @@ struct Viewer {
 }
 
 impl Viewer {
-    /// The next snapshot, once the connection takes one. `None` ends the answer: the engine stops.
+    /// The next snapshot, once the connection takes one. `None` ends the answer: the engine stops, or the viewer is none
+    /// any more.
     async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
         loop {
             tokio::select! {
@@ -100,6 +104,9 @@ impl Viewer {
             }
             let newest = self.snapshots.borrow_and_update().clone();
             let Some(snapshot) = newest else { continue };
+            if !self.plane.still_sees(&self.headers, self.tenant.as_deref()) {
+                return None;
+            }
             let event = Event::default()
                 .event("snapshot")
                 .id(snapshot.seq.to_string())
@@ -118,6 +125,7 @@ pub(super) async fn live(
     State(plane): State<Arc<ControlPlane>>,
     WatchedTenant(tenant): WatchedTenant,
     Extension(Stopped(stopped)): Extension<Stopped>,
+    headers: HeaderMap,
 ) -> Response {
     let Some(place) = plane.live.place() else {
         let detail = format!(
@@ -126,6 +134,7 @@ pub(super) async fn live(
         );
         return Problem::new(Code::TooManyViewers, detail).header(header::RETRY_AFTER, "5").into_response();
     };
-    let viewer = Viewer { snapshots: watch(&plane), stopped, tenant, _place: place };
+    let snapshots = watch(&plane);
+    let viewer = Viewer { plane, headers, snapshots, stopped, tenant, _place: place };
     Sse::new(viewer.events()).into_response()
 }

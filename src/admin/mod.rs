@@ -16,6 +16,7 @@ mod cluster_figures;
 mod connection_places;
 mod console;
 mod control_plane;
+mod credentials;
 mod described_routes;
 mod etag;
 mod extend;

@@ -39,6 +39,7 @@ pub struct Engine {
     pub telemetry: Arc<Telemetry>,
     pub intervals: Arc<IntervalLog>,
     pub readiness: Arc<Readiness>,
+    pub tokens: Arc<AdminTokens>,
     stop: watch::Sender<bool>,
     server: tokio::task::JoinHandle<()>,
     writers: Vec<JoinHandle<Result<(), StoreError>>>,
@@ -99,9 +100,10 @@ impl Engine {
             AdminServer::bind(settings.clone(), Arc::clone(&readiness), settings.certificates().unwrap())
                 .await
                 .unwrap();
+        let tokens = Arc::new(AdminTokens::new(&settings));
         server.opening().open(ControlPlane::new(ControlPlaneParts {
             node: NODE,
-            tokens: Arc::new(AdminTokens::new(&settings)),
+            tokens: Arc::clone(&tokens),
             settings,
             admission: Arc::clone(&admission),
             desk: desk.clone(),
@@ -127,6 +129,7 @@ impl Engine {
             telemetry,
             intervals,
             readiness,
+            tokens,
             stop,
             server: tokio::spawn(server.serve(stopped)),
             writers,

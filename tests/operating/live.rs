@@ -1,6 +1,7 @@
 //! The live feed: the whole picture once a second, the newest for who is slow.
 
-use reqwest::{Method, Response, StatusCode};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, Response, StatusCode};
 use seckill::admin::{AdminSettings, AdminToken, Role};
 use seckill::domain::OrderAction;
 use serde_json::{Value, json};
@@ -152,5 +153,50 @@ async fn a_tenants_viewer_sees_that_tenant_and_there_are_only_so_many() {
         }
     });
     assert_eq!(skus(again.await.expect("there is a place")), ["two"]);
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_ends_with_its_viewers_token_or_session() {
+    let (root, eye) = ("the-token-of-all-0123456", "the-token-of-the-eye-0123");
+    let only_root = AdminSettings { token: root.into(), ..AdminSettings::default() };
+    let named = AdminToken { name: "eye".into(), role: Role::Viewer, tenant: None, token: eye.into() };
+    let both = AdminSettings { tokens: vec![named], ..only_root.clone() };
+    let engine = Engine::start_with(both).await;
+    let http = Client::builder().timeout(PATIENCE).redirect(Policy::none()).build().unwrap();
+    let post = async |path: &str, cookie: &str, form: String| {
+        let request = http.post(format!("{}{path}", engine.admin)).header("origin", &engine.admin);
+        request.header("cookie", cookie).body(form).send().await.unwrap()
+    };
+    let sign_in = async || {
+        let answer = post("/sign-in", "", format!("token={eye}")).await;
+        let set = answer.headers()["set-cookie"].to_str().unwrap();
+        set.split(';').next().unwrap().to_owned()
+    };
+    let by_token = |token: &str| engine.request(Method::GET, "/api/v1/live").bearer_auth(token);
+    let by_session = |cookie: &str| engine.request(Method::GET, "/api/v1/live").header("cookie", cookie);
+    let ends = async |viewer: &mut Viewer| {
+        let end = async { while viewer.next().await.is_some() {} };
+        tokio::time::timeout(PATIENCE, end).await.expect("it ends");
+    };
+
+    let mut of_root = Viewer::of(by_token(root)).await;
+    let cookie = sign_in().await;
+    let mut signed_out = Viewer::of(by_session(&cookie)).await;
+    signed_out.next().await.expect("it is shown");
+    assert_eq!(post("/sign-out", &cookie, String::new()).await.status(), StatusCode::SEE_OTHER);
+    ends(&mut signed_out).await;
+
+    let mut of_eye = [Viewer::of(by_token(eye)).await, Viewer::of(by_session(&sign_in().await)).await];
+    for viewer in &mut of_eye {
+        viewer.next().await.expect("it is shown");
+    }
+    engine.tokens.replace(&only_root);
+    for viewer in &mut of_eye {
+        ends(viewer).await;
+    }
+    let newest = Viewer::of(by_token(root)).await.next().await.expect("it is shown");
+    let is_newer = |snapshot: &Value| snapshot["seq"].as_u64() >= newest["seq"].as_u64();
+    of_root.until("whose token counts is shown more", is_newer).await;
     engine.stop().await;
 }
