@@ -57,20 +57,32 @@ impl Sessions {
 
     /// Who has signed in with the cookie of this request.
     pub fn caller(&self, headers: &HeaderMap, tokens: &AdminTokens, now: EpochMs) -> Option<Caller> {
+        self.session(headers, tokens, now).map(|(_, caller)| caller)
+    }
+
+    /// The session of this request that counts, and whose it is.
+    fn session<'a>(
+        &self,
+        headers: &'a HeaderMap,
+        tokens: &AdminTokens,
+        now: EpochMs,
+    ) -> Option<(Claimed<'a>, Caller)> {
         let cookie = cookie(headers)?;
         let claimed = Claimed::read(cookie)?;
         let name = URL_SAFE_NO_PAD.decode(claimed.name).ok()?;
         let name = std::str::from_utf8(&name).ok()?;
         let is_over = claimed.until <= now || self.ended.lock().contains_key(&claimed.number);
-        tokens.of_name(name, |token, caller| {
+        let caller = tokens.of_name(name, |token, caller| {
             let is_signed = hmac::verify(&key(token), claimed.text.as_bytes(), &claimed.signature).is_ok();
             (is_signed && !is_over).then(|| caller.clone())
-        })
+        })?;
+        Some((claimed, caller))
     }
 
-    /// Signs out. The value of `Set-Cookie`.
-    pub fn end(&self, headers: &HeaderMap, now: EpochMs, is_secure: bool) -> String {
-        if let Some(Claimed { until, number, .. }) = cookie(headers).and_then(Claimed::read) {
+    /// Signs out. The value of `Set-Cookie`. A session that does not count has no end to be remembered: anybody could
+    /// make up so many of them that those who did sign out are forgotten.
+    pub fn end(&self, headers: &HeaderMap, tokens: &AdminTokens, now: EpochMs, is_secure: bool) -> String {
+        if let Some((Claimed { until, number, .. }, _)) = self.session(headers, tokens, now) {
             let mut ended = self.ended.lock();
             ended.retain(|_, until| *until > now);
             if ended.len() >= ENDED_MAX
@@ -154,8 +166,22 @@ mod tests {
         assert_eq!(sessions.caller(&headers, &tokens, NOW), None);
         tokens.replace(&settings(TOKEN));
         assert!(sessions.caller(&headers, &tokens, NOW).is_some());
-        assert!(sessions.end(&headers, NOW, true).contains("Max-Age=0"));
+        assert!(sessions.end(&headers, &tokens, NOW, true).contains("Max-Age=0"));
         assert_eq!(sessions.caller(&headers, &tokens, NOW), None);
+    }
+
+    #[test]
+    fn cookies_that_were_made_up_push_out_nobody_who_signed_out() {
+        let (sessions, tokens) = (Sessions::default(), AdminTokens::new(&settings(TOKEN)));
+        let ada = tokens.caller(TOKEN.as_bytes()).unwrap();
+        let headers = with_cookie(&sessions.begin(&ada, TOKEN, NOW, 60, false));
+        sessions.end(&headers, &tokens, NOW, false);
+        for number in 0..=ENDED_MAX {
+            let made_up = with_cookie(&format!("{COOKIE}=YWRh.{}.{number:x}.AA", i64::MAX));
+            sessions.end(&made_up, &tokens, NOW, false);
+        }
+        assert_eq!(sessions.caller(&headers, &tokens, NOW), None, "its copy does not count again");
+        assert_eq!(sessions.ended.lock().len(), 1);
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(super) async fn sign_out(State(plane): State<Arc<ControlPlane>>, headers: He
     if is_foreign_page(&Method::POST, &headers) {
         return foreign_page().into_response();
     }
-    let cookie = plane.sessions.end(&headers, plane.now(), plane.settings.tls.is_on());
+    let cookie = plane.sessions.end(&headers, &plane.tokens, plane.now(), plane.settings.tls.is_on());
     with_cookie(Redirect::to("/"), cookie)
 }
 
