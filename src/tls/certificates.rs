@@ -33,8 +33,10 @@ pub struct Certificates {
     protocols: Vec<Vec<u8>>,
     clients: Clients,
     config: ArcSwapOption<ServerConfig>,
+    /// Exchanged with `made_of` held.
     settings: ArcSwap<TlsSettings>,
-    /// What `config` was made of. Held from reading files to exchanging what they say.
+    /// What `config` was made of. Held from choosing the files to exchanging what they say: who looks by older settings
+    /// would bring back what they name.
     made_of: Mutex<Option<PemFiles>>,
     trouble: ArcSwapOption<String>,
     changes: AtomicU64,
@@ -61,7 +63,7 @@ impl Certificates {
             trouble: ArcSwapOption::empty(),
             changes: AtomicU64::new(0),
         };
-        certificates.read(settings)?;
+        certificates.read(&mut certificates.made_of.lock(), settings)?;
         certificates.changes.store(0, Relaxed);
         Ok(Arc::new(certificates))
     }
@@ -91,7 +93,8 @@ impl Certificates {
     /// # Errors
     /// Names the setting whose file cannot be used; what was in force stays.
     pub fn replace(&self, settings: &TlsSettings) -> Result<(), FieldError> {
-        self.read(settings)?;
+        let mut made_of = self.made_of.lock();
+        self.read(&mut made_of, settings)?;
         self.settings.store(Arc::new(settings.clone()));
         Ok(())
     }
@@ -99,7 +102,8 @@ impl Certificates {
     /// Looks whether the files say something else than before, and takes it over: true if they did. Tells what is wrong
     /// with them if it cannot be used; what was in force stays. Blocks on the files.
     pub fn look(&self) -> bool {
-        match self.read(&self.settings.load()) {
+        let mut made_of = self.made_of.lock();
+        match self.read(&mut made_of, &self.settings.load()) {
             Ok(changed) => {
                 if changed {
                     tracing::info!(plane = self.plane, "new certificates are in use");
@@ -132,8 +136,7 @@ impl Certificates {
         }
     }
 
-    fn read(&self, settings: &TlsSettings) -> Result<bool, FieldError> {
-        let mut made_of = self.made_of.lock();
+    fn read(&self, made_of: &mut Option<PemFiles>, settings: &TlsSettings) -> Result<bool, FieldError> {
         let files = settings.is_on().then(|| PemFiles::read(settings)).transpose()?;
         if *made_of == files {
             self.trouble.store(None);

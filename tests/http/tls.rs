@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 use seckill::edge::EdgeSettings;
 use seckill::edge::FrontEnd::Hyper;
-use seckill::tls::CertificateFiles;
+use seckill::tls::{CertificateFiles, Certificates, Clients, TlsSettings};
 use testbed::certificates::{Authority, Files};
 use tokio_rustls::TlsConnector;
 
@@ -173,6 +173,25 @@ fn certificates_change_under_load_and_no_request_fails() {
         assert!(buyers.into_iter().all(|buyer| buyer.join().unwrap()));
         assert_eq!(server.certificates.changes(), changes);
     });
+}
+
+#[test]
+fn who_looks_at_files_does_not_bring_back_those_that_were_replaced() {
+    let (authority, files) = (Authority::new("ca"), Files::default());
+    let pairs = ["one", "other"].map(|name| {
+        let (cert_file, key_file) = files.write_pair(name, &authority.sign("localhost"));
+        TlsSettings { cert_file, key_file, ..TlsSettings::default() }
+    });
+    let certificates = Certificates::new("edge", &pairs[0], &[], Clients::Strict).unwrap();
+    std::thread::scope(|scope| {
+        let replacing = scope
+            .spawn(|| (1..=200_usize).for_each(|number| certificates.replace(&pairs[number % 2]).unwrap()));
+        while !replacing.is_finished() {
+            assert!(!certificates.look(), "the files say the same all the while");
+        }
+        replacing.join().unwrap();
+    });
+    assert_eq!(certificates.changes(), 200);
 }
 
 #[test]
