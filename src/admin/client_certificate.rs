@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::problem::{Code, Problem};
-use crate::tls::HandshakeTurns;
+use crate::tls::{Certificates, HandshakeTurns};
 
 /// What a connection's client has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,17 +23,18 @@ pub(super) enum Shown {
     NoCertificate,
 }
 
-/// The handshake of a connection, if it ends well and in time.
+/// The handshake of a connection, if it ends well and in time. What its client should have shown is asked for behind it: an
+/// authority may have been named meanwhile.
 pub(super) async fn shake(
     turns: &HandshakeTurns,
+    certificates: &Certificates,
     config: Arc<ServerConfig>,
     stream: TcpStream,
     patience: Duration,
-    wants_clients: bool,
 ) -> Option<(TlsStream<TcpStream>, Shown)> {
     let stream = timeout(patience, turns.shake(config, stream)).await.ok()?.ok()?;
     let has_shown = stream.get_ref().1.peer_certificates().is_some();
-    let shown = if has_shown || !wants_clients { Shown::Enough } else { Shown::NoCertificate };
+    let shown = if has_shown || !certificates.want_clients() { Shown::Enough } else { Shown::NoCertificate };
     Some((stream, shown))
 }
 

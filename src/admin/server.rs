@@ -192,10 +192,10 @@ impl AdminServer {
                         ));
                     }
                     Some(config) => {
-                        let (turns, wants) = (Arc::clone(&turns), settings.tls.wants_clients());
+                        let (turns, certificates) = (Arc::clone(&turns), Arc::clone(&self.certificates));
                         connections.spawn(async move {
                             let shaken = tokio::select! {
-                                shaken = shake(&turns, config, stream, handshake_max, wants) => shaken,
+                                shaken = shake(&turns, &certificates, config, stream, handshake_max) => shaken,
                                 () = place.given_up() => None,
                                 () = told(stopped.clone()) => None,
                             };

@@ -78,6 +78,11 @@ impl Certificates {
         self.config.load_full()
     }
 
+    /// Whether clients have to show a certificate, by the settings as they are now.
+    pub fn want_clients(&self) -> bool {
+        self.settings.load().wants_clients()
+    }
+
     /// How often what the files say has changed while the engine ran.
     pub fn changes(&self) -> u64 {
         self.changes.load(Relaxed)

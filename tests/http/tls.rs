@@ -347,3 +347,34 @@ fn the_admin_plane_speaks_tls_asks_for_certificates_and_lets_probes_pass() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+#[test]
+fn the_admin_plane_asks_for_certificates_from_the_reload_on_that_names_an_authority() {
+    let (authority, operators, files) = (Authority::new("ca"), Authority::new("operators"), Files::default());
+    let (certificate, key) = files.write_pair("admin", &authority.sign("localhost"));
+    let clients = files.write("operators.pem", operators.pem());
+    let configure = |more: &str| {
+        let tls = format!("[admin.tls]\ncert_file = {certificate:?}\nkey_file = {key:?}\n{more}");
+        files.write("seckill.toml", &tls)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(binary());
+    command.env("SECKILL_CONFIG", configure(""));
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    let engine = EngineProcess::start(command, folder.path(), free, free);
+    let ask = |config: &Arc<ClientConfig>, what: &str| {
+        let sent = format!("{what} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        answer_to(&mut connect(engine.admin(), config, "localhost"), &sent)
+    };
+    let (anybody, operator) =
+        (authority.client(&[], None), authority.client(&[], Some(&operators.sign("ann"))));
+    let (look, reload) = ("GET /api/v1/campaigns", "POST /api/v1/config/reload");
+    until("it is ready", || ask(&anybody, "GET /readyz") == Ok(200));
+    assert_eq!(ask(&anybody, look), Ok(200));
+    configure(&format!("client_ca_file = {clients:?}\n"));
+    assert_eq!(ask(&anybody, reload), Ok(200));
+    assert_eq!((ask(&anybody, look), ask(&operator, look)), (Ok(403), Ok(200)));
+    configure("");
+    assert_eq!(ask(&operator, reload), Ok(200));
+    assert_eq!(ask(&anybody, look), Ok(200));
+}
