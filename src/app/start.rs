@@ -28,7 +28,8 @@ use crate::grpc::{GrpcParts, GrpcServer};
 use crate::ledger::{Concerns, EmbeddedLedger, Ledger, SaleDesk, SaleError};
 use crate::orders::postgres::{Follower, FollowerParts, InstanceLock};
 use crate::orders::{
-    Deadlines, FoldedBy, LogWatch, Pipeline, PipelineParts, Recovered, guard_calendar, keep_rooms,
+    Deadlines, FoldedBy, LogWatch, Pipeline, PipelineParts, Recovered, guard_calendar, log_registrations,
+    move_marks, show_marks,
 };
 use crate::supervisor::Supervisor;
 use crate::telemetry::{IntervalLog, LogControl, Telemetry};
@@ -161,13 +162,24 @@ impl Start {
         let relays = instance_lock.as_ref().map(InstanceLock::relays);
         // Alone there is nobody else who could move the marks, or deliver.
         let elected = relays.clone().filter(|_| lending.is_some());
-        let rooms = keep_rooms(desk.clone(), elected.clone());
+        // Three tasks, so that none of them makes another late.
+        let showing = show_marks(desk.clone());
+        let logging = log_registrations(desk.clone());
+        let moving = move_marks(desk.clone(), elected.clone());
         if let Some(search) = &search {
             search::start(&supervisor, search, elected.clone());
         }
         webhooks::start(&supervisor, &webhooks, elected);
+        supervisor.task("marks of the waiting rooms", async move {
+            showing.await;
+            Ok(())
+        });
+        supervisor.task("log of registrations", async move {
+            logging.await;
+            Ok(())
+        });
         supervisor.task("waiting rooms", async move {
-            rooms.await;
+            moving.await;
             Ok(())
         });
         if let (Some(lending), Some(elected)) = (&lending, relays) {

@@ -9,6 +9,7 @@ use super::signals::{Signals, Told};
 use super::stop_budget::{Budget, Share};
 use crate::admin::Lifecycle;
 use crate::exit::{Exit, Failure};
+use crate::orders::StoreError;
 use crate::supervisor::Ended;
 
 /// How long a stop waits for somebody to take a last word: the store, whoever is told by webhooks, the collector of traces.
@@ -84,7 +85,11 @@ impl Engine {
         // What follows is downtime. If the store does not answer, a little more of it.
         let marked = budget.within(Share::Buyers, LAST_SIGN_MAX, desk.mark_alive()).await;
         tracing::debug!(?marked, "the last sign of life");
-        let logged = budget.within(Share::Buyers, LAST_SIGN_MAX, desk.write_registrations()).await;
+        let logging = async {
+            while desk.write_registrations().await? > 0 {}
+            Ok::<(), StoreError>(())
+        };
+        let logged = budget.within(Share::Buyers, LAST_SIGN_MAX, logging).await;
         tracing::debug!(?logged, "the last registrations");
         let written = match writers.failure() {
             Some(failure) => Some(Err(failure)),

@@ -23,7 +23,9 @@ use super::trail::{Act, SaleAct, TrailEntry, TrailFilter};
 use super::transition::{Applied, Transition};
 use crate::admission::{Admission, LiveSale};
 use crate::clock::Clock;
-use crate::domain::{EpochMs, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
+use crate::domain::{
+    EpochMs, Order, OrderId, OrderStatus, Registration, Sale, SaleId, SaleKey, SaleTerms, Stops, Units,
+};
 
 /// A handle to the orders; cheap to clone. Reads run on the blocking pool of the calling tokio runtime and past the
 /// writer; everything that changes an order goes through the writer and is durable when it returns.
@@ -36,6 +38,8 @@ pub struct OrderDesk {
     deadlines: Arc<Deadlines>,
     writers: usize,
     clock: Clock,
+    /// Registrations at waiting rooms that the store has yet to take.
+    pub(super) unwritten: Arc<tokio::sync::Mutex<Vec<Registration>>>,
 }
 
 impl OrderDesk {
@@ -48,7 +52,8 @@ impl OrderDesk {
         writers: usize,
         clock: Clock,
     ) -> Self {
-        Self { admission, steps, reader, lookups: Arc::default(), deadlines, writers, clock }
+        let (lookups, unwritten) = Default::default();
+        Self { admission, steps, reader, lookups, deadlines, writers, clock, unwritten }
     }
 
     /// The time by which orders live.

@@ -1,16 +1,74 @@
 //! Waiting rooms, as the rest of the engine asks the order desk about them.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::desk::OrderDesk;
 use super::step::Step;
 use super::store_error::StoreError;
 use super::trail::Act;
-use crate::admission::{Intake, Ladder, Load, priority_of};
+use crate::admission::{Intake, Ladder, LiveSale, Load, RoomState, priority_of};
 use crate::domain::{DrawMix, EpochMs, Registration, RoomMarks, RoomMove, RoomSeed, SaleId, Who};
 
 /// Registrations that are read at once while a draw is made.
 const PAGE: usize = 20_000;
+/// Between two looks while people register or are admitted.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// And while there is no room where anything happens.
+const REST_EVERY: Duration = Duration::from_secs(1);
 
 impl OrderDesk {
+    /// Registrations that are written down at once.
+    pub(super) const REGISTRATIONS_AT_ONCE: usize = 20_000;
+
+    /// The sales whose buyers wait.
+    pub(super) fn sales_with_room(&self) -> Vec<Arc<LiveSale>> {
+        let admission = self.admission();
+        let sales = admission.board().sales();
+        sales.with_room().cloned().collect()
+    }
+
+    /// How long whoever looks at the rooms again and again pauses in between: by whether anything may happen in one of them before
+    /// the next second is over.
+    pub(super) fn between_looks(&self) -> Duration {
+        let (admission, now) = (self.admission(), self.clock().calendar());
+        let is_live = |sale: &Arc<LiveSale>| {
+            let Some(terms) = sale.terms.waiting_room() else { return false };
+            let (marks, phase) = (sale.state.room().marks(), admission.phase(sale, now));
+            let state = RoomState::of(terms, &marks, phase, sale.is_sold_out(), now);
+            !matches!(state, RoomState::Closed | RoomState::Ended)
+        };
+        if self.sales_with_room().iter().any(is_live) { LOOK_EVERY } else { REST_EVERY }
+    }
+
+    /// Shows the store's marks of all rooms.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub(super) async fn show_marks(&self) -> Result<(), StoreError> {
+        // Held until they are shown, for what is written down meanwhile would be counted twice: here and by the store.
+        let unwritten = self.unwritten.try_lock();
+        self.show(&self.sales_with_room(), unwritten.is_ok()).await
+    }
+
+    /// Shows the store's marks of these sales' rooms, with the count of registrations or as it is known.
+    async fn show(&self, sales: &[Arc<LiveSale>], counts: bool) -> Result<(), StoreError> {
+        if sales.is_empty() {
+            return Ok(());
+        }
+        let marks = self.room_marks(sales.iter().map(|sale| sale.id).collect()).await?;
+        let marks: HashMap<SaleId, RoomMarks> = marks.into_iter().collect();
+        for sale in sales {
+            if let Some(terms) = sale.terms.waiting_room() {
+                let stored = marks.get(&sale.id).copied().unwrap_or_default();
+                let registered = if counts { stored.registered } else { 0 };
+                sale.state.room().show(&RoomMarks { registered, ..stored }, terms);
+            }
+        }
+        Ok(())
+    }
+
     /// How much work waits for this node's order writers: purchases, or payments and what else happens to orders, whichever is
     /// fuller.
     pub fn load(&self) -> Load {
@@ -30,13 +88,33 @@ impl OrderDesk {
         self.ask(|reply| Step::Register(registrations, reply)).await
     }
 
-    /// Writes down all registrations of this node that wait for it.
+    /// Writes registrations of this node down that wait for it, as many as go at once, and answers with how many that were.
     ///
     /// # Errors
-    /// As [`OrderDesk::apply`].
-    pub async fn write_registrations(&self) -> Result<(), StoreError> {
-        let waiting: Vec<_> = self.admission().rooms().registrations().try_iter().collect();
-        if waiting.is_empty() { Ok(()) } else { self.register(waiting).await }
+    /// As [`OrderDesk::apply`]; they are the next to be written, whoever asks for it.
+    pub async fn write_registrations(&self) -> Result<usize, StoreError> {
+        let mut unwritten = self.unwritten.lock().await;
+        let room = Self::REGISTRATIONS_AT_ONCE - unwritten.len();
+        unwritten.extend(self.admission().rooms().registrations().try_iter().take(room));
+        let written = unwritten.len();
+        if written == 0 {
+            return Ok(0);
+        }
+        self.register(unwritten.clone()).await?;
+        let mut counts: HashMap<SaleId, u64> = HashMap::new();
+        for registration in unwritten.drain(..) {
+            *counts.entry(registration.sale).or_default() += 1;
+        }
+        let mut sales = self.sales_with_room();
+        sales.retain(|sale| counts.contains_key(&sale.id));
+        // From here on the store counts them, and what is shown must not fall.
+        if let Err(error) = self.show(&sales, true).await {
+            tracing::debug!(%error, "how many have registered is told later");
+        }
+        for sale in &sales {
+            sale.state.room().note_written(counts[&sale.id]);
+        }
+        Ok(written)
     }
 
     /// Moves the marks of a room.

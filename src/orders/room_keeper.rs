@@ -1,12 +1,10 @@
-//! Keeps the waiting rooms of a node: writes registrations down, shows the marks of the store, and, on the one engine that does,
-//! moves them.
+//! Moves the marks of the waiting rooms, on the one engine that does.
 //!
 //! Any engine may be the one: it goes on from the marks that the store has. Two that move the same room for a moment admit faster
 //! for that moment, and nobody out of order: marks are merged by maximum.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -17,14 +15,6 @@ use crate::domain::{
     DrawMix, EpochMs, Nanos, Registration, RoomMarks, RoomMode, RoomMove, RoomTerms, SaleId, SalePhase,
 };
 
-/// Between two looks while people register or are admitted.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// And while there is no room where anything happens.
-const REST_EVERY: Duration = Duration::from_secs(1);
-/// Registrations that are written down at once.
-const BATCH_MAX: usize = 20_000;
-/// How often that is done before the marks are looked at: however many register, people are admitted.
-const BATCHES_A_LOOK: usize = 4;
 /// How far the calendars of the nodes may be apart, and how long a registration may be on its way to the log.
 const APART_MS: i64 = 500;
 /// From the start until the draw: by then what was registered before the start is in the log.
@@ -34,14 +24,19 @@ const SAME_TIME_MAX: usize = 1_000;
 /// How often what is sold is read.
 const COUNT_EVERY: Nanos = Nanos::SECOND;
 
-/// Keeps the rooms, for ever. `elected` says whether this engine is the one that moves the marks; without it it always is.
-pub async fn keep_rooms(desk: OrderDesk, elected: Option<watch::Receiver<bool>>) {
+/// Where nobody waits of whom the log tells, the mark of arrival rises all the same once it is so old: somebody may wait whose
+/// registration the store did not keep up with. Each time after twice that, up to [`RESTS_MAX`] times.
+const REST_MS: i64 = 5_000;
+/// 80 seconds are the longest rest.
+const RESTS_MAX: u32 = 4;
+
+/// Moves the marks, for ever. `elected` says whether this engine is the one that does; without it it always is.
+pub async fn move_marks(desk: OrderDesk, elected: Option<watch::Receiver<bool>>) {
     let admission = desk.admission();
-    let mut keeper =
-        Keeper { desk, admission, elected, unwritten: Vec::new(), moving: HashMap::new(), is_blind: false };
+    let mut keeper = Keeper { desk, admission, elected, moving: HashMap::new() };
     loop {
-        let pause = keeper.look().await;
-        tokio::time::sleep(pause).await;
+        keeper.look().await;
+        tokio::time::sleep(keeper.desk.between_looks()).await;
     }
 }
 
@@ -49,10 +44,7 @@ struct Keeper {
     desk: OrderDesk,
     admission: Arc<Admission>,
     elected: Option<watch::Receiver<bool>>,
-    /// What the store has yet to take.
-    unwritten: Vec<Registration>,
     moving: HashMap<SaleId, Moving>,
-    is_blind: bool,
 }
 
 /// A room whose marks this engine moves.
@@ -62,108 +54,30 @@ struct Moving {
     ladder: Option<Ladder>,
     sold: u64,
     counted_at: Option<Nanos>,
+    /// How often in a row the mark of arrival rose where nobody waited.
+    rests: u32,
 }
 
 impl Keeper {
-    /// One look at all rooms. Answers with how long to wait until the next one.
-    async fn look(&mut self) -> Duration {
-        let written = self.write_down().await;
-        let sales: Vec<Arc<LiveSale>> = self.admission.board().sales().with_room().cloned().collect();
+    /// One look at all rooms.
+    async fn look(&mut self) {
+        let is_elected = self.elected.as_ref().is_none_or(|elected| *elected.borrow());
+        // Nobody is admitted by marks that were not compared with the store for long.
+        if !is_elected || !self.admission.rooms().can_tell(self.now().mono) {
+            self.moving.clear();
+            return;
+        }
+        let sales = self.desk.sales_with_room();
         self.moving.retain(|id, _| sales.iter().any(|sale| sale.id == *id));
-        let looked_at = self.desk.clock().stopwatch();
-        match self.show(&sales).await {
-            Ok(()) => self.sees(looked_at),
-            Err(error) => self.is_blind_to(&error),
-        }
-        for (id, registrations) in written {
-            if let Some(sale) = sales.iter().find(|sale| sale.id == id) {
-                sale.state.room().note_written(registrations);
-            }
-        }
-        let moves = self.elected.as_ref().is_none_or(|elected| *elected.borrow()) && !self.is_blind;
-        let mut is_live = !self.unwritten.is_empty();
         for sale in &sales {
-            is_live |= self.is_live(sale);
-            if !moves {
-                self.moving.remove(&sale.id);
-            } else if let Err(error) = self.move_on(sale).await {
+            if let Err(error) = self.move_on(sale).await {
                 tracing::debug!(%error, sale = %sale.key, "the marks of a waiting room wait for the store");
             }
-        }
-        if is_live { LOOK_EVERY } else { REST_EVERY }
-    }
-
-    /// Writes down who has registered. Answers with how many that were at each sale.
-    async fn write_down(&mut self) -> HashMap<SaleId, u64> {
-        let mut written = HashMap::new();
-        for _ in 0..BATCHES_A_LOOK {
-            let room = BATCH_MAX - self.unwritten.len();
-            self.unwritten.extend(self.admission.rooms().registrations().try_iter().take(room));
-            if self.unwritten.is_empty() {
-                break;
-            }
-            let batch = self.unwritten.clone();
-            match self.desk.register(batch).await {
-                Ok(()) => {
-                    for registration in self.unwritten.drain(..) {
-                        *written.entry(registration.sale).or_default() += 1;
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "registrations wait for the store");
-                    break;
-                }
-            }
-        }
-        written
-    }
-
-    /// Shows the store's marks.
-    async fn show(&self, sales: &[Arc<LiveSale>]) -> Result<(), StoreError> {
-        if sales.is_empty() {
-            return Ok(());
-        }
-        let marks = self.desk.room_marks(sales.iter().map(|sale| sale.id).collect()).await?;
-        let marks: HashMap<SaleId, RoomMarks> = marks.into_iter().collect();
-        for sale in sales {
-            if let Some(terms) = sale.terms.waiting_room() {
-                let marks = marks.get(&sale.id).copied().unwrap_or_default();
-                sale.state.room().show(&marks, terms);
-            }
-        }
-        Ok(())
-    }
-
-    fn sees(&mut self, looked_at: Nanos) {
-        self.admission.rooms().set_looked_at(looked_at);
-        if std::mem::take(&mut self.is_blind) {
-            tracing::info!(code = "waiting-rooms-seen", "the marks of the waiting rooms are known again");
-        }
-    }
-
-    fn is_blind_to(&mut self, error: &StoreError) {
-        if !std::mem::replace(&mut self.is_blind, true) {
-            tracing::warn!(
-                %error,
-                code = "waiting-rooms-unseen",
-                sqlstate = error.sqlstate.as_deref(),
-                "the marks of the waiting rooms cannot be read: nobody more is admitted, and after \
-                 waiting_room.stale_ms_max each sale is open or holds, as its queue.on_failure says"
-            );
         }
     }
 
     fn now(&self) -> Moment {
         self.desk.clock().now()
-    }
-
-    /// Whether anything may happen in this room before the next second is over.
-    fn is_live(&self, sale: &LiveSale) -> bool {
-        let Some(terms) = sale.terms.waiting_room() else { return false };
-        let now = self.now();
-        let phase = self.admission.phase(sale, now.wall);
-        let state = RoomState::of(terms, &sale.state.room().marks(), phase, sale.is_sold_out(), now.wall);
-        !matches!(state, RoomState::Closed | RoomState::Ended)
     }
 
     /// Draws, if it is time, and admits as many as may be admitted now.
@@ -175,17 +89,17 @@ impl Keeper {
             self.moving.remove(&sale.id);
             return Ok(());
         }
-        let before = sale.state.room().marks();
+        let marks = sale.state.room().marks();
         let mut moving = self.moving.remove(&sale.id).unwrap_or_default();
-        let moved = self.moved(sale, terms, &mut moving, before, phase, now).await;
+        let moved = self.moved(sale, terms, &mut moving, marks, phase, now).await;
         self.moving.insert(sale.id, moving);
-        let Some(marks) = moved?.filter(|marks| *marks != before) else { return Ok(()) };
+        let Some(marks) = moved? else { return Ok(()) };
         self.desk.move_room(RoomMove { sale: sale.id, at: now.wall, marks }).await?;
         sale.state.room().show(&marks, terms);
         Ok(())
     }
 
-    /// The marks from now on; `None` while the draw waits for its last registrations.
+    /// The marks from now on; `None` where they stay: nobody waits, or the draw does for its last registrations.
     async fn moved(
         &self,
         sale: &LiveSale,
@@ -195,6 +109,7 @@ impl Keeper {
         phase: SalePhase,
         now: Moment,
     ) -> Result<Option<RoomMarks>, StoreError> {
+        let before = marks;
         let draws = terms.mode == RoomMode::Draw;
         if draws && marks.drawn_at.is_none() {
             let starts_at = sale.terms.starts_at;
@@ -232,16 +147,22 @@ impl Keeper {
             step: ladder.map_or(1, Ladder::step),
         };
         let release = moving.releasing.next(terms, &seen, now);
+        if release.people > 0 {
+            let admitted = match ladder {
+                Some(ladder) => admit_drawn(&mut marks, ladder, release.people),
+                None => {
+                    let (people, rests) = (release.people, &mut moving.rests);
+                    self.admit_by_arrival(sale.id, &mut marks, people, rests, now.wall).await?
+                }
+            };
+            moving.releasing.took(admitted);
+        }
+        if marks == before {
+            return Ok(None);
+        }
+        // The rate rises and falls all the time. That alone is no move: it is told with the next one.
         marks.rate_per_s = release.rate_per_s;
         marks.absent_permille = release.absent_permille;
-        if release.people == 0 {
-            return Ok(Some(marks));
-        }
-        let admitted = match ladder {
-            Some(ladder) => admit_drawn(&mut marks, ladder, release.people),
-            None => self.admit_by_arrival(sale.id, &mut marks, release.people, now.wall).await?,
-        };
-        moving.releasing.took(admitted);
         Ok(Some(marks))
     }
 
@@ -271,12 +192,14 @@ impl Keeper {
         Ok(true)
     }
 
-    /// Raises the mark of arrival by `people`, and answers with how many were there.
+    /// Raises the mark of arrival by `people`, and answers with how many were there. Where nobody was it rests, as it did `rests`
+    /// times in a row.
     async fn admit_by_arrival(
         &self,
         sale: SaleId,
         marks: &mut RoomMarks,
         people: u64,
+        rests: &mut u32,
         now: EpochMs,
     ) -> Result<u64, StoreError> {
         let until = now.plus_ms(-APART_MS);
@@ -285,6 +208,13 @@ impl Keeper {
         let most = usize::try_from(people).unwrap_or(usize::MAX);
         let mut next = self.desk.registrations(sale, before, most).await?;
         next.retain(|registration| registration.joined_at < until);
+        if !next.is_empty() {
+            *rests = 0;
+        } else if until.ms_since(marks.fifo_mark) < REST_MS << *rests {
+            return Ok(0);
+        } else {
+            *rests = RESTS_MAX.min(*rests + 1);
+        }
         let mut admitted = next.len() as u64;
         let mark = match next.last() {
             Some(last) if admitted == people => {

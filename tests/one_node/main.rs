@@ -19,6 +19,7 @@ mod lookups;
 mod overload;
 mod rolling;
 mod room_figures;
+mod room_moves;
 mod scarce;
 mod search;
 mod service_manager;

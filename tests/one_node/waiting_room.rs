@@ -9,14 +9,14 @@ use testbed::client::Answer;
 use testbed::engine::Engine;
 use testbed::servers::engine::binary;
 
-const QUEUE: &str = "/seckill/test/phone/queue";
+pub const QUEUE: &str = "/seckill/test/phone/queue";
 
-fn register(engine: &Engine, buyer: &str, pass: &str) -> Answer {
+pub fn register(engine: &Engine, buyer: &str, pass: &str) -> Answer {
     let line = if pass.is_empty() { String::new() } else { format!("X-Sale-Pass: {pass}\r\n") };
     engine.ask("POST", QUEUE, buyer, &line, "")
 }
 
-fn document(engine: &Engine) -> Value {
+pub fn document(engine: &Engine) -> Value {
     let answer = engine.ask("GET", QUEUE, "nobody", "", "");
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert!(answer.body.len() < 400, "{} bytes", answer.body.len());
@@ -42,7 +42,7 @@ fn until(engine: &Engine, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
 }
 
 /// Waits until the buyer with this pass is admitted.
-fn until_admitted(engine: &Engine, buyer: &str, pass: &str) {
+pub fn until_admitted(engine: &Engine, buyer: &str, pass: &str) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let place = register(engine, buyer, pass);
@@ -55,12 +55,12 @@ fn until_admitted(engine: &Engine, buyer: &str, pass: &str) {
     }
 }
 
-fn change(engine: &Engine, body: &str) {
+pub fn change(engine: &Engine, body: &str) {
     let changed = engine.admin("PATCH", "/api/v1/campaigns/test/phone", body);
     assert_eq!(changed.status, 200, "{}", changed.body);
 }
 
-fn verify(engine: &Engine) -> (bool, String) {
+pub fn verify(engine: &Engine) -> (bool, String) {
     let admin = format!("http://{}", engine.admin_addr());
     let checked =
         Command::new(binary()).args(["verify-draw", "test/phone", "--admin", &admin]).output().unwrap();

@@ -1,19 +1,26 @@
 //! Waiting rooms in both stores: registrations are counted once and read in order, marks never fall, and the secret of the passes
 //! stays.
 
+use std::sync::Arc;
+
+use seckill::admission::{LiveSale, Moment, OrderIds, PassKeys, RoomRules};
 use seckill::domain::{
-    BeaconSource, BeaconTerms, BeaconValue, DrawMix, EpochMs, Registration, RoomEdit, RoomFailure, RoomMarks,
-    RoomMode, RoomMove, RoomSeed, SaleEdit, SaleId, SaleLimits,
+    BeaconSource, BeaconTerms, BeaconValue, BuyerName, DrawMix, EpochMs, Nanos, NodeId, Registration,
+    RoomEdit, RoomFailure, RoomMarks, RoomMode, RoomMove, RoomSeed, SaleEdit, SaleId, SaleLimits,
 };
+use seckill::orders::sqlite::SqliteSettings;
 use seckill::orders::{
-    Act, ActKind, Actor, ChangeReceipt, Ending, Retirement, RetirementReceipt, RoomReader, SaleAct,
-    SaleChange, StoreReader, StoreWriter,
+    Act, ActKind, Actor, ChangeReceipt, Ending, Pipeline, PipelineParts, Retirement, RetirementReceipt,
+    RoomReader, SaleAct, SaleChange, StoreReader, StoreWriter, WriterSettings,
 };
 use serde_json::{Map, Value};
+use tempfile::TempDir;
+use testbed::PATIENCE;
 use testbed::servers::postgres::Postgres;
 
 use crate::log::{Shop, make_sale};
 use crate::postgres::node::Node;
+use crate::sqlite::open_store;
 
 fn who(number: u8) -> [u8; 16] {
     [number; 16]
@@ -235,4 +242,49 @@ fn postgres_keeps_the_rooms_and_its_nodes_agree() {
     check_closed_beacon(&mut *node.writer, sales[2]);
     check_forgetting(&mut *node.writer, &other.reader, [sales[3], sales[4]]);
     assert_eq!(node.reader.pass_secret().unwrap(), other.reader.pass_secret().unwrap());
+}
+
+#[test]
+fn a_registration_that_the_store_did_not_take_is_the_next_to_be_written() {
+    let folder = TempDir::new().unwrap();
+    let (mut store, reader) = open_store(folder.path(), &SqliteSettings::default());
+    let id = make_sale(&mut store, "phone");
+    let mut sale = reader.sale(id).unwrap().unwrap();
+    let fifo = RoomEdit {
+        mode: Some(RoomMode::Fifo),
+        opens_at: None,
+        rate_per_s: None,
+        grace_s: None,
+        on_failure: None,
+        beacon: None,
+        new_seed: RoomSeed([3; 16]),
+    };
+    (sale.terms.room, sale.terms.ends_at) = (Some(fifo.apply(None).unwrap()), EpochMs(i64::MAX));
+    let reader = Arc::new(reader);
+    let settings = WriterSettings { steps_max: 1, ..WriterSettings::default() };
+    let ids = OrderIds::after(NodeId::new(0).unwrap(), None);
+    let parts =
+        PipelineParts::new(vec![Box::new(store)], Arc::clone(&reader) as Arc<dyn StoreReader>, ids, settings);
+    let Pipeline { admission, desk, mut writers } = Pipeline::new(parts);
+    let keys = PassKeys::new([&b"a secret that is long enough"[..]]);
+    admission.rooms().set_rules(RoomRules { keys, ..RoomRules::default() });
+    let now = Moment { wall: EpochMs(7), mono: Nanos(1) };
+    admission.register(&LiveSale::open(sale, 1), BuyerName::new("ann").unwrap(), None, now).unwrap();
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        // Nobody works yet, and the one place for what waits is taken.
+        let asking = desk.clone();
+        let first = tokio::spawn(async move { asking.forget_rooms(1).await });
+        tokio::task::yield_now().await;
+        assert!(desk.write_registrations().await.unwrap_err().is_transient());
+        let writer = writers.remove(0);
+        let writer = std::thread::spawn(move || writer.run());
+        assert_eq!(first.await.unwrap().unwrap(), 0);
+        assert_eq!(desk.write_registrations().await.unwrap(), 1);
+        assert_eq!(desk.write_registrations().await.unwrap(), 0);
+        assert_eq!(reader.registrations(id, None, 10).unwrap()[0].joined_at, now.wall);
+        assert!(desk.stop(PATIENCE), "the writer stops");
+        writer.join().unwrap().unwrap();
+    });
 }

@@ -101,12 +101,15 @@ impl WaitingRoom {
 
     /// The store has these marks now. What is known already does not fall behind them.
     pub fn show(&self, marks: &RoomMarks, terms: &RoomTerms) {
-        let known = self.view.load();
-        let raised = known.as_ref().map_or(*marks, |view| view.marks.raised_to(marks));
-        if known.as_ref().is_none_or(|view| view.marks != raised) {
-            let draw = place::draw_key(&place::drawing_seed(terms, &raised));
-            self.view.store(Some(Arc::new(View { marks: raised, draw })));
-        }
+        // Whoever shows others at the same moment: neither's are lost.
+        self.view.rcu(|known| match known {
+            Some(view) if view.marks.raised_to(marks) == view.marks => Some(Arc::clone(view)),
+            known => {
+                let marks = known.as_ref().map_or(*marks, |view| view.marks.raised_to(marks));
+                let draw = place::draw_key(&place::drawing_seed(terms, &marks));
+                Some(Arc::new(View { marks, draw }))
+            }
+        });
     }
 
     /// Whether who joined then is admitted.
