@@ -6,9 +6,7 @@ use super::fields::{Fields, Given, required};
 use super::problem::Problem;
 use super::rfc3339::rfc3339;
 use crate::admission::drawing_seed;
-use crate::domain::{
-    BeaconSource, BeaconState, BeaconTerms, DrawMix, EpochMs, RoomMarks, RoomMode, RoomTerms,
-};
+use crate::domain::{BeaconSource, BeaconState, BeaconTerms, DrawMix, EpochMs, RoomMarks, RoomTerms};
 
 /// The round that a body names in `queue.beacon`.
 pub(super) fn read_terms(fields: &mut Fields) -> Result<Option<Option<BeaconTerms>>, Problem> {
@@ -39,7 +37,7 @@ pub(super) fn terms_json(beacon: Option<&BeaconTerms>) -> Value {
 
 /// How far the draw has come with its beacon; nothing where none is named.
 pub(super) fn state_json(terms: &RoomTerms, marks: &RoomMarks, starts_at: EpochMs) -> Value {
-    let Some(beacon) = terms.beacon.filter(|_| terms.mode == RoomMode::Draw) else { return Value::Null };
+    let Some(beacon) = terms.beacon.filter(|_| terms.draws(marks)) else { return Value::Null };
     let state = BeaconState::of(marks.mix.as_ref(), marks.drawn_at.is_some());
     let until = (state == BeaconState::Awaited).then(|| rfc3339(beacon.waits_until(starts_at)));
     let value = match &marks.mix {

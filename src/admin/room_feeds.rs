@@ -15,7 +15,7 @@ use super::rfc3339::rfc3339;
 use super::tenant::Tenant;
 use super::waiting_room::{fifo_mark, hex, with_marks};
 use crate::admission::{drawing_seed, priority_of};
-use crate::domain::{EpochMs, Registration, RoomMode, RoomMove, Who};
+use crate::domain::{EpochMs, Registration, RoomMove, Who};
 
 /// Where a page begins and how long it is, as text: errors shall name the field.
 #[derive(Debug, Deserialize)]
@@ -55,11 +55,10 @@ pub(super) async fn registrations(
     let sale = plane.any_sale(&tenant, &campaign, &sku).await?;
     let (terms, marks) = with_marks(&plane, &sale).await?;
     let found = plane.limited(plane.desk.registrations(sale.id, after, limit)).await?;
-    let drawn_at = marks.drawn_at.filter(|_| terms.mode == RoomMode::Draw);
     let seed = drawing_seed(&terms, &marks);
     let mut lines = String::with_capacity(found.len() * 150);
     for Registration { joined_at, who, .. } in &found {
-        let is_drawn = drawn_at.is_some_and(|drawn_at| *joined_at < drawn_at);
+        let is_drawn = marks.drawn_at.is_some_and(|drawn_at| *joined_at < drawn_at);
         let line = json!({
             "mark": mark(*joined_at, who),
             "who": hex(who),

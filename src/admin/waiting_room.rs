@@ -101,7 +101,6 @@ impl ControlPlane {
     pub(super) fn room_json(&self, sale: &LiveSale, terms: &RoomTerms, marks: &RoomMarks) -> Value {
         let now = self.now();
         let state = RoomState::of(terms, marks, self.admission.phase(sale, now), sale.is_sold_out(), now);
-        let is_draw = terms.mode == RoomMode::Draw;
         let waiting = marks.registered.saturating_sub(marks.admitted);
         let rate = u64::from(marks.rate_per_s);
         json!({
@@ -121,8 +120,8 @@ impl ControlPlane {
             "drawn": marks.drawn,
             "draw_mark": marks.draw_mark,
             "fifo_mark": fifo_mark(marks),
-            "seed_commit": is_draw.then(|| hex(&seed_commitment(&terms.seed))),
-            "seed": marks.drawn_at.filter(|_| is_draw).map(|_| hex(&terms.seed.0)),
+            "seed_commit": terms.draws(marks).then(|| hex(&seed_commitment(&terms.seed))),
+            "seed": marks.drawn_at.map(|_| hex(&terms.seed.0)),
             "beacon": beacon::state_json(terms, marks, sale.terms.starts_at),
             "not_logged": self.admission.rooms().unlogged(),
         })

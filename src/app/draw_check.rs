@@ -27,7 +27,6 @@ struct Queue {
     tenant: String,
     campaign: String,
     sku: String,
-    terms: Terms,
     drawn_at: Option<String>,
     drawn: u64,
     seed_commit: Option<String>,
@@ -42,11 +41,6 @@ struct Beacon {
     state: String,
     value: Option<String>,
     seed: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Terms {
-    mode: String,
 }
 
 #[derive(Deserialize)]
@@ -189,8 +183,7 @@ fn read_registrations(
     lines: &str,
     findings: &mut Findings,
 ) -> Result<Registered, String> {
-    let drawn_at = queue.drawn_at.as_deref().filter(|_| queue.terms.mode == "draw");
-    let drawn_at = drawn_at.map(moment).transpose()?.zip(seed);
+    let drawn_at = queue.drawn_at.as_deref().map(moment).transpose()?.zip(seed);
     let mut joined: HashMap<Who, EpochMs, ahash::RandomState> = HashMap::default();
     let mut priorities = Vec::new();
     for (number, line) in (1..).zip(lines.lines()) {
@@ -316,7 +309,7 @@ mod tests {
         let mark = order.get(admitted).copied().unwrap_or(RoomMarks::PRIORITY_END);
         let commit = hex(&seed_commitment(&SEED));
         let queue = serde_json::json!({
-            "tenant": "default", "campaign": "c", "sku": "s", "terms": {"mode": "draw"}, "drawn_at": time(5_000),
+            "tenant": "default", "campaign": "c", "sku": "s", "terms": {"mode": "fifo"}, "drawn_at": time(5_000),
             "drawn": 10, "seed_commit": commit, "seed": hex(&SEED.0),
         });
         let registered = buyers.iter().enumerate().map(|(n, buyer)| {

@@ -146,6 +146,11 @@ impl RoomTerms {
             None => Ok(()),
         }
     }
+
+    /// Whether buyers are drawn: a draw that is made goes on, whatever the mode becomes.
+    pub fn draws(&self, marks: &RoomMarks) -> bool {
+        self.mode == RoomMode::Draw || marks.drawn_at.is_some()
+    }
 }
 
 /// What is to be different about a sale's waiting room. What is `None` stays as it is, or has its default.

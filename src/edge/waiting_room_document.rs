@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::json::JsonObject;
 use crate::admission::{LiveSale, RoomState, drawing_seed, seed_commitment};
-use crate::domain::{BeaconState, BeaconTerms, DrawMix, EpochMs, RoomMarks, RoomMode, RoomTerms, SalePhase};
+use crate::domain::{BeaconState, BeaconTerms, DrawMix, EpochMs, RoomMarks, RoomTerms, SalePhase};
 
 /// The shortest time between two looks, in ms: an older document is the same one.
 const POLL_FLOOR_MS: u32 = 1_000;
@@ -31,17 +31,17 @@ pub(super) fn room_object(
     object.number("rate_per_s", marks.rate_per_s);
     object.number("registered", sale.state.room().registered().max(marks.registered));
     object.number("admitted", marks.admitted);
-    if terms.mode == RoomMode::Draw {
+    if terms.draws(marks) {
         object.hex("seed_commit", &seed_commitment(&terms.seed));
     } else {
         object.null("seed_commit");
     }
-    if terms.mode == RoomMode::Draw && marks.drawn_at.is_some() {
+    if marks.drawn_at.is_some() {
         object.hex("seed", &terms.seed.0);
     } else {
         object.null("seed");
     }
-    if let Some(beacon) = terms.beacon.filter(|_| terms.mode == RoomMode::Draw) {
+    if let Some(beacon) = terms.beacon.filter(|_| terms.draws(marks)) {
         object.json("beacon", &beacon_object(&beacon, terms, marks, sale.terms.starts_at));
     }
     object.number("remaining", sale.remaining_everywhere()).time("server_time", now);
@@ -80,7 +80,8 @@ mod tests {
     use super::*;
     use crate::admission::SaleState;
     use crate::domain::{
-        BeaconSource, BeaconValue, Cents, Currency, RoomFailure, RoomSeed, SaleId, SaleKey, SaleTerms,
+        BeaconSource, BeaconValue, Cents, Currency, RoomFailure, RoomMode, RoomSeed, SaleId, SaleKey,
+        SaleTerms,
     };
 
     const SEED: RoomSeed = RoomSeed([0xab; 16]);
@@ -202,5 +203,10 @@ mod tests {
         assert_eq!(member(&draw, &drawn, 1_500, "seed"), "ab".repeat(16));
         let fifo = sale(RoomMode::Fifo, 5);
         assert!(member(&fifo, &none, 700, "seed_commit").is_null());
+        assert_eq!(
+            member(&fifo, &drawn, 1_500, "seed"),
+            "ab".repeat(16),
+            "the mode was changed after the draw"
+        );
     }
 }

@@ -110,8 +110,7 @@ impl Keeper {
         now: Moment,
     ) -> Result<Option<RoomMarks>, StoreError> {
         let before = marks;
-        let draws = terms.mode == RoomMode::Draw;
-        if draws && marks.drawn_at.is_none() {
+        if terms.mode == RoomMode::Draw && marks.drawn_at.is_none() {
             let starts_at = sale.terms.starts_at;
             if phase != SalePhase::Open || now.wall < starts_at.plus_ms(SETTLES_MS) {
                 return Ok(None);
@@ -125,7 +124,8 @@ impl Keeper {
             tracing::info!(sale = %sale.key, drawn = marks.drawn, "a waiting room was drawn");
             moving.ladder = Some(ladder);
         }
-        let drawn_at = marks.drawn_at.filter(|_| draws && !marks.draw_is_over());
+        // Whatever the mode has become: by arrival all of them would come at once.
+        let drawn_at = marks.drawn_at.filter(|_| !marks.draw_is_over());
         if let Some(drawn_at) = drawn_at
             && moving.ladder.is_none()
         {

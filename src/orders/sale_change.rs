@@ -6,7 +6,9 @@
 use serde_json::json;
 
 use super::trail::{Act, SaleAct};
-use crate::domain::{FieldError, Sale, SaleEdit, SaleId, SaleLimits, SaleTerms, Stops, Units};
+use crate::domain::{
+    EpochMs, FieldError, RoomMarks, RoomMode, Sale, SaleEdit, SaleId, SaleLimits, SaleTerms, Stops, Units,
+};
 
 /// A change of a sale, which may be running.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,26 +77,24 @@ pub enum ChangeReceipt {
 }
 
 impl SaleChange {
-    /// The terms and the total that `sale` gets.
+    /// The terms and the total that `sale` gets, whose waiting room has come as far as `marks` say.
     ///
     /// # Errors
     /// Why it does not.
-    pub fn decide(&self, sale: &Sale) -> Result<(SaleTerms, Units), Box<ChangeReceipt>> {
+    pub fn decide(&self, sale: &Sale, marks: &RoomMarks) -> Result<(SaleTerms, Units), Box<ChangeReceipt>> {
         if sale.archived_at.is_some() {
             return Err(Box::new(ChangeReceipt::Archived));
         }
         if self.if_version.as_ref().is_some_and(|versions| !versions.contains(&sale.version)) {
             return Err(Box::new(ChangeReceipt::NotCurrent(sale.clone())));
         }
-        let applied = self.edit.apply(sale, &self.limits);
-        let (terms, total) = applied.map_err(|error| Box::new(ChangeReceipt::Invalid(error)))?;
+        let invalid = |error| Box::new(ChangeReceipt::Invalid(error));
+        let (terms, total) = self.edit.apply(sale, &self.limits).map_err(invalid)?;
         if total < sale.sold {
             return Err(Box::new(ChangeReceipt::BelowSold(sale.sold)));
         }
-        if self.changes_closed_beacon(sale, &terms) {
-            let problem =
-                "cannot change any more: registration has closed, and the round may be known".into();
-            return Err(Box::new(ChangeReceipt::Invalid(FieldError { field: "queue.beacon", problem })));
+        if let Some(told) = &self.act {
+            check_room(&sale.terms, &terms, marks, told.act.at).map_err(invalid)?;
         }
         let units = sale.total.saturating_sub(total);
         if units != self.withdrawn {
@@ -102,11 +102,28 @@ impl SaleChange {
         }
         Ok((terms, total))
     }
+}
 
-    /// Whether the round that a draw is mixed with would be another one after its value may be known.
-    fn changes_closed_beacon(&self, sale: &Sale, terms: &SaleTerms) -> bool {
-        let beacon = |terms: &SaleTerms| terms.room.and_then(|room| room.beacon);
-        let has_started = self.act.as_ref().is_some_and(|told| told.act.at >= sale.terms.starts_at);
-        has_started && beacon(terms) != beacon(&sale.terms)
+/// Refuses what would undo at `now` that registration has closed.
+fn check_room(
+    before: &SaleTerms,
+    after: &SaleTerms,
+    marks: &RoomMarks,
+    now: EpochMs,
+) -> Result<(), FieldError> {
+    let wrong = |field, problem: &str| Err(FieldError { field, problem: problem.into() });
+    let mode = |terms: &SaleTerms| terms.room.map_or(RoomMode::Off, |room| room.mode);
+    let beacon = |terms: &SaleTerms| terms.room.and_then(|room| room.beacon);
+    let has_started = now >= before.starts_at;
+    if has_started && beacon(after) != beacon(before) {
+        let problem = "cannot change any more: registration has closed, and the round may be known";
+        return wrong("queue.beacon", problem);
     }
+    // Whoever was admitted by arrival counts as admitted: as many lots would be admitted at once.
+    let admits_by_arrival = now >= after.starts_at || marks.fifo_mark > EpochMs(0);
+    if mode(after) == RoomMode::Draw && mode(before) != RoomMode::Draw && admits_by_arrival {
+        let problem = "cannot become draw once the sale has started, or somebody was admitted by arrival";
+        return wrong("queue.mode", problem);
+    }
+    Ok(())
 }

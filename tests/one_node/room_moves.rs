@@ -1,4 +1,5 @@
-//! How the marks of a waiting room move: not where nobody waits, and however slowly, who is admitted is known.
+//! How the marks of a waiting room move: not where nobody waits, by lot until a draw is over, and however slowly, who is admitted
+//! is known.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use testbed::engine::Engine;
 use testbed::servers::engine::NO_SIGN_OF_LIFE;
 use testbed::{PATIENCE, until};
 
-use crate::waiting_room::{document, register, until_admitted};
+use crate::waiting_room::{change, document, register, until_admitted, verify};
 
 fn time(shown: &Value) -> Timestamp {
     shown.as_str().unwrap_or_else(|| panic!("{shown} is no time")).parse().unwrap()
@@ -66,4 +67,27 @@ fn who_is_admitted_is_known_while_no_mark_can_be_moved() {
     });
     assert!(waits, "whoever comes buys without a pass");
     stranger.execute_batch("COMMIT").unwrap();
+}
+
+#[test]
+fn a_draw_goes_on_by_lot_when_the_mode_is_changed() {
+    let engine = Engine::start(&[]);
+    let later = Timestamp::now() + SignedDuration::from_hours(1);
+    engine.sale("phone", 200, &format!(r#","starts_at":"{later}","queue":{{"mode":"draw","rate_per_s":1}}"#));
+    (0..100).for_each(|n| assert_eq!(register(&engine, &format!("b{n}"), "").status, 201));
+    until("all are written down", || document(&engine)["registered"] == 100);
+    change(&engine, &format!(r#"{{"starts_at":"{}"}}"#, Timestamp::now()));
+    until("the first is admitted", || document(&engine)["admitted"].as_u64() >= Some(1));
+    change(&engine, r#"{"queue":{"mode":"fifo","rate_per_s":20}}"#);
+    until("all are admitted", || {
+        let shown = document(&engine);
+        let is_over = shown["draw_mark"] == 1u64 << 53;
+        assert!(is_over || (shown["fifo_mark"].is_null() && shown["seed"].is_string()), "{shown}");
+        is_over
+    });
+    let (in_order, said) = verify(&engine);
+    assert!(in_order && said.contains("100 of them drawn"), "{said}");
+    let again = r#"{"queue":{"mode":"draw"}}"#;
+    let refused = engine.admin("PATCH", "/api/v1/campaigns/test/phone", again);
+    assert_eq!((refused.status, refused.member("field")), (422, "queue.mode".into()), "{}", refused.body);
 }

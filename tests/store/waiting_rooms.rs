@@ -6,7 +6,7 @@ use std::sync::Arc;
 use seckill::admission::{LiveSale, Moment, OrderIds, PassKeys, RoomRules};
 use seckill::domain::{
     BeaconSource, BeaconTerms, BeaconValue, BuyerName, DrawMix, EpochMs, Nanos, NodeId, Registration,
-    RoomEdit, RoomFailure, RoomMarks, RoomMode, RoomMove, RoomSeed, SaleEdit, SaleId, SaleLimits,
+    RoomEdit, RoomFailure, RoomMarks, RoomMode, RoomMove, RoomSeed, Sale, SaleEdit, SaleId, SaleLimits,
 };
 use seckill::orders::sqlite::SqliteSettings;
 use seckill::orders::{
@@ -148,41 +148,74 @@ fn check_mix(writer: &mut dyn StoreWriter, reader: &dyn StoreReader, sale: SaleI
     assert_eq!(reader.room_marks(&[sale]).unwrap()[0].1, RoomMarks { mix: Some(value), ..marks });
 }
 
+const NOTHING: RoomEdit = RoomEdit {
+    mode: None,
+    opens_at: None,
+    rate_per_s: None,
+    grace_s: None,
+    on_failure: None,
+    beacon: None,
+    new_seed: RoomSeed([3; 16]),
+};
+
+/// What an operator's change comes to at a moment: the sale from now on, or the field that refuses it.
+fn changed(
+    writer: &mut dyn StoreWriter,
+    sale: SaleId,
+    edit: SaleEdit,
+    at: i64,
+) -> Result<Sale, &'static str> {
+    let act = Some(SaleAct { act: act(at, ActKind::CampaignChanged, at), show: |_| Map::new() });
+    let limits = SaleLimits::default();
+    let change = SaleChange { sale, edit, limits, if_version: None, withdrawn: 0, act };
+    match writer.change_sale(&change).unwrap() {
+        ChangeReceipt::Changed { sale, .. } => Ok(sale),
+        ChangeReceipt::Invalid(error) => Err(error.field),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Nobody chooses a round once registration has closed.
 fn check_closed_beacon(writer: &mut dyn StoreWriter, sale: SaleId) {
     let mut change = |beacon, at| {
-        let room = RoomEdit {
-            mode: Some(RoomMode::Draw),
-            opens_at: Some(None),
-            rate_per_s: None,
-            grace_s: None,
-            on_failure: None,
-            beacon: Some(beacon),
-            new_seed: RoomSeed([3; 16]),
-        };
+        let room = RoomEdit { mode: Some(RoomMode::Draw), beacon: Some(beacon), ..NOTHING };
         let (starts_at, ends_at) = (Some(EpochMs(1_000)), Some(EpochMs(2_000)));
         let edit = SaleEdit { room: Some(room), starts_at, ends_at, ..SaleEdit::default() };
-        let limits = SaleLimits::default();
-        let act = Some(SaleAct { act: act(at, ActKind::CampaignChanged, at), show: |_| Map::new() });
-        let receipt =
-            writer.change_sale(&SaleChange { sale, edit, limits, if_version: None, withdrawn: 0, act });
-        match receipt.unwrap() {
-            ChangeReceipt::Changed { sale, .. } => sale.terms.room.unwrap().beacon,
-            ChangeReceipt::Invalid(error) => {
-                assert_eq!(error.field, "queue.beacon");
-                Some(BeaconTerms { source: BeaconSource::Nist, round: 0, wait_s: 0 })
-            }
-            other => panic!("{other:?}"),
-        }
+        changed(writer, sale, edit, at).map(|sale| sale.terms.room.unwrap().beacon)
     };
     let round = |round| Some(BeaconTerms { source: BeaconSource::Nist, round, wait_s: 5 });
-    let refused = Some(BeaconTerms { source: BeaconSource::Nist, round: 0, wait_s: 0 });
     // The act that moves the start is before that start, or the sale began at 0.
-    assert_eq!(change(None, -2), None);
-    assert_eq!(change(round(1), 998), round(1));
-    assert_eq!(change(round(2), 999), round(2));
-    assert_eq!(change(round(2), 1_000), round(2), "the same is no change");
-    assert_eq!((change(round(3), 1_001), change(None, 1_002)), (refused, refused));
+    assert_eq!(change(None, -2), Ok(None));
+    assert_eq!(change(round(1), 998), Ok(round(1)));
+    assert_eq!(change(round(2), 999), Ok(round(2)));
+    assert_eq!(change(round(2), 1_000), Ok(round(2)), "the same is no change");
+    assert_eq!((change(round(3), 1_001), change(None, 1_002)), (Err("queue.beacon"), Err("queue.beacon")));
+}
+
+/// Who was admitted by arrival is not counted among the drawn: a room that admits so does not begin to draw.
+fn check_late_draw(writer: &mut dyn StoreWriter, sale: SaleId) {
+    let mut change = |mode, starts_at, at| {
+        let room = RoomEdit { mode: Some(mode), ..NOTHING };
+        let (starts_at, ends_at) = (Some(EpochMs(starts_at)), Some(EpochMs(20_000)));
+        let edit = SaleEdit { room: Some(room), starts_at, ends_at, ..SaleEdit::default() };
+        changed(writer, sale, edit, at).map(|sale| sale.terms.room.unwrap().mode)
+    };
+    // The sale began at 0, and has no room yet.
+    assert_eq!(change(RoomMode::Draw, 1_000, 1_000), Err("queue.mode"));
+    assert_eq!(change(RoomMode::Fifo, 1_000, 500), Ok(RoomMode::Fifo));
+    assert_eq!(change(RoomMode::Draw, 1_000, 999), Ok(RoomMode::Draw));
+    assert_eq!(change(RoomMode::Fifo, 1_000, 1_001), Ok(RoomMode::Fifo));
+    assert_eq!(change(RoomMode::Draw, 1_000, 1_001), Err("queue.mode"));
+    assert_eq!(change(RoomMode::Draw, 9_000, 1_001), Ok(RoomMode::Draw), "registration begins anew");
+    assert_eq!(change(RoomMode::Fifo, 9_000, 1_001), Ok(RoomMode::Fifo));
+    let marks = RoomMarks { fifo_mark: EpochMs(1_500), admitted: 5, ..RoomMarks::default() };
+    writer.move_room(&RoomMove { sale, at: EpochMs(2_000), marks }).unwrap();
+    let mut change = |mode, at| {
+        let edit = SaleEdit { room: Some(RoomEdit { mode: Some(mode), ..NOTHING }), ..SaleEdit::default() };
+        changed(writer, sale, edit, at).map(|sale| sale.terms.room.unwrap().mode)
+    };
+    assert_eq!(change(RoomMode::Draw, 3_000), Err("queue.mode"), "five were admitted by arrival");
+    assert_eq!(change(RoomMode::Off, 3_001), Ok(RoomMode::Off));
 }
 
 /// Of a deleted sale nothing is kept, and nothing is written any more; of others everything is.
@@ -221,8 +254,9 @@ fn the_embedded_store_keeps_the_rooms() {
     check_terms(writer, &*reader, two);
     check_mix(writer, &*reader, two, *sale);
     check_closed_beacon(writer, never);
-    let others = ["gone", "kept"].map(|sku| make_sale(writer, sku));
-    check_forgetting(writer, &*reader, others);
+    let [gone, kept, late] = ["gone", "kept", "late"].map(|sku| make_sale(writer, sku));
+    check_late_draw(writer, late);
+    check_forgetting(writer, &*reader, [gone, kept]);
     let secret = reader.pass_secret().unwrap();
     assert_eq!((secret.len(), reader.pass_secret().unwrap()), (32, secret.clone()));
     assert_ne!(Shop::open(16_384).reader.pass_secret().unwrap(), secret, "each store has its own");
@@ -233,13 +267,14 @@ fn postgres_keeps_the_rooms_and_its_nodes_agree() {
     let postgres = Postgres::shared();
     let url = postgres.new_database();
     let mut node = Node::open(1, &url);
-    let sales = ["a", "b", "never", "gone", "kept"].map(|name| node.sale(name, 10, 5));
+    let sales = ["a", "b", "never", "gone", "kept", "late"].map(|name| node.sale(name, 10, 5));
     let other = Node::open(2, &url);
     check_registrations(&mut *node.writer, &other.reader, [sales[0], sales[1]]);
     check_marks(&mut *node.writer, &other.reader, sales[0], sales[2]);
     check_terms(&mut *node.writer, &other.reader, sales[1]);
     check_mix(&mut *node.writer, &other.reader, sales[1], sales[0]);
     check_closed_beacon(&mut *node.writer, sales[2]);
+    check_late_draw(&mut *node.writer, sales[5]);
     check_forgetting(&mut *node.writer, &other.reader, [sales[3], sales[4]]);
     assert_eq!(node.reader.pass_secret().unwrap(), other.reader.pass_secret().unwrap());
 }
@@ -250,15 +285,7 @@ fn a_registration_that_the_store_did_not_take_is_the_next_to_be_written() {
     let (mut store, reader) = open_store(folder.path(), &SqliteSettings::default());
     let id = make_sale(&mut store, "phone");
     let mut sale = reader.sale(id).unwrap().unwrap();
-    let fifo = RoomEdit {
-        mode: Some(RoomMode::Fifo),
-        opens_at: None,
-        rate_per_s: None,
-        grace_s: None,
-        on_failure: None,
-        beacon: None,
-        new_seed: RoomSeed([3; 16]),
-    };
+    let fifo = RoomEdit { mode: Some(RoomMode::Fifo), ..NOTHING };
     (sale.terms.room, sale.terms.ends_at) = (Some(fifo.apply(None).unwrap()), EpochMs(i64::MAX));
     let reader = Arc::new(reader);
     let settings = WriterSettings { steps_max: 1, ..WriterSettings::default() };

@@ -7,7 +7,7 @@ use super::place::who_is;
 use super::release::Pace;
 use super::room::RoomState;
 use crate::domain::{
-    BuyerName, EpochMs, Registration, Rejection, RoomMarks, RoomMode, RoomTerms, SalePhase, SaleTerms, Who,
+    BuyerName, EpochMs, Registration, Rejection, RoomMarks, RoomTerms, SalePhase, SaleTerms, Who,
 };
 
 /// A buyer's place.
@@ -148,8 +148,7 @@ impl Admission {
         let is_fresh = first_end.ms_since(now.wall) >= valid_ms / 2 || first_end >= sale.terms.ends_at;
         let expires_at = if is_fresh { first_end } else { end_of_pass(&sale.terms, now.wall, valid_ms) };
         let marks = room.marks();
-        let is_drawn =
-            joined_at < marks.drawn_at.unwrap_or(sale.terms.starts_at) && terms.mode == RoomMode::Draw;
+        let is_drawn = terms.draws(&marks) && joined_at < marks.drawn_at.unwrap_or(sale.terms.starts_at);
         let pass = SalePass { joined_at, expires_at, number, who, is_drawn };
         let pass = rules.keys.sign(&pass, sale, buyer).ok_or(Rejection::Overloaded)?;
         let position = if is_drawn && marks.drawn_at.is_none() {
@@ -229,7 +228,8 @@ mod tests {
     use super::*;
     use crate::admission::{Accepted, Arrival, OrderIds, Purchase, Queue};
     use crate::domain::{
-        Cents, Currency, KeyName, Nanos, NodeId, RoomFailure, RoomRefusal, RoomSeed, Sale, SaleId, SaleKey,
+        Cents, Currency, KeyName, Nanos, NodeId, RoomFailure, RoomMode, RoomRefusal, RoomSeed, Sale, SaleId,
+        SaleKey,
     };
 
     const SEED: RoomSeed = RoomSeed(*b"0123456789abcdef");
@@ -400,6 +400,22 @@ mod tests {
         shop.show(RoomMarks { admitted: 990, absent_permille: 500, ..marks });
         let place = shop.register("bob", None, STARTS_AT.plus_ms(-60_000)).unwrap();
         assert_eq!((place.position, place.eta_s, place.has_chance), (Some(1_002), 62, true));
+    }
+
+    #[test]
+    fn a_draw_that_is_made_counts_whatever_the_mode_has_become() {
+        let shop = Shop::new(RoomMode::Fifo, RoomFailure::Open);
+        shop.register("bob", None, STARTS_AT.plus_ms(-2)).unwrap();
+        let ann = shop.register("ann", None, STARTS_AT.plus_ms(-1)).unwrap();
+        assert_eq!(ann.position, Some(2));
+        shop.show(RoomMarks { drawn_at: Some(STARTS_AT), drawn: 1, ..RoomMarks::default() });
+        let told = shop.register("ann", Some(ann.pass.as_str()), STARTS_AT.plus_ms(1)).unwrap();
+        let rules = shop.admission.rooms().rules();
+        let is_drawn = |place: &RoomPlace| {
+            let buyer = BuyerName::new("ann").unwrap();
+            rules.keys.read(place.pass.as_str().as_bytes(), &shop.sale, buyer).unwrap().is_drawn
+        };
+        assert_eq!((told.position, is_drawn(&ann), is_drawn(&told)), (Some(1), false, true));
     }
 
     proptest! {

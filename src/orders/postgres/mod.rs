@@ -34,6 +34,7 @@ mod reader;
 mod refunds;
 mod retirement;
 mod rights;
+mod room_marks;
 mod rows;
 mod sale_change;
 mod schema;

@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use super::super::sale_change::{ChangeReceipt, SaleChange};
 use super::super::store::StoreError;
 use super::error::PgError;
+use super::room_marks;
 use super::rows::{self, SALE_COLUMNS, column, damaged};
 use super::session::{Parameter, Session, WITH_STANDBYS};
 use super::term_columns::TermColumns;
@@ -86,7 +87,9 @@ async fn decide(
     let select = format!("SELECT {SALE_COLUMNS} FROM sales WHERE sale_id = $1 AND retired < 2 FOR UPDATE");
     let Some(row) = session.row(&select, &[&sale]).await? else { return Ok((ChangeReceipt::Unknown, None)) };
     let before = rows::sale(&row)?;
-    let (terms, total) = match change.decide(&before) {
+    let rooms = room_marks::of_sales(session, &[change.sale]).await?;
+    let marks = rooms.first().map(|(_, marks)| *marks).unwrap_or_default();
+    let (terms, total) = match change.decide(&before, &marks) {
         Ok(decided) => decided,
         Err(refusal) => return Ok((*refusal, None)),
     };

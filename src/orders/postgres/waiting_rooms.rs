@@ -8,15 +8,12 @@ use super::super::trail::Act;
 use super::error::PgError;
 use super::reader::PgReader;
 use super::retirement::DELETED;
-use super::rows::{column, damaged, whole};
+use super::room_marks::{MARKS, marks, of_sales};
+use super::rows::{column, damaged};
 use super::session::Session;
 use super::trail;
 use super::writer::PgWriter;
 use crate::domain::{DrawMix, EpochMs, Registration, RoomMarks, RoomMove, SaleId, Who};
-
-/// The columns that [`marks`] reads, in its order.
-const MARKS: &str =
-    "draw_mark, fifo_mark_ms, drawn_at_ms, drawn, admitted, registered, rate_per_s, absent_permille";
 
 const REGISTER: &str = "WITH new AS ( \
         INSERT INTO registrations (sale_id, joined_at_ms, who) \
@@ -129,16 +126,7 @@ impl RoomWriter for PgWriter {
 
 impl RoomReader for PgReader {
     fn room_marks(&self, sales: &[SaleId]) -> Result<Vec<(SaleId, RoomMarks)>, StoreError> {
-        let select = format!("SELECT {MARKS}, sale_id, draw_mix FROM waiting_rooms WHERE sale_id = ANY ($1)");
-        let sales: Vec<i32> = sales.iter().map(|sale| column(sale.0)).collect();
-        self.pool().run(async |session| {
-            let found = session.rows(&select, &[&sales]).await?;
-            let room = |row: &Row| {
-                let mix = row.try_get::<_, Option<&[u8]>>(9)?.and_then(DrawMix::of_bytes);
-                Ok((SaleId(whole(row.try_get(8)?)?), RoomMarks { mix, ..marks(row)? }))
-            };
-            found.iter().map(room).collect()
-        })
+        self.pool().run(async |session| of_sales(session, sales).await)
     }
 
     fn registrations(
@@ -183,20 +171,4 @@ fn registration(sale: SaleId, row: &Row) -> Result<Registration, PgError> {
     let who: &[u8] = row.try_get(1)?;
     let who = who.try_into().map_err(|_| damaged("no name of 16 bytes"))?;
     Ok(Registration { sale, joined_at: EpochMs(row.try_get(0)?), who })
-}
-
-/// Reads [`MARKS`], without what the draw is mixed with.
-fn marks(row: &Row) -> Result<RoomMarks, PgError> {
-    let count = |place| u64::try_from(row.try_get::<_, i64>(place)?).map_err(damaged);
-    Ok(RoomMarks {
-        draw_mark: count(0)?,
-        fifo_mark: EpochMs(row.try_get(1)?),
-        drawn_at: row.try_get::<_, Option<i64>>(2)?.map(EpochMs),
-        drawn: count(3)?,
-        admitted: count(4)?,
-        registered: count(5)?,
-        rate_per_s: whole(row.try_get(6)?)?,
-        absent_permille: whole(row.try_get(7)?)?,
-        mix: None,
-    })
 }

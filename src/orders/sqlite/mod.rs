@@ -16,6 +16,7 @@ mod reader;
 mod reads;
 mod refunds;
 mod retirement;
+mod room_marks;
 mod rows;
 mod schema;
 mod settings;

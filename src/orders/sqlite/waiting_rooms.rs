@@ -1,19 +1,16 @@
 //! Waiting rooms, in rows.
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::super::room_log::{RoomReader, RoomWriter};
 use super::super::store::StoreError;
 use super::super::trail::Act;
 use super::connection::damaged;
 use super::reader::SqliteReader;
+use super::room_marks::{MARKS, marks, of_sale};
 use super::trail;
 use super::writer::SqliteWriter;
 use crate::domain::{DrawMix, EpochMs, Registration, RoomMarks, RoomMove, SaleId, Who};
-
-/// The columns that [`marks`] reads, in its order.
-const MARKS: &str =
-    "draw_mark, fifo_mark_ms, drawn_at_ms, drawn, admitted, registered, rate_per_s, absent_permille";
 
 /// Pages that registrations write, at least: so many rows find place in one.
 const REGISTRATIONS_A_PAGE: usize = 64;
@@ -193,28 +190,4 @@ impl RoomReader for SqliteReader {
             found.ok_or_else(|| damaged("no secret of the passes"))
         })
     }
-}
-
-fn of_sale(connection: &Connection, sale: SaleId) -> Result<Option<RoomMarks>, StoreError> {
-    let select = format!("SELECT {MARKS}, draw_mix FROM waiting_rooms WHERE sale_id = ?");
-    let with_mix = |row: &Row<'_>| {
-        let mix = row.get_ref(8)?.as_blob_or_null()?.and_then(DrawMix::of_bytes);
-        Ok(RoomMarks { mix, ..marks(row)? })
-    };
-    Ok(connection.prepare_cached(&select)?.query_row([sale.0], with_mix).optional()?)
-}
-
-/// Reads [`MARKS`], without what the draw is mixed with.
-fn marks(row: &Row<'_>) -> rusqlite::Result<RoomMarks> {
-    Ok(RoomMarks {
-        draw_mark: row.get(0)?,
-        fifo_mark: EpochMs(row.get(1)?),
-        drawn_at: row.get::<_, Option<i64>>(2)?.map(EpochMs),
-        drawn: row.get(3)?,
-        admitted: row.get(4)?,
-        registered: row.get(5)?,
-        rate_per_s: row.get(6)?,
-        absent_permille: row.get(7)?,
-        mix: None,
-    })
 }

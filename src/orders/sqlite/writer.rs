@@ -18,7 +18,7 @@ use super::event_log::EventLog;
 use super::log::{Checkpointer, Log, WriterLog};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
 use super::sold_units::SoldUnits;
-use super::{deadlines, refunds, retirement, stops, trail};
+use super::{deadlines, refunds, retirement, room_marks, stops, trail};
 use crate::domain::{NewOrder, OrderStatus, RoomFailure, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
 
 /// The one connection that writes, and the lock that makes it the one.
@@ -261,7 +261,8 @@ fn change_row(transaction: &SqlTransaction<'_>, change: &SaleChange) -> Result<C
     let found =
         transaction.prepare_cached(&select_sale())?.query_row([change.sale.0], rows::sale).optional()?;
     let Some(before) = found else { return Ok(ChangeReceipt::Unknown) };
-    let (terms, total) = match change.decide(&before) {
+    let marks = room_marks::of_sale(transaction, change.sale)?.unwrap_or_default();
+    let (terms, total) = match change.decide(&before, &marks) {
         Ok(decided) => decided,
         Err(refusal) => return Ok(*refusal),
     };
