@@ -114,10 +114,23 @@ fn check_room(
     let wrong = |field, problem: &str| Err(FieldError { field, problem: problem.into() });
     let mode = |terms: &SaleTerms| terms.room.map_or(RoomMode::Off, |room| room.mode);
     let beacon = |terms: &SaleTerms| terms.room.and_then(|room| room.beacon);
-    let has_started = now >= before.starts_at;
-    if has_started && beacon(after) != beacon(before) {
+    // Once the value of a round may be known, nobody chooses whether it counts.
+    let has_closed = now >= before.starts_at || marks.drawn_at.is_some();
+    if has_closed && beacon(after) != beacon(before) {
         let problem = "cannot change any more: registration has closed, and the round may be known";
         return wrong("queue.beacon", problem);
+    }
+    if has_closed && mode(before) == RoomMode::Draw && beacon(before).is_some() {
+        if mode(after) != RoomMode::Draw {
+            let problem =
+                "cannot change any more: registration has closed, and a beacon was named for the draw";
+            return wrong("queue.mode", problem);
+        }
+        if after.starts_at > before.starts_at {
+            let problem =
+                "cannot be later any more: registration has closed, and a beacon was named for the draw";
+            return wrong("starts_at", problem);
+        }
     }
     // Whoever was admitted by arrival counts as admitted: as many lots would be admitted at once.
     let admits_by_arrival = now >= after.starts_at || marks.fifo_mark > EpochMs(0);

@@ -190,6 +190,37 @@ fn check_closed_beacon(writer: &mut dyn StoreWriter, sale: SaleId) {
     assert_eq!(change(round(2), 999), Ok(round(2)));
     assert_eq!(change(round(2), 1_000), Ok(round(2)), "the same is no change");
     assert_eq!((change(round(3), 1_001), change(None, 1_002)), (Err("queue.beacon"), Err("queue.beacon")));
+    // Nor by way of another mode, or of another start, at once or one after the other, paused or not.
+    let mut change = |edit| changed(writer, sale, edit, 1_003).map(|sale| sale.terms.paused);
+    let none = SaleEdit::default;
+    assert_eq!(change(SaleEdit { paused: Some(true), ..none() }), Ok(true), "it can be stopped all the same");
+    let (fifo, later) = (RoomEdit { mode: Some(RoomMode::Fifo), ..NOTHING }, Some(EpochMs(1_500)));
+    assert_eq!(change(SaleEdit { room: Some(fifo), starts_at: later, ..none() }), Err("queue.mode"));
+    assert_eq!(change(SaleEdit { room: Some(fifo), ..none() }), Err("queue.mode"));
+    let off = RoomEdit { mode: Some(RoomMode::Off), ..NOTHING };
+    assert_eq!(change(SaleEdit { room: Some(off), ..none() }), Err("queue.mode"));
+    assert_eq!(change(SaleEdit { starts_at: later, ..none() }), Err("starts_at"));
+    let faster = RoomEdit { rate_per_s: Some(Some(9)), ..NOTHING };
+    assert_eq!(change(SaleEdit { room: Some(faster), ..none() }), Ok(true));
+    assert_eq!(change(SaleEdit { ended_at: Some(EpochMs(1_003)), ..none() }), Ok(true), "and ended");
+}
+
+/// Where the draw is made its beacon stays, also at a sale whose start was moved since.
+fn check_drawn_beacon(writer: &mut dyn StoreWriter, sale: SaleId) {
+    let round = Some(BeaconTerms { source: BeaconSource::Nist, round: 1, wait_s: 5 });
+    let draw = RoomEdit { mode: Some(RoomMode::Draw), beacon: Some(round), ..NOTHING };
+    let (starts_at, ends_at) = (Some(EpochMs(1_000)), Some(EpochMs(2_000)));
+    let edit = SaleEdit { room: Some(draw), starts_at, ends_at, ..SaleEdit::default() };
+    changed(writer, sale, edit, -2).unwrap();
+    let marks = RoomMarks { drawn_at: Some(EpochMs(900)), ..RoomMarks::default() };
+    writer.move_room(&RoomMove { sale, at: EpochMs(900), marks }).unwrap();
+    let other = RoomEdit { beacon: Some(None), ..NOTHING };
+    for (edit, field) in
+        [(other, "queue.beacon"), (RoomEdit { mode: Some(RoomMode::Off), ..NOTHING }, "queue.mode")]
+    {
+        let edit = SaleEdit { room: Some(edit), ..SaleEdit::default() };
+        assert_eq!(changed(writer, sale, edit, 950).unwrap_err(), field);
+    }
 }
 
 /// Who was admitted by arrival is not counted among the drawn: a room that admits so does not begin to draw.
@@ -254,8 +285,9 @@ fn the_embedded_store_keeps_the_rooms() {
     check_terms(writer, &*reader, two);
     check_mix(writer, &*reader, two, *sale);
     check_closed_beacon(writer, never);
-    let [gone, kept, late] = ["gone", "kept", "late"].map(|sku| make_sale(writer, sku));
+    let [gone, kept, late, drawn] = ["gone", "kept", "late", "drawn"].map(|sku| make_sale(writer, sku));
     check_late_draw(writer, late);
+    check_drawn_beacon(writer, drawn);
     check_forgetting(writer, &*reader, [gone, kept]);
     let secret = reader.pass_secret().unwrap();
     assert_eq!((secret.len(), reader.pass_secret().unwrap()), (32, secret.clone()));
@@ -267,7 +299,8 @@ fn postgres_keeps_the_rooms_and_its_nodes_agree() {
     let postgres = Postgres::shared();
     let url = postgres.new_database();
     let mut node = Node::open(1, &url);
-    let sales = ["a", "b", "never", "gone", "kept", "late"].map(|name| node.sale(name, 10, 5));
+    let names = ["a", "b", "never", "gone", "kept", "late", "drawn"];
+    let sales = names.map(|name| node.sale(name, 10, 5));
     let other = Node::open(2, &url);
     check_registrations(&mut *node.writer, &other.reader, [sales[0], sales[1]]);
     check_marks(&mut *node.writer, &other.reader, sales[0], sales[2]);
@@ -275,6 +308,7 @@ fn postgres_keeps_the_rooms_and_its_nodes_agree() {
     check_mix(&mut *node.writer, &other.reader, sales[1], sales[0]);
     check_closed_beacon(&mut *node.writer, sales[2]);
     check_late_draw(&mut *node.writer, sales[5]);
+    check_drawn_beacon(&mut *node.writer, sales[6]);
     check_forgetting(&mut *node.writer, &other.reader, [sales[3], sales[4]]);
     assert_eq!(node.reader.pass_secret().unwrap(), other.reader.pass_secret().unwrap());
 }
