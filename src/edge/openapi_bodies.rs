@@ -139,6 +139,8 @@ pub struct Room {
     draw_mark: Count,
     /// Of the others: who joined before is admitted; `null` before the first.
     fifo_mark: Option<Time>,
+    /// Who joined before takes part in the draw; `null` until it begins, and from when on all who do have joined before `fifo_mark`.
+    drawn_at: Option<Time>,
     /// Buyers admitted a second, as things are.
     rate_per_s: Count,
     registered: Count,

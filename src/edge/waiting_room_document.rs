@@ -28,6 +28,11 @@ pub(super) fn room_object(
     } else {
         object.null("fifo_mark");
     }
+    // Once the mark of arrival has passed it, all who were drawn are admitted by that: no more is told than fits.
+    match marks.drawn_at.filter(|drawn_at| marks.fifo_mark < *drawn_at) {
+        Some(drawn_at) => object.time("drawn_at", drawn_at),
+        None => object.null("drawn_at"),
+    };
     object.number("rate_per_s", marks.rate_per_s);
     object.number("registered", sale.state.room().registered().max(marks.registered));
     object.number("admitted", marks.admitted);
@@ -127,7 +132,7 @@ mod tests {
         let marks = RoomMarks {
             draw_mark: RoomMarks::PRIORITY_END,
             fifo_mark: EpochMs(1_900_000_000_000),
-            drawn_at: Some(EpochMs(1)),
+            drawn_at: Some(EpochMs(1_800_000_000_000)),
             drawn: 99_999_999,
             admitted: 99_999_999,
             registered: 99_999_999,
@@ -140,7 +145,10 @@ mod tests {
             document(sale, marks, 999).len()
         };
         let mut sale = sale(RoomMode::Draw, 99_999_999);
-        assert!(length(&sale, &marks) < 400, "{}", length(&sale, &marks));
+        let by_lot = RoomMarks { fifo_mark: EpochMs(0), ..marks };
+        for marks in [marks, by_lot] {
+            assert!(length(&sale, &marks) < 400, "{}", length(&sale, &marks));
+        }
         // A draw that anybody can check with others' randomness has more to tell, and still fits one packet.
         let beacon = BeaconTerms { source: BeaconSource::DrandQuicknet, round: 99_999_999, wait_s: 600 };
         sale.terms.room.as_mut().unwrap().beacon = Some(beacon);
@@ -160,6 +168,18 @@ mod tests {
         let mut paused = sale(RoomMode::Fifo, 5);
         paused.terms.paused = true;
         assert_eq!(member(&paused, &none, 1_000, "state"), "paused");
+    }
+
+    #[test]
+    fn who_takes_part_in_a_draw_is_told_while_that_counts() {
+        let (draw, none) = (sale(RoomMode::Draw, 5), RoomMarks::default());
+        assert!(member(&draw, &none, 1_500, "drawn_at").is_null());
+        let drawn = RoomMarks { drawn_at: Some(EpochMs(1_000)), ..none };
+        assert_eq!(member(&draw, &drawn, 1_500, "drawn_at"), "1970-01-01T00:00:01.000Z");
+        let early = RoomMarks { fifo_mark: EpochMs(999), ..drawn };
+        assert_eq!(member(&draw, &early, 1_500, "drawn_at"), "1970-01-01T00:00:01.000Z");
+        let over = RoomMarks { fifo_mark: EpochMs(1_000), ..drawn };
+        assert!(member(&draw, &over, 1_500, "drawn_at").is_null(), "all who took part came before fifo_mark");
     }
 
     #[test]

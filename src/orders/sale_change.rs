@@ -3,11 +3,14 @@
 //! The store decides it inside its transaction, on the sale as it stands there, so that changes made at the same moment by
 //! several engines are all kept, and a change that names the version it was made from meets no other.
 
+use std::borrow::Cow;
+
 use serde_json::json;
 
 use super::trail::{Act, SaleAct};
 use crate::domain::{
-    EpochMs, FieldError, RoomMarks, RoomMode, Sale, SaleEdit, SaleId, SaleLimits, SaleTerms, Stops, Units,
+    EpochMs, FieldError, RoomMarks, RoomMode, RoomTerms, Sale, SaleEdit, SaleId, SaleLimits, SaleTerms,
+    Stops, Units,
 };
 
 /// A change of a sale, which may be running.
@@ -89,7 +92,7 @@ impl SaleChange {
             return Err(Box::new(ChangeReceipt::NotCurrent(sale.clone())));
         }
         let invalid = |error| Box::new(ChangeReceipt::Invalid(error));
-        let (terms, total) = self.edit.apply(sale, &self.limits).map_err(invalid)?;
+        let (terms, total) = self.edit_from_now_on(sale).apply(sale, &self.limits).map_err(invalid)?;
         if total < sale.sold {
             return Err(Box::new(ChangeReceipt::BelowSold(sale.sold)));
         }
@@ -101,6 +104,22 @@ impl SaleChange {
             return Err(Box::new(ChangeReceipt::Withdraw { units, total: sale.total }));
         }
         Ok((terms, total))
+    }
+
+    /// The change; a draw that was to begin before the act begins with the act, if somebody may have registered: who has was told of a
+    /// draw to come. Each command to begin now says a moment that is over when it arrives.
+    fn edit_from_now_on(&self, sale: &Sale) -> Cow<'_, SaleEdit> {
+        let Some(now) = self.act.as_ref().map(|told| told.act.at) else { return Cow::Borrowed(&self.edit) };
+        let is_open = |room: &RoomTerms| room.opens_at.is_none_or(|opens_at| opens_at <= now);
+        let has_opened = sale.terms.waiting_room().is_some_and(is_open);
+        let mode = self.edit.room.and_then(|room| room.mode).or(sale.terms.room.map(|room| room.mode));
+        match self.edit.starts_at {
+            Some(starts_at) if has_opened && mode == Some(RoomMode::Draw) => {
+                let starts_at = Some(starts_at.max(now.min(sale.terms.starts_at)));
+                Cow::Owned(SaleEdit { starts_at, ..self.edit.clone() })
+            }
+            _ => Cow::Borrowed(&self.edit),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use testbed::engine::Engine;
 use testbed::servers::engine::NO_SIGN_OF_LIFE;
 use testbed::{PATIENCE, until};
 
-use crate::waiting_room::{change, document, register, until_admitted, verify};
+use crate::waiting_room::{buy, change, document, register, until_admitted, verify};
 
 fn time(shown: &Value) -> Timestamp {
     shown.as_str().unwrap_or_else(|| panic!("{shown} is no time")).parse().unwrap()
@@ -82,7 +82,8 @@ fn a_draw_goes_on_by_lot_when_the_mode_is_changed() {
     until("all are admitted", || {
         let shown = document(&engine);
         let is_over = shown["draw_mark"] == 1u64 << 53;
-        assert!(is_over || (shown["fifo_mark"].is_null() && shown["seed"].is_string()), "{shown}");
+        let is_told = shown["seed"].is_string() && shown["drawn_at"].is_string();
+        assert!(is_over || (shown["fifo_mark"].is_null() && is_told), "{shown}");
         is_over
     });
     let (in_order, said) = verify(&engine);
@@ -90,4 +91,27 @@ fn a_draw_goes_on_by_lot_when_the_mode_is_changed() {
     let again = r#"{"queue":{"mode":"draw"}}"#;
     let refused = engine.admin("PATCH", "/api/v1/campaigns/test/phone", again);
     assert_eq!((refused.status, refused.member("field")), (422, "queue.mode".into()), "{}", refused.body);
+}
+
+#[test]
+fn whoever_has_registered_is_drawn_however_the_terms_are_changed_before() {
+    let engine = Engine::start(&[]);
+    let hour = SignedDuration::from_hours(1);
+    let (later, earlier) = (Timestamp::now() + hour, Timestamp::now() - hour);
+    engine.sale(
+        "phone",
+        9,
+        &format!(r#","starts_at":"{later}","queue":{{"mode":"fifo","rate_per_s":1000}}"#),
+    );
+    let ann = register(&engine, "ann", "");
+    until("she is written down", || document(&engine)["registered"] == 1);
+    change(&engine, r#"{"queue":{"mode":"draw"}}"#);
+    change(&engine, &format!(r#"{{"starts_at":"{earlier}"}}"#));
+    let room = || engine.read("/api/v1/campaigns/test/phone/queue").json();
+    until("it is drawn", || room()["drawn_at"].is_string());
+    assert!(time(&room()["drawn_at"]) > time(&ann.json()["joined_at"]), "{}", room());
+    assert_eq!(room()["drawn"], 1);
+    let pass = ann.member("pass");
+    until_admitted(&engine, "ann", &pass);
+    assert_eq!(buy(&engine, "phone", "ann", &pass).status, 201);
 }

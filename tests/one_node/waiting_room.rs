@@ -24,7 +24,7 @@ pub fn document(engine: &Engine) -> Value {
     answer.json()
 }
 
-fn buy(engine: &Engine, sku: &str, buyer: &str, pass: &str) -> Answer {
+pub fn buy(engine: &Engine, sku: &str, buyer: &str, pass: &str) -> Answer {
     engine.ask("POST", &format!("/seckill/test/{sku}"), buyer, &format!("X-Sale-Pass: {pass}\r\n"), "")
 }
 

@@ -249,6 +249,23 @@ fn check_late_draw(writer: &mut dyn StoreWriter, sale: SaleId) {
     assert_eq!(change(RoomMode::Off, 3_001), Ok(RoomMode::Off));
 }
 
+/// Whoever has registered was told of a draw to come: it is not moved behind the registration.
+fn check_early_draw(writer: &mut dyn StoreWriter, sale: SaleId) {
+    let mut change = |mode, opens_at, starts_at, at| {
+        let room = RoomEdit { mode: Some(mode), opens_at: Some(opens_at), ..NOTHING };
+        let (starts_at, ends_at) = (Some(EpochMs(starts_at)), Some(EpochMs(9_000)));
+        let edit = SaleEdit { room: Some(room), starts_at, ends_at, ..SaleEdit::default() };
+        changed(writer, sale, edit, at).map(|sale| sale.terms.starts_at.0)
+    };
+    assert_eq!(change(RoomMode::Draw, Some(EpochMs(300)), 1_000, -2), Ok(1_000));
+    assert_eq!(change(RoomMode::Draw, Some(EpochMs(200)), 800, 299), Ok(800), "nobody has registered");
+    assert_eq!(change(RoomMode::Draw, None, 700, 500), Ok(700));
+    assert_eq!(change(RoomMode::Fifo, None, 600, 500), Ok(600));
+    assert_eq!(change(RoomMode::Draw, None, 600, 550), Ok(600), "who registered by arrival is drawn, too");
+    assert_eq!(change(RoomMode::Draw, None, 100, 560), Ok(560));
+    assert_eq!(change(RoomMode::Draw, None, 100, 570), Ok(560), "it has begun");
+}
+
 /// Of a deleted sale nothing is kept, and nothing is written any more; of others everything is.
 fn check_forgetting(writer: &mut dyn StoreWriter, reader: &dyn StoreReader, [gone, kept]: [SaleId; 2]) {
     for sale in [gone, kept] {
@@ -285,8 +302,10 @@ fn the_embedded_store_keeps_the_rooms() {
     check_terms(writer, &*reader, two);
     check_mix(writer, &*reader, two, *sale);
     check_closed_beacon(writer, never);
-    let [gone, kept, late, drawn] = ["gone", "kept", "late", "drawn"].map(|sku| make_sale(writer, sku));
+    let names = ["gone", "kept", "late", "drawn", "early"];
+    let [gone, kept, late, drawn, early] = names.map(|sku| make_sale(writer, sku));
     check_late_draw(writer, late);
+    check_early_draw(writer, early);
     check_drawn_beacon(writer, drawn);
     check_forgetting(writer, &*reader, [gone, kept]);
     let secret = reader.pass_secret().unwrap();
@@ -299,7 +318,7 @@ fn postgres_keeps_the_rooms_and_its_nodes_agree() {
     let postgres = Postgres::shared();
     let url = postgres.new_database();
     let mut node = Node::open(1, &url);
-    let names = ["a", "b", "never", "gone", "kept", "late", "drawn"];
+    let names = ["a", "b", "never", "gone", "kept", "late", "drawn", "early"];
     let sales = names.map(|name| node.sale(name, 10, 5));
     let other = Node::open(2, &url);
     check_registrations(&mut *node.writer, &other.reader, [sales[0], sales[1]]);
@@ -309,6 +328,7 @@ fn postgres_keeps_the_rooms_and_its_nodes_agree() {
     check_closed_beacon(&mut *node.writer, sales[2]);
     check_late_draw(&mut *node.writer, sales[5]);
     check_drawn_beacon(&mut *node.writer, sales[6]);
+    check_early_draw(&mut *node.writer, sales[7]);
     check_forgetting(&mut *node.writer, &other.reader, [sales[3], sales[4]]);
     assert_eq!(node.reader.pass_secret().unwrap(), other.reader.pass_secret().unwrap());
 }

@@ -18,7 +18,6 @@ pub struct RoomPass {
     pub text: Box<str>,
     joined_ms: i64,
     who: [u8; 16],
-    is_drawn: bool,
 }
 
 /// What the document says to somebody with a pass.
@@ -40,6 +39,7 @@ struct Document<'a> {
     state: &'a str,
     draw_mark: u64,
     fifo_mark: Option<&'a str>,
+    drawn_at: Option<&'a str>,
     seed: Option<&'a str>,
     beacon: Option<Beacon<'a>>,
 }
@@ -59,7 +59,6 @@ impl RoomPass {
         Some(Self {
             joined_ms: i64::from_be_bytes(bytes.get(5..13)?.try_into().ok()?),
             who: bytes.get(25..41)?.try_into().ok()?,
-            is_drawn: *bytes.get(41)? == 1,
             text: text.into(),
         })
     }
@@ -76,15 +75,19 @@ impl RoomPass {
     }
 
     fn is_admitted(&self, document: &Document<'_>) -> Option<bool> {
-        if let Some(mark) = document.fifo_mark {
-            let mark: jiff::Timestamp = mark.parse().ok()?;
-            if self.joined_ms < mark.as_millisecond() {
-                return Some(true);
-            }
+        if self.joined_before(document.fifo_mark)? {
+            return Some(true);
         }
         let seed = document.beacon.as_ref().map_or(document.seed, |beacon| beacon.seed);
-        let Some(seed) = seed.filter(|_| self.is_drawn) else { return Some(false) };
+        let is_drawn = self.joined_before(document.drawn_at)?;
+        let Some(seed) = seed.filter(|_| is_drawn) else { return Some(false) };
         Some(priority(&unhex(seed)?, &self.who) < document.draw_mark)
+    }
+
+    /// Whether it joined before `at`, where the document names a time.
+    fn joined_before(&self, at: Option<&str>) -> Option<bool> {
+        let Some(at) = at else { return Some(false) };
+        Some(self.joined_ms < at.parse::<jiff::Timestamp>().ok()?.as_millisecond())
     }
 }
 
@@ -103,23 +106,23 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn pass(joined_ms: i64, is_drawn: bool) -> RoomPass {
+    fn pass(joined_ms: i64) -> RoomPass {
         let mut bytes = vec![1; 74];
         bytes[5..13].copy_from_slice(&joined_ms.to_be_bytes());
         bytes[25..41].copy_from_slice(&[9; 16]);
-        bytes[41] = is_drawn.into();
         RoomPass::of(format!("{{\"pass\":\"{}\"}}", URL_SAFE_NO_PAD.encode(bytes)).as_bytes()).unwrap()
     }
 
     fn document(state: &str, draw_mark: u64, fifo_mark: &str, seed: &str) -> String {
         format!(
-            "{{\"state\":\"{state}\",\"draw_mark\":{draw_mark},\"fifo_mark\":{fifo_mark},\"seed\":{seed},\"more\":1}}"
+            "{{\"state\":\"{state}\",\"draw_mark\":{draw_mark},\"fifo_mark\":{fifo_mark},\
+             \"drawn_at\":\"1970-01-01T00:00:05.000Z\",\"seed\":{seed},\"more\":1}}"
         )
     }
 
     #[test]
     fn a_visitor_knows_its_turn_from_pass_and_document() {
-        let (drawn, late) = (pass(5_000, true), pass(5_000, false));
+        let (drawn, late) = (pass(4_999), pass(5_000));
         let seed = format!("\"{}\"", "ab".repeat(16));
         let own = priority(&[0xab; 16], &[9; 16]);
         let turn = |pass: &RoomPass, document: String| pass.turn(document.as_bytes()).unwrap();

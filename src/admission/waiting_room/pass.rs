@@ -33,7 +33,8 @@ pub struct SalePass {
     pub number: u32,
     /// The buyer's name in the sale.
     pub who: Who,
-    /// Whether the buyer takes part in the draw, as far as was known: for who reads the pass. What counts is the time.
+    /// Whether the buyer takes part in the draw, as far as was known then: the terms may change until it begins. What counts is when
+    /// the buyer joined.
     pub is_drawn: bool,
 }
 
