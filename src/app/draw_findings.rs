@@ -17,6 +17,11 @@ pub(super) struct Findings {
 }
 
 impl Findings {
+    /// Something that is told and is as it may be.
+    pub fn note(&mut self, what: impl std::fmt::Display) {
+        let _ = writeln!(self.text, "  note: {what}");
+    }
+
     /// One more of this kind.
     pub fn add(&mut self, kind: &'static str, what: impl std::fmt::Display) {
         self.all += 1;

@@ -66,7 +66,8 @@ impl DataPlane {
             Some(buyer) => buyer,
             None => self.buyer(&tuning, request)?,
         };
-        match self.admission.knock(sale, buyer.name(), request.head.pass(), request.arrived) {
+        // Not when its header arrived: its body may have come much later, and who is drawn has registered before.
+        match self.admission.knock(sale, buyer.name(), request.head.pass(), self.now()) {
             Ok(knock) => Ok(Some(Knocking { sale: Arc::clone(sale), buyer, knock })),
             Err(refusal) => Err(not_registered(&refusal, request)),
         }
@@ -75,13 +76,11 @@ impl DataPlane {
     /// Gives who knocks a place, unless the gatekeeper refuses a newcomer.
     async fn let_in(&self, request: &Request<'_>, knocking: &Knocking<'_>) -> Result<Reply, ProblemAnswer> {
         let Knocking { sale, buyer, knock } = knocking;
-        let mut now = request.arrived;
         if let Some(gatekeeper) = self.gatekeeper.as_ref().filter(|_| knock.is_new()) {
             Box::pin(self.ask_about(gatekeeper, request, knocking)).await?;
-            // A place begins with the verdict: the log of registrations is in order of time.
-            now = self.now();
         }
-        match self.admission.seat(sale, buyer.name(), knock, now) {
+        // A place begins with the verdict: the log of registrations is in order of time.
+        match self.admission.seat(sale, buyer.name(), knock, self.now()) {
             Ok(place) => Ok(placed(request, &place)),
             Err(refusal) => Err(not_registered(&refusal, request)),
         }

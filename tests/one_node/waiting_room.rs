@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use testbed::PATIENCE;
-use testbed::client::Answer;
+use testbed::client::{Answer, Client};
 use testbed::engine::Engine;
 use testbed::servers::engine::binary;
 
@@ -226,6 +226,29 @@ fn a_draw_is_committed_to_shown_and_in_order() {
     assert_eq!(register(&engine, "later-still", "").member("code"), "sold-out");
     let (in_order, said) = verify(&engine);
     assert!(in_order && said.contains("40 of them drawn"), "{said}");
+}
+
+#[test]
+fn a_registration_counts_from_when_it_is_whole() {
+    let engine = Engine::start(&[("EDGE__BODY_READ_TIMEOUT_MS", "600000")]);
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    engine.sale(
+        "phone",
+        9,
+        &format!(r#","starts_at":"{later}","queue":{{"mode":"draw","rate_per_s":1000}}"#),
+    );
+    let mut late = Client::connect(engine.edge());
+    late.send(format!("POST {QUEUE} HTTP/1.1\r\nHost: shop\r\nX-User-ID: late\r\nContent-Length: 2\r\n\r\n"));
+    (0..20).for_each(|n| assert_eq!(register(&engine, &format!("b{n}"), "").status, 201));
+    until(&engine, "registered", |shown| shown["registered"] == 20);
+    change(&engine, &format!(r#"{{"starts_at":"{}"}}"#, jiff::Timestamp::now()));
+    let sale = engine.admin("GET", "/api/v1/campaigns/test/phone", "").json();
+    let place = late.send("{}").answer().expect("an answer").json();
+    let time = |text: &Value| text.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(time(&place["joined_at"]) >= time(&sale["starts_at"]), "{place} {sale}");
+    until(&engine, "all admitted", |shown| shown["admitted"] == 21);
+    let (in_order, said) = verify(&engine);
+    assert!(in_order && said.contains("20 of them drawn"), "{said}");
 }
 
 /// In the public document, as soon as it is as expected.
