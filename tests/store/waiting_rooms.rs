@@ -82,15 +82,21 @@ fn check_marks(writer: &mut dyn StoreWriter, reader: &impl RoomReader, sale: Sal
     for _ in 0..2 {
         writer.move_room(&moved(3_000, higher)).unwrap();
     }
+    // By a clock that is behind, or in the same millisecond: the marks were higher later.
+    let behind = [61, 62].map(|admitted| RoomMarks { admitted, ..higher });
+    writer.move_room(&moved(2_500, behind[0])).unwrap();
+    writer.move_room(&moved(3_001, behind[1])).unwrap();
     let with_count = |marks| RoomMarks { registered: counted, ..marks };
     let expected = [
         moved(1_000, with_count(first)),
         moved(2_000, with_count(RoomMarks { rate_per_s: 90, ..first })),
         moved(3_000, with_count(higher)),
+        moved(3_001, with_count(behind[0])),
+        moved(3_002, with_count(behind[1])),
     ];
     assert_eq!(reader.room_moves(sale, EpochMs(0), 10).unwrap(), expected);
     assert_eq!(reader.room_moves(sale, EpochMs(1_000), 1).unwrap(), expected[1..2]);
-    assert_eq!(reader.room_marks(&[never, sale]).unwrap(), [(sale, with_count(higher))]);
+    assert_eq!(reader.room_marks(&[never, sale]).unwrap(), [(sale, with_count(behind[1]))]);
 }
 
 fn check_terms(writer: &mut dyn StoreWriter, reader: &dyn StoreReader, sale: SaleId) {

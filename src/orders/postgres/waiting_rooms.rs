@@ -1,4 +1,4 @@
-//! Waiting rooms, in rows. Each write is one statement, and comes to the same when it is done twice.
+//! Waiting rooms, in rows. Each write comes to the same when it is done twice.
 
 use tokio_postgres::Row;
 
@@ -10,7 +10,7 @@ use super::reader::PgReader;
 use super::retirement::DELETED;
 use super::room_marks::{MARKS, marks, of_sales};
 use super::rows::{column, damaged};
-use super::session::Session;
+use super::session::{Parameter, Session};
 use super::trail;
 use super::writer::PgWriter;
 use crate::domain::{DrawMix, EpochMs, Registration, RoomMarks, RoomMove, SaleId, Who};
@@ -25,20 +25,14 @@ const REGISTER: &str = "WITH new AS ( \
     SELECT sale_id, count(*) FROM new GROUP BY sale_id ORDER BY sale_id \
     ON CONFLICT (sale_id) DO UPDATE SET registered = r.registered + excluded.registered";
 
-const MOVE: &str = "WITH moved AS ( \
-        INSERT INTO waiting_rooms AS r (sale_id, draw_mark, fifo_mark_ms, drawn_at_ms, drawn, admitted, rate_per_s, \
-                                        absent_permille) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
-        ON CONFLICT (sale_id) DO UPDATE SET draw_mark = greatest(r.draw_mark, excluded.draw_mark), \
-            fifo_mark_ms = greatest(r.fifo_mark_ms, excluded.fifo_mark_ms), \
-            drawn_at_ms = coalesce(r.drawn_at_ms, excluded.drawn_at_ms), drawn = greatest(r.drawn, excluded.drawn), \
-            admitted = greatest(r.admitted, excluded.admitted), rate_per_s = excluded.rate_per_s, \
-            absent_permille = excluded.absent_permille \
-        RETURNING sale_id, draw_mark, fifo_mark_ms, drawn_at_ms, drawn, admitted, registered, rate_per_s, absent_permille \
-    ) \
-    INSERT INTO room_moves (sale_id, draw_mark, fifo_mark_ms, drawn_at_ms, drawn, admitted, registered, rate_per_s, \
-                            absent_permille, at_ms) \
-    SELECT *, $9::bigint FROM moved ON CONFLICT DO NOTHING";
+const MOVE: &str = "INSERT INTO waiting_rooms AS r (sale_id, draw_mark, fifo_mark_ms, drawn_at_ms, drawn, admitted, \
+                                  rate_per_s, absent_permille) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+    ON CONFLICT (sale_id) DO UPDATE SET draw_mark = greatest(r.draw_mark, excluded.draw_mark), \
+        fifo_mark_ms = greatest(r.fifo_mark_ms, excluded.fifo_mark_ms), \
+        drawn_at_ms = coalesce(r.drawn_at_ms, excluded.drawn_at_ms), drawn = greatest(r.drawn, excluded.drawn), \
+        admitted = greatest(r.admitted, excluded.admitted), rate_per_s = excluded.rate_per_s, \
+        absent_permille = excluded.absent_permille";
 
 const DECIDE: &str = "INSERT INTO waiting_rooms AS r (sale_id, draw_mix) VALUES ($1, $2) \
     ON CONFLICT (sale_id) DO UPDATE SET draw_mix = excluded.draw_mix WHERE r.draw_mix IS NULL AND r.drawn_at_ms IS NULL \
@@ -67,21 +61,25 @@ impl RoomWriter for PgWriter {
         let (draw_mark, drawn, admitted): (i64, i64, i64) =
             (column(marks.draw_mark), column(marks.drawn), column(marks.admitted));
         let (rate_per_s, absent): (i32, i32) = (column(marks.rate_per_s), column(marks.absent_permille));
-        let drawn_at = marks.drawn_at.map(|at| at.0);
-        self.run(
-            MOVE,
-            &[
-                &sale,
-                &draw_mark,
-                &marks.fifo_mark.0,
-                &drawn_at,
-                &drawn,
-                &admitted,
-                &rate_per_s,
-                &absent,
-                &at.0,
-            ],
-        )
+        let (fifo_mark, drawn_at) = (marks.fifo_mark.0, marks.drawn_at.map(|at| at.0));
+        // Behind the last one, also where that was made by a clock that is ahead. One that came to nothing is none. In a statement
+        // after the one that holds the room's row: it sees the move of whoever held it before.
+        let tell = format!(
+            "INSERT INTO room_moves (sale_id, at_ms, {MARKS}) \
+             SELECT $1::integer, greatest($2::bigint, (SELECT max(at_ms) + 1 FROM room_moves WHERE sale_id = $1::integer)), \
+                 {MARKS} FROM ( \
+                 SELECT {MARKS} FROM waiting_rooms WHERE sale_id = $1::integer EXCEPT SELECT {MARKS} FROM ( \
+                     SELECT {MARKS} FROM room_moves WHERE sale_id = $1::integer ORDER BY at_ms DESC LIMIT 1 \
+                 ) AS last \
+             ) AS moved"
+        );
+        self.in_transaction(async |session| {
+            let moved: [Parameter<'_>; 8] =
+                [&sale, &draw_mark, &fifo_mark, &drawn_at, &drawn, &admitted, &rate_per_s, &absent];
+            session.rows(MOVE, &moved).await?;
+            session.rows(&tell, &[&sale, &at.0]).await?;
+            Ok(())
+        })
     }
 
     fn decide_mix(

@@ -128,10 +128,13 @@ fn move_marks(transaction: &Transaction<'_>, moved: &RoomMove) -> Result<(), Sto
             marks.rate_per_s,
             marks.absent_permille,
         ])?;
+    // Behind the last one, also where that was made by a clock that is ahead. One that came to nothing is none.
     transaction
         .prepare_cached(&format!(
             "INSERT INTO room_moves (sale_id, at_ms, {MARKS}) \
-             SELECT sale_id, ?2, {MARKS} FROM waiting_rooms WHERE sale_id = ?1 ON CONFLICT DO NOTHING"
+             SELECT ?1, max(?2, coalesce((SELECT max(at_ms) + 1 FROM room_moves WHERE sale_id = ?1), ?2)), {MARKS} FROM ( \
+                 SELECT {MARKS} FROM waiting_rooms WHERE sale_id = ?1 EXCEPT SELECT {MARKS} FROM ( \
+                     SELECT {MARKS} FROM room_moves WHERE sale_id = ?1 ORDER BY at_ms DESC LIMIT 1))"
         ))?
         .execute(params![sale.0, at.0])?;
     Ok(())
