@@ -15,7 +15,7 @@ use super::fields::{Fields, Given, required};
 use super::problem::{Code, Problem};
 use super::rfc3339::rfc3339;
 use super::sales::sale_name;
-use crate::domain::{BeaconSource, BeaconState, BeaconValue, DrawMix, RoomMode};
+use crate::domain::{BeaconSource, BeaconState, BeaconValue, DrawMix};
 use crate::orders::ActKind;
 
 /// `POST /api/v1/campaigns/{campaign}/{sku}/queue/beacon` with `{"value","reason"}`: the value of the round that was named, once
@@ -32,9 +32,8 @@ pub(super) async fn give(
     fields.finish(&["value", "reason"])?;
     let sale = plane.live_sale(&acting.tenant, &campaign, &sku).await?;
     let terms = sale.terms.room.as_ref().ok_or_else(Problem::no_queue)?;
-    let named = terms.beacon.filter(|_| terms.mode == RoomMode::Draw);
-    let beacon =
-        named.ok_or_else(|| Problem::new(Code::NoBeacon, "No beacon was named for this sale's draw."))?;
+    let no_beacon = || Problem::new(Code::NoBeacon, "No beacon was named for this sale's draw.");
+    let beacon = terms.named_round().ok_or_else(no_beacon)?;
     let mix = match given {
         Given::Absent => return Err(Problem::field("value", "is missing; null makes the draw without it")),
         Given::Null => DrawMix::Plain,

@@ -111,6 +111,8 @@ impl BeaconTerms {
     pub const WAIT_S_MAX: u32 = 24 * 3600;
     /// The highest round: every language reads it from JSON.
     pub const ROUND_MAX: u64 = (1 << 53) - 1;
+    /// The round comes so long after the start, in ms: a node whose clock is behind registers for so long after that.
+    const DISTANCE_MS: i64 = 1_000;
 
     /// When the round is drawn, where that can be told from its number.
     pub fn drawn_at(&self) -> Option<EpochMs> {
@@ -141,19 +143,27 @@ impl BeaconTerms {
         if self.wait_s > Self::WAIT_S_MAX {
             return wrong("queue.beacon.wait_s", format!("must be 0 to {} seconds", Self::WAIT_S_MAX));
         }
-        let Some(drawn_at) = self.drawn_at() else { return Ok(()) };
-        if drawn_at < starts_at {
-            let first = self.source.first_round_from(starts_at).unwrap_or(Self::ROUND_MAX);
-            let problem = format!(
-                "must come after registration has closed, so that nobody knows its value before: {first} is the first round \
-                 from starts_at on"
-            );
-            return wrong("queue.beacon.round", problem);
-        }
-        if drawn_at >= ends_at {
+        if self.drawn_at().is_some_and(|drawn_at| drawn_at >= ends_at) {
             return wrong("queue.beacon.round", "must be drawn before ends_at".into());
         }
         Ok(())
+    }
+
+    /// Checks that the round comes after registration has closed, at a sale that starts then, for one that is newly named, or whose
+    /// sale has another start: one that was named under an older rule stays.
+    ///
+    /// # Errors
+    /// It comes before, or too soon.
+    pub fn check_distance(&self, starts_at: EpochMs) -> Result<(), FieldError> {
+        let first_at = starts_at.plus_ms(Self::DISTANCE_MS);
+        if self.drawn_at().is_none_or(|drawn_at| drawn_at >= first_at) {
+            return Ok(());
+        }
+        let first = self.source.first_round_from(first_at).unwrap_or(Self::ROUND_MAX);
+        let problem = format!(
+            "must come a second after starts_at, so that nobody who registers knows its value: {first} is the first round that does"
+        );
+        Err(FieldError { field: "queue.beacon.round", problem })
     }
 }
 
@@ -308,7 +318,12 @@ mod tests {
         let source = BeaconSource::DrandQuicknet;
         let first = source.first_round_from(starts_at).unwrap();
         assert_eq!(field(terms(source, first)), None);
-        assert_eq!(field(terms(source, first - 1)), Some("queue.beacon.round"));
+        let drawn_at = terms(source, first).drawn_at().unwrap();
+        let is_far = |starts_at| terms(source, first).check_distance(starts_at).is_ok();
+        assert_eq!([-1_000, -999, 0, 1].map(|ms| is_far(drawn_at.plus_ms(ms))), [true, false, false, false]);
+        let refused = terms(source, first).check_distance(drawn_at).unwrap_err();
+        assert!(refused.field == "queue.beacon.round" && refused.problem.contains(&(first + 1).to_string()));
+        assert!(terms(BeaconSource::Nist, 1).check_distance(starts_at).is_ok());
         assert_eq!(field(terms(source, first + 40)), Some("queue.beacon.round"));
         assert_eq!(field(terms(source, 0)), Some("queue.beacon.round"));
         assert_eq!(field(terms(BeaconSource::Nist, 1)), None);

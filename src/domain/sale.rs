@@ -149,6 +149,15 @@ impl SaleTerms {
         }
     }
 
+    /// Checks that the round which a draw is to be mixed with comes after registration has closed.
+    ///
+    /// # Errors
+    /// As [`BeaconTerms::check_distance`](crate::domain::BeaconTerms::check_distance).
+    pub fn check_new_round(&self) -> Result<(), FieldError> {
+        let named = self.room.and_then(|room| room.named_round());
+        named.map_or(Ok(()), |beacon| beacon.check_distance(self.starts_at))
+    }
+
     /// Checks the terms and the stock of a sale against `limits`.
     ///
     /// # Errors

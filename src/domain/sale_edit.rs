@@ -94,6 +94,10 @@ impl SaleEdit {
             terms.check_new_title()?;
         }
         terms.check(total, limits)?;
+        let round = |terms: &SaleTerms| (terms.starts_at, terms.room.and_then(|room| room.named_round()));
+        if round(&terms) != round(&sale.terms) {
+            terms.check_new_round()?;
+        }
         if terms.per_buyer_limit < sale.terms.per_buyer_limit && sale.sold > 0 {
             let problem =
                 "may only be raised once units are sold: buyers rely on what they were allowed".into();
@@ -131,8 +135,10 @@ fn changed_rate(
 
 #[cfg(test)]
 mod tests {
+    use super::super::beacon::{BeaconSource, BeaconTerms};
     use super::super::identity::{SaleId, SaleKey};
     use super::super::money::Currency;
+    use super::super::waiting_room::{RoomMode, RoomSeed};
     use super::*;
 
     fn sale(total: Units, sold: Units) -> Sale {
@@ -182,6 +188,38 @@ mod tests {
         assert_eq!(overflow.apply(&sale, &limits).unwrap_err().field, "stock_delta");
         let lower = SaleEdit { per_buyer_limit: Some(1), ..SaleEdit::default() };
         assert_eq!(lower.apply(&sale, &limits).unwrap_err().field, "per_buyer_limit");
+    }
+
+    #[test]
+    fn a_round_that_is_too_near_is_refused_where_it_is_new() {
+        let limits = SaleLimits::default();
+        let source = BeaconSource::DrandQuicknet;
+        let beacon = BeaconTerms { source, round: 7, wait_s: 60 };
+        let room = RoomEdit {
+            mode: Some(RoomMode::Draw),
+            opens_at: None,
+            rate_per_s: None,
+            grace_s: None,
+            on_failure: None,
+            beacon: Some(Some(beacon)),
+            new_seed: RoomSeed([1; 16]),
+        };
+        let mut sale = sale(10, 0);
+        (sale.terms.starts_at, sale.terms.ends_at) = (beacon.drawn_at().unwrap(), SaleTerms::NO_END);
+        let named = SaleEdit { room: Some(room), ..SaleEdit::default() };
+        assert_eq!(named.apply(&sale, &limits).unwrap_err().field, "queue.beacon.round");
+        // As it was named under an older rule.
+        sale.terms.room = Some(room.apply(None).unwrap());
+        let faster = RoomEdit { mode: None, beacon: None, rate_per_s: Some(Some(5)), ..room };
+        assert!(SaleEdit { room: Some(faster), ..SaleEdit::default() }.apply(&sale, &limits).is_ok());
+        let starts = |ms| {
+            let starts_at = Some(sale.terms.starts_at.plus_ms(ms));
+            SaleEdit { starts_at, ..SaleEdit::default() }.apply(&sale, &limits).err().map(|error| error.field)
+        };
+        assert_eq!(
+            [-1_000, -999, 1].map(starts),
+            [None, Some("queue.beacon.round"), Some("queue.beacon.round")]
+        );
     }
 
     #[test]

@@ -141,10 +141,12 @@ impl RoomTerms {
         if self.grace_s > Self::GRACE_S_MAX {
             return wrong("queue.grace_s", format!("must be 0 to {} seconds", Self::GRACE_S_MAX));
         }
-        match self.beacon.filter(|_| self.mode == RoomMode::Draw) {
-            Some(beacon) => beacon.check(starts_at, ends_at),
-            None => Ok(()),
-        }
+        self.named_round().map_or(Ok(()), |beacon| beacon.check(starts_at, ends_at))
+    }
+
+    /// The round that a draw is to be mixed with.
+    pub fn named_round(&self) -> Option<BeaconTerms> {
+        self.beacon.filter(|_| self.mode == RoomMode::Draw)
     }
 
     /// Whether buyers are drawn: a draw that is made goes on, whatever the mode becomes.

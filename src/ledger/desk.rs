@@ -109,6 +109,7 @@ impl SaleDesk {
         key.check_new().map_err(SaleError::Field)?;
         terms.check_new_title().map_err(SaleError::Field)?;
         terms.check(*stock, &self.limits).map_err(SaleError::Field)?;
+        terms.check_new_round().map_err(SaleError::Field)?;
         let board = self.admission.board().sales();
         let is_taken = board.by_name(key.tenant(), key.campaign(), key.sku()).is_some();
         if is_taken { Err(SaleError::Exists) } else { Ok(()) }
