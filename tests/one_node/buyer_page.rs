@@ -7,32 +7,32 @@ use testbed::engine::{Engine, request};
 use testbed::servers::browser::{Browser, ENTER, TAB};
 use testbed::until;
 
-const ROOM: &str = r#","queue":{"mode":"fifo","rate_per_s":1000}"#;
+pub(super) const ROOM: &str = r#","queue":{"mode":"fifo","rate_per_s":1000}"#;
 
-fn engine(keys: &[(&str, &str)]) -> Engine {
+pub(super) fn engine(keys: &[(&str, &str)]) -> Engine {
     Engine::start(&[&[("EDGE__PAGE", "true")][..], keys].concat())
 }
 
-fn page(engine: &Engine, sku: &str) -> String {
+pub(super) fn page(engine: &Engine, sku: &str) -> String {
     format!("http://{}/seckill/test/{sku}/page", engine.edge())
 }
 
-fn ask(engine: &Engine, method: &str, path: &str, lines: &str, body: &str) -> Answer {
+pub(super) fn ask(engine: &Engine, method: &str, path: &str, lines: &str, body: &str) -> Answer {
     request(engine.edge(), method, path, lines, body)
 }
 
 /// In one hour, in the API's words.
-fn later() -> jiff::Timestamp {
+pub(super) fn later() -> jiff::Timestamp {
     jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1)
 }
 
-fn change(engine: &Engine, sku: &str, body: &str) {
+pub(super) fn change(engine: &Engine, sku: &str, body: &str) {
     let changed = engine.admin("PATCH", &format!("/api/v1/campaigns/test/{sku}"), body);
     assert_eq!(changed.status, 200, "{}", changed.body);
 }
 
 /// Many who come first, at a room that lets one in a second.
-fn crowd(engine: &Engine, sku: &str) {
+pub(super) fn crowd(engine: &Engine, sku: &str) {
     for n in 0..300 {
         assert_eq!(
             engine.ask("POST", &format!("/seckill/test/{sku}/queue"), &format!("b{n}"), "", "").status,
@@ -41,7 +41,7 @@ fn crowd(engine: &Engine, sku: &str) {
     }
 }
 
-fn head_says(browser: &Browser, words: &str) {
+pub(super) fn head_says(browser: &Browser, words: &str) {
     browser.wait_for("#head", |head| head == words);
 }
 

@@ -17,6 +17,7 @@ mod life;
 mod limits;
 mod lookups;
 mod overload;
+mod page_doubts;
 mod rolling;
 mod room_figures;
 mod room_moves;

@@ -148,7 +148,7 @@ let askedTold = { admitted: false, ahead: null };
 async function askedStanding() {
   if (Date.now() - askedAt > SELDOM_MS / 2) {
     askedAt = Date.now();
-    const { status, body } = await ask("POST", saleUrl + "/queue", { "X-Sale-Pass": saved.all.pass });
+    const { status, body } = await takePlace(ask);
     if (status === 201) askedTold = { admitted: body.admitted, ahead: Math.max(0, body.position - 1 - room.admitted) };
   }
   return askedTold;
@@ -193,6 +193,7 @@ async function look() {
     const read = await ask("GET", sale.queue.url);
     if (read.status === 404) {
       sale = room = null; // the room is gone: look at the sale again
+      judgedIn = undefined;
       return between(USUAL.floor_ms, USUAL.ceiling_ms);
     }
     if (read.status !== 200) return missed(read);
@@ -216,15 +217,34 @@ function missed(answer) {
   return answer.retryMs || between(2000, 5000);
 }
 
-/** Finds out where the pass stands. One that is over is exchanged for one with the same place. */
+let judgedIn; // by its commitment to a seed: the room for which the engine has judged the pass
+let judgeFrom = 0; // when it may be asked to again
+
+/**
+ * Finds out where the pass stands. The engine judges it first: it may be of who used this browser before, or of a former sale of
+ * this name, and is then exchanged for one of this buyer's own. One that is over is exchanged for one with the same place.
+ */
 async function stand() {
   place = null;
-  if (!saved.all.pass || room.state === "closed") return;
+  // In these states no place makes a difference, and none is given.
+  if (!saved.all.pass || ["closed", "sold_out", "ended"].includes(room.state)) return;
   try {
-    if (readPass(saved.all.pass).expiresAt <= serverNow()) await takePlace();
-    place = await standing(saved.all.pass);
+    const isOver = readPass(saved.all.pass).expiresAt <= serverNow();
+    if ((isOver || judgedIn !== room.seed_commit) && Date.now() >= judgeFrom) await judge();
+    if (judgedIn === room.seed_commit) place = await standing(saved.all.pass);
   } catch {
     saved.set({ pass: null }); // it is none
+  }
+}
+
+async function judge() {
+  const answer = await takePlace(ask);
+  if (answer.status !== 201) {
+    judgeFrom = Date.now() + (answer.retryMs || SELDOM_MS / 2);
+    refuse(codeOf(answer));
+  } else if (judgeFrom > 0) {
+    judgeFrom = 0;
+    refuse(null);
   }
 }
 
@@ -247,10 +267,13 @@ async function lookAtOrder() {
 // ---- What the buyer does -----------------------------------------------------------------------------------------------------
 
 /** Registers, with the pass if there is one: it keeps its place. */
-async function takePlace() {
+async function takePlace(asking = insist) {
   const headers = saved.all.pass ? { "X-Sale-Pass": saved.all.pass } : {};
-  const answer = await insist("POST", saleUrl + "/queue", headers);
-  if (answer.status === 201) saved.set({ pass: answer.body.pass });
+  const answer = await asking("POST", saleUrl + "/queue", headers);
+  if (answer.status === 201) {
+    saved.set({ pass: answer.body.pass });
+    judgedIn = room && room.seed_commit;
+  }
   return answer;
 }
 

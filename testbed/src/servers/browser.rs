@@ -167,6 +167,11 @@ impl Browser {
         self.try_call("POST", &self.path("/execute/sync"), &body)
     }
 
+    /// Forgets a cookie that the page shown now would bring along.
+    pub fn forget_cookie(&self, name: &str) {
+        self.call("DELETE", &self.path(&format!("/cookie/{name}")), &Value::Null);
+    }
+
     /// Has pages be shown as to who prefers it dark.
     pub fn prefer_dark(&self) {
         let dark = json!({ "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });

@@ -1,0 +1,46 @@
+//! What the buyer's page keeps may be wrong by now: whose pass it is, what the sale costs, whether a node knows the order. It
+//! believes the engine.
+
+use testbed::engine::Engine;
+use testbed::servers::browser::Browser;
+use testbed::until;
+
+use super::buyer_page::{change, engine, head_says, later, page};
+
+/// Opens the page of the phone and waits until its script runs it.
+fn open(browser: &Browser, engine: &Engine) {
+    browser.go(&page(engine, "phone"));
+    browser.wait_for("#main[data-view] #head", |head| !head.is_empty());
+}
+
+#[test]
+fn a_pass_of_another_buyer_or_of_a_former_sale_is_exchanged_for_one_of_the_own() {
+    let engine = engine(&[]);
+    let terms = format!(r#","starts_at":"{}","queue":{{"mode":"draw","rate_per_s":1000}}"#, later());
+    engine.sale("phone", 5, &terms);
+    let registered = |people: u64| {
+        until(&format!("{people} take part"), || {
+            engine.look("/seckill/test/phone/queue", "").json()["registered"] == people
+        });
+    };
+    let browser = Browser::open(400);
+    open(&browser, &engine);
+    browser.click("#acts button");
+    head_says(&browser, "You take part in the draw");
+    registered(1);
+    // Somebody else sits down, who is told so only if it is true.
+    browser.forget_cookie("sale_guest");
+    open(&browser, &engine);
+    head_says(&browser, "You take part in the draw");
+    registered(2);
+
+    assert_eq!(engine.admin("DELETE", "/api/v1/campaigns/test/phone", "").status, 204);
+    engine.sale("phone", 5, &terms);
+    open(&browser, &engine);
+    head_says(&browser, "You take part in the draw");
+    registered(1);
+    change(&engine, "phone", &format!(r#"{{"starts_at":"{}"}}"#, jiff::Timestamp::now()));
+    head_says(&browser, "It is your turn");
+    browser.click("#acts button");
+    head_says(&browser, "Reserved for you");
+}
