@@ -5,12 +5,21 @@ use testbed::engine::Engine;
 use testbed::servers::browser::Browser;
 use testbed::until;
 
-use super::buyer_page::{change, engine, head_says, later, page};
+use super::buyer_page::{change, crowd, engine, head_says, later, page};
 
 /// Opens the page of the phone and waits until its script runs it.
 fn open(browser: &Browser, engine: &Engine) {
     browser.go(&page(engine, "phone"));
     browser.wait_for("#main[data-view] #head", |head| !head.is_empty());
+}
+
+/// From now on `answer` answers what the page asks for, with `method` and `url` at hand, and `real` that asks the engine.
+fn answers(browser: &Browser, answer: &str) {
+    browser.script(&format!(
+        "const asked = window.fetch; \
+         const answer = async (method, url, real) => {{ {answer} }}; \
+         window.fetch = (url, options) => answer(options.method, url, () => asked(url, options))"
+    ));
 }
 
 #[test]
@@ -43,4 +52,27 @@ fn a_pass_of_another_buyer_or_of_a_former_sale_is_exchanged_for_one_of_the_own()
     head_says(&browser, "It is your turn");
     browser.click("#acts button");
     head_says(&browser, "Reserved for you");
+}
+
+#[test]
+fn whether_one_takes_part_in_the_draw_is_told_by_when_it_was() {
+    let engine = engine(&[]);
+    engine.sale("phone", 5_000, r#","queue":{"mode":"fifo","rate_per_s":1}"#);
+    crowd(&engine, "phone");
+    let browser = Browser::open(400);
+    open(&browser, &engine);
+    browser.click("#acts button");
+    head_says(&browser, "Please wait for your turn");
+    // A pass by arrival, as it is after the sale was changed to a draw. By its mark all are admitted who take part.
+    answers(
+        &browser,
+        "const told = await real(); \
+         if (method !== 'GET' || !url.endsWith('/queue')) return told; \
+         const drawn = { drawn_at: window.drawn_at, seed: '00'.repeat(16), draw_mark: 2 ** 53, fifo_mark: null }; \
+         return new Response(JSON.stringify({ ...(await told.json()), ...drawn }));",
+    );
+    browser.script("window.drawn_at = '2100-01-01T00:00:00.000Z'");
+    head_says(&browser, "It is your turn");
+    browser.script("window.drawn_at = '2000-01-01T00:00:00.000Z'");
+    head_says(&browser, "Please wait for your turn");
 }

@@ -130,7 +130,9 @@ async function priorityOf(seed, passText, who) {
 async function standing(passText) {
   const pass = readPass(passText);
   if (room.fifo_mark && pass.joinedAt < Date.parse(room.fifo_mark)) return { admitted: true };
-  if (!pass.isDrawn) return { admitted: false, ahead: Math.max(0, pass.number - 1 - room.admitted) };
+  // The draw has decided who takes part in it; until then the pass says what was known when it was issued.
+  const isDrawn = room.drawn_at ? pass.joinedAt < Date.parse(room.drawn_at) : pass.isDrawn;
+  if (!isDrawn) return { admitted: false, ahead: Math.max(0, pass.number - 1 - room.admitted) };
   // Mixed with public randomness, where a beacon was named.
   const seed = room.beacon ? room.beacon.seed : room.seed;
   if (!seed) return { admitted: false, ahead: null };
