@@ -5,7 +5,7 @@ use testbed::engine::Engine;
 use testbed::servers::browser::Browser;
 use testbed::until;
 
-use super::buyer_page::{change, crowd, engine, head_says, later, page};
+use super::buyer_page::{ROOM, change, crowd, engine, head_says, later, page};
 
 /// Opens the page of the phone and waits until its script runs it.
 fn open(browser: &Browser, engine: &Engine) {
@@ -75,4 +75,15 @@ fn whether_one_takes_part_in_the_draw_is_told_by_when_it_was() {
     head_says(&browser, "It is your turn");
     browser.script("window.drawn_at = '2000-01-01T00:00:00.000Z'");
     head_says(&browser, "Please wait for your turn");
+}
+
+#[test]
+fn a_new_price_is_read_while_the_room_is_open() {
+    let engine = engine(&[]);
+    engine.sale("phone", 5, ROOM);
+    let browser = Browser::open(400);
+    open(&browser, &engine);
+    browser.wait_for("#facts", |facts| facts.contains("19.99"));
+    change(&engine, "phone", r#"{"price_cents":500}"#);
+    browser.wait_for("#facts", |facts| facts.contains("5.00"));
 }

@@ -183,9 +183,15 @@ async function look() {
     const wait = await lookAtOrder();
     if (order) return wait;
   }
-  if (!sale || !room || (isBeforeStart() && Date.now() - saleReadAt > SELDOM_MS / 2)) {
+  // The room's document does not tell of a new price, or of other terms.
+  const staleMs = isBeforeStart() ? SELDOM_MS / 2 : SELDOM_MS;
+  if (!sale || !room || Date.now() - saleReadAt > staleMs) {
     const read = await ask("GET", saleUrl);
-    if (read.status === 404) return showUnknown();
+    if (read.status === 404) {
+      sale = room = null;
+      judgedIn = undefined;
+      return showUnknown();
+    }
     if (read.status !== 200) return missed(read);
     sale = read.body;
     saleReadAt = Date.now();
@@ -445,6 +451,10 @@ function showUnknown() {
   const said = words.views.unknown;
   set("head", said.head);
   set("text", said.text);
+  set("facts");
+  main.dataset.view = "unknown";
+  showActs("unknown");
+  tick();
   return SELDOM_MS;
 }
 
