@@ -22,6 +22,25 @@ fn answers(browser: &Browser, answer: &str) {
     ));
 }
 
+/// Has the device's clock stand still until it is set again.
+fn stop_the_clock(browser: &Browser) {
+    browser.script("window.at = Date.now(); Date.now = () => window.at");
+}
+
+fn a_minute_later(browser: &Browser) {
+    browser.script("window.at += 60000");
+}
+
+/// Accepts the purchase at one node, and asks for the order at another one that does not know it `window.unknown` times.
+const ASKED_ELSEWHERE: &str = "if (url.startsWith('/orders/') && window.unknown > 0) { \
+         window.unknown -= 1; \
+         return new Response('{\"code\":\"unknown-order\"}', { status: 404 }); \
+     } \
+     const told = await real(); \
+     if (method !== 'POST' || window.unknown === 0) return told; \
+     const { order_id } = await told.json(); \
+     return new Response(JSON.stringify({ order_id, status: 'pending' }), { status: 202 });";
+
 #[test]
 fn a_pass_of_another_buyer_or_of_a_former_sale_is_exchanged_for_one_of_the_own() {
     let engine = engine(&[]);
@@ -86,4 +105,38 @@ fn a_new_price_is_read_while_the_room_is_open() {
     browser.wait_for("#facts", |facts| facts.contains("19.99"));
     change(&engine, "phone", r#"{"price_cents":500}"#);
     browser.wait_for("#facts", |facts| facts.contains("5.00"));
+}
+
+#[test]
+fn an_order_that_another_node_does_not_know_yet_is_asked_for_again() {
+    let engine = engine(&[]);
+    engine.sale("phone", 5, "");
+    let browser = Browser::open(400);
+    open(&browser, &engine);
+    stop_the_clock(&browser);
+    browser.script("window.unknown = 3");
+    answers(&browser, ASKED_ELSEWHERE);
+    browser.click("#acts button");
+    head_says(&browser, "Reserved for you");
+    assert_eq!(browser.script("return window.unknown"), 0, "the order was not known at first");
+}
+
+#[test]
+fn a_click_after_an_order_that_nobody_knew_makes_no_second_one() {
+    let engine = engine(&[]);
+    engine.sale("phone", 5, r#","per_buyer_limit":2"#);
+    let browser = Browser::open(400);
+    open(&browser, &engine);
+    stop_the_clock(&browser);
+    browser.script("window.unknown = Infinity");
+    answers(&browser, ASKED_ELSEWHERE);
+    browser.click("#acts button");
+    head_says(&browser, "Your order is being written down");
+    a_minute_later(&browser);
+    browser.wait_for("#refusal", |refusal| refusal == "You have no such order.");
+    head_says(&browser, "On sale now");
+    browser.script("window.unknown = 0");
+    browser.click("#acts button");
+    head_says(&browser, "Reserved for you");
+    assert_eq!(engine.audit("phone").durable_orders, 1);
 }

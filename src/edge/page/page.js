@@ -6,6 +6,7 @@
 "use strict";
 
 const TRIES_MAX = 8; // of one request that meets a busy shop, or none
+const WRITTEN_MS = 30000; // by then an order is written down, and every node finds it
 const FAR_MS = 60000; // what is so far away is looked at seldom
 const SELDOM_MS = 20000;
 const REST_MS = 300000; // what is as good as over
@@ -259,14 +260,19 @@ async function judge() {
 async function lookAtOrder() {
   const read = await ask("GET", "/orders/" + order.order_id);
   if (read.status === 401 || read.status === 404) {
+    // What one node accepts, another finds when it is written down.
+    const { unwrittenSince } = saved.all;
+    if (read.status === 404 && unwrittenSince && Date.now() - unwrittenSince < WRITTEN_MS) return between(1000, 2000);
     // Somebody else looks now, or there is no such order; of one that was only remembered there is nothing to say.
-    if (order.created_at) refuse(codeOf(read));
+    if (order.created_at || unwrittenSince) refuse(codeOf(read));
     order = null;
-    saved.set({ order: null, key: null });
+    // The key stays: if there is an order after all, the next click hears of it and makes no second one.
+    saved.set({ order: null, unwrittenSince: null });
     return 0;
   }
   if (read.status !== 200) return missed(read);
   order = read.body;
+  if (saved.all.unwrittenSince) saved.set({ unwrittenSince: null });
   if (!OPEN_ORDERS.includes(order.status)) saved.set({ order: null, key: null });
   if (["pending", "paying"].includes(order.status)) return between(1000, 2000);
   return ["pre_pay", "refunding"].includes(order.status) ? between(SELDOM_MS / 2, SELDOM_MS) : REST_MS;
@@ -295,22 +301,21 @@ async function buy() {
   const headers = { "Idempotency-Key": saved.all.key };
   if (saved.all.pass) headers["X-Sale-Pass"] = saved.all.pass;
   const answer = await insist("POST", saleUrl, headers);
-  // Who holds an order hears of it, whatever was asked.
-  if (answer.body.order_id) {
-    saved.set({ order: answer.body.order_id });
-    if (answer.status < 300) {
-      order = answer.body;
-    } else {
-      refuse(codeOf(answer));
-      order = { order_id: answer.body.order_id, status: "pending" };
-      await lookAtOrder();
-    }
-    return;
-  }
   const code = codeOf(answer);
+  // What the key stood for is something else, or gone.
+  if (["idempotency-key-reused", "unknown-order"].includes(code)) saved.set({ key: null });
   if (["invalid-pass", "no-pass"].includes(code)) saved.set({ pass: null });
-  if (code === "idempotency-key-reused") saved.set({ key: null });
-  refuse(code);
+  // Who holds an order hears of it, whatever was asked.
+  const id = code === "unknown-order" ? null : answer.body.order_id;
+  if (!id) return refuse(code);
+  saved.set({ order: id, unwrittenSince: [200, 201].includes(answer.status) ? null : Date.now() });
+  if (answer.status < 300) {
+    order = answer.body;
+  } else {
+    refuse(code);
+    order = { order_id: id, status: "pending" };
+    await lookAtOrder();
+  }
 }
 
 async function pay(form) {
@@ -513,7 +518,7 @@ async function watch() {
   saved.load();
   // A form that was sent before this script ran, or by a browser without, came back with what it got.
   const { order: got, pass } = main.dataset;
-  if (got) saved.set({ order: got });
+  if (got) saved.set({ order: got, unwrittenSince: null });
   if (pass) saved.set({ pass });
   if (saved.all.order) order = { order_id: saved.all.order, status: "pending" };
   for (;;) {
