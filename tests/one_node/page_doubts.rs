@@ -140,3 +140,22 @@ fn a_click_after_an_order_that_nobody_knew_makes_no_second_one() {
     head_says(&browser, "Reserved for you");
     assert_eq!(engine.audit("phone").durable_orders, 1);
 }
+
+#[test]
+fn who_is_let_in_by_one_node_and_not_yet_by_another_need_not_click_again() {
+    let engine = engine(&[]);
+    engine.sale("phone", 5, ROOM);
+    let browser = Browser::open(400);
+    open(&browser, &engine);
+    browser.click("#acts button");
+    head_says(&browser, "It is your turn");
+    answers(
+        &browser,
+        "if (method !== 'POST' || url.endsWith('/queue') || window.is_behind === false) return real(); \
+         window.is_behind = false; \
+         const refusal = JSON.stringify({ code: 'waiting-room', reason: 'not-admitted' }); \
+         return new Response(refusal, { status: 403, headers: { 'Retry-After': '1' } });",
+    );
+    browser.click("#acts button");
+    head_says(&browser, "Reserved for you");
+}
