@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 
 use super::Application;
+use super::cookie::kept_by_browser;
 use super::cross_site::{self, Visit};
 use super::gatekeeper::Gatekeeper;
 use super::identity::{Buyer, Denied};
@@ -34,6 +35,8 @@ pub struct DataPlane {
     pub(super) gatekeeper: Option<Gatekeeper>,
     pub(super) tracer: Option<Tracer>,
     page_access: PageAccess,
+    /// Whether whoever asks does so over TLS.
+    is_tls: bool,
     tuning: ArcSwap<Tuning>,
     clock: Clock,
     telemetry: Arc<Telemetry>,
@@ -62,6 +65,7 @@ impl DataPlane {
             gatekeeper: None,
             tracer: None,
             page_access: PageAccess::default(),
+            is_tls: settings.tls.is_on(),
             tuning: ArcSwap::from_pointee(Tuning::new(settings)?),
             clock,
             telemetry: Arc::clone(telemetry),
@@ -118,6 +122,11 @@ impl DataPlane {
     /// Which sales have a page.
     pub(super) fn page_access(&self) -> &PageAccess {
         &self.page_access
+    }
+
+    /// Has the asking browser bring a name and its value along to `path` and below, for `kept_s` seconds.
+    pub(super) fn cookie(&self, pair: &str, path: &str, kept_s: i64) -> Option<Field> {
+        kept_by_browser(pair, path, kept_s, self.is_tls)
     }
 
     /// What became of who joined waiting rooms.

@@ -9,6 +9,7 @@ mod arena;
 mod auth_settings;
 mod connection;
 mod connection_timeout;
+mod cookie;
 mod cross_site;
 mod data_plane;
 mod exchange;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 
 use super::data_plane::{DataPlane, store_is_away};
@@ -81,9 +81,32 @@ impl DataPlane {
         }
         // A place begins with the verdict: the log of registrations is in order of time.
         match self.admission.seat(sale, buyer.name(), knock, self.now()) {
-            Ok(place) => Ok(placed(request, &place)),
+            Ok(place) => Ok(self.seated(request, &place)),
             Err(refusal) => Err(not_registered(&refusal, request)),
         }
+    }
+
+    /// 201: the place, and the pass for the header or the cookie.
+    fn seated(&self, request: &Request<'_>, place: &RoomPlace) -> Reply {
+        let mut object = JsonObject::with_capacity(420);
+        object.text("pass", place.pass.as_str()).time("joined_at", place.joined_at);
+        match place.position {
+            Some(position) => object.number("position", position),
+            None => object.null("position"),
+        };
+        object
+            .number("of", place.of)
+            .number("eta_s", place.eta_s)
+            .flag("admitted", place.admitted)
+            .flag("has_chance", place.has_chance)
+            .time("expires_at", place.expires_at)
+            .text("status_url", request.path)
+            .number("poll_s", RoomPlace::POLL_S);
+        let mut reply = Reply::json(StatusCode::CREATED, Outcome::Served, object.finish());
+        let sale_path = request.path.strip_suffix("/queue").unwrap_or(request.path);
+        let lasts_s = place.expires_at.ms_since(request.arrived.wall).max(0) / 1_000;
+        reply.fields.extend(self.cookie(&format!("sale_pass={}", place.pass.as_str()), sale_path, lasts_s));
+        reply
     }
 
     async fn ask_about(
@@ -157,35 +180,6 @@ impl DataPlane {
         let in_token = tuning.tenants.are_in_tokens() && request.head.authorization.is_some();
         let kept = if in_token { Keep::NoStore } else { tuning.sale_state.kept_for_all() };
         Ok(Reply::json(StatusCode::OK, Outcome::Served, body).kept(kept))
-    }
-}
-
-/// 201: the place, and the pass for the header or the cookie.
-fn placed(request: &Request<'_>, place: &RoomPlace) -> Reply {
-    let mut object = JsonObject::with_capacity(420);
-    object.text("pass", place.pass.as_str()).time("joined_at", place.joined_at);
-    match place.position {
-        Some(position) => object.number("position", position),
-        None => object.null("position"),
-    };
-    object
-        .number("of", place.of)
-        .number("eta_s", place.eta_s)
-        .flag("admitted", place.admitted)
-        .flag("has_chance", place.has_chance)
-        .time("expires_at", place.expires_at)
-        .text("status_url", request.path)
-        .number("poll_s", RoomPlace::POLL_S);
-    let reply = Reply::json(StatusCode::CREATED, Outcome::Served, object.finish());
-    let sale_path = request.path.strip_suffix("/queue").unwrap_or(request.path);
-    let lasts_s = place.expires_at.ms_since(request.arrived.wall).max(0) / 1_000;
-    let cookie = format!(
-        "sale_pass={}; Path={sale_path}; Max-Age={lasts_s}; HttpOnly; SameSite=Lax",
-        place.pass.as_str()
-    );
-    match HeaderValue::try_from(cookie) {
-        Ok(cookie) => reply.with(Field::SetCookie(Box::new(cookie))),
-        Err(_) => reply,
     }
 }
 

@@ -19,6 +19,8 @@ use crate::telemetry::Outcome;
 
 /// How orders are paid where the configuration names no method.
 const USUAL_METHOD: &str = "card";
+/// For how many seconds a browser stays the same guest: 30 days.
+const GUEST_KEPT_S: i64 = 30 * 24 * 3600;
 /// What buyers have of an order that is over: nothing, so that they may buy again.
 const OVER: [&str; 4] = ["cancelled", "expired", "rejected", "refunded"];
 
@@ -262,11 +264,8 @@ impl DataPlane {
             methods: &methods,
             is_simulated: self.checkout.simulated().contains(&"gateway"),
         };
-        if let Some(guest) = self.page_access().new_guest(&request.head)
-            && let Ok(guest) = HeaderValue::try_from(guest)
-        {
-            fields.push(Field::SetCookie(Box::new(guest)));
-        }
+        let guest = self.page_access().new_guest(&request.head);
+        fields.extend(guest.and_then(|guest| self.cookie(&guest, "/", GUEST_KEPT_S)));
         let mut reply = Reply::of(Content::Html, status, outcome, page.text());
         reply.fields = fields;
         reply
