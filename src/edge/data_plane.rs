@@ -124,9 +124,9 @@ impl DataPlane {
         &self.page_access
     }
 
-    /// Has the asking browser bring a name and its value along to `path` and below, for `kept_s` seconds.
-    pub(super) fn cookie(&self, pair: &str, path: &str, kept_s: i64) -> Option<Field> {
-        kept_by_browser(pair, path, kept_s, self.is_tls)
+    /// Has the asking browser bring a name and its value along to `path` and below, for `wanted_s` seconds or longer.
+    pub(super) fn cookie(&self, pair: &str, path: &str, wanted_s: i64) -> Option<Field> {
+        kept_by_browser(pair, path, wanted_s, self.is_tls)
     }
 
     /// What became of who joined waiting rooms.

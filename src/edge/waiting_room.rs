@@ -104,7 +104,7 @@ impl DataPlane {
             .number("poll_s", RoomPlace::POLL_S);
         let mut reply = Reply::json(StatusCode::CREATED, Outcome::Served, object.finish());
         let sale_path = request.path.strip_suffix("/queue").unwrap_or(request.path);
-        let lasts_s = place.expires_at.ms_since(request.arrived.wall).max(0) / 1_000;
+        let lasts_s = place.expires_at.ms_since(request.arrived.wall) / 1_000;
         reply.fields.extend(self.cookie(&format!("sale_pass={}", place.pass.as_str()), sale_path, lasts_s));
         reply
     }

@@ -5,7 +5,7 @@ use testbed::engine::Engine;
 use testbed::servers::browser::Browser;
 use testbed::until;
 
-use super::buyer_page::{ROOM, change, crowd, engine, head_says, later, page};
+use super::buyer_page::{ROOM, ask, change, crowd, engine, head_says, later, page};
 
 /// Opens the page of the phone and waits until its script runs it.
 fn open(browser: &Browser, engine: &Engine) {
@@ -158,4 +158,38 @@ fn who_is_let_in_by_one_node_and_not_yet_by_another_need_not_click_again() {
     );
     browser.click("#acts button");
     head_says(&browser, "Reserved for you");
+}
+
+#[test]
+fn a_pass_that_is_over_buys_without_a_script_and_its_cookie_is_kept_for_that() {
+    let engine = engine(&[]);
+    engine.sale("phone", 5, ROOM);
+    // A pass ends with its sale, as that was when the pass was issued. On a busy machine the sale may end before she comes.
+    let joined = loop {
+        let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+        change(&engine, "phone", &format!(r#"{{"ends_at":"{soon}"}}"#));
+        let joined = engine.ask("POST", "/seckill/test/phone/queue", "ann", "", "");
+        change(&engine, "phone", r#"{"ends_at":null}"#);
+        if joined.status == 201 {
+            break joined;
+        }
+    };
+    let (pass, how) = joined.field("set-cookie").unwrap().split_once("; ").unwrap();
+    let kept_s = how.split("; ").find_map(|part| part.strip_prefix("Max-Age=")).expect("how long it is kept");
+    assert!(kept_s.parse::<u32>().unwrap() >= 30 * 24 * 3_600, "{how}");
+    let time = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+    let ends_at = time(&joined.member("expires_at"));
+    until("the pass is over and she is admitted", || {
+        let room = engine.look("/seckill/test/phone/queue", "").json();
+        time(room["server_time"].as_str().unwrap()) >= ends_at && room["admitted"] == 1
+    });
+    let lines = format!("X-User-ID: ann\r\nSec-Fetch-Site: same-origin\r\nCookie: {pass}\r\n");
+    let own = ask(&engine, "GET", "/seckill/test/phone/page/mine", &lines, "");
+    assert!(own.body.contains("tabindex=\"-1\">It is your turn</h2>"), "{}", own.body);
+    let bought = ask(&engine, "POST", "/seckill/test/phone/page", &lines, "act=buy&key=k");
+    assert_eq!(bought.status, 303, "{}", bought.body);
+    for renewed in [own, bought] {
+        let cookie = renewed.field("set-cookie").expect("a pass in place of the one that is over");
+        assert!(cookie.starts_with("sale_pass=") && !cookie.starts_with(pass), "{cookie}");
+    }
 }

@@ -14,13 +14,11 @@ use super::form::{Act, Form, Wanted};
 use super::html::Page;
 use super::view::Seen;
 use super::words::best;
-use crate::domain::OrderId;
+use crate::domain::{OrderId, RoomRefusal};
 use crate::telemetry::Outcome;
 
 /// How orders are paid where the configuration names no method.
 const USUAL_METHOD: &str = "card";
-/// For how many seconds a browser stays the same guest: 30 days.
-const GUEST_KEPT_S: i64 = 30 * 24 * 3600;
 /// What buyers have of an order that is over: nothing, so that they may buy again.
 const OVER: [&str; 4] = ["cancelled", "expired", "rejected", "refunded"];
 
@@ -197,7 +195,7 @@ impl DataPlane {
             }
             Act::Buy => {
                 let head = Head { idempotency_key: form.key.as_deref().map(str::as_bytes), ..head };
-                (self.ask(request, ("POST", sale_path), head, b"").await, None)
+                (self.buy(request, sale_path, head).await, None)
             }
             Act::Pay(id) => {
                 let method = form.method.as_deref().unwrap_or(USUAL_METHOD);
@@ -223,6 +221,20 @@ impl DataPlane {
             Ok(place) => reply.with(Field::SeeOther(Box::new(place))),
             Err(_) => problem::NOT_FOUND.reply(&request.id),
         }
+    }
+
+    /// Buys. A turn does not run out: a pass that is over is renewed first, with its place.
+    async fn buy(&self, request: &Request<'_>, sale_path: &str, head: Head<'_>) -> Told {
+        let told = self.ask(request, ("POST", sale_path), head, b"").await;
+        if told.refusal() != RoomRefusal::ExpiredPass.as_str() {
+            return told;
+        }
+        let renewed = self.ask(request, ("POST", &format!("{sale_path}/queue")), head, b"").await;
+        let Some(pass) = renewed.body["pass"].as_str() else { return told };
+        let head = Head { sale_pass: Some(pass.as_bytes()), ..head };
+        let mut told = self.ask(request, ("POST", sale_path), head, b"").await;
+        told.fields.extend(renewed.fields);
+        told
     }
 
     /// Asks the API, in the visitor's name.
@@ -265,7 +277,7 @@ impl DataPlane {
             is_simulated: self.checkout.simulated().contains(&"gateway"),
         };
         let guest = self.page_access().new_guest(&request.head);
-        fields.extend(guest.and_then(|guest| self.cookie(&guest, "/", GUEST_KEPT_S)));
+        fields.extend(guest.and_then(|guest| self.cookie(&guest, "/", 0)));
         let mut reply = Reply::of(Content::Html, status, outcome, page.text());
         reply.fields = fields;
         reply

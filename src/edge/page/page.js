@@ -304,6 +304,8 @@ async function buy() {
   if (saved.all.pass) headers["X-Sale-Pass"] = saved.all.pass;
   const answer = await insist("POST", saleUrl, headers);
   const code = codeOf(answer);
+  // A turn does not run out.
+  if (code === "expired-pass" && (await takePlace()).status === 201) return buy();
   // What the key stood for is something else, or gone.
   if (["idempotency-key-reused", "unknown-order"].includes(code)) saved.set({ key: null });
   if (["invalid-pass", "no-pass"].includes(code)) saved.set({ pass: null });
