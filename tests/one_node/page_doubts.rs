@@ -193,3 +193,22 @@ fn a_pass_that_is_over_buys_without_a_script_and_its_cookie_is_kept_for_that() {
         assert!(cookie.starts_with("sale_pass=") && !cookie.starts_with(pass), "{cookie}");
     }
 }
+
+#[test]
+fn an_order_of_another_sale_is_none_of_this_one() {
+    let engine = engine(&[]);
+    for sku in ["phone", "watch"] {
+        engine.sale(sku, 5, "");
+    }
+    let order = engine.buy("phone", "ann").member("order_id");
+    let shown = |sku: &str| {
+        let path = format!("/seckill/test/{sku}/page/mine?order={order}");
+        ask(&engine, "GET", &path, "X-User-ID: ann\r\n", "")
+    };
+    let (own, other) = (shown("phone"), shown("watch"));
+    assert_eq!((own.status, other.status), (200, 404), "{}", other.body);
+    assert!(own.body.contains(&format!("data-order=\"{order}\"")), "{}", own.body);
+    // A script would keep it as this sale's.
+    assert!(other.body.contains("data-order=\"\""), "{}", other.body);
+    assert!(other.body.contains("tabindex=\"-1\">On sale now</h2>"), "{}", other.body);
+}

@@ -31,6 +31,13 @@ struct Told {
     body: Value,
 }
 
+impl From<Reply> for Told {
+    fn from(reply: Reply) -> Self {
+        let body = serde_json::from_slice(&reply.body).unwrap_or_default();
+        Self { status: reply.status, outcome: reply.outcome, keep: reply.keep, fields: reply.fields, body }
+    }
+}
+
 impl Told {
     /// The document, if that is what was answered; null otherwise.
     fn document(&mut self) -> Value {
@@ -132,7 +139,11 @@ impl DataPlane {
         let mut seen = Seen { sale, room, is_away, ..Seen::default() };
         if let Some(id) = wanted.order {
             let mut order = self.ask(request, ("GET", &format!("/orders/{id}")), request.head, b"").await;
-            // Another's, or none: the page must not go on with it in place of what its buyer has.
+            let is_here = order.body["campaign"] == campaign && order.body["sku"] == sku;
+            if order.status == StatusCode::OK && !is_here {
+                order = problem::UNKNOWN_ORDER.reply(&request.id).into();
+            }
+            // Another's, another sale's, or none: the page must not go on with it in place of what its buyer has here.
             if matches!(order.status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED) {
                 wanted.order = None;
             }
@@ -252,9 +263,7 @@ impl DataPlane {
 
     async fn told(&self, request: &Request<'_>) -> Told {
         // The way of every request: it is counted, shed and refused as if it had come by itself.
-        let reply = Box::pin(self.routed(request)).await;
-        let body = serde_json::from_slice(&reply.body).unwrap_or_default();
-        Told { status: reply.status, outcome: reply.outcome, keep: reply.keep, fields: reply.fields, body }
+        Box::pin(self.routed(request)).await.into()
     }
 
     fn made(&self, request: &Request<'_>, making: Making<'_>) -> Reply {
