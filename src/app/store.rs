@@ -101,8 +101,7 @@ pub(super) fn calendar(reader: &dyn StoreReader) -> Result<Option<EpochMs>, Stor
 
 /// What has moved deadlines so far.
 pub(super) fn read_graces(reader: &dyn StoreReader, deadlines: &Deadlines) -> Result<(), StoreError> {
-    deadlines.set_granted(reader.graces()?, false);
-    Ok(())
+    deadlines.take_granted(|| reader.graces(), false)
 }
 
 /// Shows the marks of the waiting rooms before anybody is served: who was admitted before the start still is.
@@ -155,8 +154,7 @@ pub(super) fn count_downtime(
     }
     writer.move_deadlines(&DeadlineStep::Forget(oldest_open.unwrap_or(now)), None)?;
     writer.move_deadlines(&DeadlineStep::Alive(now), None)?;
-    deadlines.set_granted(reader.graces()?, true);
-    Ok(())
+    deadlines.take_granted(|| reader.graces(), true)
 }
 
 /// Keeps this node up with what other nodes do in a shared store, as long as the runtime lives.

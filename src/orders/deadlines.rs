@@ -21,8 +21,19 @@ const LATEST: EpochMs = EpochMs(i64::MAX);
 #[derive(Debug, Default)]
 pub struct Deadlines {
     schedule: Mutex<BTreeSet<(EpochMs, OrderId)>>,
+    /// Changed by several hands at once: only ever made from what it is at that moment.
     graces: ArcSwap<Graces>,
     untold: Mutex<UntoldGraces>,
+    reads: Mutex<Reads>,
+}
+
+/// How often the store was read for what it has granted.
+#[derive(Debug, Default)]
+struct Reads {
+    /// The number of the last read that began.
+    begun: u64,
+    /// The number of the read that counts.
+    taken: u64,
 }
 
 impl Deadlines {
@@ -68,27 +79,50 @@ impl Deadlines {
         self.graces.load_full()
     }
 
-    /// Takes over what the store has granted. What is new is to be told of, if there are `events` to tell it, and an outage
-    /// that grew, once it grows no more.
-    pub fn set_granted(&self, granted: Vec<Grace>, events: bool) {
+    /// Takes over what the store is `read` to have granted. Of two reads at once the one counts that began later, whichever
+    /// ends first: it saw everything that was durable when the other one began. What is new is to be told of, if there are
+    /// `events` to tell it, and an outage that grew, once it grows no more. Blocks as long as `read` does.
+    ///
+    /// # Errors
+    /// That of `read`.
+    pub fn take_granted<E>(
+        &self,
+        read: impl FnOnce() -> Result<Vec<Grace>, E>,
+        events: bool,
+    ) -> Result<(), E> {
+        let number = {
+            let mut reads = self.reads.lock();
+            reads.begun += 1;
+            reads.begun
+        };
+        let granted = read()?;
+        let mut reads = self.reads.lock();
+        if number > reads.taken {
+            reads.taken = number;
+            // Still locked: what is new is new to one read.
+            self.set_granted(granted, events);
+        }
+        Ok(())
+    }
+
+    fn set_granted(&self, granted: Vec<Grace>, events: bool) {
         let known = self.graces();
-        let before = |grace: &Grace| known.granted().iter().find(|other| other.is_same(grace));
         if let Some(oldest) = granted.iter().map(|grace| grace.from).min() {
             self.untold.lock().forget_before(oldest);
         }
         for grace in &granted {
             let has_ended = |before: &Grace| before.until.is_some() && before.until == grace.until;
-            if before(grace).is_none_or(has_ended) {
+            if known.same_as(grace).is_none_or(has_ended) {
                 self.tell(grace, events);
             }
         }
-        self.graces.store(Arc::new(Graces::new(granted).with_ongoing(known.ongoing())));
+        let granted = Graces::new(granted);
+        self.graces.rcu(|now| granted.clone().with_ongoing(now.ongoing()));
     }
 
     /// Paying is impossible since `ongoing`, or possible again.
     pub fn set_ongoing(&self, ongoing: Option<EpochMs>) {
-        let known = Graces::clone(&self.graces());
-        self.graces.store(Arc::new(known.with_ongoing(ongoing)));
+        self.graces.rcu(|now| Graces::clone(now).with_ongoing(ongoing));
     }
 
     /// The orders that wait now are to be told of this grace, as far as it concerns them and they were not.
@@ -129,11 +163,21 @@ impl Deadlines {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
     use crate::domain::{BuyerId, Cents, SaleId};
 
     fn id(n: u64) -> OrderId {
         OrderId::from_number(n).unwrap()
+    }
+
+    fn gift() -> Grace {
+        Grace::gift(None, EpochMs(7), 100, "test".into())
+    }
+
+    fn take(deadlines: &Deadlines, granted: Vec<Grace>) {
+        deadlines.take_granted(|| Ok::<_, Infallible>(granted), true).unwrap();
     }
 
     #[test]
@@ -164,16 +208,15 @@ mod tests {
     fn m4_those_who_wait_are_told_of_a_new_grace_once_and_in_parts() {
         let deadlines = Deadlines::default();
         let outage = |until| Grace::outage(EpochMs(1), EpochMs(until), "test");
-        deadlines.set_granted(vec![outage(5)], true);
+        take(&deadlines, vec![outage(5)]);
         assert!(deadlines.next_untold(9).is_none(), "nobody waits");
         deadlines.enter_all((1..=5).map(|n| (EpochMs(10), id(n))));
-        deadlines.set_granted(vec![outage(6)], true);
+        take(&deadlines, vec![outage(6)]);
         assert!(deadlines.next_untold(9).is_none(), "it is known already");
-        let gift = Grace::gift(None, EpochMs(7), 100, "test".into());
-        deadlines.set_granted(vec![outage(6), gift.clone()], true);
+        take(&deadlines, vec![outage(6), gift()]);
         let mut told = Vec::new();
         while let Some((grace, orders)) = deadlines.next_untold(2) {
-            assert!(grace == gift && orders.len() <= 2);
+            assert!(grace == gift() && orders.len() <= 2);
             told.extend(orders);
         }
         told.sort_unstable();
@@ -186,17 +229,54 @@ mod tests {
         deadlines.enter(EpochMs(100_000), id(1));
         let outage = |until| Grace::outage(EpochMs(0), EpochMs(until), "test");
         let mut told = |until| {
-            deadlines.set_granted(vec![outage(until)], true);
+            take(&deadlines, vec![outage(until)]);
             deadlines.next_untold(9).is_some()
         };
         assert_eq!([2_000, 7_000, 12_000, 12_000, 12_000].map(&mut told), [true, false, false, true, false]);
     }
 
     #[test]
+    fn m4_an_outage_that_ends_while_grants_are_taken_over_is_over() {
+        for (was, becomes) in [(Some(EpochMs(1)), None), (None, Some(EpochMs(1)))] {
+            let deadlines = Deadlines::default();
+            deadlines.set_ongoing(was);
+            // Whoever takes the gift over has to wait for the orders that are to be told of it.
+            let waiting = deadlines.schedule.lock();
+            std::thread::scope(|scope| {
+                let taking = scope.spawn(|| take(&deadlines, vec![gift()]));
+                while !deadlines.untold.is_locked() {
+                    std::thread::yield_now();
+                }
+                deadlines.set_ongoing(becomes);
+                drop(waiting);
+                taking.join().unwrap();
+            });
+            let graces = deadlines.graces();
+            assert_eq!((graces.ongoing(), graces.granted()), (becomes, &[gift()][..]));
+        }
+    }
+
+    #[test]
+    fn m4_what_was_read_before_a_gift_was_made_does_not_hide_it() {
+        let deadlines = Deadlines::default();
+        deadlines.enter(EpochMs(10), id(1));
+        let slow = || {
+            let before = Vec::new();
+            take(&deadlines, vec![gift()]);
+            Ok::<_, Infallible>(before)
+        };
+        deadlines.take_granted(slow, true).unwrap();
+        assert_eq!(deadlines.graces().granted(), [gift()]);
+        assert!(deadlines.next_untold(9).is_some_and(|(grace, _)| grace == gift()));
+        take(&deadlines, Vec::new());
+        assert_eq!(deadlines.graces().granted(), [], "what the store forgets is forgotten");
+    }
+
+    #[test]
     fn m4_who_could_not_be_told_is_told_before_others() {
         let deadlines = Deadlines::default();
         deadlines.enter_all((1..=3).map(|n| (EpochMs(10), id(n))));
-        deadlines.tell_of(&Grace::gift(None, EpochMs(7), 100, "test".into()));
+        deadlines.tell_of(&gift());
         let (grace, orders) = deadlines.next_untold(2).unwrap();
         deadlines.still_untold(grace, orders.clone());
         assert_eq!(deadlines.next_untold(2).unwrap().1, orders);
@@ -220,7 +300,7 @@ mod tests {
         assert_eq!(deadlines.len(), 2);
         assert_eq!(deadlines.take_due(EpochMs(10), 1), [id(2)]);
         // One that was moved stands where it was moved to.
-        deadlines.set_granted(vec![Grace::outage(EpochMs(5), EpochMs(10), "test")], false);
+        take(&deadlines, vec![Grace::outage(EpochMs(5), EpochMs(10), "test")]);
         deadlines.forget_all([&order(3)]);
         assert!(deadlines.is_empty());
     }

@@ -383,9 +383,8 @@ impl OrderDesk {
     /// # Errors
     /// The store does not answer.
     pub async fn take_grants(&self) -> Result<(), StoreError> {
-        let granted = self.read(|store| store.graces()).await?;
-        self.deadlines.set_granted(granted, true);
-        Ok(())
+        let deadlines = Arc::clone(&self.deadlines);
+        self.read(move |store| deadlines.take_granted(|| store.graces(), true)).await
     }
 
     /// Writes down that the engine lives.

@@ -78,6 +78,15 @@ impl Graces {
         &self.granted
     }
 
+    /// What is known of this grace, which may have grown since.
+    pub fn same_as(&self, grace: &Grace) -> Option<&Grace> {
+        let first = self.granted.partition_point(|known| known.from < grace.from);
+        self.granted[first..]
+            .iter()
+            .take_while(|known| known.from == grace.from)
+            .find(|known| known.is_same(grace))
+    }
+
     /// The order's deadline as it stands at `now`: its own `pay_before`, moved.
     pub fn pay_before(&self, order: &NewOrder, now: EpochMs) -> EpochMs {
         let ongoing = self.ongoing.map(|from| Grace::outage(from, now.max(from), ""));
