@@ -366,8 +366,15 @@ pub struct Batch {
     pub rejected: Vec<NewOrder>,
     /// Steps of orders that are durable already.
     pub transitions: Vec<Transition>,
-    /// By what the deadlines of these orders have moved.
+    /// By what the deadlines of these orders have moved, as far as memory knows: what was granted the store knows better.
     pub graces: Arc<Graces>,
+}
+
+impl Batch {
+    /// Whether the deadline of an order decides any of its steps: then what was granted is read from the store.
+    pub fn asks_for_the_time(&self) -> bool {
+        self.transitions.iter().any(Transition::asks_for_the_time)
+    }
 }
 
 /// A step that is about when orders run out of time.

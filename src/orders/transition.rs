@@ -138,6 +138,11 @@ impl Transition {
         true
     }
 
+    /// Whether the order's deadline decides it.
+    pub const fn asks_for_the_time(&self) -> bool {
+        matches!(self.action, OrderAction::BeginPayment | OrderAction::Expire)
+    }
+
     /// Whether a refund begins with it that puts units back on sale: an order of an archived sale takes none such.
     pub fn restocks(&self) -> bool {
         let asked = match self.refund.as_deref() {

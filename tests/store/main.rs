@@ -2,6 +2,7 @@
 //! several nodes, and what each of them has beside it.
 
 mod contract;
+mod deadlines;
 mod log;
 mod order_model;
 mod postgres;

@@ -110,6 +110,8 @@ pub struct Steps {
     order: Vec<i64>,
     was_status: Vec<i16>,
     was_attempt: Vec<i32>,
+    /// Of orders that expire: the deadline that was over.
+    was_pay_before: Vec<Option<i64>>,
     status: Vec<i16>,
     attempt: Vec<i32>,
     paid_at: Vec<Option<i64>>,
@@ -189,6 +191,8 @@ impl Steps {
             steps.order.push(column(order.placed.id.number()));
             steps.was_status.push(was.status.code().into());
             steps.was_attempt.push(column(was.payment_attempt));
+            let expires = order.status == OrderStatus::Expired;
+            steps.was_pay_before.push(expires.then_some(was.placed.pay_before.0));
             steps.status.push(order.status.code().into());
             steps.attempt.push(column(order.payment_attempt));
             steps.paid_at.push(order.paid_at.map(|at| at.0));
@@ -211,6 +215,11 @@ impl Steps {
         (steps, applied)
     }
 
+    /// Whether an order expires.
+    pub fn expires(&self) -> bool {
+        self.was_pay_before.iter().any(Option::is_some)
+    }
+
     fn settle(&mut self, order: &Order, at: EpochMs, reason: &str) {
         self.settled_order.push(column(order.placed.id.number()));
         self.settled_attempt.push(column(order.payment_attempt));
@@ -220,11 +229,12 @@ impl Steps {
     }
 
     /// The columns, in the order of the function's parameters.
-    pub fn parameters(&self) -> [Parameter<'_>; 29] {
+    pub fn parameters(&self) -> [Parameter<'_>; 30] {
         [
             &self.order,
             &self.was_status,
             &self.was_attempt,
+            &self.was_pay_before,
             &self.status,
             &self.attempt,
             &self.paid_at,

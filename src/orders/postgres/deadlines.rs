@@ -14,6 +14,11 @@ use super::session::Session;
 use super::trail;
 use crate::domain::{EpochMs, OrderId, OrderStatus, SaleId};
 
+/// The columns that [`grace`] reads, in its order.
+const GRACE_COLUMNS: &str = "sale_id, from_ms, until_ms, by_ms, reason";
+/// How many columns [`GRACE_COLUMNS`] names.
+const GRACE_COLUMNS_LEN: usize = 5;
+
 const ALIVE: &str = "INSERT INTO alive AS a (at_ms) VALUES ($1) \
                      ON CONFLICT (only_row) DO UPDATE SET at_ms = greatest(a.at_ms, excluded.at_ms)";
 const GRANT: &str = "INSERT INTO graces AS g (sale_id, from_ms, is_gift, until_ms, by_ms, reason) \
@@ -84,18 +89,36 @@ async fn extended(session: &mut Session, order: OrderId, is_moved: bool) -> Resu
 
 /// All graces.
 pub(super) async fn graces(session: &mut Session) -> Result<Vec<Grace>, PgError> {
-    let select = "SELECT sale_id, from_ms, until_ms, by_ms, reason FROM graces";
-    let grace = |row: &Row| {
-        let sale = whole(row.try_get(0)?)?;
-        Ok(Grace {
-            sale: (sale > 0).then_some(SaleId(sale)),
-            from: EpochMs(row.try_get(1)?),
-            until: row.try_get::<_, Option<i64>>(2)?.map(EpochMs),
-            by_ms: row.try_get(3)?,
-            reason: row.try_get(4)?,
-        })
-    };
-    session.rows(select, &[]).await?.iter().map(grace).collect()
+    let select = format!("SELECT {GRACE_COLUMNS} FROM graces");
+    session.rows(&select, &[]).await?.iter().map(grace).collect()
+}
+
+/// All graces, and the number of their last change: `commit_batch` lets no order expire by others than there are.
+pub(super) async fn granted(session: &mut Session) -> Result<(Vec<Grace>, i64), PgError> {
+    // One statement, one snapshot; one row also where nothing is granted.
+    let select = format!("SELECT {GRACE_COLUMNS}, last_change FROM grace_log LEFT JOIN graces ON true");
+    let rows = session.rows(&select, &[]).await?;
+    let last_change =
+        rows.first().ok_or_else(|| damaged("no count of graces"))?.try_get(GRACE_COLUMNS_LEN)?;
+    let mut granted = Vec::with_capacity(rows.len());
+    for row in &rows {
+        if row.try_get::<_, Option<i32>>(0)?.is_some() {
+            granted.push(grace(row)?);
+        }
+    }
+    Ok((granted, last_change))
+}
+
+/// Reads a grace from [`GRACE_COLUMNS`].
+fn grace(row: &Row) -> Result<Grace, PgError> {
+    let sale = whole(row.try_get(0)?)?;
+    Ok(Grace {
+        sale: (sale > 0).then_some(SaleId(sale)),
+        from: EpochMs(row.try_get(1)?),
+        until: row.try_get::<_, Option<i64>>(2)?.map(EpochMs),
+        by_ms: row.try_get(3)?,
+        reason: row.try_get(4)?,
+    })
 }
 
 /// When an engine is last known to have lived.

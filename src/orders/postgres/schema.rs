@@ -27,6 +27,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/16_archived_refunds.sql"), include_str!("schema/16_commit_batch.sql")],
     &[include_str!("schema/17_webhooks.sql")],
     &[include_str!("schema/18_beacons.sql")],
+    &[include_str!("schema/19_grants.sql"), include_str!("schema/19_commit_batch.sql")],
 ];
 
 /// Changing a large table may take longer than any batch, and waiting for an engine that does so as well.
@@ -173,6 +174,7 @@ mod tests {
             "waiting_rooms",
             "node_figures",
             "webhooks",
+            "grace_log",
         ] {
             assert!(tables.contains(&name), "{name} in {tables:?}");
         }

@@ -8,7 +8,6 @@
 //! of it, and it would not be there after a failover. So the receipt is read with a write beside it ([`WITH_STANDBYS`]), which
 //! lies behind the batch in the server's log: when it is confirmed, the batch is, too.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -40,14 +39,14 @@ use super::sale_change::SaleDoubt;
 use super::session::{Parameter, Session, WITH_STANDBYS};
 use super::stops;
 use super::trail::{self, TrailColumns};
-use crate::domain::{OrderAction, OrderId, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
+use crate::domain::{OrderId, Sale, SaleId, SaleKey, SaleTerms, Stops, Units};
 
 /// How often orders are read again within one attempt because they took a step meanwhile.
 const STALE_READS_MAX: usize = 16;
 
 const COMMIT_BATCH: &str = "SELECT refused, by_key, standing FROM commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
      $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, \
-     $45)";
+     $45, $46, $47)";
 
 /// A writing half of the store.
 #[derive(Debug)]
@@ -84,11 +83,6 @@ struct InDoubt {
     fingerprint: Fingerprint,
     /// What its steps have done, if it is committed.
     applied: Vec<Applied>,
-}
-
-/// Whether the deadline decides the step.
-fn asks_for_the_time(step: &Transition) -> bool {
-    matches!(step.action, OrderAction::BeginPayment | OrderAction::Expire)
 }
 
 /// Numbers of the first and the last order, and how many there are of each kind.
@@ -287,6 +281,7 @@ impl WriterConnection {
         }
         let new_orders = NewOrders::of(batch);
         for _ in 0..STALE_READS_MAX {
+            let life = self.incarnation.number();
             let session = self.session().await?;
             let read = if batch.transitions.is_empty() {
                 Vec::new()
@@ -296,12 +291,11 @@ impl WriterConnection {
                 orders_by_id(session, &ids).await?
             };
             // Another node, or its operator, may have granted time that this one has not heard of yet.
-            let graces = if batch.transitions.iter().any(asks_for_the_time) {
-                let granted = deadlines::graces(session).await?;
-                Cow::Owned(Graces::new(granted).with_ongoing(batch.graces.ongoing()))
-            } else {
-                Cow::Borrowed(&*batch.graces)
+            let (granted, grant) = match batch.asks_for_the_time() {
+                true => deadlines::granted(session).await?,
+                false => (Vec::new(), 0),
             };
+            let graces = Graces::new(granted).with_ongoing(batch.graces.ongoing());
             let may_refund = !batch.transitions.iter().any(Transition::begins_refund)
                 || all_know(session, Knowledge::Refunds).await?;
             let restocked = batch.transitions.iter().filter(|step| step.restocks());
@@ -314,8 +308,7 @@ impl WriterConnection {
                 (step.begins_refund() && !may_refund) || (step.restocks() && archived.contains(&step.order))
             };
             let (steps, applied) = Steps::decide(batch, read, &graces, is_barred);
-            let life = self.incarnation.number();
-            match self.call(life, &new_orders, &steps).await {
+            match self.call(life, &new_orders, &steps, grant).await {
                 Ok(row) => {
                     self.committed.0 = self.last_batch;
                     return self.receipt(batch, applied, &row).await;
@@ -334,15 +327,23 @@ impl WriterConnection {
         Err(StoreError::transient("orders of this batch took other steps again and again"))
     }
 
-    /// Commits under a new number, and under the node's life `life`.
-    async fn call(&mut self, life: i64, new_orders: &NewOrders<'_>, steps: &Steps) -> Result<Row, PgError> {
+    /// Commits under a new number, and under the node's life `life`. `grant` is the last one that the steps were decided by.
+    async fn call(
+        &mut self,
+        life: i64,
+        new_orders: &NewOrders<'_>,
+        steps: &Steps,
+        grant: i64,
+    ) -> Result<Row, PgError> {
         self.last_batch += 1;
+        let grant = steps.expires().then_some(grant);
         let node = self.incarnation.node();
         let mut parameters: Vec<Parameter<'_>> = vec![&node, &life, &self.place, &self.last_batch];
         let lending = self.exclusivity.lending();
         parameters.extend(new_orders.parameters());
         parameters.extend(steps.parameters());
         parameters.push(&lending);
+        parameters.push(&grant);
         let Some(session) = &mut self.session else { return Err(PgError::Lost("no connection".into())) };
         let mut beside = Vec::new();
         if !steps.refund_records.is_empty() {

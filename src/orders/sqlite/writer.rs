@@ -134,9 +134,12 @@ impl StoreWriter for SqliteWriter {
         for order in &batch.placed {
             sold.add(order.sale, i64::from(order.quantity));
         }
+        // What was granted a moment ago stands here before memory knows it.
+        let granted = if batch.asks_for_the_time() { deadlines::graces(&transaction)? } else { Vec::new() };
+        let graces = Graces::new(granted).with_ongoing(batch.graces.ongoing());
         let mut applied = Vec::with_capacity(batch.transitions.len());
         for transition in &batch.transitions {
-            let outcome = apply(&transaction, transition, &batch.graces)?;
+            let outcome = apply(&transaction, transition, &graces)?;
             if let Applied::Done(order) = &outcome {
                 sold.add(order.placed.sale, -i64::from(transition.frees(order)));
             }

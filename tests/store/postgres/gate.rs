@@ -1,10 +1,13 @@
-//! A gate at which commits that have changed a sale wait, so that one of their answers can be lost.
+//! A gate at which commits that have changed a sale wait, so that one of their answers can be lost; and sessions that hold what
+//! others wait for.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use testbed::PATIENCE;
 use testbed::servers::postgres::Postgres;
 use testbed::servers::proxy::{Mode, Proxy};
+use testbed::until;
 
 /// Makes the gate.
 pub fn build(postgres: &Postgres, database: &str) {
@@ -41,4 +44,24 @@ pub fn losing_the_answer<T: Send>(
     });
     proxy.set(Mode::Pass);
     outcome
+}
+
+/// Does `during` while a session has what the statement `hold` locks, or until it calls what it is given.
+pub fn holding<T>(postgres: &Postgres, database: &str, hold: &str, during: impl FnOnce(&dyn Fn()) -> T) -> T {
+    std::thread::scope(|scope| {
+        let holder = scope.spawn(|| {
+            let hold = format!("BEGIN; {hold}; SELECT pg_sleep(120)");
+            // It ends by being ended.
+            catch_unwind(AssertUnwindSafe(|| postgres.query(database, &hold))).is_err()
+        });
+        let session = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+        until("it is held", || postgres.query(database, &format!("SELECT count(*) {session}")) == "1");
+        let let_go = || {
+            postgres.query(database, &format!("SELECT pg_terminate_backend(pid) {session}"));
+        };
+        let done = during(&let_go);
+        let_go();
+        assert!(holder.join().unwrap());
+        done
+    })
 }

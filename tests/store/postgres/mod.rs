@@ -3,6 +3,7 @@
 
 mod buyers;
 mod contract;
+mod deadlines;
 mod engine;
 mod events;
 mod failover;

@@ -377,3 +377,17 @@ fn o9_refunds_stay_with_archived_orders_and_none_is_under_way_or_begins() {
     assert_eq!(node.reader.refunds(first).unwrap().len(), 1);
     assert_eq!(node.reader.audit(sale).unwrap(), Some(audit));
 }
+
+/// As a batch holds it that takes a share: two that begin refunds and take shares of one sale would wait for each other.
+#[test]
+fn a_refund_begins_while_somebody_takes_a_share_of_its_sale() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let mut node = Node::open(1, &url);
+    let (_, _, orders, _) = sale_that_is_over(&mut node);
+    let hold = "SELECT FROM seckill.sales FOR NO KEY UPDATE";
+    let begun = gate::holding(&postgres, url.rsplit('/').next().unwrap(), hold, |_| {
+        committed(node.writer.commit(&begin_refund(orders[1])).unwrap())
+    });
+    assert!(matches!(&begun[..], [Applied::Done(_)]), "{begun:?}");
+}

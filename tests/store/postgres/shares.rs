@@ -8,6 +8,7 @@ use seckill::orders::{Batch, ChangeReceipt, LeaseStore, Receipt, StoreWriter, Tr
 use testbed::servers::postgres::Postgres;
 use testbed::until;
 
+use super::gate;
 use super::node::{NOW, Node, changed, settings, stock};
 
 /// A node that sells what its shares cover.
@@ -140,25 +141,16 @@ fn n13_a_batch_waits_for_no_row_of_another_node() {
     }
     let given_up = one.buy(sale, "ann", None).unwrap();
     two.buy(sale, "bob", None).unwrap();
-    std::thread::scope(|scope| {
-        let holder = scope.spawn(|| {
-            let hold = "SET search_path = seckill; BEGIN; SELECT FROM event_log FOR UPDATE; SELECT FROM sales FOR UPDATE; \
-                        SELECT FROM sale_log FOR UPDATE; SELECT FROM trail_log FOR UPDATE; \
-                        SELECT FROM nodes WHERE node = 2 FOR UPDATE; SELECT FROM writers WHERE node = 2 FOR UPDATE; \
-                        SELECT FROM shares WHERE node = 2 FOR UPDATE; SELECT FROM buyers WHERE buyer = 'bob' FOR UPDATE; \
-                        SELECT pg_sleep(120)";
-            // It ends by being ended.
-            std::panic::catch_unwind(|| postgres.query(database, hold)).is_err()
-        });
-        let holding = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
-        until("the rows are held", || postgres.query(database, &format!("SELECT count(*) {holding}")) == "1");
+    let all = "SET search_path = seckill; SELECT FROM event_log FOR UPDATE; SELECT FROM sales FOR UPDATE; \
+               SELECT FROM sale_log FOR UPDATE; SELECT FROM trail_log FOR UPDATE; \
+               SELECT FROM nodes WHERE node = 2 FOR UPDATE; SELECT FROM writers WHERE node = 2 FOR UPDATE; \
+               SELECT FROM shares WHERE node = 2 FOR UPDATE; SELECT FROM buyers WHERE buyer = 'bob' FOR UPDATE";
+    gate::holding(&postgres, database, all, |_| {
         one.buy(sale, "cid", None).unwrap();
         let placed = vec![one.order(sale, "dan", 1, None)];
         let transitions = vec![Transition::plain(given_up, OrderAction::Cancel, NOW)];
         let batch = Batch { placed, transitions, ..Batch::default() };
         assert!(matches!(one.writer.commit(&batch).unwrap(), Receipt::Committed { .. }));
-        postgres.query(database, &format!("SELECT pg_terminate_backend(pid) {holding}"));
-        assert!(holder.join().unwrap());
     });
     assert_eq!(two.sold(sale), 3);
 }
