@@ -382,7 +382,8 @@ impl Batch {
 pub enum DeadlineStep {
     /// The engine lives at this moment.
     Alive(EpochMs),
-    /// A grace is granted, or an outage that is known lasts longer. Done again it changes nothing.
+    /// A grace is granted, or an outage that is known lasts longer: done again that changes nothing. A gift beside another one of
+    /// its sale and moment counts from the next moment that is free.
     Grant(Grace),
     /// What ended before this moment concerns no open order any more, and is forgotten.
     Forget(EpochMs),

@@ -24,6 +24,14 @@ const ALIVE: &str = "INSERT INTO alive AS a (at_ms) VALUES ($1) \
 const GRANT: &str = "INSERT INTO graces AS g (sale_id, from_ms, is_gift, until_ms, by_ms, reason) \
                      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (sale_id, from_ms, is_gift) \
                      DO UPDATE SET until_ms = greatest(g.until_ms, excluded.until_ms)";
+/// A gift is known by its moment: it is given the next one that is free.
+const GIVE: &str = "INSERT INTO graces (sale_id, from_ms, is_gift, by_ms, reason) \
+                    SELECT $1, min(m.at), true, $3, $4 FROM ( \
+                      SELECT $2::bigint AS at \
+                      UNION ALL SELECT from_ms + 1 FROM graces WHERE sale_id = $1 AND is_gift AND from_ms >= $2 \
+                    ) AS m WHERE NOT EXISTS ( \
+                      SELECT FROM graces g WHERE g.sale_id = $1 AND g.is_gift AND g.from_ms = m.at \
+                    ) ON CONFLICT DO NOTHING RETURNING from_ms";
 const FORGET: &str = "DELETE FROM graces WHERE coalesce(until_ms, from_ms) < $1";
 /// One statement, so that the row and its event are of one transaction.
 const EXTEND: &str = "WITH moved AS ( \
@@ -43,7 +51,16 @@ pub(super) async fn step(
     let Some(act) = act else { return alone(session, step).await };
     session
         .transaction(async |session| {
-            let stepped = alone(session, step).await?;
+            let stepped = match step {
+                DeadlineStep::Grant(gift) if gift.until.is_none() => {
+                    // Two of one moment are two, and one whose answer was lost is one.
+                    if !trail::has_told(session, act.id).await? {
+                        give(session, gift).await?;
+                    }
+                    DeadlineStepped::Done
+                }
+                _ => alone(session, step).await?,
+            };
             if stepped.is_done() {
                 trail::append(session, act).await?;
             }
@@ -52,13 +69,24 @@ pub(super) async fn step(
         .await
 }
 
+async fn give(session: &mut Session, gift: &Grace) -> Result<(), PgError> {
+    let sale = sale_column(gift.sale);
+    // Another node may be given the same moment: then the next look finds it taken.
+    while session.rows(GIVE, &[&sale, &gift.from.0, &gift.by_ms, &text(&gift.reason)]).await?.is_empty() {}
+    Ok(())
+}
+
+/// The sale that a grace is about, as a column.
+fn sale_column(sale: Option<SaleId>) -> i32 {
+    sale.map_or(0, |sale| column(sale.0))
+}
+
 async fn alone(session: &mut Session, step: &DeadlineStep) -> Result<DeadlineStepped, PgError> {
     let kind = i16::from(EventKind::Extended.code());
     match step {
         DeadlineStep::Alive(at) => session.rows(ALIVE, &[&at.0]).await?,
         DeadlineStep::Grant(Grace { sale, from, until, by_ms, reason }) => {
-            let sale: i32 = sale.map_or(0, |sale| column(sale.0));
-            let (is_gift, until) = (until.is_none(), until.map(|at| at.0));
+            let (sale, is_gift, until) = (sale_column(*sale), until.is_none(), until.map(|at| at.0));
             session.rows(GRANT, &[&sale, &from.0, &is_gift, &until, by_ms, &text(reason)]).await?
         }
         DeadlineStep::Forget(before) => session.rows(FORGET, &[&before.0]).await?,

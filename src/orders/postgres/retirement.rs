@@ -15,7 +15,7 @@ use super::super::wanted_orders::WantedOrders;
 use super::error::PgError;
 use super::older_engines::{Knowledge, all_know};
 use super::rows::{self, SALE_COLUMNS, column};
-use super::session::{Session, WITH_STANDBYS};
+use super::session::Session;
 use super::trail;
 use crate::domain::{OrderId, OrderStatus, Sale, SaleId, SaleKey};
 
@@ -64,7 +64,7 @@ async fn decide(
     let Some(row) = session.row(lock, &[&id]).await? else { return Ok(RetirementReceipt::Unknown) };
     let retired: i16 = row.try_get(0)?;
     if let Some(sale) = before.filter(|_| retired > 0)
-        && has_told(session, wanted.act.id).await?
+        && trail::has_told(session, wanted.act.id).await?
     {
         return Ok(RetirementReceipt::Done(sale));
     }
@@ -99,13 +99,6 @@ async fn decide(
     trail::append(session, &wanted.told(&sale)).await?;
     let archived_at = Some(at).filter(|_| state == ARCHIVED);
     Ok(RetirementReceipt::Done(Sale { archived_at, version: version as u64, ..sale }))
-}
-
-/// Whether an act is durable, with the standbys that a commit waits for.
-async fn has_told(session: &mut Session, act: i64) -> Result<bool, PgError> {
-    let told = format!("SELECT EXISTS (SELECT FROM trail WHERE act_id = $1), {WITH_STANDBYS}");
-    let row = session.row(&told, &[&act]).await?;
-    Ok(row.map_or(Ok(false), |row| row.try_get(0))?)
 }
 
 /// Whether a sale has orders of any status. Those that were sold stand in its shares; who was only ever refused is looked

@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use super::super::trail::{Act, Actor, TrailEntry, TrailFilter, heard, told};
 use super::error::PgError;
 use super::rows::text;
-use super::session::{Parameter, Session};
+use super::session::{Parameter, Session, WITH_STANDBYS};
 use crate::domain::EpochMs;
 
 /// The columns that [`entry`] reads, in its order.
@@ -91,6 +91,13 @@ pub(super) async fn append(session: &mut Session, act: &Act) -> Result<(), PgErr
     let mut columns = TrailColumns::default();
     columns.push(act);
     session.rows(&TrailColumns::insert(0), &columns.parameters()).await.map(drop)
+}
+
+/// Whether an act is durable, with the standbys that a commit waits for.
+pub(super) async fn has_told(session: &mut Session, act: i64) -> Result<bool, PgError> {
+    let told = format!("SELECT EXISTS (SELECT FROM trail WHERE act_id = $1), {WITH_STANDBYS}");
+    let row = session.row(&told, &[&act]).await?;
+    Ok(row.map_or(Ok(false), |row| row.try_get(0))?)
 }
 
 /// Entries above `after` that are about `tenant`, or about all of them.

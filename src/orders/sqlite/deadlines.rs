@@ -18,26 +18,38 @@ pub(super) fn note(transaction: &Transaction<'_>, step: &DeadlineStep) -> Result
                  ON CONFLICT DO UPDATE SET at_ms = excluded.at_ms",
             )?
             .execute([at.0])?,
-        DeadlineStep::Grant(Grace { sale, from, until, by_ms, reason }) => transaction
-            .prepare_cached(
-                "INSERT INTO graces (sale_id, from_ms, is_gift, until_ms, by_ms, reason) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-                 ON CONFLICT DO UPDATE SET until_ms = max(until_ms, excluded.until_ms)",
-            )?
-            .execute(params![
-                sale.map_or(0, |sale| sale.0),
-                from.0,
-                until.is_none(),
-                until.map(|at| at.0),
-                by_ms,
-                reason
-            ])?,
+        DeadlineStep::Grant(Grace { sale, from, until, by_ms, reason }) => {
+            let sale = sale.map_or(0, |sale| sale.0);
+            let from = if until.is_none() { free_moment(transaction, sale, *from)? } else { *from };
+            transaction
+                .prepare_cached(
+                    "INSERT INTO graces (sale_id, from_ms, is_gift, until_ms, by_ms, reason) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                     ON CONFLICT DO UPDATE SET until_ms = max(until_ms, excluded.until_ms)",
+                )?
+                .execute(params![sale, from.0, until.is_none(), until.map(|at| at.0), by_ms, reason])?
+        }
         DeadlineStep::Forget(before) => transaction
             .prepare_cached("DELETE FROM graces WHERE coalesce(until_ms, from_ms) < ?1")?
             .execute([before.0])?,
         DeadlineStep::Extend { .. } | DeadlineStep::Tell { .. } => 0,
     };
     Ok(())
+}
+
+/// The first moment from this one on at which the sale has been given nothing yet: a gift is known by its moment.
+fn free_moment(transaction: &Transaction<'_>, sale: u32, from: EpochMs) -> Result<EpochMs, StoreError> {
+    let mut statement = transaction.prepare_cached(
+        "SELECT from_ms FROM graces WHERE sale_id = ?1 AND is_gift AND from_ms >= ?2 ORDER BY from_ms",
+    )?;
+    let mut free = from;
+    for taken in statement.query_map(params![sale, from.0], |row| row.get(0).map(EpochMs))? {
+        if taken? != free {
+            break;
+        }
+        free = free.plus_ms(1);
+    }
+    Ok(free)
 }
 
 /// Has the row of an order that can still be paid name a later time.

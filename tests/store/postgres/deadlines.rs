@@ -114,3 +114,15 @@ fn m4_time_that_was_granted_counts_at_every_node_whatever_its_memory_says() {
     let (mut one, _two, order) = two_nodes(&url);
     deadlines::an_order_does_not_expire_in_time_that_memory_has_not_heard_of(&mut *one.writer, &order);
 }
+
+#[test]
+fn m4_two_gifts_of_one_moment_are_two_and_one_whose_answer_was_lost_is_one() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let (mut one, _two, order) = two_nodes(&url);
+    deadlines::gifts_of_one_moment_all_count(&mut *one.writer, &one.reader, order.sale);
+    let granted = one.reader.graces().unwrap();
+    // As after an answer that was lost: the act is the same.
+    one.writer.move_deadlines(&gift(&order, 10), Some(&deadlines::act(1))).unwrap();
+    assert_eq!(one.reader.graces().unwrap(), granted);
+}
