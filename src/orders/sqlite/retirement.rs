@@ -17,6 +17,12 @@ const DELETED: u8 = 2;
 /// A sale whose orders are kept apart.
 const ARCHIVED: u8 = 1;
 
+/// Units of a sale's orders whose refund is under way. From the refunds to their orders (`CROSS`): left to itself SQLite goes
+/// through all orders of the sale, and nobody sells meanwhile.
+const REFUNDING: &str = "SELECT coalesce(sum(o.quantity), 0) \
+                         FROM refunds r INDEXED BY open_refunds CROSS JOIN orders o USING (order_id) \
+                         WHERE r.state = 0 AND o.sale_id = ?";
+
 /// Archives or deletes a sale.
 pub(super) fn retire(
     transaction: &Transaction<'_>,
@@ -30,9 +36,7 @@ pub(super) fn retire(
         transaction.query_row("SELECT EXISTS (SELECT 1 FROM orders WHERE sale_id = ?)", [id], |row| {
             row.get::<_, bool>(0)
         })?;
-    let refunding = "SELECT coalesce(sum(o.quantity), 0) FROM refunds r JOIN orders o USING (order_id) \
-                     WHERE r.state = 0 AND o.sale_id = ?";
-    let refunding: u64 = transaction.query_row(refunding, [id], |row| row.get(0))?;
+    let refunding: u64 = transaction.query_row(REFUNDING, [id], |row| row.get(0))?;
     if let Err(refusal) = retirement.decide(&sale, has_orders, refunding) {
         return Ok(*refusal);
     }
@@ -148,4 +152,22 @@ pub(super) fn orders_of(
         |row| Ok((rows::order_id(row, 0)?, SaleId(row.get(1)?))),
     )?;
     Ok(found.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{SqliteSettings, open};
+    use super::*;
+
+    #[test]
+    fn o5_who_archives_a_sale_looks_at_open_refunds_and_not_at_all_its_orders() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_writer, _reader) = open(folder.path(), &SqliteSettings::default()).unwrap();
+        let connection = Connection::open(folder.path().join("orders.sqlite")).unwrap();
+        let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {REFUNDING}")).unwrap();
+        let plan = explained.query_map([1], |row| row.get(3)).unwrap();
+        let plan: Vec<String> = plan.collect::<Result<_, _>>().unwrap();
+        assert!(plan.len() == 2 && plan[0].starts_with("SCAN r "), "{plan:?}");
+        assert!(plan[1].contains("PRIMARY KEY"), "{plan:?}");
+    }
 }
