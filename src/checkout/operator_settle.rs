@@ -127,7 +127,7 @@ impl Checkout {
             return SettleAnswer::UnderWay { retry_after_ms: RETRY_AFTER_MS };
         };
         let why = format!("operator: {reason}");
-        match self.0.coordinator.end_refund(&order, action, Some(why), act).await {
+        match self.0.coordinator.end_refund(&order, action, Some(why), None, act).await {
             Ok(Applied::Done(now)) => {
                 self.0.stuck.forget(AttemptId::latest(&order));
                 self.0.coordinator.metrics.settled_by_operator.add_one();

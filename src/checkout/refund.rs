@@ -139,6 +139,8 @@ impl Checkout {
         let coordinator = &self.0.coordinator;
         let WantedRefund { request, reason, .. } = wanted;
         let unresolved = self.0.recovery.watch(AttemptId::latest(&order));
+        // Before it begins: whoever takes it over ends this life, or a later one.
+        let life = coordinator.desk.life();
         let begun = coordinator.begin_refund(&order, OrderAction::BeginRefund, request, &reason, act).await;
         let refunding = match begun {
             Ok(Applied::Done(order)) => order,
@@ -158,7 +160,7 @@ impl Checkout {
             amount_cents = refunding.refunds.amount.0, reason, "a refund begins"
         );
         let payment = unresolved.payment;
-        let outcome = coordinator.refund(refunding.clone(), Round::First).await;
+        let outcome = coordinator.refund(refunding.clone(), Round::First { life }).await;
         pass.conclude(outcome.gateway_verdict());
         let metrics = &coordinator.metrics;
         match &outcome {

@@ -9,7 +9,8 @@
 //! From 1 on a refund only goes forward: whatever breaks off or is not answered is asked for again under the same key, which
 //! makes nothing twice, by this life, a later one or another node. So there is nothing to decide after a crash.
 //! Only the first round, before which nothing can have been done, takes it for an end that the gateway could not be reached
-//! or does not do it; a later one leaves the order `refunding` until the gateway tells, or an operator does.
+//! or does not do it; a later one leaves the order `refunding` until the gateway tells, or an operator does. Such an end counts in
+//! the life of the node in which the refund began, and in no other: whoever takes it over ends that life before asking for it.
 
 use std::time::Duration;
 
@@ -81,7 +82,10 @@ impl RefundOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Round {
     /// Right after the refund was begun: nothing can have been done before.
-    First,
+    First {
+        /// The node's life before it began, in a store of several engines.
+        life: Option<u64>,
+    },
     /// Some life has asked before, or may have.
     Later,
 }
@@ -105,15 +109,16 @@ impl Coordinator {
         self.desk.apply(Transition { refund, payment_gateway, act: act.map(Box::new), ..step }).await
     }
 
-    /// Ends the refund of this number, and no other.
+    /// Ends the refund of this number, and no other; in this life only, if one is named.
     pub(super) async fn end_refund(
         &self,
         order: &Order,
         action: OrderAction,
         why: Option<String>,
+        only_in_life: Option<u64>,
         act: Option<Act>,
     ) -> Result<Applied, StoreError> {
-        let end = RefundEnd { number: order.refunds.begun, why };
+        let end = RefundEnd { number: order.refunds.begun, why, only_in_life };
         let step = Transition::plain(order.placed.id, action, self.now());
         let refund = Some(Box::new(RefundStep::End(end)));
         self.desk.apply(Transition { refund, act: act.map(Box::new), ..step }).await
@@ -132,37 +137,40 @@ impl Coordinator {
             return RefundOutcome::Unknown(Doubt::Store);
         };
         let told = self.ask_for_refund(at, &refund).await;
-        let is_first = round == Round::First;
         match told {
             Ok(RefundProgress::Refunded) => self.refund_made(order).await,
             Ok(RefundProgress::Refused { reason }) => {
-                self.refund_dropped(order, RefundFailure::Refused(reason)).await
+                self.refund_dropped(order, RefundFailure::Refused(reason), None).await
             }
             Ok(RefundProgress::Processing) => {
                 self.metrics.processing.add_one();
                 RefundOutcome::Unknown(Doubt::Processing)
             }
-            Ok(RefundProgress::NotFound) if is_first => {
-                let reason = "the gateway does not know the payment".to_owned();
-                self.refund_dropped(order, RefundFailure::Refused(reason)).await
-            }
-            Ok(RefundProgress::NotFound) => {
-                let text = "the gateway does not know the payment that it captured".to_owned();
-                self.alarm_refund(&refund, at, &CallError::Contradiction(text));
-                RefundOutcome::Unknown(Doubt::Contradiction)
-            }
-            Err(error) if error.is_outcome_known() && is_first => {
-                if error.is_alarming() {
-                    self.alarm_refund(&refund, at, &error);
+            Ok(RefundProgress::NotFound) => match round {
+                Round::First { life } => {
+                    let reason = "the gateway does not know the payment".to_owned();
+                    self.refund_dropped(order, RefundFailure::Refused(reason), life).await
                 }
-                let text = error.to_string();
-                let failure = match error {
-                    CallError::Unreachable(_) | CallError::Busy(_) => RefundFailure::Away(text),
-                    _ => RefundFailure::NotPossible(text),
-                };
-                self.refund_dropped(order, failure).await
-            }
+                Round::Later => {
+                    let text = "the gateway does not know the payment that it captured".to_owned();
+                    self.alarm_refund(&refund, at, &CallError::Contradiction(text));
+                    RefundOutcome::Unknown(Doubt::Contradiction)
+                }
+            },
             Err(error) => {
+                if let Round::First { life } = round
+                    && error.is_outcome_known()
+                {
+                    if error.is_alarming() {
+                        self.alarm_refund(&refund, at, &error);
+                    }
+                    let text = error.to_string();
+                    let failure = match error {
+                        CallError::Unreachable(_) | CallError::Busy(_) => RefundFailure::Away(text),
+                        _ => RefundFailure::NotPossible(text),
+                    };
+                    return self.refund_dropped(order, failure, life).await;
+                }
                 if error.is_alarming() {
                     self.alarm_refund(&refund, at, &error);
                 } else {
@@ -219,7 +227,7 @@ impl Coordinator {
     }
 
     async fn refund_made(&self, order: Order) -> RefundOutcome {
-        match self.end_refund(&order, OrderAction::ConfirmRefund, None, None).await {
+        match self.end_refund(&order, OrderAction::ConfirmRefund, None, None, None).await {
             Ok(Applied::Done(order)) => RefundOutcome::Made(order),
             // Another node has heard it first, unless an operator has called it not made.
             Ok(Applied::Refused(now)) if now.refunds.refunded > order.refunds.refunded => {
@@ -240,15 +248,25 @@ impl Coordinator {
         }
     }
 
-    async fn refund_dropped(&self, order: Order, failure: RefundFailure) -> RefundOutcome {
-        match self.end_refund(&order, OrderAction::AbortRefund, Some(failure.told()), None).await {
+    async fn refund_dropped(
+        &self,
+        order: Order,
+        failure: RefundFailure,
+        only_in_life: Option<u64>,
+    ) -> RefundOutcome {
+        let why = Some(failure.told());
+        match self.end_refund(&order, OrderAction::AbortRefund, why, only_in_life, None).await {
             Ok(Applied::Done(order)) => RefundOutcome::Dropped(order, failure),
+            // Another node has had it made, or an operator says so.
+            Ok(Applied::Refused(now)) if now.refunds.refunded > order.refunds.refunded => {
+                RefundOutcome::Made(now)
+            }
             // Another node has heard it first.
             Ok(Applied::Refused(now)) if now.status != OrderStatus::Refunding => {
                 RefundOutcome::Dropped(now, failure)
             }
             refused => {
-                tracing::error!(order = %order.placed.id, ?refused, "a refund was refused, but its order could not be told so");
+                tracing::error!(order = %order.placed.id, ?refused, "a refund was not made here, but its order could not be told so");
                 RefundOutcome::Unknown(Doubt::Store)
             }
         }

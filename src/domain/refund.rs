@@ -77,6 +77,9 @@ pub struct RefundEnd {
     pub number: u32,
     /// Why it comes to nothing, or an operator's reason to say so.
     pub why: Option<String>,
+    /// Only in this life of the node: of whoever concludes from what it did itself that nothing was done. Who takes a refund over
+    /// ends that life before. `None`: in any life.
+    pub only_in_life: Option<u64>,
 }
 
 /// What a step is about that begins or ends a refund.

@@ -69,6 +69,11 @@ impl OrderDesk {
         self.read(|store| store.calendar()).await
     }
 
+    /// As [`StoreReader::life`].
+    pub fn life(&self) -> Option<u64> {
+        self.reader.life()
+    }
+
     /// As [`Admission::hold_openings`].
     pub(super) fn hold_openings(&self, bound: Option<EpochMs>) {
         self.admission.hold_openings(bound);

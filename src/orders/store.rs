@@ -245,6 +245,11 @@ pub trait StoreReader: RoomReader + WebhookReader + Send + Sync + std::fmt::Debu
     /// What the database says.
     fn last_alive(&self) -> Result<Option<EpochMs>, StoreError>;
 
+    /// The life of this engine as its steps are written now. `None` in a store of one engine. Does not block.
+    fn life(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether another engine that sells from this store lives, and has since that moment, as far as the store can tell.
     ///
     /// # Errors

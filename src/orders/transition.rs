@@ -152,6 +152,14 @@ impl Transition {
         self.begins_refund() && asked != Restock::Units(0)
     }
 
+    /// The life of this node in which it may be taken, if it may be in no other.
+    pub fn only_in_life(&self) -> Option<u64> {
+        match self.refund.as_deref() {
+            Some(RefundStep::End(end)) => end.only_in_life,
+            Some(RefundStep::New { .. }) | None => None,
+        }
+    }
+
     /// Whether a refund begins with it.
     pub const fn begins_refund(&self) -> bool {
         matches!(self.action, OrderAction::BeginRefund | OrderAction::RecordRefund)

@@ -59,6 +59,7 @@ pub struct ScriptedGateway {
     delayed: Mutex<Vec<Charge>>,
     /// Refunds that took effect, each once.
     refunds: Mutex<Vec<RefundOrder>>,
+    keeps_refusals: watch::Sender<bool>,
     holds_failed: AtomicUsize,
     hold_is_over: watch::Sender<bool>,
 }
@@ -78,6 +79,7 @@ impl ScriptedGateway {
             called: Notify::new(),
             delayed: Mutex::default(),
             refunds: Mutex::default(),
+            keeps_refusals: watch::Sender::new(false),
             holds_failed: AtomicUsize::new(0),
             hold_is_over: watch::Sender::new(false),
         })
@@ -90,6 +92,11 @@ impl ScriptedGateway {
 
     pub fn heal(&self) {
         self.faults.lock().clear();
+    }
+
+    /// Whether the answer to a refund that is [`Fault::Invalid`] is kept back.
+    pub fn keep_refusals(&self, keeps: bool) {
+        self.keeps_refusals.send_replace(keeps);
     }
 
     pub async fn truth(&self, attempt: AttemptId) -> PaymentState {
@@ -130,7 +137,10 @@ impl ScriptedGateway {
         match fault {
             None => self.make_refund(refund).await,
             Some(Fault::Busy) => Err(CallError::Unreachable("away".into())),
-            Some(Fault::Invalid) => Err(CallError::Invalid("no such address".into())),
+            Some(Fault::Invalid) => {
+                let _ = self.keeps_refusals.subscribe().wait_for(|keeps| !keeps).await;
+                Err(CallError::Invalid("no such address".into()))
+            }
             Some(Fault::Processing) => Ok(RefundTold { progress: RefundProgress::Processing, money: None }),
             Some(Fault::HangBefore | Fault::HangAfter) => pending().await,
             Some(Fault::LostBefore | Fault::LostAfter | Fault::Delayed) => {

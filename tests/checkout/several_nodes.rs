@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use seckill::checkout::{AttemptId, CancelAnswer, PayAnswer, PaymentState, RefundAnswer};
+use seckill::checkout::{
+    AttemptId, CancelAnswer, PayAnswer, PaymentState, RefundAnswer, SettleAnswer, SettleOutcome,
+};
 use seckill::domain::{Order, OrderId, OrderStatus};
 use seckill::orders::postgres::{Follower, PostgresSettings};
 use testbed::servers::postgres::Postgres;
 use testbed::{PATIENCE, until};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 
 use crate::fixture::{Fixture, Life, impatient, now};
 use crate::refunds::whole;
-use crate::scripted::{Call, Fault, Mood, ScriptedGateway, ScriptedRisk};
+use crate::scripted::{Call, FOR_EVER, Fault, Mood, ScriptedGateway, ScriptedRisk};
 
 /// A node that sells and takes money.
 struct Shop {
@@ -63,14 +66,29 @@ impl Shop {
         self.runtime.block_on(self.life.checkout.refund(self.order(id), whole(), None))
     }
 
-    /// Looks at the other nodes as the engine does, until the order has this status.
+    /// Looks at the other nodes as the engine does.
+    fn follow(&mut self) {
+        let payments = self.follower.look().unwrap();
+        let left = payments.into_iter().map(|(order, attempt)| AttemptId { order, attempt });
+        self.life.checkout.adopt(left);
+    }
+
+    /// The same until the order has this status.
     fn follow_until(&mut self, id: OrderId, status: OrderStatus) {
         until(&format!("the order is {status}"), || {
-            let payments = self.follower.look().unwrap();
-            let left = payments.into_iter().map(|(order, attempt)| AttemptId { order, attempt });
-            self.life.checkout.adopt(left);
+            self.follow();
             self.order(id).status == status
         });
+    }
+
+    /// Begins a refund of a paid order at a gateway that does not do it. The answer is kept back.
+    fn begin_to_refund(&self, id: OrderId, gateway: &ScriptedGateway) -> JoinHandle<RefundAnswer> {
+        gateway.keep_refusals(true);
+        gateway.fail(Call::Refund, Fault::Invalid, 1);
+        let (checkout, order) = (self.life.checkout.clone(), self.order(id));
+        let answer = self.runtime.spawn(async move { checkout.refund(order, whole(), None).await });
+        self.runtime.block_on(gateway.until_called(Call::Refund));
+        answer
     }
 
     /// Ends as a process does that is killed: nothing that it has under way goes on.
@@ -243,5 +261,47 @@ fn a_refund_whose_node_died_after_the_money_was_given_back_is_finished_by_anothe
     assert_eq!(gateway.refunds_of(order), [(1, 1_999)]);
     let audit = two.runtime.block_on(two.fixture.desk.audit(two.fixture.sale)).unwrap().unwrap();
     assert!(audit.conserved(0) && audit.sold() == 0, "{audit:?}");
+    two.close();
+}
+
+#[test]
+fn a_refund_that_another_node_asks_for_is_not_given_up_by_the_one_that_began_it() {
+    let (_postgres, gateway, one, mut two) = two_shops();
+    let order = one.own("ann");
+    assert!(matches!(one.pay(order), PayAnswer::Paid(_)));
+    let answer = one.begin_to_refund(order, &gateway);
+    // The first node lives, and nobody hears of it.
+    gateway.fail(Call::Refund, Fault::Processing, FOR_EVER);
+    until("the second node has asked", || {
+        two.follow();
+        gateway.calls_of(Call::Refund).len() > 1
+    });
+    gateway.keep_refusals(false);
+    let answer = one.runtime.block_on(answer).unwrap();
+    assert!(matches!(answer, RefundAnswer::Refunding(_)), "{answer:?}");
+    assert_eq!(two.order(order).status, OrderStatus::Refunding);
+    gateway.heal();
+    two.follow_until(order, OrderStatus::Refunded);
+    assert_eq!(gateway.refunds_of(order), [(1, 1_999)]);
+    one.close();
+    two.close();
+}
+
+#[test]
+fn a_refund_that_somebody_else_has_called_made_is_not_told_as_refused() {
+    let (_postgres, gateway, one, two) = two_shops();
+    let order = one.own("ann");
+    assert!(matches!(one.pay(order), PayAnswer::Paid(_)));
+    let answer = one.begin_to_refund(order, &gateway);
+    let settling = two.life.checkout.settle(two.order(order), SettleOutcome::Refunded, "by bank", None);
+    let settled = two.runtime.block_on(settling);
+    assert!(matches!(settled, SettleAnswer::Settled(_)), "{settled:?}");
+    gateway.keep_refusals(false);
+    let answer = one.runtime.block_on(answer).unwrap();
+    assert!(
+        matches!(&answer, RefundAnswer::Refunded(order) if order.status == OrderStatus::Refunded),
+        "{answer:?}"
+    );
+    one.close();
     two.close();
 }

@@ -27,6 +27,7 @@ pub fn refund_step(
             // Some are about refunds that begin in the same batch.
             number: if of_earlier { begun } else { begun + (place % 2) as u32 },
             why: (action == OrderAction::AbortRefund).then(|| format!("refused at {place}")),
+            only_in_life: None,
         }),
         _ => return None,
     };

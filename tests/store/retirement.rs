@@ -202,7 +202,7 @@ fn begin_refund(number: u64) -> Transition {
 }
 
 fn end_refund(number: u64, action: OrderAction) -> Transition {
-    refund(number, action, RefundStep::End(RefundEnd { number: 1, why: None }))
+    refund(number, action, RefundStep::End(RefundEnd { number: 1, why: None, only_in_life: None }))
 }
 
 #[test]

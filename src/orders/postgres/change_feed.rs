@@ -9,7 +9,7 @@ use super::super::store::StoreError;
 use super::applied_watermark::AppliedWatermark;
 use super::error::PgError;
 use super::failure_detector::Heartbeat;
-use super::lease_store::node_of;
+use super::lease_store::{end_silent_life, node_of};
 use super::pool::Pool;
 use super::reader::events_after;
 use super::retirement::DELETED;
@@ -40,6 +40,8 @@ pub struct OpenOrder {
     pub pay_before: EpochMs,
     /// The number of the payment whose end, or whose refund's end, it waits for.
     pub payment: Option<u32>,
+    /// The node that looks after a refund of it.
+    pub refunded_by: Option<NodeId>,
 }
 
 /// What became of a sale, at whichever node.
@@ -150,7 +152,7 @@ impl PgChangeFeed {
             session.row(beat, &[&node]).await?.ok_or_else(|| damaged("this node is not in it"))?;
             let heartbeats = session
                 .rows(
-                    "SELECT node, beats, \
+                    "SELECT node, incarnation, beats, \
                      (SELECT coalesce(sum(last_batch), 0)::bigint FROM writers w WHERE w.node = n.node) \
                      FROM nodes n ORDER BY node",
                     &[],
@@ -159,11 +161,28 @@ impl PgChangeFeed {
             let heartbeat = |row: &Row| {
                 Ok(Heartbeat {
                     node: node_of(row.try_get(0)?)?,
-                    beats: row.try_get(1)?,
-                    batches: row.try_get(2)?,
+                    life: row.try_get(1)?,
+                    beats: row.try_get(2)?,
+                    batches: row.try_get(3)?,
                 })
             };
             heartbeats.iter().map(heartbeat).collect()
+        })
+    }
+
+    /// Ends the life of a silent node: nothing that it still has under way is committed from then on. `false`: it has given a sign
+    /// of life since, and lives.
+    pub(super) fn end_life(&self, silent: &Heartbeat) -> Result<bool, StoreError> {
+        let node: i16 = column(silent.node.number());
+        // Ended by somebody else, or by an attempt whose answer was lost; or it has left.
+        let is_over = "SELECT 1 FROM nodes WHERE node = $1 AND beats = $2 AND settled_through IS NULL";
+        self.pool.run(async |session| {
+            session
+                .transaction(async |session| {
+                    Ok(end_silent_life(session, node, silent.life, silent.beats).await?
+                        || session.row(is_over, &[&node, &silent.beats]).await?.is_some())
+                })
+                .await
         })
     }
 
@@ -173,19 +192,20 @@ impl PgChangeFeed {
         let nodes: Vec<i16> = nodes.iter().map(|node| column(node.number())).collect();
         let open = [OrderStatus::PrePay, OrderStatus::Paying, OrderStatus::Refunding];
         let open = open.map(|status| i16::from(status.code()));
-        let select = "SELECT order_id, pay_before_ms, status, payment_attempt FROM orders \
-                      WHERE step_node = ANY ($1) AND status = ANY ($2) \
-                      UNION ALL SELECT order_id, pay_before_ms, status, payment_attempt FROM archived_orders \
+        let select = "SELECT order_id, pay_before_ms, status, payment_attempt, step_node FROM orders \
+                      WHERE step_node = ANY ($1) AND status = ANY ($2) UNION ALL \
+                      SELECT order_id, pay_before_ms, status, payment_attempt, step_node FROM archived_orders \
                       WHERE step_node = ANY ($1) AND status = 7";
         self.pool.run_long(async |session| {
             let found = session.rows(select, &[&nodes, &open.as_slice()]).await?;
             let order = |row: &Row| {
-                let waits_to_be_paid = rows::status(row.try_get(2)?)? == OrderStatus::PrePay;
-                let payment = rows::whole(row.try_get(3)?)?;
+                let status = rows::status(row.try_get(2)?)?;
+                let (payment, node) = (rows::whole(row.try_get(3)?)?, node_of(row.try_get(4)?)?);
                 Ok(OpenOrder {
                     id: rows::order_id(row.try_get(0)?)?,
                     pay_before: EpochMs(row.try_get(1)?),
-                    payment: (!waits_to_be_paid).then_some(payment),
+                    payment: (status != OrderStatus::PrePay).then_some(payment),
+                    refunded_by: (status == OrderStatus::Refunding).then_some(node),
                 })
             };
             found.iter().map(order).collect()

@@ -3,7 +3,8 @@
 //! A node lives as long as its beats in the store grow. When they have not grown for a while in which this node itself has
 //! beaten and watched without a gap, the node is silent, and its heir is the first living node after it in the order of numbers, from the last
 //! back to the first. Whoever holds another for silent by mistake does no harm: steps are conditional, and payments are
-//! the gateway's to decide. An heir that falls silent is followed by the next.
+//! the gateway's to decide. (A refund of the other one that is under way costs it its life, see [`Follower`](super::Follower).) An
+//! heir that falls silent is followed by the next.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use crate::domain::NodeId;
 pub struct Heartbeat {
     /// The node.
     pub node: NodeId,
+    /// The last number of a life of it.
+    pub life: i64,
     /// Its signs of life so far.
     pub beats: i64,
     /// Grows with every batch that it commits.
@@ -107,7 +110,7 @@ mod tests {
     fn heartbeats(beats: &[(u16, i64, i64)]) -> Vec<Heartbeat> {
         beats
             .iter()
-            .map(|&(number, beats, batches)| Heartbeat { node: node(number), beats, batches })
+            .map(|&(number, beats, batches)| Heartbeat { node: node(number), life: 1, beats, batches })
             .collect()
     }
 

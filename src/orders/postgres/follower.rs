@@ -252,6 +252,15 @@ impl Follower {
         }
         let nodes: Vec<NodeId> = left.iter().map(|heartbeat| heartbeat.node).collect();
         let open = feed.open_orders_of(&nodes)?;
+        // Who began a refund concludes from a gateway that cannot be reached that nothing was given back: not after this node has
+        // asked for it. So that life ends first. What it has concluded until then is found by whoever asks: the order is read again.
+        let has_begun = |node| open.iter().any(|order| order.refunded_by == Some(node));
+        for silent in left.iter().filter(|silent| has_begun(silent.node)) {
+            if !feed.end_life(silent)? {
+                // It is back, and looks after its own.
+                return Ok(Vec::new());
+            }
+        }
         left.into_iter().for_each(|heartbeat| self.detector.inherited(heartbeat));
         if !open.is_empty() {
             tracing::warn!(

@@ -9,8 +9,9 @@ use crate::domain::NodeId;
 ///
 /// # Protocol of the atomic
 ///
-/// `number` is read once a batch. A batch that reads the old one is refused by the store: relaxed. `writers` counts
-/// those that may still commit; the last one that closes has seen the ends of the others: acquire and release.
+/// `number` is read once a batch, and before a refund begins. A batch that reads the old one is refused by the store, and a
+/// refund that does is not given up here: relaxed. `writers` counts those that may still commit; the last one that closes has
+/// seen the ends of the others: acquire and release.
 #[derive(Debug)]
 pub struct NodeIncarnation {
     node: NodeId,

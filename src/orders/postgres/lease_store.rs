@@ -20,7 +20,26 @@ use super::{retirement, stock_audit};
 use crate::domain::{KnownNode, NodeId, OrderId, SaleId, SaleUnits, Share};
 
 /// Waits for the batches of the node's present life, and keeps new ones waiting until the transaction ends.
-pub(super) const FENCE: &str = "SELECT pg_advisory_xact_lock(1936024428, $1)";
+const FENCE: &str = "SELECT pg_advisory_xact_lock(1936024428, $1)";
+
+/// Ends the life of a node that was found silent, within a transaction. `false`: it has given another sign since, or that life was
+/// over.
+pub(super) async fn end_silent_life(
+    session: &mut Session,
+    node: i16,
+    life: i64,
+    beats: i64,
+) -> Result<bool, PgError> {
+    session.rows(FENCE, &[&i32::from(node)]).await?;
+    let end = "UPDATE nodes SET incarnation = incarnation + 1, settled_through = NULL \
+               WHERE node = $1 AND incarnation = $2 AND beats = $3 AND settled_through IS NOT NULL \
+               RETURNING incarnation";
+    let has_ended = session.row(end, &[&node, &life, &beats]).await?.is_some();
+    if has_ended {
+        session.run(COUNT_DECISION).await?;
+    }
+    Ok(has_ended)
+}
 
 /// The store's leasing half ([`LeaseStore`]).
 #[derive(Debug)]

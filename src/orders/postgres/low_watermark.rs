@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::error::PgError;
-use super::lease_store::FENCE;
+use super::lease_store::end_silent_life;
 use super::rows::{self, column};
 use super::session::Session;
 use super::settings::PostgresSettings;
@@ -78,25 +78,16 @@ impl LowWatermark {
         };
         let behind = behind.iter().map(sign).collect::<Result<Vec<_>, PgError>>()?;
         for Sign { node, incarnation, beats } in self.silent(&behind, own_beats, Instant::now()) {
-            session.run("BEGIN").await?;
-            let ended = async {
-                session.rows(FENCE, &[&i32::from(node)]).await?;
-                let end = "UPDATE nodes SET incarnation = incarnation + 1, settled_through = NULL \
-                           WHERE node = $1 AND incarnation = $2 AND beats = $3 RETURNING incarnation";
-                session.row(end, &[&node, &incarnation, &beats]).await
-            };
-            match ended.await {
-                Ok(row) => {
-                    session.run("COMMIT").await?;
-                    if row.is_some() {
-                        tracing::warn!(
-                            node,
-                            "a silent node was given up: who follows the orders waited for it"
-                        );
-                    }
+            let ended = session
+                .transaction(async |session| end_silent_life(session, node, incarnation, beats).await)
+                .await;
+            match ended {
+                Ok(true) => {
+                    tracing::warn!(node, "a silent node was given up: who follows the orders waited for it");
                 }
+                Ok(false) => {}
                 // It is in the middle of a batch, or was given up by somebody else: the next reading looks again.
-                Err(PgError::Refused(_)) => session.run("ROLLBACK").await?,
+                Err(PgError::Refused(_)) => {}
                 Err(error) => return Err(error),
             }
         }

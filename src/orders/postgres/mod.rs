@@ -103,7 +103,8 @@ pub fn open(
         .collect::<Result<_, _>>()?;
     let history = PgHistory::new(Arc::clone(&pool));
     let feed = PgChangeFeed::new(Arc::clone(&pool), node, Arc::clone(lease_store.watermark()));
-    Ok(PgStore { writers, reader: PgReader::new(pool, node), lease_store, feed, history })
+    let reader = PgReader::new(pool, node, Arc::clone(lease_store.own()));
+    Ok(PgStore { writers, reader, lease_store, feed, history })
 }
 
 /// The reading half and the lease store for who only looks at a store that engines sell from: nothing is brought up to date
@@ -118,7 +119,8 @@ pub fn look(
     let dialer = Arc::new(Dialer::new(settings, node)?);
     let pool = Arc::new(Pool::new(dialer)?);
     let history = PgHistory::new(Arc::clone(&pool));
-    Ok((PgReader::new(Arc::clone(&pool), node), PgLeaseStore::lifeless(pool, node), history))
+    let lease_store = PgLeaseStore::lifeless(Arc::clone(&pool), node);
+    Ok((PgReader::new(pool, node, Arc::clone(lease_store.own())), lease_store, history))
 }
 
 /// What a start would ask of the server, without changing anything there: whether it is one that an engine can sell from, as

@@ -13,6 +13,7 @@ use super::super::store::{Audit, CompleteOrders, OrderFilter, PoolFigures, Recor
 use super::super::trail::{TrailEntry, TrailFilter};
 use super::super::wanted_orders::WantedOrders;
 use super::error::PgError;
+use super::incarnation::NodeIncarnation;
 use super::lease_store::node_of;
 use super::low_watermark::LowWatermark;
 use super::pool::Pool;
@@ -33,14 +34,15 @@ const ROWS_FETCHED: usize = 10_000;
 pub struct PgReader {
     pool: Arc<Pool>,
     node: NodeId,
+    own: Arc<NodeIncarnation>,
     low_watermark: LowWatermark,
 }
 
 impl PgReader {
-    /// For the engine that is `node`.
-    pub(super) fn new(pool: Arc<Pool>, node: NodeId) -> Self {
+    /// For the engine that is `node`, in its `own` life.
+    pub(super) fn new(pool: Arc<Pool>, node: NodeId, own: Arc<NodeIncarnation>) -> Self {
         let low_watermark = LowWatermark::new(node, pool.settings());
-        Self { pool, node, low_watermark }
+        Self { pool, node, own, low_watermark }
     }
 
     pub(super) fn pool(&self) -> &Pool {
@@ -215,6 +217,10 @@ impl StoreReader for PgReader {
 
     fn last_alive(&self) -> Result<Option<EpochMs>, StoreError> {
         self.pool.run(deadlines::last_alive)
+    }
+
+    fn life(&self) -> Option<u64> {
+        Some(self.own.number() as u64)
     }
 
     fn another_lives_since(&self, moment: EpochMs) -> Result<bool, StoreError> {

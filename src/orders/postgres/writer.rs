@@ -281,7 +281,6 @@ impl WriterConnection {
         }
         let new_orders = NewOrders::of(batch);
         for _ in 0..STALE_READS_MAX {
-            let life = self.incarnation.number();
             let session = self.session().await?;
             let read = if batch.transitions.is_empty() {
                 Vec::new()
@@ -304,8 +303,11 @@ impl WriterConnection {
                 true => HashSet::new(),
                 false => refunds::archived_among(session, &restocked).await?,
             };
+            let life = self.incarnation.number();
             let is_barred = |step: &Transition| {
-                (step.begins_refund() && !may_refund) || (step.restocks() && archived.contains(&step.order))
+                (step.begins_refund() && !may_refund)
+                    || (step.restocks() && archived.contains(&step.order))
+                    || step.only_in_life().is_some_and(|only| only != life as u64)
             };
             let (steps, applied) = Steps::decide(batch, read, &graces, is_barred);
             match self.call(life, &new_orders, &steps, grant).await {

@@ -4,9 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use seckill::admission::{Accepted, Admission, Moment, Purchase};
-use seckill::domain::{BuyerName, EpochMs, Nanos, OrderId, SaleId};
+use seckill::domain::{
+    BuyerName, EpochMs, Nanos, OrderAction, OrderId, OrderStatus, RefundEnd, RefundRequest, RefundStep,
+    Restock, SaleId,
+};
 use seckill::orders::postgres::{Follower, PostgresSettings};
-use seckill::orders::{Batch, CompleteOrders, LeaseStore, OrderDesk, OrderFilter, Receipt, StoreWriter};
+use seckill::orders::{
+    Applied, Batch, CompleteOrders, LeaseStore, OrderDesk, OrderFilter, Receipt, StoreReader, StoreWriter,
+    Transition,
+};
 use testbed::PATIENCE;
 use testbed::servers::postgres::Postgres;
 use tokio::runtime::Runtime;
@@ -139,4 +145,47 @@ fn a1_a_silent_node_is_waited_for_until_it_can_add_nothing_any_more() {
     two.writer.close().unwrap();
     reader.read_until(2);
     one.stop();
+}
+
+#[test]
+fn a_refund_that_another_node_looks_after_ends_in_no_earlier_life_of_the_one_that_began_it() {
+    let postgres = Postgres::shared();
+    let url = postgres.new_database();
+    let quick = PostgresSettings { beat_ms: 1, silent_ms_max: 400, ..settings(&url) };
+    let mut two = Engine::open_with(2, &quick, 10, false);
+    // It lives, and never gives a sign of life.
+    let mut one = Node::open(1, &url);
+    let order = one.buy(two.sale, "ann", None).unwrap();
+    for action in [OrderAction::BeginPayment, OrderAction::ConfirmPayment] {
+        assert!(matches!(one.step(order, action), Applied::Done(_)));
+    }
+    let life = one.reader.life();
+    assert_eq!(life, Some(one.lease_store.incarnation()));
+    let request = RefundRequest { number: None, amount: None, restock: Restock::All };
+    let begin = RefundStep::New { request, reason: "broken".into() };
+    assert!(matches!(one.refund(order, OrderAction::BeginRefund, begin), Applied::Done(_)));
+    let mut left = Vec::new();
+    testbed::until("another node looks after the refund", || {
+        left = two.follower.look().unwrap();
+        !left.is_empty()
+    });
+    assert_eq!(left, [(order, 1)]);
+
+    let end = |only_in_life| RefundStep::End(RefundEnd { number: 1, why: None, only_in_life });
+    let in_time = Transition {
+        refund: Some(Box::new(end(life))),
+        ..Transition::plain(order, OrderAction::AbortRefund, NOW)
+    };
+    let batch = Batch { transitions: vec![in_time], ..Batch::default() };
+    assert!(matches!(one.writer.commit(&batch).unwrap(), Receipt::Fenced { .. }));
+    // Nor when the node has begun another life before its writer tries again.
+    one.lease_store.begin_life(0).unwrap();
+    let refused = one.refund(order, OrderAction::AbortRefund, end(life));
+    assert!(
+        matches!(&refused, Applied::Refused(order) if order.status == OrderStatus::Refunding),
+        "{refused:?}"
+    );
+    let done = one.refund(order, OrderAction::AbortRefund, end(None));
+    assert!(matches!(&done, Applied::Done(order) if order.status == OrderStatus::Paid), "{done:?}");
+    two.stop();
 }

@@ -208,7 +208,7 @@ fn refunds_begin_when_no_engine_is_left_that_does_not_know_them() {
     assert!(matches!(new.refund(order, OrderAction::BeginRefund, refund()), Applied::Refused(_)));
     postgres.query(&database, "UPDATE seckill.nodes SET settled_through = NULL WHERE node = 1");
     assert!(matches!(new.refund(order, OrderAction::BeginRefund, refund()), Applied::Done(_)));
-    let end = RefundStep::End(RefundEnd { number: 1, why: None });
+    let end = RefundStep::End(RefundEnd { number: 1, why: None, only_in_life: None });
     let Applied::Done(refunded) = new.refund(order, OrderAction::ConfirmRefund, end) else {
         panic!("it is made")
     };

@@ -348,7 +348,7 @@ fn begin_refund(order: OrderId) -> Batch {
 }
 
 fn end_refund(order: OrderId, action: OrderAction) -> Batch {
-    refund(order, action, RefundStep::End(RefundEnd { number: 1, why: None }))
+    refund(order, action, RefundStep::End(RefundEnd { number: 1, why: None, only_in_life: None }))
 }
 
 #[test]
