@@ -13,14 +13,13 @@ use super::connection_places::Place;
 use super::console::sign_in_page;
 use super::control_plane::ControlPlane;
 use super::credentials::bearer;
-use super::failed_sign_ins::Verdict;
 use super::foreign_pages::{foreign_page, is_foreign_page, text};
 use super::problem::{Code, Problem};
+use super::refused_attempts::Verdict;
 use super::request_id::RequestId;
 use super::role::Role;
 use super::settings::AdminSettings;
 use super::tenant::foreign_tenant;
-use crate::orders::ActKind;
 
 /// So much of a path that was tried stands in the trail.
 const TRIED_CHARS_MAX: usize = 200;
@@ -152,7 +151,8 @@ fn at_least(plane: &Arc<ControlPlane>, request: &Request, role: Role) -> Result<
     let Some(caller) = extensions.get::<Caller>().filter(|caller| caller.role < role) else { return Ok(()) };
     let path: String = request.uri().path().chars().take(TRIED_CHARS_MAX).collect();
     let tried = format!("{} {path}", request.method());
-    plane.tell_beside(Acting::of(extensions, caller.tenant.as_deref()), ActKind::ActRefused, tried);
+    let acting = Acting::of(extensions, caller.tenant.as_deref());
+    plane.note_refused_act(caller, extensions.get().copied(), acting, tried);
     let detail = format!(
         "This needs the role {}; the token of {} has {}.",
         role.as_str(),

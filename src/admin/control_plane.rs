@@ -8,10 +8,10 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::cluster_figures::Cluster;
-use super::failed_sign_ins::FailedSignIns;
 use super::live_viewers::Live;
 use super::problem::Problem;
 use super::readiness::Readiness;
+use super::refused_attempts::RefusedAttempts;
 use super::sale_counts::SaleCounts;
 use super::sale_series::SaleSeries;
 use super::session::Sessions;
@@ -49,7 +49,8 @@ pub struct ControlPlane {
     pub(super) certificates: Vec<Arc<Certificates>>,
     pub(super) tokens: Arc<AdminTokens>,
     pub(super) sessions: Sessions,
-    pub(super) failed_sign_ins: FailedSignIns,
+    pub(super) failed_sign_ins: Arc<RefusedAttempts>,
+    pub(super) refused_acts: Arc<RefusedAttempts>,
     pub(super) live: Live,
     pub(super) cluster: Cluster,
     pub(super) sale_counts: SaleCounts,
@@ -139,7 +140,8 @@ impl ControlPlane {
             settings,
             tokens,
             sessions: Sessions::default(),
-            failed_sign_ins: FailedSignIns::default(),
+            failed_sign_ins: Arc::default(),
+            refused_acts: Arc::default(),
             live,
             cluster: Cluster::default(),
             sale_counts: SaleCounts::default(),

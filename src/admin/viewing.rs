@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::acting::Peer;
 use super::caller::Caller;
 use super::control_plane::ControlPlane;
-use super::failed_sign_ins::Verdict;
+use super::refused_attempts::Verdict;
 use super::request_id::RequestId;
 use crate::domain::SaleKey;
 

@@ -1,5 +1,7 @@
 //! Named tokens: who they are, what each role may do and see, and how a browser signs in.
 
+use std::time::{Duration, Instant};
+
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use seckill::admin::{AdminSettings, AdminToken, Role};
@@ -119,7 +121,9 @@ async fn the_trail_names_who_acted_who_was_refused_and_who_was_not_known() {
     let create = |sale: &Value| (Method::POST, "/api/v1/campaigns", sale.clone());
     assert_eq!(ask(&engine, "ops-one", create(&sale), None).await.0, StatusCode::CREATED);
     assert_eq!(ask(&engine, "eye-one", create(&sale), None).await.0, StatusCode::FORBIDDEN);
-    assert_eq!(ask(&engine, "eye", create(&sale), None).await.0, StatusCode::FORBIDDEN);
+    for _ in 0..25 {
+        assert_eq!(ask(&engine, "eye", create(&sale), None).await.0, StatusCode::FORBIDDEN);
+    }
     let wrong = || engine.request(Method::GET, "/api/v1/stats").bearer_auth("wrong-wrong-wrong-wrong");
     let mut statuses = Vec::new();
     for _ in 0..25 {
@@ -157,6 +161,36 @@ async fn the_trail_names_who_acted_who_was_refused_and_who_was_not_known() {
     );
     let own: Vec<_> = trail(&engine, "eye-one", None).await;
     assert!(own.iter().all(|entry| entry["tenant"] == "one") && own.len() == 2, "{own:?}");
+    engine.stop().await;
+}
+
+/// Its clock stands still while it passes the time of refused attempts: one thread.
+#[tokio::test]
+async fn who_is_refused_again_and_again_is_told_once_and_then_counted() {
+    let engine = start().await;
+    for _ in 0..30 {
+        let (status, _) =
+            ask(&engine, "eye-one", (Method::POST, "/api/v1/stop", json!({"reason": "r"})), None).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+    }
+    let give_up_at = Instant::now() + PATIENCE;
+    let told = loop {
+        let told = engine.desk.trail_after("one", 0, 100).await.unwrap();
+        if told.len() > 1 {
+            break told;
+        }
+        assert!(Instant::now() < give_up_at, "they are counted: {told:?}");
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(61)).await;
+        tokio::time::resume();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let said: Vec<_> = told.iter().map(|entry| (entry.object.as_str(), entry.to.clone())).collect();
+    assert_eq!(said, [("POST /api/v1/stop", Value::Null), ("POST /api/v1/stop", json!({"more": 29}))]);
+    for entry in &told {
+        assert_eq!((entry.kind.as_str(), entry.actor.who.as_str()), ("act.refused", "eye-one"));
+        assert_eq!(entry.tenant.as_deref(), Some("one"));
+    }
     engine.stop().await;
 }
 

@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::super::acting::Peer;
 use super::super::control_plane::ControlPlane;
-use super::super::failed_sign_ins::Verdict;
 use super::super::foreign_pages::{foreign_page, is_foreign_page};
+use super::super::refused_attempts::Verdict;
 use super::super::request_id::RequestId;
 use super::html::{self, Text};
 
