@@ -1,8 +1,10 @@
-//! The writer's work that is about sales and not about orders: one step after the other, each with a transaction of its own.
+//! The writer's work that is about sales and not about orders: one step after the other, each with a transaction of its own. And
+//! what only the trail is told.
 
 use super::sale_change::ChangeReceipt;
-use super::step::Step;
+use super::step::{ReplySender, Step};
 use super::store::StoreError;
+use super::trail::Act;
 use super::writer::{OrderWriter, StockNotice};
 
 impl OrderWriter {
@@ -66,11 +68,21 @@ impl OrderWriter {
                 Err(error) if !error.is_transient() => return Err(error),
                 stepped => drop(reply.send(stepped)),
             },
-            Step::Tell(act, reply) => {
-                self.until_not_busy(|store| store.tell(&act))?;
-                let _ = reply.send(Ok(()));
-            }
-            Step::Transition(..) | Step::Stop(_) => {}
+            // The writer gathers these.
+            Step::Transition(..) | Step::Tell(..) | Step::Stop(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Tells in the trail what was done elsewhere, all of it in one transaction: each of its own would cost a sync, and somebody
+    /// may have much told.
+    pub(super) fn tell(&mut self, acts: &[Act], replies: Vec<ReplySender<()>>) -> Result<(), StoreError> {
+        if acts.is_empty() {
+            return Ok(());
+        }
+        self.until_not_busy(|store| store.tell(acts))?;
+        for reply in replies {
+            let _ = reply.send(Ok(()));
         }
         Ok(())
     }

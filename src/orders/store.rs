@@ -75,11 +75,11 @@ pub trait StoreWriter: RoomWriter + WebhookWriter + Send {
         act: Option<&Act>,
     ) -> Result<DeadlineStepped, StoreError>;
 
-    /// Tells in the trail what was done elsewhere than in this store.
+    /// Tells in the trail what was done elsewhere than in this store, all of it in one transaction.
     ///
     /// # Errors
     /// As [`StoreWriter::commit`].
-    fn tell(&mut self, act: &Act) -> Result<(), StoreError>;
+    fn tell(&mut self, acts: &[Act]) -> Result<(), StoreError>;
 
     /// Archives or deletes a sale, in one transaction that counts none of its orders, and tells it in the trail. Asked again
     /// after a transient error, it finds out whether it was done.

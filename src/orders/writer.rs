@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::mem::take;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::deadlines::Deadlines;
 use super::step::{ReplySender, Step, StopRelay};
 use super::store::{Batch, Receipt, RefusalReason, RefusedOrder, StoreError, StoreWriter};
+use super::trail::Act;
 use super::transition::{Applied, Transition};
 use crate::admission::{Admission, Arrival, Intake, QueuedOrder, Resolution};
 use crate::domain::{NewOrder, Order, OrderStatus, Rejection, SaleId, SpanContext, Units};
@@ -130,6 +132,8 @@ struct Round {
     transitions: Vec<Transition>,
     replies: Vec<ReplySender<Applied>>,
     sale_steps: Vec<Step>,
+    acts: Vec<Act>,
+    act_replies: Vec<ReplySender<()>>,
     stop: Option<StopRelay>,
 }
 
@@ -222,6 +226,10 @@ impl OrderWriter {
                     round.transitions.push(transition);
                     round.replies.push(reply);
                 }
+                Step::Tell(act, reply) => {
+                    round.acts.push(*act);
+                    round.act_replies.push(reply);
+                }
                 Step::Stop(stop) => round.stop = Some(stop),
                 other => round.sale_steps.push(other),
             }
@@ -229,10 +237,17 @@ impl OrderWriter {
         round
     }
 
-    fn finish_round(&mut self, round: Round) -> Result<(), StoreError> {
-        for step in round.sale_steps {
+    fn finish_round(&mut self, mut round: Round) -> Result<(), StoreError> {
+        for step in round.sale_steps.drain(..) {
             self.change_sales(step)?;
         }
+        let (acts, replies) = (take(&mut round.acts), take(&mut round.act_replies));
+        self.commit_round(round)?;
+        // Last: no purchase depends on it, and none waits for it.
+        self.tell(&acts, replies)
+    }
+
+    fn commit_round(&mut self, round: Round) -> Result<(), StoreError> {
         if round.purchases.is_empty() && round.transitions.is_empty() {
             return Ok(());
         }

@@ -8,6 +8,7 @@ mod order_model;
 mod postgres;
 mod retirement;
 mod sqlite;
+mod telling;
 mod waiting_rooms;
 mod webhooks;
 mod writer;

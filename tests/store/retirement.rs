@@ -16,7 +16,7 @@ use crate::sqlite::open_store;
 
 const ORDERS: u64 = 600;
 
-fn act(kind: ActKind, at: i64) -> Act {
+pub fn act(kind: ActKind, at: i64) -> Act {
     let text = str::to_owned;
     let actor = Actor { who: text("ann"), role: text("admin"), address: text("::1"), request_id: text("r") };
     let (from, to, object) = (Value::Null, Value::Null, text("c/phone"));

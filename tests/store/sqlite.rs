@@ -260,7 +260,7 @@ fn nobody_changes_the_trail() {
     let (from, to, object) = (Value::Null, Value::Null, text("config"));
     let (kind, at) = (ActKind::ConfigReloaded, EpochMs(7));
     let act = Act { id: 1, at, actor, tenant: None, kind, object, from, to, reason: None };
-    store.writer.tell(&act).unwrap();
+    store.writer.tell(&[act]).unwrap();
     let told = store.reader.trail_after("default", 0, 9).unwrap();
     assert_eq!((told.len(), &told[0].kind, told[0].seq), (1, &text("config.reloaded"), 1));
     for change in [

@@ -29,11 +29,11 @@ const SHARDS: usize = 2;
 const NOW: EpochMs = EpochMs(1_800_000_000_000);
 
 #[derive(Clone)]
-struct Options {
-    writer: WriterSettings,
+pub struct Options {
+    pub writer: WriterSettings,
     /// Longer than [`PATIENCE`] makes a held store look slow; 1 makes it look busy.
-    lock_wait_ms: u32,
-    per_buyer_limit: Units,
+    pub lock_wait_ms: u32,
+    pub per_buyer_limit: Units,
 }
 
 impl Default for Options {
@@ -43,17 +43,17 @@ impl Default for Options {
 }
 
 /// An engine without edge, checkout and admin, and one sale.
-struct Fixture {
-    runtime: tokio::runtime::Runtime,
-    admission: Arc<Admission>,
-    desk: OrderDesk,
+pub struct Fixture {
+    pub runtime: tokio::runtime::Runtime,
+    pub admission: Arc<Admission>,
+    pub desk: OrderDesk,
     recovered: Recovered,
-    writer: JoinHandle<Result<(), StoreError>>,
-    folder: TempDir,
+    pub writer: JoinHandle<Result<(), StoreError>>,
+    pub folder: TempDir,
 }
 
 impl Fixture {
-    fn with_sale(stock: Units, options: &Options) -> Self {
+    pub fn with_sale(stock: Units, options: &Options) -> Self {
         let fixture = Self::open(TempDir::new().unwrap(), options);
         let key = SaleKey::new("default", "c", "s").unwrap();
         let terms = SaleTerms {
@@ -99,7 +99,7 @@ impl Fixture {
         self.folder
     }
 
-    fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+    pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await }).expect("nothing hangs")
     }
 
@@ -116,7 +116,7 @@ impl Fixture {
     }
 
     /// Buys one and does not wait for the store.
-    fn place(&self, buyer: &str) -> (OrderId, Arc<Ticket>) {
+    pub fn place(&self, buyer: &str) -> (OrderId, Arc<Ticket>) {
         match self.buy(buyer, 1, None) {
             Ok(Accepted::Placed(placed)) => (placed.order_id, placed.ticket),
             other => panic!("{buyer} is admitted, not {other:?}"),
@@ -170,17 +170,17 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// Another process that holds the store.
-struct Held(Connection);
+pub struct Held(pub Connection);
 
 impl Held {
-    fn by_a_stranger(folder: &Path) -> Self {
+    pub fn by_a_stranger(folder: &Path) -> Self {
         let stranger = Connection::open(folder.join("orders.sqlite")).unwrap();
         stranger.busy_timeout(PATIENCE).unwrap();
         stranger.execute_batch("BEGIN EXCLUSIVE").unwrap();
         Self(stranger)
     }
 
-    fn let_go(self) {
+    pub fn let_go(self) {
         self.0.execute_batch("COMMIT").unwrap();
     }
 }

@@ -88,8 +88,13 @@ impl TrailColumns {
 
 /// Adds an act to the trail, within the transaction that the session has begun.
 pub(super) async fn append(session: &mut Session, act: &Act) -> Result<(), PgError> {
+    append_all(session, std::slice::from_ref(act)).await
+}
+
+/// The same of many, in one statement: one transaction where the session has begun none.
+pub(super) async fn append_all(session: &mut Session, acts: &[Act]) -> Result<(), PgError> {
     let mut columns = TrailColumns::default();
-    columns.push(act);
+    acts.iter().for_each(|act| columns.push(act));
     session.rows(&TrailColumns::insert(0), &columns.parameters()).await.map(drop)
 }
 

@@ -178,8 +178,8 @@ impl StoreWriter for PgWriter {
         })
     }
 
-    fn tell(&mut self, act: &Act) -> Result<(), StoreError> {
-        self.runtime.block_on(async { Ok(trail::append(self.connection.session().await?, act).await?) })
+    fn tell(&mut self, acts: &[Act]) -> Result<(), StoreError> {
+        self.runtime.block_on(async { Ok(trail::append_all(self.connection.session().await?, acts).await?) })
     }
 
     fn retire_sale(&mut self, wanted: &Retirement) -> Result<RetirementReceipt, StoreError> {

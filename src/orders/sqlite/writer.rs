@@ -231,8 +231,10 @@ impl StoreWriter for SqliteWriter {
         Ok(stepped)
     }
 
-    fn tell(&mut self, act: &Act) -> Result<(), StoreError> {
-        self.write(FEW_PAGES, |transaction| trail::append(transaction, act))
+    fn tell(&mut self, acts: &[Act]) -> Result<(), StoreError> {
+        // An act has less than a page.
+        let pages = u32::try_from(acts.len()).unwrap_or(u32::MAX - FEW_PAGES) + FEW_PAGES;
+        self.write(pages, |transaction| acts.iter().try_for_each(|act| trail::append(transaction, act)))
     }
 
     fn retire_sale(&mut self, wanted: &Retirement) -> Result<RetirementReceipt, StoreError> {
