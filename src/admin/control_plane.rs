@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::cluster_figures::Cluster;
+use super::feed_marks::FeedMarks;
 use super::live_viewers::Live;
 use super::problem::Problem;
 use super::readiness::Readiness;
@@ -75,6 +76,8 @@ pub struct ControlPlane {
     pub(super) store_reads: Arc<Semaphore>,
     /// Answers of feeds that are held in memory while their clients take them.
     pub(super) feed_answers: Arc<Semaphore>,
+    /// How far feeds were read in vain.
+    pub(super) feed_marks: FeedMarks,
 }
 
 /// What a [`ControlPlane`] is made of.
@@ -163,6 +166,7 @@ impl ControlPlane {
             search,
             store_reads,
             feed_answers,
+            feed_marks: FeedMarks::default(),
         }
     }
 

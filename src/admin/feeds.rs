@@ -19,18 +19,22 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::control_plane::ControlPlane;
+use super::feed_marks::Mark;
 use super::order_json::order_json;
 use super::paging::{self, ndjson};
 use super::problem::{Problem, invalid_name};
 use super::tenant::{Tenant, name_in_query};
 use crate::admission::LiveSale;
 use crate::domain::{BuyerId, Order, OrderId, OrderStatus, SaleId};
-use crate::orders::{CompleteOrders, Event, OrderFilter, StoreError, event_json};
+use crate::orders::{CompleteOrders, Event, OrderFilter, StoreError, TenantSales, event_json};
 
 /// Rows of one read of the store: bounds the memory of an answer, and how long a read takes.
 const PAGE_ROWS: usize = 512;
 /// Rows of an answer that does not name its limit.
 const LIMIT_DEFAULT: usize = 1_000;
+/// Rows that are looked at for each line that `admin.page_rows_max` allows: an answer that has found less by then ends, and
+/// says that there is more.
+const LOOKED_AT: usize = 10;
 /// Bytes of an answer: one that would have more ends earlier, and says that there is more.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 /// Bytes that are handed to the connection at once.
@@ -125,6 +129,32 @@ enum Rows {
     Events { after: u64 },
 }
 
+impl Rows {
+    /// Up to where they have been read.
+    fn read_through(&self) -> Mark {
+        match self {
+            Self::Orders { after, .. } => after.map(OrderId::number),
+            Self::Events { after } => Some(*after),
+        }
+    }
+
+    /// Reads on behind this number.
+    fn go_on_from(&mut self, mark: Mark) {
+        match self {
+            Self::Orders { after, .. } => *after = mark.and_then(OrderId::from_number),
+            Self::Events { after } => *after = mark.unwrap_or(*after),
+        }
+    }
+
+    /// What `after` names to go on behind what was read.
+    fn mark(&self) -> Option<String> {
+        match self {
+            Self::Orders { after, .. } => after.map(|id| id.to_string()),
+            Self::Events { after } => Some(after.to_string()),
+        }
+    }
+}
+
 /// A row that was read.
 enum Row {
     Order(Order),
@@ -180,31 +210,51 @@ struct Feed {
 struct Page {
     text: String,
     lines: usize,
-    /// The mark of the last line.
+    /// The mark of the last line, or of the last row that was looked at.
     last: Option<String>,
-    /// Whether there is, or will be, more behind the last line.
+    /// Whether there is, or will be, more behind it.
     has_more: bool,
 }
 
 impl Feed {
-    /// Reads one answer. Without a line it is the end of the feed: everything that was durable when this was called has
-    /// been shown. So it waits for orders that are on their way below one that is durable; with lines to show it does not.
+    /// What tells this feed from others, if what it shows does not change: sale and buyer of an order are what they are, its
+    /// status is not.
+    fn lasting_name(&self) -> Option<String> {
+        let shown = self.shown.next_page(String::new(), 0);
+        let kind = if matches!(self.rows, Rows::Orders { .. }) { "orders" } else { "events" };
+        self.shown.status.is_none().then(|| format!("{kind} of {}: {shown:?}", self.shown.tenant))
+    }
+
+    /// Reads one answer. One of orders without a line is the end of the feed: everything that was durable when this was called
+    /// has been shown. So it waits for orders that are on their way below one that is durable; with lines to show it does not.
     async fn page(&mut self) -> Result<Page, Problem> {
+        let (feed, asked_after) = (self.lasting_name(), self.rows.read_through());
+        if let Some(feed) = &feed {
+            self.rows.go_on_from(self.plane.feed_marks.go_on_from(feed, asked_after));
+        }
         let give_up_at = Instant::now() + Duration::from_millis(self.plane.settings.request_timeout_ms) / 2;
-        let mut page = Page::default();
+        let looked_at_max = self.plane.settings.page_rows_max.saturating_mul(LOOKED_AT);
+        let (mut page, mut looked_at) = (Page::default(), 0);
         let mut due = None;
         loop {
             let read = self.read().await?;
+            looked_at += read.rows.len();
             for row in read.rows {
                 let Some(sale) = self.sale(row.sale()).await? else { continue };
                 if self.shown.is_wanted(&sale) && !page.push(&row, &sale, self.limit) {
                     return Ok(page);
                 }
             }
+            if let Some(feed) = feed.as_deref().filter(|_| page.lines == 0) {
+                self.plane.feed_marks.note(feed, asked_after, self.rows.read_through());
+            }
             let (through, newest) = read.complete.unzip();
             // What became durable after the first look need not be waited for.
             let due = due.get_or_insert(newest.flatten());
             match (read.is_end, through) {
+                (false, _) if looked_at >= looked_at_max || Instant::now() > give_up_at => {
+                    return self.cut_short(page);
+                }
                 (false, _) => {}
                 (true, Some(through)) if *due > Some(through) => {
                     if page.lines > 0 {
@@ -221,14 +271,23 @@ impl Feed {
         }
     }
 
+    /// The answer as far as it has come. An empty one says only of events that there may be more.
+    fn cut_short(&self, page: Page) -> Result<Page, Problem> {
+        if page.lines == 0 && matches!(self.rows, Rows::Orders { .. }) {
+            return Err(Problem::search_goes_on());
+        }
+        Ok(Page { last: self.rows.mark(), has_more: true, ..page })
+    }
+
     async fn read(&mut self) -> Result<Read, StoreError> {
         let desk = &self.plane.desk;
         match &mut self.rows {
             Rows::Orders { filter, after } => {
                 let reading = desk.complete_orders(filter.clone(), *after, PAGE_ROWS);
-                let CompleteOrders { orders, through, newest } = self.plane.limited(reading).await?;
-                *after = orders.last().map(|order| order.placed.id).or(*after);
-                let is_end = orders.len() < PAGE_ROWS;
+                let found = self.plane.limited(reading).await?;
+                let CompleteOrders { orders, looked_through, through, newest } = found;
+                *after = (*after).max(Some(looked_through));
+                let is_end = looked_through >= through;
                 let rows = orders.into_iter().map(Row::Order).collect();
                 Ok(Read { rows, is_end, complete: Some((through, newest)) })
             }
@@ -318,8 +377,11 @@ pub(super) async fn orders(
     let after = query.after().map(str::parse).transpose().map_err(|rule| invalid_name("after", rule))?;
     let (buyer, status) = (query.buyer()?, query.status()?);
     let shown = Shown { tenant, campaign: query.campaign, sku: query.sku, buyer, status };
+    let sale = shown.only_sale(&plane).await?;
+    let (tenant, campaign, sku) = (shown.tenant.clone(), shown.campaign.clone(), shown.sku.clone());
     let filter = OrderFilter {
-        sale: shown.only_sale(&plane).await?,
+        sale,
+        sales: sale.is_none().then_some(TenantSales { tenant, campaign, sku }),
         buyer: shown.buyer.as_ref().map(|name| name.as_str().to_owned()),
         status,
     };

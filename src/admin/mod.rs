@@ -20,6 +20,7 @@ mod credentials;
 mod described_routes;
 mod etag;
 mod extend;
+mod feed_marks;
 mod feeds;
 mod fields;
 mod figure_exchange;

@@ -82,6 +82,13 @@ impl Problem {
         Self::new(Code::OrdersInFlight, detail).header(header::RETRY_AFTER, "1")
     }
 
+    /// There is much to look through, and nothing that was looked for was found in time.
+    pub fn search_goes_on() -> Self {
+        let detail = "Nothing was found yet within half of admin.request_timeout_ms. Name a campaign and SKU, or ask for the same \
+                      again: without a status it is looked on from there.";
+        Self::new(Code::Timeout, detail).header(header::RETRY_AFTER, "1")
+    }
+
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.code.kind().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

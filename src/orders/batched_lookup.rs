@@ -213,7 +213,7 @@ mod tests {
             _: usize,
             through: OrderId,
         ) -> Result<CompleteOrders, StoreError> {
-            Ok(CompleteOrders { orders: Vec::new(), through, newest: None })
+            Ok(CompleteOrders { orders: Vec::new(), looked_through: through, through, newest: None })
         }
 
         fn events_after(&self, _: u64, _: usize) -> Result<Vec<Event>, StoreError> {

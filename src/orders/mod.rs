@@ -15,6 +15,7 @@ mod history;
 mod lease_store;
 mod log_watch;
 mod node_figures;
+mod order_search;
 mod orders_of_buyer;
 mod pipeline;
 pub mod postgres;
@@ -70,7 +71,7 @@ pub use sales_picture::SalesPicture;
 pub use store::{
     Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, LeftBook, OrderFilter,
     PoolFigures, Receipt, Record, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter,
-    WantedShare,
+    TenantSales, WantedShare,
 };
 pub use trail::{Act, ActKind, Actor, SaleAct, TrailEntry, TrailFilter};
 pub use transition::{Applied, Transition};

@@ -17,12 +17,12 @@ use super::transition::{Applied, Transition};
 use super::wanted_orders::WantedOrders;
 use super::webhook_log::{WebhookReader, WebhookWriter};
 use crate::domain::{
-    EpochMs, NewOrder, NodeId, Order, OrderId, OrderStatus, Sale, SaleId, SaleKey, SaleTerms, Stops,
-    StoreIdentity, Units,
+    EpochMs, NewOrder, NodeId, Order, OrderId, Sale, SaleId, SaleKey, SaleTerms, Stops, StoreIdentity, Units,
 };
 
 pub use super::audit::Audit;
 pub use super::lease_store::{LeaseStore, LeftBook, WantedShare};
+pub use super::order_search::{CompleteOrders, OrderFilter, TenantSales};
 pub use super::store_error::{Fault, StoreError};
 
 /// The writing half of a store, in the hands of one writer thread. All methods block.
@@ -171,7 +171,8 @@ pub trait StoreReader: RoomReader + WebhookReader + Send + Sync + std::fmt::Debu
     ) -> Result<Vec<Order>, StoreError>;
 
     /// As [`StoreReader::orders_after`], of those that pass the filter, but only up to the number below which nothing can become durable any more.
-    /// `through` is how far the numbers of this node itself are complete; other nodes say it in a store that they share.
+    /// `through` is how far the numbers of this node itself are complete; other nodes say it in a store that they share. Fewer
+    /// than `limit` may be found although there are more: how far was looked stands in the answer.
     ///
     /// # Errors
     /// What the database says.
@@ -297,28 +298,6 @@ pub trait StoreReader: RoomReader + WebhookReader + Send + Sync + std::fmt::Debu
     fn log_figures(&self) -> Option<LogFigures> {
         None
     }
-}
-
-/// Which orders are shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OrderFilter {
-    /// Of this sale only.
-    pub sale: Option<SaleId>,
-    /// Of this buyer only, in whatever sale.
-    pub buyer: Option<String>,
-    /// Of this status only.
-    pub status: Option<OrderStatus>,
-}
-
-/// Orders that nothing can be put between any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CompleteOrders {
-    /// The orders, oldest first.
-    pub orders: Vec<Order>,
-    /// Up to this number nothing is missing.
-    pub through: OrderId,
-    /// The highest number that is durable, also where numbers below it are on their way.
-    pub newest: Option<OrderId>,
 }
 
 /// The connections of a store: since the start, and now.

@@ -174,7 +174,12 @@ impl Engine {
 
     /// Buys one unit of `c`/`sku` and waits until the order is durable.
     pub async fn buy(&self, sku: &str, buyer: &str) -> OrderId {
-        let sale = self.admission.board().sales().by_name("default", "c", sku).cloned().unwrap();
+        self.buy_of("default", sku, buyer).await
+    }
+
+    /// The same of a tenant's sale.
+    pub async fn buy_of(&self, tenant: &str, sku: &str, buyer: &str) -> OrderId {
+        let sale = self.admission.board().sales().by_name(tenant, "c", sku).cloned().unwrap();
         let purchase = Purchase {
             buyer: BuyerName::new(buyer).unwrap(),
             quantity: 1,

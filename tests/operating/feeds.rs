@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use reqwest::{Method, StatusCode};
+use seckill::admin::AdminSettings;
 use seckill::admission::{Accepted, Moment, Purchase};
 use seckill::domain::{BuyerName, Nanos, OrderAction};
 use serde_json::{Value, json};
@@ -183,6 +184,57 @@ async fn a2_feeds_are_read_page_by_page_without_gap_or_repeat() {
         let answer = engine.get(&format!("/api/v1/{path}")).await;
         assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{path}");
         assert_eq!(answer.json::<Value>().await.unwrap()["field"], field, "{path}");
+    }
+    engine.stop().await;
+}
+
+/// The events that a page of the quiet tenant shows, and the path of the next page.
+async fn quiet_page(engine: &Engine, path: &str) -> (Vec<Value>, Option<String>) {
+    let answer = engine.request(Method::GET, path).header("x-tenant-id", "quiet").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK, "{path}");
+    let next = answer
+        .headers()
+        .get("link")
+        .map(|link| link.to_str().unwrap().trim_start_matches('<').split('>').next().unwrap().to_owned());
+    let lines = answer.text().await.unwrap();
+    (lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), next)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_tenant_gets_past_what_happens_to_others() {
+    // An answer looks at ten times as many rows, and the store is read in pages of 512.
+    let settings = AdminSettings { page_rows_max: 10, ..AdminSettings::default() };
+    let engine = Engine::start_with(settings).await;
+    engine.create("s", 2_000).await;
+    let sale = json!({"campaign": "c", "sku": "s", "price_cents": 250, "stock": 9}).to_string();
+    let make = engine.request(Method::POST, "/api/v1/campaigns").header("x-tenant-id", "quiet").body(sale);
+    assert_eq!(make.send().await.unwrap().status(), StatusCode::CREATED);
+    for n in 0..600 {
+        engine.buy("s", &format!("buyer-{n}")).await;
+    }
+    let own = engine.buy_of("quiet", "s", "ada").await.to_string();
+
+    // Who follows the links.
+    let first = "/api/v1/events?limit=5&campaign=c";
+    let (shown, next) = quiet_page(&engine, first).await;
+    assert!(shown.is_empty(), "{shown:?}");
+    let next = next.expect("it says that there is more");
+    assert!(next.contains("after=512&") && next.contains("campaign=c"), "{next}");
+    let (shown, next) = quiet_page(&engine, &next).await;
+    assert_eq!((shown.len(), &shown[0]["order_id"], next), (1, &Value::from(own.clone()), None));
+    // Who goes by the last line that he has seen, and asks for the same again and again.
+    let again = "/api/v1/events?limit=5&after=0";
+    assert_eq!(quiet_page(&engine, again).await.0, [] as [Value; 0]);
+    assert_eq!(quiet_page(&engine, again).await.0[0]["order_id"], own);
+    assert_eq!(quiet_page(&engine, again).await.0[0]["order_id"], own, "as often as it is asked for");
+    // Orders are found at once, however many are others'.
+    for path in ["/api/v1/orders?limit=5", "/api/v1/orders?limit=5&sku=s&buyer=ada"] {
+        let (shown, next) = quiet_page(&engine, path).await;
+        assert_eq!(
+            (shown.len(), &shown[0]["order_id"], next),
+            (1, &Value::from(own.clone()), None),
+            "{path}"
+        );
     }
     engine.stop().await;
 }

@@ -11,7 +11,8 @@ use seckill::domain::{
 };
 use seckill::orders::sqlite::{SqliteReader, SqliteSettings, SqliteWriter};
 use seckill::orders::{
-    Batch, FoldedBy, LogWatch, OrderFilter, Receipt, StoreError, StoreReader, StoreWriter, Transition,
+    Batch, FoldedBy, LogWatch, OrderFilter, Receipt, StoreError, StoreReader, StoreWriter, TenantSales,
+    Transition,
 };
 use tempfile::TempDir;
 use testbed::until;
@@ -93,6 +94,10 @@ fn log_bytes(folder: &Path) -> u64 {
 }
 
 pub fn make_sale(writer: &mut SqliteWriter, sku: &str) -> SaleId {
+    make_sale_of(writer, "default", sku)
+}
+
+fn make_sale_of(writer: &mut SqliteWriter, tenant: &str, sku: &str) -> SaleId {
     let terms = SaleTerms {
         title: String::new(),
         price: Cents(5),
@@ -106,7 +111,7 @@ pub fn make_sale(writer: &mut SqliteWriter, sku: &str) -> SaleId {
         paused_until: None,
         room: None,
     };
-    let key = SaleKey::new("default", "c", sku).unwrap();
+    let key = SaleKey::new(tenant, "c", sku).unwrap();
     writer.create_sale(&key, &terms, 10_000_000, None).unwrap().unwrap().id
 }
 
@@ -329,4 +334,59 @@ fn o7_a_search_finds_what_is_far_apart_and_reads_of_a_sale_that_sales_orders_onl
         )
         .unwrap();
     assert!(plan.contains("orders_by_sale") && plan.contains("sale_id=?"), "{plan}");
+}
+
+#[test]
+fn orders_of_a_quiet_tenant_are_found_at_once_however_many_others_lie_between() {
+    let mut shop = Shop::open(16_384);
+    let [rare, _empty] = ["rare", "empty"].map(|sku| make_sale_of(&mut shop.writer, "quiet", sku));
+    shop.sell(rare, 1).unwrap();
+    while shop.last < MANY {
+        shop.sell(shop.sale, ORDERS_A_BATCH).unwrap();
+    }
+    shop.sell(rare, 2).unwrap();
+    let (last, everything) = (shop.last, OrderId::from_number(u64::MAX >> 1).unwrap());
+    let of_sales = |sku: Option<&str>| {
+        let (tenant, campaign, sku) = ("quiet".to_owned(), Some("c".to_owned()), sku.map(str::to_owned));
+        OrderFilter { sales: Some(TenantSales { tenant, campaign, sku }), ..OrderFilter::default() }
+    };
+    let found = |filter: &OrderFilter, after: Option<u64>, limit| {
+        let after = after.and_then(OrderId::from_number);
+        let found = shop.reader.complete_orders(filter, after, limit, everything).unwrap();
+        let numbers: Vec<u64> = found.orders.iter().map(|order| order.placed.id.number()).collect();
+        (numbers, found.looked_through)
+    };
+    // One search goes over all that lies between: looking at it would take more.
+    assert_eq!(found(&of_sales(None), None, 9), (vec![1, last - 1, last], everything));
+    assert_eq!(found(&of_sales(Some("rare")), Some(1), 9), (vec![last - 1, last], everything));
+    let second = OrderId::from_number(last - 1).unwrap();
+    assert_eq!(found(&of_sales(None), None, 2), (vec![1, last - 1], second));
+    assert_eq!(found(&of_sales(Some("empty")), None, 9), (vec![], everything));
+    let buyer = OrderFilter { buyer: Some(format!("buyer-{last}")), ..of_sales(None) };
+    assert_eq!(found(&buyer, None, 9), (vec![last], everything));
+}
+
+#[test]
+fn a_search_says_how_far_it_has_come_and_goes_on_from_there() {
+    let mut shop = Shop::open(16_384);
+    let rare = make_sale_of(&mut shop.writer, "quiet", "rare");
+    let mut own = Vec::new();
+    // Each in a piece of its own, and more of them than one search looks at.
+    while own.len() < 20 {
+        shop.sell(rare, 1).unwrap();
+        own.push(shop.last);
+        shop.sell(shop.sale, 600).unwrap();
+    }
+    let sales = TenantSales { tenant: "quiet".into(), campaign: None, sku: None };
+    let filter = OrderFilter { sales: Some(sales), ..OrderFilter::default() };
+    let through = OrderId::from_number(shop.last).unwrap();
+    let (mut found, mut after, mut searches) = (Vec::new(), None, 0);
+    while after < Some(through) {
+        let next = shop.reader.complete_orders(&filter, after, 100, through).unwrap();
+        assert!(Some(next.looked_through) > after, "{next:?}");
+        found.extend(next.orders.iter().map(|order| order.placed.id.number()));
+        (after, searches) = (Some(next.looked_through), searches + 1);
+    }
+    assert_eq!(found, own);
+    assert!(searches > 1, "each of them is short");
 }

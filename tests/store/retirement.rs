@@ -7,7 +7,7 @@ use seckill::domain::{
 use seckill::orders::sqlite::SqliteSettings;
 use seckill::orders::{
     Act, ActKind, Actor, Applied, Batch, Deadlines, Ending, OrderFilter, Receipt, Recovered, Retirement,
-    RetirementReceipt, StoreReader, StoreWriter, Transition, WantedOrders,
+    RetirementReceipt, StoreReader, StoreWriter, TenantSales, Transition, WantedOrders,
 };
 use serde_json::Value;
 
@@ -63,6 +63,9 @@ fn o5_what_has_moved_and_what_has_not_is_found_all_the_same_also_after_a_crash()
     shop.sell(other, 3).unwrap();
     let sale = shop.sale;
     let filter = OrderFilter { sale: Some(sale), ..OrderFilter::default() };
+    let (tenant, campaign, sku) = ("default".to_owned(), None, Some("phone".to_owned()));
+    let by_name =
+        OrderFilter { sales: Some(TenantSales { tenant, campaign, sku }), ..OrderFilter::default() };
     let through = OrderId::from_number(shop.last).unwrap();
     let before = shop.reader.complete_orders(&filter, None, 10_000, through).unwrap();
     let audit = shop.reader.audit(sale).unwrap();
@@ -72,6 +75,7 @@ fn o5_what_has_moved_and_what_has_not_is_found_all_the_same_also_after_a_crash()
     );
     let is_as_before = |shop: &Shop| {
         assert_eq!(shop.reader.complete_orders(&filter, None, 10_000, through).unwrap(), before);
+        assert_eq!(shop.reader.complete_orders(&by_name, None, 10_000, through).unwrap(), before);
         assert_eq!(shop.reader.audit(sale).unwrap(), audit);
         assert_eq!(shop.reader.events_after(0, 10_000).unwrap(), events);
         for number in [1, 200, ORDERS] {

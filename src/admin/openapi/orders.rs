@@ -42,7 +42,8 @@ pub fn list() -> Operation {
 /// `GET /api/v1/events`
 pub fn events() -> Operation {
     let operation = look("/api/v1/events", "followEvents", "What happened to orders, in order")
-        .about("At least once, in order per sale. Whoever goes on behind the last `seq` that he has seen misses none.");
+        .about("At least once, in order per sale. Whoever goes on behind the last `seq` that he has seen misses none. A page may be \
+                short, or empty, and still have a next one: much may happen to others.");
     page(operation.takes(sale_in_query()), after("Behind the event with this `seq`.", number()))
         .tag(FEEDS)
         .answers(Answer::new(200, "The events", Content::lines::<bodies::Event>()).with("Link"))

@@ -28,6 +28,7 @@ mod low_watermark;
 mod new_sale;
 mod node_figures;
 mod older_engines;
+mod order_pages;
 mod pool;
 mod read_orders;
 mod reader;

@@ -16,6 +16,7 @@ use super::error::PgError;
 use super::incarnation::NodeIncarnation;
 use super::lease_store::node_of;
 use super::low_watermark::LowWatermark;
+use super::order_pages::search;
 use super::pool::Pool;
 use super::read_orders::{newest_order, orders_by_id};
 use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS, damaged};
@@ -82,15 +83,11 @@ impl StoreReader for PgReader {
         after: Option<OrderId>,
         limit: usize,
     ) -> Result<Vec<Order>, StoreError> {
-        let select = format!(
-            "SELECT {ORDER_COLUMNS} FROM all_orders WHERE order_id > $1 AND {} ORDER BY order_id LIMIT $3",
-            of_sale(2, sale)
-        );
+        let filter = OrderFilter { sale, ..OrderFilter::default() };
         let after: i64 = after.map_or(-1, |id| rows::column(id.number()));
-        let sale = sale.map(|id| rows::column::<_, i32>(id.0));
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.pool.run_long(async |session| {
-            session.rows(&select, &[&after, &sale, &limit]).await?.iter().map(rows::order).collect()
+            let last = rows::order_id(i64::MAX)?;
+            search(session, &filter, after, last, limit).await.map(|(orders, _)| orders)
         })
     }
 
@@ -101,15 +98,7 @@ impl StoreReader for PgReader {
         limit: usize,
         through: OrderId,
     ) -> Result<CompleteOrders, StoreError> {
-        let select = format!(
-            "SELECT {ORDER_COLUMNS} FROM all_orders WHERE order_id > $1 AND order_id <= $2 AND {} \
-             AND ($4::text IS NULL OR buyer = $4) AND ($5::smallint IS NULL OR status = $5) ORDER BY order_id LIMIT $6",
-            of_sale(3, filter.sale)
-        );
         let after: i64 = after.map_or(-1, |id| rows::column(id.number()));
-        let sale = filter.sale.map(|id| rows::column::<_, i32>(id.0));
-        let status = filter.status.map(|status| i16::from(status.code()));
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.pool.run_long(async |session| {
             self.low_watermark.give_up_the_silent(session).await?;
             session
@@ -121,11 +110,8 @@ impl StoreReader for PgReader {
                         .await?
                         .map_or(through, |lowest| lowest.min(through));
                     let newest = newest_order(session).await?;
-                    let end: i64 = rows::column(through.number());
-                    let found =
-                        session.rows(&select, &[&after, &end, &sale, &filter.buyer, &status, &limit]).await?;
-                    let orders = found.iter().map(rows::order).collect::<Result<_, _>>()?;
-                    Ok(CompleteOrders { orders, through, newest })
+                    let (orders, looked_through) = search(session, filter, after, through, limit).await?;
+                    Ok(CompleteOrders { orders, looked_through, through, newest })
                 })
                 .await
         })
@@ -241,14 +227,6 @@ impl StoreReader for PgReader {
 
     fn pool_figures(&self) -> PoolFigures {
         self.pool.figures()
-    }
-}
-
-/// What holds for orders of this sale, which is parameter number `place`, or of any.
-fn of_sale(place: usize, sale: Option<SaleId>) -> String {
-    match sale {
-        Some(_) => format!("sale_id::bigint = ${place}::integer"),
-        None => format!("${place}::integer IS NULL"),
     }
 }
 

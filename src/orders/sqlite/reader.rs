@@ -85,9 +85,9 @@ impl SqliteReader {
         answer
     }
 
-    fn search(&self, mut search: OrderSearch<'_>) -> Result<Vec<Order>, StoreError> {
+    fn search<'a>(&self, mut search: OrderSearch<'a>) -> Result<OrderSearch<'a>, StoreError> {
         while self.read(|connection| search.piece(connection))? {}
-        Ok(search.found)
+        Ok(search)
     }
 }
 
@@ -113,7 +113,7 @@ impl StoreReader for SqliteReader {
         limit: usize,
     ) -> Result<Vec<Order>, StoreError> {
         let filter = OrderFilter { sale, ..OrderFilter::default() };
-        self.search(OrderSearch::new(&filter, after, None, limit))
+        Ok(self.search(OrderSearch::new(&filter, after, None, limit))?.found)
     }
 
     fn complete_orders(
@@ -128,8 +128,9 @@ impl StoreReader for SqliteReader {
             let live: Option<u64> = connection.prepare_cached(live)?.query_row([], |row| row.get(0))?;
             Ok(live.and_then(OrderId::from_number).max(retirement::newest_archived(connection)?))
         })?;
-        let orders = self.search(OrderSearch::new(filter, after, Some(through), limit))?;
-        Ok(CompleteOrders { orders, through, newest })
+        let search = self.search(OrderSearch::new(filter, after, Some(through), limit))?;
+        let looked_through = search.looked_through(through);
+        Ok(CompleteOrders { orders: search.found, looked_through, through, newest })
     }
 
     fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {

@@ -9,7 +9,8 @@ use seckill::domain::{
 use seckill::orders::postgres::{Exclusivity, PostgresSettings};
 use seckill::orders::{
     Act, ActKind, Actor, Applied, Batch, Deadlines, Ending, LeaseStore, OrderFilter, Receipt, Recovered,
-    Retirement, RetirementReceipt, StoreReader, StoreWriter, Transition, WantedOrders, WantedShare,
+    Retirement, RetirementReceipt, StoreReader, StoreWriter, TenantSales, Transition, WantedOrders,
+    WantedShare,
 };
 use serde_json::Value;
 use testbed::PATIENCE;
@@ -104,6 +105,9 @@ fn o9_orders_of_an_archived_sale_are_found_all_the_same_while_they_move_and_afte
     // A buyer's row without an order, as a purchase leaves it that comes to nothing.
     postgres.query(database, &format!("INSERT INTO seckill.buyers VALUES ({}, 'nobody', 0, '{{}}')", sale.0));
     let filter = OrderFilter { sale: Some(sale), ..OrderFilter::default() };
+    let (tenant, campaign, sku) = ("default".to_owned(), None, Some("a".to_owned()));
+    let by_name =
+        OrderFilter { sales: Some(TenantSales { tenant, campaign, sku }), ..OrderFilter::default() };
     let through = *orders.last().unwrap();
     let exported = |node: &Node| node.reader.complete_orders(&filter, None, 10_000, through).unwrap();
     let (before, audit, events) = (exported(&node), node.reader.audit(sale).unwrap(), node.events());
@@ -113,6 +117,7 @@ fn o9_orders_of_an_archived_sale_are_found_all_the_same_while_they_move_and_afte
     );
     let is_as_before = |node: &Node| {
         assert_eq!(exported(node), before);
+        assert_eq!(node.reader.complete_orders(&by_name, None, 10_000, through).unwrap(), before);
         assert_eq!(node.reader.audit(sale).unwrap(), audit);
         assert_eq!(node.events(), events);
         assert_eq!(node.reader.orders_after(None, None, 10_000).unwrap(), every);
