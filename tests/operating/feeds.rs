@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use testbed::PATIENCE;
 
 use super::engine::{Engine, wall_now};
+use super::identities::{asked, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn audit_orders_and_events_tell_what_the_store_has() {
@@ -236,6 +237,26 @@ async fn a_quiet_tenant_gets_past_what_happens_to_others() {
             "{path}"
         );
     }
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_shows_a_bound_operator_a_buyer_who_has_bought_much_elsewhere() {
+    let engine = start().await;
+    for tenant in ["default", "one"] {
+        let sale =
+            json!({"campaign": "c", "sku": "s", "price_cents": 5, "stock": 300, "per_buyer_limit": 300});
+        let make = asked(&engine, "root", Method::POST, "/api/v1/campaigns", Some(tenant));
+        assert_eq!(make.body(sale.to_string()).send().await.unwrap().status(), StatusCode::CREATED);
+    }
+    for _ in 0..200 {
+        engine.buy("s", "ada").await;
+    }
+    let own = engine.buy_of("one", "s", "ada").await.to_string();
+    let page = asked(&engine, "ops-one", Method::GET, "/orders?q=ada", None).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    assert!(page.contains(&own), "{page}");
+    assert_eq!(page.matches("<a href=\"/orders/").count(), 1, "and nobody else's: {page}");
     engine.stop().await;
 }
 

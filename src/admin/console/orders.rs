@@ -18,8 +18,8 @@ use super::super::{extend, order_acts, settle};
 use super::form::{Form, answer, sent};
 use super::html::{Page, Text, act_form, may_act};
 use super::refunds;
-use crate::domain::{OrderId, OrderStatus};
-use crate::orders::OrderFilter;
+use crate::domain::{Order, OrderId, OrderStatus};
+use crate::orders::{OrderFilter, StoreError, TenantSales};
 
 /// Orders of a buyer that are shown.
 const ORDERS_SHOWN: usize = 200;
@@ -49,13 +49,10 @@ pub(super) async fn search(
         Text(q)
     );
     if !q.is_empty() {
-        let filter = OrderFilter { buyer: Some(q.to_owned()), ..OrderFilter::default() };
-        let found = plane.limited(plane.desk.complete_orders(filter, None, ORDERS_SHOWN)).await?;
         let mut orders: Vec<Value> = Vec::new();
-        for order in &found.orders {
-            let sale = plane.desk.sale_of(order.placed.sale).await?;
-            if let Some(sale) = sale.filter(|sale| caller.sees(sale.key.tenant())) {
-                orders.push(order_json(&sale, order));
+        for order in orders_of(&plane, &caller, q).await? {
+            if let Some(sale) = plane.desk.sale_of(order.placed.sale).await? {
+                orders.push(order_json(&sale, &order));
             }
         }
         if orders.is_empty() {
@@ -69,6 +66,26 @@ pub(super) async fn search(
         }
     }
     Ok(Page::new(&plane, &caller, "Orders", body).at("/orders").answer())
+}
+
+/// The first orders of the buyer among those that the caller sees.
+async fn orders_of(plane: &ControlPlane, caller: &Caller, buyer: &str) -> Result<Vec<Order>, StoreError> {
+    let seen = |tenant: &Arc<str>| TenantSales { tenant: tenant.to_string(), campaign: None, sku: None };
+    let filter = OrderFilter {
+        sales: caller.tenant.as_ref().map(seen),
+        buyer: Some(buyer.to_owned()),
+        ..OrderFilter::default()
+    };
+    let (mut orders, mut after) = (Vec::new(), None);
+    loop {
+        let left = ORDERS_SHOWN - orders.len();
+        let found = plane.limited(plane.desk.complete_orders(filter.clone(), after, left)).await?;
+        orders.extend(found.orders);
+        if orders.len() >= ORDERS_SHOWN || found.looked_through >= found.through {
+            return Ok(orders);
+        }
+        after = Some(found.looked_through);
+    }
 }
 
 fn table(body: &mut String, orders: &[Value]) {
