@@ -51,7 +51,7 @@ pub struct LogCursor {
 /// How an endpoint fares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebhookHealth {
-    /// Since when nothing was delivered although it was tried.
+    /// Since when nothing was delivered although it was tried. Time in which no engine tried moves it.
     pub failing_since: Option<EpochMs>,
     /// Tries since the last delivery.
     pub failures: u32,

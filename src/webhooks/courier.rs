@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::deliveries::Deliveries;
 use super::endpoint::Endpoint;
+use super::failing::Failing;
 use super::outbox::Outbox;
 use super::settings::WebhookSettings;
 use super::told::{self, Told};
@@ -63,21 +64,6 @@ struct Refusal {
     is_gone: bool,
 }
 
-/// Since when nothing was delivered.
-#[derive(Clone, Copy, Debug)]
-struct Failing {
-    since: EpochMs,
-    /// For how long before this life, or this courier, began to count.
-    before: Duration,
-    counted_from: Instant,
-}
-
-impl Failing {
-    fn lasts(&self) -> Duration {
-        self.before + self.counted_from.elapsed()
-    }
-}
-
 /// Delivers to one endpoint.
 #[derive(Debug)]
 pub(super) struct Courier {
@@ -115,12 +101,8 @@ impl Courier {
         row: &WebhookRow,
     ) -> Self {
         let now = Instant::now();
-        let calendar = trade.desk.clock().calendar();
-        let failing = row.state.health.failing_since.map(|since| Failing {
-            since,
-            before: Duration::from_millis(calendar.ms_since(since).max(0).unsigned_abs()),
-            counted_from: now,
-        });
+        let failing = Failing::found(&row.state.health, trade.desk.clock().calendar(), now);
+        let failing_since = failing.map(|failing| failing.since);
         Self {
             endpoint,
             trade,
@@ -130,7 +112,7 @@ impl Courier {
             generation: row.generation,
             orders: Outbox::new(&row.state.orders),
             sales: Outbox::new(&row.state.sales),
-            health: WebhookHealth { next_try: None, ..row.state.health.clone() },
+            health: WebhookHealth { next_try: None, failing_since, ..row.state.health.clone() },
             failing,
             in_a_row: 0,
             shut_until: None,
@@ -313,11 +295,7 @@ impl Courier {
 
     fn refused(&mut self, log: ToldLog, event: &Told, refusal: Refusal) -> Option<String> {
         let (now, calendar) = (Instant::now(), self.trade.desk.clock().calendar());
-        let failing = *self.failing.get_or_insert(Failing {
-            since: calendar,
-            before: Duration::ZERO,
-            counted_from: now,
-        });
+        let failing = *self.failing.get_or_insert_with(|| Failing::begun(calendar, now));
         let Refusal { why, retry_after, is_gone } = refusal;
         if self.health.failing_since.replace(failing.since).is_none() {
             tracing::warn!(

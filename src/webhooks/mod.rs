@@ -10,6 +10,7 @@ mod courier;
 mod deliveries;
 mod endpoint;
 mod endpoint_settings;
+mod failing;
 mod kinds;
 mod networks;
 mod outbox;
