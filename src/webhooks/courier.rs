@@ -86,7 +86,9 @@ pub(super) struct Courier {
     /// The logs are not read before.
     read_at: Instant,
     flights: JoinSet<Landed>,
+    /// Whose turn it was last to deliver, and to be read.
     is_sales_turn: bool,
+    is_sales_read: bool,
     is_dirty: bool,
     save_at: Instant,
 }
@@ -120,6 +122,7 @@ impl Courier {
             read_at: now,
             flights: JoinSet::new(),
             is_sales_turn: false,
+            is_sales_read: false,
             is_dirty: false,
             save_at: now,
         }
@@ -181,8 +184,7 @@ impl Courier {
         };
         while self.flights.len() < most {
             // In turn: a crowd at one sale does not keep back what operators do.
-            self.is_sales_turn = !self.is_sales_turn;
-            let turn = if self.is_sales_turn { [ToldLog::Sales, ToldLog::Orders] } else { ToldLog::ALL };
+            let turn = in_turn(&mut self.is_sales_turn);
             let next = turn.into_iter().find_map(|log| Some((log, self.outbox(log).next(now)?)));
             let Some((log, event)) = next else { return };
             let at = self.trade.desk.clock().calendar();
@@ -202,7 +204,8 @@ impl Courier {
             return false;
         }
         let ends = *self.trade.ends.borrow();
-        for log in ToldLog::ALL {
+        // In turn as well: orders may come as fast as they are read, or be no events that this endpoint wants.
+        for log in in_turn(&mut self.is_sales_read) {
             let outbox = self.outbox(log);
             let behind = outbox.to_refill(now);
             let after = outbox.read_through();
@@ -384,6 +387,12 @@ impl Courier {
     }
 }
 
+/// Both logs, and first the one that was second before.
+const fn in_turn(is_sales: &mut bool) -> [ToldLog; 2] {
+    *is_sales = !*is_sales;
+    if *is_sales { [ToldLog::Sales, ToldLog::Orders] } else { ToldLog::ALL }
+}
+
 async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
@@ -453,6 +462,13 @@ mod tests {
         assert!(answer(410).is_err_and(|refusal| refusal.is_gone));
         let long = judged(Err("x".repeat(1_000))).err().unwrap();
         assert_eq!((long.why.len(), long.is_gone), (WHY_CHARS_MAX, false));
+    }
+
+    #[test]
+    fn no_log_is_always_first() {
+        let mut is_sales = false;
+        let first = [(); 4].map(|()| in_turn(&mut is_sales)[0]);
+        assert_eq!(first, [ToldLog::Sales, ToldLog::Orders, ToldLog::Sales, ToldLog::Orders]);
     }
 
     #[test]
