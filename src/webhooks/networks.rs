@@ -6,12 +6,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use reqwest::Url;
 
-/// Networks that are not public: private, of this machine or link, reserved, for groups, for documentation.
-const PRIVATE: [&str; 26] = [
+/// Networks that are not public: private, of this machine or link, reserved, for groups, for documentation. And one address of
+/// the public network under which Azure answers each of its machines as their own host, with keys and settings, as others do at
+/// 169.254.169.254 (learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16).
+const PRIVATE: [&str; 27] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
     "100.64.0.0/10",
     "127.0.0.0/8",
+    "168.63.129.16/32",
     "169.254.0.0/16",
     "172.16.0.0/12",
     "192.0.0.0/24",
@@ -97,6 +100,8 @@ mod tests {
             "172.31.255.255",
             "192.168.1.1",
             "169.254.169.254",
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
             "100.64.0.1",
             "0.0.0.0",
             "255.255.255.255",
@@ -122,6 +127,7 @@ mod tests {
         }
         for address in [
             "1.1.1.1",
+            "168.63.129.17",
             "172.32.0.1",
             "100.63.255.255",
             "2606:4700::1111",
