@@ -64,10 +64,12 @@ impl Elastic {
         items.iter().zip(lines).map(|(item, line)| verdict(item, line)).collect()
     }
 
-    pub async fn remove_below(&self, version: u64) -> Result<(), Fault> {
+    pub async fn remove_below(&self, version: u64, kept: &[String]) -> Result<(), Fault> {
         // What somebody writes meanwhile is not below.
         let path = format!("/{}/_delete_by_query?conflicts=proceed", self.index);
-        let wanted = json!({ "query": { "range": { "version": { "lt": version } } } });
+        let (old, kept) =
+            (json!({ "range": { "version": { "lt": version } } }), json!({ "ids": { "values": kept } }));
+        let wanted = json!({ "query": { "bool": { "filter": old, "must_not": kept } } });
         let answer = self.client.done(Method::POST, &path, Body::Json(wanted)).await?;
         match answer["failures"].as_array().and_then(|failures| failures.first()) {
             None => Ok(()),

@@ -16,8 +16,9 @@ use super::settings::SearchSettings;
 
 /// The field that names a document.
 const PRIMARY_KEY: &str = "id";
-/// Fields that can be filtered by. `version` has to be: old documents are removed by it.
-const FILTERABLE: [&str; 12] = [
+/// Fields that can be filtered by. `version` and `id` have to be: old documents are removed by them.
+const FILTERABLE: [&str; 13] = [
+    PRIMARY_KEY,
     "tenant",
     "campaign",
     "sku",
@@ -86,8 +87,12 @@ impl Meili {
         Ok(vec![Verdict::Taken; lines.len()])
     }
 
-    pub async fn remove_below(&self, version: u64) -> Result<(), Fault> {
-        let wanted = json!({ "filter": format!("version < {version}") });
+    pub async fn remove_below(&self, version: u64, kept: &[String]) -> Result<(), Fault> {
+        let mut filter = format!("version < {version}");
+        if !kept.is_empty() {
+            let _ = write!(filter, " AND {PRIMARY_KEY} NOT IN [{}]", kept.join(", "));
+        }
+        let wanted = json!({ "filter": filter });
         self.task(Method::POST, &format!("/indexes/{}/documents/delete", self.index), Body::Json(wanted))
             .await
     }

@@ -40,11 +40,11 @@ impl Server {
         }
     }
 
-    /// Removes all documents of versions below this one.
-    pub async fn remove_below(&self, version: u64) -> Result<(), Fault> {
+    /// Removes all documents of versions below this one, but for those with these names.
+    pub async fn remove_below(&self, version: u64, kept: &[String]) -> Result<(), Fault> {
         match self {
-            Self::Elastic(server) => server.remove_below(version).await,
-            Self::Meili(server) => server.remove_below(version).await,
+            Self::Elastic(server) => server.remove_below(version, kept).await,
+            Self::Meili(server) => server.remove_below(version, kept).await,
         }
     }
 

@@ -139,9 +139,17 @@ impl Shelf {
         }
     }
 
-    /// Whether all sales of the last picture have been told since the last [`refresh`](Self::refresh).
+    /// Whether all sales of the last picture have been told since the last [`refresh`](Self::refresh), but for those that the
+    /// index does not take.
     pub fn is_refreshed(&self) -> bool {
-        self.rows.values().all(|row| !row.is_to_refresh && !row.is_refused && row.told.is_some())
+        self.rows.values().all(|row| row.is_refused || (!row.is_to_refresh && row.told.is_some()))
+    }
+
+    /// Sales that there are and the index does not take as they are: what it has of them is of an older version, if it has
+    /// something.
+    pub fn refused_sales(&self) -> impl Iterator<Item = SaleId> {
+        let refused = self.rows.iter().filter(|(_, row)| row.is_refused && row.wanted.is_some());
+        refused.map(|(sale, _)| *sale)
     }
 
     /// Documents that are late.
@@ -243,10 +251,13 @@ mod tests {
         shelf.look(picture(&[(1, 0)]), EpochMs(1), now);
         shelf.refused(SaleId(1));
         assert_eq!((shelf.look(picture(&[(1, 0)]), EpochMs(2), now), shelf.refusals()), (Vec::new(), 1));
-        assert!(!shelf.is_refreshed() && shelf.late() == 0);
+        // What else there is of older versions is of no sale.
+        assert!(shelf.is_refreshed() && shelf.late() == 0);
+        assert!(shelf.refused_sales().eq([SaleId(1)]));
         assert_eq!(names(&shelf.look(picture(&[(1, 95)]), EpochMs(3), now)), [(1, true)]);
         shelf.refused(SaleId(1));
         shelf.refresh();
+        assert!(!shelf.is_refreshed() && shelf.refused_sales().next().is_none());
         for job in shelf.look(picture(&[(1, 95)]), EpochMs(4), now) {
             shelf.done(job.sale(), job.face());
         }

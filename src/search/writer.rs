@@ -278,7 +278,8 @@ impl<'a> Writer<'a> {
         }
         self.write(&jobs, as_of).await?;
         if let Some(below) = self.below.filter(|_| self.shelf.is_refreshed()) {
-            shared.server.remove_below(below).await?;
+            let refused: Vec<String> = self.shelf.refused_sales().map(id_of).collect();
+            shared.server.remove_below(below, &refused).await?;
             self.below = None;
         }
         Ok(())

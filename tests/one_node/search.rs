@@ -276,3 +276,24 @@ fn s5_a_calendar_that_went_back_does_not_leave_old_documents() {
         server.check_rules();
     }
 }
+
+#[test]
+fn s6_a_document_that_is_refused_keeps_nothing_that_is_gone() {
+    for server in both() {
+        let engine = Engine::start(&server.keys());
+        for sku in ["bad", "good"] {
+            engine.sale(sku, 10, "");
+        }
+        until("both are found", || server.sale("bad").is_some() && server.sale("good").is_some());
+        let launch = engine.kill();
+        leave_behind(&server);
+        server.judge(|document| (document["sku"] == "bad").then_some(400));
+        // A new life compares everything, and is refused one of it.
+        let engine = launch.start();
+        until("that one is told", || standing(&engine)["refused"] == 1);
+        until("what is of no sale is gone", || server.sale("gone").is_none());
+        assert!(server.shows("bad", "open", "plenty"), "what was taken of it before stays");
+        assert!(server.shows("good", "open", "plenty"));
+        server.check_rules();
+    }
+}

@@ -245,14 +245,19 @@ impl Elastic {
             return no_index(target);
         }
         let wanted = request.json().unwrap_or_default();
-        let Some(below) = wanted["query"]["range"]["version"]["lt"].as_u64() else {
+        let asked = &wanted["query"]["bool"];
+        let below = asked["filter"]["range"]["version"]["lt"].as_u64();
+        let kept: Option<Vec<&str>> = asked["must_not"]["ids"]["values"]
+            .as_array()
+            .and_then(|ids| ids.iter().map(Value::as_str).collect());
+        let (Some(below), Some(kept_ids)) = (below, kept) else {
             return illegal("nothing else is deleted by here");
         };
         let mut deleted = 0;
         for name in found {
-            for kept in self.indices.get_mut(&name).expect("it resolves").documents.values_mut() {
+            for (id, kept) in &mut self.indices.get_mut(&name).expect("it resolves").documents {
                 let is_below = kept.document.as_ref().is_some_and(|it| it["version"].as_u64() < Some(below));
-                if is_below {
+                if is_below && !kept_ids.contains(&id.as_str()) {
                     (kept.document, kept.version, deleted) = (None, kept.version + 1, deleted + 1);
                 }
             }

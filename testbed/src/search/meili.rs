@@ -21,7 +21,7 @@ enum Work {
     Delete(String),
     Put(String, Option<String>, Vec<Value>),
     Remove(String, Vec<String>),
-    RemoveBelow(String, f64),
+    RemoveBelow(String, f64, Vec<String>),
     Filterable(String, Vec<Value>),
     Settings(String, Value),
     Swap(String, String),
@@ -66,6 +66,15 @@ fn id_of(value: &Value) -> Option<String> {
     }
 }
 
+/// The two filters by which documents are removed here: those below a version, but for some by their names.
+fn old_documents(filter: &str) -> Option<(f64, Vec<String>)> {
+    let (below, kept) = match filter.split_once(" AND id NOT IN [") {
+        Some((below, kept)) => (below, kept.strip_suffix(']')?.split(", ").map(str::to_owned).collect()),
+        None => (filter, Vec::new()),
+    };
+    Some((below.strip_prefix("version < ")?.parse().ok()?, kept))
+}
+
 impl Kind for Meili {
     fn answer(&mut self, request: &Request) -> Reply {
         let kind = request.header("content-type").unwrap_or_default();
@@ -105,12 +114,10 @@ impl Kind for Meili {
                 Ok(self.enqueue(Work::Remove((*uid).to_owned(), ids)))
             }),
             ("POST", ["indexes", uid, "documents", "delete"]) => body().and_then(|body| {
-                let filter =
-                    body["filter"].as_str().and_then(|it| it.strip_prefix("version < ")?.parse().ok());
-                let below = filter.ok_or_else(|| {
+                let (below, kept) = body["filter"].as_str().and_then(old_documents).ok_or_else(|| {
                     illegal(400, "invalid_document_filter", "Nothing else is filtered by here.")
                 })?;
-                Ok(self.enqueue(Work::RemoveBelow((*uid).to_owned(), below)))
+                Ok(self.enqueue(Work::RemoveBelow((*uid).to_owned(), below, kept)))
             }),
             ("POST", ["indexes", uid, "search"]) => body().and_then(|body| self.search(uid, &body)),
             ("GET", ["indexes", uid, "settings"]) => {
@@ -265,12 +272,17 @@ impl Meili {
                 let index = self.indexes.get_mut(&uid).ok_or_else(|| missing(&uid))?;
                 index.documents.retain(|id, _| !ids.contains(id));
             }
-            Work::RemoveBelow(uid, below) => {
+            Work::RemoveBelow(uid, below, kept) => {
                 let index = self.indexes.get_mut(&uid).ok_or_else(|| missing(&uid))?;
-                if !index.filterable.contains(&"version".into()) {
-                    return Err(("invalid_document_filter", "Attribute `version` is not filterable.".into()));
+                for field in ["version", "id"].iter().take(if kept.is_empty() { 1 } else { 2 }) {
+                    if !index.filterable.contains(&(*field).into()) {
+                        let why = format!("Attribute `{field}` is not filterable.");
+                        return Err(("invalid_document_filter", why));
+                    }
                 }
-                index.documents.retain(|_, it| it["version"].as_f64().is_none_or(|version| version >= below));
+                index.documents.retain(|id, it| {
+                    kept.contains(id) || it["version"].as_f64().is_none_or(|version| version >= below)
+                });
             }
             Work::Filterable(uid, wanted) => {
                 let index = self.indexes.get_mut(&uid).ok_or_else(|| missing(&uid))?;
