@@ -131,11 +131,11 @@ impl BeaconTerms {
         self.due_at(starts_at).plus_ms(i64::from(self.wait_s) * 1_000)
     }
 
-    /// Checks the round for a sale that starts then.
+    /// Checks the round for a sale that ends then.
     ///
     /// # Errors
     /// The first field that breaks its rule.
-    pub fn check(&self, starts_at: EpochMs, ends_at: EpochMs) -> Result<(), FieldError> {
+    pub fn check(&self, ends_at: EpochMs) -> Result<(), FieldError> {
         let wrong = |field, problem: String| Err(FieldError { field, problem });
         if !(1..=Self::ROUND_MAX).contains(&self.round) {
             return wrong("queue.beacon.round", format!("must be 1 to {}", Self::ROUND_MAX));
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn a_round_that_is_known_before_registration_closes_is_none() {
         let (starts_at, ends_at) = (EpochMs(1_700_000_000_000), EpochMs(1_700_000_100_000));
-        let field = |terms: BeaconTerms| terms.check(starts_at, ends_at).err().map(|error| error.field);
+        let field = |terms: BeaconTerms| terms.check(ends_at).err().map(|error| error.field);
         let source = BeaconSource::DrandQuicknet;
         let first = source.first_round_from(starts_at).unwrap();
         assert_eq!(field(terms(source, first)), None);

@@ -141,7 +141,7 @@ impl RoomTerms {
         if self.grace_s > Self::GRACE_S_MAX {
             return wrong("queue.grace_s", format!("must be 0 to {} seconds", Self::GRACE_S_MAX));
         }
-        self.named_round().map_or(Ok(()), |beacon| beacon.check(starts_at, ends_at))
+        self.named_round().map_or(Ok(()), |beacon| beacon.check(ends_at))
     }
 
     /// The round that a draw is to be mixed with.

@@ -146,10 +146,11 @@ where
             match self.step().await {
                 // One call a pause, unless there is more: while a crowd buys, each commit would be a call of its own.
                 Ok(sent) if sent >= self.parts.settings.batch_events_max => {}
-                Ok(0) => match timeout(REST_MAX.max(idle), newest.changed()).await {
-                    Ok(Err(_)) => return,
-                    Ok(Ok(())) | Err(_) => {}
-                },
+                Ok(0) => {
+                    if let Ok(Err(_)) = timeout(REST_MAX.max(idle), newest.changed()).await {
+                        return;
+                    }
+                }
                 Ok(_) => sleep(idle).await,
                 Err(error) => {
                     tracing::debug!(%error, "events wait for their relay");
