@@ -59,6 +59,8 @@ impl RefusedAttempts {
         let verdict = match *count {
             1 => Verdict::Told,
             2..=HEARD_MAX => Verdict::Heard,
+            // Who is not told apart cannot be told that it was often.
+            _ if counted_as.is_none() => Verdict::Heard,
             _ => Verdict::TooMany,
         };
         (verdict, counted_as)

@@ -249,7 +249,7 @@ async fn serve_connection(
     let (of_connection, to_be_told) = (Arc::clone(&place), Stopped(stopped.clone()));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&of_connection));
-        request.extensions_mut().insert(shown);
+        request.extensions_mut().insert(shown.clone());
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(to_be_told.clone());
         TowerToHyperService::new(Router::clone(&routes.load())).call(request)

@@ -14,7 +14,8 @@ pub struct Http2Settings {
     pub enabled: bool,
     /// Requests of one connection that are under way at once; one more is refused (`REFUSED_STREAM`).
     pub streams_max: u32,
-    /// Bytes of a request's header fields together, each with 32 more as HTTP/2 counts them. More are answered 431.
+    /// Bytes of a request's header fields together, each with 32 more as HTTP/2 counts them. More are answered 431; more than
+    /// four times as many end the connection.
     pub header_list_bytes_max: u32,
     /// Requests that a client has taken back before they were looked at; one more ends its connection.
     pub resets_pending_max: usize,

@@ -150,10 +150,13 @@ mod tests {
             assert!(length(&sale, &marks) < 400, "{}", length(&sale, &marks));
         }
         // A draw that anybody can check with others' randomness has more to tell, and still fits one packet.
-        let beacon = BeaconTerms { source: BeaconSource::DrandQuicknet, round: 99_999_999, wait_s: 600 };
-        sale.terms.room.as_mut().unwrap().beacon = Some(beacon);
-        let mix = Some(DrawMix::Beacon(BeaconValue::new(&[0xcd; 32]).unwrap()));
-        assert!(length(&sale, &RoomMarks { mix, ..marks }) < 640);
+        for (source, bytes) in [(BeaconSource::DrandQuicknet, 32), (BeaconSource::Nist, 64)] {
+            let beacon = BeaconTerms { source, round: 99_999_999, wait_s: 600 };
+            sale.terms.room.as_mut().unwrap().beacon = Some(beacon);
+            let mix = Some(DrawMix::Beacon(BeaconValue::new(&[0xcd; 64][..bytes]).unwrap()));
+            let length = length(&sale, &RoomMarks { mix, ..marks });
+            assert!(length < 680, "{length}");
+        }
     }
 
     #[test]

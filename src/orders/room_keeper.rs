@@ -89,7 +89,8 @@ impl Keeper {
             self.moving.remove(&sale.id);
             return Ok(());
         }
-        let marks = sale.state.room().marks();
+        // By default marks a draw that has begun would be forgotten.
+        let Some(marks) = sale.state.room().known_marks() else { return Ok(()) };
         let mut moving = self.moving.remove(&sale.id).unwrap_or_default();
         let moved = self.moved(sale, terms, &mut moving, marks, phase, now).await;
         self.moving.insert(sale.id, moving);

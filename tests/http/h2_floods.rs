@@ -124,7 +124,7 @@ fn a_huge_header_is_refused_alone() {
 
 #[test]
 fn a_buyer_who_does_not_read_ends_no_other_request_of_the_connection() {
-    let server = Server::start(Hyper, |settings| settings.idle_timeout_ms = 500);
+    let server = Server::start(Hyper, |settings| settings.idle_timeout_ms = 5_000);
     let mut frames = Frames::silent(server.addr);
     let held = block(&[(":method", "GET"), (":scheme", "http"), (":path", "/held"), (":authority", "h")]);
     frames.send([PREFACE, &settings(&[(4, 0)]), &request(1, &held), &request(3, &get(&[]))].concat());

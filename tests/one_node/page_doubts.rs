@@ -212,3 +212,18 @@ fn an_order_of_another_sale_is_none_of_this_one() {
     assert!(other.body.contains("data-order=\"\""), "{}", other.body);
     assert!(other.body.contains("tabindex=\"-1\">On sale now</h2>"), "{}", other.body);
 }
+
+#[test]
+fn who_comes_after_the_draw_reads_of_a_queue_also_where_the_start_is_moved() {
+    let engine = engine(&[]);
+    engine.sale("phone", 5, r#","queue":{"mode":"draw","rate_per_s":1000}"#);
+    until("it is drawn", || engine.look("/seckill/test/phone/queue", "").json()["seed"].is_string());
+    change(&engine, "phone", &format!(r#"{{"starts_at":"{}"}}"#, later()));
+    let shown = ask(&engine, "GET", "/seckill/test/phone/page", "", "");
+    assert!(shown.body.contains("There is a queue</h2>"), "{}", shown.body);
+    let browser = Browser::open(400);
+    open(&browser, &engine);
+    head_says(&browser, "There is a queue");
+    browser.click("#acts button");
+    head_says(&browser, "Please wait for your turn");
+}

@@ -96,7 +96,12 @@ pub struct WaitingRoom {
 impl WaitingRoom {
     /// The marks, as far as they are known here.
     pub fn marks(&self) -> RoomMarks {
-        self.view.load().as_ref().map_or_else(RoomMarks::default, |view| view.marks)
+        self.known_marks().unwrap_or_default()
+    }
+
+    /// The same; `None` until the store's have been shown.
+    pub fn known_marks(&self) -> Option<RoomMarks> {
+        self.view.load().as_ref().map(|view| view.marks)
     }
 
     /// The store has these marks now. What is known already does not fall behind them.

@@ -201,6 +201,10 @@ fn a_draw_with_a_beacon_is_computed_from_its_value() {
     deceived(&other, "beacon");
     other.queue = export(3, &[]).queue;
     deceived(&other, "draw");
+    // Whoever is added when the value is known may have been chosen by it.
+    let mut added = mixed_export(&value, 7);
+    added.registrations += &registration("late-0", 4_999);
+    deceived(&added, "draw");
     // The round was known while people registered.
     let late = whole.queue.replace(&time(5_000), "2030-01-31T12:00:00.000Z");
     deceived(&Export { queue: late, ..mixed_export(&value, 7) }, "beacon");

@@ -118,6 +118,7 @@ impl<'a, A: Application> Served<'a, A> {
         let ended = self.work(context);
         self.shared.take_back_output(&mut self.machine.sender.out);
         if ended.is_pending() {
+            self.machine.keep_few();
             self.note_wait();
         }
         ended
@@ -164,6 +165,10 @@ impl<'a, A: Application> Served<'a, A> {
             let held_up = self.rest.clone();
             let taken = self.take(&held_up, context);
             self.rest.advance(taken);
+            if !self.is_held_up {
+                // An empty piece would keep the memory of all that was held up.
+                self.rest = Bytes::copy_from_slice(&self.rest);
+            }
             return Read::Something;
         }
         let mut input = self.shared.take_input();

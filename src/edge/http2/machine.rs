@@ -239,6 +239,11 @@ impl Machine {
     pub fn give_back(&mut self, mut request: Box<RequestHead>) {
         request.put_away();
         self.spare.push(request);
+        self.keep_few();
+    }
+
+    /// Keeps the memory of few requests, and of one while nothing is under way.
+    pub fn keep_few(&mut self) {
         self.spare.truncate(if self.is_quiet() { 1 } else { SPARE_MAX });
     }
 

@@ -132,16 +132,17 @@ async function priorityOf(seed, passText, who) {
 /** The buyer's standing: whether it may buy, and how many are ahead; null where that is not known. */
 async function standing(passText) {
   const pass = readPass(passText);
-  if (room.fifo_mark && pass.joinedAt < Date.parse(room.fifo_mark)) return { admitted: true };
-  // The draw has decided who takes part in it; until then the pass says what was known when it was issued.
-  const isDrawn = room.drawn_at ? pass.joinedAt < Date.parse(room.drawn_at) : pass.isDrawn;
+  if (room.fifo_mark && pass.joinedAt < Date.parse(room.fifo_mark)) return { admitted: true, ahead: 0 };
+  // The draw has decided who takes part; until then whoever joins before the start does. A node of the version before tells no time.
+  const drawnBefore = room.seed ? room.drawn_at : sale.queue && sale.queue.mode === "draw" && sale.starts_at;
+  const isDrawn = room.drawn_at === undefined ? pass.isDrawn : drawnBefore && pass.joinedAt < Date.parse(drawnBefore);
   if (!isDrawn) return { admitted: false, ahead: Math.max(0, pass.number - 1 - room.admitted) };
   // Mixed with public randomness, where a beacon was named.
   const seed = room.beacon ? room.beacon.seed : room.seed;
   if (!seed) return { admitted: false, ahead: null };
   if (!globalThis.crypto || !crypto.subtle) return askedStanding();
   const priority = await priorityOf(seed, passText, pass.who);
-  if (priority < room.draw_mark) return { admitted: true };
+  if (priority < room.draw_mark) return { admitted: true, ahead: 0 };
   const place =
     room.draw_mark > 0 ? (room.admitted * priority) / room.draw_mark : (room.registered * priority) / 2 ** 53;
   return { admitted: false, ahead: Math.max(0, Math.round(place) - room.admitted) };
@@ -173,7 +174,7 @@ function viewOf() {
   if (["ended", "sold_out", "paused"].includes(room.state)) return room.state;
   if (place && place.admitted && room.state === "open") return "turn";
   if (room.state === "closed") return "closed";
-  const draws = sale.queue && sale.queue.mode === "draw";
+  const draws = sale.queue && sale.queue.mode === "draw" && !room.seed; // once it is made, nobody gets a place by lot
   if (!place) return room.state === "registering" && draws ? "register" : "join";
   if (room.state === "registering" && draws) return "registered";
   if (room.state === "drawing" && place.ahead === null) return "drawing";
@@ -241,8 +242,10 @@ async function stand() {
   if (!saved.all.pass || ["closed", "sold_out", "ended"].includes(room.state)) return;
   try {
     const isOver = readPass(saved.all.pass).expiresAt <= serverNow();
-    if ((isOver || judgedIn !== room.seed_commit) && Date.now() >= judgeFrom) await judge();
-    if (judgedIn === room.seed_commit) place = await standing(saved.all.pass);
+    // A change of the mode gives and takes the commitment: no reason for all who wait to ask at once.
+    const isJudged = () => judgedIn !== undefined && (!judgedIn || !room.seed_commit || judgedIn === room.seed_commit);
+    if ((isOver || !isJudged()) && Date.now() >= judgeFrom) await judge();
+    if (isJudged()) place = await standing(saved.all.pass);
   } catch {
     saved.set({ pass: null }); // it is none
   }

@@ -147,7 +147,8 @@ impl View {
                 _ => Self::Unknown,
             };
         }
-        let draws = seen.sale["queue"]["mode"] == "draw";
+        // Once the draw is made nobody gets a place by lot, also where the start was moved behind it.
+        let draws = seen.sale["queue"]["mode"] == "draw" && seen.room["seed"].is_null();
         let has_place = !seen.place.is_null();
         match &*word(&seen.room, "state") {
             "ended" => Self::Ended,
