@@ -252,7 +252,10 @@ impl Feed {
             // What became durable after the first look need not be waited for.
             let due = due.get_or_insert(newest.flatten());
             match (read.is_end, through) {
-                (false, _) if looked_at >= looked_at_max || Instant::now() > give_up_at => {
+                // What is not remembered would begin anew: it has all the time that a request has.
+                (false, _)
+                    if looked_at >= looked_at_max || (feed.is_some() && Instant::now() > give_up_at) =>
+                {
                     return self.cut_short(page);
                 }
                 (false, _) => {}
@@ -286,7 +289,8 @@ impl Feed {
                 let reading = desk.complete_orders(filter.clone(), *after, PAGE_ROWS);
                 let found = self.plane.limited(reading).await?;
                 let CompleteOrders { orders, looked_through, through, newest } = found;
-                *after = (*after).max(Some(looked_through));
+                // A node that joins later numbers its orders above the newest durable one, not above what is complete here.
+                *after = (*after).max(newest.map(|newest| newest.min(looked_through)));
                 let is_end = looked_through >= through;
                 let rows = orders.into_iter().map(Row::Order).collect();
                 Ok(Read { rows, is_end, complete: Some((through, newest)) })

@@ -11,12 +11,12 @@ use seckill::ledger::redis::{
     EventRelay, RedisBooks, RedisLink, RedisSettings, RelayError, RelayParts, RelaySettings, RelayedEvent,
 };
 use seckill::orders::{StoreError, StoreHistory, StoreMark};
+use testbed::PATIENCE;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 const EVENTS: u64 = 1_000;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A store with the events 1 to `EVENTS`.
 async fn read(after: u64, limit: usize) -> Result<Vec<RelayedEvent>, StoreError> {
@@ -118,7 +118,7 @@ async fn a_relay_that_rests_is_woken_by_the_next_event() {
         }
     };
     // Its rest lasts longer than the test waits.
-    let settings = RelaySettings { idle_ms: 60_000, ..settings(EVENTS * 2) };
+    let settings = RelaySettings { idle_ms: 600_000, ..settings(EVENTS * 2) };
     let (_elected, elected) = watch::channel(true);
     let (seen, newest) = watch::channel(0);
     tokio::spawn(EventRelay::new(parts(&books, settings), read).run(elected, newest));

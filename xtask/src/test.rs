@@ -52,7 +52,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         });
         let others = scope.spawn(|| {
             thread::sleep(OTHERS_AFTER);
-            let explored = cargo::run_quietly(&MODEL, &[]);
+            let explored = cargo::run_behind(&MODEL, &[]);
             let linted = if options.with_lints { lints() } else { Ok(()) };
             explored.and(linted).map_err(|problem| problem.to_string())
         });

@@ -48,9 +48,10 @@ pub(super) async fn search(
         None => [None; 3],
     };
     let last: i64 = rows::column(through.number());
-    let (mut found, mut looked) = (Vec::new(), after);
+    // The next one is sought only behind a piece that had none: that costs a look a sale.
+    let (mut found, mut looked, mut in_vain) = (Vec::new(), after, false);
     for _ in 0..PIECES_MAX {
-        if let Some(sales) = &filter.sales {
+        if let Some(sales) = filter.sales.as_ref().filter(|_| in_vain) {
             let Some(next) = next_of(session, sales, looked, last).await? else {
                 return Ok((found, through));
             };
@@ -68,6 +69,7 @@ pub(super) async fn search(
                 &[&looked, &end.unwrap_or(last), &sale, &buyer, &status, &left, &tenant, &campaign, &sku],
             )
             .await?;
+        in_vain = wanted.is_empty();
         for order in &wanted {
             found.push(rows::order(order)?);
         }
