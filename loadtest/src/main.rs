@@ -17,6 +17,10 @@ use loadtest::summary::Summary;
 use loadtest::verify::{self, SaleTerms};
 use loadtest::{bundled, compare, console, folder, probes, report, text};
 
+/// A request is some twenty small pieces of memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let exit = match execute(Cli::parse()) {
         Ok(exit) => exit,
