@@ -33,12 +33,14 @@ impl OrderDesk {
     /// the next second is over.
     pub(super) fn between_looks(&self) -> Duration {
         let (admission, now) = (self.admission(), self.clock().calendar());
-        let is_live = |sale: &Arc<LiveSale>| {
+        let until = now.plus_ms(i64::try_from(REST_EVERY.as_millis()).unwrap_or(i64::MAX));
+        let is_live_at = |sale: &LiveSale, at| {
             let Some(terms) = sale.terms.waiting_room() else { return false };
-            let (marks, phase) = (sale.state.room().marks(), admission.phase(sale, now));
-            let state = RoomState::of(terms, &marks, phase, sale.is_sold_out(), now);
+            let (marks, phase) = (sale.state.room().marks(), admission.phase(sale, at));
+            let state = RoomState::of(terms, &marks, phase, sale.is_sold_out(), at);
             !matches!(state, RoomState::Closed | RoomState::Ended)
         };
+        let is_live = |sale: &Arc<LiveSale>| is_live_at(sale, now) || is_live_at(sale, until);
         if self.sales_with_room().iter().any(is_live) { LOOK_EVERY } else { REST_EVERY }
     }
 

@@ -33,7 +33,7 @@ const RESTS_MAX: u32 = 4;
 /// Moves the marks, for ever. `elected` says whether this engine is the one that does; without it it always is.
 pub async fn move_marks(desk: OrderDesk, elected: Option<watch::Receiver<bool>>) {
     let admission = desk.admission();
-    let mut keeper = Keeper { desk, admission, elected, moving: HashMap::new() };
+    let mut keeper = Keeper { desk, admission, elected, moving: HashMap::new(), logged_until: EpochMs(0) };
     loop {
         keeper.look().await;
         tokio::time::sleep(keeper.desk.between_looks()).await;
@@ -45,6 +45,8 @@ struct Keeper {
     admission: Arc<Admission>,
     elected: Option<watch::Receiver<bool>>,
     moving: HashMap<SaleId, Moving>,
+    /// Until when all who registered at this node are in the log. A mark that passes over somebody who is not admits uncounted.
+    logged_until: EpochMs,
 }
 
 /// A room whose marks this engine moves.
@@ -69,6 +71,16 @@ impl Keeper {
         }
         let sales = self.desk.sales_with_room();
         self.moving.retain(|id, _| sales.iter().any(|sale| sale.id == *id));
+        let began = self.now().wall;
+        match self.desk.write_registrations().await {
+            // There may be more of them.
+            Ok(OrderDesk::REGISTRATIONS_AT_ONCE) => {}
+            Ok(_) => self.logged_until = began,
+            Err(error) => {
+                tracing::debug!(%error, "the marks of all waiting rooms wait for their registrations");
+                return;
+            }
+        }
         for sale in &sales {
             if let Err(error) = self.move_on(sale).await {
                 tracing::debug!(%error, sale = %sale.key, "the marks of a waiting room wait for the store");
@@ -113,7 +125,7 @@ impl Keeper {
         let before = marks;
         if terms.mode == RoomMode::Draw && marks.drawn_at.is_none() {
             let starts_at = sale.terms.starts_at;
-            if phase != SalePhase::Open || now.wall < starts_at.plus_ms(SETTLES_MS) {
+            if phase != SalePhase::Open || self.logged_until < starts_at.plus_ms(SETTLES_MS) {
                 return Ok(None);
             }
             if !self.is_mixed(sale, terms, &mut marks, now.wall).await? {
@@ -203,7 +215,7 @@ impl Keeper {
         rests: &mut u32,
         now: EpochMs,
     ) -> Result<u64, StoreError> {
-        let until = now.plus_ms(-APART_MS);
+        let until = now.min(self.logged_until).plus_ms(-APART_MS);
         let from = marks.drawn_at.map_or(marks.fifo_mark, |drawn_at| drawn_at.max(marks.fifo_mark));
         let before = Some((from.plus_ms(-1), [u8::MAX; 16]));
         let most = usize::try_from(people).unwrap_or(usize::MAX);
