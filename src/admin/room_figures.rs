@@ -12,13 +12,13 @@ impl ControlPlane {
     /// The figures for `GET /metrics`.
     pub(super) fn expose_rooms(&self, page: &mut Exposition, told: &ToldSales) {
         let rooms = self.admission.rooms();
-        const NOT_LOGGED: &str = "seckill_registrations_not_logged_total";
+        const REFUSED: &str = "seckill_registrations_refused_total";
         page.family(
-            NOT_LOGGED,
+            REFUSED,
             Kind::Counter,
-            "Registrations that the order store did not keep up with; their passes are good.",
+            "Buyers who were to come back for a place: the order store did not keep up.",
         );
-        page.sample(NOT_LOGGED, &[], rooms.unlogged() as f64);
+        page.sample(REFUSED, &[], rooms.refused() as f64);
         const KEEPER: &str = "seckill_gatekeeper_answers_total";
         page.family(KEEPER, Kind::Counter, "What the gatekeeper said of who joined a waiting room.");
         for (word, count) in self.telemetry.gatekeeper.by_word() {

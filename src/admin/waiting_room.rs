@@ -123,7 +123,7 @@ impl ControlPlane {
             "seed_commit": terms.draws(marks).then(|| hex(&seed_commitment(&terms.seed))),
             "seed": marks.drawn_at.map(|_| hex(&terms.seed.0)),
             "beacon": beacon::state_json(terms, marks, sale.terms.starts_at),
-            "not_logged": self.admission.rooms().unlogged(),
+            "registrations_refused": self.admission.rooms().refused(),
         })
     }
 }

@@ -22,11 +22,20 @@ pub struct WaitingRoomSettings {
     /// How long the marks may not be compared with the order store before nobody can tell who is admitted, in ms. Then each sale
     /// is open or holds, as it says.
     pub stale_ms_max: u32,
+    /// Registrations of this engine that may wait for the order store. Where it does not keep up, whoever has no place yet is asked to
+    /// come back for one.
+    pub queue_registrations_max: u32,
 }
 
 impl Default for WaitingRoomSettings {
     fn default() -> Self {
-        Self { keys: Vec::new(), pass_valid_s: 24 * 3600, rate_per_s_max: 10_000, stale_ms_max: 10_000 }
+        Self {
+            keys: Vec::new(),
+            pass_valid_s: 24 * 3600,
+            rate_per_s_max: 10_000,
+            stale_ms_max: 10_000,
+            queue_registrations_max: 65_536,
+        }
     }
 }
 
@@ -47,7 +56,8 @@ impl WaitingRoomSettings {
         self.keys.iter().try_for_each(|key| key.check_travelling("keys"))?;
         within("pass_valid_s", self.pass_valid_s, 60..=30 * 24 * 3600)?;
         within("rate_per_s_max", self.rate_per_s_max, 1..=10_000_000)?;
-        within("stale_ms_max", self.stale_ms_max, 2_000..=3_600_000)
+        within("stale_ms_max", self.stale_ms_max, 2_000..=3_600_000)?;
+        within("queue_registrations_max", self.queue_registrations_max, 1..=10_000_000)
     }
 
     /// What these settings mean; `of_store` is the secret that the order store keeps.
@@ -59,6 +69,7 @@ impl WaitingRoomSettings {
             stale: Nanos(u64::from(self.stale_ms_max) * 1_000_000),
             pass_valid_ms: i64::from(self.pass_valid_s) * 1_000,
             most_per_s: self.rate_per_s_max,
+            queue_registrations_max: self.queue_registrations_max as usize,
         }
     }
 }

@@ -342,8 +342,8 @@ pub struct Room {
     seed: Option<String>,
     /// The public randomness that the seed is mixed with, if any was named.
     beacon: Option<Beacon>,
-    /// Registrations that the order store did not keep up with.
-    not_logged: Count,
+    /// Buyers who were to come back to this engine for a place, at any sale: the order store did not keep up.
+    registrations_refused: Count,
 }
 
 /// How far a draw has come with its beacon.

@@ -137,12 +137,16 @@ impl Admission {
         let who = knock.who;
         // Another request of the same buyer may have come in meanwhile.
         let known = knock.known.or_else(|| self.rooms().recent().of(sale.id, &who));
-        let (joined_at, number) = known.unwrap_or_else(|| {
-            let number = u32::try_from(room.next_number()).unwrap_or(u32::MAX);
-            self.rooms().recent().note(sale.id, &who, now.wall, number);
-            self.rooms().log(sale, Registration { sale: sale.id, joined_at: now.wall, who });
-            (now.wall, number)
-        });
+        let (joined_at, number) = match known {
+            Some(known) => known,
+            None => {
+                self.rooms().check_queue()?;
+                let number = u32::try_from(room.next_number()).unwrap_or(u32::MAX);
+                self.rooms().recent().note(sale.id, &who, now.wall, number);
+                self.rooms().log(Registration { sale: sale.id, joined_at: now.wall, who });
+                (now.wall, number)
+            }
+        };
         let valid_ms = rules.pass_valid_ms;
         let first_end = end_of_pass(&sale.terms, joined_at, valid_ms);
         let is_fresh = first_end.ms_since(now.wall) >= valid_ms / 2 || first_end >= sale.terms.ends_at;
@@ -380,6 +384,25 @@ mod tests {
             holds.register("bob", None, STARTS_AT),
             Err(NotRegistered::Rejected(Rejection::Overloaded))
         );
+    }
+
+    #[test]
+    fn nobody_gets_a_place_that_is_written_nowhere() {
+        let shop = Shop::new(RoomMode::Fifo, RoomFailure::Open);
+        let rooms = shop.admission.rooms();
+        let keys = PassKeys::new([&b"a secret that is long enough"[..]]);
+        rooms.set_rules(RoomRules { keys, queue_registrations_max: 1, ..RoomRules::default() });
+        let ann = shop.register("ann", None, STARTS_AT).unwrap();
+        let later = STARTS_AT.plus_ms(9);
+        let refused = Err(NotRegistered::Rejected(Rejection::Overloaded));
+        assert_eq!((shop.register("bob", None, later), rooms.refused()), (refused, 1));
+        // Who has a place needs no line in the log, with the pass or without.
+        for held in [Some(ann.pass.as_str()), None] {
+            assert_eq!(shop.register("ann", held, later).unwrap().joined_at, STARTS_AT);
+        }
+        assert_eq!(rooms.registrations().try_iter().count(), 1);
+        let bob = shop.register("bob", None, later).unwrap();
+        assert_eq!((bob.position, bob.of, rooms.registrations().len()), (Some(2), 2, 1));
     }
 
     #[test]

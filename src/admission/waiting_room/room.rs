@@ -143,7 +143,7 @@ impl WaitingRoom {
         self.marks().registered + self.unwritten.load(Relaxed)
     }
 
-    /// So many of this node's registrations are written down, or never will be.
+    /// So many of this node's registrations are written down.
     pub fn note_written(&self, registrations: u64) {
         let _ = self.unwritten.fetch_update(Relaxed, Relaxed, |n| Some(n.saturating_sub(registrations)));
     }

@@ -3,7 +3,7 @@
 //! # Protocol of the atomics
 //!
 //! `looked_at` is when all marks were last compared with the store. It chooses between two answers while nobody can tell who
-//! is admitted, and publishes nothing; `unlogged` is only shown, and `elsewhere` only slows the release down. All relaxed, and the
+//! is admitted, and publishes nothing; `refused` is only shown, and `elsewhere` only slows the release down. All relaxed, and the
 //! real atomics in the model, too.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -11,14 +11,10 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::super::live_sale::LiveSale;
 use super::load::Load;
 use super::pass::PassKeys;
 use super::recent_places::RecentPlaces;
-use crate::domain::{Nanos, Registration};
-
-/// Registrations that may wait for the store, 32 bytes each while they do.
-const WAITING_MAX: usize = 1 << 16;
+use crate::domain::{Nanos, Registration, Rejection};
 
 /// What waiting rooms go by on this node.
 #[derive(Debug)]
@@ -31,6 +27,9 @@ pub struct RoomRules {
     pub pass_valid_ms: i64,
     /// People admitted a second at most, where the engine finds the rate out.
     pub most_per_s: u32,
+    /// Registrations that may wait for the store, 32 bytes each while they do. Nobody gets a place beyond them: a place that is
+    /// written nowhere is one that no check of the draw knows.
+    pub queue_registrations_max: usize,
 }
 
 impl Default for RoomRules {
@@ -40,6 +39,7 @@ impl Default for RoomRules {
             stale: Nanos(10 * Nanos::SECOND.0),
             pass_valid_ms: 24 * 3600 * 1000,
             most_per_s: 10_000,
+            queue_registrations_max: 1 << 16,
         }
     }
 }
@@ -51,7 +51,7 @@ pub struct Rooms {
     recent: OnceLock<RecentPlaces>,
     log: flume::Sender<Registration>,
     logged: flume::Receiver<Registration>,
-    unlogged: AtomicU64,
+    refused: AtomicU64,
     looked_at: AtomicU64,
     /// How full the fullest of the other nodes is, in thousandths.
     elsewhere: AtomicU32,
@@ -59,10 +59,10 @@ pub struct Rooms {
 
 impl Default for Rooms {
     fn default() -> Self {
-        let (log, logged) = flume::bounded(WAITING_MAX);
+        let (log, logged) = flume::unbounded();
         let rules = ArcSwap::from_pointee(RoomRules::default());
-        let (unlogged, looked_at, elsewhere) = Default::default();
-        Self { rules, recent: OnceLock::new(), log, logged, unlogged, looked_at, elsewhere }
+        let (refused, looked_at, elsewhere) = Default::default();
+        Self { rules, recent: OnceLock::new(), log, logged, refused, looked_at, elsewhere }
     }
 }
 
@@ -82,9 +82,9 @@ impl Rooms {
         &self.logged
     }
 
-    /// Registrations that are written down nowhere: the store did not keep up. Their passes are as good as any.
-    pub fn unlogged(&self) -> u64 {
-        self.unlogged.load(Relaxed)
+    /// Buyers who were to come back for a place: the store did not keep up with registrations.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
     }
 
     /// All marks were compared with the store at this moment.
@@ -106,11 +106,19 @@ impl Rooms {
         self.recent.get_or_init(RecentPlaces::default)
     }
 
-    pub(super) fn log(&self, sale: &LiveSale, registration: Registration) {
-        if self.log.try_send(registration).is_err() {
-            self.unlogged.fetch_add(1, Relaxed);
-            sale.state.room().note_written(1);
+    /// Whether one more registration may wait for the store. Who asks at the same moment may go beyond the bound together.
+    pub(super) fn check_queue(&self) -> Result<(), Rejection> {
+        if self.log.len() < self.rules().queue_registrations_max {
+            return Ok(());
         }
+        self.refused.fetch_add(1, Relaxed);
+        Err(Rejection::Overloaded)
+    }
+
+    /// Has a registration written down.
+    pub(super) fn log(&self, registration: Registration) {
+        // Both ends are here.
+        let _ = self.log.send(registration);
     }
 
     /// Whether anybody can tell here who is admitted.
