@@ -195,6 +195,23 @@ impl Client {
     }
 }
 
+/// One request on a connection of its own.
+///
+/// # Panics
+/// Nobody answers.
+pub fn request(addr: SocketAddr, method: &str, path: &str, lines: &str, body: &str) -> Answer {
+    try_request(addr, method, path, lines, body).expect("an answer")
+}
+
+/// One request on a connection of its own. `None` when nobody answers.
+pub fn try_request(addr: SocketAddr, method: &str, path: &str, lines: &str, body: &str) -> Option<Answer> {
+    let sent = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    Client::try_connect(addr).ok()?.send(sent).answer()
+}
+
 /// Whether the connection is over. Hanging is a failure, a reset is an end.
 fn is_over(read: io::Result<usize>) -> bool {
     match read {

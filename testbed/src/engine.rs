@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{Answer, Client};
+use crate::client::{Answer, Client, request, try_request};
 use crate::servers::engine::{EngineProcess, PATIENT, binary, variables};
 use crate::servers::process;
 use crate::{PATIENCE, described};
@@ -326,21 +326,4 @@ fn read(admin: SocketAddr, path: &str) -> Answer {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-/// One request on a connection of its own.
-///
-/// # Panics
-/// Nobody answers.
-pub fn request(addr: SocketAddr, method: &str, path: &str, lines: &str, body: &str) -> Answer {
-    try_request(addr, method, path, lines, body).expect("an answer")
-}
-
-/// One request on a connection of its own. `None` when nobody answers.
-pub fn try_request(addr: SocketAddr, method: &str, path: &str, lines: &str, body: &str) -> Option<Answer> {
-    let sent = format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    Client::try_connect(addr).ok()?.send(sent).answer()
 }

@@ -7,7 +7,9 @@ pub mod calendar;
 pub mod certificates;
 pub mod client;
 pub mod crowd;
+#[cfg(feature = "described")]
 pub mod described;
+#[cfg(feature = "described")]
 pub mod engine;
 pub mod install;
 pub mod memory;

@@ -7,8 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::client::Answer;
-use crate::engine::{request, try_request};
+use crate::client::{Answer, request, try_request};
 use crate::servers::engine::{PATIENT, binary};
 use crate::servers::process::{free_address, kill, signal, spawn, wait_for_end};
 use crate::until;

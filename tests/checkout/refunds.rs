@@ -3,8 +3,8 @@
 use seckill::checkout::{AttemptId, PayAnswer, RefundAnswer, SettleAnswer, SettleOutcome, WantedRefund};
 use seckill::domain::{Cents, Order, OrderId, OrderStatus, RefundRefusal, RefundRequest, Restock};
 use serde_json::{Value, json};
-use testbed::client::Answer;
-use testbed::engine::{Engine, Launch, try_request};
+use testbed::client::{Answer, try_request};
+use testbed::engine::{Engine, Launch};
 
 use crate::example_gateway::{ExampleGateway, Step, Weather};
 use crate::fixture::{Fixture, Life, giving_up, impatient};

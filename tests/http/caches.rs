@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use testbed::client::Answer;
-use testbed::engine::{Engine, request};
+use testbed::client::{Answer, request};
+use testbed::engine::Engine;
 use testbed::servers::varnish::VarnishServer;
 
 fn behind_a_cache() -> (Engine, VarnishServer) {

@@ -1,7 +1,7 @@
 //! Who is heard, for whom, and through which door.
 
-use testbed::client::Client;
-use testbed::engine::{Engine, request};
+use testbed::client::{Client, request};
+use testbed::engine::Engine;
 
 use super::server::{BOTH, Server};
 

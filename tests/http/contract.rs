@@ -1,6 +1,7 @@
 //! The data plane's contract, asked of the real engine through either front end.
 
-use testbed::engine::{Engine, request};
+use testbed::client::request;
+use testbed::engine::Engine;
 
 const FRONT_ENDS: [&str; 2] = ["hyper", "may"];
 

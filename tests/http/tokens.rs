@@ -80,7 +80,7 @@ pub fn token_of(buyer: &str) -> String {
 
 fn ask(engine: &Engine, token: &str) -> Answer {
     let lines = format!("Authorization: Bearer {token}\r\n");
-    testbed::engine::request(engine.edge(), "POST", "/seckill/test/phone", &lines, "")
+    testbed::client::request(engine.edge(), "POST", "/seckill/test/phone", &lines, "")
 }
 
 fn engine(keys: &[(&str, &str)]) -> Engine {
@@ -262,14 +262,14 @@ fn c5_the_tenant_of_a_token_is_not_the_clients_choice() {
     };
     let ask = |token: &str, lines: &str| {
         let lines = format!("Authorization: Bearer {token}\r\n{lines}");
-        testbed::engine::request(engine.edge(), "POST", "/seckill/test/phone", &lines, "")
+        testbed::client::request(engine.edge(), "POST", "/seckill/test/phone", &lines, "")
     };
     assert_eq!(ask(&signed("ann", json!("default")), "").status, 201);
     assert_eq!(ask(&signed("bob", json!("other")), "").status, 404);
     let chosen = ask(&signed("bob", json!("other")), "X-Tenant-ID: default\r\n");
     assert_eq!((chosen.status, chosen.member("code").as_str()), (403, "tenant-not-allowed"));
     assert_eq!(ask(&signed("bob", json!(7)), "").status, 401);
-    let state = testbed::engine::request(
+    let state = testbed::client::request(
         engine.edge(),
         "GET",
         "/seckill/test/phone",
@@ -281,6 +281,6 @@ fn c5_the_tenant_of_a_token_is_not_the_clients_choice() {
         super::tokens::engine(&[("EDGE__AUTH__JWT__ALGORITHM", "HS256"), ("EDGE__AUTH__JWT__KEY", SECRET)]);
     let lines =
         format!("Authorization: Bearer {}\r\nX-Tenant-ID: other\r\n", signed("ann", json!("default")));
-    let chosen = testbed::engine::request(header.edge(), "POST", "/seckill/test/phone", &lines, "");
+    let chosen = testbed::client::request(header.edge(), "POST", "/seckill/test/phone", &lines, "");
     assert_eq!((chosen.status, chosen.member("code").as_str()), (403, "tenant-not-allowed"));
 }

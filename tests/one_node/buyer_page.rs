@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use testbed::client::Answer;
-use testbed::engine::{Engine, request};
+use testbed::client::{Answer, request};
+use testbed::engine::Engine;
 use testbed::servers::browser::{Browser, ENTER, TAB};
 use testbed::until;
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use testbed::client::Client;
-use testbed::engine::{Engine, request};
+use testbed::client::{Client, request};
+use testbed::engine::Engine;
 use testbed::memory::Memory;
 use testbed::servers::varnish::VarnishServer;
 use testbed::{asked, until};

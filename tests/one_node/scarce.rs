@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustix::process::Signal;
-use testbed::engine::request;
+use testbed::client::request;
 use testbed::until;
 use testbed::watched::WatchedEngine;
 

@@ -4,9 +4,9 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::read::GzDecoder;
-use testbed::client::{Answer, Client};
+use testbed::client::{Answer, Client, request};
 use testbed::described;
-use testbed::engine::{Engine, request};
+use testbed::engine::Engine;
 use testbed::receiver::{Receiver, SECRET};
 use testbed::search::SearchServer;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use testbed::client::{Answer, Client};
+use testbed::client::{Answer, Client, request};
 use testbed::described;
-use testbed::engine::{Engine, request};
+use testbed::engine::Engine;
 
 /// Codes that no request alone brings about, each with where it is tested.
 const NOT_HERE: [(&str, &str); 11] = [

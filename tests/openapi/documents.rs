@@ -4,8 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use testbed::client::request;
 use testbed::described::{self, Described};
-use testbed::engine::{Engine, request};
+use testbed::engine::Engine;
 
 fn planes(engine: &Engine) -> [(SocketAddr, &'static Described); 2] {
     [(engine.edge(), described::edge()), (engine.admin_addr(), described::admin())]

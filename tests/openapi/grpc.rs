@@ -7,7 +7,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
 use testbed::certificates::{Authority, Files};
-use testbed::engine::{Engine, Launch, request};
+use testbed::client::request;
+use testbed::engine::{Engine, Launch};
 use testbed::servers::process;
 
 use super::python::packages;

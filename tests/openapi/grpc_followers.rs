@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use testbed::PATIENCE;
-use testbed::engine::{Engine, Launch, request};
+use testbed::client::request;
+use testbed::engine::{Engine, Launch};
 use testbed::servers::process;
 
 use super::grpc_call::{Call, DEADLINE_EXCEEDED, UNAUTHENTICATED};

@@ -12,8 +12,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde_json::json;
+use testbed::client::request;
 use testbed::described;
-use testbed::engine::{Engine, request};
+use testbed::engine::Engine;
 
 use super::python::packages;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use testbed::engine::request;
+use testbed::client::request;
 use testbed::servers::engine::binary;
 use testbed::until;
 

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use testbed::certificates::{Authority, Files};
-use testbed::engine::{Engine, request};
+use testbed::client::request;
+use testbed::engine::Engine;
 use testbed::servers::engine::{self, EngineProcess, PATIENT, variables};
 use testbed::until;
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::process::{kill, spawn};
-use crate::engine::request;
+use crate::client::request;
 use crate::{LOOK_PAUSE, PATIENCE, until};
 
 /// The name under which an answer refers to an element, by the standard.
@@ -254,7 +254,7 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // The driver ends its browser with the session; both are ended anyhow.
         let path = self.path("");
-        let _ = crate::engine::try_request(self.address, "DELETE", &path, "", "");
+        let _ = crate::client::try_request(self.address, "DELETE", &path, "", "");
         kill(&mut self.driver);
     }
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use tempfile::TempDir;
 
 use super::process::{free_address, kill, listens, log_end, spawn_quietly, with_system_programs};
-use crate::engine::try_request;
+use crate::client::try_request;
 use crate::until;
 
 /// A running balancer; ended with the value.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::{free_address, kill, listens, log_end, spawn_quietly};
-use crate::engine::request;
+use crate::client::request;
 use crate::until;
 
 /// A running server that keeps native histograms; ended with the value.

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use testbed::client::Answer;
-use testbed::engine::request;
+use testbed::client::{Answer, request};
 
 use super::shop::{Kind, NORTH, SOUTH, Shop, ask, bearer};
 

@@ -8,8 +8,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use testbed::client::request;
 use testbed::crowd::BuyerClient;
-use testbed::engine::{orders, request};
+use testbed::engine::orders;
 use testbed::servers::cluster::{Cluster, ClusterPlan, Servers};
 use testbed::servers::engine::binary;
 use testbed::servers::postgres::Postgres;

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use testbed::PATIENCE;
+use testbed::client::{request, try_request};
 use testbed::crowd::BuyerClient;
-use testbed::engine::{orders, request, try_request};
+use testbed::engine::orders;
 use testbed::servers::cluster::{Cluster, ClusterPlan, Node, Servers};
 use testbed::servers::engine::{EngineProcess, binary};
 use testbed::servers::postgres::Postgres;

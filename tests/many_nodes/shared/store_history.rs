@@ -46,7 +46,7 @@ fn buy_again(engine: &Engine, sku: &str, buyers: &[(String, String)]) -> usize {
 }
 
 fn timeline(engine: &Engine) -> Option<String> {
-    let metrics = testbed::engine::try_request(engine.admin_addr(), "GET", "/metrics", "", "")?.body;
+    let metrics = testbed::client::try_request(engine.admin_addr(), "GET", "/metrics", "", "")?.body;
     metrics.lines().find_map(|line| line.strip_prefix("seckill_store_timeline ").map(str::to_owned))
 }
 

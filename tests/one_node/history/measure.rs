@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use testbed::client::{Answer, Client};
-use testbed::engine::{Engine, Launch, try_request};
+use testbed::client::{Answer, Client, try_request};
+use testbed::engine::{Engine, Launch};
 use testbed::memory::Memory;
 use testbed::{described, until};
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use testbed::engine::request;
+use testbed::client::request;
 use testbed::servers::engine::{EngineProcess, PATIENT, binary};
 use testbed::servers::nginx::Nginx;
 use testbed::servers::postgres::Postgres;

@@ -5,7 +5,8 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use testbed::engine::{Engine, request};
+use testbed::client::request;
+use testbed::engine::Engine;
 use testbed::receiver::{Receiver, SECRET};
 use testbed::search::SearchServer;
 use testbed::servers::cluster::{Cluster, ClusterPlan};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use testbed::engine::request;
+use testbed::client::request;
 use testbed::servers::engine::EngineProcess;
 use testbed::servers::process::{free_address, kill, listens, spawn};
 

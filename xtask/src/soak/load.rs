@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use testbed::client::request;
 use testbed::crowd::BuyerClient;
-use testbed::engine::request;
 
 const CLIENTS: u32 = 4;
 /// Buyers of one client, who come again and again.
