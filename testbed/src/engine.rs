@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{Answer, Client, request, try_request};
+use crate::client::{Answer, request, try_request};
 use crate::servers::engine::{EngineProcess, PATIENT, binary, variables};
 use crate::servers::process;
 use crate::{PATIENCE, described};
