@@ -1,12 +1,15 @@
 //! The time-outs of connections: which of them have been waiting too long, and for what.
 //!
 //! A timer for each wait of each connection would cost every request. Instead each connection notes what it waits for,
-//! which is one store to memory of its own thread, and a sweep a few times a second looks at all of them.
+//! which is one store to memory of its own thread, and a sweep a few times a second looks at all of them. While there are
+//! none it rests.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,16 +162,24 @@ pub struct ConnectionTimeouts {
     limits: WaitLimits,
     now: Rc<Cell<Instant>>,
     all: RefCell<Vec<Rc<ConnectionTimeout>>>,
+    /// Wakes whoever rests while there are no connections.
+    first: Notify,
 }
 
 impl ConnectionTimeouts {
     /// No connections yet.
     pub fn new(limits: WaitLimits) -> Self {
-        Self { limits, now: Rc::new(Cell::new(Instant::now())), all: RefCell::default() }
+        let now = Rc::new(Cell::new(Instant::now()));
+        Self { limits, now, all: RefCell::default(), first: Notify::new() }
     }
 
     /// A new connection, which waits for its first request. It is watched until its owner drops it.
     pub fn start(&self) -> Rc<ConnectionTimeout> {
+        if self.all.borrow().is_empty() {
+            // The last look may be long ago: it would have waited since then.
+            self.now.set(Instant::now());
+            self.first.notify_waiters();
+        }
         let timeout = Rc::new(ConnectionTimeout {
             wait: Cell::new(Wait::Request),
             since: Cell::new(self.now.get()),
@@ -193,9 +204,17 @@ impl ConnectionTimeouts {
         self.all.borrow().len()
     }
 
+    /// Ends when there is a connection: at once, if there is one.
+    pub async fn any(&self) {
+        while self.all.borrow().is_empty() {
+            self.first.notified().await;
+        }
+    }
+
     /// Looks at all connections again and again, and drops those that have waited too long.
     pub async fn sweep(&self) {
         loop {
+            self.any().await;
             tokio::time::sleep(self.limits.period()).await;
             self.look(Instant::now());
         }
@@ -221,7 +240,32 @@ impl ConnectionTimeouts {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::Context;
+
     use super::*;
+
+    #[test]
+    fn who_rests_while_there_is_nobody_is_woken_by_the_first_whose_wait_begins_then() {
+        let second = Duration::from_secs(1);
+        let timeouts = ConnectionTimeouts::new(WaitLimits { idle: 60 * second, header: 10 * second });
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..2 {
+            let last_look = Instant::now() + 3_600 * second;
+            timeouts.look(last_look);
+            let mut sweeping = pin!(timeouts.any());
+            let mut watching = pin!(timeouts.any());
+            assert!(sweeping.as_mut().poll(&mut context).is_pending());
+            assert!(watching.as_mut().poll(&mut context).is_pending());
+            let timeout = timeouts.start();
+            assert!(sweeping.as_mut().poll(&mut context).is_ready());
+            assert!(watching.as_mut().poll(&mut context).is_ready());
+            assert!(pin!(timeouts.any()).poll(&mut context).is_ready());
+            assert!(timeout.since.get() < last_look, "its wait does not begin with the last look");
+            drop(timeout);
+            timeouts.look(Instant::now());
+        }
+    }
 
     #[test]
     fn each_wait_has_its_own_limit() {

@@ -227,7 +227,7 @@ impl<A: Application> Core<A> {
             .map_err(|error| format!("the listener cannot be registered: {error}"))?;
         let core = Rc::clone(&self);
         let mut sweep = tokio::task::spawn_local(async move {
-            tokio::join!(core.timeouts.sweep(), core.load.watch(&core.telemetry));
+            tokio::join!(core.timeouts.sweep(), core.load.watch(&core.telemetry, &core.timeouts));
         });
         loop {
             tokio::select! {

@@ -1,8 +1,9 @@
 //! Looks at how long requests wait for their serving thread, and how busy that is: a hundred times a second, or ten times
-//! where nobody waits.
+//! where nobody waits, and not at all where nobody is connected.
 
 use std::time::Duration;
 
+use super::connection_timeout::ConnectionTimeouts;
 use super::settings::EdgeSettings;
 use super::shedding::{OverloadSettings, Shedding};
 use crate::clock::Clock;
@@ -26,8 +27,8 @@ impl LoadWatch {
         Self { settings: settings.overload.clone(), clock, home }
     }
 
-    /// Watches the thread that polls this, for as long as it is polled.
-    pub async fn watch(&self, telemetry: &Telemetry) {
+    /// Watches the thread that polls this and serves these connections, for as long as it is polled.
+    pub async fn watch(&self, telemetry: &Telemetry, connections: &ConnectionTimeouts) {
         let load = &telemetry.edge_load;
         let mut shedding = Shedding::new(&self.settings, self.clock.stopwatch());
         let mut said = Said::default();
@@ -37,6 +38,9 @@ impl LoadWatch {
         let mut calm_looks = 0;
         loop {
             let rests = calm_looks >= LOOKS;
+            if rests {
+                connections.any().await;
+            }
             tokio::time::sleep(if rests { interval } else { interval / LOOKS }).await;
             let began = self.clock.stopwatch();
             // Woken again behind everything that is ready: so long waits who becomes ready now.
