@@ -10,7 +10,8 @@ use crate::settings::within;
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClockSettings {
-    /// How often the system's calendar is compared with the stopwatch, in ms.
+    /// How often the system's calendar is compared with the stopwatch, in ms. Where the database's calendar counts, both are
+    /// looked at every `postgres.beat_ms`, and no more often than this.
     pub tick_ms: u64,
     /// How far they may be apart, in ms; a calendar that is farther off has stepped.
     pub step_ms_max: u64,

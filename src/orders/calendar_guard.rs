@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::desk::OrderDesk;
 use super::store::StoreError;
@@ -11,29 +11,26 @@ use crate::clock::{Clock, ClockSettings, Finding, Sighting};
 use crate::domain::EpochMs;
 
 /// Guards the clock of `desk`, for ever. The calendar that counts is the store's, looked at every `store_look`, where
-/// several nodes may share the store; otherwise it is the system's, looked at every `tick_ms`.
+/// several nodes may share the store; otherwise it is the system's, looked at every `tick_ms`. Neither is looked at more often
+/// than every `tick_ms`.
 ///
 /// While the two differ, sales that have not opened yet open only when both say so, and whoever asks
 /// [`Clock::is_agreed`] hears no. A calendar that has stepped and then runs evenly for `settle_ms` is taken over.
 pub async fn guard_calendar(desk: OrderDesk, settings: ClockSettings, store_look: Option<Duration>) {
     let clock = desk.clock().clone();
     let mut calendar = clock.guarded(&settings);
-    let mut ticks = interval(Duration::from_millis(settings.tick_ms));
+    let tick = Duration::from_millis(settings.tick_ms);
+    // Where the store's calendar counts the system's is only told of: nobody is woken for that alone.
+    let mut ticks = interval(store_look.map_or(tick, |look| look.max(tick)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut system = SystemCalendar { settings: &settings, clock: &clock, told_off_ms: 0 };
-    let mut look_at = Instant::now();
     loop {
         ticks.tick().await;
         let seen = match store_look {
             None => Some(system_sighting(&clock)),
-            Some(pause) => {
+            Some(_) => {
                 system.compare();
-                if Instant::now() < look_at {
-                    None
-                } else {
-                    look_at = Instant::now() + pause;
-                    store_sighting(&desk).await
-                }
+                store_sighting(&desk).await
             }
         };
         let Some(seen) = seen else { continue };
