@@ -35,6 +35,8 @@ pub async fn expire(checkout: Checkout) {
                 break;
             }
         }
+        // While nobody waits there is nothing to look for.
+        coordinator.desk.deadlines().any().await;
     }
 }
 

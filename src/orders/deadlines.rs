@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::graces::{Grace, Graces};
 use super::untold_graces::UntoldGraces;
@@ -20,12 +21,16 @@ const LATEST: EpochMs = EpochMs(i64::MAX);
 /// time: the store decides when it is asked to expire it, and an order that goes on waiting is entered again.
 #[derive(Debug, Default)]
 pub struct Deadlines {
-    schedule: Mutex<BTreeSet<(EpochMs, OrderId)>>,
+    schedule: Mutex<Schedule>,
+    /// Whether somebody is in the schedule: told under its lock, so that the last word is true.
+    has_any: watch::Sender<bool>,
     /// Changed by several hands at once: only ever made from what it is at that moment.
     graces: ArcSwap<Graces>,
     untold: Mutex<UntoldGraces>,
     reads: Mutex<Reads>,
 }
+
+type Schedule = BTreeSet<(EpochMs, OrderId)>;
 
 /// How often the store was read for what it has granted.
 #[derive(Debug, Default)]
@@ -39,39 +44,57 @@ struct Reads {
 impl Deadlines {
     /// Enters one order.
     pub fn enter(&self, pay_before: EpochMs, order: OrderId) {
-        self.schedule.lock().insert((pay_before, order));
+        self.change(|schedule| schedule.insert((pay_before, order)));
     }
 
     /// Enters many orders under one lock.
     pub fn enter_all(&self, orders: impl IntoIterator<Item = (EpochMs, OrderId)>) {
-        self.schedule.lock().extend(orders);
+        self.change(|schedule| schedule.extend(orders));
     }
 
     /// Takes orders out that do not wait for anything any more, from where their rows say and from where graces have moved
     /// them to.
     pub fn forget_all<'a>(&self, orders: impl IntoIterator<Item = &'a NewOrder>) {
         let graces = Graces::clone(&self.graces()).with_ongoing(None);
-        let mut schedule = self.schedule.lock();
-        for order in orders {
-            schedule.remove(&(order.pay_before, order.id));
-            if !graces.granted().is_empty() {
-                schedule.remove(&(graces.pay_before(order, LATEST), order.id));
+        self.change(|schedule| {
+            for order in orders {
+                schedule.remove(&(order.pay_before, order.id));
+                if !graces.granted().is_empty() {
+                    schedule.remove(&(graces.pay_before(order, LATEST), order.id));
+                }
             }
-        }
+        });
     }
 
     /// Takes out the orders whose time is over at `now`, soonest first, at most `max`.
     pub fn take_due(&self, now: EpochMs, max: usize) -> Vec<OrderId> {
-        let mut schedule = self.schedule.lock();
         let mut due = Vec::new();
-        while due.len() < max
-            && let Some((pay_before, order)) = schedule.first().copied()
-            && pay_before <= now
-        {
-            schedule.pop_first();
-            due.push(order);
-        }
+        self.change(|schedule| {
+            while due.len() < max
+                && let Some((pay_before, order)) = schedule.first().copied()
+                && pay_before <= now
+            {
+                schedule.pop_first();
+                due.push(order);
+            }
+        });
         due
+    }
+
+    /// Changes the schedule, and says whether somebody is in it from then on.
+    fn change<T>(&self, work: impl FnOnce(&mut Schedule) -> T) -> T {
+        let mut schedule = self.schedule.lock();
+        let outcome = work(&mut schedule);
+        let has_any = !schedule.is_empty();
+        self.has_any.send_if_modified(|had_any| std::mem::replace(had_any, has_any) != has_any);
+        outcome
+    }
+
+    /// Ends when an order waits: at once, if one does.
+    pub async fn any(&self) {
+        let mut has_any = self.has_any.subscribe();
+        // It lives as long as these deadlines.
+        let _ = has_any.wait_for(|has_any| *has_any).await;
     }
 
     /// By what deadlines have moved.
@@ -165,11 +188,26 @@ impl Deadlines {
 mod tests {
     use std::convert::Infallible;
 
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::domain::{BuyerId, Cents, SaleId};
 
     fn id(n: u64) -> OrderId {
         OrderId::from_number(n).unwrap()
+    }
+
+    fn order(n: u64) -> NewOrder {
+        NewOrder {
+            id: id(n),
+            sale: SaleId(1),
+            buyer: BuyerId::new("ann").unwrap(),
+            quantity: 1,
+            amount: Cents(1),
+            created_at: EpochMs(0),
+            pay_before: EpochMs(10),
+            idempotency_key: None,
+        }
     }
 
     fn gift() -> Grace {
@@ -189,6 +227,25 @@ mod tests {
         assert_eq!(deadlines.take_due(EpochMs(20), 1), [id(1)]);
         assert_eq!(deadlines.take_due(EpochMs(20), 10), [id(2)]);
         assert_eq!(deadlines.len(), 1);
+    }
+
+    #[test]
+    fn who_waits_for_somebody_to_wait_is_woken_by_each_way_in_and_rests_after_each_way_out() {
+        let deadlines = Deadlines::default();
+        let has_any = || deadlines.any().now_or_never().is_some();
+        let mut resting = Box::pin(deadlines.any());
+        assert!(resting.as_mut().now_or_never().is_none() && !has_any());
+        deadlines.enter(EpochMs(10), id(1));
+        assert!(resting.as_mut().now_or_never().is_some() && has_any());
+        deadlines.take_due(EpochMs(9), 10);
+        assert!(has_any(), "nobody was due");
+        deadlines.take_due(EpochMs(10), 10);
+        assert!(!has_any());
+        deadlines.enter_all([(EpochMs(10), id(1)), (EpochMs(10), id(2))]);
+        deadlines.forget_all([&order(1)]);
+        assert!(has_any(), "one is left");
+        deadlines.forget_all([&order(2)]);
+        assert!(!has_any());
     }
 
     #[test]
@@ -285,16 +342,6 @@ mod tests {
     #[test]
     fn an_order_that_was_paid_is_not_asked_for_when_its_time_comes() {
         let deadlines = Deadlines::default();
-        let order = |n| NewOrder {
-            id: id(n),
-            sale: SaleId(1),
-            buyer: BuyerId::new("ann").unwrap(),
-            quantity: 1,
-            amount: Cents(1),
-            created_at: EpochMs(0),
-            pay_before: EpochMs(10),
-            idempotency_key: None,
-        };
         deadlines.enter_all([(EpochMs(10), id(1)), (EpochMs(10), id(2)), (EpochMs(15), id(3))]);
         deadlines.forget_all([&order(1), &order(7)]);
         assert_eq!(deadlines.len(), 2);

@@ -45,6 +45,10 @@ async fn unpaid_orders_expire_in_time_and_can_neither_be_paid_nor_cancelled_then
     assert_eq!(life.checkout.pay(late.clone(), "card").await, PayAnswer::Expired);
     assert_eq!(life.checkout.cancel(late).await, CancelAnswer::Expired);
     assert_eq!(life.checkout.metrics().expired.get(), 49);
+    // Nobody waits any more, and whoever comes then runs out of time all the same.
+    let later = fixture.buy("later").await.placed;
+    fixture.pass_time(later.pay_before.plus_ms(1));
+    fixture.until(later.id, Expired).await;
     fixture.check_conserved().await;
 }
 
