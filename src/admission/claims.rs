@@ -258,8 +258,8 @@ impl Claims {
         self.change(buyer, |claims| claims.claims.retain(|claim| claim.order_id != order_id));
     }
 
-    /// Puts a durable order in its place: when the engine starts, or when another node made it. An order that has its
-    /// claim keeps it.
+    /// Puts a durable order in its place by its number, whichever comes first: when the engine starts, or when another node
+    /// made it. An order that has its claim keeps it.
     pub fn restore(&self, order: &Order) {
         let placed = &order.placed;
         let held = order.units_held();
@@ -275,7 +275,8 @@ impl Claims {
             let mut claims = kept.map_or_else(BuyerClaims::default, Kept::into_claims);
             if !claims.orders().any(|known| known == placed.id) {
                 claims.releases = claims.releases.saturating_add(u32::from(!order.status.holds_units()));
-                claims.claims.push(claim);
+                let place = place_among(claims.claims.iter().map(|claim| claim.order_id), placed.id);
+                claims.claims.insert(place, claim);
                 claims.forget_old_releases();
             }
             (Some(Kept::from(claims)), ())
@@ -381,10 +382,11 @@ impl BuyerClaims {
     /// Remembers that there was an order, and nothing else of it.
     fn remember(&mut self, order_id: OrderId) {
         let past = self.past.get_or_insert_default();
-        if past.len() == PAST_ORDERS_MAX {
+        let place = place_among(past.iter().copied(), order_id);
+        past.insert(place, order_id);
+        if past.len() > PAST_ORDERS_MAX {
             past.remove(0);
         }
-        past.push(order_id);
     }
 
     fn forget_old_releases(&mut self) {
@@ -406,6 +408,14 @@ impl BuyerClaims {
             }
         }
     }
+}
+
+/// Where an order stands among others that are sorted by their numbers. Nearly always it is the newest.
+fn place_among(
+    mut others: impl DoubleEndedIterator<Item = OrderId> + ExactSizeIterator,
+    order: OrderId,
+) -> usize {
+    others.rposition(|other| other < order).map_or(0, |before| before + 1)
 }
 
 impl Claim {
@@ -455,44 +465,4 @@ impl Drop for ClaimGuard<'_> {
 }
 
 #[cfg(all(test, not(feature = "model")))]
-mod tests {
-    use super::*;
-    use crate::domain::{BuyerId, Cents, EpochMs, NewOrder, OrderStatus, SaleId};
-
-    fn order(number: u64, key: Option<&str>, status: OrderStatus) -> Order {
-        let placed = NewOrder {
-            id: OrderId::from_number(number).unwrap(),
-            sale: SaleId(1),
-            buyer: BuyerId::new("buyer-000001").unwrap(),
-            quantity: 1,
-            amount: Cents(5),
-            created_at: EpochMs(0),
-            pay_before: EpochMs(9),
-            idempotency_key: key.map(|key| IdempotencyKey::new(key).unwrap()),
-        };
-        Order { status, ..Order::persisted(placed) }
-    }
-
-    #[test]
-    fn o4_a_durable_order_takes_little_beside_its_buyers_name() {
-        assert_eq!(size_of::<Option<(Box<str>, Kept)>>(), 32);
-        let is_one = |claims: &Claims| {
-            claims.buyers.look("buyer-000001", |kept| matches!(kept, Some(Kept::One { .. })))
-        };
-        let claims = Claims::default();
-        claims.restore(&order(1, None, OrderStatus::Paid));
-        assert!(is_one(&claims));
-        // What more there is to remember stands in a box.
-        claims.restore(&order(2, Some("tap"), OrderStatus::PrePay));
-        assert!(!is_one(&claims));
-        assert_eq!(claims.orders_of("buyer-000001").len(), 2);
-        let claims = Claims::default();
-        claims.restore(&order(1, Some("tap"), OrderStatus::Paid));
-        assert!(!is_one(&claims), "its key has to be known");
-        let claims = Claims::default();
-        claims.restore(&order(1, None, OrderStatus::Cancelled));
-        claims.restore(&order(2, None, OrderStatus::Paid));
-        assert!(!is_one(&claims), "what was released has to be known");
-        assert_eq!(claims.held("buyer-000001"), OrderId::from_number(2));
-    }
-}
+mod tests;
