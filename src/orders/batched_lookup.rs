@@ -107,7 +107,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::super::events::Event;
-    use super::super::store::{Audit, CompleteOrders, PoolFigures, Record};
+    use super::super::store::{Audit, CompleteOrders, PoolFigures, StartVisitor};
     use super::*;
     use crate::domain::{Sale, SaleId, StoreIdentity};
 
@@ -252,7 +252,7 @@ mod tests {
             Ok(Vec::new())
         }
 
-        fn read_all(&self, _: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        fn read_all(&self, _: &mut dyn StartVisitor) -> Result<(), StoreError> {
             Ok(())
         }
 

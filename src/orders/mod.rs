@@ -70,8 +70,8 @@ pub use sale_change::{ChangeReceipt, SaleChange, StopChange};
 pub use sales_picture::SalesPicture;
 pub use store::{
     Audit, Batch, CompleteOrders, DeadlineStep, DeadlineStepped, Fault, LeaseStore, LeftBook, OrderFilter,
-    PoolFigures, Receipt, Record, RefusalReason, RefusedOrder, StoreError, StoreReader, StoreWriter,
-    TenantSales, WantedShare,
+    OrderVisitor, PoolFigures, Receipt, Record, RefusalReason, RefusedOrder, StartVisitor, StoreError,
+    StoreReader, StoreWriter, TenantSales, WantedShare,
 };
 pub use trail::{Act, ActKind, Actor, SaleAct, TrailEntry, TrailFilter};
 pub use transition::{Applied, Transition};

@@ -1,15 +1,25 @@
 //! What a start rebuilds from the store: stock, claims, payment deadlines, unfinished payments. Nothing is seeded anew.
+//!
+//! The orders may come on several threads at once. Each counts its own ([`Counted`]), and what they have come to is added up
+//! when a thread has no more; only the buyers' claims are shared while it reads, which is what they are made for, and whose
+//! orders stand by their numbers whichever comes first.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use parking_lot::Mutex;
+
 use super::deadlines::Deadlines;
-use super::store::{Record, StoreError, StoreReader};
+use super::graces::Graces;
+use super::store::{OrderVisitor, Record, StartVisitor, StoreError, StoreReader};
 use crate::admission::LiveSale;
 use crate::domain::{EpochMs, NodeId, Order, OrderId, OrderStatus, SaleId, SaleKey, Stops};
 
 /// Everything that was granted counts.
 const LATEST: EpochMs = EpochMs(i64::MAX);
+/// Orders of one thread that are told of at once: the threads do not meet over each.
+const TOLD_AT_ONCE: u64 = 1_024;
 
 /// The engine's memory as the store implies it.
 #[derive(Debug, Default)]
@@ -42,8 +52,8 @@ pub struct Recovered {
 
 impl Recovered {
     /// Reads the store in one pass, as the memory of `node`. `deadlines` is given every order that waits for its payment
-    /// and that is this node's to look after: the one whose last step this node took. `read` counts the orders as they
-    /// come; it orders nothing: relaxed.
+    /// and that is this node's to look after: the one whose last step this node took. `read` is 0, and says how many orders
+    /// have come, about until all have; it orders nothing: relaxed.
     ///
     /// # Errors
     /// What the database says, and a fatal error when a sale's count of sold units is not the sum of its orders.
@@ -54,75 +64,205 @@ impl Recovered {
         deadlines: &Deadlines,
         read: &AtomicU64,
     ) -> Result<Self, StoreError> {
-        let mut recovered = Self { stops: store.stops()?, ..Self::default() };
-        let mut place_of = HashMap::<SaleId, usize, ahash::RandomState>::default();
-        let mut sold_by_guard = Vec::new();
-        let mut sold_by_orders = Vec::new();
-        let mut waiting = Vec::new();
-        let graces = deadlines.graces();
-        let mut newest_elsewhere = None;
+        let stops = store.stops()?;
+        let mut rebuilding = Rebuilding {
+            shards,
+            recovered: Self { stops, ..Self::default() },
+            sold_by_guard: Vec::new(),
+            newest_elsewhere: None,
+            known: Known {
+                node,
+                graces: deadlines.graces(),
+                read,
+                sales: Vec::new(),
+                places: HashMap::default(),
+            },
+            counted: Mutex::default(),
+        };
+        store.read_all(&mut rebuilding)?;
+        let (recovered, waiting) = rebuilding.done()?;
+        read.store(recovered.orders, Relaxed);
+        deadlines.enter_all(waiting);
+        Ok(recovered)
+    }
+}
 
-        store.read_all(&mut |record| match record {
+/// What is being rebuilt.
+struct Rebuilding<'a> {
+    shards: usize,
+    /// All but what the orders say, and the sales.
+    recovered: Recovered,
+    /// Sold units as the sales themselves count them, by their places.
+    sold_by_guard: Vec<u64>,
+    newest_elsewhere: Option<OrderId>,
+    known: Known<'a>,
+    /// What the orders of all threads that have ended have come to, or all where one thread reads.
+    counted: Mutex<Counted>,
+}
+
+/// What is known when the orders come.
+struct Known<'a> {
+    node: NodeId,
+    graces: Arc<Graces>,
+    read: &'a AtomicU64,
+    sales: Vec<LiveSale>,
+    /// Where each of them stands.
+    places: HashMap<SaleId, usize, ahash::RandomState>,
+}
+
+/// What orders have come to.
+#[derive(Debug, Default)]
+struct Counted {
+    newest: Option<OrderId>,
+    orders: u64,
+    oldest_open: Option<EpochMs>,
+    paying_at: BTreeMap<Option<String>, u64>,
+    /// Those that are this node's to look after.
+    unfinished: Vec<Order>,
+    /// Those that are this node's to look after.
+    waiting: Vec<(EpochMs, OrderId)>,
+    /// Units that they hold, by the places of their sales.
+    sold: Vec<u64>,
+}
+
+impl StartVisitor for Rebuilding<'_> {
+    fn see(&mut self, record: Record) {
+        let recovered = &mut self.recovered;
+        let counted = self.counted.get_mut();
+        match record {
             Record::LastEvent(seq) => recovered.last_event = seq,
-            Record::NewestElsewhere(order) => newest_elsewhere = Some(order),
+            Record::NewestElsewhere(order) => self.newest_elsewhere = Some(order),
             Record::Archived(key) => recovered.archived.push(key),
             Record::Sale(sale) => {
                 recovered.last_change = recovered.last_change.max(sale.version);
-                place_of.insert(sale.id, recovered.sales.len());
-                sold_by_guard.push(u64::from(sale.sold));
-                sold_by_orders.push(0);
+                self.known.places.insert(sale.id, self.known.sales.len());
+                self.sold_by_guard.push(u64::from(sale.sold));
+                counted.sold.push(0);
                 let is_archived = sale.archived_at.is_some();
                 recovered.leaving.extend(is_archived.then_some(sale.id));
-                let live = LiveSale::open(sale, shards);
-                recovered.sales.push(if is_archived { live.leaving() } else { live });
+                let live = LiveSale::open(sale, self.shards);
+                self.known.sales.push(if is_archived { live.leaving() } else { live });
             }
             Record::Refunding(order, last_step_by) => {
                 *recovered.paying_at.entry(order.payment.gateway.clone()).or_default() += 1;
-                if last_step_by.is_none_or(|by| by == node) {
+                if self.known.is_own(last_step_by) {
                     recovered.unfinished.push(order);
                 }
             }
-            Record::Order(order, last_step_by) => {
-                recovered.newest = Some(order.placed.id);
-                recovered.orders += 1;
-                read.fetch_add(1, Relaxed);
-                let Some(&place) = place_of.get(&order.placed.sale) else { return };
-                sold_by_orders[place] += u64::from(order.units_held());
-                if order.status != OrderStatus::Rejected {
-                    recovered.sales[place].state.claims().restore(&order);
-                }
-                if matches!(order.status, OrderStatus::Paying | OrderStatus::Refunding) {
-                    *recovered.paying_at.entry(order.payment.gateway.clone()).or_default() += 1;
-                }
-                if matches!(order.status, OrderStatus::PrePay | OrderStatus::Paying) {
-                    let made = order.placed.created_at;
-                    recovered.oldest_open =
-                        Some(recovered.oldest_open.map_or(made, |oldest| oldest.min(made)));
-                }
-                if last_step_by.is_some_and(|by| by != node) {
-                    return;
-                }
-                match order.status {
-                    OrderStatus::PrePay => {
-                        waiting.push((graces.pay_before(&order.placed, LATEST), order.placed.id))
-                    }
-                    OrderStatus::Paying | OrderStatus::Refunding => recovered.unfinished.push(order),
-                    _ => {}
-                }
-            }
-        })?;
+            Record::Order(order, last_step_by) => counted.count(&self.known, order, last_step_by),
+        }
+    }
 
-        recovered.newest = recovered.newest.max(newest_elsewhere);
-        for (place, sale) in recovered.sales.iter().enumerate() {
+    fn beside(&self) -> Box<dyn OrderVisitor + '_> {
+        let counted = Counted { sold: vec![0; self.known.sales.len()], ..Counted::default() };
+        Box::new(Beside { known: &self.known, counted, all: &self.counted })
+    }
+}
+
+/// One of several threads.
+struct Beside<'a> {
+    known: &'a Known<'a>,
+    counted: Counted,
+    all: &'a Mutex<Counted>,
+}
+
+impl OrderVisitor for Beside<'_> {
+    fn see(&mut self, order: Order, last_step_by: Option<NodeId>) {
+        self.counted.count(self.known, order, last_step_by);
+    }
+
+    fn done(self: Box<Self>) {
+        let Self { counted, all, .. } = *self;
+        all.lock().add(counted);
+    }
+}
+
+impl Known<'_> {
+    /// Whether this node looks after an order whose last step that one took.
+    fn is_own(&self, last_step_by: Option<NodeId>) -> bool {
+        last_step_by.is_none_or(|by| by == self.node)
+    }
+}
+
+impl Counted {
+    fn count(&mut self, known: &Known<'_>, order: Order, last_step_by: Option<NodeId>) {
+        self.newest = self.newest.max(Some(order.placed.id));
+        self.orders += 1;
+        if self.orders.is_multiple_of(TOLD_AT_ONCE) {
+            known.read.fetch_add(TOLD_AT_ONCE, Relaxed);
+        }
+        let Some(&place) = known.places.get(&order.placed.sale) else { return };
+        self.sold[place] += u64::from(order.units_held());
+        if order.status != OrderStatus::Rejected {
+            known.sales[place].state.claims().restore(&order);
+        }
+        if matches!(order.status, OrderStatus::Paying | OrderStatus::Refunding) {
+            *self.paying_at.entry(order.payment.gateway.clone()).or_default() += 1;
+        }
+        if matches!(order.status, OrderStatus::PrePay | OrderStatus::Paying) {
+            self.oldest_open = oldest([self.oldest_open, Some(order.placed.created_at)]);
+        }
+        if !known.is_own(last_step_by) {
+            return;
+        }
+        match order.status {
+            OrderStatus::PrePay => {
+                self.waiting.push((known.graces.pay_before(&order.placed, LATEST), order.placed.id))
+            }
+            OrderStatus::Paying | OrderStatus::Refunding => self.unfinished.push(order),
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, mut other: Self) {
+        self.newest = self.newest.max(other.newest);
+        self.orders += other.orders;
+        self.oldest_open = oldest([self.oldest_open, other.oldest_open]);
+        for (gateway, payments) in other.paying_at {
+            *self.paying_at.entry(gateway).or_default() += payments;
+        }
+        self.unfinished.extend(other.unfinished);
+        // What is longer stays where it is.
+        if self.waiting.len() < other.waiting.len() {
+            std::mem::swap(&mut self.waiting, &mut other.waiting);
+        }
+        self.waiting.append(&mut other.waiting);
+        for (sold, more) in self.sold.iter_mut().zip(other.sold) {
+            *sold += more;
+        }
+    }
+}
+
+fn oldest(moments: [Option<EpochMs>; 2]) -> Option<EpochMs> {
+    moments.into_iter().flatten().min()
+}
+
+impl Rebuilding<'_> {
+    /// All of it, and when which orders run out of time.
+    ///
+    /// # Errors
+    /// A sale's count of sold units is not the sum of its orders.
+    fn done(self) -> Result<(Recovered, Vec<(EpochMs, OrderId)>), StoreError> {
+        let Self { mut recovered, sold_by_guard, newest_elsewhere, known, counted, .. } = self;
+        let mut counted = counted.into_inner();
+        for (place, sale) in known.sales.iter().enumerate() {
             // Of one that leaves only those are read that have not moved.
-            if sold_by_guard[place] != sold_by_orders[place] && !recovered.leaving.contains(&sale.id) {
+            if sold_by_guard[place] != counted.sold[place] && !recovered.leaving.contains(&sale.id) {
                 return Err(StoreError::fatal(format!(
                     "the order store is damaged: sale {} says {} units sold, its orders hold {}; restore a backup",
-                    sale.key, sold_by_guard[place], sold_by_orders[place]
+                    sale.key, sold_by_guard[place], counted.sold[place]
                 )));
             }
         }
-        deadlines.enter_all(waiting);
-        Ok(recovered)
+        counted.unfinished.sort_unstable_by_key(|order| order.placed.id);
+        recovered.unfinished.append(&mut counted.unfinished);
+        for (gateway, payments) in counted.paying_at {
+            *recovered.paying_at.entry(gateway).or_default() += payments;
+        }
+        recovered.sales = known.sales;
+        recovered.newest = counted.newest.max(newest_elsewhere);
+        recovered.orders = counted.orders;
+        recovered.oldest_open = counted.oldest_open;
+        Ok((recovered, counted.waiting))
     }
 }

@@ -269,13 +269,13 @@ pub trait StoreReader: RoomReader + WebhookReader + Send + Sync + std::fmt::Debu
         Ok(Vec::new())
     }
 
-    /// Shows `visit` what a start needs, as of one moment: the end of the event log, the names of archived sales, all live
-    /// sales, then their orders, oldest first; of archived sales those that have yet to move, and before all others those whose
-    /// refund is under way.
+    /// Shows the visitor what a start needs, as of one moment: the end of the event log, the names of archived sales, all
+    /// live sales, then their orders; of archived sales those that have yet to move, and before all others those whose refund
+    /// is under way.
     ///
     /// # Errors
-    /// What the database says.
-    fn read_all(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
+    /// What the database says. What was shown is worth nothing then.
+    fn read_all(&self, visitor: &mut dyn StartVisitor) -> Result<(), StoreError>;
 
     /// What tells this store from every other. Made with the store and never changed.
     ///
@@ -321,6 +321,24 @@ pub struct PoolFigures {
     pub waited: u64,
     /// Of these, reads that were refused because it took too long.
     pub timed_out: u64,
+}
+
+/// Who is shown what a start needs.
+pub trait StartVisitor: Sync {
+    /// Is shown it. Nothing but orders comes after the first order.
+    fn see(&mut self, record: Record);
+
+    /// Is called by each thread where several read: who is shown that thread's orders, when all that is no order was seen.
+    fn beside(&self) -> Box<dyn OrderVisitor + '_>;
+}
+
+/// Who is shown the orders that one of several threads reads, each order by one of them, in no order between them.
+pub trait OrderVisitor {
+    /// Is shown an order, and the node that took the last step in its life; `None` in a store of one engine.
+    fn see(&mut self, order: Order, last_step_by: Option<NodeId>);
+
+    /// There are no more. Not called where the reading failed.
+    fn done(self: Box<Self>);
 }
 
 /// What [`StoreReader::read_all`] shows.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -223,6 +224,55 @@ fn a_count_that_is_not_the_sum_of_its_orders_is_reported_and_not_sold_from() {
     .unwrap_err();
     assert_eq!(error.kind, Fault::Fatal);
     assert!(error.message.contains("damaged") && error.message.contains("c/s"), "{error}");
+}
+
+/// However many threads read it, and in whichever of them a buyer's orders are.
+#[test]
+fn a_start_has_every_order_in_its_place() {
+    const ORDERS: u64 = 12_000;
+    // All that ann did but for her last order she gave up, and bob bought once, in the middle.
+    let buyer = |number: u64| match number {
+        _ if number % 1_000 == 1 => "ann".to_owned(),
+        6_000 => "bob".to_owned(),
+        _ => format!("buyer-{number}"),
+    };
+    let (mut store, sale) = Embedded::with_sale(ORDERS as Units);
+    for first in (1..=ORDERS).step_by(1_000) {
+        let mut batch = Batch::default();
+        for number in first..first + 1_000 {
+            batch.placed.push(NewOrder {
+                id: order_id(number),
+                buyer: BuyerId::new(&buyer(number)).unwrap(),
+                created_at: EpochMs(number as i64),
+                pay_before: EpochMs(ORDERS as i64 + number as i64),
+                ..one_order(sale).placed.swap_remove(0)
+            });
+        }
+        if first + 1_000 <= ORDERS {
+            batch.transitions.push(Transition::plain(order_id(first), OrderAction::Cancel, EpochMs(0)));
+        }
+        assert!(matches!(store.commit(&batch), Answer::Committed(..)));
+    }
+    let (deadlines, read) = (Deadlines::default(), AtomicU64::default());
+    let node = NodeId::new(0).unwrap();
+    let recovered = Recovered::read(&store.reader, node, 2, &deadlines, &read).unwrap();
+    assert_eq!((recovered.orders, read.into_inner()), (ORDERS, ORDERS));
+    assert_eq!((recovered.newest, recovered.oldest_open), (Some(order_id(ORDERS)), Some(EpochMs(2))));
+    let [live] = &recovered.sales[..] else { panic!("{:?}", recovered.sales) };
+    let given_up = 11;
+    assert_eq!(u64::from(live.remaining()), given_up);
+    let claims = live.state.claims();
+    assert_eq!(claims.buyers() as u64, ORDERS - given_up, "ann is one");
+    assert_eq!((claims.held("bob"), claims.held("ann")), (Some(order_id(6_000)), Some(order_id(11_001))));
+    let anns: Vec<_> = (0..12).map(|thousand| order_id(thousand * 1_000 + 1)).collect();
+    assert_eq!(claims.orders_of("ann"), anns, "the oldest first");
+    let open: Vec<_> =
+        (1..=ORDERS).map(order_id).filter(|id| id.number() == 11_001 || !anns.contains(id)).collect();
+    assert!(deadlines.take_due(EpochMs(i64::MAX), usize::MAX) == open);
+}
+
+fn order_id(number: u64) -> OrderId {
+    OrderId::from_number(number).unwrap()
 }
 
 #[test]

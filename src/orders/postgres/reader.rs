@@ -9,7 +9,9 @@ use super::super::events::{Event, EventKind};
 use super::super::graces::Grace;
 use super::super::node_figures::{OwnFigures, ToldFigures};
 use super::super::refund_record::RefundRecord;
-use super::super::store::{Audit, CompleteOrders, OrderFilter, PoolFigures, Record, StoreError, StoreReader};
+use super::super::store::{
+    Audit, CompleteOrders, OrderFilter, PoolFigures, Record, StartVisitor, StoreError, StoreReader,
+};
 use super::super::trail::{TrailEntry, TrailFilter};
 use super::super::wanted_orders::WantedOrders;
 use super::error::PgError;
@@ -179,7 +181,8 @@ impl StoreReader for PgReader {
         self.pool.run(async |session| retirement::sale(session, key).await)
     }
 
-    fn read_all(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+    fn read_all(&self, visitor: &mut dyn StartVisitor) -> Result<(), StoreError> {
+        let visit: &mut dyn FnMut(Record) = &mut |record| visitor.see(record);
         // Once: what was shown cannot be taken back.
         self.pool
             .run_once(async |session| session.snapshot(async |session| read_all(session, visit).await).await)

@@ -11,7 +11,9 @@ use super::super::graces::Grace;
 use super::super::log_watch::LogFigures;
 use super::super::read_cancellation::ReadCancellation;
 use super::super::refund_record::RefundRecord;
-use super::super::store::{Audit, CompleteOrders, OrderFilter, PoolFigures, Record, StoreError, StoreReader};
+use super::super::store::{
+    Audit, CompleteOrders, OrderFilter, PoolFigures, StartVisitor, StoreError, StoreReader,
+};
 use super::super::trail::{TrailEntry, TrailFilter};
 use super::super::wanted_orders::WantedOrders;
 use super::audit::{Counted, SaleCount};
@@ -65,6 +67,12 @@ impl SqliteReader {
         opened
     }
 
+    /// The connection is in no transaction any more.
+    fn give_back(&self, connection: Connection) {
+        // More than the pool holds are closed again.
+        let _ = self.idle.push(connection);
+    }
+
     pub(super) fn read<T>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError>,
@@ -80,8 +88,7 @@ impl SqliteReader {
         if wanted.is_some() {
             connection.progress_handler(0, None::<fn() -> bool>)?;
         }
-        // More connections than the pool holds are closed again.
-        let _ = self.idle.push(connection);
+        self.give_back(connection);
         answer
     }
 
@@ -240,10 +247,11 @@ impl StoreReader for SqliteReader {
         self.read(deadlines::last_alive)
     }
 
-    fn read_all(&self, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-        let read =
-            |visit: &mut dyn FnMut(Record)| self.read(|connection| everything::read(connection, visit));
-        everything::read_ahead(read, visit)
+    fn read_all(&self, visitor: &mut dyn StartVisitor) -> Result<(), StoreError> {
+        let _under_way = self.log.reads.begin();
+        let used = everything::read(|| self.connection(), visitor)?;
+        used.into_iter().for_each(|connection| self.give_back(connection));
+        Ok(())
     }
 
     fn identity(&self) -> Result<StoreIdentity, StoreError> {
