@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::rfc3339::rfc3339;
 use super::tenant::Tenant;
 use super::waiting_room::{fifo_mark, hex, with_marks};
-use crate::admission::{drawing_seed, priority_of};
+use crate::admission::{DrawKey, drawing_seed};
 use crate::domain::{EpochMs, Registration, RoomMove, Who};
 
 /// Where a page begins and how long it is, as text: errors shall name the field.
@@ -55,7 +55,7 @@ pub(super) async fn registrations(
     let sale = plane.any_sale(&tenant, &campaign, &sku).await?;
     let (terms, marks) = with_marks(&plane, &sale).await?;
     let found = plane.limited(plane.desk.registrations(sale.id, after, limit)).await?;
-    let seed = drawing_seed(&terms, &marks);
+    let key = DrawKey::new(&drawing_seed(&terms, &marks));
     let mut lines = String::with_capacity(found.len() * 150);
     for Registration { joined_at, who, .. } in &found {
         let is_drawn = marks.drawn_at.is_some_and(|drawn_at| *joined_at < drawn_at);
@@ -63,7 +63,7 @@ pub(super) async fn registrations(
             "mark": mark(*joined_at, who),
             "who": hex(who),
             "joined_at": rfc3339(*joined_at),
-            "priority": is_drawn.then(|| priority_of(&seed, who)),
+            "priority": is_drawn.then(|| key.priority(who)),
         });
         lines.push_str(&line.to_string());
         lines.push('\n');

@@ -34,7 +34,7 @@ pub use stock::{Stock, TakenUnits};
 pub use tally::{Tally, TallyCounts};
 pub use ticket::{Resolution, Resolved, Ticket};
 pub use waiting_room::{
-    Knock, Ladder, Load, NotRegistered, PassKeys, PassText, Release, Releasing, RoomPlace, RoomRules,
-    RoomState, Rooms, SalePass, Seen, WaitingRoom, drawing_seed, mixed_seed, priority_of, seed_commitment,
-    who_is,
+    DrawKey, Knock, Ladder, Load, NotRegistered, PassKeys, PassText, Release, Releasing, RoomPlace,
+    RoomRules, RoomState, Rooms, SalePass, Seen, WaitingRoom, drawing_seed, mixed_seed, priority_of,
+    seed_commitment, who_is,
 };

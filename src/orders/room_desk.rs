@@ -8,7 +8,7 @@ use super::desk::OrderDesk;
 use super::step::Step;
 use super::store_error::StoreError;
 use super::trail::Act;
-use crate::admission::{Intake, Ladder, LiveSale, Load, RoomState, priority_of};
+use crate::admission::{DrawKey, Intake, Ladder, LiveSale, Load, RoomState};
 use crate::domain::{DrawMix, EpochMs, Registration, RoomMarks, RoomMove, RoomSeed, SaleId, Who};
 
 /// Registrations that are read at once while a draw is made.
@@ -193,6 +193,7 @@ impl OrderDesk {
         seed: RoomSeed,
         until: EpochMs,
     ) -> Result<Ladder, StoreError> {
+        let key = DrawKey::new(&seed);
         self.read(move |store| {
             let mut priorities = Vec::new();
             let mut after = None;
@@ -200,7 +201,7 @@ impl OrderDesk {
                 let page = store.registrations(sale, after, PAGE)?;
                 let drawn = page.iter().take_while(|registration| registration.joined_at < until);
                 let before = priorities.len();
-                priorities.extend(drawn.map(|registration| priority_of(&seed, &registration.who)));
+                priorities.extend(drawn.map(|registration| key.priority(&registration.who)));
                 let is_whole = priorities.len() - before == page.len();
                 match page.last().filter(|_| is_whole && page.len() == PAGE) {
                     Some(last) => after = Some((last.joined_at, last.who)),

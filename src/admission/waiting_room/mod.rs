@@ -13,7 +13,7 @@ mod rooms;
 
 pub use load::Load;
 pub use pass::{PassKeys, PassText, SalePass};
-pub use place::{drawing_seed, mixed_seed, priority_of, seed_commitment, who_is};
+pub use place::{DrawKey, drawing_seed, mixed_seed, priority_of, seed_commitment, who_is};
 pub use registering::{Knock, NotRegistered, RoomPlace};
 pub use release::{Ladder, Release, Releasing, Seen};
 pub use room::{RoomState, WaitingRoom};

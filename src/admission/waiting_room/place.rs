@@ -18,28 +18,35 @@ pub fn who_is(sale: &SaleKey, buyer: BuyerName<'_>) -> Who {
     hash.finish().as_ref().first_chunk().copied().unwrap_or_default()
 }
 
-/// The key that draws.
-pub(super) fn draw_key(seed: &RoomSeed) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, &seed.0)
+/// The key that draws. To make it costs as much as a buyer's place: whoever asks for many places makes it once.
+#[derive(Clone, Debug)]
+pub struct DrawKey(hmac::Key);
+
+impl DrawKey {
+    /// The key of a seed, or of what came of it and a beacon.
+    pub fn new(seed: &RoomSeed) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &seed.0))
+    }
+
+    /// The place of a buyer in the draw, lower is earlier: the first 53 bits of the HMAC-SHA256 of the name under the seed. All are
+    /// below [`RoomMarks::PRIORITY_END`].
+    pub fn priority(&self, who: &Who) -> u64 {
+        const BITS: u32 = RoomMarks::PRIORITY_END.trailing_zeros();
+        let tag = hmac::sign(&self.0, who);
+        let first = tag.as_ref().first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first));
+        first >> (u64::BITS - BITS)
+    }
 }
 
-/// The place of a buyer in the draw, lower is earlier: the first 53 bits of the HMAC-SHA256 of the name under the seed. All are below
-/// [`RoomMarks::PRIORITY_END`].
+/// [`DrawKey::priority`] of one buyer.
 pub fn priority_of(seed: &RoomSeed, who: &Who) -> u64 {
-    priority(&draw_key(seed), who)
-}
-
-pub(super) fn priority(key: &hmac::Key, who: &Who) -> u64 {
-    const BITS: u32 = RoomMarks::PRIORITY_END.trailing_zeros();
-    let tag = hmac::sign(key, who);
-    let first = tag.as_ref().first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first));
-    first >> (u64::BITS - BITS)
+    DrawKey::new(seed).priority(who)
 }
 
 /// What a draw is made with whose seed is mixed with the value of a beacon's round: the first 16 bytes of the HMAC-SHA256 under the
 /// seed of `seckill-draw-1`, the source's word and the round's number in decimal, each with a zero byte behind it, and the value.
 pub fn mixed_seed(seed: &RoomSeed, beacon: &BeaconTerms, value: &BeaconValue) -> RoomSeed {
-    let mut tag = hmac::Context::with_key(&draw_key(seed));
+    let mut tag = hmac::Context::with_key(&DrawKey::new(seed).0);
     for part in ["seckill-draw-1", beacon.source.as_str(), &beacon.round.to_string()] {
         tag.update(part.as_bytes());
         tag.update(&[0]);
@@ -144,8 +151,8 @@ mod tests {
         let whos = whos(people);
         let found: Vec<(f64, f64)> = (0..draws)
             .map(|draw| {
-                let key = draw_key(&seed(draw));
-                let priorities: Vec<u64> = whos.iter().map(|who| priority(&key, who)).collect();
+                let key = DrawKey::new(&seed(draw));
+                let priorities: Vec<u64> = whos.iter().map(|who| key.priority(who)).collect();
                 (chi_square(priorities.iter().copied()), gain_by_coming_early(&priorities))
             })
             .collect();
@@ -191,9 +198,9 @@ mod tests {
     fn who_comes_early_is_drawn_no_earlier() {
         let whos = whos(10_000);
         for draw in 0..20 {
-            let key = draw_key(&seed(draw));
+            let key = DrawKey::new(&seed(draw));
             let mut order: Vec<(u64, usize)> =
-                whos.iter().enumerate().map(|(place, who)| (priority(&key, who), place)).collect();
+                whos.iter().enumerate().map(|(place, who)| (key.priority(who), place)).collect();
             order.sort_unstable();
             // Of the first tenth that is admitted, how many were in the first half of those who came: 500, give or take 15.
             let early = order[..1_000].iter().filter(|(_, place)| *place < 5_000).count();

@@ -10,9 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwapOption;
-use ring::hmac;
 
-use super::place;
+use super::place::{DrawKey, drawing_seed};
 use crate::domain::{EpochMs, RoomMarks, RoomMode, RoomTerms, SalePhase, Who};
 
 /// Where a room is in its life. What each word means stands in the API's documentation.
@@ -83,7 +82,7 @@ impl RoomState {
 #[derive(Debug)]
 struct View {
     marks: RoomMarks,
-    draw: hmac::Key,
+    draw: DrawKey,
 }
 
 /// A sale's waiting room on this node.
@@ -111,7 +110,7 @@ impl WaitingRoom {
             Some(view) if view.marks.raised_to(marks) == view.marks => Some(Arc::clone(view)),
             known => {
                 let marks = known.as_ref().map_or(*marks, |view| view.marks.raised_to(marks));
-                let draw = place::draw_key(&place::drawing_seed(terms, &marks));
+                let draw = DrawKey::new(&drawing_seed(terms, &marks));
                 Some(Arc::new(View { marks, draw }))
             }
         });
@@ -120,7 +119,7 @@ impl WaitingRoom {
     /// Whether who joined then is admitted.
     pub(super) fn admits(&self, joined_at: EpochMs, who: &Who) -> bool {
         let view = self.view.load();
-        view.as_ref().is_some_and(|view| view.marks.admits(joined_at, || place::priority(&view.draw, who)))
+        view.as_ref().is_some_and(|view| view.marks.admits(joined_at, || view.draw.priority(who)))
     }
 
     /// The buyer's place among those who are drawn, the first is 1; `None` for who is not, or while the draw has not begun.
@@ -128,7 +127,7 @@ impl WaitingRoom {
         let view = self.view.load();
         let View { marks, draw } = view.as_deref()?;
         marks.drawn_at.filter(|drawn_at| joined_at < *drawn_at)?;
-        let priority = u128::from(place::priority(draw, who));
+        let priority = u128::from(draw.priority(who));
         let before = priority * u128::from(marks.drawn) / u128::from(RoomMarks::PRIORITY_END);
         Some(before as u64 + 1)
     }
