@@ -4,16 +4,18 @@
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt::Write;
+use std::num::NonZero;
+use std::thread;
 
 use serde::Deserialize;
 
-use super::draw_export::Export;
+use super::draw_export::{Export, bytes_of, moment};
 use super::draw_findings::Findings;
+use super::draw_registrations::Registered;
 use crate::admission::{mixed_seed, priority_of, seed_commitment, who_is};
 use crate::domain::{
-    BeaconSource, BeaconTerms, BeaconValue, BuyerName, EpochMs, RoomMarks, RoomSeed, SaleKey, Who,
+    BeaconSource, BeaconTerms, BeaconValue, BuyerName, EpochMs, RoomMarks, RoomSeed, SaleKey,
 };
 
 /// How far the calendars of the nodes may be apart: a purchase may carry a time that is so much before its admission's.
@@ -49,13 +51,6 @@ struct Beacon {
 }
 
 #[derive(Deserialize)]
-struct RegistrationLine<'a> {
-    who: &'a str,
-    joined_at: &'a str,
-    priority: Option<u64>,
-}
-
-#[derive(Deserialize)]
 struct MarkLine<'a> {
     at: &'a str,
     draw_mark: u64,
@@ -82,27 +77,33 @@ struct Move {
 /// # Errors
 /// It is not such an export.
 pub(super) fn check(export: &Export) -> Result<Report, String> {
+    check_on(thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN), export)
+}
+
+/// Checks it on so many threads: on however many it finds the same.
+fn check_on(threads: NonZero<usize>, export: &Export) -> Result<Report, String> {
     let queue: Queue = serde_json::from_str(&export.queue).map_err(|error| format!("the queue: {error}"))?;
     let key = SaleKey::new(&queue.tenant, &queue.campaign, &queue.sku);
     let key = key.map_err(|rule| format!("the queue names no sale: a part {rule}"))?;
     let mut findings = Findings::default();
     let seed = read_seed(&queue, &mut findings)?;
     let (seed, mixed) = mix(&queue, seed, &mut findings)?;
-    let (joined, priorities) =
-        read_registrations(&queue, seed.as_ref(), &export.registrations, &mut findings)?;
+    let drawn_at = queue.drawn_at.as_deref().map(moment).transpose()?;
+    let draw = drawn_at.zip(seed.as_ref());
+    let registered = Registered::read(threads, &export.registrations, draw, &mut findings)?;
     let moves = read_moves(&export.marks, &mut findings)?;
-    if let Some(priorities) = &priorities {
+    if let Some(priorities) = &registered.drawn {
         check_draw(&queue, priorities, &moves, &mut findings);
     }
-    let orders = check_orders(&key, seed.as_ref(), &joined, &moves, &export.orders, &mut findings)?;
+    let orders = check_orders(&key, seed.as_ref(), &registered, &moves, &export.orders, &mut findings)?;
     let mut text = String::new();
-    let drawn = priorities.map_or(0, |priorities| priorities.len());
+    let drawn = registered.drawn.as_ref().map_or(0, Vec::len);
     let admitted = moves.last().map_or(0, |last| last.marks.admitted);
     // Writing to a text does not fail.
     let _ = writeln!(
         text,
         "{key}: {} buyers registered, {drawn} of them drawn; {admitted} admitted in {} moves; {orders} orders",
-        joined.len(),
+        registered.buyers(),
         moves.len()
     );
     text.push_str(&mixed);
@@ -112,11 +113,6 @@ pub(super) fn check(export: &Export) -> Result<Report, String> {
         if is_in_order { "every admission was in order" } else { "NOT every admission was in order" };
     let _ = writeln!(text, "{verdict}");
     Ok(Report { text, is_in_order })
-}
-
-fn moment(text: &str) -> Result<EpochMs, String> {
-    let at = text.parse::<jiff::Timestamp>().map_err(|error| format!("{text:?} is no time: {error}"))?;
-    Ok(EpochMs(at.as_millisecond()))
 }
 
 fn read_seed(queue: &Queue, findings: &mut Findings) -> Result<Option<RoomSeed>, String> {
@@ -167,46 +163,6 @@ fn mix(
             .add("beacon", format_args!("what {name} makes of the seed is told otherwise than is computed"));
     }
     Ok((Some(seed), said))
-}
-
-fn bytes_of(text: &str) -> Option<[u8; 16]> {
-    let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
-    let mut bytes = [0; 16];
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
-        let digit = |at: usize| char::from(pair[at]).to_digit(16);
-        *byte = (digit(0)? * 16 + digit(1)?) as u8;
-    }
-    Some(bytes)
-}
-
-/// When each buyer joined first, and the priorities of those who are drawn, in their order.
-type Registered = (HashMap<Who, EpochMs, ahash::RandomState>, Option<Vec<u64>>);
-
-fn read_registrations(
-    queue: &Queue,
-    seed: Option<&RoomSeed>,
-    lines: &str,
-    findings: &mut Findings,
-) -> Result<Registered, String> {
-    let drawn_at = queue.drawn_at.as_deref().map(moment).transpose()?.zip(seed);
-    let mut joined: HashMap<Who, EpochMs, ahash::RandomState> = HashMap::default();
-    let mut priorities = Vec::new();
-    for (number, line) in (1..).zip(lines.lines()) {
-        let line: RegistrationLine<'_> =
-            serde_json::from_str(line).map_err(|error| format!("registration {number}: {error}"))?;
-        let who = bytes_of(line.who).ok_or_else(|| format!("registration {number}: no name of 16 bytes"))?;
-        let at = moment(line.joined_at)?;
-        joined.entry(who).and_modify(|first| *first = at.min(*first)).or_insert(at);
-        let Some((_, seed)) = drawn_at.filter(|(drawn_at, _)| at < *drawn_at) else { continue };
-        let priority = priority_of(seed, &who);
-        if line.priority.is_some_and(|told| told != priority) {
-            findings.add("priority", format_args!("{} is told another than is computed", line.who));
-        }
-        priorities.push(priority);
-    }
-    priorities.sort_unstable();
-    priorities.dedup();
-    Ok((joined, drawn_at.map(|_| priorities)))
 }
 
 fn read_moves(lines: &str, findings: &mut Findings) -> Result<Vec<Move>, String> {
@@ -268,7 +224,7 @@ fn check_draw(queue: &Queue, priorities: &[u64], moves: &[Move], findings: &mut 
 fn check_orders(
     key: &SaleKey,
     seed: Option<&RoomSeed>,
-    joined: &HashMap<Who, EpochMs, ahash::RandomState>,
+    registered: &Registered,
     moves: &[Move],
     lines: &str,
     findings: &mut Findings,
@@ -280,7 +236,7 @@ fn check_orders(
         orders += 1;
         let buyer = BuyerName::new(&line.buyer).map_err(|rule| format!("order {number}: {rule}"))?;
         let who = who_is(key, buyer);
-        let Some(joined_at) = joined.get(&who) else {
+        let Some(joined_at) = registered.joined_at(&who) else {
             findings
                 .add("order", format_args!("{} is of {}, who did not register", line.order_id, line.buyer));
             continue;
@@ -288,7 +244,7 @@ fn check_orders(
         let by_then = moment(line.created_at)?.plus_ms(APART_MS);
         let in_force = moves.partition_point(|moved| moved.at <= by_then);
         let admits = |marks: &RoomMarks| {
-            marks.admits(*joined_at, || seed.map_or(u64::MAX, |seed| priority_of(seed, &who)))
+            marks.admits(joined_at, || seed.map_or(u64::MAX, |seed| priority_of(seed, &who)))
         };
         // Marks never fall: those of the last move by then admit whoever any before did.
         if !in_force.checked_sub(1).is_some_and(|last| admits(&moves[last].marks)) {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::domain::SaleKey;
+use crate::domain::{EpochMs, SaleKey};
 use crate::settings::Secret;
 
 /// How long a page may take.
@@ -77,6 +77,26 @@ impl Export {
             })
         })
     }
+}
+
+/// A time, as an export writes it.
+///
+/// # Errors
+/// It is none.
+pub(super) fn moment(text: &str) -> Result<EpochMs, String> {
+    let at = text.parse::<jiff::Timestamp>().map_err(|error| format!("{text:?} is no time: {error}"))?;
+    Ok(EpochMs(at.as_millisecond()))
+}
+
+/// 16 bytes, as an export writes them: in hexadecimal digits.
+pub(super) fn bytes_of(text: &str) -> Option<[u8; 16]> {
+    let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
+    let mut bytes = [0; 16];
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let digit = |at: usize| char::from(pair[at]).to_digit(16);
+        *byte = (digit(0)? * 16 + digit(1)?) as u8;
+    }
+    Some(bytes)
 }
 
 struct Engine<'a> {

@@ -12,6 +12,7 @@ mod demo;
 mod draw_check;
 mod draw_export;
 mod draw_findings;
+mod draw_registrations;
 mod engine;
 mod open_files;
 mod payments;

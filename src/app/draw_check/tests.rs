@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::Who;
 
 const SEED: RoomSeed = RoomSeed(*b"0123456789abcdef");
 
@@ -104,6 +105,67 @@ fn who_came_into_the_log_after_the_draw_is_told_and_is_no_deceit() {
     late.marks = beyond.marks.replace("\"admitted\":5", "\"admitted\":3");
     let report = check(&late).unwrap();
     assert!(!report.is_in_order && report.text.contains("  draw: "), "{}", report.text);
+}
+
+#[test]
+fn a_check_in_one_piece_and_in_many_says_the_same() {
+    let drawn = drawn();
+    let said = |threads: usize, registrations: &str| {
+        let export =
+            Export { registrations: registrations.to_owned(), ..export(3, &[&drawn[0], "stranger"]) };
+        let report = check_on(NonZero::new(threads).unwrap(), &export)?;
+        Ok::<_, String>((report.is_in_order, report.text))
+    };
+    let whole = export(3, &[]).registrations;
+    let lines: Vec<&str> = whole.lines().collect();
+    let with = |at: usize, line: &str| {
+        let mut lines = lines.clone();
+        lines[at] = line;
+        lines.join("\n") + "\n"
+    };
+    // Those of the first lines are told.
+    let lies = whole.replace("null", "1");
+    let (_, told) = said(3, &lies).unwrap();
+    let of_first = |buyer: usize| hex(&who(&format!("buyer-{buyer}")));
+    let told: Vec<&str> =
+        told.lines().filter_map(|line| line.strip_prefix("  priority: ")?.get(..32)).collect();
+    assert_eq!(told, (0..5).map(of_first).collect::<Vec<_>>());
+    let later = registration("buyer-0", 5_001);
+    let mut asked = vec![
+        (String::new(), "0 buyers registered, 0 of them drawn"),
+        (whole.clone(), "10 buyers registered, 10 of them drawn"),
+        (whole.trim_end().to_owned(), "10 buyers registered, 10 of them drawn"),
+        (whole.replace('\n', "\r\n"), "10 buyers registered, 10 of them drawn"),
+        // Twice, and once after the draw: it is the first time that counts.
+        (format!("{later}{whole}{whole}{later}"), "10 buyers registered, 10 of them drawn"),
+        (lies, "  priority: and more"),
+        // A letter that takes two bytes, wherever a piece would end.
+        (with(4, &lines[4].replace("\"who\"", "\"ééééééééééééééééééé\":0,\"who\"")), "10 buyers registered"),
+    ];
+    let broken: Vec<(String, String)> = (0..lines.len())
+        .flat_map(|at| {
+            let number = at + 1;
+            let short = lines[at].replace("\"who\":\"", "\"who\":\"0");
+            let untimely = lines[at].replace("\"1970-", "\"19x0-");
+            [
+                (with(at, ""), format!("registration {number}: EOF")),
+                (with(at, "[]"), format!("registration {number}: ")),
+                (with(at, &short), format!("registration {number}: no name of 16 bytes")),
+                (with(at, &untimely), "is no time".to_owned()),
+                // Of two the first is told.
+                (with(at, "x") + "y\n", format!("registration {number}: ")),
+            ]
+        })
+        .collect();
+    asked.extend(broken.iter().map(|(registrations, expected)| (registrations.clone(), expected.as_str())));
+    for (registrations, expected) in asked {
+        let once = said(1, &registrations);
+        let text = once.as_ref().map_or_else(String::as_str, |(_, text)| text.as_str());
+        assert!(text.contains(expected), "{expected}: {text}");
+        for threads in [2, 3, 7, 20] {
+            assert_eq!(said(threads, &registrations), once, "on {threads} threads: {registrations}");
+        }
+    }
 }
 
 /// `cargo xtask room verify` says of how many, and tells how long it took.
