@@ -27,4 +27,10 @@ impl Memory {
         };
         Ok(Self { anonymous_bytes: bytes("RssAnon:")?, resident_bytes: bytes("VmRSS:")? })
     }
+
+    /// Bytes of files that are mapped: the program's own among them, and what processes share. The system takes them back when it
+    /// needs room, and reads them again.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.resident_bytes.saturating_sub(self.anonymous_bytes)
+    }
 }

@@ -27,7 +27,8 @@ enum Figure {
     Draws,
     /// Checking the export of a draw, in ms.
     Verify,
-    /// Registrations: bytes in memory for each who waits, rate, P99; the document and the page, in bytes.
+    /// Registrations: bytes in memory for each who waits, the engine's own and of mapped files; rate, P99, and how many were asked to
+    /// come back; the document and the page, in bytes.
     Waiting,
     /// What reaches the engine of looks at the document behind Varnish.
     Polls,
