@@ -130,6 +130,9 @@ pub enum Command {
         /// Token of the admin plane.
         #[arg(long, env = "LOADTEST_ADMIN_TOKEN", hide_env_values = true)]
         admin_token: Option<String>,
+        /// Its log is a part of what was answered, as that until a backup is: orders that it does not name are not judged.
+        #[arg(long)]
+        part: bool,
         /// How the address is found and trusted.
         #[command(flatten)]
         reach: ReachArgs,

@@ -14,7 +14,7 @@ use loadtest::load::plan::Interrupt;
 use loadtest::run::{self, RunError};
 use loadtest::scenario::Scenario;
 use loadtest::summary::Summary;
-use loadtest::verify::{self, SaleTerms};
+use loadtest::verify::{self, Extent, SaleTerms};
 use loadtest::{bundled, compare, console, folder, probes, report, text};
 
 /// A request is some twenty small pieces of memory.
@@ -121,16 +121,17 @@ fn execute(cli: Cli) -> Result<Exit, (Exit, String)> {
             console::print(&format!("{}\n", path.display()));
             Ok(Exit::Ok)
         }
-        Command::Verify { dir, admin, tenant, admin_token, reach } => {
+        Command::Verify { dir, admin, tenant, admin_token, part, reach } => {
             let summary = Summary::read(&dir).map_err(could_not_run)?;
             let mut admin = Admin::connect(&admin, &reach.reach(), &tenant, admin_token.as_deref())
                 .map_err(wrong_usage)?;
             // Orders that were not paid have expired since: units may be on sale again.
             let sales: Vec<_> =
                 summary.sales.into_iter().map(|sale| SaleTerms { sold_out: false, ..sale }).collect();
-            let verdict =
-                verify::verify(&mut admin, &sales, &dir, &summary.run_id, summary.client.untruthful)
-                    .map_err(could_not_run)?;
+            let extent = if part { Extent::Part } else { Extent::Whole };
+            let untruthful = summary.client.untruthful;
+            let verdict = verify::verify(&mut admin, &sales, &dir, &summary.run_id, extent, untruthful)
+                .map_err(could_not_run)?;
             console::print(&text::render_verdict(&verdict));
             Ok(if verdict.passed { Exit::Ok } else { Exit::CorrectnessViolated })
         }

@@ -22,7 +22,7 @@ use crate::objectives;
 use crate::progress::Progress;
 use crate::scenario::Scenario;
 use crate::summary::{ClientHealth, PhaseSummary, RunResult, SCHEMA, Summary};
-use crate::verify::{self, SaleTerms, Verification, VerifyError};
+use crate::verify::{self, Extent, SaleTerms, Verification, VerifyError};
 use crate::wire::buyer::{BuyerIdentity, BuyerTokens};
 use crate::wire::call::Caller;
 use crate::wire::request::{BadTarget, Reach, Target, fields_of};
@@ -206,7 +206,8 @@ fn check(plan: &Plan, admin: &mut Admin, measured: &Measured) -> Result<Verifica
     let settle = Duration::from_secs_f64(plan.scenario.verify.settle_s);
     let settle = if plan.interrupt.requested() { Duration::ZERO } else { settle };
     verify::settle(admin, &measured.sales, settle)?;
-    verify::verify(admin, &measured.sales, &plan.folder, &plan.run_id, measured.collector.untruthful())
+    let untruthful = measured.collector.untruthful();
+    verify::verify(admin, &measured.sales, &plan.folder, &plan.run_id, Extent::Whole, untruthful)
 }
 
 /// What a run brought, before it is judged.

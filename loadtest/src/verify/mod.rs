@@ -8,13 +8,14 @@ mod ledger;
 mod partition;
 mod room;
 
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::admin::{Admin, AdminError, Audit, ExportedOrder};
-use crate::load::answer_log::{Row, Rows, logs_in};
+use crate::load::answer_log::{Row, Rows, Told, logs_in};
 use crate::wire::buyer;
 use books::Exported;
 use ledger::{Ledger, OrderState};
@@ -33,7 +34,7 @@ pub enum VerifyError {
     Admin(#[from] AdminError),
     /// The client's own log or the files for sorting.
     #[error("{0}: {1}")]
-    File(String, std::io::Error),
+    File(String, io::Error),
 }
 
 /// One sale to be checked.
@@ -75,6 +76,15 @@ fn judged() -> bool {
     true
 }
 
+/// How much of what was answered the log holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// What was answered until some moment: it may end within a row, and there may be orders that it does not name.
+    Part,
+}
+
 /// The result of all checks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Verification {
@@ -109,7 +119,8 @@ pub fn settle(admin: &mut Admin, sales: &[SaleTerms], wait: Duration) -> Result<
     Ok(())
 }
 
-/// Checks the run `run_id` whose log lies in `folder`; `untruthful` is the number of answers that denied an order to its holder.
+/// Checks the run `run_id` of whose log so much lies in `folder`; `untruthful` is the number of answers that denied an order
+/// to its holder.
 ///
 /// # Errors
 /// When one side cannot be read: then nothing is known, which is not the same as all being well.
@@ -118,6 +129,7 @@ pub fn verify(
     sales: &[SaleTerms],
     folder: &Path,
     run_id: &str,
+    extent: Extent,
     untruthful: u64,
 ) -> Result<Verification, VerifyError> {
     let mut log_bytes = 0;
@@ -136,7 +148,7 @@ pub fn verify(
     let mut answers_logged = 0;
     for path in &logs {
         let unreadable = |error| VerifyError::File(path.display().to_string(), error);
-        for row in Rows::open(path).map_err(unreadable)? {
+        for row in rows_in(path, extent) {
             partitions.told(&row.map_err(unreadable)?).map_err(file)?;
             answers_logged += 1;
         }
@@ -156,7 +168,7 @@ pub fn verify(
 
     let mut ledger = Ledger::new(sales);
     partitions.finish(|told, orders| ledger.take(told, orders)).map_err(file)?;
-    checks.extend(ledger.checks());
+    checks.extend(ledger.checks(extent));
     checks.push(Check {
         name: "truthful-answers".into(),
         passed: untruthful == 0,
@@ -173,13 +185,25 @@ pub fn verify(
     })
 }
 
+/// The rows of a log; those of a part end where a row is not all there.
+fn rows_in(path: &Path, extent: Extent) -> impl Iterator<Item = io::Result<Row<Told>>> {
+    let (rows, failed) = match Rows::open(path) {
+        Ok(rows) => (Some(rows), None),
+        Err(error) => (None, Some(Err(error))),
+    };
+    failed.into_iter().chain(rows.into_iter().flatten()).take_while(move |row| match row {
+        Err(error) => extent == Extent::Whole || error.kind() != io::ErrorKind::UnexpectedEof,
+        Ok(_) => true,
+    })
+}
+
 /// Reads audit and export of one sale until no order changed in between, so that both speak of the same moment.
 fn read_books(
     admin: &mut Admin,
     sale: &SaleTerms,
     index: u16,
     partitions: &mut Partitions,
-    file: impl Fn(std::io::Error) -> VerifyError,
+    file: impl Fn(io::Error) -> VerifyError,
 ) -> Result<(Audit, Exported), VerifyError> {
     let mut reading = 1;
     loop {
@@ -215,4 +239,33 @@ fn buyer_key(name: &str) -> u64 {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
         }) | 1 << 63
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::answer_log::AnswerLog;
+
+    #[test]
+    fn a_part_of_a_log_ends_at_its_last_whole_row() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = AnswerLog::create(folder.path(), "run", 0).unwrap();
+        for buyer in 0..3 {
+            let row = Row { kind: Told::Won, campaign: 0, quantity: 1, buyer, order: "abc".into() };
+            log.append(&row).unwrap();
+        }
+        log.flush().unwrap();
+        let path = &logs_in(folder.path(), "run").unwrap()[0];
+        let bytes = std::fs::read(path).unwrap();
+        // Nothing of it, its header alone, and rows that are or are not all there.
+        for (length, whole) in [(0, 0), (8, 0), (27, 1), (28, 1), (45, 1), (46, 2), (64, 2), (65, 3)] {
+            std::fs::write(path, &bytes[..length]).unwrap();
+            let rows = rows_in(path, Extent::Part).collect::<io::Result<Vec<_>>>();
+            assert_eq!(rows.unwrap().len(), whole, "of {length} bytes");
+        }
+        std::fs::write(path, &bytes[..64]).unwrap();
+        assert!(rows_in(path, Extent::Whole).any(|row| row.is_err()), "a whole log does not end so");
+        std::fs::write(path, b"another file").unwrap();
+        assert!(rows_in(path, Extent::Part).any(|row| row.is_err()));
+    }
 }
