@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::value_parser;
 
 use crate::perf::{append, machine};
-use crate::{Failure, cargo};
+use crate::{Failure, anew, cargo};
 
 const FOLDER: &str = "target/history";
 
@@ -36,10 +36,7 @@ pub struct Options {
 /// An order is not found, or a paused sale sells.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let folder = Path::new(FOLDER);
-    if fs::exists(folder)? {
-        fs::remove_dir_all(folder)?;
-    }
-    fs::create_dir_all(folder)?;
+    anew::folder(folder)?;
     let heading = machine::heading();
     let test = "history::orders_of_the_past_are_found_after_a_start_and_hold_up_nothing";
     let cargo = ["test", "--release", "--locked", "--test", "one_node", "--", "--exact", test, "--nocapture"];

@@ -1,5 +1,7 @@
 //! The project's own commands, one file each.
 
+mod anew;
+mod backup;
 mod cargo;
 mod cluster;
 mod crash;
@@ -40,6 +42,8 @@ enum Command {
     Deny,
     /// Write the bill of materials and the licences of what the engine is built of.
     Sbom(sbom::Options),
+    /// Back the orders up in the middle of a fast sale, and look whether the copy has all that buyers were told before.
+    Backup(backup::Options),
     /// Kill the engine again and again under load and compare it with what clients were answered.
     Crash(crash::Options),
     /// Run several engines with their Redis and PostgreSQL until Ctrl-C.
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Deny => deny::run(),
         Command::Sbom(options) => sbom::run(&options),
+        Command::Backup(options) => backup::run(&options),
         Command::Crash(options) => crash::run(&options),
         Command::Cluster(options) => cluster::run(options),
         Command::Crowd(options) => crowd::run(&options),
@@ -110,6 +115,8 @@ mod tests {
             "test",
             "deny",
             "sbom --out bill --target x86_64-unknown-linux-gnu",
+            "backup",
+            "backup --rate 20000 --seconds 60 --append --no-build",
             "crash --cycles 1000 --seed 7",
             "cluster --nodes 3 --port 18080 --engine target/release/seckill",
             "faults --rounds 20 --fault node-killed",
@@ -134,6 +141,8 @@ mod tests {
         }
         for line in [
             "",
+            "backup --rate 0",
+            "backup --seconds 1",
             "cluster --nodes 0",
             "cluster --nodes 65",
             "cluster --port 65000",

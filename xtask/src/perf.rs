@@ -5,7 +5,7 @@
 //! printed, and with `--append` also put at the end of `perf/RESULTS.md`.
 
 mod chart;
-mod comparison;
+pub mod comparison;
 mod edge;
 pub mod machine;
 pub mod server;

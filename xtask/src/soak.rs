@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use testbed::servers::engine::EngineProcess;
 
 use crate::perf::{append, machine};
-use crate::{Failure, cargo};
+use crate::{Failure, anew, cargo};
 use load::Load;
 use memory::{Sample, Verdict};
 
@@ -64,10 +64,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         cargo::run(&["build", "--release", "--locked", "--package", "seckill"], &[])?;
     }
     let folder = Path::new(FOLDER);
-    if fs::exists(folder)? {
-        fs::remove_dir_all(folder)?;
-    }
-    fs::create_dir_all(folder)?;
+    anew::folder(folder)?;
     let heading = machine::heading();
     let mut command = Command::new(cargo::built("seckill"));
     command.envs(KEYS);

@@ -11,7 +11,7 @@ use testbed::servers::process::{free_address, kill, listens, spawn};
 
 use super::comparison::{Figures, figures};
 use super::{WORK_FOLDER, binary};
-use crate::Failure;
+use crate::{Failure, anew};
 
 /// Which of the engine's servers reads the sockets.
 #[derive(Clone, Copy)]
@@ -46,10 +46,7 @@ fn on_server_core(program: &str) -> Command {
 /// An empty folder of this name.
 fn fresh_folder(name: &str) -> Result<PathBuf, Failure> {
     let folder = PathBuf::from(WORK_FOLDER).join(name);
-    if fs::exists(&folder)? {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(&folder)?;
+    anew::folder(&folder)?;
     Ok(folder)
 }
 
