@@ -13,9 +13,9 @@ use testbed::engine::{Engine, Launch};
 use testbed::servers::postgres::Postgres;
 use testbed::until;
 
-const REASON: &str = r#"{"reason":"it is over"}"#;
+pub const REASON: &str = r#"{"reason":"it is over"}"#;
 
-fn act(engine: &Engine, sku: &str, what: &str) -> Answer {
+pub fn act(engine: &Engine, sku: &str, what: &str) -> Answer {
     engine.admin("POST", &format!("/api/v1/campaigns/test/{sku}/{what}"), REASON)
 }
 
@@ -27,13 +27,20 @@ fn told(answer: &Answer) -> (u16, String) {
     (answer.status, answer.member("code"))
 }
 
-fn json(text: &str) -> Value {
+pub fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 fn order_of(answer: &Answer) -> String {
     assert_eq!(answer.status, 201, "{}", answer.body);
     answer.member("order_id")
+}
+
+/// The orders of a sale, but for their deadlines, which a restart moves.
+pub fn exported(engine: &Engine, sku: &str) -> Vec<Value> {
+    let mut orders = engine.orders(sku, "");
+    orders.iter_mut().for_each(|order| drop(order.as_object_mut().unwrap().remove("pay_before")));
+    orders
 }
 
 /// A line of `/metrics`.
@@ -87,13 +94,7 @@ fn is_found_as_before(mut keys: Vec<(&str, &str)>) {
     assert_eq!((told(&refused), &refused.json()["units"]), ((409, "orders-open".into()), &1.into()));
     assert_eq!(told(&delete(&engine, "phone")), (409, "campaign-has-orders".into()));
     assert_eq!(engine.ask("DELETE", &format!("/orders/{open}"), "bob", "", "").status, 200);
-    // But for a deadline, which a restart moves.
-    let exported = |engine: &Engine| {
-        let mut orders = engine.orders("phone", "");
-        orders.iter_mut().for_each(|order| drop(order.as_object_mut().unwrap().remove("pay_before")));
-        orders
-    };
-    let (audit, orders) = (engine.audit("phone"), exported(&engine));
+    let (audit, orders) = (engine.audit("phone"), exported(&engine, "phone"));
     assert_eq!((audit.paid, audit.held, orders.len()), (2, 0, 2));
 
     let archived = act(&engine, "phone", "archive");
@@ -110,7 +111,7 @@ fn is_found_as_before(mut keys: Vec<(&str, &str)>) {
 
     let as_before = |engine: &Engine| {
         assert_eq!(engine.audit("phone"), audit);
-        assert_eq!(exported(engine), orders);
+        assert_eq!(exported(engine, "phone"), orders);
         let all = engine.admin("GET", "/api/v1/orders", "").body;
         assert_eq!(all.lines().count(), 3, "{all}");
         for (buyer, order, status) in
@@ -259,7 +260,7 @@ fn frees_its_name(keys: &[(&str, &str)], refuse_late: impl Fn(&Launch)) {
 }
 
 /// Orders that move in several transactions.
-const MANY: usize = 600;
+pub const MANY: usize = 600;
 
 #[test]
 fn o5_kills_while_orders_move_lose_none() {

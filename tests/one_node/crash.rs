@@ -16,8 +16,8 @@ use testbed::engine::{Engine, Launch};
 use testbed::promises::{Log, Word};
 use testbed::{asked, until};
 
-const CLIENTS: usize = 8;
-const STOCK: u32 = 50_000_000;
+pub const CLIENTS: usize = 8;
+pub const STOCK: u32 = 50_000_000;
 
 /// Numbers of buyers, so that each buys once.
 static NEXT_BUYER: AtomicU64 = AtomicU64::new(0);
@@ -62,7 +62,7 @@ fn shop_until_the_end(edge: SocketAddr) -> Log {
 }
 
 /// Runs the clients while `meanwhile` ends the engine.
-fn under_load<T>(edge: SocketAddr, meanwhile: impl FnOnce() -> T) -> (Log, T) {
+pub fn under_load<T>(edge: SocketAddr, meanwhile: impl FnOnce() -> T) -> (Log, T) {
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(move || shop_until_the_end(edge))).collect();
         let done = meanwhile();
@@ -74,7 +74,7 @@ fn under_load<T>(edge: SocketAddr, meanwhile: impl FnOnce() -> T) -> (Log, T) {
 
 /// Checks a started engine against what clients were told since `after`, has the unanswered ask again, and returns the
 /// last order's number.
-fn check(engine: &Engine, log: &Log, after: &str) -> String {
+pub fn check(engine: &Engine, log: &Log, after: &str) -> String {
     let audit = engine.audit("phone");
     assert_eq!(engine.sale_state("phone")["remaining"], audit.available, "memory has what the store has");
     log.check(&engine.orders("phone", after));
@@ -97,7 +97,7 @@ fn check(engine: &Engine, log: &Log, after: &str) -> String {
     orders.last().map_or_else(|| after.to_owned(), |order| order["order_id"].as_str().unwrap().to_owned())
 }
 
-fn launch() -> Launch {
+pub fn launch() -> Launch {
     Launch::new(&[
         ("LOG__LEVEL", "warn"),
         ("CHECKOUT__GATEWAY__SIMULATED__HOLD_LATENCY__MEDIAN_MS", "2"),

@@ -118,6 +118,7 @@ mod tests {
             "backup",
             "backup --rate 20000 --seconds 60 --append --no-build",
             "crash --cycles 1000 --seed 7",
+            "crash --folds-and-archives --cycles 100",
             "cluster --nodes 3 --port 18080 --engine target/release/seckill",
             "faults --rounds 20 --fault node-killed",
             "faults --fault node-cut-off",
