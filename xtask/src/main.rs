@@ -135,6 +135,7 @@ mod tests {
             "winners --number 10000",
             "perf",
             "perf edge",
+            "perf around --rounds 5",
             "perf sold-out --rounds 5 --seconds 2.5 --append --no-build",
             "flamegraph refusal --no-build",
         ] {

@@ -4,11 +4,13 @@
 //! turns moves on with each round; medians are shown, and ratios are those of turns in the same round. The tables are
 //! printed, and with `--append` also put at the end of `perf/RESULTS.md`.
 
+mod around;
 mod chart;
 pub mod comparison;
 mod edge;
 pub mod machine;
 pub mod server;
+mod sink;
 mod writers;
 
 use std::fs;
@@ -61,13 +63,14 @@ fn positive<N: FromStr + Default + PartialOrd>(text: &str) -> Result<N, &'static
 
 type Run = fn(&Options) -> Result<String, Failure>;
 
-const RUNS: [(&str, Run); 9] = [
+const RUNS: [(&str, Run); 10] = [
     ("sold-out", sold_out),
     ("decision", decision),
     ("wins", wins),
     ("durable", durable),
     ("front-ends", front_ends),
     ("edge", edge::run),
+    ("around", around::run),
     ("memory", memory),
     ("peers", peers),
     ("writers", writers::run),
@@ -112,6 +115,7 @@ pub fn binary(name: &str) -> String {
 
 const CPU: Column = Column { figure: "client.server_cpu", heading: "server CPU, µs/request", decimals: 2 };
 const RATE: Column = Column { figure: "client.rate", heading: "requests/s", decimals: 0 };
+const P99: Column = Column { figure: "client.p99", heading: "P99, µs", decimals: 0 };
 
 /// A refusal through HTTP against a server that does nothing but answer.
 fn sold_out(options: &Options) -> Result<String, Failure> {
@@ -306,7 +310,7 @@ fn peers(options: &Options) -> Result<String, Failure> {
         ];
         let outcome = Comparison {
             title,
-            columns: vec![RATE, CPU, Column { figure: "client.p99", heading: "P99, µs", decimals: 0 }],
+            columns: vec![RATE, CPU, P99],
             ratio: Some((CPU.figure, "CPU against the engine")),
             contenders,
         }

@@ -8,13 +8,12 @@ use testbed::install;
 
 use super::comparison::{Column, Comparison, Contender};
 use super::server::{FrontEnd, Server};
-use super::{CPU, Options, PLENTY, RATE, WORK_FOLDER};
+use super::{CPU, Options, P99, PLENTY, RATE, WORK_FOLDER};
 use crate::Failure;
 
 /// Streams of a connection that are measured, and connections beside them: as many requests under way, where that is
 /// possible.
 const STREAMS: [(&str, &str); 4] = [("1", "64"), ("8", "16"), ("32", "8"), ("100", "4")];
-const P99: Column = Column { figure: "client.p99", heading: "P99, µs", decimals: 0 };
 
 /// Refusals over each protocol, then durable wins.
 ///

@@ -162,6 +162,11 @@ impl Server {
         Ok(server)
     }
 
+    /// Where operators ask, of an engine.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.engine.as_ref().map(EngineProcess::admin)
+    }
+
     /// The process ids, for the client.
     pub fn pids(&self) -> String {
         let engine = self.engine.as_ref().map(EngineProcess::pid);
