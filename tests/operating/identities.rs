@@ -20,7 +20,8 @@ pub const PEOPLE: [(&str, Role, Option<&str>); 6] = [
     ("root-one", Role::Admin, Some("one")),
 ];
 
-fn token(name: &str) -> String {
+/// What one of them signs in with.
+pub fn token(name: &str) -> String {
     format!("the-token-of-{name}-0123456789")
 }
 
@@ -195,13 +196,19 @@ async fn who_is_refused_again_and_again_is_told_once_and_then_counted() {
 }
 
 /// A browser: it follows no redirection here, and sends what a page of the engine would.
-struct Browser<'a> {
+pub struct Browser<'a> {
     engine: &'a Engine,
     http: Client,
     cookie: Option<String>,
 }
 
-impl Browser<'_> {
+impl<'a> Browser<'a> {
+    /// Nobody has signed in yet.
+    pub fn open(engine: &'a Engine) -> Self {
+        let http = Client::builder().timeout(PATIENCE).redirect(Policy::none()).build().unwrap();
+        Self { engine, http, cookie: None }
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.engine.admin));
         let request = request.header("accept", "text/html,*/*").header("sec-fetch-site", "same-origin");
@@ -211,7 +218,12 @@ impl Browser<'_> {
         }
     }
 
-    async fn post(&mut self, path: &str, form: &str) -> StatusCode {
+    pub async fn post(&mut self, path: &str, form: &str) -> StatusCode {
+        self.answer(path, form).await.0
+    }
+
+    /// The status, and what the page says.
+    pub async fn answer(&mut self, path: &str, form: &str) -> (StatusCode, String) {
         let request = self.request(Method::POST, path).header("origin", &self.engine.admin);
         let answer = request.body(form.to_owned()).send().await.unwrap();
         if let Some(set) = answer.headers().get("set-cookie") {
@@ -220,7 +232,12 @@ impl Browser<'_> {
             let (pair, rest) = set.split_once(';').unwrap();
             self.cookie = (!rest.contains("Max-Age=0")).then(|| pair.to_owned());
         }
-        answer.status()
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    pub async fn page(&self, path: &str) -> (StatusCode, String) {
+        let answer = self.request(Method::GET, path).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
     }
 
     async fn home(&self) -> (StatusCode, String) {
@@ -233,8 +250,7 @@ impl Browser<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_signs_in_and_out() {
     let engine = start().await;
-    let http = Client::builder().timeout(PATIENCE).redirect(Policy::none()).build().unwrap();
-    let mut browser = Browser { engine: &engine, http, cookie: None };
+    let mut browser = Browser::open(&engine);
     let (status, page) = browser.home().await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(page.contains("name=\"token\"") && !page.contains("Sign out"), "{page}");

@@ -6,6 +6,7 @@ mod callers;
 mod campaigns;
 mod changes;
 mod configuration;
+mod console_roles;
 mod deploy;
 mod engine;
 mod feeds;
