@@ -1,7 +1,7 @@
 //! Many buyers at once, each told something.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::client::{Answer, Client};
 
@@ -92,6 +92,16 @@ impl BuyerClient {
     /// Gives an order up.
     pub fn cancel(&mut self, buyer: &str, order_id: &str) -> Option<BuyerAnswer> {
         self.ask("DELETE", &format!("/orders/{order_id}"), buyer, "", "")
+    }
+}
+
+/// Says that it is over when it is dropped, also by a panic: whoever goes on until then ends, and who waits for them with it.
+#[derive(Debug)]
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -8,6 +8,7 @@ mod busy_page;
 mod buyer_page;
 mod calendar;
 mod console;
+mod console_figures;
 mod crash;
 mod crash_archiving;
 mod deadlines;

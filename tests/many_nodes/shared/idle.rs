@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use testbed::asked;
 use testbed::engine::Engine;
+use testbed::processor::used;
 use testbed::servers::proxy::Proxy;
 
 use super::fixture::{Fixture, sell, sell_out, until};
@@ -20,7 +21,7 @@ const SCRIPTS_A_BEAT: u64 = 10;
 const SCRIPTS_OF_THE_RELAY: u64 = 15;
 
 /// As an operator leaves them: the short times of other tests would be work for nothing.
-const CALM: [(&str, &str); 4] = [
+pub(super) const CALM: [(&str, &str); 4] = [
     ("LEDGER__BEAT_MS", "1000"),
     ("LEDGER__RECONCILE_MS", "1000"),
     ("LEDGER__SILENT_MS_MAX", "10000"),
@@ -68,15 +69,6 @@ fn scripts_a_beat(fixture: &Fixture, over: u64) -> u64 {
     (scripts(fixture) - before) / over
 }
 
-/// Processor time that a process has used.
-fn used(engine: &Engine) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", engine.pid())).expect("it runs");
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    // User and system time, in hundredths of a second.
-    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
-    Duration::from_millis(ticks * 10)
-}
-
 #[test]
 fn n2_sales_where_nothing_happens_cost_nothing_and_are_there_when_something_does() {
     let long: Option<usize> = asked("SECKILL_IDLE_SALES");
@@ -98,12 +90,13 @@ fn n2_sales_where_nothing_happens_cost_nothing_and_are_there_when_something_does
     until("all sales rest", || scripts_a_beat(&fixture, 2) <= at_rest);
     let joined = began.elapsed();
 
-    let (times, began) = (engines.iter().map(used).collect::<Vec<_>>(), Instant::now());
+    let (times, began) =
+        (engines.iter().map(|engine| used(engine.pid())).collect::<Vec<_>>(), Instant::now());
     let scripts_idle = scripts_a_beat(&fixture, if long.is_some() { 30 } else { 5 });
     assert!(scripts_idle <= at_rest, "{scripts_idle} scripts a beat for {sales} sales");
     if long.is_some() {
         let shares = engines.iter().zip(&times).map(|(engine, before)| {
-            100.0 * (used(engine) - *before).as_secs_f64() / began.elapsed().as_secs_f64()
+            100.0 * (used(engine.pid()) - *before).as_secs_f64() / began.elapsed().as_secs_f64()
         });
         let shares: Vec<String> = shares.map(|share| format!("{share:.2} %")).collect();
         println!(

@@ -8,6 +8,7 @@ mod hearing;
 mod idle;
 mod instance_lock;
 mod operating;
+mod pauses;
 pub mod redis_kinds;
 mod refusals;
 mod restarts;
