@@ -232,8 +232,8 @@ fn nobody_is_asked_while_nobody_looks_and_at_once_when_somebody_does() {
     head_says(&browser, "The sale is paused");
 }
 
-/// Brings a browser to each state of the page, one after the other.
-fn in_each_state(browser: &Browser, engine: &Engine, mut look: impl FnMut(&str)) {
+/// Brings a browser to each state of the page, one after the other; `look` is told what stands above it.
+pub(super) fn in_each_state(browser: &Browser, engine: &Engine, mut look: impl FnMut(&str)) {
     let starts_at = later();
     let opens_at = starts_at - jiff::SignedDuration::from_mins(10);
     for (sku, terms, head) in [

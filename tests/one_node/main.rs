@@ -21,6 +21,7 @@ mod log_tail;
 mod lookups;
 mod overload;
 mod page_doubts;
+mod pictures;
 mod rolling;
 mod room_figures;
 mod room_moves;

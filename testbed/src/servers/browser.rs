@@ -84,12 +84,16 @@ impl Browser {
         let wanted = json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome", "goog:chromeOptions": options } } });
         let session = browser.call("POST", "/session", &wanted);
         browser.session = session["sessionId"].as_str().expect("a session").to_owned();
-        browser.tell("/window/rect", &json!({ "width": width, "height": 900 }));
+        browser.resize(width);
+        browser
+    }
+
+    /// Makes the window so wide, in CSS pixels; the page stays.
+    pub fn resize(&self, width: u32) {
+        self.tell("/window/rect", &json!({ "width": width, "height": 900 }));
         // The smallest window is wider than a telephone; what the page sees is set apart.
         let sizes = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
-        let sized = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": sizes });
-        browser.tell("/goog/cdp/execute", &sized);
-        browser
+        self.devtools("Emulation.setDeviceMetricsOverride", &sizes);
     }
 
     /// Goes to an address.
@@ -111,11 +115,7 @@ impl Browser {
     /// renews itself.
     pub fn text(&self, css: &str) -> String {
         let script = format!("const e = document.querySelector({css:?}); return e ? e.innerText : ''");
-        match self.try_script(&script) {
-            Ok(text) => text.as_str().unwrap_or_default().to_owned(),
-            Err(error) if is_of_a_page_that_went(&error) => String::new(),
-            Err(error) => panic!("{script}: {error}"),
-        }
+        self.seen(&script).and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default()
     }
 
     /// Waits until that text fits.
@@ -162,6 +162,15 @@ impl Browser {
         self.try_script(script).unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
+    /// The same of a script that only looks; `None` while the page renews itself.
+    fn seen(&self, script: &str) -> Option<Value> {
+        match self.try_script(script) {
+            Ok(seen) => Some(seen),
+            Err(error) if is_of_a_page_that_went(&error) => None,
+            Err(error) => panic!("{script}: {error}"),
+        }
+    }
+
     fn try_script(&self, script: &str) -> Result<Value, Value> {
         let body = json!({ "script": script, "args": [] });
         self.try_call("POST", &self.path("/execute/sync"), &body)
@@ -174,8 +183,17 @@ impl Browser {
 
     /// Has pages be shown as to who prefers it dark.
     pub fn prefer_dark(&self) {
-        let dark = json!({ "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });
-        self.tell("/goog/cdp/execute", &json!({ "cmd": "Emulation.setEmulatedMedia", "params": dark }));
+        self.prefer("dark");
+    }
+
+    /// Has pages be shown as to who prefers it light, as at the beginning.
+    pub fn prefer_light(&self) {
+        self.prefer("light");
+    }
+
+    fn prefer(&self, scheme: &str) {
+        let preferred = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.devtools("Emulation.setEmulatedMedia", &preferred);
     }
 
     /// What axe-core finds wrong with the page for people who do not see it, or not well, or use no mouse: the rule, the element,
@@ -191,9 +209,18 @@ impl Browser {
         found.map(|finding| finding.as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// A picture of the page, as a PNG in base64.
+    /// A picture of the whole page, as wide as the window and however tall, as a PNG in base64.
     pub fn picture(&self) -> String {
-        self.call("GET", &self.path("/screenshot"), &Value::Null).as_str().expect("a picture").to_owned()
+        let mut size = None;
+        until("there is a page", || {
+            size = self.seen("return [window.innerWidth, document.documentElement.scrollHeight]");
+            size.is_some()
+        });
+        let size = size.unwrap_or_default();
+        let clip = json!({ "x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1 });
+        let whole = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
+        let taken = self.devtools("Page.captureScreenshot", &whole);
+        taken["data"].as_str().expect("a picture").to_owned()
     }
 
     /// Does something to the first element that the selector finds. A page that renews itself between the look and the
@@ -213,6 +240,11 @@ impl Browser {
         let found = self.tell("/elements", &json!({ "using": "css selector", "value": css }));
         let name = |element: &Value| element[ELEMENT].as_str().map(str::to_owned);
         found.as_array().into_iter().flatten().filter_map(name).collect()
+    }
+
+    /// What the browser's own protocol (Chrome DevTools) answers, where the standard has no word for it.
+    fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.tell("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
     }
 
     fn path(&self, of: &str) -> String {
