@@ -4,6 +4,7 @@ mod anew;
 mod backup;
 mod cargo;
 mod cluster;
+mod console;
 mod crash;
 mod crowd;
 mod deny;
@@ -48,6 +49,8 @@ enum Command {
     Crash(crash::Options),
     /// Run several engines with their Redis and PostgreSQL until Ctrl-C.
     Cluster(cluster::Options),
+    /// Measure how soon buyers hear of a click on the console, and what its viewers cost; or take pictures of all pages.
+    Console(console::Options),
     /// Let a crowd buy one sale of many nodes, and measure what their Redis has to do.
     Crowd(crowd::Options),
     /// Let faults strike a cluster under load.
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Backup(options) => backup::run(&options),
         Command::Crash(options) => crash::run(&options),
         Command::Cluster(options) => cluster::run(options),
+        Command::Console(options) => console::run(&options),
         Command::Crowd(options) => crowd::run(&options),
         Command::Faults(options) => faults::run(&options),
         Command::History(options) => history::run(&options),
@@ -120,6 +124,9 @@ mod tests {
             "crash --cycles 1000 --seed 7",
             "crash --folds-and-archives --cycles 100",
             "cluster --nodes 3 --port 18080 --engine target/release/seckill",
+            "console",
+            "console --clicks 50 --pairs 1",
+            "console --pictures out/console",
             "faults --rounds 20 --fault node-killed",
             "faults --fault node-cut-off",
             "faults --fault database-restored",
@@ -148,6 +155,8 @@ mod tests {
             "cluster --nodes 0",
             "cluster --nodes 65",
             "cluster --port 65000",
+            "console --clicks 0",
+            "console --pictures out/console --pairs 1",
             "rolling --rate 0",
             "crowd --nodes 65",
             "history --archived 0",
