@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::client::Answer;
-use crate::engine::request;
+use crate::client::request;
 
 /// A token for engines whose console asks for one: the value of `ADMIN__TOKEN`.
 pub const TOKEN: &str = "a-token-of-some-length";

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
+use testbed::client::try_request;
 use testbed::crowd::{BuyerClient, crowd};
-use testbed::engine::{Audit, Engine, try_request};
+use testbed::engine::{Audit, Engine};
 use testbed::promises::{Log, Word};
 use testbed::{asked, until};
 

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver as Hearer, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use testbed::engine::request;
+use testbed::client::request;
 use testbed::receiver::{Receiver, SECRET};
 use testbed::search::SearchServer;
 
