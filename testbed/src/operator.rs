@@ -2,8 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::client::Answer;
-use crate::client::request;
+use crate::client::{Answer, request};
 
 /// A token for engines whose console asks for one: the value of `ADMIN__TOKEN`.
 pub const TOKEN: &str = "a-token-of-some-length";
