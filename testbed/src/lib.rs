@@ -14,6 +14,7 @@ pub mod engine;
 pub mod install;
 pub mod memory;
 pub mod older_store;
+pub mod open_files;
 pub mod operator;
 pub mod pauses;
 pub mod processor;

@@ -4,9 +4,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use seckill::edge::FrontEnd::Hyper;
 use testbed::client::Client;
+use testbed::open_files::allow_open_files;
 use testbed::until;
 
 use super::server::{BOTH, Server};
@@ -114,7 +114,6 @@ fn one_connection_too_many_hears_why() {
 
 #[test]
 fn two_thousand_idle_and_slow_sockets_keep_nobody_from_buying() {
-    let_both_ends_be_open();
     for front_end in BOTH {
         // Nobody is cut while buyers come and go.
         let server = Server::start(front_end, |settings| {
@@ -133,7 +132,6 @@ fn two_thousand_idle_and_slow_sockets_keep_nobody_from_buying() {
 
 #[test]
 fn two_thousand_idle_and_slow_sockets_are_cut() {
-    let_both_ends_be_open();
     for front_end in BOTH {
         let server = Server::start(front_end, |settings| {
             settings.header_read_timeout_ms = 300;
@@ -166,8 +164,10 @@ fn a_header_that_comes_in_drops_has_no_more_time_than_one_that_does_not_come() {
     }
 }
 
-/// Two thousand who are connected: every second one says nothing, the others never come to an end.
+/// Two thousand who are connected: every second one says nothing, the others never come to an end. Both ends of every socket
+/// are in this process.
 fn idle_and_slow(addr: SocketAddr) -> Vec<Client> {
+    allow_open_files(16_384);
     let connected = (0..2_000).map(|n| {
         let mut client = Client::connect(addr);
         if n % 2 == 0 {
@@ -176,10 +176,4 @@ fn idle_and_slow(addr: SocketAddr) -> Vec<Client> {
         client
     });
     connected.collect()
-}
-
-/// Both ends of every socket are in this process.
-fn let_both_ends_be_open() {
-    let (now, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, now.max(most.min(16_384)), most).unwrap();
 }

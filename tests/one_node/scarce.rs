@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustix::process::Signal;
 use testbed::client::request;
+use testbed::open_files::allow_open_files;
 use testbed::until;
 use testbed::watched::WatchedEngine;
 
@@ -65,8 +65,7 @@ fn d5_a_log_that_nobody_reads_holds_nothing_up() {
 
 #[test]
 fn d1_idle_connections_leave_descriptors_to_everybody_else() {
-    let (now, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, now.max(most.min(16_384)), most).unwrap();
+    allow_open_files(16_384);
     for (limits, of) in [("ulimit -n 400", 400), ("ulimit -Sn 256; ulimit -Hn 1024", 1_024)] {
         let mut engine = WatchedEngine::prepare();
         engine.start(limits, &[("EDGE__CONNECTIONS_PER_ADDRESS_MAX", "100000")]);
