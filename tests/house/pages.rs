@@ -91,7 +91,10 @@ pub fn has_command(program: &str, command: &str) -> bool {
     };
     match program {
         // One file each, or one folder.
-        "xtask" => ["", ".rs"].iter().any(|end| root().join(format!("xtask/src/{command}{end}")).exists()),
+        "xtask" => {
+            let name = command.replace('-', "_");
+            ["", ".rs"].iter().any(|end| root().join(format!("xtask/src/{name}{end}")).exists())
+        }
         "seckill" => variant("src/config/cli.rs"),
         _ => variant("loadtest/src/cli.rs"),
     }

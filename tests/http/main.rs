@@ -20,6 +20,7 @@ mod proxies;
 mod read_anything;
 mod server;
 mod tls;
+mod tls_burst;
 mod tls_identities;
 mod tokens;
 mod winners;

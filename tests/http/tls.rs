@@ -31,7 +31,7 @@ fn with_pair(settings: &mut EdgeSettings, files: &Files, pair: &(String, String)
 }
 
 /// A connection under TLS, before its handshake.
-fn connect(
+pub(super) fn connect(
     addr: SocketAddr,
     config: &Arc<ClientConfig>,
     name: &str,

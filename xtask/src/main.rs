@@ -18,6 +18,7 @@ mod room;
 mod sbom;
 mod soak;
 mod test;
+mod tls_burst;
 mod winners;
 
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ enum Command {
     Room(room::Options),
     /// Load the release binary steadily for an hour and plot its memory, which may not grow.
     Soak(soak::Options),
+    /// Open thousands of TLS connections at once while buyers are served.
+    TlsBurst(tls_burst::Options),
     /// Let buyers win on the may front end of the release binary, with 1, 2 and 4 threads, and count the answers.
     Winners(winners::Options),
     /// Run the side-by-side comparisons, or one of them.
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Command::Rolling(options) => rolling::run(&options),
         Command::Room(options) => room::run(&options),
         Command::Soak(options) => soak::run(&options),
+        Command::TlsBurst(options) => tls_burst::run(&options),
         Command::Winners(options) => winners::run(&options),
         Command::Perf(options) => perf::run(&options),
         Command::Flamegraph(options) => flamegraph::run(&options),
@@ -139,6 +143,7 @@ mod tests {
             "room sale --people 200000 --units 5000",
             "soak",
             "soak --minutes 1 --rate 100 --append --no-build",
+            "tls-burst --connections 20000",
             "winners --number 10000",
             "perf",
             "perf edge",
@@ -163,6 +168,7 @@ mod tests {
             "history --sales 1",
             "soak --minutes 0",
             "perf nothing",
+            "tls-burst --connections 0",
             "perf --rounds 0",
             "perf --seconds 0",
             "flamegraph",
