@@ -13,6 +13,7 @@ mod flamegraph;
 mod history;
 mod idle;
 mod perf;
+mod plot;
 mod rolling;
 mod room;
 mod sbom;

@@ -6,7 +6,6 @@
 
 mod load;
 mod memory;
-mod plot;
 
 use std::fs;
 use std::num::NonZeroU64;
@@ -17,6 +16,7 @@ use std::time::{Duration, Instant};
 use testbed::servers::engine::EngineProcess;
 
 use crate::perf::{append, machine};
+use crate::plot::{Line, Plot};
 use crate::{Failure, anew, cargo};
 use load::Load;
 use memory::{Sample, Verdict};
@@ -77,7 +77,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let ended = engine.wait_for_end();
 
     let verdict = Verdict::on(&samples).ok_or("too few samples to judge")?;
-    let svg = plot::lines(&format!("{} minutes of steady load", options.minutes), &samples, &verdict);
+    let svg = plot(options.minutes, &samples, &verdict);
     fs::write(folder.join("soak.svg"), &svg)?;
     fs::write(folder.join("soak.csv"), memory::csv(&samples))?;
     let table = format!(
@@ -118,4 +118,29 @@ fn watch(pid: u32, time: Duration) -> Result<Vec<Sample>, Failure> {
         std::thread::sleep(every);
     }
     Ok(samples)
+}
+
+const ANONYMOUS: &str = "#2f81f7";
+const RESIDENT: &str = "#8b949e";
+const FITTED: &str = "#b08800";
+
+/// The memory over the time, and the line that was fitted.
+fn plot(minutes: u32, samples: &[Sample], verdict: &Verdict) -> String {
+    let at = |time: Duration| time.as_secs_f64() / 60.0;
+    let of = |mib: fn(&Sample) -> f64| samples.iter().map(|sample| (at(sample.at), mib(sample))).collect();
+    let [first, last] = verdict.judged;
+    let fitted = vec![(at(first), verdict.first_mib), (at(last), verdict.last_mib)];
+    Plot {
+        title: &format!("{minutes} minutes of steady load: memory, MiB"),
+        unit_across: " min",
+        steps_across: 5,
+        lines: vec![
+            Line { name: "resident", color: RESIDENT, points: of(|sample| sample.resident_mib) },
+            Line { name: "anonymous", color: ANONYMOUS, points: of(|sample| sample.anonymous_mib) },
+            // Its name would lie on that of what it is fitted to.
+            Line { name: "", color: FITTED, points: fitted },
+        ],
+        remark: Some((FITTED, format!("fitted: {:+.1} MiB", verdict.rise_mib))),
+    }
+    .svg()
 }
