@@ -54,6 +54,9 @@ pub const FOR_PEERS: [Needed; 6] = [
 pub const FOR_EDGE: [Needed; 2] =
     [Needed { program: "nginx", package: "nginx" }, Needed { program: "h2o", package: "h2o" }];
 
+/// Whom the load tester is compared with.
+pub const FOR_TESTER: [Needed; 1] = [Needed { program: "h2load", package: "nghttp2-client" }];
+
 /// Installs those that are missing.
 ///
 /// # Errors

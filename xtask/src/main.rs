@@ -12,6 +12,7 @@ mod faults;
 mod flamegraph;
 mod history;
 mod idle;
+mod load_tester;
 mod perf;
 mod plot;
 mod rolling;
@@ -149,6 +150,7 @@ mod tests {
             "perf",
             "perf edge",
             "perf around --rounds 5",
+            "perf tester --seconds 10",
             "perf sold-out --rounds 5 --seconds 2.5 --append --no-build",
             "flamegraph refusal --no-build",
         ] {

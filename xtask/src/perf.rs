@@ -11,6 +11,7 @@ mod edge;
 pub mod machine;
 pub mod server;
 mod sink;
+mod tester;
 mod writers;
 
 use std::fs;
@@ -74,6 +75,7 @@ const RUNS: [(&str, Run); 10] = [
     ("memory", memory),
     ("peers", peers),
     ("writers", writers::run),
+    ("tester", tester::run),
 ];
 
 /// Runs the comparison of this name, or all.

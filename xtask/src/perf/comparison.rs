@@ -27,6 +27,8 @@ pub struct Contender {
     command: Vec<String>,
     /// Whether each turn is given buyers that have not been seen.
     buys: bool,
+    /// Runs the command of a turn and reads its figures.
+    read: fn(&mut Command) -> Result<Figures, Failure>,
 }
 
 impl Contender {
@@ -49,7 +51,13 @@ impl Contender {
 
     /// Any command.
     pub fn command(name: &str, command: &[&str]) -> Self {
-        Self { name: name.into(), command: command.iter().map(|&word| word.into()).collect(), buys: false }
+        let command = command.iter().map(|&word| word.into()).collect();
+        Self { name: name.into(), command, buys: false, read: figures }
+    }
+
+    /// The same, where the command tells its figures in a form of its own.
+    pub fn read_by(self, read: fn(&mut Command) -> Result<Figures, Failure>) -> Self {
+        Self { read, ..self }
     }
 
     /// The same with more arguments.
@@ -64,20 +72,24 @@ impl Contender {
         if self.buys {
             command.args(["--first-buyer", &(number * 5_000_000).to_string()]);
         }
-        figures(&mut command)
+        (self.read)(&mut command)
     }
 }
 
-/// Runs a command and reads the figures that it prints.
-pub fn figures(command: &mut Command) -> Result<Figures, Failure> {
+/// Runs a command; what it prints.
+pub fn said(command: &mut Command) -> Result<String, Failure> {
     let output = command.output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(format!("{command:?} failed: {said}").into());
     }
-    let printed = String::from_utf8(output.stdout)?;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Runs a command and reads the figures that it prints.
+pub fn figures(command: &mut Command) -> Result<Figures, Failure> {
     let mut figures = Figures::new();
-    for line in printed.lines() {
+    for line in said(command)?.lines() {
         let mut words = line.split_whitespace();
         if let (Some(name), Some(Ok(value))) = (words.next(), words.next().map(str::parse)) {
             figures.insert(name.into(), value);

@@ -162,9 +162,12 @@ impl Server {
         Ok(server)
     }
 
-    /// Where operators ask, of an engine.
-    pub fn admin(&self) -> Option<SocketAddr> {
-        self.engine.as_ref().map(EngineProcess::admin)
+    /// Where operators ask the engine.
+    ///
+    /// # Panics
+    /// It is another server.
+    pub fn admin(&self) -> SocketAddr {
+        self.engine.as_ref().expect("it is an engine").admin()
     }
 
     /// The process ids, for the client.
