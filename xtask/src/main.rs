@@ -13,6 +13,7 @@ mod flamegraph;
 mod history;
 mod idle;
 mod load_tester;
+mod overload;
 mod perf;
 mod plot;
 mod rolling;
@@ -62,6 +63,8 @@ enum Command {
     History(history::Options),
     /// Measure what sales cost where nothing happens.
     Idle(idle::Options),
+    /// Offer three times as many purchases as the engine can take, and what is dear beside them.
+    Overload(overload::Options),
     /// Restart two engines behind HAProxy in turn; no purchase may be left without an answer.
     Rolling(rolling::Options),
     /// Measure the waiting room, one figure at a time.
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Faults(options) => faults::run(&options),
         Command::History(options) => history::run(&options),
         Command::Idle(options) => idle::run(&options),
+        Command::Overload(options) => overload::run(&options),
         Command::Rolling(options) => rolling::run(&options),
         Command::Room(options) => room::run(&options),
         Command::Soak(options) => soak::run(&options),
@@ -140,6 +144,8 @@ mod tests {
             "history",
             "history --archived 1000000 --open 50000 --sales 100 --append --keep",
             "idle --sales 10000 --network-us 0",
+            "overload",
+            "overload --http1 --seconds 5 --append --no-build",
             "rolling --rounds 5 --rate 2000",
             "room waiting --people 1000000",
             "room sale --people 200000 --units 5000",
@@ -165,6 +171,7 @@ mod tests {
             "cluster --port 65000",
             "console --clicks 0",
             "console --pictures out/console --pairs 1",
+            "overload --seconds 1",
             "rolling --rate 0",
             "crowd --nodes 65",
             "history --archived 0",

@@ -32,7 +32,7 @@ const CHART: &str = "perf/chart.svg";
 /// Every comparison.
 const ALL: &str = "all";
 /// More than any run sells.
-const PLENTY: u32 = 100_000_000;
+pub const PLENTY: u32 = 100_000_000;
 
 /// What is compared, and for how long.
 #[derive(clap::Args, Debug)]

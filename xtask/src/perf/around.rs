@@ -73,7 +73,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
             let place = (round + turn) % contenders.len();
             let (name, keys) = contenders[place];
             let server = Server::engine_with("around", FrontEnd::Hyper, 0, keys)?;
-            let scraped = (place == 1).then(|| server.admin()).flatten();
+            let scraped = (place == 1).then(|| server.admin());
             let (figures, scraped) = measured(&server, options, scraped)?;
             eprintln!("  round {} {name}: {figures:?}", round + 1);
             turns[place].push(figures);
