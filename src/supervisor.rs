@@ -271,7 +271,8 @@ mod tests {
                 left.extend(std::fs::read_dir(&file).unwrap().map(|file| file.unwrap().path()));
                 continue;
             }
-            let text = std::fs::read_to_string(&file).unwrap();
+            // A scope ends after its threads, and breaks down where one of them does.
+            let text = std::fs::read_to_string(&file).unwrap().replace("scope.spawn(", "");
             for start in [".spawn(", "tokio::spawn(", "thread::spawn(", "thread::Builder"] {
                 assert!(!text.contains(start), "{}: {start} instead of the supervisor", file.display());
             }
