@@ -64,7 +64,7 @@ fn positive<N: FromStr + Default + PartialOrd>(text: &str) -> Result<N, &'static
 
 type Run = fn(&Options) -> Result<String, Failure>;
 
-const RUNS: [(&str, Run); 10] = [
+const RUNS: [(&str, Run); 11] = [
     ("sold-out", sold_out),
     ("decision", decision),
     ("wins", wins),

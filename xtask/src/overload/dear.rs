@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use testbed::client::try_request;
 use testbed::crowd::{BuyerClient, crowd};
-use testbed::engine::try_request;
 
 use super::SALE;
 use crate::Failure;
