@@ -49,6 +49,8 @@ impl Album {
             assert!(size(16) == WIDTHS[0] && size(20) >= 900, "{name}: {} by {}", size(16), size(20));
             return;
         };
+        let painted = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime";
+        println!("{name}: first painted after {} ms", self.browser.script(painted));
         for width in WIDTHS {
             self.browser.resize(width);
             for scheme in ["dark", "light"] {
