@@ -7,7 +7,7 @@ use super::control_plane::ControlPlane;
 use super::problem::Problem;
 use super::rfc3339::rfc3339;
 use crate::admission::LiveSale;
-use crate::domain::{Order, OrderId};
+use crate::domain::{Currency, Order, OrderId};
 
 /// An order of `sale` as the feed shows it.
 pub(super) fn order_json(sale: &LiveSale, order: &Order) -> Value {
@@ -48,6 +48,12 @@ impl ControlPlane {
         let sale = self.desk.sale_of(order.placed.sale).await?.ok_or_else(Problem::unknown_order)?;
         let tenant = sale.key.tenant().to_owned();
         if caller.sees(&tenant) { Ok((order, tenant)) } else { Err(Problem::unknown_order()) }
+    }
+
+    /// What an order's amounts are in.
+    pub(super) async fn currency_of(&self, order: &Order) -> Result<Currency, Problem> {
+        let sale = self.desk.sale_of(order.placed.sale).await?.ok_or_else(Problem::unknown_order)?;
+        Ok(sale.terms.currency)
     }
 
     /// An order as the API shows it.

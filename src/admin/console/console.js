@@ -7,11 +7,33 @@ const STALE_MS = 3000; // older figures are greyed
 const history = new Map(); // of each sale: [arrivals, wins, refusals] a second
 let heardAt = Date.now();
 
-const shown = (value) => (value === null || value === undefined ? "–" : String(value));
+const apart = (number) => number.toLocaleString("en"); // thousands
+const shown = (value) => (typeof value === "number" ? apart(value) : (value ?? "–"));
+
+// A moment, to the second, as the page says it; and what a clock shows here where that is another time.
+function clock(at) {
+  const time = new Date(at);
+  const utc = `${at.slice(0, 10)} ${at.slice(11, 19)} UTC`;
+  return time.getTimezoneOffset() === 0 ? utc : `${utc} (${time.toLocaleTimeString()} here)`;
+}
+
+// A span of time, as the page says it.
+function span(ms) {
+  const s = Math.floor(Math.max(0, ms) / 1000);
+  if (s < 120) return `${s} seconds`;
+  if (s < 7200) return `${Math.floor(s / 60)} minutes`;
+  if (s < 172800) return `${Math.floor(s / 3600)} hours and ${Math.floor((s % 3600) / 60)} minutes`;
+  return `${Math.floor(s / 86400)} days`;
+}
+
+function countdown({ state, starts_at, ends_at }, at) {
+  if (state === "upcoming") return "opens in " + span(new Date(starts_at) - at);
+  return state === "ended" || !ends_at ? "" : "ends in " + span(new Date(ends_at) - at);
+}
 
 function ranked(byCode) {
   const all = Object.entries(byCode).sort((a, b) => b[1] - a[1]);
-  return all.length ? "refused: " + all.map(([code, rate]) => `${code} ${rate}/s`).join(", ") : "nobody is refused";
+  return all.length ? "refused: " + all.map(([code, rate]) => `${code} ${apart(rate)}/s`).join(", ") : "nobody is refused";
 }
 
 function waiting(room) {
@@ -24,6 +46,7 @@ const WORDS = {
   waiting_room: waiting,
   conserved: (agree) => (agree === null ? "not counted yet" : agree ? "agree" : "DO NOT AGREE"),
   refusals_per_s: ranked,
+  sold_out_in_s: (s) => (s === null ? "–" : span(s * 1000)),
 };
 
 function set(element, text) {
@@ -35,7 +58,9 @@ function showSale(card, sale, acts, at) {
     const name = element.dataset.f;
     set(element, (WORDS[name] || shown)(sale[name]));
     if (name === "state") element.className = "state " + sale.state;
+    if (name === "refusals_per_s") element.classList.toggle("refusals", Object.keys(sale[name]).length > 0);
   }
+  set(card.querySelector(".countdown"), countdown(sale, at));
   const refused = Object.values(sale.refusals_per_s).reduce((sum, rate) => sum + rate, 0);
   const rows = history.get(card.dataset.sale) || [];
   rows.push([sale.arrivals_per_s, sale.wins_per_s, refused]);
@@ -59,10 +84,19 @@ function mark(act, at) {
   return line;
 }
 
-const told = (act) => [act.at, act.who, act.act, act.object, act.reason].filter(Boolean).join(" ");
+const told = (act) => [clock(act.at), act.who, act.act, act.object, act.reason].filter(Boolean).join(" ");
 
 // A scale on which ten times as many are always equally far.
 const height = (rate) => Math.log10(1 + rate);
+const DECADES = [1, 10, 100, 1e3, 1e4, 1e5, 1e6];
+
+// A line of the grid at so many a second.
+function gridline(rate, top) {
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+  const y = (99 - (98 * height(rate)) / top).toFixed(1);
+  for (const [name, value] of Object.entries({ class: "grid", x1: 0, x2: 300, y1: y, y2: y })) line.setAttribute(name, value);
+  return line;
+}
 
 function draw(svg, rows, acts, at) {
   const top = Math.max(1, ...rows.flat().map(height));
@@ -76,7 +110,9 @@ function draw(svg, rows, acts, at) {
     line.setAttribute("points", points.join(" "));
     return line;
   });
-  svg.replaceChildren(...lines, ...acts.map((act) => mark(act, at)));
+  const grid = DECADES.filter((rate) => height(rate) <= top);
+  svg.replaceChildren(...grid.map((rate) => gridline(rate, top)), ...lines, ...acts.map((act) => mark(act, at)));
+  set(svg.parentElement.querySelector(".scale"), grid.length ? `Level lines: ${grid.map(apart).join(", ")} a second.` : "");
   svg.classList.add("drawn");
   const last = rows[rows.length - 1];
   svg.setAttribute(
@@ -122,7 +158,7 @@ function showHealth(troubles) {
 
 function show(snapshot) {
   heardAt = Date.now();
-  set(document.getElementById("age"), "as of " + snapshot.at);
+  set(document.getElementById("age"), clock(snapshot.at));
   const cards = new Map([...document.querySelectorAll("[data-sale]")].map((card) => [card.dataset.sale, card]));
   for (const sale of snapshot.sales) {
     const card = cards.get(`/sales/${sale.tenant}/${sale.campaign}/${sale.sku}`);
@@ -146,12 +182,11 @@ function show(snapshot) {
   showNodes(snapshot.nodes);
   showHealth(snapshot.health);
   const { depth, capacity, intake } = snapshot.queue;
-  set(document.getElementById("queue"), `${depth} of ${capacity} orders wait for the store, intake ${intake}`);
+  set(document.getElementById("queue"), `${apart(depth)} of ${apart(capacity)} orders wait for the store, intake ${intake}`);
 }
 
 for (const time of document.querySelectorAll("time[data-time]")) {
-  const at = new Date(time.textContent);
-  if (!Number.isNaN(at.getTime())) time.title = at.toLocaleString() + " here";
+  set(time, clock(time.dateTime));
 }
 
 const about = document.querySelector(".about");

@@ -123,9 +123,57 @@ pub(super) fn act_form(action: &str, button: &str, class: &str, reason: &str, fi
     )
 }
 
+/// A moment as people read it, to the second, of one that is written as the API does. The script adds what a clock shows here.
+pub(super) fn moment(rfc3339: &str) -> String {
+    let [date, time] = [0..10, 11..19].map(|part| rfc3339.get(part).unwrap_or_default());
+    format!("<time data-time datetime=\"{0}\">{1} {2} UTC</time>", Text(rfc3339), Text(date), Text(time))
+}
+
+/// A span of time in words, in one unit or two. None is negative.
+pub(super) fn span(ms: i64) -> String {
+    let s = ms.max(0) / 1_000;
+    match s {
+        0..120 => format!("{s} seconds"),
+        120..7_200 => format!("{} minutes", s / 60),
+        7_200..172_800 => format!("{} hours and {} minutes", s / 3_600, s % 3_600 / 60),
+        _ => format!("{} days", s / 86_400),
+    }
+}
+
+/// A count with its thousands apart.
+pub(super) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_times_and_spans_are_written_for_people() {
+        for (count, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")] {
+            assert_eq!(grouped(count), text);
+        }
+        let at = "2030-01-31T12:00:05.502Z";
+        assert_eq!(moment(at), format!("<time data-time datetime=\"{at}\">2030-01-31 12:00:05 UTC</time>"));
+        for (s, text) in [
+            (-5, "0 seconds"),
+            (119, "119 seconds"),
+            (968, "16 minutes"),
+            (7_800, "2 hours and 10 minutes"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(span(s * 1_000), text);
+        }
+    }
 
     #[test]
     fn text_from_outside_cannot_leave_its_place() {

@@ -16,7 +16,7 @@ use super::super::problem::Problem;
 use super::super::rfc3339::rfc3339;
 use super::super::sales;
 use super::form::{Form, answer, sent};
-use super::html::{Page, Text, act_form, may_act};
+use super::html::{Page, Text, act_form, may_act, span};
 use super::sale::link;
 use super::zone::Zone;
 use crate::domain::{EpochMs, Rate, RoomMode, SaleTerms};
@@ -197,17 +197,17 @@ fn preview(new: &NewSale, zone: &Zone, now: EpochMs) -> String {
 fn lines(new: &NewSale, zone: &Zone, now: EpochMs) -> Vec<String> {
     let NewSale { key, terms, stock } = new;
     let SaleTerms { price, currency, per_buyer_limit, starts_at, ends_at, pay_within_s, rate, .. } = terms;
-    let (units, currency) = (u64::from(*stock), currency.as_str());
+    let units = u64::from(*stock);
     let has_end = *ends_at < SaleTerms::NO_END;
     let opens = (*starts_at).max(now);
     let mut lines = vec![format!(
-        "{units} units of {} ({}/{} of {}) are sold for {} minor units of {currency} each, {} in all.",
+        "{units} units of {} ({}/{} of {}) are sold for {} each, {} in all.",
         terms.title,
         key.campaign(),
         key.sku(),
         key.tenant(),
-        price.0,
-        u128::from(price.0) * u128::from(units)
+        price.shown(currency),
+        price.times(*stock).shown(currency)
     )];
     lines.push(if *starts_at <= now {
         "It opens at once: buyers can buy from the moment on.".into()
@@ -281,17 +281,6 @@ fn sold_within(ms: i64, Rate { per_s, burst }: Rate) -> u64 {
     u64::from(burst) + u64::from(per_s).saturating_mul(ms) / 1_000
 }
 
-/// A span of time in words.
-fn span(ms: i64) -> String {
-    let s = ms.max(0) / 1_000;
-    match s {
-        0..120 => format!("{s} seconds"),
-        120..7_200 => format!("{} minutes", s / 60),
-        7_200..172_800 => format!("{} hours and {} minutes", s / 3_600, s % 3_600 / 60),
-        _ => format!("{} days", s / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,7 +310,7 @@ mod tests {
         let rate = Some(Rate { per_s: 500, burst: 1_000 });
         let said = lines(&new(rate, SaleTerms::NO_END), &zone, now).join("\n");
         for part in [
-            "199000000 in all",
+            "1990000.00 USD in all",
             "It opens at 2030-01-31 12:00:00 in +02:00 (2030-01-31 10:00:00 UTC), in 60 minutes",
             "a node has sold everything at 2030-01-31 12:00:18 in",
             "at least 3334 buyers",

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::super::caller::Caller;
 use super::super::control_plane::ControlPlane;
 use super::super::live;
-use super::html::{Page, Text, may_act};
+use super::html::{Page, Text, grouped, may_act, moment, span};
 use super::sale::{acts, link};
 use super::waiting_room;
 
@@ -40,11 +40,10 @@ pub(super) async fn page(
 fn write(body: &mut String, plane: &ControlPlane, caller: &Caller, snapshot: &Value) -> std::fmt::Result {
     writeln!(
         body,
-        "<p class=\"about\">node {} · version {} · <span id=\"age\" data-at=\"{}\">as of {}</span></p>",
+        "<p class=\"about\">node {} · version {} · as of <span id=\"age\">{}</span></p>",
         plane.node.number(),
         env!("CARGO_PKG_VERSION"),
-        Text(text(&snapshot["at"])),
-        Text(text(&snapshot["at"]))
+        moment(text(&snapshot["at"]))
     )?;
     let troubles = snapshot["health"].as_array().map_or(&[][..], Vec::as_slice);
     if troubles.is_empty() {
@@ -71,7 +70,7 @@ fn write(body: &mut String, plane: &ControlPlane, caller: &Caller, snapshot: &Va
         if sale["load_test"] == true && !std::mem::replace(&mut is_test, true) {
             body.push_str("<h2 id=\"tests\">Load tests</h2>\n");
         }
-        card(body, plane, caller, sale)?;
+        card(body, plane, caller, sale, text(&snapshot["at"]))?;
         shown += 1;
     }
     if shown == 0 {
@@ -93,7 +92,7 @@ fn lately(body: &mut String, caller: &Caller, snapshot: &Value) -> std::fmt::Res
         write!(
             body,
             "<li>{} {} {} {} {}</li>",
-            Text(text(&act["at"])),
+            moment(text(&act["at"])),
             Text(text(&act["who"])),
             Text(text(&act["act"])),
             Text(text(&act["object"])),
@@ -136,7 +135,13 @@ const RATES: [(&str, &str); 2] = [("arrivals_per_s", "arrivals a second"), ("win
 const NODE_FIGURES: [(&str, &str); 4] =
     [RATES[0], RATES[1], ("queue_depth", "orders that wait"), ("uptime_s", "runs for, s")];
 
-fn card(body: &mut String, plane: &ControlPlane, caller: &Caller, sale: &Value) -> std::fmt::Result {
+fn card(
+    body: &mut String,
+    plane: &ControlPlane,
+    caller: &Caller,
+    sale: &Value,
+    at: &str,
+) -> std::fmt::Result {
     let part = |name: &str| text(&sale[name]).to_owned();
     let (tenant, campaign, sku, state) = (part("tenant"), part("campaign"), part("sku"), part("state"));
     let path = link(&tenant, &campaign, &sku);
@@ -151,12 +156,13 @@ fn card(body: &mut String, plane: &ControlPlane, caller: &Caller, sale: &Value) 
     )?;
     writeln!(
         body,
-        "<p>{} / {} of {} · opens <time data-time>{}</time> · ends <time data-time>{}</time></p>",
+        "<p>{} / {} of {} · opens {} · ends {}</p>\n<p class=\"countdown\">{}</p>",
         Text(&campaign),
         Text(&sku),
         Text(&tenant),
-        Text(&part("starts_at")),
-        Text(sale["ends_at"].as_str().unwrap_or("never"))
+        moment(text(&sale["starts_at"])),
+        sale["ends_at"].as_str().map_or_else(|| "never".into(), moment),
+        countdown(sale, at)
     )?;
     body.push_str("<dl>");
     for (name, label) in UNITS.into_iter().chain(RATES) {
@@ -171,22 +177,24 @@ fn card(body: &mut String, plane: &ControlPlane, caller: &Caller, sale: &Value) 
     write!(
         body,
         "<div><dt>sold out in</dt><dd data-f=\"sold_out_in_s\">{}</dd></div></dl>",
-        number(&sale["sold_out_in_s"])
+        sale["sold_out_in_s"].as_i64().map_or_else(|| "–".into(), |s| span(s.saturating_mul(1_000)))
     )?;
     if sale["waiting_room"].is_object() {
         let words = waiting_room::words(&sale["waiting_room"]);
         writeln!(body, "<p data-f=\"waiting_room\">{}</p>", Text(&words))?;
     }
-    writeln!(
-        body,
-        "<p class=\"refusals\" data-f=\"refusals_per_s\">{}</p>",
-        Text(&refusals(&sale["refusals_per_s"]))
-    )?;
+    let refused = refusals(&sale["refusals_per_s"]);
+    let (class, words) = match &refused {
+        Some(refused) => ("refusals", refused.as_str()),
+        None => ("", "nobody is refused"),
+    };
+    writeln!(body, "<p class=\"{class}\" data-f=\"refusals_per_s\">{}</p>", Text(words))?;
     writeln!(
         body,
         "<svg class=\"chart\" role=\"img\" aria-label=\"Arrivals, wins and refusals a second\"></svg>\
          <p class=\"legend\">Five minutes, logarithmic: <span class=\"arrivals\">arrivals</span>, <span class=\"wins\">wins</span>, \
-         <span class=\"refusals\">refusals (dashed)</span>; upright lines: what operators did</p>"
+         <span class=\"refusals\">refusals (dashed)</span>; upright lines: what operators did.\
+         <span class=\"scale\"></span></p>"
     )?;
     if may_act(caller)
         && let Some(live) = plane.admission.board().sales().by_name(&tenant, &campaign, &sku)
@@ -197,8 +205,20 @@ fn card(body: &mut String, plane: &ControlPlane, caller: &Caller, sale: &Value) 
     Ok(())
 }
 
-/// Refusals by code, the most frequent first.
-fn refusals(by_code: &Value) -> String {
+/// How long it is until a sale opens or ends, by its own times and the snapshot's.
+fn countdown(sale: &Value, at: &str) -> String {
+    let ms = |time: &str| time.parse::<jiff::Timestamp>().ok().map(|time| time.as_millisecond());
+    let until = |name: &str| Some(ms(text(&sale[name]))? - ms(at)?);
+    match text(&sale["state"]) {
+        "upcoming" => until("starts_at").map(|ms| format!("opens in {}", span(ms))),
+        "ended" => None,
+        _ => until("ends_at").map(|ms| format!("ends in {}", span(ms))),
+    }
+    .unwrap_or_default()
+}
+
+/// Refusals by code, the most frequent first; `None` while there are none.
+fn refusals(by_code: &Value) -> Option<String> {
     let mut ranked: Vec<_> = by_code
         .as_object()
         .into_iter()
@@ -207,7 +227,7 @@ fn refusals(by_code: &Value) -> String {
         .collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     let ranked: Vec<_> = ranked.into_iter().map(|(code, rate)| format!("{code} {rate}/s")).collect();
-    if ranked.is_empty() { "nobody is refused".into() } else { format!("refused: {}", ranked.join(", ")) }
+    (!ranked.is_empty()).then(|| format!("refused: {}", ranked.join(", ")))
 }
 
 fn figures(body: &mut String, snapshot: &Value) -> std::fmt::Result {
@@ -262,5 +282,26 @@ fn text(value: &Value) -> &str {
 }
 
 fn number(value: &Value) -> String {
-    if value.is_null() { "–".into() } else { value.to_string() }
+    match value.as_u64() {
+        Some(count) => grouped(count),
+        None if value.is_null() => "–".into(),
+        None => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_sale_says_how_long_it_is_until_it_opens_or_ends() {
+        let sale = |state: &str| json!({"state": state, "starts_at": "2030-01-31T12:00:00.000Z", "ends_at": "2030-01-31T15:10:00.000Z"});
+        let at = "2030-01-31T11:59:01.500Z";
+        assert_eq!(countdown(&sale("upcoming"), at), "opens in 58 seconds");
+        assert_eq!(countdown(&sale("paused"), at), "ends in 3 hours and 10 minutes");
+        assert_eq!(countdown(&sale("ended"), at), "");
+        assert_eq!(countdown(&json!({"state": "open", "ends_at": null}), at), "");
+    }
 }

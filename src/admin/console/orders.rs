@@ -7,19 +7,20 @@ use axum::Extension;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::super::acting::Acting;
 use super::super::caller::Caller;
 use super::super::control_plane::ControlPlane;
-use super::super::order_json::order_json;
 use super::super::problem::Problem;
+use super::super::rfc3339::rfc3339;
 use super::super::{extend, order_acts, settle};
 use super::form::{Form, answer, sent};
-use super::html::{Page, Text, act_form, may_act};
+use super::html::{Page, Text, act_form, may_act, moment};
 use super::refunds;
-use crate::domain::{Order, OrderId, OrderStatus};
-use crate::orders::{OrderFilter, StoreError, TenantSales};
+use super::sale::link;
+use crate::admission::LiveSale;
+use crate::domain::{Currency, Order, OrderId, OrderStatus};
+use crate::orders::{OrderFilter, RefundRecord, StoreError, TenantSales};
 
 /// Orders of a buyer that are shown.
 const ORDERS_SHOWN: usize = 200;
@@ -49,10 +50,10 @@ pub(super) async fn search(
         Text(q)
     );
     if !q.is_empty() {
-        let mut orders: Vec<Value> = Vec::new();
+        let mut orders = Vec::new();
         for order in orders_of(&plane, &caller, q).await? {
             if let Some(sale) = plane.desk.sale_of(order.placed.sale).await? {
-                orders.push(order_json(&sale, &order));
+                orders.push((sale, order));
             }
         }
         if orders.is_empty() {
@@ -88,27 +89,77 @@ async fn orders_of(plane: &ControlPlane, caller: &Caller, buyer: &str) -> Result
     }
 }
 
-fn table(body: &mut String, orders: &[Value]) {
+fn table(body: &mut String, orders: &[(Arc<LiveSale>, Order)]) {
     body.push_str(
         "<table><thead><tr><th scope=\"col\">Order</th><th scope=\"col\">Sale</th><th scope=\"col\">Units</th>\
          <th scope=\"col\">Amount</th><th scope=\"col\">Status</th><th scope=\"col\">Made</th></tr></thead><tbody>\n",
     );
-    for order in orders {
-        let part = |name: &str| order[name].as_str().unwrap_or_default();
-        let id = part("order_id");
+    for (sale, order) in orders {
+        let placed = &order.placed;
+        let id = placed.id;
         let _ = writeln!(
             body,
-            "<tr><th scope=\"row\"><a href=\"/orders/{id}\">{id}</a></th><td>{}/{}</td><td>{}</td><td>{} {}</td><td>{}</td><td>{}</td></tr>",
-            Text(part("campaign")),
-            Text(part("sku")),
-            order["quantity"],
-            order["amount_cents"],
-            Text(part("currency")),
-            Text(part("status")),
-            Text(part("created_at"))
+            "<tr><th scope=\"row\"><a href=\"/orders/{id}\">{id}</a></th><td>{}/{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            Text(sale.key.campaign()),
+            Text(sale.key.sku()),
+            placed.quantity,
+            placed.amount.shown(&sale.terms.currency),
+            order.status,
+            moment(&rfc3339(placed.created_at))
         );
     }
     body.push_str("</tbody></table>\n");
+}
+
+/// What the order is.
+fn facts(body: &mut String, sale: &LiveSale, order: &Order) {
+    let (key, currency) = (&sale.key, &sale.terms.currency);
+    let path = link(key.tenant(), key.campaign(), key.sku());
+    let rows = [
+        ("status", order.status.to_string()),
+        ("buyer", Text(order.placed.buyer.as_str()).to_string()),
+        (
+            "sale",
+            format!(
+                "<a href=\"{}\">{}</a>",
+                Text(&path),
+                Text(&format!("{} / {} of {}", key.campaign(), key.sku(), key.tenant()))
+            ),
+        ),
+        ("units", order.placed.quantity.to_string()),
+        ("amount", order.placed.amount.shown(currency)),
+        ("given back", order.refunds.refunded.shown(currency)),
+        ("units put back on sale", order.refunds.restocked.to_string()),
+    ];
+    body.push_str("<table class=\"facts\"><tbody>\n");
+    for (label, value) in rows {
+        let _ = writeln!(body, "<tr><th scope=\"row\">{label}</th><td>{value}</td></tr>");
+    }
+    body.push_str("</tbody></table>\n");
+}
+
+/// What became of the order, in the order of time. When one was cancelled or ran out of time is in the feed of events, not in its row.
+fn life(body: &mut String, order: &Order, currency: &Currency, refunds: &[RefundRecord]) {
+    let mut steps = vec![(order.placed.created_at, "reserved".to_owned())];
+    steps.extend(order.paid_at.map(|at| (at, "paid".to_owned())));
+    for refund in refunds {
+        let what = format!("refund {} of {}", refund.number, refund.amount.shown(currency));
+        steps.push((refund.begun_at, format!("{what} begun")));
+        let state = refund.state.as_str().replace('_', " ");
+        steps.extend(refund.ended_at.map(|at| (at, format!("{what} {state}"))));
+    }
+    steps.sort_by_key(|(at, _)| *at);
+    if order.status.is_open() {
+        steps.push((order.placed.pay_before, "to be paid before".to_owned()));
+    }
+    body.push_str("<h2>Its life</h2>\n<ol class=\"life\">");
+    for (at, what) in steps {
+        let _ = write!(body, "<li>{what} {}</li>", moment(&rfc3339(at)));
+    }
+    if !order.status.is_open() && order.paid_at.is_none() {
+        let _ = write!(body, "<li>{}</li>", order.status);
+    }
+    body.push_str("</ol>\n");
 }
 
 /// `GET /orders/{id}`
@@ -118,18 +169,15 @@ pub(super) async fn page(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let (order, _) = plane.order_seen_by(&caller, &id).await?;
-    let shown = plane.shown(&order).await?;
-    let mut body = String::from("<table class=\"facts\"><tbody>\n");
-    for (name, value) in shown.as_object().into_iter().flatten() {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let _ = writeln!(body, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", Text(name), Text(&value));
-    }
-    body.push_str("</tbody></table>\n");
+    let sale = plane.desk.sale_of(order.placed.sale).await?.ok_or_else(Problem::unknown_order)?;
     let refunds = match order.refunds.begun {
         0 => Vec::new(),
         _ => plane.limited(plane.desk.refunds(order.placed.id)).await?,
     };
-    refunds::part(&mut body, &caller, &order, &refunds);
+    let mut body = String::new();
+    facts(&mut body, &sale, &order);
+    life(&mut body, &order, &sale.terms.currency, &refunds);
+    refunds::part(&mut body, &caller, &order, &sale.terms.currency, &refunds);
     if may_act(&caller) {
         let path = format!("/orders/{id}");
         let is_open = matches!(order.status, OrderStatus::PrePay | OrderStatus::Paying);

@@ -16,8 +16,8 @@ use super::super::refund;
 use super::super::rfc3339::rfc3339;
 use super::super::role::Role;
 use super::form::{Form, answer, sent};
-use super::html::{Page, Text, act_form};
-use crate::domain::{Cents, Order, OrderStatus, RefundRefusal, RefundRequest, Restock};
+use super::html::{Page, Text, act_form, moment};
+use crate::domain::{Cents, Currency, Order, OrderStatus, RefundRefusal, RefundRequest, Restock};
 use crate::orders::RefundRecord;
 
 /// What must be typed before money is given back.
@@ -32,7 +32,13 @@ pub(in crate::admin) struct Asked {
 }
 
 /// What the page of an order shows of its refunds: the way to another one, and those that were.
-pub(super) fn part(body: &mut String, caller: &Caller, order: &Order, refunds: &[RefundRecord]) {
+pub(super) fn part(
+    body: &mut String,
+    caller: &Caller,
+    order: &Order,
+    currency: &Currency,
+    refunds: &[RefundRecord],
+) {
     if !refunds.is_empty() {
         body.push_str(
             "<h2>Refunds</h2>\n<table><thead><tr><th scope=\"col\">Number</th><th scope=\"col\">State</th>\
@@ -45,10 +51,10 @@ pub(super) fn part(body: &mut String, caller: &Caller, order: &Order, refunds: &
                 "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
                 refund.number,
                 refund.state.as_str().replace('_', " "),
-                refund.amount.0,
+                refund.amount.shown(currency),
                 refund.restock,
-                rfc3339(refund.begun_at),
-                refund.ended_at.map_or("not yet".into(), rfc3339),
+                moment(&rfc3339(refund.begun_at)),
+                refund.ended_at.map_or("not yet".into(), |at| moment(&rfc3339(at))),
                 Text(&refund.reason),
                 Text(refund.why.as_deref().unwrap_or_default())
             );
@@ -72,14 +78,14 @@ pub(in crate::admin) async fn confirm(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let (order, _) = plane.order_seen_by(&caller, &id).await?;
-    let currency = currency(&plane, &order);
+    let currency = plane.currency_of(&order).await?;
     let (left, held) = (order.refundable(), order.units_held());
     let mut body = format!(
         "<table class=\"facts\"><tbody>\n\
          <tr><th scope=\"row\">status</th><td>{}</td></tr>\n<tr><th scope=\"row\">buyer</th><td>{}</td></tr>\n\
-         <tr><th scope=\"row\">paid</th><td>{} {currency}</td></tr>\n\
-         <tr><th scope=\"row\">given back before</th><td>{} {currency}</td></tr>\n\
-         <tr><th scope=\"row\">can be given back</th><td>{} {currency}</td></tr>\n\
+         <tr><th scope=\"row\">paid</th><td>{}</td></tr>\n\
+         <tr><th scope=\"row\">given back before</th><td>{}</td></tr>\n\
+         <tr><th scope=\"row\">can be given back</th><td>{}</td></tr>\n\
          <tr><th scope=\"row\">units that the order has</th><td>{held}</td></tr>\n</tbody></table>\n\
          <form class=\"act\" method=\"get\" action=\"/orders/{id}/refund\">\
          <label>Amount, in minor units of {currency} (empty: all) <input name=\"amount_cents\" inputmode=\"numeric\" \
@@ -87,9 +93,9 @@ pub(in crate::admin) async fn confirm(
          pattern=\"[0-9]*\" value=\"{}\"></label><button>Look what it does</button></form>\n",
         order.status,
         Text(order.placed.buyer.as_str()),
-        order.placed.amount.0,
-        order.refunds.refunded.0,
-        left.0,
+        order.placed.amount.shown(&currency),
+        order.refunds.refunded.shown(&currency),
+        left.shown(&currency),
         Text(&asked.amount_cents),
         Text(&asked.restock),
         id = Text(&id),
@@ -99,7 +105,7 @@ pub(in crate::admin) async fn confirm(
         .and_then(|request| order.refund_terms(&request).map_err(|refusal| said(refusal, &order)))
     {
         Ok((amount, restock)) => {
-            body.push_str(&what_happens(&plane, &order, currency, amount, restock));
+            body.push_str(&what_happens(&plane, &order, &amount.shown(&currency), amount, restock));
             let fields = format!(
                 "<input type=\"hidden\" name=\"number\" value=\"{}\"><input type=\"hidden\" name=\"amount_cents\" value=\"{}\">\
                  <input type=\"hidden\" name=\"restock\" value=\"{restock}\"><label>How <select name=\"by_hand\">\
@@ -109,7 +115,7 @@ pub(in crate::admin) async fn confirm(
                 order.refunds.begun + 1,
                 amount.0
             );
-            let button = format!("Give back {} {currency}", amount.0);
+            let button = format!("Give back {}", amount.shown(&currency));
             body.push_str(&act_form(&format!("/orders/{id}/refund"), &button, "danger", "", &fields));
         }
         Err(said) => {
@@ -121,7 +127,7 @@ pub(in crate::admin) async fn confirm(
 }
 
 /// What a buyer and the books see afterwards.
-fn what_happens(plane: &ControlPlane, order: &Order, currency: &str, amount: Cents, restock: u32) -> String {
+fn what_happens(plane: &ControlPlane, order: &Order, shown: &str, amount: Cents, restock: u32) -> String {
     let is_whole = order.refunds.refunded.0 + amount.0 >= order.placed.amount.0;
     let status = if is_whole { OrderStatus::Refunded } else { OrderStatus::Paid };
     let gateway = match &order.payment.gateway {
@@ -135,9 +141,8 @@ fn what_happens(plane: &ControlPlane, order: &Order, currency: &str, amount: Cen
         ),
     };
     format!(
-        "<h2>What will happen</h2>\n<ul><li>{} {currency} go back to {} through the gateway {}. This cannot be taken back.</li>\
+        "<h2>What will happen</h2>\n<ul><li>{shown} go back to {} through the gateway {}. This cannot be taken back.</li>\
          <li>The order is {status} then; its buyer sees that, and how much was given back.</li><li>{units}</li></ul>\n",
-        amount.0,
         Text(order.placed.buyer.as_str()),
         Text(gateway)
     )
@@ -171,12 +176,6 @@ impl Asked {
             restock: Restock::Units(u32::try_from(units).unwrap_or(u32::MAX)),
         })
     }
-}
-
-fn currency(plane: &ControlPlane, order: &Order) -> &'static str {
-    let sales = plane.admission.board().sales();
-    let code = sales.by_id(order.placed.sale).map(|sale| sale.terms.currency);
-    code.and_then(|code| iso_currency::Currency::from_code(code.as_str())).map_or("", |known| known.code())
 }
 
 /// `POST /orders/{id}/refund`

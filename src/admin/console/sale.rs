@@ -100,7 +100,7 @@ pub(super) async fn page(
         ("paid", audit.orders.paid.to_string()),
         ("left", audit.orders.available().to_string()),
         ("books", if audit.conserved { "agree" } else { "DO NOT AGREE" }.into()),
-        ("price", format!("{} {}", price.0, currency.as_str())),
+        ("price", price.shown(currency)),
         ("units a buyer", per_buyer_limit.to_string()),
         ("rate", rate),
         ("opens", rfc3339(*starts_at)),
@@ -126,7 +126,7 @@ pub(super) async fn page(
         };
         let fields = [
             number("stock_delta", "Units more (or fewer, with a minus)"),
-            number("price_cents", "Price"),
+            number("price_cents", "Price, in minor units"),
             number("per_buyer_limit", "Units a buyer"),
             number("rate_per_s", "Purchases a second"),
             number("pay_within_s", "Seconds to pay"),

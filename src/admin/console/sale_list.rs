@@ -12,7 +12,7 @@ use super::super::caller::Caller;
 use super::super::control_plane::ControlPlane;
 use super::super::problem::Problem;
 use super::super::rfc3339::rfc3339;
-use super::html::{Page, Text, may_act};
+use super::html::{Page, Text, may_act, moment};
 use super::sale::{link, state};
 use crate::admission::LiveSale;
 use crate::domain::{Sale, SaleKey};
@@ -75,7 +75,7 @@ pub(super) async fn list(
 fn table(body: &mut String, plane: &ControlPlane, id: &str, sales: &[&Arc<LiveSale>]) {
     let row = |sale: &&Arc<LiveSale>| {
         let title = format!("<a href=\"{}\">{}</a>", Text(&path(&sale.key)), Text(&sale.terms.title));
-        let opens = rfc3339(sale.terms.starts_at);
+        let opens = moment(&rfc3339(sale.terms.starts_at));
         row(&sale.key, &title, state(plane, sale), sale.remaining_everywhere(), &opens)
     };
     write_table(body, id, ["Left", "Opens"], sales.iter().map(row));
@@ -103,7 +103,7 @@ async fn archived(plane: &ControlPlane, caller: &Caller, wanted: &Wanted) -> Res
         Text(&wanted.q)
     );
     let row = |sale: &Sale| {
-        let at = sale.archived_at.map(rfc3339).unwrap_or_default();
+        let at = sale.archived_at.map(|at| moment(&rfc3339(at))).unwrap_or_default();
         row(&sale.key, &Text(&sale.terms.title).to_string(), "archived", sale.sold.into(), &at)
     };
     write_table(&mut body, "archived", ["Sold", "Archived"], sales.iter().map(row));
