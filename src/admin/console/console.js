@@ -140,7 +140,7 @@ function cell(kind, value) {
 function showNodes(nodes) {
   const rows = nodes.map(({ node, arrivals_per_s, wins_per_s, queue_depth, uptime_s }) => {
     const row = document.createElement("tr");
-    const name = cell("th", node);
+    const name = cell("th", String(node)); // a name, not a count
     name.scope = "row";
     row.append(name, ...[arrivals_per_s, wins_per_s, queue_depth, uptime_s].map((value) => cell("td", value)));
     return row;

@@ -123,10 +123,11 @@ pub(super) fn act_form(action: &str, button: &str, class: &str, reason: &str, fi
     )
 }
 
-/// A moment as people read it, to the second, of one that is written as the API does. The script adds what a clock shows here.
+/// A moment as people read it, to the second, of one that is written as the API does; a dash for anything shorter. On the first
+/// page the script adds what a clock shows here.
 pub(super) fn moment(rfc3339: &str) -> String {
-    let [date, time] = [0..10, 11..19].map(|part| rfc3339.get(part).unwrap_or_default());
-    format!("<time data-time datetime=\"{0}\">{1} {2} UTC</time>", Text(rfc3339), Text(date), Text(time))
+    let (Some(date), Some(time)) = (rfc3339.get(..10), rfc3339.get(11..19)) else { return "–".into() };
+    format!("<time data-time datetime=\"{}\">{} {} UTC</time>", Text(rfc3339), Text(date), Text(time))
 }
 
 /// A span of time in words, in one unit or two. None is negative.
@@ -164,6 +165,7 @@ mod tests {
         }
         let at = "2030-01-31T12:00:05.502Z";
         assert_eq!(moment(at), format!("<time data-time datetime=\"{at}\">2030-01-31 12:00:05 UTC</time>"));
+        assert_eq!(moment(""), "–", "there is no picture yet");
         for (s, text) in [
             (-5, "0 seconds"),
             (119, "119 seconds"),

@@ -193,7 +193,7 @@ fn card(
         body,
         "<svg class=\"chart\" role=\"img\" aria-label=\"Arrivals, wins and refusals a second\"></svg>\
          <p class=\"legend\">Five minutes, logarithmic: <span class=\"arrivals\">arrivals</span>, <span class=\"wins\">wins</span>, \
-         <span class=\"refusals\">refusals (dashed)</span>; upright lines: what operators did.\
+         <span class=\"refusals\">refusals (dashed)</span>; upright lines: what operators did. \
          <span class=\"scale\"></span></p>"
     )?;
     if may_act(caller)
@@ -267,7 +267,8 @@ fn figures(body: &mut String, snapshot: &Value) -> std::fmt::Result {
     }
     body.push_str("</tr></thead><tbody>\n");
     for node in snapshot["nodes"].as_array().into_iter().flatten() {
-        write!(body, "<tr><th scope=\"row\">{}</th>", number(&node["node"]))?;
+        // A name, not a count.
+        write!(body, "<tr><th scope=\"row\">{}</th>", node["node"])?;
         for (name, _) in NODE_FIGURES {
             write!(body, "<td>{}</td>", number(&node[name]))?;
         }

@@ -114,17 +114,19 @@ fn table(body: &mut String, orders: &[(Arc<LiveSale>, Order)]) {
 /// What the order is.
 fn facts(body: &mut String, sale: &LiveSale, order: &Order) {
     let (key, currency) = (&sale.key, &sale.terms.currency);
+    let name = format!("{} / {} of {}", key.campaign(), key.sku(), key.tenant());
     let path = link(key.tenant(), key.campaign(), key.sku());
     let rows = [
         ("status", order.status.to_string()),
         ("buyer", Text(order.placed.buyer.as_str()).to_string()),
         (
             "sale",
-            format!(
-                "<a href=\"{}\">{}</a>",
-                Text(&path),
-                Text(&format!("{} / {} of {}", key.campaign(), key.sku(), key.tenant()))
-            ),
+            // One that is archived has no page.
+            if sale.is_archived {
+                Text(&name).to_string()
+            } else {
+                format!("<a href=\"{}\">{}</a>", Text(&path), Text(&name))
+            },
         ),
         ("units", order.placed.quantity.to_string()),
         ("amount", order.placed.amount.shown(currency)),
@@ -149,8 +151,11 @@ fn life(body: &mut String, order: &Order, currency: &Currency, refunds: &[Refund
         steps.extend(refund.ended_at.map(|at| (at, format!("{what} {state}"))));
     }
     steps.sort_by_key(|(at, _)| *at);
+    // As it stands, or stood, with the time that was given.
     if order.status.is_open() {
         steps.push((order.placed.pay_before, "to be paid before".to_owned()));
+    } else if order.status == OrderStatus::Expired {
+        steps.push((order.placed.pay_before, "was to be paid before".to_owned()));
     }
     body.push_str("<h2>Its life</h2>\n<ol class=\"life\">");
     for (at, what) in steps {
