@@ -19,18 +19,6 @@ impl Cents {
     pub const fn times(self, quantity: u32) -> Self {
         Self(self.0.saturating_mul(quantity as u64))
     }
-
-    /// The amount as people read it, with the code of its currency: `19.99 USD`, `500 JPY`. Of a code that ISO 4217 does not know
-    /// it is in minor units.
-    pub fn shown(self, currency: &Currency) -> String {
-        let known = iso_currency::Currency::from_code(currency.as_str());
-        let digits = known.and_then(|known| known.exponent()).map_or(0, usize::from);
-        if digits == 0 {
-            return format!("{} {currency}", self.0);
-        }
-        let whole = 10u64.pow(digits as u32);
-        format!("{}.{:0digits$} {currency}", self.0 / whole, self.0 % whole)
-    }
 }
 
 /// A currency: the three upper-case letters of its code. Who makes a sale checks that ISO 4217 knows the code; here it may be
@@ -63,23 +51,5 @@ impl fmt::Debug for Currency {
 impl fmt::Display for Currency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn amounts_are_divided_as_their_currency_is() {
-        for (cents, code, words) in [
-            (199_900, "USD", "1999.00 USD"),
-            (5, "EUR", "0.05 EUR"),
-            (500, "JPY", "500 JPY"),
-            (1_234, "KWD", "1.234 KWD"),
-            (7, "ZZZ", "7 ZZZ"),
-        ] {
-            assert_eq!(Cents(cents).shown(&Currency::parse(code).unwrap()), words);
-        }
     }
 }

@@ -21,6 +21,7 @@ use super::sale::link;
 use super::zone::Zone;
 use crate::domain::{EpochMs, Rate, RoomMode, SaleTerms};
 use crate::ledger::NewSale;
+use crate::orders::in_units;
 
 /// A text field: its name, its label, and what it looks like.
 type TextField = (&'static str, &'static str, &'static str);
@@ -206,8 +207,8 @@ fn lines(new: &NewSale, zone: &Zone, now: EpochMs) -> Vec<String> {
         key.campaign(),
         key.sku(),
         key.tenant(),
-        price.shown(currency),
-        price.times(*stock).shown(currency)
+        in_units(*price, currency),
+        in_units(price.times(*stock), currency)
     )];
     lines.push(if *starts_at <= now {
         "It opens at once: buyers can buy from the moment on.".into()

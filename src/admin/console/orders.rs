@@ -20,7 +20,7 @@ use super::refunds;
 use super::sale::link;
 use crate::admission::LiveSale;
 use crate::domain::{Currency, Order, OrderId, OrderStatus};
-use crate::orders::{OrderFilter, RefundRecord, StoreError, TenantSales};
+use crate::orders::{OrderFilter, RefundRecord, StoreError, TenantSales, in_units};
 
 /// Orders of a buyer that are shown.
 const ORDERS_SHOWN: usize = 200;
@@ -103,7 +103,7 @@ fn table(body: &mut String, orders: &[(Arc<LiveSale>, Order)]) {
             Text(sale.key.campaign()),
             Text(sale.key.sku()),
             placed.quantity,
-            placed.amount.shown(&sale.terms.currency),
+            in_units(placed.amount, &sale.terms.currency),
             order.status,
             moment(&rfc3339(placed.created_at))
         );
@@ -129,8 +129,8 @@ fn facts(body: &mut String, sale: &LiveSale, order: &Order) {
             },
         ),
         ("units", order.placed.quantity.to_string()),
-        ("amount", order.placed.amount.shown(currency)),
-        ("given back", order.refunds.refunded.shown(currency)),
+        ("amount", in_units(order.placed.amount, currency)),
+        ("given back", in_units(order.refunds.refunded, currency)),
         ("units put back on sale", order.refunds.restocked.to_string()),
     ];
     body.push_str("<table class=\"facts\"><tbody>\n");
@@ -145,7 +145,7 @@ fn life(body: &mut String, order: &Order, currency: &Currency, refunds: &[Refund
     let mut steps = vec![(order.placed.created_at, "reserved".to_owned())];
     steps.extend(order.paid_at.map(|at| (at, "paid".to_owned())));
     for refund in refunds {
-        let what = format!("refund {} of {}", refund.number, refund.amount.shown(currency));
+        let what = format!("refund {} of {}", refund.number, in_units(refund.amount, currency));
         steps.push((refund.begun_at, format!("{what} begun")));
         let state = refund.state.as_str().replace('_', " ");
         steps.extend(refund.ended_at.map(|at| (at, format!("{what} {state}"))));

@@ -18,7 +18,7 @@ use super::super::role::Role;
 use super::form::{Form, answer, sent};
 use super::html::{Page, Text, act_form, moment};
 use crate::domain::{Cents, Currency, Order, OrderStatus, RefundRefusal, RefundRequest, Restock};
-use crate::orders::RefundRecord;
+use crate::orders::{RefundRecord, in_units};
 
 /// What must be typed before money is given back.
 const WORD: &str = "refund";
@@ -51,7 +51,7 @@ pub(super) fn part(
                 "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
                 refund.number,
                 refund.state.as_str().replace('_', " "),
-                refund.amount.shown(currency),
+                in_units(refund.amount, currency),
                 refund.restock,
                 moment(&rfc3339(refund.begun_at)),
                 refund.ended_at.map_or("not yet".into(), |at| moment(&rfc3339(at))),
@@ -93,9 +93,9 @@ pub(in crate::admin) async fn confirm(
          pattern=\"[0-9]*\" value=\"{}\"></label><button>Look what it does</button></form>\n",
         order.status,
         Text(order.placed.buyer.as_str()),
-        order.placed.amount.shown(&currency),
-        order.refunds.refunded.shown(&currency),
-        left.shown(&currency),
+        in_units(order.placed.amount, &currency),
+        in_units(order.refunds.refunded, &currency),
+        in_units(left, &currency),
         Text(&asked.amount_cents),
         Text(&asked.restock),
         id = Text(&id),
@@ -105,7 +105,7 @@ pub(in crate::admin) async fn confirm(
         .and_then(|request| order.refund_terms(&request).map_err(|refusal| said(refusal, &order)))
     {
         Ok((amount, restock)) => {
-            body.push_str(&what_happens(&plane, &order, &amount.shown(&currency), amount, restock));
+            body.push_str(&what_happens(&plane, &order, &in_units(amount, &currency), amount, restock));
             let fields = format!(
                 "<input type=\"hidden\" name=\"number\" value=\"{}\"><input type=\"hidden\" name=\"amount_cents\" value=\"{}\">\
                  <input type=\"hidden\" name=\"restock\" value=\"{restock}\"><label>How <select name=\"by_hand\">\
@@ -115,7 +115,7 @@ pub(in crate::admin) async fn confirm(
                 order.refunds.begun + 1,
                 amount.0
             );
-            let button = format!("Give back {}", amount.shown(&currency));
+            let button = format!("Give back {}", in_units(amount, &currency));
             body.push_str(&act_form(&format!("/orders/{id}/refund"), &button, "danger", "", &fields));
         }
         Err(said) => {

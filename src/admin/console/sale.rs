@@ -20,6 +20,7 @@ use super::html::{Page, Text, act_form, may_act};
 use super::waiting_room;
 use crate::admission::LiveSale;
 use crate::domain::SaleTerms;
+use crate::orders::in_units;
 
 /// The path of a sale's page. Names of sales need no escaping in one.
 pub(super) fn link(tenant: &str, campaign: &str, sku: &str) -> String {
@@ -100,7 +101,7 @@ pub(super) async fn page(
         ("paid", audit.orders.paid.to_string()),
         ("left", audit.orders.available().to_string()),
         ("books", if audit.conserved { "agree" } else { "DO NOT AGREE" }.into()),
-        ("price", price.shown(currency)),
+        ("price", in_units(*price, currency)),
         ("units a buyer", per_buyer_limit.to_string()),
         ("rate", rate),
         ("opens", rfc3339(*starts_at)),

@@ -9,6 +9,7 @@ use super::time::in_words;
 use super::view::{Seen, View};
 use super::words::Words;
 use crate::domain::{Cents, Currency, OrderId};
+use crate::orders::in_units;
 
 /// A text in HTML.
 struct Text<'a>(&'a str);
@@ -236,7 +237,7 @@ impl Page<'_> {
 fn money(cents: &Value, currency: &Value) -> String {
     let cents = Cents(cents.as_u64().unwrap_or_default());
     let currency = currency.as_str().and_then(Currency::parse);
-    currency.map_or_else(|| cents.0.to_string(), |currency| cents.shown(&currency))
+    currency.map_or_else(|| cents.0.to_string(), |currency| in_units(cents, &currency))
 }
 
 #[cfg(test)]
