@@ -35,8 +35,10 @@ pub async fn expire(checkout: Checkout) {
                 break;
             }
         }
-        // While nobody waits there is nothing to look for.
-        coordinator.desk.deadlines().any().await;
+        // While nobody waits there is nothing to look for. That orders expire again is said all the same.
+        if !is_failing {
+            coordinator.desk.deadlines().any().await;
+        }
     }
 }
 
