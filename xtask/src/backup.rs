@@ -21,7 +21,7 @@ use testbed::until;
 
 use crate::perf::comparison::median;
 use crate::perf::{append, machine};
-use crate::{Failure, anew, cargo};
+use crate::{Failure, anew, cargo, load_tester};
 
 const FOLDER: &str = "target/backup";
 /// Of the scenario, in s: what buyers are told meanwhile is not measured.
@@ -195,7 +195,7 @@ impl Tester {
     /// Waits for its end. An objective that is missed is no failure here, a promise that is broken is.
     fn summary(&mut self, out: &Path) -> Result<Value, Failure> {
         self.0.wait()?;
-        let summary: Value = serde_json::from_str(&fs::read_to_string(out.join("summary.json"))?)?;
+        let summary = load_tester::summary(out)?;
         if summary["verification"]["passed"] == true {
             return Ok(summary);
         }

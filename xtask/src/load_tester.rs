@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -30,6 +31,6 @@ pub fn command(scenario: &str, target: &str, admin: SocketAddr, out: &str, keys:
 ///
 /// # Errors
 /// There is none.
-pub fn summary(out: &str) -> Result<Value, Failure> {
-    Ok(serde_json::from_str(&fs::read_to_string(format!("{out}/summary.json"))?)?)
+pub fn summary(out: &Path) -> Result<Value, Failure> {
+    Ok(serde_json::from_str(&fs::read_to_string(out.join("summary.json"))?)?)
 }

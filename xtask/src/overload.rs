@@ -6,6 +6,7 @@
 mod dear;
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -171,7 +172,7 @@ impl Offers<'_> {
             let said = String::from_utf8_lossy(&output.stderr);
             return Err(format!("{command:?} ended with {}: {said}", output.status).into());
         }
-        let summary = load_tester::summary(FOLDER)?;
+        let summary = load_tester::summary(Path::new(FOLDER))?;
         let log = fs::read_to_string(format!("{FOLDER}/seckill.hlog"))?;
         let began = began(&log).ok_or("the tester's log does not say when it began")?;
         Sold::of(&summary, began, self.seconds).ok_or_else(|| "the tester tells no figures".into())

@@ -1,6 +1,7 @@
 //! What a request costs the bundled load tester, beside `h2load`: both in a closed loop against the engine's refusals.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use testbed::install;
@@ -150,7 +151,7 @@ fn tester(way: &Way, server: &Server, seconds: f64, cacert: &str) -> Contender {
 
 fn tester_figures(command: &mut Command) -> Result<Figures, Failure> {
     let (_, cpu_s) = timed(command)?;
-    let summary = load_tester::summary(OUT)?;
+    let summary = load_tester::summary(Path::new(OUT))?;
     let (client, purchases) = (&summary["client"], &summary["paths"]["seckill"]["all"]);
     let figures = [
         (CPU.figure, client["sent"].as_f64().map(|sent| cpu_s * 1e6 / sent)),
