@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::client::{Answer, request, try_request};
 use crate::servers::engine::{EngineProcess, PATIENT, binary, variables};
 use crate::servers::process;
-use crate::{PATIENCE, described};
+use crate::{PATIENCE, described, until};
 
 /// How an engine is started.
 #[derive(Clone, Debug)]
@@ -169,12 +169,30 @@ impl Engine {
         self.process.pid()
     }
 
-    /// All that it has logged.
+    /// All that it has logged. What it logs beside an answer may not be there yet: see
+    /// [`logged`](Self::logged).
     ///
     /// # Panics
     /// It cannot be read.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// The first line of its log that has `text` in it. Waits for it: a thread of its own writes the lines, behind the
+    /// answers.
+    ///
+    /// # Panics
+    /// There never is one.
+    #[track_caller]
+    pub fn logged(&self, text: &str) -> String {
+        let mut found = None;
+        until(&format!("a line of the log with {text:?}"), || {
+            let log = self.log();
+            let whole = &log[..log.rfind('\n').unwrap_or(0)];
+            found = whole.lines().find(|line| line.contains(text)).map(str::to_owned);
+            found.is_some()
+        });
+        found.unwrap_or_default()
     }
 
     /// Where buyers ask.

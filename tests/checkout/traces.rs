@@ -128,9 +128,7 @@ fn t1_a_purchase_and_its_payment_are_parts_of_the_callers_trace() {
         let path = format!("/orders/{order}/checkout");
         let lines = format!("traceparent: 00-{TRACE}-a8ad6b7169203331-01\r\nX-Request-ID: req-of-dan\r\n");
         assert_eq!(engine.ask("POST", &path, "dan", &lines, r#"{"payment_method":"card"}"#).status, 202);
-        let log = engine.log();
-        let line =
-            log.lines().find(|line| line.contains("do not speak of the same payment")).expect("an alarm");
+        let line = engine.logged("do not speak of the same payment");
         assert!(line.contains("req-of-dan") && line.contains(TRACE), "{line}");
     }
 }

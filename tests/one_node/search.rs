@@ -125,7 +125,7 @@ fn s2_a_server_that_is_away_or_overtaxed_makes_documents_late_and_loses_none() {
         }
         engine.sale("phone", 10, "");
         buy(&engine, "phone", 0, 5);
-        until("it is told that it is late", || engine.log().contains("search-behind"));
+        engine.logged("search-behind");
         // Nobody else is hurt by it.
         let health = engine.read("/healthz");
         assert!(!health.body.contains("search") && engine.read("/readyz").status == 200, "{}", health.body);
@@ -190,7 +190,7 @@ fn s3_a_document_that_is_refused_holds_up_no_other() {
         });
         until("that one is told", || standing(&engine)["refused"] == 1 && standing(&engine)["pending"] == 0);
         assert!(engine.read("/metrics").body.contains("\nseckill_search_refused_documents 1\n"));
-        assert!(engine.log().contains("search-refused"));
+        engine.logged("search-refused");
         act(&engine, "PATCH", "bad", r#"{"price_cents":5}"#);
         until("another is taken", || server.shows("bad", "open", "plenty"));
         until("nothing is refused", || standing(&engine)["refused"] == 0);
