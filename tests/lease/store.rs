@@ -3,11 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::Duration;
 
 use seckill::domain::{KnownNode, NodeId, SaleId, SaleUnits, Share};
 use seckill::orders::{Audit, LeaseStore, LeftBook, StoreError, WantedShare};
 
 use crate::node::{SALE, sale_key};
+
+/// How long a question waits for a store that does not answer: several beats of an agent.
+const QUESTION_MAX: Duration = Duration::from_millis(200);
 
 /// What became of a batch of one order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,10 +207,12 @@ pub struct NodeStore {
 
 impl NodeStore {
     fn answers(&self) -> Result<&MemoryStore, StoreError> {
-        match self.is_away.load(Ordering::SeqCst) {
-            true => Err(StoreError::transient("the line is cut")),
-            false => Ok(&self.store),
+        if self.is_away.load(Ordering::SeqCst) {
+            // As a server that hangs, and not as one that refuses: each question costs its whole time.
+            sleep(QUESTION_MAX);
+            return Err(StoreError::transient("the line is cut"));
         }
+        Ok(&self.store)
     }
 }
 

@@ -44,8 +44,9 @@ use crate::orders::{LeaseStore, StockNotice, StoreError};
 
 /// Sales whose asks go out together.
 const GROUP: usize = 32;
-/// Sales that nobody waits for have so much of a look: those that sell must not wait for them.
-const IN_TURN_MAX: Duration = Duration::from_millis(50);
+/// Sales that nobody waits for have so much of a look, since those that sell must not wait for them; and the others have so
+/// much even if the next beat is due.
+const LOOK_MIN: Duration = Duration::from_millis(50);
 
 /// Why a round of work was cut short. It is tried again at the next look.
 #[derive(Debug, thiserror::Error)]
@@ -225,17 +226,22 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         self.name_what_was_heard();
         self.schedule.pass(Instant::now());
         for urgency in [Urgency::Now, Urgency::InTurn] {
+            let at_least = Instant::now() + LOOK_MIN;
             let until = match urgency {
-                Urgency::Now => self.beat_at,
-                Urgency::InTurn => Instant::now() + IN_TURN_MAX,
+                // The next beat is due already when the last one waited for an answer for long.
+                Urgency::Now => self.beat_at.max(at_least),
+                Urgency::InTurn => at_least,
             };
             // Those that are named again meanwhile have their turn at the next look.
             let mut waiting = self.schedule.waiting(urgency);
-            while waiting > 0 && !self.life.is_over() && Instant::now() < until {
+            while waiting > 0 && !self.life.is_over() {
                 let places = waiting.min(GROUP);
                 waiting -= places;
                 let sales = self.schedule.take(urgency, places);
                 self.work(sales).await?;
+                if Instant::now() >= until {
+                    break;
+                }
             }
         }
         Ok(())

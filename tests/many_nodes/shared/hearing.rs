@@ -149,6 +149,30 @@ fn n4_a_node_that_loses_postgresql_for_good_gives_its_units_to_the_others() {
     }
 }
 
+/// Nobody is left who could sell their units: they are not sold either, and go on sale again by themselves.
+#[test]
+fn n4_nodes_that_have_all_lost_postgresql_have_nothing_on_sale() {
+    let fixture = Fixture::open();
+    let lines = [(); 2].map(|()| fixture.line_to_postgres());
+    let engines = [0, 1].map(|node| {
+        // A question costs several beats.
+        let keys = [("POSTGRES__URL", lines[node].1.as_str()), ("POSTGRES__STATEMENT_WAIT_MS", "1500")];
+        fixture.launch(node as u16 + 1, &keys).start()
+    });
+    let all = engines.each_ref();
+    engines[0].sale("phone", 400, "");
+    known_to_all(&all, "phone");
+    all.iter().for_each(|engine| _ = until("the node sells", || wins(engine, "phone")));
+    lines.iter().for_each(|(line, _)| line.set(Mode::Silence));
+    for engine in all {
+        until("it is told", || told(engine, BEGINS) > 0);
+        let answer = engine.buy("phone", "late");
+        assert_eq!(answer.status, 503, "{}", answer.body);
+    }
+    lines.iter().for_each(|(line, _)| line.set(Mode::Pass));
+    assert_eq!(sell_out(&all, "phone").len(), 398);
+}
+
 const BEGINS: &str = "has not answered for ledger.silent_ms_max";
 const ENDS: &str = "this node lends and sells on";
 
