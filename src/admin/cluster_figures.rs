@@ -54,6 +54,9 @@ pub(super) struct NodeFigures {
     /// How full its writers' queues are, in thousandths; 1,000 when the store takes nothing.
     #[serde(default)]
     pub load_permille: u32,
+    /// Order events that wait to be sent to Redis; `None` where another node sends them, or the stream was not reached.
+    #[serde(default)]
+    pub relay_waiting: Option<u64>,
     /// Of all its sales.
     pub all: Rates,
     /// Of those where most buyers come, by the sale's number.
@@ -112,6 +115,7 @@ mod tests {
             uptime_s: 7,
             queue: 3,
             load_permille: 250,
+            relay_waiting: Some(12),
             all: sum.clone(),
             sales: [(4, sum)].into(),
         };
@@ -121,7 +125,8 @@ mod tests {
         assert_eq!(read.of_sale(SaleId(4)).map(|rates| rates.wins), Some(1.5));
         assert_eq!(read.of_sale(SaleId(5)), None);
         // An engine of the version before.
-        let older: NodeFigures = serde_json::from_str(&text.replace("\"load_permille\":250,", "")).unwrap();
-        assert_eq!(older, NodeFigures { load_permille: 0, ..told });
+        let older = text.replace("\"load_permille\":250,", "").replace("\"relay_waiting\":12,", "");
+        let older: NodeFigures = serde_json::from_str(&older).unwrap();
+        assert_eq!(older, NodeFigures { load_permille: 0, relay_waiting: None, ..told });
     }
 }

@@ -13,6 +13,7 @@ use super::live_viewers::Live;
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::refused_attempts::RefusedAttempts;
+use super::relay_watch::RelayWatch;
 use super::sale_counts::SaleCounts;
 use super::sale_series::SaleSeries;
 use super::session::Sessions;
@@ -72,6 +73,7 @@ pub struct ControlPlane {
     pub(super) store_concerns: Arc<Concerns>,
     pub(super) webhooks: Option<Webhooks>,
     pub(super) search: Option<Search>,
+    pub(super) relay: Option<RelayWatch>,
     /// Places for reading the store.
     pub(super) store_reads: Arc<Semaphore>,
     /// Answers of feeds that are held in memory while their clients take them.
@@ -112,6 +114,8 @@ pub struct ControlPlaneParts {
     pub webhooks: Option<Webhooks>,
     /// The search server that sales are followed into, where there is one.
     pub search: Option<Search>,
+    /// The relay of order events, of an engine that sells with others.
+    pub relay: Option<RelayWatch>,
 }
 
 impl ControlPlane {
@@ -133,6 +137,7 @@ impl ControlPlane {
             store_concerns,
             webhooks,
             search,
+            relay,
         } = parts;
         let store_reads = Arc::new(Semaphore::new(settings.store_reads_max));
         let feed_answers = Arc::new(Semaphore::new(settings.feed_answers_max));
@@ -164,6 +169,7 @@ impl ControlPlane {
             store_concerns,
             webhooks,
             search,
+            relay,
             store_reads,
             feed_answers,
             feed_marks: FeedMarks::default(),

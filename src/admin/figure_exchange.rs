@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::cluster_figures::{NodeFigures, OtherNode, Rates};
 use super::control_plane::ControlPlane;
+use super::relay_watch::RelayWatch;
 use crate::admission::{Load, TallyCounts};
 use crate::domain::{SaleId, SalePhase};
 use crate::orders::OwnFigures;
@@ -45,6 +46,7 @@ impl Teller {
             uptime_s: plane.started.elapsed().as_secs(),
             queue: plane.admission.queue().depth(),
             load_permille: plane.desk.load().permille(),
+            relay_waiting: plane.relay.as_ref().and_then(RelayWatch::waiting),
             ..NodeFigures::default()
         };
         let mut counts = HashMap::with_capacity(board.len());

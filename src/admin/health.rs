@@ -22,12 +22,13 @@ const STORE_PROBE_MAX: Duration = Duration::from_secs(1);
 const LEDGER_PROBE_MAX: Duration = Duration::from_millis(500);
 
 /// The state of each thing that readiness depends on; "ok" is the good one.
-struct Checks {
+pub(super) struct Checks {
     lifecycle: &'static str,
     writer: &'static str,
-    store: &'static str,
+    /// The order store.
+    pub store: &'static str,
     /// The Redis that lends the stock, if there is one.
-    ledger: Option<&'static str>,
+    pub ledger: Option<&'static str>,
     /// Whether there is something that an operator has to look after, although everything else is well.
     has_concerns: bool,
     /// What those said that are not well, by the name of their check or the code of the concern.
@@ -35,7 +36,8 @@ struct Checks {
 }
 
 impl Checks {
-    async fn of(plane: &ControlPlane) -> Self {
+    /// Looks at each of them.
+    pub async fn of(plane: &ControlPlane) -> Self {
         let lifecycle = match plane.readiness.lifecycle() {
             Lifecycle::Starting => "starting",
             Lifecycle::Running => "ok",
@@ -90,6 +92,17 @@ impl Checks {
             checks["ledger"] = ledger.into();
         }
         checks
+    }
+
+    /// What is not as it should be, for those who watch: each with its code or the name of its check, and in words.
+    pub fn troubles(self) -> Value {
+        let names = [("lifecycle", self.lifecycle), ("writer", self.writer), ("store", self.store)];
+        let named = names.into_iter().chain(self.ledger.map(|word| ("ledger", word)));
+        let mut troubles = self.reasons;
+        for (name, word) in named.filter(|(_, word)| *word != "ok") {
+            troubles.entry(name).or_insert_with(|| word.into());
+        }
+        troubles.into_iter().map(|(code, said)| json!({ "code": code, "said": said })).collect()
     }
 }
 
@@ -154,18 +167,6 @@ pub(super) async fn healthz(State(plane): State<Arc<ControlPlane>>) -> Response 
         "queue": { "depth": queue.depth(), "capacity": queue.capacity() },
     });
     (status, Json(body)).into_response()
-}
-
-/// What is not as it should be, for those who watch: each with its code or the name of its check, and in words.
-pub(super) async fn troubles(plane: &ControlPlane) -> Value {
-    let checks = Checks::of(plane).await;
-    let names = [("lifecycle", checks.lifecycle), ("writer", checks.writer), ("store", checks.store)];
-    let named = names.into_iter().chain(checks.ledger.map(|word| ("ledger", word)));
-    let mut troubles = checks.reasons;
-    for (name, word) in named.filter(|(_, word)| *word != "ok") {
-        troubles.entry(name).or_insert_with(|| word.into());
-    }
-    troubles.into_iter().map(|(code, said)| json!({ "code": code, "said": said })).collect()
 }
 
 fn verdict(good: bool, yes: &'static str, no: &'static str) -> (StatusCode, &'static str) {

@@ -31,10 +31,14 @@ pub(super) fn json(plane: &ControlPlane) -> Value {
     for (name, _, counter) in counters(records) {
         figures[name] = counter.value().into();
     }
-    let apart = records.drift().values().filter(|kinds| kinds.iter().any(|(_, units)| *units != 0)).count();
-    figures["sales_with_drift"] = apart.into();
+    figures["sales_with_drift"] = sales_with_drift(records).into();
     figures["cut_off"] = records.cut_off.load(Relaxed).into();
     figures
+}
+
+/// Sales whose books were apart when they were last compared.
+pub(super) fn sales_with_drift(records: &LeaseAgentRecords) -> usize {
+    records.drift().values().filter(|kinds| kinds.iter().any(|(_, units)| *units != 0)).count()
 }
 
 impl Exposition {

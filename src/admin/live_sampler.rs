@@ -12,7 +12,8 @@ use super::checkout_figures;
 use super::cluster_figures::{NodeFigures, OtherNode, Rates};
 use super::control_plane::ControlPlane;
 use super::figure_exchange::Teller;
-use super::health;
+use super::health::Checks;
+use super::live_dependencies;
 use super::live_snapshot::Snapshot;
 use super::rfc3339::rfc3339;
 use super::sale_counts::{COUNT_EVERY, COUNT_IDLE_EVERY};
@@ -109,18 +110,22 @@ impl Sampler {
             (sale.key.tenant().to_owned(), plane.sale_row(sale, &sales[&sale.id], rates))
         });
         let rows = rows.collect();
+        let checks = Checks::of(plane).await;
+        let (paths, commits) = self.paths.sample(plane, now);
         let mut engine = Map::new();
         for (name, value) in [
             ("seq", self.seq.into()),
             ("at", rfc3339(plane.now()).into()),
             ("node", plane.node.number().into()),
             ("sales_live", live.into()),
-            ("paths", self.paths.sample(plane, now)),
+            ("paths", paths),
             ("queue", queue_json(plane)),
+            ("dependencies", live_dependencies::json(plane, &checks, &commits, &others)),
+            ("commits", commits),
             ("store", store_figures::json(&plane.desk.pool_figures(), plane.desk.log_figures())),
             ("gateway", checkout_figures::json(&plane.checkout)),
             ("nodes", nodes(plane.node, &self.teller.tell(plane), &others)),
-            ("health", health::troubles(plane).await),
+            ("health", checks.troubles()),
         ] {
             engine.insert(name.into(), value);
         }
@@ -202,7 +207,7 @@ impl ControlPlane {
     }
 }
 
-/// The latencies of the last second and the last minute.
+/// The latencies of the last second and the last minute: of the paths, and of the store's commits.
 #[derive(Debug)]
 struct PathWindows {
     last: Totals,
@@ -210,11 +215,14 @@ struct PathWindows {
     steps: VecDeque<Totals>,
 }
 
-/// What each path has recorded by a moment.
+/// Where the store's commits stand, behind the paths.
+const COMMITS: usize = Path::ALL.len();
+
+/// What each path has recorded by a moment, and the store's writers.
 #[derive(Clone, Debug)]
 struct Totals {
     at: Instant,
-    paths: [Histogram<u64>; Path::ALL.len()],
+    latencies: [Histogram<u64>; COMMITS + 1],
 }
 
 impl PathWindows {
@@ -223,7 +231,8 @@ impl PathWindows {
         Self { steps: VecDeque::from([last.clone()]), last }
     }
 
-    fn sample(&mut self, plane: &ControlPlane, now: Instant) -> Value {
+    /// Those of the paths, and those of the commits.
+    fn sample(&mut self, plane: &ControlPlane, now: Instant) -> (Value, Value) {
         let totals = Totals::read(plane, now);
         let newest = self.steps.back().map_or(now, |step| step.at);
         if now.saturating_duration_since(newest) >= MINUTE_STEP {
@@ -232,25 +241,33 @@ impl PathWindows {
                 self.steps.pop_front();
             }
         }
-        let of_path = |path: Path| {
+        let windows = |of: usize| {
             let minute = self.steps.front().unwrap_or(&self.last);
-            json!({ "second": totals.since(&self.last, path), "minute": totals.since(minute, path) })
+            json!({ "second": totals.since(&self.last, of), "minute": totals.since(minute, of) })
         };
         let paths: Map<_, _> =
-            Path::ALL.into_iter().map(|path| (path.name().to_owned(), of_path(path))).collect();
+            Path::ALL.into_iter().map(|path| (path.name().to_owned(), windows(path as usize))).collect();
+        let commits = windows(COMMITS);
         self.last = totals;
-        Value::Object(paths)
+        (Value::Object(paths), commits)
     }
 }
 
 impl Totals {
     fn read(plane: &ControlPlane, at: Instant) -> Self {
-        Self { at, paths: Path::ALL.map(|path| plane.telemetry.path(path).histogram) }
+        let latencies = std::array::from_fn(|of| {
+            let snapshot = match Path::ALL.get(of) {
+                Some(path) => plane.telemetry.path(*path),
+                None => plane.telemetry.writers.commit(),
+            };
+            snapshot.histogram
+        });
+        Self { at, latencies }
     }
 
-    fn since(&self, before: &Self, path: Path) -> Value {
-        let mut since = self.paths[path as usize].clone();
-        since.subtract(&before.paths[path as usize]).expect("cells only grow, and the layouts are the same");
+    fn since(&self, before: &Self, of: usize) -> Value {
+        let mut since = self.latencies[of].clone();
+        since.subtract(&before.latencies[of]).expect("cells only grow, and the layouts are the same");
         let seconds = self.at.saturating_duration_since(before.at).as_secs_f64();
         let at =
             |quantile| if since.is_empty() { 0.0 } else { micros(since.value_at_quantile(quantile) as f64) };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::store_history::StoreWatch;
+use crate::admin::RelayWatch;
 use crate::admission::{Admission, LiveSale};
 use crate::config::Settings;
 use crate::domain::{NodeId, SaleId, StoreIdentity};
@@ -141,14 +142,15 @@ impl Lending {
         )
     }
 
-    /// Sends the events of the store to their stream, whenever this engine is the one that does.
+    /// Sends the events of the store to their stream, whenever this engine is the one that does; answers with what operators
+    /// are shown of it.
     pub fn relay(
         &self,
         supervisor: &Supervisor,
         settings: &Settings,
         desk: &OrderDesk,
         elected: watch::Receiver<bool>,
-    ) {
+    ) -> RelayWatch {
         let (desk, store, envelope) = (desk.clone(), self.store.identity, settings.relay.envelope);
         let read = move |after, limit| {
             let desk = desk.clone();
@@ -162,17 +164,21 @@ impl Lending {
                 Ok(relayed.collect())
             }
         };
+        let (sent, told) = watch::channel(None);
         let parts = RelayParts {
             books: Arc::clone(&self.books),
             settings: settings.relay.clone(),
             store: self.store,
             concerns: Arc::clone(&self.concerns),
+            sent,
         };
         let (relay, newest) = (EventRelay::new(parts, read), self.lease_store.last_event());
+        let shown = RelayWatch { elected: elected.clone(), newest: newest.clone(), sent: told };
         supervisor.task("relay of events", async move {
             relay.run(elected, newest).await;
             Ok(())
         });
+        shown
     }
 
     /// Hands back what is not sold. Call it when no order is in flight any more.

@@ -182,9 +182,8 @@ impl Start {
             moving.await;
             Ok(())
         });
-        if let (Some(lending), Some(elected)) = (&lending, relays) {
-            lending.relay(&supervisor, &settings, &desk, elected);
-        }
+        let relay = lending.as_ref().zip(relays);
+        let relay = relay.map(|(lending, elected)| lending.relay(&supervisor, &settings, &desk, elected));
         if let Some(instance_lock) = instance_lock {
             supervisor.task("instance lock", async { Err(instance_lock.keep().await.to_string()) });
         }
@@ -283,6 +282,7 @@ impl Start {
             store_concerns,
             webhooks: Some(webhooks.clone()),
             search,
+            relay,
         }));
         if lending.is_some() {
             let exchanging = Arc::clone(&control_plane).exchange_figures();

@@ -41,7 +41,13 @@ fn store(identity: u8) -> StoreHistory {
 }
 
 fn parts(books: &Arc<RedisBooks>, settings: RelaySettings) -> RelayParts {
-    RelayParts { books: Arc::clone(books), settings, store: store(1), concerns: Arc::default() }
+    RelayParts {
+        books: Arc::clone(books),
+        settings,
+        store: store(1),
+        concerns: Arc::default(),
+        sent: watch::Sender::default(),
+    }
 }
 
 fn books(server: &RedisServer) -> Arc<RedisBooks> {
@@ -92,7 +98,8 @@ async fn relays_that_die_or_work_together_leave_each_event_once_and_in_order() {
     for _ in 0..4 {
         first.step().await.unwrap();
     }
-    let mut second = EventRelay::new(parts(&books, settings(EVENTS * 2)), read);
+    let (sent, told) = watch::channel(None);
+    let mut second = EventRelay::new(RelayParts { sent, ..parts(&books, settings(EVENTS * 2)) }, read);
     for _ in 0..3 {
         second.step().await.unwrap();
         first.step().await.unwrap();
@@ -100,6 +107,7 @@ async fn relays_that_die_or_work_together_leave_each_event_once_and_in_order() {
     drop(first);
     finish(&mut second).await;
     assert_eq!(ids(&books).await, expected(1));
+    assert_eq!(*told.borrow(), Some(EVENTS), "it tells how far it has come");
 }
 
 #[tokio::test]

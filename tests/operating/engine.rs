@@ -117,6 +117,7 @@ impl Engine {
             store_concerns: Arc::default(),
             webhooks: None,
             search: None,
+            relay: None,
         }));
         let admin = format!("http://{}", server.address().unwrap());
         let (stop, stopped) = watch::channel(false);

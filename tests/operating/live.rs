@@ -56,6 +56,13 @@ fn sale<'a>(snapshot: &'a Value, sku: &str) -> &'a Value {
     snapshot["sales"].as_array().unwrap().iter().find(|sale| sale["sku"] == sku).expect("the sale is shown")
 }
 
+/// What is said of something that selling stands on.
+fn said<'a>(snapshot: &'a Value, name: &str) -> &'a str {
+    let dependencies = snapshot["dependencies"].as_array().unwrap();
+    let named = dependencies.iter().find(|dependency| dependency["name"] == name).expect("it is told of");
+    named["said"].as_str().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_viewer_sees_what_buyers_do_and_what_the_store_counts() {
     let engine = Engine::start().await;
@@ -64,8 +71,12 @@ async fn a_viewer_sees_what_buyers_do_and_what_the_store_counts() {
     let mut viewer = Viewer::of(engine.request(Method::GET, "/api/v1/live")).await;
     let first = viewer.next().await.unwrap();
     assert_eq!((first["seq"].as_u64(), first["node"].as_u64()), (Some(1), Some(3)));
-    for name in ["at", "paths", "queue", "store", "gateway", "nodes", "health"] {
+    for name in ["at", "paths", "queue", "store", "commits", "gateway", "nodes", "health"] {
         assert!(!first[name].is_null(), "{name}: {first}");
+    }
+    assert!(said(&first, "store").starts_with("answers; "), "{first}");
+    for alone in ["ledger", "relay"] {
+        assert!(said(&first, alone).starts_with("not used: this engine sells alone"), "{first}");
     }
     let bought = engine.buy("s", "ada").await;
     engine.buy("s", "bob").await;
@@ -81,6 +92,8 @@ async fn a_viewer_sees_what_buyers_do_and_what_the_store_counts() {
     assert_eq!((row["state"].as_str(), row["conserved"].as_bool()), (Some("open"), Some(true)));
     assert_eq!(snapshot["sales"][0]["sku"], "s", "where buyers come is first: {snapshot}");
     assert_eq!(sale(&snapshot, "quiet")["arrivals_per_s"], 0.0);
+    assert!(snapshot["commits"]["minute"]["count"].as_u64() > Some(0), "{snapshot}");
+    assert!(said(&snapshot, "store").contains("commits in the last minute, P50 "), "{snapshot}");
     engine.stop().await;
     while viewer.next().await.is_some() {}
 }

@@ -131,6 +131,15 @@ function showPaths(paths) {
   }
 }
 
+// What selling stands on, in the words of the engine.
+function showDependencies(dependencies) {
+  for (const { name, state, said } of dependencies) {
+    const cell = document.querySelector(`tr[data-dependency="${name}"] td`);
+    set(cell, said);
+    if (cell) cell.classList.toggle("wrong", state === "wrong");
+  }
+}
+
 function cell(kind, value) {
   const element = document.createElement(kind);
   element.textContent = shown(value);
@@ -180,9 +189,8 @@ function show(snapshot) {
   document.getElementById("acts").replaceChildren(...items);
   showPaths(snapshot.paths);
   showNodes(snapshot.nodes);
+  showDependencies(snapshot.dependencies);
   showHealth(snapshot.health);
-  const { depth, capacity, intake } = snapshot.queue;
-  set(document.getElementById("queue"), `${apart(depth)} of ${apart(capacity)} orders wait for the store, intake ${intake}`);
 }
 
 for (const time of document.querySelectorAll("time[data-time]")) {

@@ -141,28 +141,12 @@ pub(super) fn span(ms: i64) -> String {
     }
 }
 
-/// A count with its thousands apart.
-pub(super) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn counts_times_and_spans_are_written_for_people() {
-        for (count, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")] {
-            assert_eq!(grouped(count), text);
-        }
+    fn times_and_spans_are_written_for_people() {
         let at = "2030-01-31T12:00:05.502Z";
         assert_eq!(moment(at), format!("<time data-time datetime=\"{at}\">2030-01-31 12:00:05 UTC</time>"));
         assert_eq!(moment(""), "–", "there is no picture yet");

@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use super::super::caller::Caller;
 use super::super::control_plane::ControlPlane;
+use super::super::grouped::grouped;
 use super::super::live;
-use super::html::{Page, Text, grouped, may_act, moment, span};
+use super::html::{Page, Text, may_act, moment, span};
 use super::sale::{acts, link};
 use super::waiting_room;
 
@@ -246,20 +247,18 @@ fn figures(body: &mut String, snapshot: &Value) -> std::fmt::Result {
             ms("minute", "p99_us")
         )?;
     }
-    let queue = &snapshot["queue"];
-    writeln!(
-        body,
-        "</tbody></table>\n<p>Queue: <span id=\"queue\">{} of {} orders wait for the store, intake {}</span>. \
-         Breaker of the gateway: {}, of risk: {}. Live sales: {}.</p>",
-        number(&queue["depth"]),
-        number(&queue["capacity"]),
-        Text(text(&queue["intake"])),
-        Text(text(&snapshot["gateway"]["gateway"]["breaker"])),
-        Text(text(&snapshot["gateway"]["risk"]["breaker"])),
-        number(&snapshot["sales_live"])
-    )?;
+    body.push_str("</tbody></table>\n<h2>What it stands on</h2><table id=\"dependencies\"><tbody>\n");
+    for part in snapshot["dependencies"].as_array().into_iter().flatten() {
+        let class = if part["state"] == "wrong" { " class=\"wrong\"" } else { "" };
+        let (name, said) = (Text(text(&part["name"])), Text(text(&part["said"])));
+        writeln!(
+            body,
+            "<tr data-dependency=\"{name}\"><th scope=\"row\">{name}</th><td{class}>{said}</td></tr>"
+        )?;
+    }
+    writeln!(body, "</tbody></table>\n<p>Live sales: {}.</p>", number(&snapshot["sales_live"]))?;
     body.push_str(
-        "<h2>Nodes</h2><p>The sales above are of all nodes, speed and queue of this one.</p><table id=\"nodes\"><thead><tr>\
+        "<h2>Nodes</h2><p>The sales above are of all nodes, speed and what it stands on of this one.</p><table id=\"nodes\"><thead><tr>\
          <th scope=\"col\">Node</th>",
     );
     for (_, label) in NODE_FIGURES {
@@ -304,5 +303,24 @@ mod tests {
         assert_eq!(countdown(&sale("paused"), at), "ends in 3 hours and 10 minutes");
         assert_eq!(countdown(&sale("ended"), at), "");
         assert_eq!(countdown(&json!({"state": "open", "ends_at": null}), at), "");
+    }
+
+    #[test]
+    fn what_it_stands_on_is_said_as_the_feed_says_it() {
+        let dependencies = json!([
+            {"name": "store", "state": "ok", "said": "answers; P99 1.20 ms"},
+            {"name": "gateway", "state": "wrong", "said": "is left alone"},
+            {"name": "relay", "state": "off", "said": "not used: <alone>"},
+        ]);
+        let mut body = String::new();
+        figures(&mut body, &json!({ "dependencies": dependencies })).unwrap();
+        for (name, cell) in [
+            ("store", "<td>answers; P99 1.20 ms</td>"),
+            ("gateway", "<td class=\"wrong\">is left alone</td>"),
+            ("relay", "<td>not used: &lt;alone&gt;</td>"),
+        ] {
+            let row = format!("<tr data-dependency=\"{name}\"><th scope=\"row\">{name}</th>{cell}</tr>");
+            assert!(body.contains(&row), "{row} in {body}");
+        }
     }
 }

@@ -8,7 +8,12 @@ use schemars::JsonSchema;
 
 use super::campaign_bodies::{Room, SaleWord};
 use super::figure_bodies::{Checkout, Latency, Paths, Queue, Store};
-use crate::openapi::{Count, Name, Time};
+use crate::openapi::{Count, Name, Time, word_lists};
+
+word_lists! {
+    /// How it is with something that selling stands on; `off` is what this engine does without.
+    DependencyWord = ["ok", "off", "wrong"];
+}
 
 /// The whole picture, once a second. A slow reader is sent the newest one.
 #[derive(JsonSchema)]
@@ -24,6 +29,10 @@ pub struct Snapshot {
     paths: Paths<Windows>,
     queue: Queue,
     store: Store,
+    /// How long the order store takes for a commit.
+    commits: Windows,
+    /// What selling stands on here: `queue`, `store`, `gateway`, `risk`, `ledger` and `relay`.
+    dependencies: Vec<Dependency>,
     gateway: Checkout,
     /// This node, and the others that were heard of late.
     nodes: Vec<Node>,
@@ -85,6 +94,15 @@ pub struct Node {
     arrivals_per_s: f64,
     wins_per_s: f64,
     queue_depth: Count,
+}
+
+/// Something that selling stands on.
+#[derive(JsonSchema)]
+pub struct Dependency {
+    name: String,
+    state: DependencyWord,
+    /// The same in words, with its figures.
+    said: String,
 }
 
 /// Something that is not as it should be.

@@ -116,6 +116,8 @@ pub struct RelayParts {
     pub store: StoreHistory,
     /// Where it is said that nothing can be relayed.
     pub concerns: Arc<Concerns>,
+    /// Where it is told what the number of the last event in the stream is; `None` until it was looked up.
+    pub sent: watch::Sender<Option<u64>>,
 }
 
 /// Reads events from the store and appends them to the stream.
@@ -182,13 +184,15 @@ where
         let known: Vec<(u64, &str)> =
             new.map_while(|event| Some((event.seq, event.json.as_deref()?))).collect();
         // Also without events: a stream that was lost meanwhile says so.
-        self.end = Some(self.append(end.last, &known).await?);
+        let end = self.append(end.last, &known).await?;
+        self.parts.sent.send_replace(Some(end.last));
+        self.end = Some(end);
         Ok(known.len())
     }
 
     /// The stream's end, if the stream is this store's.
     async fn look_up(&self) -> Result<StreamEnd, RelayError> {
-        let RelayParts { books, settings, store, concerns } = &self.parts;
+        let RelayParts { books, settings, store, concerns, .. } = &self.parts;
         let end = self.append(0, &[]).await?;
         let other = end.store.as_deref().filter(|other| **other != store.identity.to_string());
         let Some(other) = other else {

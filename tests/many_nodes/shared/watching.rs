@@ -50,6 +50,13 @@ fn of_sale<'a>(snapshot: &'a Value, sku: &str) -> &'a Value {
     snapshot["sales"].as_array().unwrap().iter().find(|sale| sale["sku"] == sku).expect("it is shown")
 }
 
+/// What is said of something that selling stands on.
+fn said<'a>(snapshot: &'a Value, name: &str) -> &'a str {
+    let dependencies = snapshot["dependencies"].as_array().unwrap();
+    let named = dependencies.iter().find(|dependency| dependency["name"] == name).expect("it is told of");
+    named["said"].as_str().unwrap()
+}
+
 #[test]
 fn any_node_shows_what_buyers_meet_with_at_all_of_them() {
     let fixture = Fixture::open();
@@ -81,6 +88,12 @@ fn any_node_shows_what_buyers_meet_with_at_all_of_them() {
         assert!(page.contains("<table id=\"nodes\">") && page.contains("<th scope=\"row\">2</th>"), "{page}");
         feed.until("the buyers have gone", |snapshot| of_node(snapshot, 2) == 0.0);
     });
+    for engine in [&one, &two] {
+        Feed::of(engine).until("it is known everywhere how far the events have come", |snapshot| {
+            said(snapshot, "relay").ends_with(" sends the events to Redis; 0 wait")
+                && said(snapshot, "ledger").starts_with("Redis answers")
+        });
+    }
     let mut feed = Feed::of(&one);
     feed.until("both are there", |snapshot| of_node(snapshot, 2) == 0.0);
     let _gone = two.kill();
