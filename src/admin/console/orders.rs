@@ -142,7 +142,9 @@ fn facts(body: &mut String, sale: &LiveSale, order: &Order) {
 
 /// What became of the order, in the order of time. When one was cancelled or ran out of time is in the feed of events, not in its row.
 fn life(body: &mut String, order: &Order, currency: &Currency, refunds: &[RefundRecord]) {
-    let mut steps = vec![(order.placed.created_at, "reserved".to_owned())];
+    // One that the store did not take never held a unit.
+    let begun = if order.status == OrderStatus::Rejected { "asked for" } else { "reserved" };
+    let mut steps = vec![(order.placed.created_at, begun.to_owned())];
     steps.extend(order.paid_at.map(|at| (at, "paid".to_owned())));
     for refund in refunds {
         let what = format!("refund {} of {}", refund.number, in_units(refund.amount, currency));
@@ -234,4 +236,36 @@ pub(super) async fn act(
         }
     };
     answer(done.await, &plane, &caller, &format!("/orders/{id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{BuyerId, Cents, EpochMs, NewOrder, NodeId, SaleId};
+
+    #[test]
+    fn an_order_that_the_store_did_not_take_was_never_reserved() {
+        let placed = NewOrder {
+            id: OrderId::from_tick(1, NodeId::new(0).unwrap()),
+            sale: SaleId(1),
+            buyer: BuyerId::new("ann").unwrap(),
+            quantity: 1,
+            amount: Cents(5),
+            created_at: EpochMs(1_000),
+            pay_before: EpochMs(2_000),
+            idempotency_key: None,
+        };
+        let told = |status| {
+            let order = Order { status, ..Order::persisted(placed.clone()) };
+            let mut body = String::new();
+            life(&mut body, &order, &Currency::USD, &[]);
+            body
+        };
+        let rejected = told(OrderStatus::Rejected);
+        assert!(rejected.contains("<li>asked for ") && rejected.contains("<li>rejected</li>"), "{rejected}");
+        assert!(!rejected.contains("reserved"), "{rejected}");
+        for status in [OrderStatus::PrePay, OrderStatus::Cancelled, OrderStatus::Expired] {
+            assert!(told(status).contains("<li>reserved "), "{status}");
+        }
+    }
 }
