@@ -353,6 +353,8 @@ fn every_page_fits_a_telephone_and_says_what_it_is() {
         assert_eq!(browser.count("main h1"), 1, "{page}");
         let over = browser.script("return document.documentElement.scrollWidth - window.innerWidth");
         assert!(over.as_i64().unwrap() <= 0, "{page} is {over} pixels too wide");
+        let raw = browser.script(r"return document.body.innerText.match(/\d{4}-\d\d-\d\dT\d\d.*/)");
+        assert!(raw.is_null(), "{page} shows a moment as programs read it: {raw}");
         let unnamed = browser.script(
             "return [...document.querySelectorAll('input:not([type=hidden]),select,button')]\
              .filter(e => !(e.labels && e.labels.length) && !e.textContent.trim()).length",

@@ -130,6 +130,14 @@ pub(super) fn moment(rfc3339: &str) -> String {
     format!("<time data-time datetime=\"{}\">{} {} UTC</time>", Text(rfc3339), Text(date), Text(time))
 }
 
+/// A text that may be a moment as the API writes it: as people read it then, and as it is otherwise. HTML.
+pub(super) fn moment_or_text(text: &str) -> String {
+    match text.parse::<jiff::Timestamp>() {
+        Ok(_) => moment(text),
+        Err(_) => Text(text).to_string(),
+    }
+}
+
 /// A span of time in words, in one unit or two. None is negative.
 pub(super) fn span(ms: i64) -> String {
     let s = ms.max(0) / 1_000;
@@ -150,6 +158,8 @@ mod tests {
         let at = "2030-01-31T12:00:05.502Z";
         assert_eq!(moment(at), format!("<time data-time datetime=\"{at}\">2030-01-31 12:00:05 UTC</time>"));
         assert_eq!(moment(""), "–", "there is no picture yet");
+        assert_eq!(moment_or_text(at), moment(at));
+        assert_eq!(moment_or_text("<never>"), "&lt;never&gt;");
         for (s, text) in [
             (-5, "0 seconds"),
             (119, "119 seconds"),

@@ -15,7 +15,7 @@ use super::super::problem::Problem;
 use super::super::role::Role;
 use super::super::{search, webhooks};
 use super::form::{Form, answer, sent};
-use super::html::{Page, Text, act_form, may_act};
+use super::html::{Page, Text, act_form, may_act, moment};
 
 /// Where this is.
 const PLACE: &str = "/integrations";
@@ -47,10 +47,10 @@ pub(super) async fn page(
 }
 
 fn show_endpoint(body: &mut String, endpoint: &Value, may_act: bool) {
-    let name = word(&endpoint["name"]);
+    let name = endpoint["name"].as_str().unwrap_or_default();
     let why = |told: &Value| match told {
         Value::Null => "never".to_owned(),
-        told => format!("{}: {}", word(&told["at"]), word(&told["why"])),
+        told => format!("{}: {}", at(&told["at"]), word(&told["why"])),
     };
     let log = |log: &Value| {
         let held = log["held_sales"].as_array().map_or(0, Vec::len);
@@ -59,7 +59,7 @@ fn show_endpoint(body: &mut String, endpoint: &Value, may_act: bool) {
     };
     let of_node = &endpoint["by_this_node"];
     let events: Vec<_> = endpoint["events"].as_array().into_iter().flatten().map(word).collect();
-    let _ = writeln!(body, "<section data-endpoint=\"{0}\"><h3>{0}</h3>", Text(&name));
+    let _ = writeln!(body, "<section data-endpoint=\"{0}\"><h3>{0}</h3>", Text(name));
     facts(
         body,
         &[
@@ -98,12 +98,12 @@ fn show_index(body: &mut String, index: &Value, may_rebuild: bool) {
     let failure = &index["last_failure"];
     let failure = match failure {
         Value::Null => "none".to_owned(),
-        failure => format!("{}: {}", word(&failure["at"]), word(&failure["why"])),
+        failure => format!("{}: {}", at(&failure["at"]), word(&failure["why"])),
     };
     let rebuild = &index["rebuild"];
     let rebuild = match rebuild {
         Value::Null => "never".to_owned(),
-        rebuild => format!("{}, asked for {}", word(&rebuild["state"]), word(&rebuild["asked_at"])),
+        rebuild => format!("{}, asked for {}", word(&rebuild["state"]), at(&rebuild["asked_at"])),
     };
     body.push_str("<section id=\"search\">");
     facts(
@@ -126,21 +126,23 @@ fn show_index(body: &mut String, index: &Value, may_rebuild: bool) {
     body.push_str("</section>\n");
 }
 
+/// Each label with its value, which is HTML.
 fn facts(body: &mut String, rows: &[(&str, String)]) {
     body.push_str("<table class=\"facts\"><tbody>\n");
     for (label, value) in rows {
-        let _ = writeln!(body, "<tr><th scope=\"row\">{label}</th><td>{}</td></tr>", Text(value));
+        let _ = writeln!(body, "<tr><th scope=\"row\">{label}</th><td>{value}</td></tr>");
     }
     body.push_str("</tbody></table>\n");
 }
 
-/// A value as a person reads it.
+/// A value as a person reads it: HTML.
 fn word(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), |text| Text(text).to_string())
 }
 
-fn at(moment: &Value) -> String {
-    moment.as_str().unwrap_or("never").to_owned()
+/// A moment as a person reads it: HTML.
+fn at(time: &Value) -> String {
+    time.as_str().map_or_else(|| "never".to_owned(), moment)
 }
 
 /// `POST /integrations/webhooks/{name}/{act}`
@@ -174,4 +176,21 @@ pub(in crate::admin) async fn rebuild(State(plane): State<Arc<ControlPlane>>, re
         search::rebuild(State(Arc::clone(&plane)), acting, form.body(&["reason"], &[])).await
     };
     answer(done.await, &plane, &caller, PLACE)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_receivers_say_cannot_leave_its_place_and_moments_are_for_people() {
+        let failure = json!({ "at": "2030-01-31T12:00:05.000Z", "why": "<script>" });
+        let mut body = String::new();
+        show_endpoint(&mut body, &json!({ "name": "erp", "last_failure": failure }), false);
+        let moment = moment("2030-01-31T12:00:05.000Z");
+        assert!(body.contains(&format!("<td>{moment}: &lt;script&gt;</td>")), "{body}");
+        assert!(body.contains("<th scope=\"row\">next try</th><td>never</td>"), "{body}");
+    }
 }

@@ -16,7 +16,7 @@ use super::super::rfc3339::rfc3339;
 use super::super::sales::state_word;
 use super::super::{beacon_value, extend, sale_acts, sales};
 use super::form::{Form, answer, sent};
-use super::html::{Page, Text, act_form, may_act};
+use super::html::{Page, Text, act_form, may_act, moment};
 use super::waiting_room;
 use crate::admission::LiveSale;
 use crate::domain::SaleTerms;
@@ -91,8 +91,9 @@ pub(super) async fn page(
     let state = state(&plane, &sale);
     let SaleTerms { price, currency, per_buyer_limit, starts_at, ends_at, pay_within_s, rate, .. } =
         &sale.terms;
-    let ends = if *ends_at < SaleTerms::NO_END { rfc3339(*ends_at) } else { "never".into() };
+    let ends = if *ends_at < SaleTerms::NO_END { moment(&rfc3339(*ends_at)) } else { "never".into() };
     let rate = rate.map_or("none".to_owned(), |rate| format!("{}/s, {} at once", rate.per_s, rate.burst));
+    // Their values are HTML.
     let rows: [(&str, String); 15] = [
         ("state", state.into()),
         ("a buyer who clicks now hears", buyers_hear(state, sale.terms.waiting_room().is_some()).into()),
@@ -104,15 +105,15 @@ pub(super) async fn page(
         ("price", in_units(*price, currency)),
         ("units a buyer", per_buyer_limit.to_string()),
         ("rate", rate),
-        ("opens", rfc3339(*starts_at)),
+        ("opens", moment(&rfc3339(*starts_at))),
         ("ends", ends),
         ("seconds to pay", pay_within_s.to_string()),
-        ("campaign and SKU", format!("{} / {}", name.1, name.2)),
-        ("tenant", name.0.clone()),
+        ("campaign and SKU", format!("{} / {}", Text(&name.1), Text(&name.2))),
+        ("tenant", Text(&name.0).to_string()),
     ];
     let mut body = String::from("<table class=\"facts\"><tbody>\n");
     for (label, value) in &rows {
-        let _ = writeln!(body, "<tr><th scope=\"row\">{label}</th><td>{}</td></tr>", Text(value));
+        let _ = writeln!(body, "<tr><th scope=\"row\">{label}</th><td>{value}</td></tr>");
     }
     body.push_str("</tbody></table>\n");
     if sale.terms.waiting_room().is_some() || may_act(&caller) {

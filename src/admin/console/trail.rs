@@ -15,7 +15,7 @@ use super::super::problem::Problem;
 use super::super::rfc3339::rfc3339;
 use super::super::trail::entry_json;
 use super::form::Form;
-use super::html::{Page, Text};
+use super::html::{Page, Text, moment, moment_or_text};
 use crate::orders::{ActKind, TrailEntry, TrailFilter};
 
 /// Entries of a page.
@@ -137,14 +137,14 @@ fn table(body: &mut String, entries: &[TrailEntry]) {
         let _ = writeln!(
             body,
             "<tr><th scope=\"row\">{}</th><td>{} {}</td><td>{}</td><td>{} {}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            rfc3339(entry.at),
+            moment(&rfc3339(entry.at)),
             Text(&entry.actor.who),
             Text(&entry.actor.role),
             Text(&entry.kind),
             Text(&entry.object),
             entry.tenant.as_deref().map_or(String::new(), |tenant| format!("of {}", Text(tenant))),
-            Text(&told(&entry.from)),
-            Text(&told(&entry.to)),
+            told(&entry.from),
+            told(&entry.to),
             Text(entry.reason.as_deref().unwrap_or_default()),
             Text(&entry.actor.address)
         );
@@ -152,18 +152,37 @@ fn table(body: &mut String, entries: &[TrailEntry]) {
     body.push_str("</tbody></table>\n");
 }
 
-/// What changed, as a line.
+/// What changed, as a line of HTML.
 fn told(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.clone(),
         Value::Object(fields) => {
-            let field = |(name, value): (&String, &Value)| match value {
-                Value::String(text) => format!("{name} {text}"),
-                other => format!("{name} {other}"),
-            };
+            let field = |(name, value): (&String, &Value)| format!("{} {}", Text(name), single(value));
             fields.iter().map(field).collect::<Vec<_>>().join(", ")
         }
-        other => other.to_string(),
+        other => single(other),
+    }
+}
+
+fn single(value: &Value) -> String {
+    match value {
+        Value::String(text) => moment_or_text(text),
+        other => Text(&other.to_string()).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_changed_is_a_line_whose_moments_are_for_people() {
+        let at = "2030-01-31T12:00:05.000Z";
+        let changed = json!({ "ends_at": at, "queue": null, "stock": 5, "title": "<b>" });
+        assert_eq!(told(&changed), format!("ends_at {}, queue null, stock 5, title &lt;b&gt;", moment(at)));
+        assert_eq!(told(&json!(at)), moment(at));
+        assert_eq!(told(&Value::Null), "");
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::control_plane::ControlPlane;
 use super::form::Form;
-use super::html::{Text, act_form};
+use super::html::{Text, act_form, moment};
 use crate::admission::LiveSale;
 use crate::domain::{BeaconSource, BeaconTerms, RoomMode, RoomTerms};
 
@@ -79,9 +79,10 @@ fn beacon_forms(plane: &ControlPlane, sale: &LiveSale, path: &str) -> String {
 
 fn facts(body: &mut String, plane: &ControlPlane, sale: &LiveSale, terms: &RoomTerms) {
     let room = plane.room_json(sale, terms, &sale.state.room().marks());
+    // All values are HTML.
     let text = |name: &str| match &room[name] {
         Value::Null => "–".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => Text(text).to_string(),
         other => other.to_string(),
     };
     let given = match terms.rate_per_s {
@@ -97,11 +98,11 @@ fn facts(body: &mut String, plane: &ControlPlane, sale: &LiveSale, terms: &RoomT
         beacon => {
             let text = |name: &str| beacon[name].as_str().unwrap_or_default();
             let ending = match text("state") {
-                "mixed" => format!("mixed with {}", text("value")),
+                "mixed" => format!("mixed with {}", Text(text("value"))),
                 "plain" => "drawn without".to_owned(),
-                _ => format!("awaited until {}", text("until")),
+                _ => format!("awaited until {}", moment(text("until"))),
             };
-            format!("{} round {}: {ending}", text("source"), beacon["round"])
+            format!("{} round {}: {ending}", Text(text("source")), beacon["round"])
         }
     };
     let rows: [(&str, String); 12] = [
@@ -121,7 +122,7 @@ fn facts(body: &mut String, plane: &ControlPlane, sale: &LiveSale, terms: &RoomT
     body.push_str("<table class=\"facts\"><tbody>\n");
     for (label, value) in &rows {
         // Writing to a text does not fail.
-        let _ = writeln!(body, "<tr><th scope=\"row\">{label}</th><td>{}</td></tr>", Text(value));
+        let _ = writeln!(body, "<tr><th scope=\"row\">{label}</th><td>{value}</td></tr>");
     }
     body.push_str(
         "</tbody></table>\n<p>A pause of the sale holds the room as well: everybody keeps the place.</p>\n",
