@@ -305,6 +305,12 @@ fn every_state_fits_a_telephone() {
         let over = browser.script("return document.documentElement.scrollWidth - window.innerWidth");
         assert!(over.as_i64().unwrap() <= 0, "{state} is {over} pixels too wide");
         assert_eq!(browser.count("main h1"), 1, "{state}");
+        if state == "Reserved for you" {
+            let lines = "const range = document.createRange(); \
+                         range.selectNodeContents(document.querySelector('#facts .whole dd')); \
+                         return new Set([...range.getClientRects()].map(line => line.top)).size";
+            assert_eq!(browser.script(lines), 1, "the number of the order is in one piece");
+        }
     });
 }
 

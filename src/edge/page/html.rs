@@ -136,7 +136,10 @@ impl Page<'_> {
         let (_, words) = self.language;
         let Seen { sale, room, place, order, .. } = self.seen;
         let mut fact = |name: &str, value: &str| {
-            let _ = write!(page, "<div><dt>{}</dt><dd>{}</dd></div>", Text(words.label(name)), Text(value));
+            // A number that people read to each other stands on one line of its own. `page.js` does the same.
+            let class = if name == "order" { " class=\"whole\"" } else { "" };
+            let (label, value) = (Text(words.label(name)), Text(value));
+            let _ = write!(page, "<div{class}><dt>{label}</dt><dd>{value}</dd></div>");
         };
         if let Some(id) = order["order_id"].as_str() {
             fact("order", id);
@@ -290,6 +293,7 @@ mod tests {
         assert!(text.contains("2030-01-31 12:15:00 UTC") && text.contains("was declined"), "{text}");
         assert!(text.contains("<option value=\"card\">Card</option><option value=\"wire\">wire</option>"));
         assert!(!text.contains("http-equiv"), "nobody is hurried");
+        assert!(text.contains("<div class=\"whole\"><dt>Order number</dt><dd>0123456789abc</dd>"), "{text}");
         let text = page(&order("paying"), None, true);
         assert!(!text.contains("<form") && text.contains("content=\"3\""), "{text}");
         let sale = json!({"state": "open", "price_cents": 5, "currency": "USD", "remaining": 3});

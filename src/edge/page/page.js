@@ -392,7 +392,7 @@ function facts(view) {
   const number = (value) => new Intl.NumberFormat(language).format(value);
   if (order) {
     const amount = order.currency ? [[labels.amount, money(order.amount_cents, order.currency)]] : [];
-    return [[labels.order, order.order_id], ...amount];
+    return [[labels.order, order.order_id, "whole"], ...amount];
   }
   const shown = [
     [labels.price, money(sale.price_cents, sale.currency)],
@@ -452,7 +452,9 @@ function show() {
   const title = (sale && (sale.title || sale.sku)) || document.querySelector("h1").textContent;
   set("head", said.head);
   set("text", ...filled(said.text));
-  set("facts", ...facts(view).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+  const fact = ([name, value, className]) =>
+    make("div", className ? { className } : {}, make("dt", {}, name), make("dd", {}, value));
+  set("facts", ...facts(view).map(fact));
   document.title = `${said.head} · ${title}`;
   main.dataset.view = view;
   showActs(view);
