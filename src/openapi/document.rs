@@ -37,6 +37,12 @@ pub struct Description {
     pub operations: Vec<Operation>,
 }
 
+/// 16 digits that another text does not have.
+pub fn fingerprint(text: &str) -> String {
+    let hash = digest(&SHA256, text.as_bytes());
+    hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A document as it is sent.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -51,9 +57,8 @@ impl Document {
     pub const CACHE_CONTROL: &'static str = "public, max-age=300";
 
     fn new(text: String) -> Self {
-        let hash = digest(&SHA256, text.as_bytes());
-        let digits: String = hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { text: text.into(), etag: format!("\"{digits}\"") }
+        let etag = format!("\"{}\"", fingerprint(&text));
+        Self { text: text.into(), etag }
     }
 
     /// Its text.

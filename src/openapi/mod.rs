@@ -15,7 +15,7 @@ mod shapes;
 mod states;
 
 pub use bodies::{Order, ProblemHead};
-pub use document::{Description, Document};
+pub use document::{Description, Document, fingerprint};
 pub use operation::{Access, Answer, Content, Items, Method, Operation, Parameter};
 pub use problem::{ProblemKind, page_of, page_of_all, title_of};
 pub use roles::roles_table;

@@ -8,6 +8,7 @@ use axum::response::{Html, IntoResponse, Response};
 use super::super::caller::Caller;
 use super::super::control_plane::ControlPlane;
 use super::super::role::Role;
+use super::assets::STYLE;
 
 /// Nothing from any other address, no script and no style in a page, and forms that lead here.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; \
@@ -34,8 +35,9 @@ pub(super) fn head(title: &str, more: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{} · seckill</title>\
-         <link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"/assets/console.css\">{more}</head><body>\n",
-        Text(title)
+         <link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"{}\">{more}</head><body>\n",
+        Text(title),
+        STYLE.address()
     )
 }
 

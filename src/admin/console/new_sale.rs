@@ -15,6 +15,7 @@ use super::super::fields::Fields;
 use super::super::problem::Problem;
 use super::super::rfc3339::rfc3339;
 use super::super::sales;
+use super::assets::ZONE_SCRIPT;
 use super::form::{Form, answer, sent};
 use super::html::{Page, Text, act_form, may_act, span};
 use super::sale::link;
@@ -51,9 +52,6 @@ const ROOM: [TextField; 2] = [
 const TIMES: [(&str, &str); 2] =
     [("starts_at", "Opens (empty: at once)"), ("ends_at", "Ends (empty: never)")];
 
-/// Fills in the browser's own time zone. Without it the field is empty, which is UTC.
-const HEAD: &str = "<script src=\"/assets/zone.js\" defer></script>";
-
 /// `GET /sales/new`: the form with what is filled in, and a preview once that is enough for a sale.
 pub(super) async fn page(
     State(plane): State<Arc<ControlPlane>>,
@@ -82,7 +80,9 @@ pub(super) async fn page(
             }
         }
     }
-    Page::new(&plane, &caller, "New sale", body).at("/sales").with_head(HEAD).answer()
+    // It fills in the browser's own time zone. Without it the field is empty, which is UTC.
+    let head = ZONE_SCRIPT.script();
+    Page::new(&plane, &caller, "New sale", body).at("/sales").with_head(&head).answer()
 }
 
 /// `POST /sales/new`

@@ -12,6 +12,7 @@ use super::super::caller::Caller;
 use super::super::control_plane::ControlPlane;
 use super::super::grouped::grouped;
 use super::super::live;
+use super::assets::SCRIPT;
 use super::html::{Page, Text, may_act, moment, span};
 use super::sale::{acts, link};
 use super::waiting_room;
@@ -23,8 +24,7 @@ const SALES_SHOWN: usize = 20;
 const ACTS_SHOWN: usize = 10;
 
 /// Without a script the page renews itself; with it, the live feed keeps it fresh.
-const HEAD: &str = "<script src=\"/assets/console.js\" defer></script>\
-                    <noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>";
+const WITHOUT_SCRIPT: &str = "<noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>";
 
 /// `GET /`
 pub(super) async fn page(
@@ -35,7 +35,8 @@ pub(super) async fn page(
     let mut body = String::new();
     // Writing to a text does not fail.
     let _ = write(&mut body, &plane, &caller, &snapshot);
-    Page::new(&plane, &caller, "Now", body).at("/").with_head(HEAD).answer()
+    let head = SCRIPT.script() + WITHOUT_SCRIPT;
+    Page::new(&plane, &caller, "Now", body).at("/").with_head(&head).answer()
 }
 
 fn write(body: &mut String, plane: &ControlPlane, caller: &Caller, snapshot: &Value) -> std::fmt::Result {

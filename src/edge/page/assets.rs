@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 
 use http::{HeaderValue, StatusCode};
-use ring::digest;
 
 use super::super::reply::{Content, Keep, Reply};
+use crate::openapi::fingerprint;
 use crate::telemetry::Outcome;
 
 /// What a page is made of, beside itself.
@@ -30,9 +30,7 @@ pub(super) static SCRIPT: Asset = Asset {
 };
 
 fn named(text: &str, ending: &str) -> String {
-    let hash = digest::digest(&digest::SHA256, text.as_bytes());
-    let hash: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("{hash}.{ending}")
+    format!("{}.{ending}", fingerprint(text))
 }
 
 impl Asset {
