@@ -319,15 +319,31 @@ pub struct Audit {
 /// # Panics
 /// It does not.
 pub fn orders(admin: SocketAddr, sku: &str, after: &str) -> Vec<Value> {
-    let (mut orders, mut after) = (Vec::new(), after.to_owned());
+    let mut orders = Vec::new();
+    each_order(admin, sku, after, |order| orders.push(order));
+    orders
+}
+
+/// The same one by one, where there are more than should be in memory at once.
+///
+/// # Panics
+/// The engine does not export them.
+pub fn each_order(admin: SocketAddr, sku: &str, after: &str, mut take: impl FnMut(Value)) {
+    let mut after = after.to_owned();
     loop {
         let path = format!("/api/v1/orders?campaign=test&sku={sku}&after={after}&limit=10000");
         let answer = read(admin, &path);
         assert_eq!(answer.status, 200, "{}", answer.body);
-        let page: Vec<Value> = answer.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let Some(last) = page.last() else { return orders };
-        after = last["order_id"].as_str().unwrap().to_owned();
-        orders.extend(page);
+        let mut is_over = true;
+        for line in answer.body.lines() {
+            let order: Value = serde_json::from_str(line).unwrap();
+            order["order_id"].as_str().unwrap().clone_into(&mut after);
+            is_over = false;
+            take(order);
+        }
+        if is_over {
+            return;
+        }
     }
 }
 
