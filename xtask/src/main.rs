@@ -2,6 +2,7 @@
 
 mod anew;
 mod backup;
+mod bloat;
 mod cargo;
 mod cluster;
 mod console;
@@ -49,6 +50,8 @@ enum Command {
     Sbom(sbom::Options),
     /// Back the orders up in the middle of a fast sale, and look whether the copy has all that buyers were told before.
     Backup(backup::Options),
+    /// Sell for an hour with PostgreSQL, and tell what of it autovacuum has to clear away.
+    Bloat(bloat::Options),
     /// Kill the engine again and again under load and compare it with what clients were answered.
     Crash(crash::Options),
     /// Run several engines with their Redis and PostgreSQL until Ctrl-C.
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Deny => deny::run(),
         Command::Sbom(options) => sbom::run(&options),
         Command::Backup(options) => backup::run(&options),
+        Command::Bloat(options) => bloat::run(&options),
         Command::Crash(options) => crash::run(&options),
         Command::Cluster(options) => cluster::run(options),
         Command::Console(options) => console::run(&options),
@@ -131,6 +135,8 @@ mod tests {
             "sbom --out bill --target x86_64-unknown-linux-gnu",
             "backup",
             "backup --rate 20000 --seconds 60 --append --no-build",
+            "bloat",
+            "bloat --minutes 10 --orders-per-s 1000",
             "crash --cycles 1000 --seed 7",
             "crash --folds-and-archives --cycles 100",
             "cluster --nodes 3 --port 18080 --engine target/release/seckill",
@@ -166,6 +172,8 @@ mod tests {
             "",
             "backup --rate 0",
             "backup --seconds 1",
+            "bloat --minutes 0",
+            "bloat --orders-per-s 0",
             "cluster --nodes 0",
             "cluster --nodes 65",
             "cluster --port 65000",

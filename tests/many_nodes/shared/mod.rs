@@ -1,6 +1,8 @@
 //! Several real engines on one stock, with a real redis-server and a real PostgreSQL.
 
 mod abilities;
+mod bloat;
+mod bloat_figures;
 mod buyers;
 mod calendar;
 mod fixture;

@@ -21,7 +21,7 @@ fn told(answer: &Answer) -> (u16, String) {
     (answer.status, answer.member("code"))
 }
 
-fn act(engine: &Engine, sku: &str, what: &str) -> Answer {
+pub(super) fn act(engine: &Engine, sku: &str, what: &str) -> Answer {
     engine.admin("POST", &format!("/api/v1/campaigns/test/{sku}/{what}"), REASON)
 }
 
@@ -50,7 +50,7 @@ fn ended_at_all(engines: &[&Engine], sku: &str) {
 }
 
 /// Its orders are kept apart, and Redis has no book of it.
-fn nothing_is_left_of(fixture: &Fixture, sku: &str) {
+pub(super) fn nothing_is_left_of(fixture: &Fixture, sku: &str) {
     until("its orders have moved", || {
         fixture.query("SELECT count(*) FROM seckill.sales WHERE moved_through IS NOT NULL") == "0"
     });
