@@ -1,14 +1,15 @@
 //! The header block of an answer. What all answers of a kind begin with is encoded once.
 
 use http::HeaderValue;
+use http2_wire::block::{write_field, write_numbered};
+use http2_wire::fields::CONTENT_LENGTH;
 
 use super::super::reply::{Content, Keep, Reply, says_its_length};
 use super::super::reply_header::{Names, each_common_field, each_own_field};
-use super::hpack_encoder::{write_field, write_numbered, write_status};
+use super::hpack_encoder::write_status;
 
-/// The numbers of `content-length` and `date`.
-const CONTENT_LENGTH: u8 = 28;
-const DATE: u8 = 33;
+/// The number of `date`.
+const DATE: usize = 33;
 
 /// The beginnings of the blocks of those answers that are always the same but for what a request is called.
 pub struct Openings {

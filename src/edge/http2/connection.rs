@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use futures_util::future::{Abortable, abortable};
 use futures_util::stream::{FuturesUnordered, Stream};
+use http2_wire::frame::{Code, FrameHead, HEAD_BYTES, PREFACE, kind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -15,7 +16,6 @@ use super::super::Application;
 use super::super::connection_timeout::{ConnectionTimeout, Signal, Wait};
 use super::super::exchange::Exchange;
 use super::super::transport::Transport;
-use super::frame::{Code, FrameHead, HEAD_BYTES, PREFACE, kind};
 use super::machine::{Answer, Machine};
 use super::request_head::RequestHead;
 use super::shared::Shared;

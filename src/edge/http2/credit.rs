@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::frame::{FrameHead, flag, kind};
+use http2_wire::frame::{FrameHead, flag, kind};
 
 /// In which credit that was used comes back without an answer.
 const PERIOD: Duration = Duration::from_secs(10);

@@ -3,10 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::field::{Field, Meaning};
+use http2_wire::block::ENTRY_BYTES;
 
-/// What each field counts beside its bytes.
-const ENTRY_BYTES: usize = 32;
+use super::field::{Field, Meaning};
 
 /// The table. Its fields lie one behind the other in one piece of memory, which grows to what a table may have and
 /// stays.

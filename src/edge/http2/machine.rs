@@ -7,14 +7,16 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use http2_wire::frame::{
+    Code, FrameHead, WINDOW_BYTES, WINDOW_BYTES_MAX, flag, kind, number, setting, widened,
+};
 
 use super::super::http2_settings::Http2Settings;
 use super::credit::Credit;
-use super::frame::{Code, FrameHead, WINDOW_BYTES, WINDOW_BYTES_MAX, flag, kind, number, setting};
 use super::hpack_decoder::Decoder;
 use super::hpack_encoder::write_status;
 use super::request_head::{HeadLimits, RequestHead};
-use super::sender::{Sender, widened};
+use super::sender::Sender;
 use super::streams::{Answering, Streams, Unsent};
 
 /// What our own question says that a client answers when it has heard that we end.

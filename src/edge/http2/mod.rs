@@ -9,11 +9,8 @@ mod body;
 mod connection;
 mod credit;
 mod field;
-mod frame;
 mod hpack_decoder;
 mod hpack_encoder;
-mod hpack_huffman;
-mod hpack_static;
 mod hpack_table;
 mod machine;
 mod request_head;
@@ -23,5 +20,5 @@ mod shared;
 mod streams;
 mod worker;
 
-pub(super) use frame::PREFACE;
+pub(super) use http2_wire::frame::PREFACE;
 pub(super) use server::Http2;

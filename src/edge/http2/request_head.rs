@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
+use http2_wire::frame::Code;
+
 use super::super::exchange::Target;
 use super::body::Body;
 use super::field::{Field, Meaning};
-use super::frame::Code;
 use super::hpack_decoder::KEPT_BYTES_MAX;
 
 /// What each field counts beside its bytes (RFC 9113, 6.5.2).

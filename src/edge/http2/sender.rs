@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::frame::{
-    Code, FrameHead, HEAD_BYTES, PAYLOAD_BYTES_MAX, WINDOW_BYTES, WINDOW_BYTES_MAX, flag, kind,
-};
-use super::hpack_encoder::TABLE_OF_NOTHING;
+use http2_wire::block::TABLE_OF_NOTHING;
+use http2_wire::frame::{Code, PAYLOAD_BYTES_MAX, TooWide, WINDOW_BYTES, flag, kind, widened};
+use http2_wire::write;
+
 use super::streams::Stream;
 
 /// The sending half of a connection.
@@ -32,10 +32,6 @@ enum TableNotice {
     Due,
     Given,
 }
-
-/// The client has opened a window above what the protocol knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooWide;
 
 impl Sender {
     /// With the windows and sizes that everybody begins with.
@@ -91,53 +87,35 @@ impl Sender {
 
     /// A frame with this payload.
     pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        FrameHead { length: payload.len(), kind, flags, stream }.write(&mut self.out);
-        self.out.extend_from_slice(payload);
+        write::frame(&mut self.out, kind, flags, stream, payload);
     }
 
     /// RST_STREAM.
     pub fn reset(&mut self, stream: u32, code: Code) {
-        self.frame(kind::RST_STREAM, 0, stream, &(code as u32).to_be_bytes());
+        write::reset(&mut self.out, stream, code);
     }
 
     /// GOAWAY.
     pub fn go_away(&mut self, last: u32, code: Code) {
-        let [last, code] = [last, code as u32].map(u32::to_be_bytes);
-        self.frame(kind::GOAWAY, 0, 0, &[last, code].concat());
+        write::go_away(&mut self.out, last, code);
     }
 
     /// WINDOW_UPDATE.
     pub fn window_update(&mut self, stream: u32, bytes: u32) {
-        self.frame(kind::WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes());
+        write::window_update(&mut self.out, stream, bytes);
     }
 
     /// HEADERS with the block that `write` appends, and CONTINUATION where it is long.
     pub fn headers(&mut self, stream: u32, is_end: bool, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.out.len();
-        self.out.extend_from_slice(&[0; HEAD_BYTES]);
-        if self.table == TableNotice::Due {
+        let owes_notice = self.table == TableNotice::Due;
+        write::headers(&mut self.out, stream, is_end, self.frame_bytes_max, |out| {
+            if owes_notice {
+                out.push(TABLE_OF_NOTHING);
+            }
+            write(out);
+        });
+        if owes_notice {
             self.table = TableNotice::Given;
-            self.out.push(TABLE_OF_NOTHING);
-        }
-        write(&mut self.out);
-        let end = if is_end { flag::END_STREAM } else { 0 };
-        let block = start + HEAD_BYTES;
-        let length = self.out.len() - block;
-        let head = |kind, flags, length| FrameHead { length, kind, flags, stream }.bytes();
-        if length <= self.frame_bytes_max {
-            let head = head(kind::HEADERS, flag::END_HEADERS | end, length);
-            self.out[start..block].copy_from_slice(&head);
-            return;
-        }
-        let long = self.out.split_off(block);
-        self.out.truncate(start);
-        let (mut kind, mut flags) = (kind::HEADERS, end);
-        let mut pieces = long.chunks(self.frame_bytes_max).peekable();
-        while let Some(piece) = pieces.next() {
-            flags |= if pieces.peek().is_none() { flag::END_HEADERS } else { 0 };
-            self.out.extend_from_slice(&head(kind, flags, piece.len()));
-            self.out.extend_from_slice(piece);
-            (kind, flags) = (kind::CONTINUATION, 0);
         }
     }
 
@@ -171,18 +149,10 @@ impl Sender {
     }
 }
 
-/// A window that was opened by so much, or closed.
-///
-/// # Errors
-/// [`TooWide`].
-pub fn widened(window: i64, bytes: i64) -> Result<i64, TooWide> {
-    let window = window + bytes;
-    if window > WINDOW_BYTES_MAX { Err(TooWide) } else { Ok(window) }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use http2_wire::frame::{FrameHead, HEAD_BYTES};
 
     use super::super::streams::Unsent;
     use super::*;
@@ -194,14 +164,6 @@ mod tests {
             out = &out[HEAD_BYTES + head.length..];
         }
         frames
-    }
-
-    #[test]
-    fn a_long_block_goes_on_in_other_frames() {
-        let mut sender = Sender::new(1);
-        sender.headers(1, true, |out| out.extend_from_slice(&[7; 16_384]));
-        sender.headers(3, true, |out| out.extend_from_slice(&[7; 40_000]));
-        assert_eq!(frames(&sender.out), [(1, 5, 16_384), (1, 1, 16_384), (9, 0, 16_384), (9, 4, 7_232)]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use http2_wire::frame::flag;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -14,7 +15,6 @@ use super::super::super::reply::Reply;
 use super::super::super::request::Request;
 use super::super::super::settings::EdgeSettings;
 use super::super::super::transport::Socket;
-use super::super::frame::flag;
 use super::*;
 use crate::clock::Clock;
 use crate::telemetry::Outcome;

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use http2_wire::frame::{Code, FrameHead, WINDOW_BYTES, flag};
 
-use super::super::frame::{Code, FrameHead, WINDOW_BYTES, flag};
 use super::super::hpack_encoder::write_status;
 use super::super::request_head::RequestHead;
 use super::super::streams::Stream;

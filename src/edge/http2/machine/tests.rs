@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use http2_wire::block::write_field;
+use http2_wire::frame::HEAD_BYTES;
 use proptest::prelude::*;
 
-use super::super::frame::HEAD_BYTES;
 use super::super::hpack_decoder::KEPT_BYTES_MAX;
-use super::super::hpack_encoder::write_field;
 use super::*;
 
 /// A machine that was told nothing but settings, and what it has sent since then.

@@ -65,6 +65,21 @@ pub const FIELDS: [(&str, &str); 61] = [
     ("www-authenticate", ""),
 ];
 
+/// The number of `:method` with the value GET; POST is the next.
+pub const METHOD_GET: usize = 2;
+
+/// The number of `:path`.
+pub const PATH: usize = 4;
+
+/// The number of `:scheme` with the value http; https is the next.
+pub const SCHEME_HTTP: usize = 6;
+
+/// The number of `authorization`.
+pub const AUTHORIZATION: usize = 23;
+
+/// The number of `content-length`.
+pub const CONTENT_LENGTH: usize = 28;
+
 /// The number of the first field of this name.
 pub fn number_of(name: &str) -> Option<u8> {
     // None of them begins like most of ours.
@@ -82,6 +97,17 @@ mod tests {
     fn fields_have_the_numbers_of_the_rfc() {
         for (name, number) in [(":authority", 1), (":status", 8), ("cookie", 32), ("www-authenticate", 61)] {
             assert_eq!(number_of(name), Some(number), "{name}");
+        }
+        for (number, field) in [
+            (METHOD_GET, (":method", "GET")),
+            (METHOD_GET + 1, (":method", "POST")),
+            (PATH, (":path", "/")),
+            (SCHEME_HTTP, (":scheme", "http")),
+            (SCHEME_HTTP + 1, (":scheme", "https")),
+            (AUTHORIZATION, ("authorization", "")),
+            (CONTENT_LENGTH, ("content-length", "")),
+        ] {
+            assert_eq!(FIELDS[number - 1], field);
         }
         assert_eq!(number_of("x-user-id"), None);
     }
