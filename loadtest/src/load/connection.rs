@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
+use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
@@ -23,6 +24,27 @@ pub struct InFlight {
     pub sent_ns: u64,
     /// Whether the visitor held an order then.
     pub held_when_asked: bool,
+}
+
+/// Why a connection is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// Something was asked on it. Nothing has come that was not read yet.
+    Asked,
+    /// Something has become of its socket.
+    Socket {
+        /// It can be written to.
+        writable: bool,
+        /// The other side has hung up.
+        closing: bool,
+    },
+}
+
+impl Ready {
+    /// What an event tells.
+    pub fn of(event: &Event) -> Self {
+        Self::Socket { writable: event.is_writable(), closing: event.is_read_closed() || event.is_error() }
+    }
 }
 
 #[derive(Debug, Default)]

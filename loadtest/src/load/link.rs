@@ -1,11 +1,12 @@
 //! A connection of a worker, whichever protocol it speaks, and what is under way on it: one request, or one in each lane.
 
 use std::io;
+use std::sync::Arc;
 
 use mio::{Registry, Token};
 
-use super::connection::{Connection, InFlight, Progress};
-use super::http2::{Health, Http2Connection};
+use super::connection::{Connection, InFlight, Progress, Ready};
+use super::http2::Http2Connection;
 use crate::outcome::Outcome;
 use crate::wire::request::{Ask, RequestKit, Target};
 use crate::wire::response::Response;
@@ -35,11 +36,13 @@ pub struct Way<'a> {
 }
 
 impl Link {
-    /// One that is closed. `streams`: the lanes, if it speaks HTTP/2.
-    pub fn new(streams: Option<u32>) -> Self {
+    /// One that is closed, for requests of this kit. `streams`: the lanes, if it speaks HTTP/2.
+    pub fn new(kit: &RequestKit, streams: Option<u32>) -> Self {
         match streams {
             None => Self::default(),
-            Some(streams) => Self::Http2(Box::new(Http2Connection::new(streams))),
+            Some(streams) => {
+                Self::Http2(Box::new(Http2Connection::new(Arc::clone(kit.common_of_http2()), streams)))
+            }
         }
     }
 
@@ -120,8 +123,7 @@ impl Link {
                 (true, opened.and_then(|()| connection.send(buffer)))
             }
             Self::Http2(connection) => {
-                let (head, body) = kit.request(ask, buffer);
-                connection.ask(lane, request, head, body);
+                kit.prepare(ask, connection.ask(lane, request));
                 let begins = connection.is_closed();
                 let opened =
                     if begins { connection.connect(way.target, way.registry, way.token) } else { Ok(()) };
@@ -145,14 +147,15 @@ impl Link {
     /// is free then; `freed` gets other lanes that are.
     pub fn go_on(
         &mut self,
-        (writable, closing): (bool, bool),
+        ready: Ready,
         requests_max: u32,
         buffer: &mut [u8],
         freed: &mut Vec<u32>,
         mut hear: impl FnMut(u32, InFlight, Result<&Response<'_>, Outcome>),
-    ) -> Health {
+    ) {
         match self {
             Self::Http1(connection) => {
+                let Ready::Socket { writable, closing } = ready else { return };
                 let keep = requests_max == 0 || connection.requests < requests_max;
                 let progress = connection.on_ready(writable, closing, buffer, |request, answer| {
                     hear(0, *request, Ok(answer));
@@ -164,9 +167,8 @@ impl Link {
                         hear(0, request, Err(outcome));
                     }
                 }
-                Health::Well
             }
-            Self::Http2(connection) => connection.go_on(writable, closing, requests_max, freed, hear),
+            Self::Http2(connection) => connection.go_on(ready, requests_max, buffer, freed, hear),
         }
     }
 

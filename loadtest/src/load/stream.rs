@@ -44,14 +44,6 @@ impl Stream {
         }
     }
 
-    /// Whether the socket has taken all that was written.
-    pub fn is_flushed(&self) -> bool {
-        match self {
-            Self::Plain(_) => true,
-            Self::Tls(tls) => !tls.session.wants_write(),
-        }
-    }
-
     /// The socket below.
     pub fn socket(&self) -> &TcpStream {
         match self {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use mio::{Events, Poll, Token};
 
 use super::answer_log::AnswerLog;
-use super::connection::InFlight;
+use super::connection::{InFlight, Ready};
 use super::crowd::{Crowd, Due};
 use super::journey::Answer;
 use super::link::{Link, Way};
@@ -102,18 +102,19 @@ impl Worker {
         let scenario = &plan.scenario;
         let streams = scenario.client.streams();
         let lanes = share as u32 * streams;
-        let link = || Link::new(scenario.client.http2.then_some(streams));
+        let kits: Vec<_> = plan
+            .targets
+            .iter()
+            .map(|target| RequestKit::new(target, &plan.sales, &plan.headers, plan.identity.clone()))
+            .collect();
+        let link = |id: usize| Link::new(&kits[id % kits.len()], scenario.client.http2.then_some(streams));
         Ok(Self {
             index,
             clock: plan.clock,
             poll,
             timer,
-            kits: plan
-                .targets
-                .iter()
-                .map(|target| RequestKit::new(target, &plan.sales, &plan.headers, plan.identity.clone()))
-                .collect(),
-            links: std::iter::repeat_with(link).take(share).collect(),
+            links: (0..share).map(link).collect(),
+            kits,
             streams,
             // One of each link first: the load begins on all of them.
             free: (0..lanes).map(|n| n % share as u32 * streams + n / share as u32).collect(),
@@ -157,8 +158,7 @@ impl Worker {
                 let Token(id) = event.token();
                 let Some(link) = self.links.get_mut(id) else { continue };
                 let was_connecting = !link.is_closed() && !link.is_open();
-                let ready = (event.is_writable(), event.is_read_closed() || event.is_error());
-                link.go_on(ready, 0, &mut buffer, &mut Vec::new(), |_, _, _| {});
+                link.go_on(Ready::of(event), 0, &mut buffer, &mut Vec::new(), |_, _, _| {});
                 if was_connecting && (link.is_open() || link.is_closed()) {
                     connecting -= 1;
                 }
@@ -215,7 +215,7 @@ impl Worker {
             for event in &events {
                 let Token(id) = event.token();
                 if id < self.links.len() {
-                    self.on_ready(id, (event.is_writable(), event.is_read_closed() || event.is_error()))?;
+                    self.on_ready(id, Ready::of(event))?;
                     // What became due meanwhile goes out now, not after the other events of this round.
                     self.settle()?;
                 }
@@ -245,8 +245,8 @@ impl Worker {
             if self.asked.is_empty() {
                 return Ok(now_ns);
             }
-            for id in std::mem::take(&mut self.asked) {
-                self.on_ready(id, (false, false))?;
+            while let Some(id) = self.asked.pop() {
+                self.on_ready(id, Ready::Asked)?;
             }
         }
     }
@@ -310,7 +310,7 @@ impl Worker {
         sent.or_else(|_| self.give_up(lane, Outcome::ConnectFailed))
     }
 
-    fn on_ready(&mut self, id: usize, ready: (bool, bool)) -> io::Result<()> {
+    fn on_ready(&mut self, id: usize, ready: Ready) -> io::Result<()> {
         let mut buffer = std::mem::take(&mut self.incoming);
         let mut link = std::mem::take(&mut self.links[id]);
         let (mut freed, mut heard) = (Vec::new(), Ok(()));

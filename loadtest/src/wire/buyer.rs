@@ -47,17 +47,29 @@ impl BuyerIdentity {
         Ok(Self::Token(Arc::new(signer)))
     }
 
+    /// The header field that says it.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Header => "X-User-ID",
+            Self::Token(_) => "Authorization",
+        }
+    }
+
     /// Appends a buyer's header line, without its end.
     pub fn write(&self, buyer: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.field().as_bytes());
+        out.extend_from_slice(b": ");
+        self.write_value(buyer, out);
+    }
+
+    /// Appends the value of a buyer's header field.
+    pub fn write_value(&self, buyer: u64, out: &mut Vec<u8>) {
         match self {
-            Self::Header => {
-                out.extend_from_slice(b"X-User-ID: ");
-                write_name(buyer, out);
-            }
+            Self::Header => write_name(buyer, out),
             Self::Token(signer) => {
                 let mut name = Vec::with_capacity(12);
                 write_name(buyer, &mut name);
-                out.extend_from_slice(b"Authorization: Bearer ");
+                out.extend_from_slice(b"Bearer ");
                 signer.write(&name, out);
             }
         }

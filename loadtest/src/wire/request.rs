@@ -1,14 +1,14 @@
 //! Requests, prepared once: sending one of HTTP/1.1 is two copies and a number.
 
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::buyer::{self, BuyerIdentity};
+use super::http2::{Asked, Common};
 use super::tls::{TlsFiles, TlsPeer};
 use crate::outcome::Action;
 
@@ -183,10 +183,7 @@ pub struct Ask<'a> {
 pub struct RequestKit {
     sale_paths: Vec<String>,
     common: String,
-    fields: HeaderMap,
-    scheme: Scheme,
-    /// None where the host is none that HTTP/2 could name.
-    authority: Option<Authority>,
+    common_of_http2: Arc<Common>,
     identity: BuyerIdentity,
 }
 
@@ -194,18 +191,13 @@ pub struct RequestKit {
 ///
 /// # Errors
 /// A line holds none.
-pub fn fields_of(lines: &[String]) -> Result<HeaderMap, String> {
+pub fn fields_of(lines: &[String]) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     let field = |line: &str| {
         let (name, value) = line.split_once(':')?;
         let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
         Some((name, HeaderValue::from_str(value.trim()).ok()?))
     };
-    let mut fields = HeaderMap::new();
-    for line in lines {
-        let (name, value) = field(line).ok_or_else(|| format!("{line:?} is no header field"))?;
-        fields.append(name, value);
-    }
-    Ok(fields)
+    lines.iter().map(|line| field(line).ok_or_else(|| format!("{line:?} is no header field"))).collect()
 }
 
 impl RequestKit {
@@ -213,13 +205,13 @@ impl RequestKit {
     pub fn new(target: &Target, sales: &[String], headers: &[String], identity: BuyerIdentity) -> Self {
         let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
         let common = format!(" HTTP/1.1\r\nHost: {}\r\n{lines}", target.host);
+        // Those that are none have been refused before the run.
+        let fields = fields_of(headers).unwrap_or_default();
+        let common_of_http2 = Common::new(target.tls().is_some(), &target.host, identity.field(), fields);
         Self {
             sale_paths: sales.iter().map(|sale| format!("/seckill/{sale}")).collect(),
             common,
-            // Those that are none have been refused before the run.
-            fields: fields_of(headers).unwrap_or_default(),
-            scheme: if target.tls().is_some() { Scheme::HTTPS } else { Scheme::HTTP },
-            authority: Authority::try_from(target.host.as_str()).ok(),
+            common_of_http2: Arc::new(common_of_http2),
             identity,
         }
     }
@@ -238,48 +230,28 @@ impl RequestKit {
         }
     }
 
-    /// The request as HTTP/2 has it, and its body. `buffer` is lent.
-    pub fn request(&self, ask: Ask<'_>, buffer: &mut Vec<u8>) -> (Request<()>, Bytes) {
+    /// What all requests of HTTP/2 say.
+    pub fn common_of_http2(&self) -> &Arc<Common> {
+        &self.common_of_http2
+    }
+
+    /// Puts what a request of HTTP/2 says beside that in place of what was `asked` before.
+    pub fn prepare(&self, ask: Ask<'_>, asked: &mut Asked) {
         let (method, path) = self.line(&ask);
-        let mut request = Request::new(());
-        *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap_or_default();
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = self.authority.clone();
-        parts.path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(path.concat())).ok();
-        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-        let fields = request.headers_mut();
-        fields.clone_from(&self.fields);
-        buffer.clear();
-        self.identity.write(ask.buyer, buffer);
-        if let Some(colon) = buffer.iter().position(|byte| *byte == b':') {
-            let name = HeaderName::from_bytes(&buffer[..colon]);
-            let value = HeaderValue::from_bytes(buffer[colon + 1..].trim_ascii());
-            if let (Ok(name), Ok(value)) = (name, value) {
-                fields.insert(name, value);
-            }
-        }
+        asked.clear();
+        asked.method = method;
+        asked.path.extend(path);
+        self.identity.write_value(ask.buyer, &mut asked.identity);
         if ask.idempotency_key && ask.action == Action::Purchase {
-            buffer.clear();
-            buffer.extend_from_slice(KEY_START);
-            buyer::write_name(ask.buyer, buffer);
-            if let Ok(key) = HeaderValue::from_bytes(buffer) {
-                fields.insert(HeaderName::from_static("idempotency-key"), key);
-            }
+            asked.key.extend_from_slice(KEY_START);
+            buyer::write_name(ask.buyer, &mut asked.key);
         }
-        if let Some(pass) = ask.pass.and_then(|pass| HeaderValue::from_str(pass).ok()) {
-            fields.insert(HeaderName::from_static("x-sale-pass"), pass);
+        asked.pass.extend_from_slice(ask.pass.unwrap_or_default().as_bytes());
+        match ask.action {
+            Action::Purchase if ask.quantity > 1 => write_quantity(ask.quantity, &mut asked.body),
+            Action::Checkout => asked.body.extend_from_slice(CHECKOUT_BODY.as_bytes()),
+            _ => {}
         }
-        let body = match ask.action {
-            Action::Purchase if ask.quantity > 1 => Bytes::from(format!("{{\"quantity\":{}}}", ask.quantity)),
-            Action::Checkout => Bytes::from_static(CHECKOUT_BODY.as_bytes()),
-            _ => Bytes::new(),
-        };
-        if !body.is_empty() {
-            fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-        }
-        (request, body)
     }
 
     /// Appends the request's bytes to `out`.
@@ -301,15 +273,11 @@ impl RequestKit {
         if ask.close {
             out.extend_from_slice(b"\r\nConnection: close");
         }
-        let mut number = itoa::Buffer::new();
         match ask.action {
             Action::Purchase if ask.quantity > 1 => {
-                let quantity = number.format(ask.quantity);
-                let length = r#"{"quantity":}"#.len() + quantity.len();
+                let length = r#"{"quantity":}"#.len() + itoa::Buffer::new().format(ask.quantity).len();
                 write_body_head(length, out);
-                out.extend_from_slice(b"{\"quantity\":");
-                out.extend_from_slice(quantity.as_bytes());
-                out.push(b'}');
+                write_quantity(ask.quantity, out);
             }
             Action::Purchase | Action::Register => out.extend_from_slice(b"\r\nContent-Length: 0\r\n\r\n"),
             Action::Checkout => {
@@ -327,6 +295,12 @@ fn write_body_head(length: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\nContent-Type: application/json\r\nContent-Length: ");
     out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
     out.extend_from_slice(b"\r\n\r\n");
+}
+
+fn write_quantity(quantity: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"quantity\":");
+    out.extend_from_slice(itoa::Buffer::new().format(quantity).as_bytes());
+    out.push(b'}');
 }
 
 #[cfg(test)]
@@ -388,25 +362,21 @@ mod tests {
             idempotency_key: true,
             close: false,
         };
-        let (head, body) = kit.request(ask, &mut Vec::new());
-        assert_eq!((head.method().as_str(), body.as_ref()), ("POST", &b"{\"quantity\":12}"[..]));
-        assert_eq!(head.uri(), "http://127.0.0.1:8080/seckill/c/unit");
-        let mut fields: Vec<_> = head
-            .headers()
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-            .collect();
-        fields.sort();
-        let expected = [
-            "content-length: 15",
-            "content-type: application/json",
-            "idempotency-key: visit-b42",
-            "x-tenant-id: t",
-            "x-user-id: b42",
-        ];
-        assert_eq!(fields, expected);
-        let (checkout, _) = kit.request(Ask { action: Action::Checkout, ..ask }, &mut Vec::new());
-        assert_eq!(checkout.uri().path(), "/orders/o-1/checkout");
+        let mut asked = Asked::default();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let said = |asked: &Asked| {
+            let parts = [&asked.identity, &asked.key, &asked.pass, &asked.body].map(|part| text(part));
+            (asked.method, asked.path.clone(), parts)
+        };
+        kit.prepare(ask, &mut asked);
+        let parts = ["b42", "visit-b42", "", "{\"quantity\":12}"].map(str::to_owned);
+        assert_eq!(said(&asked), ("POST", "/seckill/c/unit".into(), parts));
+        kit.prepare(Ask { action: Action::Checkout, pass: Some("p"), ..ask }, &mut asked);
+        let parts = ["b42", "", "p", CHECKOUT_BODY].map(str::to_owned);
+        assert_eq!(said(&asked), ("POST", "/orders/o-1/checkout".into(), parts));
+        kit.prepare(Ask { action: Action::Cancel, ..ask }, &mut asked);
+        let parts = ["b42", "", "", ""].map(str::to_owned);
+        assert_eq!(said(&asked), ("DELETE", "/orders/o-1".into(), parts));
         assert!(fields_of(&["no colon".to_owned()]).is_err() && fields_of(&["a b: c".to_owned()]).is_err());
     }
 

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use memchr::memmem;
 
 /// The head of a response may not be longer; a server that sends more is broken.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// A body may not be longer: an export page is the largest that is asked for.
-const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A complete response.
 #[derive(Debug, PartialEq)]
@@ -169,7 +169,8 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-fn decimal(digits: &[u8]) -> Option<u64> {
+/// A number of digits alone, of which there are no more than bodies can be long.
+pub fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 15 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
