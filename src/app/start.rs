@@ -1,7 +1,6 @@
 //! The start, step by step. The admin plane answers from the first step on.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
@@ -330,7 +329,7 @@ impl Start {
             took_ms = started.elapsed().as_millis() as u64, "ready"
         );
         let urls = urls(&settings, edge.addr(), admin_address);
-        print_welcome(&urls, &settings.data_dir, &simulated, has_demo, page_access);
+        print_welcome(&urls, &place_of_orders(&settings), &simulated, has_demo, page_access);
         Ok(Some(Engine {
             readiness,
             reload,
@@ -393,16 +392,23 @@ fn urls(settings: &Settings, edge: SocketAddr, admin: SocketAddr) -> [String; 2]
     [url(&settings.edge.tls, edge), url(&settings.admin.tls, admin)]
 }
 
+/// Where whoever looks for orders finds them.
+fn place_of_orders(settings: &Settings) -> String {
+    match settings.postgres.url.is_empty() {
+        true => settings.data_dir.display().to_string(),
+        false => "PostgreSQL".into(),
+    }
+}
+
 /// What a person at a terminal sees. Nobody may be there: an output that is closed ends no engine.
 fn print_welcome(
     [edge, admin]: &[String; 2],
-    data: &Path,
+    orders: &str,
     simulated: &[&str],
     has_demo: bool,
     page_access: PageAccess,
 ) {
-    let mut welcome =
-        format!("seckill sells on {edge}, admin and console on {admin}, orders in {}\n", data.display());
+    let mut welcome = format!("seckill sells on {edge}, admin and console on {admin}, orders in {orders}\n");
     if !simulated.is_empty() {
         welcome.push_str(&format!("simulated {}: no money is taken\n", simulated.join(" and ")));
     }
