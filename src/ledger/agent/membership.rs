@@ -59,8 +59,7 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     }
 
     /// One line when it begins, and one when it is over.
-    pub(super) fn tell_whether_cut_off(&mut self) {
-        let is_cut_off = self.is_cut_off();
+    pub(super) fn tell_whether_cut_off(&mut self, is_cut_off: bool) {
         if std::mem::replace(&mut self.was_cut_off, is_cut_off) == is_cut_off {
             return;
         }

@@ -190,31 +190,42 @@ impl<W: LeaseWatch> LeaseAgent<W> {
 
     /// One look at everything that is to be looked at. Says when the next one is due, if nothing happens before.
     async fn look(&mut self) -> Instant {
-        let began = Instant::now();
         self.hear();
-        self.tell_whether_cut_off();
+        let is_cut_off = self.is_cut_off();
         if self.life.is_over() {
+            self.tell_whether_cut_off(is_cut_off);
             if let Err(error) = self.begin_again().await {
                 self.watch.round_failed(&error.to_string());
             }
-            return began;
+            return Instant::now();
         }
-        if self.beat_at <= began {
-            self.beat_at = began + Duration::from_millis(self.settings.beat_ms);
+        if !self.has_beaten {
+            self.accounts.values_mut().for_each(|account| account.onlookers.clear());
+        } else if let Err(error) = self.look_at_sales().await {
+            self.watch.round_failed(&error.to_string());
+        }
+        // By now such a node has nothing on sale. What is asked below may wait for long, and units would wait with it of a node
+        // that was found to be cut off amid the look.
+        self.tell_whether_cut_off(is_cut_off);
+        if self.is_cut_off() != is_cut_off {
+            return Instant::now();
+        }
+        if self.has_beaten
+            && !self.life.is_over()
+            && let Err(error) = self.forget_books().await
+        {
+            self.watch.round_failed(&error.to_string());
+        }
+        let now = Instant::now();
+        if self.beat_at <= now && !self.life.is_over() {
+            self.beat_at = now + Duration::from_millis(self.settings.beat_ms);
             if let Err(error) = self.give_a_sign().await {
                 self.watch.round_failed(&error.to_string());
             }
+            self.name_what_was_heard();
         }
-        if !self.has_beaten || self.life.is_over() {
-            self.accounts.values_mut().for_each(|account| account.onlookers.clear());
-        } else {
-            let looked = self.look_at_sales().await;
-            if let Err(error) = looked.and(self.forget_books().await) {
-                self.watch.round_failed(&error.to_string());
-            }
-        }
-        match self.schedule.next(began) {
-            _ if self.life.is_over() => began,
+        match self.schedule.next(now) {
+            _ if self.life.is_over() => now,
             Some(due) if self.has_beaten => due.min(self.beat_at),
             _ => self.beat_at,
         }
