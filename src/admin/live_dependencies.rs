@@ -93,7 +93,7 @@ fn queue(depth: usize, capacity: usize, intake: Intake) -> Standing {
 }
 
 /// The order store: what its probe met with, its commits of the last minute, steps of orders that wait for its writer, and the
-/// batches that it did not take since the start.
+/// tries to commit that came to nothing since the start. Commits are counted as long as somebody watches.
 fn store(check: &str, minute: &Value, steps: usize, failed: u64) -> Standing {
     let answer = match check {
         "ok" => "answers",
@@ -101,16 +101,16 @@ fn store(check: &str, minute: &Value, steps: usize, failed: u64) -> Standing {
         _ => "refuses to answer",
     };
     let commits = match minute["count"].as_u64() {
-        None | Some(0) => "nothing was committed in the last minute".to_owned(),
+        None | Some(0) => "no commit seen of late".to_owned(),
         Some(count) => {
             let ms = |name: &str| minute[name].as_f64().unwrap_or_default() / 1_000.0;
             let (half, most) = (ms("p50_us"), ms("p99_us"));
-            format!("{} commits in the last minute, P50 {half:.2} ms, P99 {most:.2} ms", grouped(count))
+            format!("{} commits seen in the last minute, P50 {half:.2} ms, P99 {most:.2} ms", grouped(count))
         }
     };
     let mut said = format!("{answer}; {commits}; {} steps of orders wait", grouped(steps as u64));
     if failed > 0 {
-        said.push_str(&format!("; {} batches failed since the start", grouped(failed)));
+        said.push_str(&format!("; {} tries to commit failed since the start", grouped(failed)));
     }
     (State::of(check == "ok"), said)
 }
@@ -152,12 +152,14 @@ fn ledger(check: Option<&str>, is_cut_off: bool, apart: Option<usize>) -> Standi
     };
     let mut said = match check {
         "ok" => "Redis answers",
-        "away" => "Redis does not answer; this node sells what it was lent",
-        _ => "Redis refuses this engine; this node sells what it was lent",
+        "away" => "Redis does not answer",
+        _ => "Redis refuses this engine",
     }
     .to_owned();
     if is_cut_off {
-        said.push_str("; cut off from the order store, unsold units were handed back");
+        said.push_str("; cut off from the order store, nothing is on sale here");
+    } else if check != "ok" {
+        said.push_str("; this node sells what it was lent");
     }
     said.push_str(&match apart {
         None => "; the books were not compared yet".to_owned(),
@@ -178,11 +180,11 @@ fn relay(own: Option<&RelayWatch>, elsewhere: Option<(u16, u64)>) -> Standing {
     match (own.waiting(), elsewhere) {
         (Some(waiting), _) => sends("this node".into(), waiting),
         (None, _) if own.is_elected() => {
-            (State::Wrong, "this node is to send the events to Redis, and has not reached its stream".into())
+            (State::Wrong, "this node is to send the events to Redis, and does not reach its stream".into())
         }
         (None, Some((node, waiting))) => sends(format!("node {node}"), waiting),
         (None, None) => {
-            (State::Ok, "another node sends the events to Redis, and has not told how many wait".into())
+            (State::Ok, "not sent to Redis by this node, and no other has told how many wait".into())
         }
     }
 }
@@ -205,7 +207,7 @@ mod tests {
             store("ok", &minute, 3, 0),
             (
                 State::Ok,
-                "answers; 1,200 commits in the last minute, P50 0.85 ms, P99 12.35 ms; 3 steps of orders wait".into()
+                "answers; 1,200 commits seen in the last minute, P50 0.85 ms, P99 12.35 ms; 3 steps of orders wait".into()
             )
         );
         let idle = json!({ "count": 0, "p50_us": 0.0, "p99_us": 0.0 });
@@ -213,8 +215,8 @@ mod tests {
             store("slow", &idle, 0, 2),
             (
                 State::Wrong,
-                "does not answer in time; nothing was committed in the last minute; 0 steps of orders wait; 2 batches \
-                 failed since the start"
+                "does not answer in time; no commit seen of late; 0 steps of orders wait; 2 tries to \
+                 commit failed since the start"
                     .into()
             )
         );
@@ -274,6 +276,6 @@ mod tests {
             relay(Some(&own), Some((3, 1_000))),
             (State::Ok, "node 3 sends the events to Redis; 1,000 wait".into())
         );
-        assert!(relay(Some(&own), None).1.starts_with("another node"));
+        assert!(relay(Some(&own), None).1.starts_with("not sent to Redis by this node"));
     }
 }

@@ -29,7 +29,7 @@ pub struct InFlight {
 /// Why a connection is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// Something was asked on it. Nothing has come that was not read yet.
+    /// Something was asked on it. What has come is read at its own event.
     Asked,
     /// Something has become of its socket.
     Socket {

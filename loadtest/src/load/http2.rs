@@ -134,7 +134,14 @@ impl Http2Connection {
         }
         // What came behind the handshake has been taken from the socket with it.
         let is_read = !was_open || ready != Ready::Asked;
-        let is_up = (!is_read || self.read(ready, buffer, &mut hear)) && self.send(ready, requests_max);
+        // Asked first: what a server hangs up on at once is lost, and not asked again and again.
+        let begun = was_open || self.send(ready, requests_max);
+        let mut is_up = begun && (!is_read || self.read(ready, buffer, &mut hear));
+        if is_up && !self.send(ready, requests_max) {
+            // What came before the socket broke lies there still.
+            self.read(ready, buffer, &mut hear);
+            is_up = false;
+        }
         let State::Open(open) = &self.state else { return };
         if !is_up || (self.is_leaving && open.client.under_way() == 0) {
             self.end(Outcome::ConnectionLost, freed, hear);

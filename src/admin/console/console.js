@@ -189,7 +189,7 @@ function show(snapshot) {
   document.getElementById("acts").replaceChildren(...items);
   showPaths(snapshot.paths);
   showNodes(snapshot.nodes);
-  showDependencies(snapshot.dependencies);
+  showDependencies(snapshot.dependencies ?? []); // an engine of the version before has none
   showHealth(snapshot.health);
 }
 

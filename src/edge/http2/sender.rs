@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use http2_wire::block::TABLE_OF_NOTHING;
+use http2_wire::block::{TABLE_BYTES, TABLE_OF_NOTHING};
 use http2_wire::frame::{Code, PAYLOAD_BYTES_MAX, TooWide, WINDOW_BYTES, flag, kind, widened};
 use http2_wire::write;
 
@@ -80,7 +80,7 @@ impl Sender {
 
     /// Notes the size that the client allows our table.
     pub fn set_table_bytes_max(&mut self, bytes: u32) {
-        if bytes < 4_096 && self.table == TableNotice::NotNeeded {
+        if (bytes as usize) < TABLE_BYTES && self.table == TableNotice::NotNeeded {
             self.table = TableNotice::Due;
         }
     }

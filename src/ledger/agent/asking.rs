@@ -82,7 +82,12 @@ impl<W: LeaseWatch> LeaseAgent<W> {
             }
         }
         if !shares.places.is_empty() {
-            heard.push(self.share(group, shares).await);
+            let answers = match self.is_cut_off() {
+                // Found out just now: what is on sale shall not wait for one more question.
+                true => (shares.places, Err(StoreError::transient("the order store does not answer").into())),
+                false => self.share(group, shares).await,
+            };
+            heard.push(answers);
         }
         if !suspects.places.is_empty() {
             heard.push((suspects.places, self.are_silent(&suspects.things).await));

@@ -193,6 +193,7 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         self.hear();
         let is_cut_off = self.is_cut_off();
         if self.life.is_over() {
+            self.turn_onlookers_away();
             self.tell_whether_cut_off(is_cut_off);
             if let Err(error) = self.begin_again().await {
                 self.watch.round_failed(&error.to_string());
@@ -200,21 +201,22 @@ impl<W: LeaseWatch> LeaseAgent<W> {
             return Instant::now();
         }
         if !self.has_beaten {
-            self.accounts.values_mut().for_each(|account| account.onlookers.clear());
+            self.turn_onlookers_away();
         } else if let Err(error) = self.look_at_sales().await {
             self.watch.round_failed(&error.to_string());
         }
-        // By now such a node has nothing on sale. What is asked below may wait for long, and units would wait with it of a node
-        // that was found to be cut off amid the look.
+        // By now such a node has nothing on sale.
         self.tell_whether_cut_off(is_cut_off);
-        if self.is_cut_off() != is_cut_off {
-            return Instant::now();
-        }
         if self.has_beaten
             && !self.life.is_over()
+            && !self.is_cut_off()
             && let Err(error) = self.forget_books().await
         {
             self.watch.round_failed(&error.to_string());
+        }
+        if self.is_cut_off() != is_cut_off {
+            // What was asked until now may have waited for long, and so may the sign: what is on sale shall not wait with it.
+            return Instant::now();
         }
         let now = Instant::now();
         if self.beat_at <= now && !self.life.is_over() {
@@ -232,7 +234,7 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     }
 
     /// Looks at the sales that somebody waits for, and at as many of the others as there is time for. Who does not answer for
-    /// one sale may not answer for the others: those wait for the next look, and the beat goes on meanwhile.
+    /// one sale may not answer for the others: those wait for the next look. The beat goes on meanwhile.
     async fn look_at_sales(&mut self) -> Result<(), AgentError> {
         self.name_what_was_heard();
         self.schedule.pass(Instant::now());
@@ -243,6 +245,13 @@ impl<W: LeaseWatch> LeaseAgent<W> {
                 Urgency::Now => self.beat_at.max(at_least),
                 Urgency::InTurn => at_least,
             };
+            if urgency == Urgency::InTurn && self.beat_at <= Instant::now() && !self.life.is_over() {
+                // With a slow store those that somebody waits for have had the time of a beat, and these may have as much: the
+                // others must not take this node for dead. Whether that was heard is found out with the next sign.
+                if self.life.beats(self.is_cut_off()) {
+                    drop(self.beat().await);
+                }
+            }
             // Those that are named again meanwhile have their turn at the next look.
             let mut waiting = self.schedule.waiting(urgency);
             while waiting > 0 && !self.life.is_over() {
@@ -256,6 +265,11 @@ impl<W: LeaseWatch> LeaseAgent<W> {
             }
         }
         Ok(())
+    }
+
+    /// Whoever wants to compare books hears that it cannot be done now.
+    fn turn_onlookers_away(&mut self) {
+        self.accounts.values_mut().for_each(|account| account.onlookers.clear());
     }
 
     /// Names what others called to, everything if it may concern every sale, and what a node that is cut off has on sale.

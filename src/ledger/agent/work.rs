@@ -50,7 +50,8 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         let (on_sale, is_wanted) = (live.remaining().into(), live.state.has_unmet_demand());
         if self.is_cut_off() {
             // It cannot sell, nor compare; what comes on sale meanwhile is looked for with each beat.
-            self.schedule.wait_until(live.id, self.beat_at);
+            let next_beat = now + Duration::from_millis(self.settings.beat_ms);
+            self.schedule.wait_until(live.id, self.beat_at.max(next_beat));
         } else if account.lease.rests(now.into_std(), on_sale, is_wanted) {
             self.schedule.wait_until(live.id, account.lease.rests_until(now.into_std()).into());
         } else {

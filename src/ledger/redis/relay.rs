@@ -116,7 +116,8 @@ pub struct RelayParts {
     pub store: StoreHistory,
     /// Where it is said that nothing can be relayed.
     pub concerns: Arc<Concerns>,
-    /// Where it is told what the number of the last event in the stream is; `None` until it was looked up.
+    /// Where it is told what the number of the last event in the stream is; `None` until it was looked up, and while that
+    /// cannot be done.
     pub sent: watch::Sender<Option<u64>>,
 }
 
@@ -156,6 +157,7 @@ where
                 Ok(_) => sleep(idle).await,
                 Err(error) => {
                     tracing::debug!(%error, "events wait for their relay");
+                    self.parts.sent.send_replace(None);
                     sleep(idle).await;
                 }
             }

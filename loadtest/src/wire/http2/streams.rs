@@ -75,6 +75,7 @@ impl Streams {
         self.open += 1;
         let stream = &mut self.lanes[lane as usize];
         stream.body.clear();
+        stream.body.shrink_to(KEPT_BYTES_MAX);
         stream.unsent.clear();
         (stream.number, stream.head) = (number, None);
         (stream.send_window, stream.receive_window) = (send_window, receive_window);
