@@ -288,3 +288,89 @@ fn write(open: &mut Open) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use mio::{Events, Poll};
+    use testbed::PATIENCE;
+
+    use super::*;
+    use crate::outcome::Action;
+
+    /// A connection with two lanes, to a server that the test is.
+    struct Bench {
+        poll: Poll,
+        connection: Http2Connection,
+        /// The lanes that have heard, and what.
+        heard: Vec<(u32, Result<u16, Outcome>)>,
+    }
+
+    impl Bench {
+        /// One that has something to ask, and what came of it at the server.
+        fn connect() -> (Self, TcpStream) {
+            let server = TcpListener::bind("127.0.0.1:0").unwrap();
+            let target = Target::parse(&format!("http://{}", server.local_addr().unwrap())).unwrap();
+            let common = Arc::new(Common::new(false, "shop", "x-user-id", Vec::new()));
+            let (poll, mut connection) = (Poll::new().unwrap(), Http2Connection::new(common, 2));
+            connection.connect(&target, poll.registry(), Token(0)).unwrap();
+            let mut bench = Self { poll, connection, heard: Vec::new() };
+            bench.ask(0);
+            (bench, server.accept().unwrap().0)
+        }
+
+        fn ask(&mut self, lane: u32) {
+            let (action, [due_ns, sent_ns]) = (Action::Page, [0; 2]);
+            let request = InFlight { journey: 0, action, due_ns, sent_ns, held_when_asked: false };
+            let asked = self.connection.ask(lane, request);
+            (asked.method, asked.path) = ("GET", "/".into());
+        }
+
+        fn look(&mut self, ready: Ready) {
+            let (heard, mut freed) = (&mut self.heard, Vec::new());
+            self.connection.go_on(ready, 0, &mut [0; 4_096], &mut freed, |lane, _, answer| {
+                heard.push((lane, answer.map(|answer| answer.status)));
+            });
+        }
+
+        fn look_at_events(&mut self) {
+            let mut events = Events::with_capacity(4);
+            self.poll.poll(&mut events, Some(PATIENCE)).unwrap();
+            assert!(!events.is_empty(), "nothing becomes of the socket");
+            events.iter().for_each(|event| self.look(Ready::of(event)));
+        }
+    }
+
+    #[test]
+    fn what_a_server_hangs_up_on_at_once_is_lost_and_not_asked_again() {
+        let (mut bench, mut server) = Bench::connect();
+        // As one that has too many connections; all of it is there when the socket is first looked at.
+        server.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").unwrap();
+        drop(server);
+        while bench.heard.is_empty() && !bench.connection.is_closed() {
+            bench.look_at_events();
+        }
+        assert_eq!(bench.heard, [(0, Err(Outcome::ConnectionLost))]);
+        assert!(!bench.connection.needs_connection());
+    }
+
+    #[test]
+    fn an_answer_that_lies_in_a_socket_that_broke_is_heard() {
+        let (mut bench, mut server) = Bench::connect();
+        while !bench.connection.is_open() {
+            bench.look_at_events();
+        }
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        let status_200 = [0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88];
+        server.write_all(&[&settings[..], &status_200].concat()).unwrap();
+        // What was asked has not been read: the connection is reset.
+        drop(server);
+        bench.ask(1);
+        bench.look(Ready::Asked);
+        while bench.heard.len() < 2 {
+            bench.look_at_events();
+        }
+        assert_eq!(bench.heard, [(0, Ok(200)), (1, Err(Outcome::ConnectionLost))]);
+    }
+}
