@@ -29,7 +29,7 @@ fn a_sale_is_paused_resumed_changed_and_ended_with_clicks() {
     assert_eq!(hears(&engine, "phone", "ada"), (201, String::new()));
     browser.wait_for(&format!("{CARD} [data-f=held]"), |held| held == "1");
     let said = |name: &str| format!("[data-dependency={name}] td");
-    browser.wait_for(&said("store"), |said| said.contains("commits in the last minute, P50 "));
+    browser.wait_for(&said("store"), |said| said.contains("commits seen in the last minute, P50 "));
     browser.wait_for(&said("relay"), |said| said.starts_with("not used: this engine sells alone"));
 
     browser.fill(&format!("{CARD} form[action$='/pause'] [name=reason]"), "prices are wrong");

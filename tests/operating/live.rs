@@ -93,7 +93,7 @@ async fn a_viewer_sees_what_buyers_do_and_what_the_store_counts() {
     assert_eq!(snapshot["sales"][0]["sku"], "s", "where buyers come is first: {snapshot}");
     assert_eq!(sale(&snapshot, "quiet")["arrivals_per_s"], 0.0);
     assert!(snapshot["commits"]["minute"]["count"].as_u64() > Some(0), "{snapshot}");
-    assert!(said(&snapshot, "store").contains("commits in the last minute, P50 "), "{snapshot}");
+    assert!(said(&snapshot, "store").contains("commits seen in the last minute, P50 "), "{snapshot}");
     engine.stop().await;
     while viewer.next().await.is_some() {}
 }

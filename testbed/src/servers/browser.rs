@@ -15,6 +15,9 @@ use crate::{LOOK_PAUSE, PATIENCE, until};
 /// The name under which an answer refers to an element, by the standard.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+/// So often a driver is started until one listens.
+const DRIVER_STARTS_MAX: usize = 5;
+
 /// The accessibility checker, as it is published: `testbed/vendor` has its licence (MPL-2.0).
 const AXE: &str = include_str!("../../vendor/axe-core-4.14.1/axe.min.js");
 
@@ -51,16 +54,10 @@ impl Browser {
 
     fn open_with(width: u32, preferences: &Value) -> Self {
         let profile = TempDir::new().expect("a folder for the browser");
-        let mut driver =
-            spawn(Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()));
-        let mut lines = BufReader::new(driver.stdout.take().expect("what it says")).lines();
-        let port = lines.find_map(|line| {
-            line.ok()?.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
-        });
-        let port: u16 =
-            port.expect("chromedriver does not start; is it installed? `cargo xtask test` installs it");
-        // What it says later is taken from it, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
+        // It wants a port that is free for IPv4 and IPv6, finds it for the one, and ends if it is taken for the other.
+        let (driver, port) = (0..DRIVER_STARTS_MAX)
+            .find_map(|_| start_driver())
+            .expect("chromedriver does not start; is it installed? `cargo xtask test` installs it");
         let mut browser = Self {
             driver,
             address: ([127, 0, 0, 1], port).into(),
@@ -280,6 +277,23 @@ fn is_of_a_page_that_went(error: &Value) -> bool {
     let message = error["message"].as_str().unwrap_or_default();
     error["error"] == "stale element reference"
         || (error["error"] == "unknown error" && of_the_browser.iter().any(|words| message.contains(words)))
+}
+
+/// A driver that listens, and where; `None` if it has ended instead.
+fn start_driver() -> Option<(Child, u16)> {
+    let command = || Command::new("chromedriver");
+    let mut driver = spawn(command().arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()));
+    let mut lines = BufReader::new(driver.stdout.take().expect("what it says")).lines();
+    let port = lines.find_map(|line| {
+        line.ok()?.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
+    });
+    let Some(port) = port else {
+        kill(&mut driver);
+        return None;
+    };
+    // What it says later is taken from it, so that it never waits for a reader.
+    std::thread::spawn(move || lines.for_each(drop));
+    Some((driver, port))
 }
 
 impl Drop for Browser {
