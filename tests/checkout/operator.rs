@@ -17,8 +17,9 @@ use crate::scripted::{Call, FOR_EVER, Fault, Mood, ScriptedGateway, ScriptedRisk
 /// An engine whose buyers do not wait for long.
 fn impatient_engine(gateway: &ExampleGateway) -> Engine {
     let mut keys = keys("main", gateway);
-    // A busy machine may take long for a hold, and what was not held in time goes back by itself.
-    let waits = [("CHECKOUT__WAIT_MS", "20"), ("CHECKOUT__TRY_WITHIN_MS", "30000")];
+    // What a busy machine has not held in time goes back by itself; an operator waits until the engine lets go of the rest.
+    let waits =
+        [("CHECKOUT__WAIT_MS", "20"), ("CHECKOUT__TRY_WITHIN_MS", "8000"), ("ADMIN__ACT_WAIT_MS", "60000")];
     keys.extend(waits.map(|(key, value)| (key.to_owned(), value.to_owned())));
     Launch::new(&as_pairs(&keys)).start()
 }
