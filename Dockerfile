@@ -27,10 +27,12 @@ ARG BASE_IMAGE=debian:bookworm-slim
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 
-# The dependencies alone: this layer is built anew only when a manifest changes. The other members of the workspace and
-# targets with files of their own (tests, benches) are left out of the manifest here, because their files are not copied.
+# The dependencies alone: this layer is built anew only when a manifest changes, or the one member of the workspace that the
+# engine is built from. The other members and targets with files of their own (tests, benches) are left out of the manifest
+# here, because their files are not copied.
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
+COPY http2-wire http2-wire
 RUN sed -i -e 's/^members = .*/members = []/' -e '/^\[\[/,/^$/d' -e '/^\[dev-dependencies\]/,/^$/d' Cargo.toml \
     && mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs \
     && cargo build --release --bin seckill

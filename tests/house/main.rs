@@ -2,6 +2,7 @@
 //! what there is. They read the sources as text and know nothing of the engine.
 
 mod arrows;
+mod image;
 mod pages;
 mod sources;
 
@@ -309,6 +310,14 @@ fn decisions_are_dated_the_newest_first() {
     let crowded = lines.windows(2).filter(|pair| pair[1].starts_with("## ") && !pair[0].is_empty());
     let crowded: Vec<_> = crowded.map(|pair| pair[1].to_owned()).collect();
     assert_none("a heading without an empty line before it", &crowded);
+}
+
+#[test]
+fn the_image_is_built_from_what_cargo_needs() {
+    let outcomes = image::builds();
+    assert!(outcomes.len() > 1, "the dependencies, then the engine");
+    let failed: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+    assert_none("a layer of the Dockerfile whose copied files cargo cannot build from", &failed);
 }
 
 /// Whether a file or folder is the place, or in it.
