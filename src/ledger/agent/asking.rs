@@ -1,6 +1,6 @@
 //! Asks Redis and the store what the machines ask, everything at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -44,6 +44,7 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     /// all nodes.
     pub(super) async fn ask(&mut self, group: &[Member], asks: Vec<(usize, Ask)>) -> Vec<Heard> {
         let (mut waiting, turns) = (JoinSet::new(), Arc::new(Semaphore::new(STORE_TURNS)));
+        let (cut_off_from, has_answered) = (self.detector.cut_off_from(), Arc::new(OnceLock::new()));
         let (mut counted, mut shares, mut suspects) = (Together::none(), Together::none(), Together::none());
         for (place, ask) in asks {
             let sale = &group[place].0;
@@ -56,12 +57,22 @@ impl<W: LeaseWatch> LeaseAgent<W> {
                 ask => {
                     let (books, store) = (Arc::clone(&self.books), Arc::clone(&self.store));
                     let (sale, turns) = (Arc::clone(sale), Arc::clone(&turns));
+                    let has_answered = Arc::clone(&has_answered);
                     waiting.spawn(async move {
-                        let _turn = match ask {
-                            Ask::Book | Ask::Move(..) | Ask::Open(_) => None,
-                            _ => Some(turns.acquire().await),
+                        if matches!(ask, Ask::Book | Ask::Move(..) | Ask::Open(_)) {
+                            let answer = ask_one(&books, store, &sale, ask).await;
+                            return (vec![place], answer.map(|answer| vec![answer]));
+                        }
+                        let Ok(_turn) = turns.acquire().await else {
+                            return (vec![place], Err(does_not_answer()));
                         };
                         let answer = ask_one(&books, store, &sale, ask).await;
+                        if answer.is_ok() {
+                            has_answered.get_or_init(|| ());
+                        } else if has_answered.get().is_none() && Instant::now().into_std() >= cut_off_from {
+                            // What is on sale shall not wait for the questions that have no turn yet.
+                            turns.close();
+                        }
                         (vec![place], answer.map(|answer| vec![answer]))
                     });
                 }
@@ -84,7 +95,7 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         if !shares.places.is_empty() {
             let answers = match self.is_cut_off() {
                 // Found out just now: what is on sale shall not wait for one more question.
-                true => (shares.places, Err(StoreError::transient("the order store does not answer").into())),
+                true => (shares.places, Err(does_not_answer())),
                 false => self.share(group, shares).await,
             };
             heard.push(answers);
@@ -153,6 +164,11 @@ async fn ask_store<T: Send + 'static>(
     let answer = tokio::task::spawn_blocking(move || question(&*store)).await;
     // A question that was cut off by the end of the runtime has nobody left to answer to.
     Ok(answer.map_err(|error| RedisFault::Away(error.to_string()))??)
+}
+
+/// What is found out of a question that was not asked, because others were in vain for so long.
+fn does_not_answer() -> AgentError {
+    StoreError::transient("the order store does not answer").into()
 }
 
 /// Asks Redis or the store for one sale. `None` when the store has no such sale.

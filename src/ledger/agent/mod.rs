@@ -237,7 +237,8 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     /// one sale may not answer for the others: those wait for the next look. The beat goes on meanwhile.
     async fn look_at_sales(&mut self) -> Result<(), AgentError> {
         self.name_what_was_heard();
-        self.schedule.pass(Instant::now());
+        let began = Instant::now();
+        self.schedule.pass(began);
         for urgency in [Urgency::Now, Urgency::InTurn] {
             let at_least = Instant::now() + LOOK_MIN;
             let until = match urgency {
@@ -245,12 +246,15 @@ impl<W: LeaseWatch> LeaseAgent<W> {
                 Urgency::Now => self.beat_at.max(at_least),
                 Urgency::InTurn => at_least,
             };
-            if urgency == Urgency::InTurn && self.beat_at <= Instant::now() && !self.life.is_over() {
+            let now = Instant::now();
+            let was_long = urgency == Urgency::InTurn && began + LOOK_MIN <= now && self.beat_at <= now;
+            if was_long && !self.life.is_over() && self.life.beats(self.is_cut_off()) {
                 // With a slow store those that somebody waits for have had the time of a beat, and these may have as much: the
-                // others must not take this node for dead. Whether that was heard is found out with the next sign.
-                if self.life.beats(self.is_cut_off()) {
-                    drop(self.beat().await);
-                }
+                // others must not take this node for dead. Calls are told with the sign, which also finds out whether this was
+                // heard.
+                let (calling, called) = (std::mem::take(&mut self.calling), self.called.clone());
+                drop(self.beat().await);
+                (self.calling, self.called) = (calling, called);
             }
             // Those that are named again meanwhile have their turn at the next look.
             let mut waiting = self.schedule.waiting(urgency);

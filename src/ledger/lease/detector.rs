@@ -114,8 +114,12 @@ impl FailureDetector {
 
     /// Whether the store was asked, and has not answered this node for so long that the others shall have what it holds.
     pub fn is_cut_off(&self, now: Instant) -> bool {
-        let last = self.store.last.unwrap_or(self.began);
-        self.store_failed && now.saturating_duration_since(last) >= self.silent_max
+        self.store_failed && now >= self.cut_off_from()
+    }
+
+    /// From when on that is so, if the store is asked and answers nothing before.
+    pub fn cut_off_from(&self) -> Instant {
+        self.store.last.unwrap_or(self.began) + self.silent_max
     }
 
     /// Whether the node has been silent for so long, while somebody could be heard, that this one looks after its units.

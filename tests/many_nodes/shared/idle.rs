@@ -16,9 +16,12 @@ use super::fixture::{Fixture, sell, sell_out, until};
 const SALES: usize = 300;
 /// Sales that sell, in the short form and in the long one.
 const HOT: (usize, usize) = (3, 10);
-/// Scripts that a node runs from one sign of life in the store to the next, and those of the one that relays events.
-const SCRIPTS_A_BEAT: u64 = 10;
-const SCRIPTS_OF_THE_RELAY: u64 = 15;
+/// Scripts that all nodes run together from one sign of life to the next, beside those signs: the relay's look at its stream, and
+/// what falls into the beat because nodes do not beat at the same moment.
+const SCRIPTS_BESIDE_SIGNS: u64 = 2;
+
+/// Fewer than this, however late a busy machine has one of the nodes be.
+const SCRIPTS_IDLE_MAX: u64 = 50;
 
 /// As an operator leaves them: the short times of other tests would be work for nothing.
 pub(super) const CALM: [(&str, &str); 4] = [
@@ -86,14 +89,14 @@ fn n2_sales_where_nothing_happens_cost_nothing_and_are_there_when_something_does
     let began = Instant::now();
     let engines: Vec<Engine> = (1..=nodes).map(|number| fixture.launch(number, &keys).start()).collect();
     let all: Vec<&Engine> = engines.iter().collect();
-    let at_rest = SCRIPTS_OF_THE_RELAY + SCRIPTS_A_BEAT * u64::from(nodes);
+    let at_rest = u64::from(nodes) + SCRIPTS_BESIDE_SIGNS;
     until("all sales rest", || scripts_a_beat(&fixture, 2) <= at_rest);
     let joined = began.elapsed();
 
     let (times, began) =
         (engines.iter().map(|engine| used(engine.pid())).collect::<Vec<_>>(), Instant::now());
     let scripts_idle = scripts_a_beat(&fixture, if long.is_some() { 30 } else { 5 });
-    assert!(scripts_idle <= at_rest, "{scripts_idle} scripts a beat for {sales} sales");
+    assert!(scripts_idle < SCRIPTS_IDLE_MAX, "{scripts_idle} scripts a beat for {sales} sales");
     if long.is_some() {
         let shares = engines.iter().zip(&times).map(|(engine, before)| {
             100.0 * (used(engine.pid()) - *before).as_secs_f64() / began.elapsed().as_secs_f64()
