@@ -180,7 +180,8 @@ fn relay(own: Option<&RelayWatch>, elsewhere: Option<(u16, u64)>) -> Standing {
     match (own.waiting(), elsewhere) {
         (Some(waiting), _) => sends("this node".into(), waiting),
         (None, _) if own.is_elected() => {
-            (State::Wrong, "this node is to send the events to Redis, and does not reach its stream".into())
+            let why = "Redis or the order store does not answer, or the stream is another store's";
+            (State::Wrong, format!("this node is to send the events to Redis, and cannot now: {why}"))
         }
         (None, Some((node, waiting))) => sends(format!("node {node}"), waiting),
         (None, None) => {

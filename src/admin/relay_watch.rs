@@ -9,7 +9,7 @@ pub struct RelayWatch {
     pub elected: watch::Receiver<bool>,
     /// The number of the last event that this node has seen in the order store.
     pub newest: watch::Receiver<u64>,
-    /// The number of the last event in the stream, as this engine knows it; `None` while it does not reach the stream.
+    /// The number of the last event in the stream, as this engine knows it; `None` while it cannot send to the stream.
     pub sent: watch::Receiver<Option<u64>>,
 }
 
@@ -19,7 +19,7 @@ impl RelayWatch {
         *self.elected.borrow()
     }
 
-    /// Events that wait for this engine to send them; `None` while another engine sends them, or the stream is not reached.
+    /// Events that wait for this engine to send them; `None` while another engine sends them, or this one cannot.
     pub(super) fn waiting(&self) -> Option<u64> {
         let sent = self.sent.borrow().filter(|_| self.is_elected())?;
         Some(self.newest.borrow().saturating_sub(sent))

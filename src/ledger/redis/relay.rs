@@ -116,8 +116,8 @@ pub struct RelayParts {
     pub store: StoreHistory,
     /// Where it is said that nothing can be relayed.
     pub concerns: Arc<Concerns>,
-    /// Where it is told what the number of the last event in the stream is; `None` until it was looked up, and while that
-    /// cannot be done.
+    /// Where it is told what the number of the last event in the stream is; `None` until it was looked up, while that
+    /// cannot be done, and while another relay is elected.
     pub sent: watch::Sender<Option<u64>>,
 }
 
@@ -144,7 +144,14 @@ where
     /// that this node has seen in the store. Ends with the sender of either word.
     pub async fn run(mut self, mut elected: watch::Receiver<bool>, mut newest: watch::Receiver<u64>) {
         let idle = Duration::from_millis(self.parts.settings.idle_ms.max(1));
-        while elected.wait_for(|is_elected| *is_elected).await.is_ok() {
+        loop {
+            if !*elected.borrow() {
+                // What another relay sends meanwhile is not seen here.
+                self.parts.sent.send_replace(None);
+            }
+            if elected.wait_for(|is_elected| *is_elected).await.is_err() {
+                return;
+            }
             newest.mark_unchanged();
             match self.step().await {
                 // One call a pause, unless there is more: while a crowd buys, each commit would be a call of its own.
