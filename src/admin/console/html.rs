@@ -134,9 +134,10 @@ pub(super) fn moment(rfc3339: &str) -> String {
 
 /// A text that may be a moment as the API writes it: as people read it then, and as it is otherwise. HTML.
 pub(super) fn moment_or_text(text: &str) -> String {
+    // As the engine writes it: what a person has typed with another offset is shown as it was typed.
     match text.parse::<jiff::Timestamp>() {
-        Ok(_) => moment(text),
-        Err(_) => Text(text).to_string(),
+        Ok(_) if text.ends_with('Z') && !text.contains(' ') => moment(text),
+        _ => Text(text).to_string(),
     }
 }
 
@@ -162,6 +163,7 @@ mod tests {
         assert_eq!(moment(""), "–", "there is no picture yet");
         assert_eq!(moment_or_text(at), moment(at));
         assert_eq!(moment_or_text("<never>"), "&lt;never&gt;");
+        assert_eq!(moment_or_text("2030-01-31T12:00:00+02:00"), "2030-01-31T12:00:00+02:00", "not in UTC");
         for (s, text) in [
             (-5, "0 seconds"),
             (119, "119 seconds"),
