@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
+use serde_json::Value;
 
 use super::super::caller::Caller;
 use super::super::control_plane::ControlPlane;
@@ -27,6 +28,15 @@ impl fmt::Display for Text<'_> {
             '\'' => f.write_str("&#39;"),
             c => f.write_char(c),
         })
+    }
+}
+
+/// A value of a JSON document as a person reads it: HTML. What is no text is escaped as well: today it may be a number, tomorrow
+/// an object with texts in it.
+pub(super) fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => Text(text).to_string(),
+        other => Text(&other.to_string()).to_string(),
     }
 }
 
@@ -154,6 +164,8 @@ pub(super) fn span(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -178,5 +190,20 @@ mod tests {
     #[test]
     fn text_from_outside_cannot_leave_its_place() {
         assert_eq!(Text("<b a=\"x\" b='y'>&").to_string(), "&lt;b a=&quot;x&quot; b=&#39;y&#39;&gt;&amp;");
+    }
+
+    #[test]
+    fn no_value_of_a_document_can_leave_its_place() {
+        for (value, html) in [
+            (json!("<b>"), "&lt;b&gt;"),
+            (json!({"<b>": "&"}), "{&quot;&lt;b&gt;&quot;:&quot;&amp;&quot;}"),
+            (json!(["<b>", 1]), "[&quot;&lt;b&gt;&quot;,1]"),
+            (json!(-5), "-5"),
+            (json!(0.25), "0.25"),
+            (json!(true), "true"),
+            (Value::Null, "null"),
+        ] {
+            assert_eq!(word(&value), html, "{value}");
+        }
     }
 }

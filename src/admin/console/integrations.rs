@@ -15,7 +15,7 @@ use super::super::problem::Problem;
 use super::super::role::Role;
 use super::super::{search, webhooks};
 use super::form::{Form, answer, sent};
-use super::html::{Page, Text, act_form, may_act, moment};
+use super::html::{Page, Text, act_form, may_act, moment, word};
 
 /// Where this is.
 const PLACE: &str = "/integrations";
@@ -135,11 +135,6 @@ fn facts(body: &mut String, rows: &[(&str, String)]) {
     body.push_str("</tbody></table>\n");
 }
 
-/// A value as a person reads it: HTML.
-fn word(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), |text| Text(text).to_string())
-}
-
 /// A moment as a person reads it: HTML.
 fn at(time: &Value) -> String {
     time.as_str().map_or_else(|| "never".to_owned(), moment)
@@ -188,9 +183,18 @@ mod tests {
     fn what_receivers_say_cannot_leave_its_place_and_moments_are_for_people() {
         let failure = json!({ "at": "2030-01-31T12:00:05.000Z", "why": "<script>" });
         let mut body = String::new();
-        show_endpoint(&mut body, &json!({ "name": "erp", "last_failure": failure }), false);
+        let other = json!({ "what": "<img>" });
+        let told = json!({
+            "name": "erp",
+            "last_failure": failure,
+            "state": other,
+            "events": [other],
+            "orders": { "end": [other] },
+        });
+        show_endpoint(&mut body, &told, false);
         let moment = moment("2030-01-31T12:00:05.000Z");
         assert!(body.contains(&format!("<td>{moment}: &lt;script&gt;</td>")), "{body}");
         assert!(body.contains("<th scope=\"row\">next try</th><td>never</td>"), "{body}");
+        assert!(!body.contains("<img>") && body.matches("&lt;img&gt;").count() == 3, "{body}");
     }
 }

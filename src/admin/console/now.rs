@@ -13,7 +13,7 @@ use super::super::control_plane::ControlPlane;
 use super::super::grouped::grouped;
 use super::super::live;
 use super::assets::SCRIPT;
-use super::html::{Page, Text, may_act, moment, span};
+use super::html::{Page, Text, may_act, moment, span, word};
 use super::sale::{acts, link};
 use super::waiting_room;
 
@@ -239,6 +239,7 @@ fn figures(body: &mut String, snapshot: &Value) -> std::fmt::Result {
     );
     for (path, of_path) in snapshot["paths"].as_object().into_iter().flatten() {
         let ms = |window: &str, name: &str| of_path[window][name].as_f64().unwrap_or(0.0) / 1_000.0;
+        let path = Text(path);
         writeln!(
             body,
             "<tr data-path=\"{path}\"><th scope=\"row\">{path}</th><td>{}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td></tr>",
@@ -268,7 +269,7 @@ fn figures(body: &mut String, snapshot: &Value) -> std::fmt::Result {
     body.push_str("</tr></thead><tbody>\n");
     for node in snapshot["nodes"].as_array().into_iter().flatten() {
         // A name, not a count.
-        write!(body, "<tr><th scope=\"row\">{}</th>", node["node"])?;
+        write!(body, "<tr><th scope=\"row\">{}</th>", word(&node["node"]))?;
         for (name, _) in NODE_FIGURES {
             write!(body, "<td>{}</td>", number(&node[name]))?;
         }
@@ -282,11 +283,12 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
+/// A count as a person reads it: HTML.
 fn number(value: &Value) -> String {
     match value.as_u64() {
         Some(count) => grouped(count),
         None if value.is_null() => "–".into(),
-        None => value.to_string(),
+        None => word(value),
     }
 }
 
@@ -304,6 +306,20 @@ mod tests {
         assert_eq!(countdown(&sale("paused"), at), "ends in 3 hours and 10 minutes");
         assert_eq!(countdown(&sale("ended"), at), "");
         assert_eq!(countdown(&json!({"state": "open", "ends_at": null}), at), "");
+    }
+
+    #[test]
+    fn no_figure_can_leave_its_place() {
+        let other = json!(["<b>"]);
+        let snapshot = json!({
+            "paths": { "<b>": { "second": { "count": other } } },
+            "sales_live": other,
+            "nodes": [{ "node": other, "uptime_s": other }],
+        });
+        let mut body = String::new();
+        figures(&mut body, &snapshot).unwrap();
+        assert!(!body.contains("<b>") && body.contains("<tr data-path=\"&lt;b&gt;\">"), "{body}");
+        assert_eq!(body.matches("[&quot;&lt;b&gt;&quot;]").count(), 4, "{body}");
     }
 
     #[test]

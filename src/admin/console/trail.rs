@@ -15,7 +15,7 @@ use super::super::problem::Problem;
 use super::super::rfc3339::rfc3339;
 use super::super::trail::entry_json;
 use super::form::Form;
-use super::html::{Page, Text, moment, moment_or_text};
+use super::html::{Page, Text, moment, moment_or_text, word};
 use crate::orders::{ActKind, TrailEntry, TrailFilter};
 
 /// Entries of a page.
@@ -167,7 +167,7 @@ fn told(value: &Value) -> String {
 fn single(value: &Value) -> String {
     match value {
         Value::String(text) => moment_or_text(text),
-        other => Text(&other.to_string()).to_string(),
+        other => word(other),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::control_plane::ControlPlane;
 use super::form::Form;
-use super::html::{Text, act_form, moment};
+use super::html::{Text, act_form, moment, word};
 use crate::admission::LiveSale;
 use crate::domain::{BeaconSource, BeaconTerms, RoomMode, RoomTerms};
 
@@ -80,11 +80,7 @@ fn beacon_forms(plane: &ControlPlane, sale: &LiveSale, path: &str) -> String {
 fn facts(body: &mut String, plane: &ControlPlane, sale: &LiveSale, terms: &RoomTerms) {
     let room = plane.room_json(sale, terms, &sale.state.room().marks());
     // All values are HTML.
-    let text = |name: &str| match &room[name] {
-        Value::Null => "–".to_owned(),
-        Value::String(text) => Text(text).to_string(),
-        other => other.to_string(),
-    };
+    let text = |name: &str| figure(&room[name]);
     let given = match terms.rate_per_s {
         Some(rate) => format!("{rate} a second"),
         None => {
@@ -102,7 +98,7 @@ fn facts(body: &mut String, plane: &ControlPlane, sale: &LiveSale, terms: &RoomT
                 "plain" => "drawn without".to_owned(),
                 _ => format!("awaited until {}", moment(text("until"))),
             };
-            format!("{} round {}: {ending}", Text(text("source")), beacon["round"])
+            format!("{} round {}: {ending}", Text(text("source")), word(&beacon["round"]))
         }
     };
     let rows: [(&str, String); 12] = [
@@ -127,6 +123,11 @@ fn facts(body: &mut String, plane: &ControlPlane, sale: &LiveSale, terms: &RoomT
     body.push_str(
         "</tbody></table>\n<p>A pause of the sale holds the room as well: everybody keeps the place.</p>\n",
     );
+}
+
+/// What a room says of itself, with a dash where it says nothing: HTML.
+fn figure(value: &Value) -> String {
+    if value.is_null() { "–".to_owned() } else { word(value) }
 }
 
 /// The API's body of what the form changes.
@@ -160,6 +161,18 @@ pub(super) fn beacon_value(form: &Form, value: Option<&str>) -> Result<Bytes, By
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_a_room_says_can_leave_its_place() {
+        for (value, html) in [
+            (Value::Null, "–"),
+            (json!(7), "7"),
+            (json!("<b>"), "&lt;b&gt;"),
+            (json!(["<b>"]), "[&quot;&lt;b&gt;&quot;]"),
+        ] {
+            assert_eq!(figure(&value), html);
+        }
+    }
 
     #[test]
     fn a_form_names_a_beacon_takes_it_away_or_leaves_it() {
