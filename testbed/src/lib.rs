@@ -23,6 +23,7 @@ pub mod promises;
 pub mod receiver;
 pub mod search;
 pub mod servers;
+pub mod snapshot;
 pub mod watched;
 
 use std::str::FromStr;

@@ -6,6 +6,7 @@ use seckill::admin::{AdminSettings, AdminToken, Role};
 use seckill::domain::OrderAction;
 use serde_json::{Value, json};
 use testbed::PATIENCE;
+use testbed::snapshot::{said, sale};
 
 use super::engine::Engine;
 
@@ -50,17 +51,6 @@ impl Viewer {
         }
         panic!("never: {what}");
     }
-}
-
-fn sale<'a>(snapshot: &'a Value, sku: &str) -> &'a Value {
-    snapshot["sales"].as_array().unwrap().iter().find(|sale| sale["sku"] == sku).expect("the sale is shown")
-}
-
-/// What is said of something that selling stands on.
-fn said<'a>(snapshot: &'a Value, name: &str) -> &'a str {
-    let dependencies = snapshot["dependencies"].as_array().unwrap();
-    let named = dependencies.iter().find(|dependency| dependency["name"] == name).expect("it is told of");
-    named["said"].as_str().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

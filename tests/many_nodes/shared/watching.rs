@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde_json::Value;
 use testbed::PATIENCE;
 use testbed::engine::Engine;
+use testbed::snapshot::{said, sale};
 
 use super::fixture::{Fixture, known_to_all, until};
 
@@ -46,17 +47,6 @@ fn of_node(snapshot: &Value, node: u16) -> f64 {
     row.map_or(-1.0, |row| row["arrivals_per_s"].as_f64().unwrap())
 }
 
-fn of_sale<'a>(snapshot: &'a Value, sku: &str) -> &'a Value {
-    snapshot["sales"].as_array().unwrap().iter().find(|sale| sale["sku"] == sku).expect("it is shown")
-}
-
-/// What is said of something that selling stands on.
-fn said<'a>(snapshot: &'a Value, name: &str) -> &'a str {
-    let dependencies = snapshot["dependencies"].as_array().unwrap();
-    let named = dependencies.iter().find(|dependency| dependency["name"] == name).expect("it is told of");
-    named["said"].as_str().unwrap()
-}
-
 #[test]
 fn any_node_shows_what_buyers_meet_with_at_all_of_them() {
     let fixture = Fixture::open();
@@ -75,13 +65,13 @@ fn any_node_shows_what_buyers_meet_with_at_all_of_them() {
         });
         let mut feed = Feed::of(&one);
         feed.until("the buyers of the other node are shown here", |snapshot| {
-            let phone = of_sale(snapshot, "phone");
+            let phone = sale(snapshot, "phone");
             let refused = phone["refusals_per_s"]["sale-ended"].as_f64();
             refused > Some(0.0) && phone["arrivals_per_s"].as_f64() > Some(0.0) && of_node(snapshot, 2) > 0.0
         });
         // Nobody came to this one, nor to the other sale.
         feed.until("each node has its row", |snapshot| {
-            of_node(snapshot, 1) == 0.0 && of_sale(snapshot, "book")["arrivals_per_s"] == 0.0
+            of_node(snapshot, 1) == 0.0 && sale(snapshot, "book")["arrivals_per_s"] == 0.0
         });
         drop(ends);
         let page = one.admin("GET", "/", "").body;
