@@ -1,6 +1,7 @@
 //! What the buyer's page keeps may be wrong by now: whose pass it is, what the sale costs, whether a node knows the order. It
 //! believes the engine.
 
+use seckill::domain::{EpochMs, NodeId, OrderId};
 use testbed::engine::Engine;
 use testbed::servers::browser::Browser;
 use testbed::until;
@@ -211,6 +212,45 @@ fn an_order_of_another_sale_is_none_of_this_one() {
     // A script would keep it as this sale's.
     assert!(other.body.contains("data-order=\"\""), "{}", other.body);
     assert!(other.body.contains("tabindex=\"-1\">On sale now</h2>"), "{}", other.body);
+}
+
+/// The address of the own page with an order that another node has accepted as long ago, and that this one does not know.
+fn accepted_elsewhere(ago: jiff::SignedDuration) -> String {
+    let at = EpochMs((jiff::Timestamp::now() - ago).as_millisecond());
+    let order = OrderId::from_tick(OrderId::tick_at(at), NodeId::new(9).unwrap());
+    format!("/seckill/test/phone/page/mine?order={order}&pending")
+}
+
+#[test]
+fn an_order_that_another_node_has_accepted_is_none_only_once_it_would_be_written_down() {
+    let engine = engine(&[]);
+    engine.sale("phone", 5, "");
+    let shown = |path: &str| ask(&engine, "GET", path, "X-User-ID: ann\r\n", "");
+    let just_now = || accepted_elsewhere(jiff::SignedDuration::ZERO);
+    until("it is being written down", || {
+        let page = shown(&just_now());
+        let says = |part: &str| page.body.contains(part);
+        page.status == 200
+            && says("tabindex=\"-1\">Your order is being written down</h2>")
+            && says("http-equiv=\"refresh\"")
+            && !says("name=\"act\" value=\"buy\"")
+    });
+    let not_accepted = just_now().replace("&pending", "");
+    for path in [accepted_elsewhere(jiff::SignedDuration::from_hours(1)), not_accepted] {
+        let page = shown(&path);
+        assert!(
+            page.status == 404 && page.body.contains("role=\"alert\">You have no such order."),
+            "{path}: {}",
+            page.body
+        );
+    }
+    // The script goes on with it as the page does.
+    let browser = Browser::open(400);
+    until("the script waits for it", || {
+        browser.go(&format!("http://{}{}", engine.edge(), just_now()));
+        browser.wait_for("#main[data-view] #head", |head| !head.is_empty());
+        browser.script("return document.getElementById('main').dataset.view") == "order_pending"
+    });
 }
 
 #[test]

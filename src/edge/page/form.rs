@@ -63,6 +63,8 @@ impl<'a> Form<'a> {
 pub(super) struct Wanted {
     /// This order.
     pub order: Option<OrderId>,
+    /// That the order was accepted and not certain yet: not every node knows it.
+    pub pending: bool,
     /// That the page does not renew itself.
     pub still: bool,
 }
@@ -74,6 +76,7 @@ impl Wanted {
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "order" => wanted.order = value.parse().ok(),
+                "pending" => wanted.pending = true,
                 "still" => wanted.still = true,
                 _ => {}
             }
@@ -100,7 +103,9 @@ mod tests {
         }
         let form = Form::parse(b"act=buy&key=a%20b").unwrap();
         assert_eq!(form.key.as_deref(), Some("a b"));
-        assert_eq!(Wanted::parse(&format!("order={id}&still")), Wanted { order: Some(id), still: true });
+        let plain = Wanted { order: Some(id), ..Wanted::default() };
+        assert_eq!(Wanted::parse(&format!("order={id}&still")), Wanted { still: true, ..plain });
+        assert_eq!(Wanted::parse(&format!("order={id}&pending")), Wanted { pending: true, ..plain });
         assert_eq!(Wanted::parse("order=x&y"), Wanted::default());
     }
 }

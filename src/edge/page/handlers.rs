@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::data_plane::DataPlane;
 use super::super::problem;
@@ -14,13 +14,16 @@ use super::form::{Act, Form, Wanted};
 use super::html::Page;
 use super::view::Seen;
 use super::words::best;
-use crate::domain::{OrderId, RoomRefusal};
+use crate::domain::{EpochMs, OrderId, RoomRefusal};
 use crate::telemetry::Outcome;
 
 /// How orders are paid where the configuration names no method.
 const USUAL_METHOD: &str = "card";
 /// What buyers have of an order that is over: nothing, so that they may buy again.
 const OVER: [&str; 4] = ["cancelled", "expired", "rejected", "refunded"];
+
+/// In ms: by then an order that was accepted is written down, and every node finds it. `page.js` waits as long.
+const WRITTEN_MS: u64 = 30_000;
 
 /// What the API has answered.
 struct Told {
@@ -140,18 +143,23 @@ impl DataPlane {
         if let Some(id) = wanted.order {
             let mut order = self.ask(request, ("GET", &format!("/orders/{id}")), request.head, b"").await;
             let is_here = order.body["campaign"] == campaign && order.body["sku"] == sku;
-            if order.status == StatusCode::OK && !is_here {
-                order = problem::UNKNOWN_ORDER.reply(&request.id).into();
+            if wanted.pending && may_be_on_its_way(order.status, id, request.arrived.wall) {
+                // What the purchase was answered: nobody here knows more of it.
+                seen.order = json!({ "order_id": id.to_string(), "status": "pending" });
+            } else {
+                if order.status == StatusCode::OK && !is_here {
+                    order = problem::UNKNOWN_ORDER.reply(&request.id).into();
+                }
+                // Another's, another sale's, or none: the page must not go on with it in place of what its buyer has here.
+                if matches!(order.status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED) {
+                    wanted.order = None;
+                }
+                if order.status != StatusCode::OK && refusal.is_none() {
+                    (status, outcome) = (order.status, order.outcome);
+                    refusal = Some(order.refusal().to_owned());
+                }
+                seen.order = order.document();
             }
-            // Another's, another sale's, or none: the page must not go on with it in place of what its buyer has here.
-            if matches!(order.status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED) {
-                wanted.order = None;
-            }
-            if order.status != StatusCode::OK && refusal.is_none() {
-                (status, outcome) = (order.status, order.outcome);
-                refusal = Some(order.refusal().to_owned());
-            }
-            seen.order = order.document();
         }
         if seen.order.is_null() && !seen.room.is_null() && self.holds_place(request, campaign, sku) {
             let place = self.ask(request, ("POST", &format!("{sale_path}/queue")), request.head, b"").await;
@@ -210,7 +218,7 @@ impl DataPlane {
             }
             Act::Pay(id) => {
                 let method = form.method.as_deref().unwrap_or(USUAL_METHOD);
-                let body = serde_json::json!({ "payment_method": method }).to_string();
+                let body = json!({ "payment_method": method }).to_string();
                 let path = format!("/orders/{id}/checkout");
                 (self.ask(request, ("POST", &path), head, body.as_bytes()).await, Some(id))
             }
@@ -223,6 +231,9 @@ impl DataPlane {
             return self.own_page(request, sale_path, campaign, sku, Some((told, order))).await;
         }
         let place = match told.order().or(order) {
+            Some(id) if told.body["status"] == "pending" => {
+                format!("{sale_path}/page/mine?order={id}&pending")
+            }
             Some(id) => format!("{sale_path}/page/mine?order={id}"),
             None => format!("{sale_path}/page/mine"),
         };
@@ -293,6 +304,17 @@ impl DataPlane {
     }
 }
 
+/// Whether an order that was accepted may be on its way, where looking it up is answered with this status: the node that
+/// accepted it knows it, any other one finds it once it is written down, and nobody while the store does not answer.
+fn may_be_on_its_way(status: StatusCode, id: OrderId, now: EpochMs) -> bool {
+    match status {
+        // The number says when it was made, by a clock that may be a little ahead of this one.
+        StatusCode::NOT_FOUND => now.ms_since(id.made_at()).unsigned_abs() < WRITTEN_MS,
+        StatusCode::SERVICE_UNAVAILABLE => true,
+        _ => false,
+    }
+}
+
 /// A public document that the visitor's languages choose, too.
 fn in_each_language(keep: Keep) -> Keep {
     let Keep::Public { cache_control, vary } = keep else { return keep };
@@ -306,6 +328,26 @@ fn in_each_language(keep: Keep) -> Keep {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::NodeId;
+
+    #[test]
+    fn an_order_that_was_accepted_is_on_its_way_until_every_node_would_find_it() {
+        let made = EpochMs(1_800_000_000_000);
+        let id = OrderId::from_tick(OrderId::tick_at(made), NodeId::new(9).unwrap());
+        let limit = WRITTEN_MS as i64;
+        for (status, ms, expected) in [
+            (StatusCode::NOT_FOUND, 0, true),
+            (StatusCode::NOT_FOUND, limit - 1, true),
+            (StatusCode::NOT_FOUND, limit, false),
+            (StatusCode::NOT_FOUND, 1 - limit, true),
+            (StatusCode::NOT_FOUND, -limit, false),
+            (StatusCode::SERVICE_UNAVAILABLE, 10 * limit, true),
+            (StatusCode::OK, 0, false),
+            (StatusCode::UNAUTHORIZED, 0, false),
+        ] {
+            assert_eq!(may_be_on_its_way(status, id, made.plus_ms(ms)), expected, "{status} after {ms} ms");
+        }
+    }
 
     #[test]
     fn a_cache_keeps_a_page_for_each_language() {

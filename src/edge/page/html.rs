@@ -78,10 +78,11 @@ impl Page<'_> {
         let _ = write!(
             page,
             "</head>\n<body><a class=\"skip\" href=\"#main\">{}</a>\n<main id=\"main\" data-sale=\"{path}\" \
-             data-methods=\"{}\" data-order=\"{}\" data-pass=\"{}\" data-words='{}'>\n<h1>{}</h1>\n",
+             data-methods=\"{}\" data-order=\"{}\" data-pending=\"{}\" data-pass=\"{}\" data-words='{}'>\n<h1>{}</h1>\n",
             Text(words.label("skip")),
             Text(&self.methods.join(" ")),
             Text(&self.order_id()),
+            if self.is_pending() { "yes" } else { "" },
             Text(self.seen.place["pass"].as_str().unwrap_or_default()),
             words.json().replace('&', "&amp;").replace('\'', "&#39;").replace('<', "&lt;"),
             Text(title)
@@ -114,6 +115,11 @@ impl Page<'_> {
         }
     }
 
+    /// Whether the order is accepted and not certain yet.
+    fn is_pending(&self) -> bool {
+        self.seen.order["status"] == "pending"
+    }
+
     /// A text with what belongs into its braces.
     fn filled(&self, text: &str) -> String {
         let Seen { sale, order, .. } = self.seen;
@@ -143,7 +149,10 @@ impl Page<'_> {
         };
         if let Some(id) = order["order_id"].as_str() {
             fact("order", id);
-            fact("amount", &money(&order["amount_cents"], &order["currency"]));
+            // A node that does not know the order yet knows its number alone.
+            if !order["amount_cents"].is_null() {
+                fact("amount", &money(&order["amount_cents"], &order["currency"]));
+            }
             return;
         }
         if matches!(view, View::Unknown | View::Away) {
@@ -223,7 +232,8 @@ impl Page<'_> {
         if !self.is_mine {
             return link("/mine", "mine");
         }
-        let order = self.order.map_or(String::new(), |id| format!("order={id}"));
+        let pending = if self.is_pending() { "&amp;pending" } else { "" };
+        let order = self.order.map_or(String::new(), |id| format!("order={id}{pending}"));
         link(&format!("/mine?{order}"), "again");
         if renewed.is_some() {
             link(&format!("/mine?{order}&amp;still"), "still");
@@ -296,6 +306,12 @@ mod tests {
         assert!(text.contains("<div class=\"whole\"><dt>Order number</dt><dd>0123456789abc</dd>"), "{text}");
         let text = page(&order("paying"), None, true);
         assert!(!text.contains("<form") && text.contains("content=\"3\""), "{text}");
+        assert!(text.contains("data-pending=\"\""), "{text}");
+        let order = json!({"order_id": "0123456789abc", "status": "pending"});
+        let text = page(&Seen { order, ..Seen::default() }, None, true);
+        assert!(!text.contains("<form") && text.contains("content=\"3\""), "{text}");
+        assert!(text.contains("data-pending=\"yes\"") && text.contains("<dd>0123456789abc</dd>"), "{text}");
+        assert!(!text.contains("<dt>To pay</dt>"), "nobody knows it here: {text}");
         let sale = json!({"state": "open", "price_cents": 5, "currency": "USD", "remaining": 3});
         let text = page(&Seen { sale, ..Seen::default() }, None, false);
         assert!(text.contains("name=\"key\" value=\"key-1\"") && text.contains("/page/mine"), "{text}");

@@ -526,8 +526,8 @@ async function run(act) {
 async function watch() {
   saved.load();
   // A form that was sent before this script ran, or by a browser without, came back with what it got.
-  const { order: got, pass } = main.dataset;
-  if (got) saved.set({ order: got, unwrittenSince: null });
+  const { order: got, pending, pass } = main.dataset;
+  if (got) saved.set({ order: got, unwrittenSince: pending ? Date.now() : null });
   if (pass) saved.set({ pass });
   if (saved.all.order) order = { order_id: saved.all.order, status: "pending" };
   for (;;) {

@@ -1,9 +1,11 @@
 //! What a buyer is told, and what an operator says, is the same on every node.
 
 use serde_json::Value;
+use testbed::client::request;
 use testbed::engine::Engine;
 
 use super::fixture::{Fixture, known_to_all, until};
+use super::starts::Holding;
 
 const PAY: &str = r#"{"payment_method":"card"}"#;
 
@@ -149,6 +151,46 @@ fn a_buyer_who_holds_the_last_unit_hears_of_it_on_every_node_and_never_of_sold_o
     });
     until("the other node knows that it is over", || {
         two.ask("POST", "/seckill/test/phone", "bob", "", "").member("code") == "sold-out"
+    });
+}
+
+#[test]
+fn an_order_that_one_node_has_accepted_is_being_written_down_on_the_page_of_another() {
+    let fixture = Fixture::open();
+    // Whatever waits for the store: no node ends the life of the other.
+    let keys = [
+        ("EDGE__PAGE", "true"),
+        ("EDGE__ACK_WAIT_MS", "200"),
+        ("LEDGER__SILENT_MS_MAX", "600000"),
+        ("POSTGRES__SILENT_MS_MAX", "3600000"),
+    ];
+    let (one, two) = (fixture.launch(1, &keys).start(), fixture.launch(2, &keys).start());
+    one.sale("phone", 1_000, "");
+    known_to_all(&[&one, &two], "phone");
+    let ask = |engine: &Engine, method: &str, path: &str, buyer: &str, form: &str| {
+        let lines = format!("X-User-ID: {buyer}\r\nSec-Fetch-Site: same-origin\r\n");
+        request(engine.edge(), method, path, &lines, form)
+    };
+    let (mut number, mut accepted) = (0, None);
+    // On a machine that is too busy to look in time, and while the node has no units, another buyer comes.
+    until("the other node tells of it", || {
+        number += 1;
+        let buyer = format!("ann-{number}");
+        let holding = Holding::of(&fixture.database_url, "LOCK TABLE seckill.orders IN EXCLUSIVE MODE");
+        let bought = ask(&one, "POST", "/seckill/test/phone/page", &buyer, "act=buy&key=k");
+        let place = bought.field("location").unwrap_or_default().to_owned();
+        let shown = (bought.status == 303).then(|| ask(&two, "GET", &place, &buyer, ""));
+        holding.end();
+        let Some(shown) = shown else { return false };
+        assert!(place.ends_with("&pending"), "nothing could be written: {place}");
+        let is_told = shown.body.contains("tabindex=\"-1\">Your order is being written down</h2>")
+            && shown.body.contains("http-equiv=\"refresh\" content=\"3\"");
+        accepted = is_told.then_some((buyer, place));
+        is_told
+    });
+    let (buyer, place) = accepted.expect("it was told of");
+    until("it is certain there", || {
+        ask(&two, "GET", &place, &buyer, "").body.contains("tabindex=\"-1\">Reserved for you</h2>")
     });
 }
 

@@ -12,13 +12,13 @@ use tokio_postgres::{Client, NoTls};
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(1936024427)";
 
 /// A transaction of somebody else's, which holds what it has locked until it ends.
-struct Holding {
+pub struct Holding {
     runtime: Runtime,
     client: Client,
 }
 
 impl Holding {
-    fn of(url: &str, statement: &str) -> Self {
+    pub fn of(url: &str, statement: &str) -> Self {
         let runtime = Runtime::new().unwrap();
         let client = runtime.block_on(async {
             let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
@@ -29,7 +29,7 @@ impl Holding {
         Self { runtime, client }
     }
 
-    fn end(self) {
+    pub fn end(self) {
         self.runtime.block_on(self.client.batch_execute("COMMIT")).unwrap();
     }
 }
