@@ -22,7 +22,7 @@ const USUAL_METHOD: &str = "card";
 /// What buyers have of an order that is over: nothing, so that they may buy again.
 const OVER: [&str; 4] = ["cancelled", "expired", "rejected", "refunded"];
 
-/// In ms: by then an order that was accepted is written down, and every node finds it. `page.js` waits as long.
+/// In ms: by then an order that was accepted is written down, and every node finds it. `client.js` waits as long.
 const WRITTEN_MS: u64 = 30_000;
 
 /// What the API has answered.

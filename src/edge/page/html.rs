@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use serde_json::Value;
 
-use super::assets::{SCRIPT, STYLE};
+use super::assets::{SCRIPTS, STYLE};
 use super::time::in_words;
 use super::view::{Seen, View};
 use super::words::Words;
@@ -65,12 +65,14 @@ impl Page<'_> {
             "<!doctype html>\n<html lang=\"{tag}\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
              <title>{} · {}</title><link rel=\"icon\" href=\"data:,\">\
-             <link rel=\"stylesheet\" href=\"{path}/page/{}\"><script defer src=\"{path}/page/{}\"></script>",
+             <link rel=\"stylesheet\" href=\"{path}/page/{}\">",
             Text(&said.head),
             Text(title),
-            STYLE.name(),
-            SCRIPT.name()
+            STYLE.name()
         );
+        for script in &SCRIPTS {
+            let _ = write!(page, "<script defer src=\"{path}/page/{}\"></script>", script.name());
+        }
         let renewed = view.renewed_after_s().filter(|_| !self.is_still && self.refusal.is_none());
         if let Some(seconds) = renewed {
             let _ = write!(page, "<noscript><meta http-equiv=\"refresh\" content=\"{seconds}\"></noscript>");

@@ -129,7 +129,7 @@ impl View {
         }
     }
 
-    /// The state that what is seen means. `page.js` decides in the same way.
+    /// The state that what is seen means. `client.js` decides in the same way.
     pub fn of(seen: &Seen) -> Self {
         let word = |document: &Value, name: &str| document[name].as_str().unwrap_or_default().to_owned();
         if !seen.order.is_null() {
