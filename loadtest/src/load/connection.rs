@@ -180,6 +180,8 @@ impl Connection {
                 Err(_) => return Progress::Broken(Outcome::ConnectionLost),
             };
             let ended = read == 0;
+            // Under TLS the end may have come behind what was read.
+            let closing = closing || stream.has_ended();
             // The usual answer arrives whole and is parsed where it was read.
             let whole: &[u8] = if self.incoming.is_empty() {
                 &buffer[..read]
@@ -228,4 +230,49 @@ fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
         }
     }
     Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use mio::{Events, Poll};
+    use testbed::PATIENCE;
+
+    use super::*;
+    use crate::load::tls_server::{Leaving, says_and_leaves};
+
+    #[test]
+    fn an_end_that_comes_with_the_answer_under_tls_is_heard() {
+        let with_length = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        let until_the_end = "HTTP/1.1 200 OK\r\n\r\nok";
+        for (words, leaving) in [
+            (with_length, Leaving::Goodbye),
+            (until_the_end, Leaving::Goodbye),
+            (with_length, Leaving::Noise),
+        ] {
+            let (target, server) = says_and_leaves("http/1.1", words.as_bytes(), leaving);
+            let (mut poll, mut connection) = (Poll::new().unwrap(), Connection::default());
+            connection.connect(&target, poll.registry(), Token(0)).unwrap();
+            let (action, [due_ns, sent_ns]) = (Action::Page, [0; 2]);
+            connection.request =
+                Some(InFlight { journey: 0, action, due_ns, sent_ns, held_when_asked: false });
+            connection.send(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
+            let (mut events, mut heard) = (Events::with_capacity(4), Vec::new());
+            while connection.request.is_some() {
+                poll.poll(&mut events, Some(PATIENCE)).unwrap();
+                assert!(!events.is_empty(), "nothing becomes of the socket");
+                for event in &events {
+                    let Ready::Socket { writable, closing } = Ready::of(event) else { continue };
+                    let progress = connection.on_ready(writable, closing, &mut [0; 4_096], |_, answer| {
+                        heard.push((answer.status, answer.body.to_vec()));
+                        true
+                    });
+                    assert!(!matches!(progress, Progress::Broken(_)), "{words:?}, {leaving:?}: {progress:?}");
+                }
+            }
+            assert_eq!(heard, [(200, b"ok".to_vec())], "{words:?}, {leaving:?}");
+            // Nothing more is asked on it.
+            assert!(connection.is_closed(), "{words:?}, {leaving:?}");
+            server.join().unwrap();
+        }
+    }
 }

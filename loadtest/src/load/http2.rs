@@ -210,8 +210,9 @@ impl Http2Connection {
                         let _ = write(open);
                         break false;
                     }
+                    let closing = matches!(ready, Ready::Socket { closing: true, .. });
                     // A read that left room in the buffer has emptied the socket; the next bytes raise a new event.
-                    if read < buffer.len() && !matches!(ready, Ready::Socket { closing: true, .. }) {
+                    if read < buffer.len() && !closing && !open.stream.has_ended() {
                         break true;
                     }
                 }
@@ -297,7 +298,11 @@ mod tests {
     use testbed::PATIENCE;
 
     use super::*;
+    use crate::load::tls_server::{Leaving, says_and_leaves};
     use crate::outcome::Action;
+
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const STATUS_200: [u8; 10] = [0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88];
 
     /// A connection with two lanes, to a server that the test is.
     struct Bench {
@@ -312,12 +317,17 @@ mod tests {
         fn connect() -> (Self, TcpStream) {
             let server = TcpListener::bind("127.0.0.1:0").unwrap();
             let target = Target::parse(&format!("http://{}", server.local_addr().unwrap())).unwrap();
+            (Self::connect_to(&target), server.accept().unwrap().0)
+        }
+
+        /// One that has something to ask there.
+        fn connect_to(target: &Target) -> Self {
             let common = Arc::new(Common::new(false, "shop", "x-user-id", Vec::new()));
             let (poll, mut connection) = (Poll::new().unwrap(), Http2Connection::new(common, 2));
-            connection.connect(&target, poll.registry(), Token(0)).unwrap();
+            connection.connect(target, poll.registry(), Token(0)).unwrap();
             let mut bench = Self { poll, connection, heard: Vec::new() };
             bench.ask(0);
-            (bench, server.accept().unwrap().0)
+            bench
         }
 
         fn ask(&mut self, lane: u32) {
@@ -361,9 +371,7 @@ mod tests {
         while !bench.connection.is_open() {
             bench.look_at_events();
         }
-        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-        let status_200 = [0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88];
-        server.write_all(&[&settings[..], &status_200].concat()).unwrap();
+        server.write_all(&[&SETTINGS[..], &STATUS_200].concat()).unwrap();
         // What was asked has not been read: the connection is reset.
         drop(server);
         bench.ask(1);
@@ -372,5 +380,21 @@ mod tests {
             bench.look_at_events();
         }
         assert_eq!(bench.heard, [(0, Ok(200)), (1, Err(Outcome::ConnectionLost))]);
+    }
+
+    #[test]
+    fn an_end_that_comes_with_answers_under_tls_is_heard() {
+        for leaving in [Leaving::Goodbye, Leaving::Noise] {
+            let words = [&SETTINGS[..], &STATUS_200].concat();
+            let (target, server) = says_and_leaves("h2", &words, leaving);
+            let mut bench = Bench::connect_to(&target);
+            bench.ask(1);
+            while bench.heard.len() < 2 {
+                bench.look_at_events();
+            }
+            assert_eq!(bench.heard, [(0, Ok(200)), (1, Err(Outcome::ConnectionLost))], "{leaving:?}");
+            assert!(bench.connection.is_closed(), "{leaving:?}");
+            server.join().unwrap();
+        }
     }
 }

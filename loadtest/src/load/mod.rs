@@ -12,6 +12,8 @@ pub mod recorder;
 mod room;
 pub mod schedule;
 mod stream;
+#[cfg(test)]
+mod tls_server;
 mod usage;
 mod visits;
 mod wake_timer;

@@ -21,6 +21,8 @@ pub enum Stream {
 pub struct Tls {
     socket: TcpStream,
     session: ClientConnection,
+    /// The other side has said that nothing more comes, or something that ends the session.
+    is_over: bool,
 }
 
 impl Stream {
@@ -29,11 +31,9 @@ impl Stream {
     /// # Errors
     /// As the library says.
     pub fn over(socket: TcpStream, peer: Option<&TlsPeer>, http2: bool) -> io::Result<Self> {
-        Ok(match peer {
-            None => Self::Plain(socket),
-            Some(peer) if http2 => Self::Tls(Box::new(Tls { socket, session: peer.session_of_http2()? })),
-            Some(peer) => Self::Tls(Box::new(Tls { socket, session: peer.session()? })),
-        })
+        let Some(peer) = peer else { return Ok(Self::Plain(socket)) };
+        let session = if http2 { peer.session_of_http2()? } else { peer.session()? };
+        Ok(Self::Tls(Box::new(Tls { socket, session, is_over: false })))
     }
 
     /// Whether the other side speaks HTTP/2, as far as that has been said: in the clear it is taken for granted.
@@ -42,6 +42,12 @@ impl Stream {
             Self::Plain(_) => true,
             Self::Tls(tls) => tls.session.alpn_protocol() == Some(b"h2"),
         }
+    }
+
+    /// Whether its end has come, with or before what was read last: the next read tells it, and no event does, for the socket
+    /// itself may stay open.
+    pub fn has_ended(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.is_over)
     }
 
     /// The socket below.
@@ -87,20 +93,28 @@ impl Tls {
         Ok(())
     }
 
-    /// Takes bytes from the socket to the session: how many, zero at the end.
+    /// Takes bytes from the socket to the session: how many, zero at the end. A session that is over takes none, and says
+    /// again what was wrong.
     fn receive(&mut self) -> io::Result<usize> {
-        let taken = self.session.read_tls(&mut self.socket)?;
-        if let Err(error) = self.session.process_new_packets() {
-            // The peer may be told why.
-            let _ = self.send_pending();
-            return Err(io::Error::other(error));
+        let taken = if self.is_over { 0 } else { self.session.read_tls(&mut self.socket)? };
+        match self.session.process_new_packets() {
+            Ok(state) => {
+                self.is_over = state.peer_has_closed();
+                Ok(taken)
+            }
+            Err(error) => {
+                self.is_over = true;
+                // The peer may be told why.
+                let _ = self.send_pending();
+                Err(io::Error::other(error))
+            }
         }
-        Ok(taken)
     }
 }
 
 impl Read for Stream {
-    /// As a socket's: what there is, and less than the buffer has room for only when there is no more.
+    /// As a socket's: what there is, and less than the buffer has room for only when there is no more for now, or no more at
+    /// all: see [`has_ended`](Self::has_ended).
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let tls = match self {
             Self::Plain(socket) => return socket.read(buffer),
@@ -121,8 +135,11 @@ impl Read for Stream {
                 Err(_) if filled > 0 => return Ok(filled),
                 Err(error) => return Err(error),
             }
+            let was_over = tls.is_over;
             match tls.receive() {
                 Ok(_) => {}
+                // What stands before the fault is read first; then it is told again.
+                Err(_) if tls.is_over && !was_over => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     // The session may answer what it heard: new keys, a farewell.
