@@ -322,11 +322,12 @@ impl Client {
         let Some(lane) = self.streams.lane_of(stream) else { return Ok(()) };
         let stream = self.streams.at(lane);
         match widened(stream.send_window, more) {
-            Ok(window) if more > 0 => {
+            _ if more == 0 => self.break_off(lane, Code::Protocol, hear),
+            Ok(window) => {
                 stream.send_window = window;
                 send_body(&mut self.out, stream, &mut self.send_window, self.frame_bytes_max);
             }
-            _ => self.break_off(lane, hear),
+            Err(_) => self.break_off(lane, Code::FlowControl, hear),
         }
         Ok(())
     }

@@ -44,7 +44,7 @@ impl Client {
         let fits = if is_trailer { head.status == 0 && is_end } else { head.status >= 200 || !is_end };
         let has_status = is_trailer || head.status != 0;
         if head.is_malformed || !fits || !has_status {
-            self.break_off(lane, hear);
+            self.break_off(lane, Code::Protocol, hear);
         } else if is_trailer {
             self.end(lane, None, hear);
         } else if head.status >= 200 {
@@ -75,7 +75,7 @@ impl Client {
             return Err(Code::FlowControl);
         }
         if stream.head.is_none() || stream.body.len() + content.len() > BODY_BYTES_MAX {
-            self.break_off(lane, hear);
+            self.break_off(lane, Code::Protocol, hear);
             return Ok(());
         }
         if head.has(flag::END_STREAM) {
@@ -104,7 +104,7 @@ impl Client {
         let Head { status, retry_after_ms, length, .. } = stream.head.unwrap_or_default();
         // A 304 says how long the body would be.
         if length.is_some_and(|length| length != body.len() as u64) && status != 304 {
-            return self.break_off(lane, hear);
+            return self.break_off(lane, Code::Protocol, hear);
         }
         let has_asked_all = stream.unsent.is_empty();
         let closed = self.streams.close(lane);
@@ -118,10 +118,10 @@ impl Client {
         self.streams.put_away(lane, kept);
     }
 
-    /// The answer makes no sense: the server hears that, and the other streams go on.
-    pub(super) fn break_off(&mut self, lane: u32, hear: &mut Hear<'_>) {
+    /// What came for the stream makes no sense: the server hears why, and the other streams go on.
+    pub(super) fn break_off(&mut self, lane: u32, why: Code, hear: &mut Hear<'_>) {
         if let Some(number) = self.streams.close(lane) {
-            write::reset(&mut self.out, number, Code::Protocol);
+            write::reset(&mut self.out, number, why);
             hear(lane, Err(NoAnswer::Lost));
         }
     }
