@@ -10,4 +10,5 @@ mod several_machines;
 mod shop;
 mod summaries;
 mod tester;
+mod through_proxies;
 mod verdicts;

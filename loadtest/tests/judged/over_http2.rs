@@ -10,25 +10,17 @@ use testbed::engine::Engine;
 use testbed::servers::engine::{self, EngineProcess, PATIENT, variables};
 use testbed::until;
 
-use crate::tester::{Finished, binary, finish, scenario, summary};
+use crate::tester::{Finished, binary, finish, run_command_at, scenario, summary, winners};
 
 /// `loadtest run` over HTTP/2 against an edge and an admin address.
 fn run(load: &str, edge: &str, admin: &str, out: &Path, more: &[&str]) -> Finished {
-    let file = out.join("scenario.toml");
-    std::fs::write(&file, load).unwrap();
-    let mut command = binary();
-    command.arg("run").arg(&file).args(["--quiet", "--force", "--http2", "--target", edge, "--admin", admin]);
-    finish(command.arg("--out").arg(out).args(more).output().unwrap())
+    let mut command = run_command_at(load, [edge, admin], out, more);
+    finish(command.args(["--quiet", "--http2"]).output().unwrap())
 }
 
 fn run_at(engine: &Engine, load: &str, out: &Path, more: &[&str]) -> Finished {
     let (edge, admin) = (engine.edge(), engine.admin_addr());
     run(load, &format!("http://{edge}"), &format!("http://{admin}"), out, more)
-}
-
-/// Buyers who win and pay, and as many who come too late.
-fn winners(rate_per_s: u64) -> String {
-    scenario(60, rate_per_s, 1.0, "then = \"pay\"", "").replace("connections = 16", "connections = 3")
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::Command;
 use testbed::certificates::{Authority, Files};
 use testbed::servers::engine::{self, EngineProcess, PATIENT, variables};
 
-use crate::tester::{Finished, binary, finish};
+use crate::tester::{Finished, binary, finish, text};
 
 const SECRET: &str = "a secret that is longer than thirty-two bytes";
 
@@ -32,10 +32,6 @@ load = { curve = "constant", rate_per_s = 100 }
 [verify]
 sold_out = true
 "#;
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a path that can be written")
-}
 
 struct Tester<'a> {
     engine: &'a EngineProcess,

@@ -39,6 +39,11 @@ pub fn run(scenario: &str, url: &str, out: &Path, more: &[&str]) -> Finished {
 
 /// The command of [`run`].
 pub fn run_command(scenario: &str, url: &str, out: &Path, more: &[&str]) -> Command {
+    run_command_at(scenario, [url, url], out, more)
+}
+
+/// The same against an edge and an admin address.
+pub fn run_command_at(scenario: &str, [edge, admin]: [&str; 2], out: &Path, more: &[&str]) -> Command {
     std::fs::create_dir_all(out).unwrap();
     let file = out.join("scenario.toml");
     std::fs::write(&file, scenario).unwrap();
@@ -47,10 +52,15 @@ pub fn run_command(scenario: &str, url: &str, out: &Path, more: &[&str]) -> Comm
     command
         .arg("run")
         .arg(&file)
-        .args(["--force", "--target", url, "--admin", url, "--out"])
+        .args(["--force", "--target", edge, "--admin", admin, "--out"])
         .arg(out)
         .args(more);
     command
+}
+
+/// A path as an argument or in a configuration.
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("a path that can be written")
 }
 
 pub fn summary(out: &Path) -> Value {
@@ -85,4 +95,9 @@ pub fn scenario(stock: u64, rate_per_s: u64, duration_s: f64, shopper: &str, mor
         load = {{ curve = "constant", rate_per_s = {rate_per_s} }}
         "#
     )
+}
+
+/// Buyers who win 60 units and pay, and as many who come too late, over few connections, for one second.
+pub fn winners(rate_per_s: u64) -> String {
+    scenario(60, rate_per_s, 1.0, "then = \"pay\"", "").replace("connections = 16", "connections = 3")
 }
