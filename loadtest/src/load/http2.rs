@@ -190,10 +190,8 @@ impl Http2Connection {
     ) -> bool {
         let Self { state, lanes, waiting, is_leaving, .. } = self;
         let State::Open(open) = state else { return true };
-        let mut left = false;
         let mut hear = |lane: u32, answer: Result<&Response<'_>, NoAnswer>| {
             if matches!(answer, Err(NoAnswer::NotTaken)) {
-                left = true;
                 return waiting.push_front(lane);
             }
             if let Some(request) = lanes[lane as usize].request.take() {
@@ -221,7 +219,7 @@ impl Http2Connection {
                 Err(_) => break false,
             }
         };
-        *is_leaving |= left || open.client.is_leaving();
+        *is_leaving |= open.client.is_leaving();
         is_up
     }
 
@@ -363,6 +361,28 @@ mod tests {
         }
         assert_eq!(bench.heard, [(0, Err(Outcome::ConnectionLost))]);
         assert!(!bench.connection.needs_connection());
+    }
+
+    #[test]
+    fn what_is_too_much_for_the_server_is_asked_again_on_the_same_connection() {
+        let (mut bench, mut server) = Bench::connect();
+        bench.ask(1);
+        while !bench.connection.is_open() {
+            bench.look_at_events();
+        }
+        // Two were sent before it could say that it takes one at a time.
+        let one_at_a_time = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 1];
+        let refused = [0, 0, 4, 3, 0, 0, 0, 0, 3, 0, 0, 0, 7];
+        let status_200 = |stream| [0, 0, 1, 1, 5, 0, 0, 0, stream, 0x88];
+        server.write_all(&[&one_at_a_time[..], &refused, &status_200(1)].concat()).unwrap();
+        while bench.heard.is_empty() {
+            bench.look_at_events();
+        }
+        server.write_all(&status_200(5)).unwrap();
+        while bench.heard.len() < 2 {
+            bench.look_at_events();
+        }
+        assert_eq!(bench.heard, [(0, Ok(200)), (1, Ok(200))]);
     }
 
     #[test]

@@ -32,8 +32,8 @@ const OWED_MAX: u32 = 10_000;
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoAnswer {
-    /// The server has said that it did not look at the request (RFC 9113, 6.8 and 8.7): it can be asked again, on the
-    /// next connection.
+    /// The server has said that it did not look at the request (RFC 9113, 6.8 and 8.7): it can be asked again: on
+    /// this connection, unless it is going away.
     NotTaken,
     /// It was given up, or made no sense.
     Lost,
