@@ -19,7 +19,8 @@ pub fn builds() -> Vec<Result<(), String>> {
     for step in steps.take_while(|step| !step.starts_with("FROM ")) {
         if let Some(copied) = step.strip_prefix("COPY ") {
             copy(copied, folder.path());
-        } else if let Some((before, _)) = step.strip_prefix("RUN ").and_then(|run| run.split_once("cargo build"))
+        } else if let Some((before, _)) =
+            step.strip_prefix("RUN ").and_then(|run| run.split_once("cargo build"))
         {
             let before = format!("{before} true");
             assert!(run(Command::new("sh").args(["-ec", &before]), folder.path()).is_ok(), "{before}");
