@@ -11,9 +11,6 @@ use super::graces::{Grace, Graces};
 use super::untold_graces::UntoldGraces;
 use crate::domain::{EpochMs, NewOrder, OrderId};
 
-/// Whatever was granted counts.
-const LATEST: EpochMs = EpochMs(i64::MAX);
-
 /// The schedule of payment deadlines, soonest first (some 32 bytes an order, 18 where it was found at a start, in nodes that
 /// are never moved), and by what they have moved.
 ///
@@ -62,12 +59,12 @@ impl Deadlines {
     /// Takes orders out that do not wait for anything any more, from where their rows say and from where graces have moved
     /// them to.
     pub fn forget_all<'a>(&self, orders: impl IntoIterator<Item = &'a NewOrder>) {
-        let graces = Graces::clone(&self.graces()).with_ongoing(None);
+        let graces = self.graces();
         self.change(|schedule| {
             for order in orders {
                 schedule.remove(&(order.pay_before, order.id));
                 if !graces.granted().is_empty() {
-                    schedule.remove(&(graces.pay_before(order, LATEST), order.id));
+                    schedule.remove(&(graces.pay_before_at_last(order), order.id));
                 }
             }
         });

@@ -43,7 +43,12 @@ impl Grace {
 
     /// Whether it may move the deadline of this order.
     pub fn concerns(&self, order: &NewOrder) -> bool {
-        self.sale.is_none_or(|sale| sale == order.sale) && order.created_at <= self.until.unwrap_or(self.from)
+        self.sale.is_none_or(|sale| sale == order.sale) && order.created_at <= self.end()
+    }
+
+    /// The last moment whose orders it may move.
+    fn end(&self) -> EpochMs {
+        self.until.unwrap_or(self.from)
     }
 }
 
@@ -52,6 +57,9 @@ impl Grace {
 pub struct Graces {
     /// By `from`.
     granted: Vec<Grace>,
+    /// For each of them the latest end of those up to it: what is over before an order was made is found without a look at it. An
+    /// engine that runs for months has seen thousands.
+    over_by: Vec<EpochMs>,
     ongoing: Option<EpochMs>,
 }
 
@@ -59,7 +67,12 @@ impl Graces {
     /// These graces.
     pub fn new(mut granted: Vec<Grace>) -> Self {
         granted.sort_by_key(|grace| grace.from);
-        Self { granted, ongoing: None }
+        let latest = |latest: &mut EpochMs, grace: &Grace| {
+            *latest = grace.end().max(*latest);
+            Some(*latest)
+        };
+        let over_by = granted.iter().scan(EpochMs(i64::MIN), latest).collect();
+        Self { granted, over_by, ongoing: None }
     }
 
     /// The same while paying is impossible since `ongoing`.
@@ -90,10 +103,19 @@ impl Graces {
     /// The order's deadline as it stands at `now`: its own `pay_before`, moved.
     pub fn pay_before(&self, order: &NewOrder, now: EpochMs) -> EpochMs {
         let ongoing = self.ongoing.map(|from| Grace::outage(from, now.max(from), ""));
+        self.moved(order, now, ongoing.as_ref())
+    }
+
+    /// The order's deadline when all counts that was granted, whatever is under way.
+    pub fn pay_before_at_last(&self, order: &NewOrder) -> EpochMs {
+        self.moved(order, EpochMs(i64::MAX), None)
+    }
+
+    fn moved(&self, order: &NewOrder, now: EpochMs, ongoing: Option<&Grace>) -> EpochMs {
         let mut deadline = order.pay_before;
         let mut counted = order.created_at;
-        let until_now = self.granted.iter().filter(|grace| grace.from <= now);
-        for grace in until_now.chain(&ongoing).filter(|grace| grace.concerns(order)) {
+        let until_now = self.since(order.created_at).iter().take_while(|grace| grace.from <= now);
+        for grace in until_now.chain(ongoing).filter(|grace| grace.concerns(order)) {
             match grace.until {
                 None if deadline > grace.from => deadline = deadline.plus_ms(grace.by_ms),
                 None => {}
@@ -107,6 +129,11 @@ impl Graces {
             }
         }
         deadline
+    }
+
+    /// What was granted, from the first one on that was not over before `created_at`.
+    fn since(&self, created_at: EpochMs) -> &[Grace] {
+        &self.granted[self.over_by.partition_point(|over_by| *over_by < created_at)..]
     }
 
     /// The order as everybody shall see it at `now`: with its deadline as it stands, or stood when it was paid.
@@ -198,6 +225,23 @@ mod tests {
             assert_eq!(graces.pay_before(&order(0, 101), EpochMs(now)).0, now + 1);
         }
         assert_eq!(graces.pay_before(&order(0, 100), EpochMs(10_000)).0, 100);
+    }
+
+    #[test]
+    fn m4_what_was_over_before_an_order_was_made_is_not_looked_at() {
+        let short = (0..1_000).map(|n| outage(100 * n, 100 * n + 10));
+        // One node could let nobody pay while others could, and in between.
+        let graces = Graces::new(short.chain([outage(50_000, 70_000), gift(1, 50_005, 7)]).collect());
+        let looked_at = |created| graces.since(EpochMs(created)).len();
+        assert_eq!(
+            [0, 11, 49_911, 49_999, 70_000, 70_001].map(looked_at),
+            [1_002, 1_001, 502, 502, 501, 300]
+        );
+        assert_eq!([99_910, 99_911].map(looked_at), [1, 0]);
+        let moved = |created, pay_before| graces.pay_before(&order(created, pay_before), LATER).0;
+        assert_eq!(moved(60_000, 60_001), 70_011, "the rest of the long one, which brings the next");
+        assert_eq!(moved(70_005, 70_101), 70_116, "the rest of one, and the next one");
+        assert_eq!(moved(99_911, 99_912), 99_912);
     }
 
     #[test]

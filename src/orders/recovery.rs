@@ -16,8 +16,6 @@ use super::store::{OrderVisitor, Record, StartVisitor, StoreError, StoreReader};
 use crate::admission::LiveSale;
 use crate::domain::{EpochMs, NodeId, Order, OrderId, OrderStatus, SaleId, SaleKey, Stops};
 
-/// Everything that was granted counts.
-const LATEST: EpochMs = EpochMs(i64::MAX);
 /// Orders of one thread that are told of at once: the threads do not meet over each.
 const TOLD_AT_ONCE: u64 = 1_024;
 
@@ -207,7 +205,7 @@ impl Counted {
         }
         match order.status {
             OrderStatus::PrePay => {
-                self.waiting.push((known.graces.pay_before(&order.placed, LATEST), order.placed.id))
+                self.waiting.push((known.graces.pay_before_at_last(&order.placed), order.placed.id))
             }
             OrderStatus::Paying | OrderStatus::Refunding => self.unfinished.push(order),
             _ => {}

@@ -21,7 +21,7 @@ struct Untold {
 #[derive(Debug, Default)]
 pub struct UntoldGraces {
     waiting: VecDeque<Untold>,
-    /// Outages that were told of, or are among `waiting`. They have no moment in common.
+    /// Outages that were told of, or are among `waiting`, by time. They have no moment in common.
     noted: Vec<(EpochMs, EpochMs)>,
 }
 
@@ -29,16 +29,18 @@ impl UntoldGraces {
     /// Whether the grace is worth telling: a gift is, and an outage of which enough was not noted before. It is from now on.
     pub fn note(&mut self, grace: &Grace) -> bool {
         let Some(until) = grace.until else { return true };
+        // Every outage that is over is noted again with each look at the store.
+        let first = self.noted.partition_point(|(_, to)| *to < grace.from);
+        let behind = first + self.noted[first..].partition_point(|(from, _)| *from <= until);
+        let touched = &self.noted[first..behind];
         let common = |&(from, to): &(EpochMs, EpochMs)| until.min(to).ms_since(grace.from.max(from));
-        let known: i64 = self.noted.iter().map(|noted| common(noted).max(0)).sum();
+        let known: i64 = touched.iter().map(|noted| common(noted).max(0)).sum();
         let is_new = until.ms_since(grace.from) - known >= NOTICED_MS_MIN;
         if is_new {
-            let (touched, mut noted): (Vec<_>, Vec<_>) =
-                self.noted.drain(..).partition(|noted| common(noted) >= 0);
             let whole =
                 |(from, until): (EpochMs, EpochMs), &(a, b): &(EpochMs, EpochMs)| (from.min(a), until.max(b));
-            noted.push(touched.iter().fold((grace.from, until), whole));
-            self.noted = noted;
+            let whole = touched.iter().fold((grace.from, until), whole);
+            drop(self.noted.splice(first..behind, [whole]));
         }
         is_new
     }
@@ -101,6 +103,19 @@ mod tests {
         assert!(untold.note(&outage(7_000, 9_000)));
         assert!(untold.note(&outage(5_000, 10_500)), "1 s between the two, half a second after them");
         assert_eq!(untold.noted, [(EpochMs(0), EpochMs(10_500))]);
+    }
+
+    #[test]
+    fn m4_outages_are_noted_by_time_in_whatever_order_they_become_known() {
+        let mut untold = UntoldGraces::default();
+        for new in [outage(40_000, 42_000), outage(0, 2_000), outage(20_000, 22_000), outage(30_000, 32_000)]
+        {
+            assert!(untold.note(&new) && !untold.note(&new), "{new:?}");
+        }
+        assert!(!untold.note(&outage(19_500, 20_400)), "too short for anybody to notice what is new of it");
+        assert!(untold.note(&outage(22_000, 30_000)), "what lies between two of them");
+        let expected = [(0, 2_000), (20_000, 32_000), (40_000, 42_000)];
+        assert_eq!(untold.noted, expected.map(|(from, until)| (EpochMs(from), EpochMs(until))));
     }
 
     #[test]

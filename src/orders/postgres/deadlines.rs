@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 
 use super::super::events::EventKind;
 use super::super::graces::Grace;
-use super::super::store::{DeadlineStep, DeadlineStepped};
+use super::super::store::{Batch, DeadlineStep, DeadlineStepped};
 use super::super::trail::Act;
 use super::super::transition::Applied;
 use super::error::PgError;
@@ -12,7 +12,7 @@ use super::read_orders::orders_by_id;
 use super::rows::{column, damaged, text, whole};
 use super::session::Session;
 use super::trail;
-use crate::domain::{EpochMs, OrderId, OrderStatus, SaleId};
+use crate::domain::{EpochMs, Order, OrderId, OrderStatus, SaleId};
 
 /// The columns that [`grace`] reads, in its order.
 const GRACE_COLUMNS: &str = "sale_id, from_ms, until_ms, by_ms, reason";
@@ -121,11 +121,21 @@ pub(super) async fn graces(session: &mut Session) -> Result<Vec<Grace>, PgError>
     session.rows(&select, &[]).await?.iter().map(grace).collect()
 }
 
-/// All graces, and the number of their last change: `commit_batch` lets no order expire by others than there are.
-pub(super) async fn granted(session: &mut Session) -> Result<(Vec<Grace>, i64), PgError> {
+/// The graces that may move the deadline of an order that the batch places, or of one that was `read` for it; and the number of the
+/// last change of all graces: `commit_batch` lets no order expire by others than there are.
+pub(super) async fn granted(
+    session: &mut Session,
+    batch: &Batch,
+    read: &[Order],
+) -> Result<(Vec<Grace>, i64), PgError> {
+    let placed = batch.placed.iter().map(|order| order.created_at);
+    let oldest = read.iter().map(|order| order.placed.created_at).chain(placed).min();
+    let oldest = oldest.unwrap_or(EpochMs(i64::MAX));
     // One statement, one snapshot; one row also where nothing is granted.
-    let select = format!("SELECT {GRACE_COLUMNS}, last_change FROM grace_log LEFT JOIN graces ON true");
-    let rows = session.rows(&select, &[]).await?;
+    let select = format!(
+        "SELECT {GRACE_COLUMNS}, last_change FROM grace_log LEFT JOIN graces ON coalesce(until_ms, from_ms) >= $1"
+    );
+    let rows = session.rows(&select, &[&oldest.0]).await?;
     let last_change =
         rows.first().ok_or_else(|| damaged("no count of graces"))?.try_get(GRACE_COLUMNS_LEN)?;
     let mut granted = Vec::with_capacity(rows.len());

@@ -291,7 +291,7 @@ impl WriterConnection {
             };
             // Another node, or its operator, may have granted time that this one has not heard of yet.
             let (granted, grant) = match batch.asks_for_the_time() {
-                true => deadlines::granted(session).await?,
+                true => deadlines::granted(session, batch, &read).await?,
                 false => (Vec::new(), 0),
             };
             let graces = Graces::new(granted).with_ongoing(batch.graces.ongoing());

@@ -26,6 +26,8 @@ use crate::domain::{NewOrder, OrderStatus, RoomFailure, Sale, SaleId, SaleKey, S
 pub struct SqliteWriter {
     connection: Connection,
     last_event_seq: u64,
+    /// All that was granted, once it is read. Nobody else writes it.
+    graces: Option<Graces>,
     log: WriterLog,
     /// Held as long as the writer lives.
     _lock: File,
@@ -35,7 +37,7 @@ impl SqliteWriter {
     pub(super) fn new(connection: Connection, lock: File, log: Arc<Log>) -> Result<Self, StoreError> {
         let last = "SELECT coalesce(max(last_seq), 0) FROM event_blocks";
         let last_event_seq = connection.query_row(last, [], |row| row.get(0))?;
-        Ok(Self { connection, last_event_seq, log: WriterLog::new(log), _lock: lock })
+        Ok(Self { connection, last_event_seq, graces: None, log: WriterLog::new(log), _lock: lock })
     }
 
     /// Does the work in one transaction that writes so many pages, and rather fewer.
@@ -135,8 +137,11 @@ impl StoreWriter for SqliteWriter {
             sold.add(order.sale, i64::from(order.quantity));
         }
         // What was granted a moment ago stands here before memory knows it.
-        let granted = if batch.asks_for_the_time() { deadlines::graces(&transaction)? } else { Vec::new() };
-        let graces = Graces::new(granted).with_ongoing(batch.graces.ongoing());
+        let granted = match self.graces.take() {
+            Some(granted) => granted,
+            None => Graces::new(deadlines::graces(&transaction)?),
+        };
+        let graces = granted.with_ongoing(batch.graces.ongoing());
         let mut applied = Vec::with_capacity(batch.transitions.len());
         for transition in &batch.transitions {
             let outcome = apply(&transaction, transition, &graces)?;
@@ -145,6 +150,7 @@ impl StoreWriter for SqliteWriter {
             }
             applied.push(outcome);
         }
+        self.graces = Some(graces);
         log.append(batch, &applied)?;
         let last_event_seq = log.last_seq;
 
@@ -218,7 +224,9 @@ impl StoreWriter for SqliteWriter {
                     orders.iter().map(|order| order.number()),
                 )?;
             }
-            DeadlineStep::Alive(_) | DeadlineStep::Grant(_) | DeadlineStep::Forget(_) => {
+            DeadlineStep::Alive(_) => deadlines::note(&transaction, step)?,
+            DeadlineStep::Grant(_) | DeadlineStep::Forget(_) => {
+                self.graces = None;
                 deadlines::note(&transaction, step)?;
             }
         }
