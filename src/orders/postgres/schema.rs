@@ -28,6 +28,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/17_webhooks.sql")],
     &[include_str!("schema/18_beacons.sql")],
     &[include_str!("schema/19_grants.sql"), include_str!("schema/19_commit_batch.sql")],
+    &[include_str!("schema/20_moved_deadlines.sql")],
 ];
 
 /// Changing a large table may take longer than any batch, and waiting for an engine that does so as well.

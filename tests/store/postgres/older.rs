@@ -1,19 +1,20 @@
 //! Databases as older engines leave them, and engines of the version before that go on beside a new one.
 
 use seckill::domain::{
-    NodeId, OrderAction, OrderId, OrderStatus, PaymentJournal, RefundEnd, RefundRequest, RefundStep, Restock,
-    SaleId, StockEdit,
+    EpochMs, NodeId, OrderAction, OrderId, OrderStatus, PaymentJournal, RefundEnd, RefundRequest, RefundStep,
+    Restock, SaleId, StockEdit,
 };
 use seckill::orders::postgres::Exclusivity;
 use seckill::orders::{
-    Applied, Batch, ChangeReceipt, LeaseStore, Receipt, StoreReader, StoreWriter, WantedShare,
+    Applied, Batch, ChangeReceipt, DeadlineStep, EventKind, Grace, LeaseStore, Receipt, StoreReader,
+    StoreWriter, WantedShare,
 };
 use testbed::servers::postgres::Postgres;
 
-use super::node::{NOW, Node, settings, stock};
+use super::node::{NOW, Node, PAY_BEFORE, settings, stock};
 
 /// The scripts of the versions.
-const VERSIONS: [&[&str]; 10] = [
+const VERSIONS: [&[&str]; 18] = [
     &[
         include_str!("../../../src/orders/postgres/schema/1_tables.sql"),
         include_str!("../../../src/orders/postgres/schema/1_commit_batch.sql"),
@@ -36,6 +37,20 @@ const VERSIONS: [&[&str]; 10] = [
         include_str!("../../../src/orders/postgres/schema/10_shares.sql"),
         include_str!("../../../src/orders/postgres/schema/10_commit_batch.sql"),
     ],
+    &[include_str!("../../../src/orders/postgres/schema/11_retirement.sql")],
+    &[
+        include_str!("../../../src/orders/postgres/schema/12_refunds.sql"),
+        include_str!("../../../src/orders/postgres/schema/12_commit_batch.sql"),
+    ],
+    &[include_str!("../../../src/orders/postgres/schema/13_waiting_rooms.sql")],
+    &[include_str!("../../../src/orders/postgres/schema/14_shared_retirement.sql")],
+    &[include_str!("../../../src/orders/postgres/schema/15_node_figures.sql")],
+    &[
+        include_str!("../../../src/orders/postgres/schema/16_archived_refunds.sql"),
+        include_str!("../../../src/orders/postgres/schema/16_commit_batch.sql"),
+    ],
+    &[include_str!("../../../src/orders/postgres/schema/17_webhooks.sql")],
+    &[include_str!("../../../src/orders/postgres/schema/18_beacons.sql")],
 ];
 
 /// The address of a new database whose tables an engine of that version has made, with a sale `old` of 10 units, and its name.
@@ -58,7 +73,7 @@ pub fn database_of_version(postgres: &Postgres, version: usize) -> (String, Stri
     (url, database)
 }
 
-/// An engine of version 9 or 10, as far as the database sees it.
+/// An engine of version 9, 10 or 18, as far as the database sees it.
 struct OldEngine<'a> {
     postgres: &'a Postgres,
     database: &'a str,
@@ -92,14 +107,37 @@ impl<'a> OldEngine<'a> {
     }
 
     fn gives_up(&mut self, order: OrderId) {
-        let [was, is] = [OrderStatus::PrePay, OrderStatus::Cancelled].map(|status| status.code());
+        self.ends(order, OrderStatus::Cancelled, EventKind::Cancelled, EpochMs(0), "");
+    }
+
+    /// Has an order expire at a moment, as one of version 18 that has decided so by what it has read. Whether the database agrees.
+    fn expires(&mut self, order: OrderId, at: EpochMs) -> bool {
+        // It knows refunds.
+        let more =
+            ", ARRAY[0], ARRAY[0], ARRAY[0]::bigint[], ARRAY[0], ARRAY[0]::bigint[], ARRAY[0], ARRAY[0]";
+        let expires = || self.ends(order, OrderStatus::Expired, EventKind::Expired, at, more);
+        let Err(refused) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(expires)) else {
+            return true;
+        };
+        let words = refused.downcast_ref::<String>().unwrap();
+        assert!(words.contains("time was granted meanwhile"), "{words}");
+        false
+    }
+
+    fn ends(&mut self, order: OrderId, is: OrderStatus, kind: EventKind, at: EpochMs, more: &str) {
+        let [was, is] = [OrderStatus::PrePay, is].map(|status| status.code());
         let step = format!(
             "ARRAY[{order}]::bigint[], ARRAY[{was}]::smallint[], ARRAY[0], ARRAY[{is}]::smallint[], ARRAY[0], \
              ARRAY[NULL]::bigint[], ARRAY[NULL]::text[], ARRAY[0]::smallint[], ARRAY[NULL]::text[], \
-             ARRAY[NULL]::text[], ARRAY[0]::smallint[], ARRAY[0]::smallint[], ARRAY[NULL]::text[], ARRAY[true]",
+             ARRAY[NULL]::text[], ARRAY[0]::smallint[], ARRAY[0]::smallint[], ARRAY[NULL]::text[], ARRAY[true]{more}",
             order = order.number()
         );
-        let event = format!("ARRAY[{}]::bigint[], ARRAY[2]::smallint[], ARRAY[0]::bigint[]", order.number());
+        let event = format!(
+            "ARRAY[{}]::bigint[], ARRAY[{}]::smallint[], ARRAY[{}]::bigint[]",
+            order.number(),
+            kind.code(),
+            at.0
+        );
         self.commits(&format!("0, {}", ["'{}'"; 10].join(", ")), &step, &event);
     }
 
@@ -163,6 +201,40 @@ fn n16_an_engine_of_the_version_before_sells_on_beside_a_new_one_within_what_the
     assert!(events.iter().map(|event| event.seq).eq(1..=14));
     let below = new.writer.change_sale(&stock(sale, StockEdit::To(9), 0)).unwrap();
     assert_eq!(below, ChangeReceipt::BelowSold(10));
+}
+
+#[test]
+fn m4_no_order_of_an_engine_of_the_version_before_expires_whose_deadline_was_moved() {
+    let postgres = Postgres::shared();
+    let (url, database) = database_of_version(&postgres, 18);
+    let mut old = OldEngine { last_parameter: ", 0::smallint", ..OldEngine::start(&postgres, &database) };
+    let mut new = Node::open_as(2, &settings(&url), Exclusivity::Shared).unwrap();
+    let (sale, life) = (SaleId(1), new.lease_store.incarnation());
+    new.lease_store.set_share(WantedShare { sale, life, turn: 0, units: 4 }).unwrap();
+    let orders = ["ann", "bob", "cid", "dan"].map(|buyer| new.buy(sale, buyer, None).unwrap());
+    let mut expires_first_at = |order: OrderId, after_ms: i64| {
+        let at = PAY_BEFORE.plus_ms(after_ms);
+        let expires = [-1, 0].map(|ms| old.expires(order, at.plus_ms(ms)));
+        assert_eq!(expires, [false, true], "{after_ms}");
+        assert_eq!(new.reader.order(order).unwrap().unwrap().status, OrderStatus::Expired);
+    };
+    expires_first_at(orders[0], 0);
+    // What became durable after the old one had read, and was answered.
+    let pay_before = PAY_BEFORE.plus_ms(700);
+    let extension = DeadlineStep::Extend { order: orders[1], pay_before, at: NOW };
+    assert!(new.writer.move_deadlines(&extension, None).unwrap().is_done());
+    expires_first_at(orders[1], 700);
+    let last_moment = PAY_BEFORE.plus_ms(-1);
+    let gift = Grace::gift(Some(sale), last_moment, 1_000, "sorry".into());
+    new.writer.move_deadlines(&DeadlineStep::Grant(gift), None).unwrap();
+    expires_first_at(orders[2], 1_000);
+    // Two nodes noted it, and neither is the whole of it.
+    for (from, until) in [(-300, 200), (-200, 400)] {
+        let outage = Grace::outage(PAY_BEFORE.plus_ms(from), PAY_BEFORE.plus_ms(until), "nobody could pay");
+        new.writer.move_deadlines(&DeadlineStep::Grant(outage), None).unwrap();
+    }
+    expires_first_at(orders[3], 1_700);
+    assert_eq!(new.sold(sale), 0);
 }
 
 #[test]
