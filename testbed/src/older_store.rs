@@ -1,7 +1,24 @@
 //! Stores as older engines leave them.
 
+macro_rules! to_version_11 {
+    () => {
+        "
+    ALTER TABLE waiting_rooms DROP COLUMN draw_mix;
+    ALTER TABLE sales DROP COLUMN room_beacon;
+    ALTER TABLE sales DROP COLUMN room_beacon_round;
+    ALTER TABLE sales DROP COLUMN room_beacon_wait_s;
+    PRAGMA user_version = 11;
+"
+    };
+}
+
+/// Takes the embedded store of an engine that is not at work back to the version in which no draw was mixed with a beacon.
+pub const TO_VERSION_11: &str = to_version_11!();
+
 /// Takes the embedded store of an engine that is not running back to the first version of its tables.
-pub const TO_VERSION_1: &str = "
+pub const TO_VERSION_1: &str = concat!(
+    to_version_11!(),
+    "
     DROP VIEW all_orders;
     DROP TABLE archived_orders;
     DROP INDEX orders_by_sale;
@@ -27,9 +44,6 @@ pub const TO_VERSION_1: &str = "
     ALTER TABLE sales DROP COLUMN room_grace_s;
     ALTER TABLE sales DROP COLUMN room_holds;
     ALTER TABLE sales DROP COLUMN room_seed;
-    ALTER TABLE sales DROP COLUMN room_beacon;
-    ALTER TABLE sales DROP COLUMN room_beacon_round;
-    ALTER TABLE sales DROP COLUMN room_beacon_wait_s;
     ALTER TABLE orders DROP COLUMN payment_gateway;
     ALTER TABLE orders DROP COLUMN payment_key_form;
     ALTER TABLE orders DROP COLUMN payment_direction;
@@ -42,4 +56,5 @@ pub const TO_VERSION_1: &str = "
     ALTER TABLE sales DROP COLUMN change;
     ALTER TABLE sales DROP COLUMN paused_until_ms;
     PRAGMA user_version = 1;
-";
+"
+);

@@ -3,19 +3,21 @@
 
 use std::sync::Arc;
 
+use rusqlite::Connection;
 use seckill::admission::{LiveSale, Moment, OrderIds, PassKeys, RoomRules};
 use seckill::domain::{
     BeaconSource, BeaconTerms, BeaconValue, BuyerName, DrawMix, EpochMs, Nanos, NodeId, Registration,
     RoomEdit, RoomFailure, RoomMarks, RoomMode, RoomMove, RoomSeed, Sale, SaleEdit, SaleId, SaleLimits,
 };
-use seckill::orders::sqlite::SqliteSettings;
+use seckill::orders::sqlite::{SqliteReader, SqliteSettings};
 use seckill::orders::{
     Act, ActKind, Actor, ChangeReceipt, Ending, Pipeline, PipelineParts, Retirement, RetirementReceipt,
-    RoomReader, SaleAct, SaleChange, StoreReader, StoreWriter, WriterSettings,
+    RoomReader, RoomWriter, SaleAct, SaleChange, StoreReader, StoreWriter, WriterSettings,
 };
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 use testbed::PATIENCE;
+use testbed::older_store::TO_VERSION_11;
 use testbed::servers::postgres::Postgres;
 
 use crate::log::{Shop, make_sale};
@@ -26,7 +28,8 @@ fn who(number: u8) -> [u8; 16] {
     [number; 16]
 }
 
-fn joined(sale: SaleId, at: i64, number: u8) -> Registration {
+/// The registration of somebody at a moment.
+pub fn joined(sale: SaleId, at: i64, number: u8) -> Registration {
     Registration { sale, joined_at: EpochMs(at), who: who(number) }
 }
 
@@ -317,6 +320,46 @@ fn the_embedded_store_keeps_the_rooms() {
     let secret = reader.pass_secret().unwrap();
     assert_eq!((secret.len(), reader.pass_secret().unwrap()), (32, secret.clone()));
     assert_ne!(Shop::open(16_384).reader.pass_secret().unwrap(), secret, "each store has its own");
+}
+
+#[test]
+fn the_embedded_store_keeps_a_room_of_the_version_before_rooms_had_beacons() {
+    let mut shop = Shop::open(16_384);
+    let sale = shop.sale;
+    let draw = RoomEdit { mode: Some(RoomMode::Draw), rate_per_s: Some(Some(9)), ..NOTHING };
+    let (starts_at, ends_at) = (Some(EpochMs(1_000)), Some(EpochMs(2_000)));
+    let edit = SaleEdit { room: Some(draw), starts_at, ends_at, ..SaleEdit::default() };
+    changed(&mut shop.writer, sale, edit, -2).unwrap();
+    shop.writer.register(&[joined(sale, 20, 1), joined(sale, 30, 2)]).unwrap();
+    let marks = RoomMarks {
+        draw_mark: 1 << 52,
+        drawn_at: Some(EpochMs(1_000)),
+        drawn: 2,
+        admitted: 1,
+        ..RoomMarks::default()
+    };
+    shop.writer.move_room(&RoomMove { sale, at: EpochMs(1_100), marks }).unwrap();
+    let known = |reader: &SqliteReader| {
+        (
+            reader.sale(sale).unwrap().unwrap().terms,
+            reader.room_marks(&[sale]).unwrap(),
+            reader.registrations(sale, None, 10).unwrap(),
+            reader.room_moves(sale, EpochMs(0), 10).unwrap(),
+            reader.pass_secret().unwrap(),
+        )
+    };
+    let before = known(&shop.reader);
+    assert_eq!(before.1, [(sale, RoomMarks { registered: 2, ..marks })]);
+
+    let Shop { folder, writer, reader, .. } = shop;
+    let stranger = Connection::open(folder.path().join("orders.sqlite")).unwrap();
+    stranger.execute_batch(TO_VERSION_11).unwrap();
+    drop((stranger, reader));
+    Box::new(writer).close().unwrap();
+    let (mut writer, reader) = open_store(folder.path(), &SqliteSettings::default());
+    assert!(known(&reader) == before);
+    writer.register(&[joined(sale, 30, 2), joined(sale, 40, 3)]).unwrap();
+    assert_eq!(registered(&reader, sale), 3);
 }
 
 #[test]

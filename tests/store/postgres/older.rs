@@ -2,16 +2,17 @@
 
 use seckill::domain::{
     EpochMs, NodeId, OrderAction, OrderId, OrderStatus, PaymentJournal, RefundEnd, RefundRequest, RefundStep,
-    Restock, SaleId, StockEdit,
+    Restock, RoomFailure, RoomMarks, RoomMode, RoomMove, RoomSeed, RoomTerms, SaleId, StockEdit,
 };
 use seckill::orders::postgres::Exclusivity;
 use seckill::orders::{
-    Applied, Batch, ChangeReceipt, DeadlineStep, EventKind, Grace, LeaseStore, Receipt, StoreReader,
-    StoreWriter, WantedShare,
+    Applied, Batch, ChangeReceipt, DeadlineStep, EventKind, Grace, LeaseStore, Receipt, RoomReader,
+    RoomWriter, StoreReader, StoreWriter, WantedShare,
 };
 use testbed::servers::postgres::Postgres;
 
 use super::node::{NOW, Node, PAY_BEFORE, settings, stock};
+use crate::waiting_rooms::joined;
 
 /// The scripts of the versions.
 const VERSIONS: [&[&str]; 18] = [
@@ -288,4 +289,122 @@ fn refunds_begin_when_no_engine_is_left_that_does_not_know_them() {
     assert_eq!(new.sold(sale), 1);
     let held = postgres.query(&database, "SELECT units, orders FROM seckill.buyers WHERE buyer = 'old-1'");
     assert_eq!(held, "0|{}", "its buyer may buy again");
+}
+
+/// The marks of a drawn room as engines of version 17 read them.
+const MARKS_OF_17: &str =
+    "draw_mark, fifo_mark_ms, drawn_at_ms, drawn, admitted, registered, rate_per_s, absent_permille";
+
+/// An engine of version 17 that has people wait for sale 1, as far as the database sees it.
+struct OldRoom<'a> {
+    postgres: &'a Postgres,
+    database: &'a str,
+}
+
+impl OldRoom<'_> {
+    fn runs(&self, sql: &str) -> String {
+        self.postgres.query(self.database, &format!("SET search_path = seckill; {sql}"))
+    }
+
+    fn registers(&self, at: i64, number: u8) {
+        self.runs(&format!(
+            "WITH new AS ( \
+                 INSERT INTO registrations (sale_id, joined_at_ms, who) \
+                 SELECT * FROM unnest(ARRAY[1], ARRAY[{at}]::bigint[], ARRAY[decode(repeat('{number:02x}', 16), 'hex')]) \
+                 ON CONFLICT DO NOTHING RETURNING sale_id \
+             ) \
+             INSERT INTO waiting_rooms AS r (sale_id, registered) \
+             SELECT sale_id, count(*) FROM new GROUP BY sale_id ORDER BY sale_id \
+             ON CONFLICT (sale_id) DO UPDATE SET registered = r.registered + excluded.registered"
+        ));
+    }
+
+    fn moves(&self, at: i64, marks: &RoomMarks) {
+        let RoomMarks {
+            draw_mark, fifo_mark, drawn_at, drawn, admitted, rate_per_s, absent_permille, ..
+        } = marks;
+        let (fifo_mark, drawn_at) = (fifo_mark.0, drawn_at.expect("it is drawn").0);
+        self.runs(&format!(
+            "WITH moved AS ( \
+                 INSERT INTO waiting_rooms AS r (sale_id, draw_mark, fifo_mark_ms, drawn_at_ms, drawn, admitted, rate_per_s, \
+                                                 absent_permille) \
+                 VALUES (1, {draw_mark}, {fifo_mark}, {drawn_at}, {drawn}, {admitted}, {rate_per_s}, {absent_permille}) \
+                 ON CONFLICT (sale_id) DO UPDATE SET draw_mark = greatest(r.draw_mark, excluded.draw_mark), \
+                     fifo_mark_ms = greatest(r.fifo_mark_ms, excluded.fifo_mark_ms), \
+                     drawn_at_ms = coalesce(r.drawn_at_ms, excluded.drawn_at_ms), \
+                     drawn = greatest(r.drawn, excluded.drawn), admitted = greatest(r.admitted, excluded.admitted), \
+                     rate_per_s = excluded.rate_per_s, absent_permille = excluded.absent_permille \
+                 RETURNING sale_id, {MARKS_OF_17} \
+             ) \
+             INSERT INTO room_moves (sale_id, {MARKS_OF_17}, at_ms) \
+             SELECT *, {at}::bigint FROM moved ON CONFLICT DO NOTHING"
+        ));
+    }
+
+    fn reads(&self) -> String {
+        self.runs(&format!("SELECT {MARKS_OF_17} FROM waiting_rooms WHERE sale_id = ANY (ARRAY[1])"))
+    }
+}
+
+#[test]
+fn a_waiting_room_of_version_17_is_kept_and_engines_of_that_version_go_on_beside_a_new_one() {
+    let postgres = Postgres::shared();
+    let (url, database) = database_of_version(&postgres, 17);
+    let old = OldRoom { postgres: &postgres, database: &database };
+    old.runs(
+        "INSERT INTO nodes (node, incarnation, settled_through) VALUES (1, 1, 0); \
+         UPDATE sales SET room_mode = 2, room_opens_at_ms = 5, room_rate_per_s = 9, room_grace_s = 60, \
+             room_holds = true, room_seed = decode(repeat('07', 16), 'hex')",
+    );
+    let sale = SaleId(1);
+    let marks = |admitted: u64, registered: u64| RoomMarks {
+        draw_mark: admitted << 40,
+        fifo_mark: EpochMs(0),
+        drawn_at: Some(EpochMs(100)),
+        drawn: 2,
+        admitted,
+        registered,
+        rate_per_s: 9,
+        absent_permille: 0,
+        mix: None,
+    };
+    let moved = |at: i64, marks: RoomMarks| RoomMove { sale, at: EpochMs(at), marks };
+    old.registers(20, 1);
+    old.registers(30, 2);
+    old.moves(1_000, &marks(1, 2));
+    let secret = old.runs("SELECT encode(secret, 'hex') FROM pass_secret");
+
+    let mut new = Node::open_as(2, &settings(&url), Exclusivity::Shared).unwrap();
+    let kept = RoomTerms {
+        mode: RoomMode::Draw,
+        opens_at: Some(EpochMs(5)),
+        rate_per_s: Some(9),
+        grace_s: 60,
+        on_failure: RoomFailure::Hold,
+        seed: RoomSeed([7; 16]),
+        beacon: None,
+    };
+    assert_eq!(new.reader.sale(sale).unwrap().unwrap().terms.room, Some(kept));
+    assert_eq!(new.reader.room_marks(&[sale]).unwrap(), [(sale, marks(1, 2))]);
+    let registered = [joined(sale, 20, 1), joined(sale, 30, 2)];
+    assert_eq!(new.reader.registrations(sale, None, 10).unwrap(), registered);
+    assert_eq!(new.reader.room_moves(sale, EpochMs(0), 10).unwrap(), [moved(1_000, marks(1, 2))]);
+    let bytes = new.reader.pass_secret().unwrap();
+    assert_eq!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), secret);
+
+    // Both count everybody once, and neither takes a mark back that the other one has raised.
+    old.registers(40, 3);
+    let later = [joined(sale, 40, 3), joined(sale, 50, 4)];
+    new.writer.register(&later).unwrap();
+    assert_eq!(new.reader.registrations(sale, None, 10).unwrap(), [registered, later].concat());
+    old.moves(2_000, &marks(2, 4));
+    new.writer.move_room(&moved(2_500, marks(1, 4))).unwrap();
+    new.writer.move_room(&moved(3_000, marks(3, 4))).unwrap();
+    old.moves(3_500, &marks(2, 4));
+    assert_eq!(new.reader.room_marks(&[sale]).unwrap(), [(sale, marks(3, 4))]);
+    assert_eq!(old.reads(), format!("{}|0|100|2|3|4|9|0", 3u64 << 40));
+    // The old one tells of a move that came to nothing, too.
+    let moves = [(1_000, 1, 2), (2_000, 2, 4), (3_000, 3, 4), (3_500, 3, 4)];
+    let moves = moves.map(|(at, admitted, registered)| moved(at, marks(admitted, registered)));
+    assert_eq!(new.reader.room_moves(sale, EpochMs(0), 10).unwrap(), moves);
 }
