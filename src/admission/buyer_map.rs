@@ -14,6 +14,7 @@ use std::fmt;
 
 use crossbeam::utils::CachePadded;
 use hashbrown::HashTable;
+use hashbrown::hash_table;
 
 use super::sync::RwLock;
 
@@ -34,9 +35,14 @@ pub(super) struct BuyerMap<V> {
     hasher: ahash::RandomState,
 }
 
-/// A part of the map. Its blocks are filled one after the other, and places that become free are used again first.
+/// A part of the map.
 struct Part<V> {
     index: HashTable<Entry>,
+    buyers: Blocks<V>,
+}
+
+/// Where buyers stand. Blocks are filled one after the other, and places that become free are used again first.
+struct Blocks<V> {
     blocks: Vec<Vec<Slot<V>>>,
     free: Vec<u32>,
 }
@@ -64,28 +70,38 @@ impl<V> BuyerMap<V> {
     pub fn look<R>(&self, buyer: &str, look: impl FnOnce(Option<&V>) -> R) -> R {
         let (part, hash) = self.part(buyer);
         let part = part.read();
-        look(part.find(buyer, hash).and_then(|place| part.slot(place).as_ref()).map(|(_, value)| value))
+        let found = part.index.find(spread(hash), |entry| part.buyers.is_at(entry, buyer, hash));
+        look(found.and_then(|entry| part.buyers.slot(entry.place).as_ref()).map(|(_, value)| value))
     }
 
     /// Takes out what is kept of the buyer, and keeps what `change` makes of it.
     pub fn change<R>(&self, buyer: &str, change: impl FnOnce(Option<V>) -> (Option<V>, R)) -> R {
         let (part, hash) = self.part(buyer);
         let mut part = part.write();
-        let place = part.find(buyer, hash);
-        let Some(place) = place else {
-            let (value, answer) = change(None);
-            if let Some(value) = value {
-                part.insert(buyer, hash, value);
+        let Part { index, buyers } = &mut *part;
+        let is_buyers = |entry: &Entry| buyers.is_at(entry, buyer, hash);
+        match index.entry(spread(hash), is_buyers, |entry| spread(entry.hash)) {
+            hash_table::Entry::Vacant(vacant) => {
+                let (value, answer) = change(None);
+                if let Some(value) = value {
+                    vacant.insert(Entry { hash, place: buyers.add((buyer.into(), value)) });
+                }
+                answer
             }
-            return answer;
-        };
-        let (name, value) = part.slot_mut(place).take().expect("the index names no free place");
-        let (value, answer) = change(Some(value));
-        match value {
-            Some(value) => *part.slot_mut(place) = Some((name, value)),
-            None => part.remove(place, hash),
+            hash_table::Entry::Occupied(occupied) => {
+                let place = occupied.get().place;
+                let (name, value) = buyers.slot_mut(place).take().expect("the index names no free place");
+                let (value, answer) = change(Some(value));
+                match value {
+                    Some(value) => *buyers.slot_mut(place) = Some((name, value)),
+                    None => {
+                        occupied.remove();
+                        buyers.free.push(place);
+                    }
+                }
+                answer
+            }
         }
-        answer
     }
 
     /// How many buyers there are.
@@ -111,44 +127,29 @@ impl<V> fmt::Debug for BuyerMap<V> {
 
 impl<V> Part<V> {
     const fn empty() -> Self {
-        Self { index: HashTable::new(), blocks: Vec::new(), free: Vec::new() }
+        Self { index: HashTable::new(), buyers: Blocks { blocks: Vec::new(), free: Vec::new() } }
+    }
+}
+
+impl<V> Blocks<V> {
+    #[inline]
+    fn is_at(&self, entry: &Entry, buyer: &str, hash: u32) -> bool {
+        entry.hash == hash && self.slot(entry.place).as_ref().is_some_and(|(name, _)| **name == *buyer)
     }
 
-    fn find(&self, buyer: &str, hash: u32) -> Option<u32> {
-        let is_buyers = |entry: &Entry| {
-            entry.hash == hash && self.slot(entry.place).as_ref().is_some_and(|(name, _)| **name == *buyer)
-        };
-        self.index.find(spread(hash), is_buyers).map(|entry| entry.place)
-    }
-
-    fn insert(&mut self, buyer: &str, hash: u32, value: V) {
-        let slot = Some((buyer.into(), value));
-        let place = match self.free.pop() {
-            Some(place) => {
-                *self.slot_mut(place) = slot;
-                place
-            }
-            None => self.append(slot),
-        };
-        self.index.insert_unique(spread(hash), Entry { hash, place }, |entry| spread(entry.hash));
-    }
-
-    fn append(&mut self, slot: Slot<V>) -> u32 {
+    /// Where the buyer stands from now on.
+    fn add(&mut self, buyer: (Box<str>, V)) -> u32 {
+        if let Some(place) = self.free.pop() {
+            *self.slot_mut(place) = Some(buyer);
+            return place;
+        }
         if self.blocks.last().is_none_or(|block| block.len() == BUYERS_A_BLOCK) {
             self.blocks.push(Vec::with_capacity(BUYERS_A_BLOCK));
         }
         let before = (self.blocks.len() - 1) * BUYERS_A_BLOCK;
         let block = self.blocks.last_mut().expect("there is one with room");
-        block.push(slot);
+        block.push(Some(buyer));
         (before + block.len() - 1) as u32
-    }
-
-    /// The place is empty already: only what leads there is.
-    fn remove(&mut self, place: u32, hash: u32) {
-        if let Ok(found) = self.index.find_entry(spread(hash), |entry| entry.place == place) {
-            found.remove();
-        }
-        self.free.push(place);
     }
 
     fn slot(&self, place: u32) -> &Slot<V> {
@@ -217,7 +218,7 @@ mod tests {
         );
         for part in &map.parts {
             let part = part.read();
-            assert!(part.blocks.iter().all(|block| block.capacity() == BUYERS_A_BLOCK));
+            assert!(part.buyers.blocks.iter().all(|block| block.capacity() == BUYERS_A_BLOCK));
         }
         assert!((0..100_000).all(|number| map.look(&name(number), |value| value == Some(&number))));
         // Places that become free are used again.
@@ -225,7 +226,7 @@ mod tests {
             map.change(&name(number), |_| (None, ()));
         }
         assert_eq!(map.len(), 0);
-        let blocks = || map.parts.iter().map(|part| part.read().blocks.len()).sum::<usize>();
+        let blocks = || map.parts.iter().map(|part| part.read().buyers.blocks.len()).sum::<usize>();
         let before = blocks();
         for number in 0..50_000 {
             map.change(&name(number), |_| (Some(number), ()));

@@ -21,7 +21,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::super::store::{OrderVisitor, Record, StartVisitor, StoreError};
 use super::retirement::{self, newest_archived};
-use super::rows::{self, ORDER_COLUMNS, SALE_COLUMNS};
+use super::rows::{self, NOT_TRIED, NOT_TRIED_COLUMNS, ORDER_COLUMNS, SALE_COLUMNS};
 
 /// Orders of a run: so few that their pages, which are passed to find its end, are still in the connection's cache (2 MiB)
 /// when they are read.
@@ -128,14 +128,24 @@ fn show_orders(
     runs: &Mutex<Runs>,
     orders: &mut dyn OrderVisitor,
 ) -> Result<(), StoreError> {
-    let select =
-        format!("SELECT {ORDER_COLUMNS} FROM orders WHERE order_id BETWEEN ? AND ? ORDER BY order_id");
-    let mut statement = snapshot.prepare(&select)?;
+    let orders_of = |columns, which| {
+        snapshot.prepare(&format!("SELECT {columns} FROM orders WHERE order_id BETWEEN ? AND ? AND {which}"))
+    };
+    let mut not_tried = orders_of(NOT_TRIED_COLUMNS, NOT_TRIED)?;
+    let mut others = orders_of(ORDER_COLUMNS, &format!("NOT {NOT_TRIED}"))?;
     loop {
         let next = runs.lock().next(snapshot)?;
         let Some(run) = next else { return Ok(()) };
-        for order in statement.query_map([run.start(), run.end()], rows::order)? {
+        let mut seen = 0;
+        for order in not_tried.query_map([run.start(), run.end()], rows::order)? {
             orders.see(order?, None);
+            seen += 1;
+        }
+        // Where these were all, the run's pages need not be passed again. The last run has fewer.
+        if seen < ORDERS_A_RUN {
+            for order in others.query_map([run.start(), run.end()], rows::order)? {
+                orders.see(order?, None);
+            }
         }
     }
 }

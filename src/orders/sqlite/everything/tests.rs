@@ -72,6 +72,11 @@ fn a_start_sees_every_order_once_on_however_many_threads() {
     // None; one; more than a run; as many again, far away, so that runs end before, in and behind the gap.
     let run = u64::from(ORDERS_A_RUN);
     for (from, count) in [(1, 0), (1, 1), (2, run), (1 << 40, run + 7)] {
+        // What is there already was tried to pay, some of it in vain, and what comes was not.
+        let stranger = Connection::open(folder.path().join("orders.sqlite")).unwrap();
+        let tries = "UPDATE orders SET payment_attempt = 1, status = 1 + order_id % 2";
+        stranger.execute(tries, []).unwrap();
+        drop(stranger);
         for first in (from..from + count).step_by(1_000) {
             let count = (from + count - first).min(1_000);
             writer.commit(&purchases(sale, first, count)).unwrap();
