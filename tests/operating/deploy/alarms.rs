@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use seckill::telemetry::Outcome;
+
 use super::{content, deployed, text_of};
 
 /// What stands behind this word on lines of the rules.
@@ -28,6 +30,25 @@ fn each_alarm_fires_at_what_it_is_for_and_none_when_nothing_is_wrong() {
         assert!(tests.contains(&fires), "no test has {alarm} fire");
         let keeps_quiet = format!("{{eval_time: 18m, alertname: {alarm}}}");
         assert!(tests.contains(&keeps_quiet), "no test has {alarm} keep quiet");
+    }
+}
+
+#[test]
+fn a_sale_that_is_not_to_sell_alarms_nobody_whatever_buyers_hear() {
+    let (rules, tests) = (text_of("prometheus/seckill.rules.yml"), text_of("prometheus/seckill.test.yml"));
+    // Where YAML joins lines it puts a space between them, which would be a part of the text.
+    let broken: Vec<_> = rules.lines().filter(|line| line.matches('"').count() % 2 == 1).collect();
+    assert!(broken.is_empty(), "a line ends within a text: {broken:#?}");
+    let (_, excluded) = rules.split_once("outcome!~\"").expect("refusals that are as they should be");
+    let excluded: Vec<_> = excluded.split('"').next().unwrap_or_default().split('|').collect();
+    assert!(excluded.len() >= 5, "{excluded:?}");
+    let known = Outcome::ALL.map(Outcome::code);
+    let alone = "\n    alert_rule_test:\n      - {eval_time: 8m, alertname: SeckillSaleDoesNotSell}\n";
+    let (case, _) = tests.split_once(alone).expect("a case in which it keeps quiet");
+    let (_, case) = case.rsplit_once("input_series:").expect("a case has series");
+    for code in excluded {
+        assert!(known.contains(&code), "the engine has no outcome {code:?}");
+        assert!(case.contains(&format!("outcome=\"{code}\"}}', values: '0+600x40'")), "no case has {code}");
     }
 }
 
