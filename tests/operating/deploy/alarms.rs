@@ -4,7 +4,7 @@ use std::process::Command;
 
 use seckill::telemetry::Outcome;
 
-use super::{content, deployed, text_of};
+use super::{content, dashboard, deployed, text_of};
 
 /// What stands behind this word on lines of the rules.
 fn values<'a>(rules: &'a str, key: &str) -> Vec<&'a str> {
@@ -64,5 +64,19 @@ fn each_alarm_has_its_line_in_the_runbook() {
     for entry in page.split("\n### ").skip(1) {
         let text = entry.split("\n## ").next().unwrap_or_default();
         assert!(text.lines().skip(1).any(|line| line.len() > 30), "an entry says nothing: {text}");
+    }
+}
+
+#[test]
+fn each_panel_that_the_runbook_names_is_on_the_dashboard() {
+    let page = text_of("RUNBOOK.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    let dashboard = dashboard();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let titles: Vec<_> = panels.filter_map(|panel| panel["title"].as_str()).collect();
+    let named: Vec<_> =
+        page.split("panel \"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default()).collect();
+    assert!(!named.is_empty(), "the runbook names panels as: the panel \"…\"");
+    for panel in named {
+        assert!(titles.contains(&panel), "the dashboard has no {panel:?}: {titles:?}");
     }
 }

@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
 /// A file of `deploy/`.
 fn deployed(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)
@@ -36,9 +38,13 @@ fn figures_named_in(text: &str) -> BTreeSet<&str> {
     words.filter(|word| word.starts_with("seckill_") || word.starts_with("process_")).collect()
 }
 
+fn dashboard() -> Value {
+    serde_json::from_str(&text_of("grafana/seckill.json")).unwrap()
+}
+
 /// The expressions of the dashboard's panels and variables, with something in place of each variable.
 fn dashboard_expressions() -> Vec<String> {
-    let dashboard: serde_json::Value = serde_json::from_str(&text_of("grafana/seckill.json")).unwrap();
+    let dashboard = dashboard();
     let panels = dashboard["panels"].as_array().unwrap().iter();
     let targets = panels.flat_map(|panel| panel["targets"].as_array().cloned().unwrap_or_default());
     let mut expressions: Vec<_> =
