@@ -51,9 +51,10 @@ RUN useradd --uid 65532 --no-create-home --shell /usr/sbin/nologin nonroot
 COPY --from=build /src/target/release/seckill /usr/local/bin/seckill
 COPY --from=build --chown=nonroot:nonroot /data /data
 USER nonroot
+# These beat a configuration file, which says in vain where the edge listens: so nothing stands here that is the default, and
+# who wants something else says it with --env.
 ENV SECKILL__DATA_DIR=/data \
     SECKILL__EDGE__LISTEN=0.0.0.0:8080 \
-    SECKILL__ADMIN__LISTEN=127.0.0.1:9090 \
     SECKILL__LOG__FORMAT=json
 VOLUME /data
 EXPOSE 8080 9090

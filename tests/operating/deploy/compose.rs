@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -15,15 +15,11 @@ use testbed::servers::prometheus::Prometheus;
 use testbed::servers::redis::RedisServer;
 use testbed::until;
 
-use super::manifests::packages;
-use super::{content, deployed, text_of};
+use super::{content, deployed, documents, text_of};
 
-/// The compose file, as who reads YAML sees it.
-fn compose() -> Value {
-    let read = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))";
-    let mut python = Command::new("python3");
-    python.args(["-c", read]).arg(deployed("compose/compose.yml")).env("PYTHONPATH", packages());
-    serde_json::from_str(&content(&mut python)).unwrap()
+/// The compose file.
+pub(super) fn compose() -> Value {
+    documents("compose/compose.yml").remove(0)
 }
 
 /// A file of the shop with each of `edits` made.
@@ -38,6 +34,14 @@ fn edited(file: &str, edits: &[(&str, &str)]) -> String {
 fn make_secrets(folder: &Path) {
     fs::copy(deployed("compose/secrets.sh"), folder.join("secrets.sh")).unwrap();
     content(Command::new("sh").arg(folder.join("secrets.sh")));
+}
+
+/// The engines' file, with the secrets of this folder, which are made.
+pub(super) fn engine_file(folder: &Path) -> PathBuf {
+    make_secrets(folder);
+    let (file, secrets) = (folder.join("seckill.toml"), format!("{}/secrets/", folder.display()));
+    fs::write(&file, edited("compose/seckill.toml", &[("/run/secrets/", &secrets)])).unwrap();
+    file
 }
 
 #[test]

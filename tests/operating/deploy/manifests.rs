@@ -3,18 +3,23 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use testbed::certificates::{Authority, Files};
-use testbed::servers::engine::binary;
 use testbed::servers::process::with_system_programs;
 
-use super::{content, deployed, text_of};
+use super::{content, deployed, in_force, text_of};
 
 const FOLDER: &str = "kubernetes";
 
-/// The validator, which brings the schemas of each version of Kubernetes, installed into the test's own folder where it is
-/// missing.
-pub(super) fn packages() -> PathBuf {
+/// The validator, which brings the schemas of each version of Kubernetes, installed into the tests' own folder where it is
+/// missing, by the first who asks.
+pub(super) fn packages() -> &'static Path {
+    static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
+    PACKAGES.get_or_init(installed)
+}
+
+fn installed() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubernetes-validate");
     let python = |args: &[&str]| {
         let mut command = Command::new("python3");
@@ -91,11 +96,8 @@ fn a_pod_has_the_time_that_its_engine_takes_to_stop() {
     assert!(before_ms + stop_ms < grace_ms, "killed before it has stopped");
 }
 
-#[test]
-fn the_engine_and_nginx_take_what_the_pod_has_for_them() {
-    let files = Files::default();
-    let text = |path: PathBuf| path.to_str().unwrap().to_owned();
-    // What stands in the secrets, as the example names them.
+/// The engine's file. What stands in the secrets, as the example names them, are files of the test's.
+pub(super) fn engine_file(files: &Files) -> PathBuf {
     let example = text_of("kubernetes/secrets.example.yaml");
     let mut config = text_of("kubernetes/seckill.toml");
     let secrets: Vec<_> = config
@@ -114,14 +116,19 @@ fn the_engine_and_nginx_take_what_the_pod_has_for_them() {
             "jwt-key" => include_str!("../../../src/edge/testdata/es256.public.pem").to_owned(),
             _ => format!("{secret}-of-more-than-sixteen-letters"),
         };
-        let own = text(files.write(&secret, &value));
-        config = config.replace(&format!("/etc/seckill-secrets/{secret}"), &own);
+        let own = files.write(&secret, &value);
+        config = config.replace(&format!("/etc/seckill-secrets/{secret}"), own.to_str().unwrap());
     }
-    let config = text(files.write("seckill.toml", &config));
-    let said = content(
-        Command::new(binary()).args(["check-config", "--config", &config]).env("SECKILL__NODE__ID", "1"),
-    );
-    assert!(said.contains("stop_ms_max") && said.contains("45000"), "{said}");
+    files.write("seckill.toml", &config)
+}
+
+#[test]
+fn the_engine_and_nginx_take_what_the_pod_has_for_them() {
+    let files = Files::default();
+    let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+    let node = ("SECKILL__NODE__ID".to_owned(), "1".to_owned());
+    let settings = in_force(&engine_file(&files), &[node]);
+    assert_eq!(settings["stop_ms_max"].0, "45000");
 
     let (certificate, key) = files.write_pair("shop", &Authority::new("ca").sign("shop.example"));
     let folder = tempfile::tempdir().unwrap();

@@ -3,16 +3,18 @@
 mod alarms;
 mod compose;
 mod figures;
+mod image;
 mod manifests;
 mod passed_on;
 mod shell;
 mod units;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use testbed::servers::engine::binary;
 
 /// A file of `deploy/`.
 fn deployed(file: &str) -> PathBuf {
@@ -29,6 +31,32 @@ fn content(command: &mut Command) -> String {
     let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{command:?}: {said}");
     said
+}
+
+/// The documents of a file, as who reads YAML sees them.
+fn documents(file: &str) -> Vec<Value> {
+    let read = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
+    let mut python = Command::new("python3");
+    python.args(["-c", read]).arg(deployed(file)).env("PYTHONPATH", manifests::packages());
+    serde_json::from_str(&content(&mut python)).unwrap()
+}
+
+/// What an engine goes by that is started with this file and this environment, without flags: each key with its value and
+/// where that comes from, as `check-config` shows them.
+fn in_force(file: &Path, environment: &[(String, String)]) -> BTreeMap<String, (String, String)> {
+    let mut check = Command::new(binary());
+    check.arg("check-config").env_clear().envs(environment.iter().cloned()).env("SECKILL_CONFIG", file);
+    let (mut section, mut keys) = (String::new(), BTreeMap::new());
+    for line in content(&mut check).lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = format!("{name}.");
+        } else if let Some((setting, origin)) = line.rsplit_once(" # ")
+            && let Some((key, value)) = setting.split_once(" = ")
+        {
+            keys.insert(format!("{section}{key}"), (value.trim().to_owned(), origin.to_owned()));
+        }
+    }
+    keys
 }
 
 /// The names of figures in a text: of the engine and of its process, not those that rules record (which have colons).
