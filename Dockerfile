@@ -49,6 +49,8 @@ RUN touch src/lib.rs src/main.rs \
 FROM ${BASE_IMAGE}
 RUN useradd --uid 65532 --no-create-home --shell /usr/sbin/nologin nonroot
 COPY --from=build /src/target/release/seckill /usr/local/bin/seckill
+# Debian's smallest brings no authorities; a database that is asked for with sslmode=verify-full is believed by these.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build --chown=nonroot:nonroot /data /data
 USER nonroot
 # These beat a configuration file, which says in vain where the edge listens: so nothing stands here that is the default, and

@@ -66,3 +66,11 @@ fn what_a_file_says_is_in_force_in_the_container() {
     let files = Files::default();
     check(&manifests::engine_file(&files), of_the_pod());
 }
+
+#[test]
+fn the_image_brings_the_authorities_that_a_system_trusts() {
+    // Where the engine looks for them when no file is named: for `sslmode=verify-full`.
+    let bundle = "/etc/ssl/certs/ca-certificates.crt";
+    let steps = steps();
+    assert!(steps.contains(&format!("COPY --from=build {bundle} {bundle}")), "{steps:#?}");
+}
