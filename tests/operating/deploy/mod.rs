@@ -6,6 +6,7 @@ mod figures;
 mod image;
 mod manifests;
 mod passed_on;
+mod recipe;
 mod shell;
 mod units;
 
