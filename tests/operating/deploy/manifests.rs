@@ -11,6 +11,17 @@ use testbed::servers::process::with_system_programs;
 use super::{content, deployed, in_force, text_of};
 
 const FOLDER: &str = "kubernetes";
+/// The validator's, and that of the newest Kubernetes whose schemas it brings.
+const NEWEST: &str = "1.37";
+/// What the manifests use that is not old, and the minor version of Kubernetes 1 from which it is there unasked for.
+const THERE_SINCE: [(&str, u32); 5] = [
+    ("type: ContainerResource", 27),
+    ("unhealthyPodEvictionPolicy:", 27),
+    ("['apps.kubernetes.io/pod-index']", 28),
+    // An initial container that stays: a sidecar.
+    ("          restartPolicy: Always\n", 29),
+    ("preStop:\n              sleep:", 30),
+];
 
 /// The validator, which brings the schemas of each version of Kubernetes, installed into the tests' own folder where it is
 /// missing, by the first who asks.
@@ -29,8 +40,8 @@ fn installed() -> PathBuf {
     let present = python(&["-c", "import kubernetes_validate"]).output().expect("this test needs python3");
     if !present.status.success() {
         let to = folder.to_str().unwrap();
-        let wanted = "kubernetes-validate>=1.37,<1.38";
-        content(&mut python(&["-m", "pip", "install", "--quiet", "--upgrade", "--target", to, wanted]));
+        let wanted = format!("kubernetes-validate=={NEWEST}.*");
+        content(&mut python(&["-m", "pip", "install", "--quiet", "--upgrade", "--target", to, &wanted]));
     }
     folder
 }
@@ -46,13 +57,37 @@ fn manifests() -> Vec<PathBuf> {
     files
 }
 
+/// The oldest Kubernetes that the manifests are for, as an operator reads it.
+fn oldest() -> u32 {
+    let page = text_of("kubernetes/kustomization.yaml");
+    let (_, version) = page.split_once("\n# Needs Kubernetes 1.").expect("what it needs");
+    let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
+
+#[test]
+fn the_manifests_need_the_kubernetes_that_they_say() {
+    let all: String = manifests().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    assert!(!all.contains("Kubernetes 1."), "it stands in one place");
+    for (used, since) in THERE_SINCE {
+        assert!(all.contains(used), "nothing uses {used:?}");
+        assert!(since <= oldest(), "{used:?} is there from 1.{since}");
+    }
+    assert_eq!(THERE_SINCE.map(|(_, since)| since).into_iter().max(), Some(oldest()));
+}
+
 #[test]
 fn kubernetes_schemas_take_every_manifest() {
     let manifests = manifests();
     assert!(manifests.len() >= 7, "{manifests:?}");
+    let oldest = format!("1.{}", oldest());
     let validate = |file: &Path| {
         let mut command = Command::new("python3");
-        command.args(["-m", "kubernetes_validate", "--strict"]).arg(file).env("PYTHONPATH", packages());
+        command.args(["-m", "kubernetes_validate", "--strict"]);
+        for version in [NEWEST, &oldest] {
+            command.args(["-k", version]);
+        }
+        command.arg(file).env("PYTHONPATH", packages());
         command
     };
     for manifest in &manifests {
