@@ -5,6 +5,7 @@ mod compose;
 mod figures;
 mod image;
 mod manifests;
+mod page;
 mod passed_on;
 mod recipe;
 mod shell;
