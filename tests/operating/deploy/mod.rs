@@ -1,6 +1,7 @@
 //! What `deploy/` hands to operators, tried with the programs that it is for.
 
 mod alarms;
+mod campaign;
 mod compose;
 mod figures;
 mod image;
