@@ -15,7 +15,7 @@ use testbed::servers::prometheus::Prometheus;
 use testbed::servers::redis::RedisServer;
 use testbed::until;
 
-use super::{content, deployed, documents, text_of};
+use super::{content, dashboard, deployed, documents, text_of};
 
 /// The compose file.
 pub(super) fn compose() -> Value {
@@ -75,6 +75,46 @@ fn every_file_and_secret_that_the_compose_file_names_is_there() {
         for port in service["ports"].as_array().into_iter().flatten() {
             assert!(port.as_str().unwrap().starts_with("127.0.0.1:"), "{name}: {port}");
         }
+    }
+}
+
+#[test]
+fn grafana_finds_its_dashboard_and_who_asks_others_asks_services() {
+    let compose = compose();
+    let services = &compose["services"];
+    let grafana = &services["grafana"];
+    let is_mounted = |from: &str, to: &str| {
+        let wanted = format!("{from}:{to}:ro");
+        grafana["volumes"].as_array().unwrap().iter().any(|volume| *volume == wanted)
+    };
+    let provided = documents("grafana/provisioning/dashboards/seckill.yml").remove(0);
+    let folder = provided["providers"][0]["options"]["path"].as_str().unwrap();
+    let file = format!("{folder}/seckill.json");
+    assert!(
+        is_mounted("../grafana/seckill.json", &file)
+            && is_mounted("../grafana/provisioning", "/etc/grafana/provisioning")
+    );
+    assert_eq!(grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"], file);
+
+    // The dashboard names no source of figures: it takes the default of its kind.
+    let source =
+        documents("grafana/provisioning/datasources/prometheus.yml").remove(0)["datasources"][0].take();
+    assert_eq!(
+        (&source["isDefault"], &source["type"]),
+        (&true.into(), &dashboard()["templating"]["list"][0]["query"])
+    );
+    let (host, port) =
+        source["url"].as_str().unwrap().strip_prefix("http://").unwrap().split_once(':').unwrap();
+    let published = services[host]["ports"][0].as_str().expect("its port is published");
+    assert!(published.ends_with(&format!(":{port}")), "{published}");
+
+    let scraped = documents("prometheus/prometheus.yml").remove(0);
+    let engines = scraped["scrape_configs"][0]["static_configs"][0]["targets"].as_array().unwrap();
+    assert_eq!(engines.len(), 2);
+    for engine in engines {
+        let (host, port) = engine.as_str().unwrap().split_once(':').unwrap();
+        assert_eq!(services[host]["image"], "seckill", "{host}");
+        assert!(text_of("compose/seckill.toml").contains(&format!("[admin]\nlisten = \"0.0.0.0:{port}\"")));
     }
 }
 
