@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::bulk_reads::BulkReads;
 use super::cluster_figures::Cluster;
 use super::feed_marks::FeedMarks;
 use super::live_viewers::Live;
@@ -19,11 +20,11 @@ use super::sale_series::SaleSeries;
 use super::session::Sessions;
 use super::settings::AdminSettings;
 use super::tokens::AdminTokens;
-use crate::admission::Admission;
+use crate::admission::{Admission, LiveSale};
 use crate::checkout::Checkout;
 use crate::domain::{EpochMs, NodeId};
-use crate::ledger::{Concerns, SaleDesk};
-use crate::orders::{OrderDesk, ReadCancellation};
+use crate::ledger::{Concerns, SaleDesk, StockAudit};
+use crate::orders::{OrderDesk, ReadCancellation, StoreError};
 use crate::search::Search;
 use crate::telemetry::{IntervalLog, Telemetry};
 use crate::tls::Certificates;
@@ -76,6 +77,8 @@ pub struct ControlPlane {
     pub(super) relay: Option<RelayWatch>,
     /// Places for reading the store.
     pub(super) store_reads: Arc<Semaphore>,
+    /// Where what goes over many rows is read.
+    pub(super) bulk_reads: BulkReads,
     /// Answers of feeds that are held in memory while their clients take them.
     pub(super) feed_answers: Arc<Semaphore>,
     /// How far feeds were read in vain.
@@ -116,6 +119,8 @@ pub struct ControlPlaneParts {
     pub search: Option<Search>,
     /// The relay of order events, of an engine that sells with others.
     pub relay: Option<RelayWatch>,
+    /// Where what goes over many rows is read.
+    pub bulk_reads: BulkReads,
 }
 
 impl ControlPlane {
@@ -138,6 +143,7 @@ impl ControlPlane {
             webhooks,
             search,
             relay,
+            bulk_reads,
         } = parts;
         let store_reads = Arc::new(Semaphore::new(settings.store_reads_max));
         let feed_answers = Arc::new(Semaphore::new(settings.feed_answers_max));
@@ -171,6 +177,7 @@ impl ControlPlane {
             search,
             relay,
             store_reads,
+            bulk_reads,
             feed_answers,
             feed_marks: FeedMarks::default(),
         }
@@ -191,6 +198,28 @@ impl ControlPlane {
     /// interrupted.
     pub(super) async fn limited<T>(&self, reading: impl Future<Output = T>) -> T {
         ReadCancellation::limited(&self.store_reads, reading).await
+    }
+
+    /// The same, where buyers come first: for what goes over many rows.
+    ///
+    /// # Errors
+    /// The engine stops.
+    pub(super) async fn in_bulk<T: Send + 'static>(
+        &self,
+        reading: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let places = Arc::clone(&self.store_reads);
+        let reading = async move { ReadCancellation::limited(&places, reading).await };
+        self.bulk_reads.run(reading).await
+    }
+
+    /// The audit of a sale; `None` when there is no such sale.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub(super) async fn audited(&self, sale: &Arc<LiveSale>) -> Result<Option<StockAudit>, StoreError> {
+        let (sales, sale) = (Arc::clone(&self.sales), Arc::clone(sale));
+        self.in_bulk(async move { sales.ledger().audit(&sale).await }).await?
     }
 
     /// Has an act go on in a task of its own, so that a client that goes away does not stop it half-way, and waits for it as

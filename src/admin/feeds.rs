@@ -321,10 +321,16 @@ impl Feed {
     async fn answer(mut self, path: &str) -> Result<Response, Problem> {
         let answers = Arc::clone(&self.plane.feed_answers);
         let place = answers.acquire_owned().await.expect("the semaphore is never closed");
-        let page = self.page().await?;
-        let patience = Duration::from_millis(self.plane.settings.request_timeout_ms);
+        let plane = Arc::clone(&self.plane);
+        let reading = async move {
+            let page = self.page().await;
+            (self, page)
+        };
+        let (feed, page) = plane.bulk_reads.run(reading).await?;
+        let page = page?;
+        let patience = Duration::from_millis(feed.plane.settings.request_timeout_ms);
         let next = page.last.filter(|_| page.has_more);
-        let next = next.map(|after| self.shown.next_page(after, self.limit));
+        let next = next.map(|after| feed.shown.next_page(after, feed.limit));
         let (pieces, body) = mpsc::channel(PIECES_AHEAD);
         tokio::spawn(async move {
             let mut text = Bytes::from(page.text);

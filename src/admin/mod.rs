@@ -8,6 +8,7 @@ mod acting;
 mod api;
 mod beacon;
 mod beacon_value;
+mod bulk_reads;
 mod caller;
 mod checkout_figures;
 mod client_certificate;
@@ -81,6 +82,7 @@ mod webhook_figures;
 mod webhooks;
 
 pub use api::document;
+pub use bulk_reads::BulkReads;
 pub use control_plane::{ControlPlane, ControlPlaneParts, Reload, ReloadRefused};
 pub use probe::{Question, probe};
 pub use readiness::{Lifecycle, Readiness, StartPhase};

@@ -30,7 +30,7 @@ impl ControlPlane {
             if now.elapsed() >= COUNTING_MAX {
                 return;
             }
-            let Ok(Some(audit)) = self.limited(self.sales.ledger().audit(&sale)).await else { continue };
+            let Ok(Some(audit)) = self.audited(&sale).await else { continue };
             let counted = Counted { at, took: at.elapsed(), audit: audit.orders, conserved: audit.conserved };
             self.sale_counts.set(sale.id, counted);
         }

@@ -14,7 +14,7 @@ use super::shared_stock::SharedStock;
 use super::store::{self, OpenStore, WriterThreads};
 use super::{demo, open_files, payments, search, traces, webhooks};
 use crate::admin::{
-    AdminServer, AdminTokens, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, StartPhase,
+    AdminServer, AdminTokens, BulkReads, ControlPlane, ControlPlaneParts, Lifecycle, Readiness, StartPhase,
 };
 use crate::admission::{LiveSale, OrderIds};
 use crate::checkout::{AttemptId, CheckoutParts};
@@ -282,6 +282,7 @@ impl Start {
             webhooks: Some(webhooks.clone()),
             search,
             relay,
+            bulk_reads: BulkReads::start().map_err(Failure::at_start("the threads of bulk reads"))?,
         }));
         if lending.is_some() {
             let exchanging = Arc::clone(&control_plane).exchange_figures();

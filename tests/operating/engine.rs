@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use seckill::admin::{
-    AdminServer, AdminSettings, AdminTokens, ControlPlane, ControlPlaneParts, Readiness, ReloadRefused,
+    AdminServer, AdminSettings, AdminTokens, BulkReads, ControlPlane, ControlPlaneParts, Readiness,
+    ReloadRefused,
 };
 use seckill::admission::{Accepted, Admission, Moment, OrderIds, Purchase, Resolution};
 use seckill::checkout::{
@@ -118,6 +119,7 @@ impl Engine {
             webhooks: None,
             search: None,
             relay: None,
+            bulk_reads: BulkReads::start().unwrap(),
         }));
         let admin = format!("http://{}", server.address().unwrap());
         let (stop, stopped) = watch::channel(false);

@@ -1,0 +1,100 @@
+//! Reads that go over many rows of the store (exports, audits, the counts that the console shows), on threads that give way:
+//! where processors are scarce, buyers come first.
+
+use std::future::Future;
+use std::io;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
+
+use crate::orders::StoreError;
+
+/// How much less the threads are worth to the scheduler than others, in steps of `nice`: about a tenth of the time of a processor that
+/// others want, too, and all of one that nobody wants.
+const GIVES_WAY: i32 = 10;
+
+/// The threads that give way. Reads that still run when it is dropped have nobody who waits for them.
+#[derive(Debug)]
+pub struct BulkReads {
+    /// Until it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl BulkReads {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start() -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("bulk")
+            .on_thread_start(give_way)
+            .enable_all()
+            .build()?;
+        Ok(Self { runtime: Some(runtime) })
+    }
+
+    /// Does `reading` there, and what it asks the blocking pool for as well. It ends with this future.
+    ///
+    /// # Errors
+    /// The engine stops (transient).
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        reading: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let mut reads = JoinSet::new();
+        let runtime = self.runtime.as_ref().expect("it is there until it is dropped");
+        reads.spawn_on(reading, runtime.handle());
+        reads.join_next().await.expect("it was begun").map_err(|_| StoreError::cut_short())
+    }
+}
+
+impl Drop for BulkReads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn give_way() {
+    if let Err(error) = rustix::process::nice(GIVES_WAY) {
+        tracing::debug!(%error, "bulk reads do not give way to buyers");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::getpriority_process;
+    use tokio::task::spawn_blocking;
+
+    use super::*;
+
+    fn niceness() -> i32 {
+        getpriority_process(None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_goes_over_many_rows_gives_way_on_its_threads_alone() {
+        let usual = niceness();
+        let reads = BulkReads::start().unwrap();
+        let theirs =
+            reads.run(async { [niceness(), spawn_blocking(niceness).await.unwrap()] }).await.unwrap();
+        assert_eq!(theirs, [(usual + GIVES_WAY).min(19); 2]);
+        assert_eq!(niceness(), usual);
+    }
+
+    #[tokio::test]
+    async fn a_reading_ends_with_who_asked_for_it() {
+        let reads = BulkReads::start().unwrap();
+        let (held, gone) = tokio::sync::oneshot::channel::<()>();
+        let endless = async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        };
+        let waited = tokio::time::timeout(std::time::Duration::ZERO, reads.run(endless)).await;
+        assert!(waited.is_err());
+        assert!(gone.await.is_err(), "it was dropped");
+    }
+}
