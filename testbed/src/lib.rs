@@ -16,6 +16,7 @@ pub mod memory;
 pub mod older_store;
 pub mod open_files;
 pub mod operator;
+pub mod pages;
 #[cfg(feature = "described")]
 pub mod pauses;
 pub mod processor;

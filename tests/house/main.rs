@@ -2,9 +2,12 @@
 //! what there is. They read the sources as text and know nothing of the engine.
 
 mod arrows;
+mod commands;
 mod image;
+mod keys;
 mod pages;
 mod sources;
+mod unbuilt;
 
 use arrows::Arrows;
 use sources::{Source, below};
@@ -268,17 +271,35 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn every_command_that_a_page_gives_exists() {
+fn every_command_and_flag_that_a_page_gives_exists() {
     let mut missing = Vec::new();
-    // What changed is told by the names of its time.
-    for page in pages::all().into_iter().filter(|page| page != "CHANGELOG.md") {
-        for (program, command) in pages::commands(&pages::read(&page)) {
-            if !pages::has_command(program, &command) {
-                missing.push(format!("{page}: {program} {command}"));
-            }
+    for page in pages::of_today() {
+        for (program, call) in commands::calls(&pages::read(&page)) {
+            let unknown = commands::unknown(program, &call);
+            missing.extend(unknown.into_iter().map(|word| format!("{page}: {word} in {program} {call}")));
         }
     }
-    assert_none("a command that is not there", &missing);
+    assert_none("a command or a flag that is not there", &missing);
+}
+
+#[test]
+fn every_key_that_a_page_names_is_one_of_the_configuration() {
+    let keys = keys::Keys::read();
+    let missing = pages::of_today().flat_map(|page| {
+        let missing = keys.missing(&pages::read(&page));
+        missing.into_iter().map(move |key| format!("{page}: {key}"))
+    });
+    assert_none("a key that is not there", &missing.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_script_can_be_read_by_its_shell() {
+    assert_none("what a shell cannot read", &unbuilt::scripts());
+}
+
+#[test]
+fn packages_that_are_no_members_can_be_read_by_cargo() {
+    assert_none("a manifest", &unbuilt::packages());
 }
 
 #[test]

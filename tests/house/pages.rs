@@ -3,34 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+pub use testbed::pages::{all, of_today, read};
+use testbed::pages::{in_code, prose};
+
 use crate::sources::{Source, root};
-
-/// A page of the project.
-pub fn read(page: &str) -> String {
-    fs::read_to_string(root().join(page)).unwrap()
-}
-
-/// Every page of the project, from its folder, in order.
-pub fn all() -> Vec<String> {
-    let mut pages = Vec::new();
-    collect(&root(), &mut pages);
-    pages.sort();
-    pages
-}
-
-fn collect(folder: &Path, into: &mut Vec<String>) {
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
-        if entry.file_type().unwrap().is_dir() {
-            // What is built, what an engine or a load test left behind, and what belongs to tools.
-            if !name.starts_with('.') && !["target", "data", "out"].contains(&name.as_str()) {
-                collect(&path, into);
-            }
-        } else if name.ends_with(".md") {
-            into.push(path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
-        }
-    }
-}
 
 /// The links of a page that lead nowhere: to a file of the project that does not exist, or to a heading that the page
 /// behind them does not have. `cargo doc` looks after links to code, and nobody after other sites.
@@ -60,44 +36,6 @@ fn anchors(text: &str) -> impl Iterator<Item = String> {
         let kept = words.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
         kept.map(|c| if c == ' ' { '-' } else { c }).collect()
     })
-}
-
-/// The commands of one of the project's programs that a page gives, in a block or in a line: `(program, command)`.
-pub fn commands(text: &str) -> Vec<(&'static str, String)> {
-    const STARTS: [(&str, &str); 4] = [
-        ("cargo xtask ", "xtask"),
-        ("seckill ", "seckill"),
-        ("loadtest ", "loadtest"),
-        ("cargo run --release -p loadtest -- ", "loadtest"),
-    ];
-    let lines = blocks(text).flat_map(str::lines).flat_map(|line| line.split("&&"));
-    let calls = lines.chain(in_code(text)).map(str::trim).flat_map(|call| {
-        STARTS.iter().filter_map(move |(start, program)| Some((*program, call.strip_prefix(start)?)))
-    });
-    let named = calls.filter_map(|(program, call)| {
-        let word = call.split_whitespace().next()?;
-        let is_name = word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
-        is_name.then(|| (program, word.to_owned()))
-    });
-    named.collect()
-}
-
-/// Whether a program has a command.
-pub fn has_command(program: &str, command: &str) -> bool {
-    let variant = |file: &str| {
-        let words = command.split('-').map(|word| word[..1].to_uppercase() + &word[1..]);
-        let name = words.collect::<String>();
-        read(file).lines().any(|line| line.trim().trim_end_matches([',', '{', '(', ' ']).eq(&name))
-    };
-    match program {
-        // One file each, or one folder.
-        "xtask" => {
-            let name = command.replace('-', "_");
-            ["", ".rs"].iter().any(|end| root().join(format!("xtask/src/{name}{end}")).exists())
-        }
-        "seckill" => variant("src/config/cli.rs"),
-        _ => variant("loadtest/src/cli.rs"),
-    }
 }
 
 /// The exit codes of an enum, and those of the table that tells them.
@@ -152,21 +90,6 @@ fn kind(text: &str) -> Kind {
         text.starts_with(|c: char| c.is_ascii_uppercase()) && text.chars().any(|c| c.is_ascii_lowercase());
     let is_name = text.contains("::") && text.split("::").all(word) || word(text) && is_type;
     if is_name { Kind::Name } else { Kind::Other }
-}
-
-/// What stands outside of fenced blocks.
-fn prose(text: &str) -> impl Iterator<Item = &str> {
-    text.split("```").step_by(2)
-}
-
-/// What stands in fenced blocks.
-fn blocks(text: &str) -> impl Iterator<Item = &str> {
-    text.split("```").skip(1).step_by(2)
-}
-
-/// What stands between backticks, outside of fenced blocks.
-fn in_code(text: &str) -> impl Iterator<Item = &str> {
-    prose(text).flat_map(|prose| prose.split('`').skip(1).step_by(2))
 }
 
 pub fn has_word(code: &str, word: &str) -> bool {
