@@ -14,6 +14,7 @@ mod gate;
 pub mod node;
 mod older;
 mod outage;
+mod pages;
 mod retirement;
 mod shared_retirement;
 mod shares;
