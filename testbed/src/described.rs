@@ -136,6 +136,17 @@ impl Described {
         wrong
     }
 
+    /// Why a request with this body is none that the document describes; nothing where it is one.
+    pub fn wrong_request(&self, method: &str, path: &str, body: &str) -> Vec<String> {
+        let operation = self.operation(path).and_then(|at_path| at_path.get(&method.to_ascii_lowercase()));
+        let content =
+            operation.and_then(|operation| operation["requestBody"]["content"].get("application/json"));
+        match content {
+            Some(content) => self.wrong_text(&content["schema"], body),
+            None => vec![format!("there is no {method} {path} with a body")],
+        }
+    }
+
     /// Where there is no operation: a problem of the plane, or something of the console's, which is for people.
     fn wrong_elsewhere(
         &self,

@@ -15,14 +15,15 @@ fn seckill(folder: &Path) -> Command {
     command
 }
 
-fn run(folder: &Path, args: &[&str], vars: &[(&str, &str)]) -> (Option<i32>, String, String) {
+/// What a command of the binary ends with, prints, and complains about.
+pub fn run(folder: &Path, args: &[&str], vars: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } =
         seckill(folder).args(args).envs(vars.iter().copied()).output().unwrap();
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
 /// An engine of its own process on free ports, with the addresses of its edge and its admin plane.
-fn start(folder: &Path, file: &str) -> (EngineProcess, String, String) {
+pub fn start(folder: &Path, file: &str) -> (EngineProcess, String, String) {
     let mut command = seckill(folder);
     command.args(["--config", file, "--edge-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     let engine = EngineProcess::run(command, folder.join("log"));
@@ -75,52 +76,6 @@ fn a_wrong_configuration_ends_every_command_and_names_the_key() {
         }
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made");
-}
-
-/// The blocks of the README in this language.
-fn blocks(language: &str) -> Vec<&'static str> {
-    let start = format!("```{language}\n");
-    let readme = include_str!("../../README.md");
-    readme.split(&start).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
-}
-
-#[test]
-fn the_file_of_the_readme_is_a_configuration() {
-    let folder = tempfile::tempdir().unwrap();
-    let secrets = folder.path().to_str().unwrap();
-    let [file] = blocks("toml")[..] else { panic!("the README has one file") };
-    for secret in ["origin", "admin", "gateway", "risk"] {
-        std::fs::write(folder.path().join(secret), "a-secret-of-more-than-16-bytes\n").unwrap();
-    }
-    std::fs::write(folder.path().join("engine.toml"), file.replace("/run/secrets", secrets)).unwrap();
-    let (code, shown, problem) = run(folder.path(), &["check-config", "--config", "engine.toml"], &[]);
-    assert_eq!(code, Some(0), "{problem}");
-    assert!(shown.contains(&format!("file {secrets}/gateway")), "{shown}");
-}
-
-#[test]
-fn the_lines_of_the_readme_work_in_their_order() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("engine.toml"), "").unwrap();
-    let (_engine, edge, admin) = start(folder.path(), "engine.toml");
-    let admin_address = admin.strip_prefix("http://").unwrap();
-    let binaries = binary().parent().unwrap();
-    // What is built from source and the load tests have tests of their own.
-    let lines = blocks("sh").into_iter().flat_map(str::lines);
-    let lines = lines.filter(|line| !line.starts_with("cargo ") && !line.starts_with("loadtest "));
-    let script =
-        ["set -euxo pipefail", "curl() { command curl --fail-with-body \"$@\"; }"].into_iter().chain(lines);
-    let script = script.collect::<Vec<_>>().join("\n");
-    let script = script.replace("http://127.0.0.1:8080", &edge).replace("http://127.0.0.1:9090", &admin);
-    let script = script.replace("$PWD/target/release", binaries.to_str().unwrap());
-    let mut bash = Command::new("bash");
-    bash.args(["-c", &script]).current_dir(folder.path()).env("SECKILL__ADMIN__LISTEN", admin_address);
-    let Output { status, stdout, stderr } = bash.output().unwrap();
-    let (told, traced) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    assert!(status.success(), "{told}\n{traced}");
-    for word in [r#""status":"paid""#, r#""status":"cancelled""#, r#""state":"upcoming""#, "it is whole"] {
-        assert!(told.contains(word), "no {word}:\n{told}\n{traced}");
-    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod feeds;
 mod figures;
 mod identities;
 mod live;
+mod pages;
 mod refunds;
 mod roles;
 mod trail;
