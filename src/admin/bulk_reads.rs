@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::io;
 
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -12,6 +13,8 @@ use crate::orders::StoreError;
 /// How much less the threads are worth to the scheduler than others, in steps of `nice`: about a tenth of the time of a processor that
 /// others want, too, and all of one that nobody wants.
 const GIVES_WAY: i32 = 10;
+/// What gives way to everything.
+const NICENESS_MAX: i32 = 19;
 
 /// The threads that give way. Reads that still run when it is dropped have nobody who waits for them.
 #[derive(Debug)]
@@ -26,10 +29,12 @@ impl BulkReads {
     /// # Errors
     /// The system gives no thread.
     pub fn start() -> io::Result<Self> {
+        // Said as it is to be: a thread begins with what the one had that started it.
+        let niceness = (getpriority_process(None)? + GIVES_WAY).min(NICENESS_MAX);
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("bulk")
-            .on_thread_start(give_way)
+            .on_thread_start(move || give_way(niceness))
             .enable_all()
             .build()?;
         Ok(Self { runtime: Some(runtime) })
@@ -58,15 +63,15 @@ impl Drop for BulkReads {
     }
 }
 
-fn give_way() {
-    if let Err(error) = rustix::process::nice(GIVES_WAY) {
+/// Of the calling thread: that is what Linux has a priority of.
+fn give_way(niceness: i32) {
+    if let Err(error) = setpriority_process(None, niceness) {
         tracing::debug!(%error, "bulk reads do not give way to buyers");
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rustix::process::getpriority_process;
     use tokio::task::spawn_blocking;
 
     use super::*;
@@ -81,7 +86,7 @@ mod tests {
         let reads = BulkReads::start().unwrap();
         let theirs =
             reads.run(async { [niceness(), spawn_blocking(niceness).await.unwrap()] }).await.unwrap();
-        assert_eq!(theirs, [(usual + GIVES_WAY).min(19); 2]);
+        assert_eq!(theirs, [(usual + GIVES_WAY).min(NICENESS_MAX); 2]);
         assert_eq!(niceness(), usual);
     }
 
