@@ -245,3 +245,30 @@ async fn n15_the_stream_of_a_store_that_sells_is_left_to_it_and_that_of_another_
     assert_eq!(buyers(&books).await, vec!["bob"; 50]);
     assert_eq!(others.concerns.all(), []);
 }
+
+#[tokio::test]
+async fn n15_of_two_stores_that_found_the_stream_empty_one_has_it() {
+    let server = RedisServer::start();
+    let books = books(&server);
+    let have_events = AtomicBool::new(false);
+    let read_later = |after, limit| {
+        let last = if have_events.load(Ordering::SeqCst) { EVENTS } else { 0 };
+        another_past(EVENTS, last)(after, limit)
+    };
+    let [mut first, mut second] = [1, 2].map(|identity| {
+        let parts = RelayParts { store: store(identity), ..parts(&books, settings(EVENTS * 2)) };
+        EventRelay::new(parts, read_later)
+    });
+    for identity in [1, 2] {
+        books.tell_store(&store(identity)).await.unwrap();
+    }
+    // Each has seen that nobody has the stream.
+    assert!(matches!((first.step().await, second.step().await), (Ok(0), Ok(0))));
+    have_events.store(true, Ordering::SeqCst);
+    first.step().await.unwrap();
+    for _ in 0..3 {
+        assert!(matches!(second.step().await, Err(RelayError::OtherStore)));
+    }
+    finish(&mut first).await;
+    assert_eq!(ids(&books).await, expected(1), "nothing was deleted");
+}

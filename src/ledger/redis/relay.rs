@@ -194,6 +194,10 @@ where
             new.map_while(|event| Some((event.seq, event.json.as_deref()?))).collect();
         // Also without events: a stream that was lost meanwhile says so.
         let end = self.append(end.last, &known).await?;
+        if self.other_store(&end).is_some() {
+            // It was faster where the stream was empty, or has taken it over: told as when the stream is first looked at.
+            return self.look_up().await.map(|_| 0);
+        }
         self.parts.sent.send_replace(Some(end.last));
         self.end = Some(end);
         Ok(known.len())
@@ -203,8 +207,7 @@ where
     async fn look_up(&self) -> Result<StreamEnd, RelayError> {
         let RelayParts { books, settings, store, concerns, .. } = &self.parts;
         let end = self.append(0, &[]).await?;
-        let other = end.store.as_deref().filter(|other| **other != store.identity.to_string());
-        let Some(other) = other else {
+        let Some(other) = self.other_store(&end) else {
             concerns.settle(STREAM_TAKEN);
             return Ok(end);
         };
@@ -224,6 +227,11 @@ where
         self.clear(&end, "the stream has the events of another order store, which sells no more").await?;
         concerns.settle(STREAM_TAKEN);
         Ok(self.append(0, &[]).await?)
+    }
+
+    /// The store whose events a stream has, if it is not this one.
+    fn other_store<'a>(&self, end: &'a StreamEnd) -> Option<&'a str> {
+        end.store.as_deref().filter(|other| **other != self.parts.store.identity.to_string())
     }
 
     async fn clear(&self, end: &StreamEnd, why: &str) -> Result<(), RelayError> {
