@@ -18,6 +18,9 @@ use super::request_id::RequestId;
 use super::transport::Transport;
 use crate::domain::Nanos;
 
+/// Bytes that are read of who goes on sending after our side has ended: as much as may be on its way when it hears of that.
+pub(super) const DISCARDED_BYTES_MAX: usize = 1 << 20;
+
 /// Why a connection is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoPlace {
@@ -48,13 +51,14 @@ pub(super) async fn refuse(stream: TcpStream, why: NoPlace) {
     // A socket that was just opened takes this much at once.
     let _ = stream.try_write(&answer);
     let _ = SockRef::from(&stream).shutdown(std::net::Shutdown::Write);
-    let mut unread = [0; 1024];
+    let (mut unread, mut discarded) = ([0; 1024], 0);
     let read_to_the_end = async {
-        while stream.readable().await.is_ok() {
+        while discarded < DISCARDED_BYTES_MAX && stream.readable().await.is_ok() {
             match stream.try_read(&mut unread) {
                 Ok(0) => break,
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => break,
-                _ => {}
+                Ok(read) => discarded += read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => break,
             }
         }
     };
@@ -68,12 +72,14 @@ pub(super) struct Connection {
     /// What was read and is to be read again.
     unread: Bytes,
     sent_end: bool,
+    /// Read, and looked at by nobody, since our side ended.
+    discarded: usize,
 }
 
 impl Connection {
     /// Nothing has been read yet.
     pub(super) fn new(transport: Transport, timeout: Rc<ConnectionTimeout>) -> Self {
-        Self { transport, timeout, unread: Bytes::new(), sent_end: false }
+        Self { transport, timeout, unread: Bytes::new(), sent_end: false, discarded: 0 }
     }
 
     /// Has these bytes be read again, before what comes next.
@@ -143,7 +149,7 @@ impl AsyncWrite for Connection {
     }
 
     /// Ends our side, then reads what still comes until the other side ends too. Closing a socket that holds unread
-    /// bytes resets it, and a reset can destroy the answer before it is read.
+    /// bytes resets it, and a reset can destroy the answer before it is read. Who goes on sending for all that is not waited for.
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.sent_end {
@@ -152,12 +158,14 @@ impl AsyncWrite for Connection {
             this.timeout.waits_for(Wait::Close);
         }
         let mut unread = [0; 1024];
-        loop {
+        while this.discarded < DISCARDED_BYTES_MAX {
             let mut buffer = ReadBuf::new(&mut unread);
             let read = ready!(Pin::new(&mut this.transport).poll_read(context, &mut buffer));
             if read.is_err() || buffer.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+                break;
             }
+            this.discarded += buffer.filled().len();
         }
+        Poll::Ready(Ok(()))
     }
 }

@@ -17,6 +17,7 @@ use may::io::CoIo;
 use tokio::runtime::Handle;
 
 use super::Application;
+use super::connection::DISCARDED_BYTES_MAX;
 use super::framing::Framing;
 use super::http1_answer::write_answer;
 use super::may_connection_table::Place;
@@ -162,8 +163,13 @@ impl<A: Application> Connection<A> {
     fn say_goodbye(&mut self) -> io::Result<()> {
         self.place.cut_in(CLOSE_WAIT_MS);
         self.socket.io().inner().shutdown(Shutdown::Write)?;
-        let mut unread = [0; READ_BYTES];
-        while self.socket.io().read(&mut unread)? > 0 {}
+        let (mut unread, mut discarded) = ([0; READ_BYTES], 0);
+        while discarded < DISCARDED_BYTES_MAX {
+            match self.socket.io().read(&mut unread)? {
+                0 => break,
+                read => discarded += read,
+            }
+        }
         Ok(())
     }
 

@@ -82,6 +82,23 @@ fn a_body_that_does_not_come_is_not_waited_for() {
     }
 }
 
+/// Bytes that a server has taken for ever.
+const TAKEN_BYTES_MAX: usize = 256 << 20;
+
+#[test]
+fn who_goes_on_sending_after_the_answer_is_hung_up_on() {
+    for front_end in BOTH {
+        let server = Server::start(front_end, |_| {});
+        let mut socket = TcpStream::connect(server.addr).unwrap();
+        socket.write_all(b"no request\r\n\r\n").unwrap();
+        let (piece, mut sent) = (vec![b'x'; 64 << 10], 0);
+        while sent < TAKEN_BYTES_MAX && socket.write_all(&piece).is_ok() {
+            sent += piece.len();
+        }
+        assert!(sent < TAKEN_BYTES_MAX, "{front_end:?} takes everything");
+    }
+}
+
 #[test]
 fn one_connection_too_many_hears_why() {
     for front_end in BOTH {
