@@ -3,9 +3,10 @@
 
 use std::future::Future;
 use std::io;
+use std::panic::resume_unwind;
 
 use rustix::process::{getpriority_process, setpriority_process};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 
 use crate::orders::StoreError;
@@ -40,18 +41,26 @@ impl BulkReads {
         Ok(Self { runtime: Some(runtime) })
     }
 
-    /// Does `reading` there, and what it asks the blocking pool for as well. It ends with this future.
+    /// The runtime that they are of.
+    pub(super) fn handle(&self) -> &Handle {
+        self.runtime.as_ref().expect("it is there until it is dropped").handle()
+    }
+
+    /// Does `work` there, and what it asks the blocking pool for as well. It ends with this future. It must not wait for what others
+    /// wait for, too (a connection of all): whoever opens that has it driven there.
     ///
     /// # Errors
     /// The engine stops (transient).
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        reading: impl Future<Output = T> + Send + 'static,
+        work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let mut reads = JoinSet::new();
-        let runtime = self.runtime.as_ref().expect("it is there until it is dropped");
-        reads.spawn_on(reading, runtime.handle());
-        reads.join_next().await.expect("it was begun").map_err(|_| StoreError::cut_short())
+        let mut works = JoinSet::new();
+        works.spawn_on(work, self.handle());
+        works.join_next().await.expect("it was begun").map_err(|error| match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => StoreError::cut_short(),
+        })
     }
 }
 
@@ -91,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reading_ends_with_who_asked_for_it() {
+    async fn what_is_done_there_ends_with_who_asked_for_it() {
         let reads = BulkReads::start().unwrap();
         let (held, gone) = tokio::sync::oneshot::channel::<()>();
         let endless = async move {

@@ -20,11 +20,11 @@ use super::sale_series::SaleSeries;
 use super::session::Sessions;
 use super::settings::AdminSettings;
 use super::tokens::AdminTokens;
-use crate::admission::{Admission, LiveSale};
+use crate::admission::Admission;
 use crate::checkout::Checkout;
 use crate::domain::{EpochMs, NodeId};
-use crate::ledger::{Concerns, SaleDesk, StockAudit};
-use crate::orders::{OrderDesk, ReadCancellation, StoreError};
+use crate::ledger::{Concerns, SaleDesk};
+use crate::orders::{OrderDesk, ReadCancellation};
 use crate::search::Search;
 use crate::telemetry::{IntervalLog, Telemetry};
 use crate::tls::Certificates;
@@ -77,6 +77,8 @@ pub struct ControlPlane {
     pub(super) relay: Option<RelayWatch>,
     /// Places for reading the store.
     pub(super) store_reads: Arc<Semaphore>,
+    /// Turns of reading in bulk: fewer.
+    pub(super) bulk_places: Semaphore,
     /// Where what goes over many rows is read.
     pub(super) bulk_reads: BulkReads,
     /// Answers of feeds that are held in memory while their clients take them.
@@ -146,6 +148,7 @@ impl ControlPlane {
             bulk_reads,
         } = parts;
         let store_reads = Arc::new(Semaphore::new(settings.store_reads_max));
+        let bulk_places = Semaphore::new(settings.store_reads_max.saturating_sub(1).max(1));
         let feed_answers = Arc::new(Semaphore::new(settings.feed_answers_max));
         let live = Live::new(settings.live_viewers_max);
         let started = Instant::now();
@@ -177,6 +180,7 @@ impl ControlPlane {
             search,
             relay,
             store_reads,
+            bulk_places,
             bulk_reads,
             feed_answers,
             feed_marks: FeedMarks::default(),
@@ -200,26 +204,11 @@ impl ControlPlane {
         ReadCancellation::limited(&self.store_reads, reading).await
     }
 
-    /// The same, where buyers come first: for what goes over many rows.
-    ///
-    /// # Errors
-    /// The engine stops.
-    pub(super) async fn in_bulk<T: Send + 'static>(
-        &self,
-        reading: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let places = Arc::clone(&self.store_reads);
-        let reading = async move { ReadCancellation::limited(&places, reading).await };
-        self.bulk_reads.run(reading).await
-    }
-
-    /// The audit of a sale; `None` when there is no such sale.
-    ///
-    /// # Errors
-    /// The store does not answer.
-    pub(super) async fn audited(&self, sale: &Arc<LiveSale>) -> Result<Option<StockAudit>, StoreError> {
-        let (sales, sale) = (Arc::clone(&self.sales), Arc::clone(sale));
-        self.in_bulk(async move { sales.ledger().audit(&sale).await }).await?
+    /// The same on threads that give way to buyers, for what goes over many rows. It leaves a place to what does not, if there is
+    /// more than one.
+    pub(super) async fn in_bulk<T>(&self, reading: impl Future<Output = T>) -> T {
+        let _turn = self.bulk_places.acquire().await.expect("the semaphore is never closed");
+        ReadCancellation::limited_on(self.bulk_reads.handle(), &self.store_reads, reading).await
     }
 
     /// Has an act go on in a task of its own, so that a client that goes away does not stop it half-way, and waits for it as

@@ -287,7 +287,7 @@ impl Feed {
         match &mut self.rows {
             Rows::Orders { filter, after } => {
                 let reading = desk.complete_orders(filter.clone(), *after, PAGE_ROWS);
-                let found = self.plane.limited(reading).await?;
+                let found = self.plane.in_bulk(reading).await?;
                 let CompleteOrders { orders, looked_through, through, newest } = found;
                 // A node that joins later numbers its orders above the newest durable one, not above what is complete here.
                 *after = (*after).max(newest.map(|newest| newest.min(looked_through)));
@@ -296,7 +296,7 @@ impl Feed {
                 Ok(Read { rows, is_end, complete: Some((through, newest)) })
             }
             Rows::Events { after } => {
-                let events = self.plane.limited(desk.events_after(*after, PAGE_ROWS)).await?;
+                let events = self.plane.in_bulk(desk.events_after(*after, PAGE_ROWS)).await?;
                 *after = events.last().map_or(*after, |event| event.seq);
                 let is_end = events.len() < PAGE_ROWS;
                 Ok(Read { rows: events.into_iter().map(Row::Event).collect(), is_end, complete: None })
@@ -311,7 +311,7 @@ impl Feed {
         if let Some(sale) = self.known.get(&id) {
             return Ok(sale.clone());
         }
-        let found = self.plane.limited(self.plane.desk.sale_of(id)).await?;
+        let found = self.plane.in_bulk(self.plane.desk.sale_of(id)).await?;
         self.known.insert(id, found.clone());
         Ok(found)
     }

@@ -67,7 +67,7 @@ impl Sampler {
     }
 
     /// The picture now.
-    pub async fn sample(&mut self, plane: &ControlPlane) -> Snapshot {
+    pub async fn sample(&mut self, plane: &Arc<ControlPlane>) -> Snapshot {
         let now = Instant::now();
         let passed = now.saturating_duration_since(self.at).max(Duration::from_millis(1));
         self.at = now;
@@ -105,7 +105,7 @@ impl Sampler {
             let is_busy = sales[&sale.id].last_arrival > counted;
             (Arc::clone(sale), if is_busy { COUNT_EVERY } else { COUNT_IDLE_EVERY })
         });
-        plane.count_sales(wanted).await;
+        plane.count_soon(wanted.collect()).await;
         let rows = shown.iter().map(|(sale, rates)| {
             (sale.key.tenant().to_owned(), plane.sale_row(sale, &sales[&sale.id], rates))
         });

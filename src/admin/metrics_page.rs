@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
 use super::control_plane::ControlPlane;
+use super::sale_counts::COUNT_IDLE_EVERY;
 use crate::admission::Intake;
 use crate::telemetry::{Exposition, Kind, PROTOBUF_CONTENT_TYPE, TEXT_CONTENT_TYPE};
 
@@ -15,7 +16,8 @@ pub(super) async fn show(State(plane): State<Arc<ControlPlane>>, headers: Header
     let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let wants_protobuf = prefers_protobuf(&accept.collect::<Vec<_>>().join(","));
     let told = plane.told_sales();
-    plane.count_for_page(&told).await;
+    let sales = told.own.iter().chain(&told.others).map(|sale| (Arc::clone(sale), COUNT_IDLE_EVERY));
+    plane.count_soon(sales.collect()).await;
     let mut page = Exposition::default();
     let node = plane.node.number().to_string();
     page.family("seckill_build_info", Kind::Gauge, "The engine's version and number; always 1.");

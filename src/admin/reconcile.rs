@@ -41,7 +41,7 @@ pub(super) async fn reconcile(
     sales.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     let mut compared = Vec::with_capacity(sales.len());
     for sale in sales {
-        if let Some(books) = plane.limited(plane.sales.ledger().books(&sale)).await? {
+        if let Some(books) = plane.in_bulk(plane.sales.ledger().books(&sale)).await? {
             compared.push(books_json(&sale, &books));
         }
     }

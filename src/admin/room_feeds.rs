@@ -54,8 +54,7 @@ pub(super) async fn registrations(
     let (after, limit) = PageQuery::read(query, plane.settings.page_rows_max, rule, read_mark)?;
     let sale = plane.any_sale(&tenant, &campaign, &sku).await?;
     let (terms, marks) = with_marks(&plane, &sale).await?;
-    let (desk, id) = (plane.desk.clone(), sale.id);
-    let found = plane.in_bulk(async move { desk.registrations(id, after, limit).await }).await??;
+    let found = plane.in_bulk(plane.desk.registrations(sale.id, after, limit)).await?;
     let key = DrawKey::new(&drawing_seed(&terms, &marks));
     let mut lines = String::with_capacity(found.len() * 150);
     for Registration { joined_at, who, .. } in &found {

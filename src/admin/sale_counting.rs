@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use super::control_plane::ControlPlane;
 use super::sale_counts::{COUNT_EVERY, COUNTING_MAX, Counted};
 use crate::admission::LiveSale;
@@ -11,11 +13,23 @@ use crate::admission::LiveSale;
 const COUNTING_SHARE: u32 = 20;
 
 impl ControlPlane {
-    /// Counts the sales whose turn it is, each with how often that is its turn.
-    pub(super) async fn count_sales(&self, wanted: impl Iterator<Item = (Arc<LiveSale>, Duration)>) {
+    /// Has the sales counted whose turn it is, each with how often that is, and waits a moment for it: what is not counted by then is
+    /// told by the next page or snapshot. Of several who want that at once one counts.
+    pub(super) async fn count_soon(self: &Arc<Self>, wanted: Vec<(Arc<LiveSale>, Duration)>) {
+        let Ok(alone) = Arc::clone(&self.counting).try_acquire_owned() else { return };
+        let plane = Arc::clone(self);
+        let counting = tokio::spawn(async move {
+            plane.count_sales(wanted).await;
+            drop(alone);
+        });
+        let _ = timeout(COUNTING_MAX, counting).await;
+    }
+
+    async fn count_sales(&self, wanted: Vec<(Arc<LiveSale>, Duration)>) {
         let now = Instant::now();
         self.sale_counts.keep(&self.admission.board().sales());
         let mut due: Vec<_> = wanted
+            .into_iter()
             .filter_map(|(sale, every)| {
                 let Some(counted) = self.sale_counts.of(sale.id) else { return Some((None, sale)) };
                 let age = now.saturating_duration_since(counted.at);
@@ -30,7 +44,7 @@ impl ControlPlane {
             if now.elapsed() >= COUNTING_MAX {
                 return;
             }
-            let Ok(Some(audit)) = self.audited(&sale).await else { continue };
+            let Ok(Some(audit)) = self.in_bulk(self.sales.ledger().audit(&sale)).await else { continue };
             let counted = Counted { at, took: at.elapsed(), audit: audit.orders, conserved: audit.conserved };
             self.sale_counts.set(sale.id, counted);
         }

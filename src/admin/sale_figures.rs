@@ -1,12 +1,8 @@
 //! The figures of sales for `/metrics`: what buyers meet with on this node, and where the units and the money are.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use tokio::time::timeout;
 
 use super::control_plane::ControlPlane;
-use super::sale_counts::{COUNT_IDLE_EVERY, COUNTING_MAX};
 use super::sale_series::{OTHERS, ToldSales, labels_of};
 use crate::admission::LiveSale;
 use crate::orders::Audit;
@@ -41,19 +37,6 @@ impl ControlPlane {
     pub(super) fn told_sales(&self) -> ToldSales {
         let board = self.admission.board().sales();
         self.sale_series.told(&board, self.settings.metrics_sales_max, self.now())
-    }
-
-    /// Has the sales counted whose turn it is, and waits a moment for it: what is not counted by then is told by the next
-    /// page. Of several pages at once one counts.
-    pub(super) async fn count_for_page(self: &Arc<Self>, told: &ToldSales) {
-        let Ok(alone) = Arc::clone(&self.counting).try_acquire_owned() else { return };
-        let sales: Vec<_> = told.own.iter().chain(&told.others).cloned().collect();
-        let plane = Arc::clone(self);
-        let counting = tokio::spawn(async move {
-            plane.count_sales(sales.into_iter().map(|sale| (sale, COUNT_IDLE_EVERY))).await;
-            drop(alone);
-        });
-        let _ = timeout(COUNTING_MAX, counting).await;
     }
 
     /// The figures of sales.

@@ -108,7 +108,7 @@ pub(super) async fn audit(
     Path((campaign, sku)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     let sale = plane.any_sale(&tenant, &campaign, &sku).await?;
-    let audit = plane.audited(&sale).await?.ok_or_else(Problem::unknown_sale)?;
+    let audit = plane.in_bulk(plane.sales.ledger().audit(&sale)).await?.ok_or_else(Problem::unknown_sale)?;
     let StockAudit { orders, available, leased, ledger, conserved } = audit;
     Ok(Json(json!({
         "total": orders.total,

@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::store::StoreError;
@@ -21,6 +22,8 @@ pub struct ReadCancellation {
     asker: watch::Receiver<()>,
     /// The place that the reading takes, given back when the last reading of the asker has ended.
     _place: Arc<OwnedSemaphorePermit>,
+    /// The runtime whose blocking pool reads.
+    threads: Handle,
 }
 
 impl ReadCancellation {
@@ -30,9 +33,22 @@ impl ReadCancellation {
     /// # Panics
     /// The semaphore is closed, which nobody does.
     pub async fn limited<T>(places: &Arc<Semaphore>, work: impl Future<Output = T>) -> T {
+        Self::limited_on(&Handle::current(), places, work).await
+    }
+
+    /// The same, with the readings on the blocking pool of this runtime.
+    ///
+    /// # Panics
+    /// As above.
+    pub async fn limited_on<T>(
+        threads: &Handle,
+        places: &Arc<Semaphore>,
+        work: impl Future<Output = T>,
+    ) -> T {
         let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
         let (_waiting, asker) = watch::channel(());
-        CANCELLATION.scope(Self { asker, _place: Arc::new(place) }, work).await
+        let scope = Self { asker, _place: Arc::new(place), threads: threads.clone() };
+        CANCELLATION.scope(scope, work).await
     }
 
     /// Runs a reading where it may block, in the name of the present asker.
@@ -43,7 +59,8 @@ impl ReadCancellation {
         query: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let asker = Self::current();
-        let reading = tokio::task::spawn_blocking(move || match asker {
+        let threads = asker.as_ref().map_or_else(Handle::current, |asker| asker.threads.clone());
+        let reading = threads.spawn_blocking(move || match asker {
             Some(asker) => CANCELLATION.sync_scope(asker, query),
             None => query(),
         });

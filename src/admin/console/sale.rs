@@ -86,7 +86,7 @@ pub(super) async fn page(
     Path(name): Path<Name>,
 ) -> Result<Response, Problem> {
     let sale = seen(&plane, &caller, &name).await?;
-    let audit = plane.limited(plane.sales.ledger().audit(&sale)).await?.ok_or_else(Problem::unknown_sale)?;
+    let audit = plane.in_bulk(plane.sales.ledger().audit(&sale)).await?.ok_or_else(Problem::unknown_sale)?;
     let path = link(&name.0, &name.1, &name.2);
     let state = state(&plane, &sale);
     let SaleTerms { price, currency, per_buyer_limit, starts_at, ends_at, pay_within_s, rate, .. } =
