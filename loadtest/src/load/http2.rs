@@ -52,6 +52,8 @@ pub struct Http2Connection {
     /// Requests sent since it was opened.
     requests: u32,
     is_leaving: bool,
+    /// A request was refused, and nothing was heard since: more would be, too.
+    is_refused: bool,
 }
 
 impl Http2Connection {
@@ -64,6 +66,7 @@ impl Http2Connection {
             waiting: VecDeque::new(),
             requests: 0,
             is_leaving: false,
+            is_refused: false,
         }
     }
 
@@ -143,7 +146,7 @@ impl Http2Connection {
             is_up = false;
         }
         let State::Open(open) = &self.state else { return };
-        if !is_up || (self.is_leaving && open.client.under_way() == 0) {
+        if !is_up || ((self.is_leaving || self.is_refused) && open.client.under_way() == 0) {
             self.end(Outcome::ConnectionLost, freed, hear);
         }
     }
@@ -188,10 +191,11 @@ impl Http2Connection {
         buffer: &mut [u8],
         hear: &mut impl FnMut(u32, InFlight, Result<&Response<'_>, Outcome>),
     ) -> bool {
-        let Self { state, lanes, waiting, is_leaving, .. } = self;
+        let Self { state, lanes, waiting, is_leaving, is_refused, .. } = self;
         let State::Open(open) = state else { return true };
         let mut hear = |lane: u32, answer: Result<&Response<'_>, NoAnswer>| {
-            if matches!(answer, Err(NoAnswer::NotTaken)) {
+            *is_refused = matches!(answer, Err(NoAnswer::NotTaken));
+            if *is_refused {
                 return waiting.push_front(lane);
             }
             if let Some(request) = lanes[lane as usize].request.take() {
@@ -227,6 +231,7 @@ impl Http2Connection {
     fn send(&mut self, ready: Ready, requests_max: u32) -> bool {
         let State::Open(open) = &mut self.state else { return true };
         while !self.is_leaving
+            && !self.is_refused
             && open.client.may_ask()
             && let Some(lane) = self.waiting.pop_front()
         {
@@ -250,7 +255,7 @@ impl Http2Connection {
             self.waiting.clear();
         }
         self.state = State::Closed;
-        (self.requests, self.is_leaving) = (0, false);
+        (self.requests, self.is_leaving, self.is_refused) = (0, false, false);
         for (number, lane) in (0..).zip(&mut self.lanes) {
             if std::mem::take(&mut lane.is_parked) {
                 freed.push(number);
