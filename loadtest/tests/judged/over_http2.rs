@@ -10,7 +10,7 @@ use testbed::engine::Engine;
 use testbed::servers::engine::{self, EngineProcess, PATIENT, variables};
 use testbed::until;
 
-use crate::tester::{Finished, binary, finish, run_command_at, scenario, summary, winners};
+use crate::tester::{Finished, binary, finish, run_command_at, scenario, summary, text, winners};
 
 /// `loadtest run` over HTTP/2 against an edge and an admin address.
 fn run(load: &str, edge: &str, admin: &str, out: &Path, more: &[&str]) -> Finished {
@@ -90,12 +90,11 @@ fn a_stall_is_counted_from_the_due_time() {
 fn the_protocol_is_agreed_on_under_tls_and_told_where_it_is_not_spoken() {
     let (authority, files) = (Authority::new("ca"), Files::default());
     let (certificate, key) = files.write_pair("engine", &authority.sign("localhost"));
-    let text = |path: &Path| path.to_str().unwrap().to_owned();
-    let cacert = text(&files.write("ca.pem", authority.pem()));
+    let cacert = files.write("ca.pem", authority.pem());
     for (enabled, code) in [("true", 0), ("false", 1)] {
         let keys = [
-            ("EDGE__TLS__CERT_FILE".to_owned(), text(&certificate)),
-            ("EDGE__TLS__KEY_FILE".to_owned(), text(&key)),
+            ("EDGE__TLS__CERT_FILE".to_owned(), text(&certificate).to_owned()),
+            ("EDGE__TLS__KEY_FILE".to_owned(), text(&key).to_owned()),
             ("EDGE__HTTP2__ENABLED".to_owned(), enabled.to_owned()),
         ];
         let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -105,7 +104,7 @@ fn the_protocol_is_agreed_on_under_tls_and_told_where_it_is_not_spoken() {
         let engine = EngineProcess::start(command, data.path(), free, free);
         let port = engine.edge().port();
         let resolve = format!("localhost:{port}:127.0.0.1");
-        let more = ["--streams", "8", "--cacert", &cacert, "--resolve", &resolve];
+        let more = ["--streams", "8", "--cacert", text(&cacert), "--resolve", &resolve];
         let (edge, admin) = (format!("https://localhost:{port}"), format!("http://{}", engine.admin()));
         let finished = run(&winners(120), &edge, &admin, out.path(), &more);
         assert_eq!(finished.expect_code(code).stderr.contains("HTTP/2"), code == 1, "{}", finished.stderr);

@@ -64,6 +64,9 @@ pub fn database_of_version(postgres: &Postgres, version: usize) -> (String, Stri
     for (number, scripts) in (1..).zip(VERSIONS).take(version) {
         scripts.iter().for_each(|script| sql.push_str(script));
         sql.push_str(&format!("INSERT INTO version VALUES ({number});"));
+        // Each by itself: a command takes 128 KiB.
+        postgres.query(&database, &sql);
+        sql = "SET search_path = seckill;".to_owned();
     }
     sql.push_str(
         "INSERT INTO sales (tenant, campaign, sku, title, price_cents, currency, per_buyer_limit, starts_at_ms, \
