@@ -78,7 +78,7 @@ pub struct ControlPlane {
     /// Places for reading the store.
     pub(super) store_reads: Arc<Semaphore>,
     /// Turns of reading in bulk: fewer.
-    pub(super) bulk_places: Semaphore,
+    pub(super) bulk_places: Arc<Semaphore>,
     /// Where what goes over many rows is read.
     pub(super) bulk_reads: BulkReads,
     /// Answers of feeds that are held in memory while their clients take them.
@@ -148,7 +148,7 @@ impl ControlPlane {
             bulk_reads,
         } = parts;
         let store_reads = Arc::new(Semaphore::new(settings.store_reads_max));
-        let bulk_places = Semaphore::new(settings.store_reads_max.saturating_sub(1).max(1));
+        let bulk_places = Arc::new(Semaphore::new(settings.store_reads_max.saturating_sub(1).max(1)));
         let feed_answers = Arc::new(Semaphore::new(settings.feed_answers_max));
         let live = Live::new(settings.live_viewers_max);
         let started = Instant::now();
@@ -207,8 +207,10 @@ impl ControlPlane {
     /// The same on threads that give way to buyers, for what goes over many rows. It leaves a place to what does not, if there is
     /// more than one.
     pub(super) async fn in_bulk<T>(&self, reading: impl Future<Output = T>) -> T {
-        let _turn = self.bulk_places.acquire().await.expect("the semaphore is never closed");
-        ReadCancellation::limited_on(self.bulk_reads.handle(), &self.store_reads, reading).await
+        let turn =
+            Arc::clone(&self.bulk_places).acquire_owned().await.expect("the semaphore is never closed");
+        let threads = self.bulk_reads.handle();
+        ReadCancellation::limited_on(threads, &self.store_reads, Some(turn), reading).await
     }
 
     /// Has an act go on in a task of its own, so that a client that goes away does not stop it half-way, and waits for it as

@@ -207,9 +207,13 @@ impl Gate {
         self.breaker.lock().wait(self.now())
     }
 
-    /// What it lets through at the moment.
+    /// What it would let through at the moment: also where nobody has tried it since its time was over.
     pub fn state(&self) -> BreakerState {
-        self.breaker.lock().state()
+        let mut breaker = self.breaker.lock();
+        match breaker.state() {
+            BreakerState::Open if breaker.wait(self.now()).is_none() => BreakerState::HalfOpen,
+            state => state,
+        }
     }
 
     fn now(&self) -> Nanos {
@@ -297,7 +301,7 @@ mod tests {
     async fn a_dropped_pass_gives_its_place_back() {
         let gate = Arc::new(Gate::new(BreakerSettings { calls_min: 1, open_ms: 0, probes: 1, ..SETTINGS }));
         gate.pass().unwrap().conclude(CallVerdict::Bad);
-        assert_eq!(gate.state(), BreakerState::Open);
+        assert_eq!(gate.state(), BreakerState::HalfOpen, "its time is over, whoever tries it");
         for _ in 0..3 {
             drop(gate.pass().expect("the probe before gave its place back"));
         }

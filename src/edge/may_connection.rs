@@ -158,8 +158,8 @@ impl<A: Application> Connection<A> {
         Ok(read > 0)
     }
 
-    /// Ends our side, then reads what still comes until the other side ends too: closing a socket that holds unread
-    /// bytes resets it, and a reset can destroy the answer before it is read.
+    /// Ends our side, then reads what still comes until the other side ends too, or has sent more than was on its way: closing a
+    /// socket that holds unread bytes resets it, and a reset can destroy the answer before it is read.
     fn say_goodbye(&mut self) -> io::Result<()> {
         self.place.cut_in(CLOSE_WAIT_MS);
         self.socket.io().inner().shutdown(Shutdown::Write)?;

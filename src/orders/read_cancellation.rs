@@ -21,7 +21,7 @@ pub struct ReadCancellation {
     /// Closed by the asker's end.
     asker: watch::Receiver<()>,
     /// The place that the reading takes, given back when the last reading of the asker has ended.
-    _place: Arc<OwnedSemaphorePermit>,
+    _place: Arc<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)>,
     /// The runtime whose blocking pool reads.
     threads: Handle,
 }
@@ -33,21 +33,22 @@ impl ReadCancellation {
     /// # Panics
     /// The semaphore is closed, which nobody does.
     pub async fn limited<T>(places: &Arc<Semaphore>, work: impl Future<Output = T>) -> T {
-        Self::limited_on(&Handle::current(), places, work).await
+        Self::limited_on(&Handle::current(), places, None, work).await
     }
 
-    /// The same, with the readings on the blocking pool of this runtime.
+    /// The same, with the readings on the blocking pool of this runtime, and `turn` held as long as the place.
     ///
     /// # Panics
     /// As above.
     pub async fn limited_on<T>(
         threads: &Handle,
         places: &Arc<Semaphore>,
+        turn: Option<OwnedSemaphorePermit>,
         work: impl Future<Output = T>,
     ) -> T {
         let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
         let (_waiting, asker) = watch::channel(());
-        let scope = Self { asker, _place: Arc::new(place), threads: threads.clone() };
+        let scope = Self { asker, _place: Arc::new((place, turn)), threads: threads.clone() };
         CANCELLATION.scope(scope, work).await
     }
 

@@ -54,6 +54,8 @@ pub struct Http2Connection {
     is_leaving: bool,
     /// A request was refused, and nothing was heard since: more would be, too.
     is_refused: bool,
+    /// The server has answered on this connection.
+    is_answered: bool,
 }
 
 impl Http2Connection {
@@ -67,6 +69,7 @@ impl Http2Connection {
             requests: 0,
             is_leaving: false,
             is_refused: false,
+            is_answered: false,
         }
     }
 
@@ -191,10 +194,11 @@ impl Http2Connection {
         buffer: &mut [u8],
         hear: &mut impl FnMut(u32, InFlight, Result<&Response<'_>, Outcome>),
     ) -> bool {
-        let Self { state, lanes, waiting, is_leaving, is_refused, .. } = self;
+        let Self { state, lanes, waiting, is_leaving, is_refused, is_answered, .. } = self;
         let State::Open(open) = state else { return true };
         let mut hear = |lane: u32, answer: Result<&Response<'_>, NoAnswer>| {
             *is_refused = matches!(answer, Err(NoAnswer::NotTaken));
+            *is_answered |= answer.is_ok();
             if *is_refused {
                 return waiting.push_front(lane);
             }
@@ -250,12 +254,14 @@ impl Http2Connection {
         freed: &mut Vec<u32>,
         mut hear: impl FnMut(u32, InFlight, Result<&Response<'_>, Outcome>),
     ) {
-        // One that could not be opened would fail them again and again.
-        if outcome == Outcome::ConnectFailed {
+        // One that could not be opened would fail them again and again, and so would a server that takes none.
+        let takes_none = self.is_refused && !self.is_answered && !self.is_leaving;
+        if outcome == Outcome::ConnectFailed || takes_none {
             self.waiting.clear();
         }
         self.state = State::Closed;
-        (self.requests, self.is_leaving, self.is_refused) = (0, false, false);
+        (self.requests, self.is_leaving) = (0, false);
+        (self.is_refused, self.is_answered) = (false, false);
         for (number, lane) in (0..).zip(&mut self.lanes) {
             if std::mem::take(&mut lane.is_parked) {
                 freed.push(number);

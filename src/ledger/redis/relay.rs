@@ -196,7 +196,10 @@ where
         let end = self.append(end.last, &known).await?;
         if self.other_store(&end).is_some() {
             // It was faster where the stream was empty, or has taken it over: told as when the stream is first looked at.
-            return self.look_up().await.map(|_| 0);
+            self.parts.sent.send_replace(None);
+            self.end = Some(self.look_up().await?);
+            // There may be a backlog.
+            return Ok(limit);
         }
         self.parts.sent.send_replace(Some(end.last));
         self.end = Some(end);
@@ -218,7 +221,7 @@ where
         if seen_ms.is_some_and(|ms| ms < OTHER_LIVES_MS) {
             let said = format!(
                 "events are not sent: the stream {} has those of another order store ({other}), which sells from this Redis \
-                 too; set relay.stream to a name of its own for one of the two",
+                 too; set relay.stream to a name of its own here, or there and delete this stream",
                 settings.stream
             );
             concerns.hold(STREAM_TAKEN, said);

@@ -163,10 +163,15 @@ fn n4_nodes_that_have_all_lost_postgresql_have_nothing_on_sale() {
     engines[0].sale("phone", 400, "");
     known_to_all(&all, "phone");
     all.iter().for_each(|engine| _ = until("the node sells", || wins(engine, "phone")));
+    // A machine that starves a node has it lose the store before: each time has its end.
+    let mut before = [0; 2];
+    until("both have the store", || {
+        before = all.map(|engine| told(engine, BEGINS));
+        all.map(|engine| told(engine, ENDS)) == before
+    });
     lines.iter().for_each(|(line, _)| line.set(Mode::Silence));
-    for engine in all {
-        // A machine that starves a node has it lose the store before: each time has its end.
-        until("it is told", || told(engine, BEGINS) > told(engine, ENDS));
+    for (engine, before) in all.into_iter().zip(before) {
+        until("it is told", || told(engine, BEGINS) > before);
         let answer = engine.buy("phone", "late");
         assert_eq!(answer.status, 503, "{}", answer.body);
     }
