@@ -53,8 +53,8 @@ impl World {
     /// What node `n` hears when it asks the store, or Redis about beats or the book. `None` when it is not heard itself.
     pub fn answers(&mut self, n: usize, ask: &Ask, instance: &Instance) -> Option<Answer> {
         match ask {
-            Ask::Beat(_) if self.redis_refuses => None,
-            Ask::Beat(node) => {
+            Ask::Beat(..) if self.redis_refuses => None,
+            Ask::Beat(node, _) => {
                 let other = usize::from(node.number());
                 let is_silent = !self.nodes[other].beats() || self.nodes[n].is_mistaken;
                 if is_silent {

@@ -127,7 +127,9 @@ fn where_found(broken: Break) -> (&'static [&'static str], Property) {
             Rule::FallsSilentWhenCutOff => (&["line to the store"], AlwaysHeals),
             Rule::RecountsWhenRefused => (&[WRONG_BOOK], AlwaysHeals),
             Rule::CallsTheOthers => (&[REST], AlwaysHeals),
-            Rule::JudgesOnlyWhileHeard => unreachable!("a matter of time, which is not looked at here"),
+            Rule::JudgesOnlyWhileHeard | Rule::ListensToOneServer | Rule::NewLifeNewSilence => {
+                unreachable!("a matter of time, which is not looked at here")
+            }
             Rule::FencesTheSilent => (&["false suspicion"], NeverOverLeased),
             Rule::CountsAfterFencing => (&["false suspicion"], NeverOverLeased),
             Rule::KeepsWhatWasSold => (&["crash"], NeverOverLeased),

@@ -147,7 +147,7 @@ impl Walk<'_> {
         let (instance, broken) = (*self.instance, self.instance.broken);
         let Some((from, call)) = wire::call(&ask) else {
             let step = match ask {
-                Ask::Beat(_) => Step::Beat(n),
+                Ask::Beat(..) => Step::Beat(n),
                 Ask::Fence(..) => Step::Fence(n),
                 Ask::EndEpoch(_) => Step::EndEpoch(n),
                 Ask::Share { .. } => Step::Share(n),
@@ -318,7 +318,7 @@ impl Walk<'_> {
             }
             let store = self.world.store.units(self.instance.total);
             let book = wire::read(book, true);
-            let named = |node| node == wire::node(other);
+            let named = |node, _| node == wire::node(other);
             for silent in silent_holders(rules(self.instance.broken), wire::node(n), &book, &store, named) {
                 let from = self.out.len();
                 self.begins_after(n, Errand::Reclaim(silent), |next| {

@@ -50,7 +50,7 @@ impl<W: LeaseWatch> LeaseAgent<W> {
             let sale = &group[place].0;
             match ask {
                 Ask::Units => counted.add(place, sale.id),
-                Ask::Beat(node) => suspects.add(place, node),
+                Ask::Beat(node, life) => suspects.add(place, (node, life)),
                 Ask::Share { incarnation: life, turn, units } if !self.apart.contains(&sale.id) => {
                     shares.add(place, WantedShare { sale: sale.id, life, turn, units });
                 }
@@ -126,10 +126,11 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         (places, answers)
     }
 
-    async fn are_silent(&mut self, nodes: &[NodeId]) -> Result<Vec<Option<Answer>>, AgentError> {
+    async fn are_silent(&mut self, lives: &[(NodeId, u64)]) -> Result<Vec<Option<Answer>>, AgentError> {
         self.beat().await?;
         let now = Instant::now().into_std();
-        Ok(nodes.iter().map(|node| Some(Answer::Silent(self.detector.is_silent(*node, now)))).collect())
+        let is_silent = |(node, life): &(NodeId, u64)| self.detector.is_silent(*node, *life, now);
+        Ok(lives.iter().map(is_silent).map(|is_silent| Some(Answer::Silent(is_silent))).collect())
     }
 
     fn hear_whether_the_store_answers(&mut self, answered: &Result<Vec<Option<Answer>>, AgentError>) {
@@ -215,7 +216,7 @@ async fn ask_one(
         Ask::Book => Some(Answer::Book(books.read(&sale.key).await?)),
         Ask::Move(from, movement) => Some(Answer::Reply(books.run(&sale.key, from, &movement).await?)),
         Ask::Open(rebuild) => Some(Answer::Reply(books.rebuild(&sale.key, &rebuild).await?)),
-        Ask::Units | Ask::Beat(_) => None, // asked for all sales together
+        Ask::Units | Ask::Beat(..) => None, // asked for all sales together
     })
 }
 

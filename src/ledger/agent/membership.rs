@@ -31,14 +31,17 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         let calls_told = Duration::from_millis(self.settings.silent_ms_max);
         let heard = self.books.beat(self.life.node(), calls_told, self.calling.iter().copied()).await?;
         let now = Instant::now().into_std();
+        let is_another = self.server.as_ref() != Some(&heard.server) || !heard.remembers;
+        if is_another && self.server.is_some() {
+            self.detector.hears_another_server(now);
+        }
+        self.server = Some(heard.server);
         self.detector.hear(heard.silent_ms, now);
         self.called = std::mem::take(&mut self.calling);
         // Its own calls come back to it as well.
         let is_news = |call: &&(SaleId, u64)| !self.calls.contains(call) && !self.called.contains(&call.0);
         self.heard.extend(heard.calls.iter().filter(is_news).map(|(sale, _)| *sale));
         self.calls = heard.calls;
-        let is_another = self.server.as_ref() != Some(&heard.server) || !heard.remembers;
-        self.server = Some(heard.server);
         self.looks_at_all |= self.detector.has_found_silent(now) || is_another;
         self.has_beaten = true;
         Ok(())

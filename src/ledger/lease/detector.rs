@@ -52,7 +52,11 @@ impl Ear {
 ///
 /// A node beats in the ledger's server and sells into the order store. One that either server does not answer may not be
 /// heard itself, and takes for silence of the others what is its own deafness: it judges nobody, and counts no silence from
-/// before both have answered again.
+/// before both have answered again. Nor does it count what another server of the ledger has kept: after a failover the new
+/// master may have missed the last beats of them all, and while Redis is split each half knows some nodes as they were.
+///
+/// A node that is silent and not dead begins another life whenever one is ended. The silence of that one begins then, or two
+/// nodes that cannot hear each other would end one life after the other.
 #[derive(Debug)]
 pub struct FailureDetector {
     rules: Rules,
@@ -63,6 +67,10 @@ pub struct FailureDetector {
     heard: HashMap<NodeId, Heard>,
     /// Nodes that were found silent.
     found: HashSet<NodeId>,
+    /// The latest life of each node that is over as far as this one has heard, and when it heard that.
+    ended: HashMap<NodeId, (u64, Instant)>,
+    /// When the beats were first heard from the present server, if there was another one before.
+    moved: Option<Instant>,
     /// This node's own beats, and the answers to them.
     beats: Ear,
     store: Ear,
@@ -84,10 +92,21 @@ impl FailureDetector {
             gap,
             heard: HashMap::new(),
             found: HashSet::new(),
+            ended: HashMap::new(),
+            moved: None,
             beats,
             store,
             store_failed: false,
             began: now,
+        }
+    }
+
+    /// The next beats are those that another server has kept: what it tells of the time before is not known to be so.
+    pub fn hears_another_server(&mut self, now: Instant) {
+        if self.rules.keep(Rule::ListensToOneServer) {
+            (self.beats, self.moved) = (Ear::default(), Some(now));
+            self.heard.clear();
+            self.found.clear();
         }
     }
 
@@ -122,13 +141,29 @@ impl FailureDetector {
         self.store.last.unwrap_or(self.began) + self.silent_max
     }
 
-    /// Whether the node has been silent for so long, while somebody could be heard, that this one looks after its units.
-    /// Nodes with higher numbers wait a little longer, so that one of them does it. One that was never heard of begins to
-    /// be silent now.
-    pub fn is_silent(&mut self, node: NodeId, now: Instant) -> bool {
+    /// Whether the node has been silent in this life for so long, while somebody could be heard, that this one looks after
+    /// its units. Nodes with higher numbers wait a little longer, so that one of them does it. One that was never heard of
+    /// begins to be silent now.
+    pub fn is_silent(&mut self, node: NodeId, life: u64, now: Instant) -> bool {
+        let is_later = |&(over, _): &(u64, Instant)| over < life && self.rules.keep(Rule::NewLifeNewSilence);
+        let began = self.ended.get(&node).copied().filter(is_later).map(|(_, at)| at);
+        self.is_silent_since(node, began, now)
+    }
+
+    /// The life of the node is over: this one has ended it, or hears so now.
+    pub fn has_ended(&mut self, node: NodeId, life: u64, now: Instant) {
+        let known = self.ended.entry(node).or_insert((life, now));
+        if known.0 < life {
+            *known = (life, now);
+        }
+    }
+
+    /// As [`Self::is_silent`], of a life that began then, if that is known.
+    fn is_silent_since(&mut self, node: NodeId, began: Option<Instant>, now: Instant) -> bool {
         let Some(since) = self.listens_since(now) else { return false };
         let before_me = self.alive(now).filter(|known| *known < self.me).count() as u32;
-        self.silence(node, since, now) >= self.silent_max * (4 + before_me) / 4
+        let lived = began.map_or(Duration::MAX, |began| now.saturating_duration_since(began));
+        self.silence(node, since, now).min(lived) >= self.silent_max * (4 + before_me) / 4
     }
 
     /// Whether a node has fallen silent since this was last asked. One that has left has not: it holds nothing.
@@ -138,7 +173,7 @@ impl FailureDetector {
         for (node, heard) in heard {
             if heard.silence(now) < self.silent_max {
                 self.found.remove(&node);
-            } else if matches!(heard, Heard::Beat { .. }) && self.is_silent(node, now) {
+            } else if matches!(heard, Heard::Beat { .. }) && self.is_silent_since(node, None, now) {
                 is_news |= self.found.insert(node);
             }
         }
@@ -161,7 +196,8 @@ impl FailureDetector {
     fn silence(&mut self, node: NodeId, listens_since: Instant, now: Instant) -> Duration {
         let unheard = Heard::Beat { silent: Duration::ZERO, at: now };
         match *self.heard.entry(node).or_insert(unheard) {
-            Heard::Gone => Duration::MAX,
+            // It may have come back since, for all that another server knew.
+            Heard::Gone => self.moved.map_or(Duration::MAX, |moved| now.saturating_duration_since(moved)),
             beat => beat.silence(now).min(now.saturating_duration_since(listens_since)),
         }
     }
@@ -198,7 +234,7 @@ mod tests {
         }
 
         fn is_silent(&mut self, number: u16, s: u32) -> bool {
-            self.0.is_silent(node(number), self.1 + s * SECOND)
+            self.0.is_silent(node(number), 1, self.1 + s * SECOND)
         }
     }
 

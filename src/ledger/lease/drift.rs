@@ -113,7 +113,7 @@ pub fn silent_holders(
     me: NodeId,
     ledger: &Book,
     store: &SaleUnits,
-    mut is_silent: impl FnMut(NodeId) -> bool,
+    mut is_silent: impl FnMut(NodeId, u64) -> bool,
 ) -> Vec<Silent> {
     if compare_outside(ledger, store).lost || !rules.keep(Rule::ReclaimsFromTheSilent) {
         return Vec::new();
@@ -127,15 +127,15 @@ pub fn silent_holders(
     };
     let shareholders = store.shares.iter().map(|share| share.node);
     let nodes: BTreeSet<NodeId> = ledger.accounts.keys().copied().chain(shareholders).collect();
-    let silent = nodes.into_iter().filter(|node| {
-        *node != me && (in_the_book(*node) || by_its_share(*node).is_some()) && is_silent(*node)
-    });
-    silent
+    let holders =
+        nodes.into_iter().filter(|node| *node != me && (in_the_book(*node) || by_its_share(*node).is_some()));
+    holders
         .map(|node| {
             let known = ledger.accounts.get(&node).map_or(0, |account| account.incarnation);
             let incarnation = by_its_share(node).map_or(known, |share| known.max(share.life));
             Silent { node, incarnation, epoch: ledger.epoch }
         })
+        .filter(|holder| is_silent(holder.node, holder.incarnation))
         .collect()
 }
 
@@ -215,7 +215,7 @@ mod tests {
     fn only_who_is_silent_and_holds_units_is_named() {
         let (_, mut ledger, store) = sound();
         let named = |ledger: &Book, silent: u16| {
-            silent_holders(Rules::sound(), node(2), ledger, &store, |who| who == node(silent))
+            silent_holders(Rules::sound(), node(2), ledger, &store, |who, _| who == node(silent))
         };
         assert_eq!(named(&ledger, 1), [Silent { node: node(1), incarnation: 0, epoch: 2 }]);
         assert_eq!(named(&ledger, 2), [], "not itself");
@@ -228,7 +228,7 @@ mod tests {
         ledger.accounts.remove(&node(1));
         assert_eq!(named(&ledger, 1), [], "all of its share is sold");
         let shared = SaleUnits { shares: vec![share(1, 5)], ..store.clone() };
-        let silent = silent_holders(Rules::sound(), node(2), &ledger, &shared, |who| who == node(1));
+        let silent = silent_holders(Rules::sound(), node(2), &ledger, &shared, |who, _| who == node(1));
         assert_eq!(silent, [Silent { node: node(1), incarnation: 3, epoch: 2 }]);
         ledger.lost = true;
         assert_eq!(named(&ledger, 1), [], "nobody knows who holds what");

@@ -64,8 +64,8 @@ pub enum Ask {
     Units,
     /// Read in the store which nodes there are, and their incarnations.
     Incarnations,
-    /// Say that this node lives, and hear whether that one is silent still.
-    Beat(NodeId),
+    /// Say that this node lives, and hear whether that one is silent still in this life of it.
+    Beat(NodeId, u64),
     /// End this life of the node in the store, if it is not over.
     Fence(NodeId, u64),
     /// End the epoch of the sale in the store.

@@ -251,7 +251,7 @@ impl Lessee {
             }
             Step::ReadBook(_) | Step::ReadBookToRecount => Ask::Book,
             Step::Say(movement) => mine(self.epoch, *movement),
-            Step::Beat { silent } => Ask::Beat(silent.node),
+            Step::Beat { silent } => Ask::Beat(silent.node, silent.incarnation),
             Step::Fence { silent, .. } => {
                 let ends = self.rules.keep(Rule::EndsTheLifeSeen);
                 Ask::Fence(silent.node, if ends { silent.incarnation } else { u64::MAX })

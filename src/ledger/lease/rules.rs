@@ -18,6 +18,10 @@ pub enum Rule {
     BeatsBeforeFencing,
     /// A node judges another silent only while both servers have answered itself for as long without a gap.
     JudgesOnlyWhileHeard,
+    /// What another server has kept of beats counts for nothing: silence is heard at one server without a gap.
+    ListensToOneServer,
+    /// The silence of a life that follows one that was ended begins when that was heard.
+    NewLifeNewSilence,
     /// A silent node is fenced in the store before anything is taken from it.
     FencesTheSilent,
     /// The life that was found silent is ended, and no later one.

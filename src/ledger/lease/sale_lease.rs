@@ -18,7 +18,7 @@ use super::book::{Book, BookReply};
 use super::detector::FailureDetector;
 use super::drift::MemoryView;
 use super::effects::{Act, Effects, Terms, View};
-use super::errand::{Answer, Errand, Progress};
+use super::errand::{Answer, Ask, Errand, Progress};
 use super::lessee::{Lessee, Membership};
 use super::node_life::NodeLife;
 use super::withdrawing::Withdrawing;
@@ -328,6 +328,10 @@ impl SaleLease {
         {
             self.last = LastHeard { available: reply.available, starving: reply.starving };
             self.reply = Some(reply.clone());
+        }
+        if let (Answer::Fenced(next), Some(Ask::Fence(node, life))) = (&answer, self.lessee.ask()) {
+            // The number that follows the end of a life is nobody's.
+            detector.has_ended(node, next.unwrap_or(life), now);
         }
         effects.calls_others |= self.lessee.needs_others(&answer);
         let knew = self.lessee.recounts();

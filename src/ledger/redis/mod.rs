@@ -9,6 +9,7 @@ mod link;
 mod names;
 mod relay;
 mod route;
+mod sentinels;
 mod settings;
 mod stores;
 mod stream;

@@ -9,9 +9,9 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
     RedisConnectionInfo, RedisError, TlsCertificates, Value,
 };
-use tokio::task::JoinSet;
 
 use super::fault::RedisFault;
+use super::sentinels::Sentinels;
 use crate::settings::Secret;
 
 /// What stands at the addresses.
@@ -37,6 +37,9 @@ pub(super) struct Waits {
 /// that hangs may cost each round so much of the time, and leaves some for the questions in between.
 const ROUNDS_AND_QUESTIONS: u32 = 3;
 
+/// For a majority of the Sentinels this share of the time is waited.
+const MAJORITY_SHARE: u32 = 4;
+
 /// The servers, and how they are spoken to.
 pub(super) struct Route {
     kind: Kind,
@@ -47,7 +50,7 @@ pub(super) struct Route {
 
 enum Kind {
     Single(Client),
-    Sentinel { sentinels: Vec<Client>, master: String },
+    Sentinel(Sentinels),
     Cluster { client: Box<ClusterClient>, is_encrypted: bool },
 }
 
@@ -86,7 +89,8 @@ impl Route {
                     asks = asks.set_password(password.expose());
                 }
                 let sentinels = addresses.into_iter().map(|info| open(info.set_redis_settings(asks.clone())));
-                Kind::Sentinel { sentinels: sentinels.collect::<Result<_, _>>()?, master }
+                let clients = sentinels.collect::<Result<_, _>>()?;
+                Kind::Sentinel(Sentinels::new(clients, master, waits.connect / MAJORITY_SHARE))
             }
             Servers::Cluster => {
                 // A command that met a broken connection is not sent a second time: it may have been carried out.
@@ -106,16 +110,9 @@ impl Route {
     pub(super) async fn connect(&self) -> Result<Connection, RedisError> {
         match &self.kind {
             Kind::Single(client) => connect_to(client).await.map(Connection::Single),
-            Kind::Sentinel { sentinels, master } => {
-                let ways = sentinels.iter().map(|sentinel| {
-                    let (sentinel, master) = (sentinel.clone(), master.clone());
-                    let (login, certificates) = (self.login.clone(), self.certificates.clone());
-                    async move {
-                        let address = ask_sentinel(&sentinel, &master).await?;
-                        master_at(&open_at(address, &login, certificates.as_ref())?).await
-                    }
-                });
-                first_of(ways).await.map(Connection::Single)
+            Kind::Sentinel(sentinels) => {
+                let open = |address| open_at(address, &self.login, self.certificates.as_ref());
+                sentinels.connect(open).await.map(Connection::Single)
             }
             Kind::Cluster { client, .. } => client.get_async_connection().await.map(Connection::Cluster),
         }
@@ -158,54 +155,10 @@ fn open(info: ConnectionInfo, certificates: Option<&TlsCertificates>) -> Result<
     }
 }
 
-async fn connect_to(client: &Client) -> Result<MultiplexedConnection, RedisError> {
+pub(super) async fn connect_to(client: &Client) -> Result<MultiplexedConnection, RedisError> {
     // The waits are the link's: one place, and the same for all kinds.
     let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
     client.get_multiplexed_async_connection_with_config(&config).await
-}
-
-/// Where this Sentinel says that the master is.
-async fn ask_sentinel(sentinel: &Client, master: &str) -> Result<ConnectionAddr, RedisError> {
-    let mut connection = connect_to(sentinel).await?;
-    let mut question = redis::cmd("SENTINEL");
-    question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-    let named: Option<(String, u16)> = question.query_async(&mut connection).await?;
-    let (host, port) = named.ok_or_else(|| unexpected("a Sentinel does not know redis.sentinel_master"))?;
-    Ok(match sentinel.get_connection_info().addr() {
-        ConnectionAddr::TcpTls { insecure, .. } => {
-            ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: None }
-        }
-        _ => ConnectionAddr::Tcp(host, port),
-    })
-}
-
-/// A connection to the server, if it is a master: a Sentinel may name, for a while, one that has become a replica or is
-/// about to.
-async fn master_at(server: &Client) -> Result<MultiplexedConnection, RedisError> {
-    let mut connection = connect_to(server).await?;
-    let role: Vec<Value> = redis::cmd("ROLE").query_async(&mut connection).await?;
-    match role.first() {
-        Some(Value::BulkString(role)) if role == b"master" => Ok(connection),
-        _ => Err(unexpected("the Sentinels name a server that is no master (yet)")),
-    }
-}
-
-/// Goes all ways at once, and takes the first that leads there: a Sentinel or a server that hangs costs nothing, and a
-/// Sentinel that still names yesterday's master is outrun by those that do not.
-async fn first_of<T: Send + 'static>(
-    ways: impl Iterator<Item = impl Future<Output = Result<T, RedisError>> + Send + 'static>,
-) -> Result<T, RedisError> {
-    let mut under_way: JoinSet<_> = ways.collect();
-    let mut last = unexpected("no Sentinel is named");
-    while let Some(arrived) = under_way.join_next().await {
-        match arrived {
-            Ok(Ok(there)) => return Ok(there),
-            Ok(Err(error)) => last = error,
-            // Its runtime is going away.
-            Err(_) => {}
-        }
-    }
-    Err(last)
 }
 
 /// Whether the server at the address is spoken to over TLS.
@@ -213,6 +166,6 @@ pub(super) fn is_encrypted(address: &ConnectionAddr) -> bool {
     matches!(address, ConnectionAddr::TcpTls { .. })
 }
 
-fn unexpected(what: &'static str) -> RedisError {
+pub(super) fn unexpected(what: &'static str) -> RedisError {
     (redis::ErrorKind::Client, what).into()
 }

@@ -233,13 +233,19 @@ impl<'a> Shopper<'a> {
         }
     }
 
+    /// Whether the answer is that of an order which the store has lost: it is unknown, or a node knows it that has not noticed
+    /// yet, and says that it is not durable.
+    fn may_be_lost(&self, (status, code): (u16, &str)) -> bool {
+        self.shared.loses_orders && (status == 404 || code == "order-pending")
+    }
+
     fn pay(&mut self, node: usize, buyer: &str, order_id: &str) {
         let answer = self.client(node).pay(buyer, order_id);
         self.heard.note(answer.as_ref());
-        match answer.as_ref().map(|answer| answer.status) {
-            Some(200) => self.heard.keep(order_id, buyer, Word::Paid),
-            None | Some(202 | 402 | 503) => {}
-            Some(404) if self.shared.loses_orders => {}
+        match answer.as_ref().map(|answer| (answer.status, answer.code.as_str())) {
+            Some((200, _)) => self.heard.keep(order_id, buyer, Word::Paid),
+            None | Some((202 | 402 | 503, _)) => {}
+            Some(lost) if self.may_be_lost(lost) => {}
             Some(_) => panic!("{buyer} pays for {order_id} and is told {answer:?}"),
         }
     }
@@ -247,10 +253,10 @@ impl<'a> Shopper<'a> {
     fn give_up(&mut self, node: usize, buyer: &str, order_id: &str) {
         let answer = self.client(node).cancel(buyer, order_id);
         self.heard.note(answer.as_ref());
-        match answer.as_ref().map(|answer| answer.status) {
-            Some(200) => self.heard.keep(order_id, buyer, Word::Cancelled),
-            None | Some(202 | 503) => {}
-            Some(404) if self.shared.loses_orders => {}
+        match answer.as_ref().map(|answer| (answer.status, answer.code.as_str())) {
+            Some((200, _)) => self.heard.keep(order_id, buyer, Word::Cancelled),
+            None | Some((202 | 503, _)) => {}
+            Some(lost) if self.may_be_lost(lost) => {}
             Some(_) => panic!("{buyer} gives {order_id} up and is told {answer:?}"),
         }
     }

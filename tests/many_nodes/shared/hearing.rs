@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use testbed::engine::Engine;
-use testbed::servers::proxy::Mode;
+use testbed::servers::proxy::{Mode, Proxy};
 use testbed::servers::redis::RedisServer;
 
-use super::fixture::{Fixture, known_to_all, sell_out, until};
+use super::fixture::{Fixture, known_to_all, sell, sell_out, until};
 use super::refusals::told;
 
 /// Longer than a node of [`Fixture::launch`] may be silent, several times.
@@ -87,6 +87,42 @@ fn n1_a_redis_that_is_full_has_nobody_fenced() {
     let fixture = Fixture::with(RedisServer::start_in_memory());
     let limit = |bytes: &str| drop(fixture.redis.command(&format!("CONFIG SET maxmemory {bytes}")));
     redis_refuses_for_a_while(&fixture, || limit("1"), || limit("0"));
+}
+
+#[test]
+fn n1_a_replica_that_missed_the_last_beats_takes_over_and_nobody_is_fenced() {
+    let fixture = Fixture::open();
+    let replica = RedisServer::start_replica(fixture.redis.address());
+    let lines = [1, 2].map(|_| Proxy::to(fixture.redis.address()));
+    let start = |number: u16| {
+        let url = format!("redis://{}", lines[usize::from(number) - 1].address());
+        let keys = [
+            ("REDIS__URL", url.as_str()),
+            ("LEDGER__SILENT_MS_MAX", "8000"),
+            ("LEDGER__REBUILD_PATIENCE_MS", "300"),
+        ];
+        fixture.launch(number, &keys).start()
+    };
+    let engines = [start(1), start(2)];
+    let all: Vec<&Engine> = engines.iter().collect();
+    engines[0].sale("phone", 400, "");
+    known_to_all(&all, "phone");
+    let sold = sell(&all, "phone", 100).len();
+    until("the replica follows", || fixture.redis.command("INFO replication").contains("state=online"));
+    let lives = fixture.lives();
+
+    replica.promote();
+    // Longer than a node may be silent here.
+    std::thread::sleep(Duration::from_secs(9));
+    lines[0].lead_to(replica.address());
+    // The first one is alone there, with beats of long ago and a book that waits for both.
+    until("it has opened a book there", || told(&engines[0], "no valid book") > 0);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(fixture.lives(), lives, "nobody is fenced for what the new master has missed");
+    lines[1].lead_to(replica.address());
+    assert_eq!(sold + sell_out(&all, "phone").len(), 400);
+    assert_eq!(engines[0].audit("phone").held, 400);
+    assert_eq!(fixture.lives(), lives, "nor afterwards");
 }
 
 /// How the second node loses its database.

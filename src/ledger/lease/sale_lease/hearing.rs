@@ -132,7 +132,7 @@ impl SaleLease {
         if self.quiet == QUIET_ROUNDS {
             drift.unsettled = 0;
         }
-        let is_silent = |node| detector.is_silent(node, now);
+        let is_silent = |node, life| detector.is_silent(node, life, now);
         let silent = silent_holders(self.life.rules(), self.node, &ledger, &store, is_silent);
         let rests = silent.is_empty() && agree(self.node, &memory, &drift, &ledger, &store);
         self.todo.push_back((Errand::SettleKnown(store.settled_by(self.node)), Purpose::Settle { rests }));

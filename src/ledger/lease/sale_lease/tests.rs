@@ -115,8 +115,8 @@ impl Bench {
                 }
                 Act::Ask(Ask::EndEpoch(seen)) => ("end epoch", Answer::Epoch(seen + 1)),
                 Act::Ask(Ask::Open(_)) => ("open", Answer::Reply(self.reply.clone())),
-                Act::Ask(Ask::Beat(node)) => {
-                    ("beat", Answer::Silent(self.detector.is_silent(node, self.now)))
+                Act::Ask(Ask::Beat(node, life)) => {
+                    ("beat", Answer::Silent(self.detector.is_silent(node, life, self.now)))
                 }
                 Act::Ask(Ask::Fence(_, life)) => ("fence", Answer::Fenced(Some(life + 1))),
                 Act::Ask(Ask::Share { incarnation, units, .. }) => {
