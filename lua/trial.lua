@@ -13,6 +13,7 @@ local calls = {
   { 'INFO', 'server' },
   { 'TIME' },
   { 'HSET', KEYS[1], 'field', '1', 'other', '2' },
+  { 'HGET', KEYS[1], 'field' },
   { 'HDEL', KEYS[1], 'other' },
   { 'HGETALL', KEYS[1] },
   { 'DEL', KEYS[1] },

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::Value;
@@ -9,7 +10,7 @@ use seckill::ledger::redis::{RedisFault, RedisLink, RedisSettings};
 use testbed::PATIENCE;
 use testbed::certificates::{Authority, Files};
 use testbed::servers::proxy::{Mode, Proxy};
-use testbed::servers::sentinel::Sentinel;
+use testbed::servers::sentinel::{FailedOver, Sentinel};
 
 use crate::server::RedisServer;
 
@@ -155,6 +156,8 @@ async fn n10_sentinels_have_their_password_and_the_data_has_its_own_and_a_databa
         let settings = RedisSettings {
             sentinel_master: "shop".into(),
             sentinel_password: sentinel_password.into(),
+            // There is no majority: a quarter of it is waited for one.
+            connect_ms_max: 4_000,
             ..settings(&[at(hangs.address()), at(sentinel.address())].join(","))
         };
         let link = link(&settings);
@@ -169,6 +172,45 @@ async fn n10_sentinels_have_their_password_and_the_data_has_its_own_and_a_databa
     };
     let said = refused(link(&wrong).trial().await);
     assert!(said.contains("redis.sentinel_password"), "{said}");
+}
+
+#[tokio::test]
+async fn n6_the_newest_configuration_counts_also_where_it_leads_nowhere() {
+    let mut failed_over = FailedOver::start();
+    let FailedOver { master, sentinels, former, stale, .. } = &mut failed_over;
+    // This one answers when the way that the others know has ended already.
+    let late = Proxy::slowly_to(stale.address(), Duration::from_millis(100));
+    let all = [sentinels[0].address(), sentinels[1].address(), late.address()];
+    let url = all.map(|address| format!("redis://{address}")).join(",");
+    let settings = RedisSettings { sentinel_master: "shop".into(), ..settings(&url) };
+    link(&settings).trial().await.expect("the master is found");
+    master.kill();
+    let fault = link(&settings).trial().await.expect_err("the master is away");
+    assert!(matches!(fault, RedisFault::Away(_)), "{fault}");
+    assert!(!former.command("INFO commandstats").contains("cmdstat_role"), "nobody asked the former one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n6_a_master_that_hung_while_it_was_replaced_is_not_arrived_at() {
+    let failed_over = FailedOver::start();
+    let FailedOver { master, sentinels, .. } = &failed_over;
+    let url = [0, 1].map(|n| format!("redis://{}", sentinels[n].address())).join(",");
+    let settings = RedisSettings { sentinel_master: "shop".into(), ..settings(&url) };
+    let link = Arc::new(link(&settings));
+    let calls = || master.command("INFO commandstats").matches("cmdstat_eval").count();
+    master.pause();
+    let arriving = Arc::clone(&link);
+    let arriving = tokio::spawn(async move { arriving.trial().await.map(drop) });
+    // Time to begin the way, on which it may be when another one is named.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    failed_over.fail_over_again();
+    master.go_on();
+    assert_eq!(calls(), 0);
+    if let Err(fault) = arriving.await.unwrap() {
+        assert!(matches!(fault, RedisFault::Away(_)), "{fault}");
+        link.trial().await.expect("the new master is found");
+    }
+    assert_eq!(calls(), 0, "nobody asked what it takes itself for");
 }
 
 #[tokio::test]

@@ -31,9 +31,10 @@ impl<W: LeaseWatch> LeaseAgent<W> {
         let calls_told = Duration::from_millis(self.settings.silent_ms_max);
         let heard = self.books.beat(self.life.node(), calls_told, self.calling.iter().copied()).await?;
         let now = Instant::now().into_std();
-        let is_another = self.server.as_ref() != Some(&heard.server) || !heard.remembers;
-        if is_another && self.server.is_some() {
-            self.detector.hears_another_server(now);
+        let is_another = self.server.as_ref() != Some(&heard.server)
+            || heard.since_own_ms.is_none_or(|since| self.detector.hears_another_clock(since, now));
+        if is_another {
+            self.detector.hears_another_server();
         }
         self.server = Some(heard.server);
         self.detector.hear(heard.silent_ms, now);

@@ -52,8 +52,9 @@ impl Ear {
 ///
 /// A node beats in the ledger's server and sells into the order store. One that either server does not answer may not be
 /// heard itself, and takes for silence of the others what is its own deafness: it judges nobody, and counts no silence from
-/// before both have answered again. Nor does it count what another server of the ledger has kept: after a failover the new
-/// master may have missed the last beats of them all, and while Redis is split each half knows some nodes as they were.
+/// before both have answered again. Nor does it count what another server of the ledger has kept, or another clock has measured:
+/// after a failover the new master may have missed the last beats of them all, while Redis is split each half knows some nodes
+/// as they were, and a clock that is set forward has all of them silent for as long.
 ///
 /// A node that is silent and not dead begins another life whenever one is ended. The silence of that one begins then, or two
 /// nodes that cannot hear each other would end one life after the other.
@@ -69,8 +70,8 @@ pub struct FailureDetector {
     found: HashSet<NodeId>,
     /// The latest life of each node that is over as far as this one has heard, and when it heard that.
     ended: HashMap<NodeId, (u64, Instant)>,
-    /// When the beats were first heard from the present server, if there was another one before.
-    moved: Option<Instant>,
+    /// Whether the beats were another server's before: who has left there may have come back here.
+    moved: bool,
     /// This node's own beats, and the answers to them.
     beats: Ear,
     store: Ear,
@@ -93,7 +94,7 @@ impl FailureDetector {
             heard: HashMap::new(),
             found: HashSet::new(),
             ended: HashMap::new(),
-            moved: None,
+            moved: false,
             beats,
             store,
             store_failed: false,
@@ -101,12 +102,22 @@ impl FailureDetector {
         }
     }
 
-    /// The next beats are those that another server has kept: what it tells of the time before is not known to be so.
-    pub fn hears_another_server(&mut self, now: Instant) {
+    /// The next beats are those that another server has kept, or another clock measures: what they tell of the time before is
+    /// not known to be so.
+    pub fn hears_another_server(&mut self) {
         if self.rules.keep(Rule::ListensToOneServer) {
-            (self.beats, self.moved) = (Ear::default(), Some(now));
+            (self.beats, self.moved) = (Ear::default(), true);
             self.heard.clear();
             self.found.clear();
+        }
+    }
+
+    /// Whether the server's clock was set since the last beat, if by that clock the last one was so long ago.
+    pub fn hears_another_clock(&self, since_own_ms: i64, now: Instant) -> bool {
+        let measured = self.beats.last.map(|last| now.saturating_duration_since(last) + self.gap);
+        match u64::try_from(since_own_ms) {
+            Ok(since) => measured.is_some_and(|measured| Duration::from_millis(since) > measured),
+            Err(_) => true,
         }
     }
 
@@ -152,9 +163,10 @@ impl FailureDetector {
 
     /// The life of the node is over: this one has ended it, or hears so now.
     pub fn has_ended(&mut self, node: NodeId, life: u64, now: Instant) {
-        let known = self.ended.entry(node).or_insert((life, now));
-        if known.0 < life {
-            *known = (life, now);
+        if self.ended.get(&node).is_none_or(|&(known, _)| known < life) {
+            self.ended.insert(node, (life, now));
+            // It may have looked dead before as well: what it holds is looked for when this grace is over.
+            self.found.remove(&node);
         }
     }
 
@@ -166,14 +178,19 @@ impl FailureDetector {
         self.silence(node, since, now).min(lived) >= self.silent_max * (4 + before_me) / 4
     }
 
-    /// Whether a node has fallen silent since this was last asked. One that has left has not: it holds nothing.
+    /// Whether a node has fallen silent since this was last asked, in the life that followed its last end. One that has left has
+    /// not: it holds nothing, unless it may have come back since.
     pub fn has_found_silent(&mut self, now: Instant) -> bool {
         let heard: Vec<_> = self.heard.iter().map(|(node, heard)| (*node, *heard)).collect();
         let mut is_news = false;
         for (node, heard) in heard {
             if heard.silence(now) < self.silent_max {
                 self.found.remove(&node);
-            } else if matches!(heard, Heard::Beat { .. }) && self.is_silent_since(node, None, now) {
+                continue;
+            }
+            let began = self.ended.get(&node).map(|&(_, at)| at);
+            let is_held = matches!(heard, Heard::Beat { .. }) || self.moved;
+            if is_held && self.is_silent_since(node, began, now) {
                 is_news |= self.found.insert(node);
             }
         }
@@ -196,9 +213,8 @@ impl FailureDetector {
     fn silence(&mut self, node: NodeId, listens_since: Instant, now: Instant) -> Duration {
         let unheard = Heard::Beat { silent: Duration::ZERO, at: now };
         match *self.heard.entry(node).or_insert(unheard) {
-            // It may have come back since, for all that another server knew.
-            Heard::Gone => self.moved.map_or(Duration::MAX, |moved| now.saturating_duration_since(moved)),
-            beat => beat.silence(now).min(now.saturating_duration_since(listens_since)),
+            Heard::Gone if !self.moved => Duration::MAX,
+            heard => heard.silence(now).min(now.saturating_duration_since(listens_since)),
         }
     }
 
@@ -270,6 +286,36 @@ mod tests {
             bench.hear(s, &[(1, Some(u64::from(s) * 1_000))]);
         }
         assert!(bench.is_silent(1, 70));
+    }
+
+    #[test]
+    fn n6_who_left_may_have_come_back_where_another_server_is_asked() {
+        let mut bench = Bench::of(2);
+        for s in 1..=20 {
+            bench.hear(s, &[(3, None)]);
+        }
+        assert!(bench.is_silent(3, 20));
+        assert!(!bench.0.has_found_silent(bench.1 + 20 * SECOND), "it holds nothing");
+        bench.0.hears_another_server();
+        let mut found = Vec::new();
+        for s in 21..=40 {
+            bench.hear(s, &[(3, None)]);
+            assert_eq!(bench.is_silent(3, s), s >= 31, "{s} s");
+            if bench.0.has_found_silent(bench.1 + s * SECOND) {
+                found.push(s);
+            }
+        }
+        assert_eq!(found, [31], "it may hold units of a life that was not heard of here");
+    }
+
+    #[test]
+    fn n6_a_clock_that_is_set_is_told_from_a_pause() {
+        let mut bench = Bench::of(2);
+        bench.hear(0, &[]);
+        let at = |s: u32| bench.1 + s * SECOND;
+        let hears_another = |since_s: i64, s: u32| bench.0.hears_another_clock(since_s * 1_000, at(s));
+        assert!(!hears_another(1, 1) && !hears_another(60, 60), "the node stood still");
+        assert!(hears_another(61, 1) && hears_another(-1, 1));
     }
 
     #[test]

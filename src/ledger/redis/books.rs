@@ -44,8 +44,9 @@ const BEAT: Script = Script { text: include_str!("../../../lua/beat.lua") };
 pub struct Beats {
     /// The server, which keeps this and, but in a Cluster, all books.
     pub server: ServerId,
-    /// Whether it remembers an earlier beat of this node.
-    pub remembers: bool,
+    /// The ms since this node's earlier beat by the server's clock, less than 0 where that was set back; `None` if it
+    /// remembers none.
+    pub since_own_ms: Option<i64>,
     /// Every node that ever beat there, with the ms since it last did; `None` for one that has left.
     pub silent_ms: Vec<(NodeId, Option<u64>)>,
     /// The sales to which somebody has called of late, and when, in ms of the server's clock: a call has another time than
@@ -162,13 +163,13 @@ impl RedisBooks {
         let mut arguments = vec![node.number().to_string(), calls_told.as_millis().to_string()];
         arguments.extend(calling.map(|sale| sale.0.to_string()));
         let value = self.evaluate(&BEAT, &self.beat_keys(), &arguments).await?;
-        let (run, repl, remembers, silent, calls) =
-            <(String, String, bool, Vec<(u16, i64)>, Vec<(u32, u64)>)>::from_redis_value(value)
+        let (run, repl, since_own_ms, silent, calls) =
+            <(String, String, Option<i64>, Vec<(u16, i64)>, Vec<(u32, u64)>)>::from_redis_value(value)
                 .map_err(|error| strange(&error))?;
         let known = |(node, ms): (u16, i64)| Some((NodeId::new(node)?, u64::try_from(ms).ok()));
         Ok(Beats {
             server: ServerId { run, repl },
-            remembers,
+            since_own_ms,
             silent_ms: silent.into_iter().filter_map(known).collect(),
             calls: calls.into_iter().map(|(sale, at_ms)| (SaleId(sale), at_ms)).collect(),
         })

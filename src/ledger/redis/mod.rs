@@ -4,6 +4,7 @@
 //! same link for the stream of order events.
 
 mod books;
+mod dial;
 mod fault;
 mod link;
 mod names;

@@ -6,10 +6,10 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    RedisConnectionInfo, RedisError, TlsCertificates, Value,
+    Client, Cmd, ConnectionAddr, ConnectionInfo, RedisConnectionInfo, RedisError, TlsCertificates, Value,
 };
 
+use super::dial::{connect_to, open, open_at, unexpected};
 use super::fault::RedisFault;
 use super::sentinels::Sentinels;
 use crate::settings::Secret;
@@ -139,33 +139,7 @@ impl Route {
     }
 }
 
-/// The server with the data at this address.
-fn open_at(
-    address: ConnectionAddr,
-    login: &RedisConnectionInfo,
-    certificates: Option<&TlsCertificates>,
-) -> Result<Client, RedisError> {
-    open(address.into_connection_info()?.set_redis_settings(login.clone()), certificates)
-}
-
-fn open(info: ConnectionInfo, certificates: Option<&TlsCertificates>) -> Result<Client, RedisError> {
-    match certificates {
-        Some(certificates) => Client::build_with_tls(info, certificates.clone()),
-        None => Client::open(info),
-    }
-}
-
-pub(super) async fn connect_to(client: &Client) -> Result<MultiplexedConnection, RedisError> {
-    // The waits are the link's: one place, and the same for all kinds.
-    let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
-    client.get_multiplexed_async_connection_with_config(&config).await
-}
-
 /// Whether the server at the address is spoken to over TLS.
 pub(super) fn is_encrypted(address: &ConnectionAddr) -> bool {
     matches!(address, ConnectionAddr::TcpTls { .. })
-}
-
-pub(super) fn unexpected(what: &'static str) -> RedisError {
-    (redis::ErrorKind::Client, what).into()
 }

@@ -1,21 +1,23 @@
 //! Which server is the master, as far as Sentinels know.
 //!
-//! They are all asked at once, so that one that hangs costs nothing, and the newest configuration counts. A Sentinel that was
+//! They are all asked at once, so that one that hangs costs little, and the newest configuration counts. A Sentinel that was
 //! away, or that a failover has not been told to yet, names the master of before; that one may have come back and take itself
 //! for the master still. Whoever followed the first answer could end up there while the others are elsewhere: two nodes
 //! that cannot hear each other. So a majority is heard before anything is followed, or as many as answer in time, and a newer
-//! configuration is followed whenever it is heard.
+//! configuration that is heard on the way is followed instead. Where the newest leads nowhere an older one does not count. The
+//! way may take as long as a failover does, so they are asked again at its end.
 
 use std::collections::HashMap;
-use std::pin::pin;
+use std::future::pending;
+use std::pin::Pin;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Client, ConnectionAddr, RedisError, Value};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Sleep, sleep};
 
-use super::route::{connect_to, unexpected};
+use super::dial::{connect_to, unexpected};
 
 /// The Sentinels, and their name for the master.
 pub(super) struct Sentinels {
@@ -32,6 +34,69 @@ struct Named {
     address: ConnectionAddr,
 }
 
+/// They are asked, once, all at once.
+struct Round {
+    asked: JoinSet<Result<Named, RedisError>>,
+    /// How many make a majority.
+    most: usize,
+    patience: Pin<Box<Sleep>>,
+    is_impatient: bool,
+    named: Vec<Named>,
+    /// Why the last one that did not say anything did not.
+    last: RedisError,
+}
+
+impl Round {
+    fn begin(sentinels: &Sentinels) -> Self {
+        let ask = |sentinel: &Client| ask(sentinel.clone(), sentinels.master.clone());
+        Self {
+            asked: sentinels.clients.iter().map(ask).collect(),
+            most: sentinels.clients.len() / 2 + 1,
+            patience: Box::pin(sleep(sentinels.patience)),
+            is_impatient: false,
+            named: Vec::new(),
+            last: unexpected("no Sentinel is named"),
+        }
+    }
+
+    /// Hears one more of them, or loses its patience. Never ends when there is nothing to wait for.
+    async fn hear(&mut self) {
+        tokio::select! {
+            biased;
+            Some(answer) = self.asked.join_next() => match answer {
+                Ok(Ok(named)) => self.named.push(named),
+                Ok(Err(error)) => self.last = error,
+                // Its runtime is going away.
+                Err(_) => {}
+            },
+            () = &mut self.patience, if !self.is_impatient => self.is_impatient = true,
+            else => pending().await,
+        }
+    }
+
+    fn has_heard_most(&self) -> bool {
+        self.named.len() >= self.most
+    }
+
+    fn is_settled(&self) -> bool {
+        self.is_impatient || self.has_heard_most() || self.asked.is_empty()
+    }
+
+    /// Nobody will say anything else that counts: who hangs is not waited for when most have spoken.
+    fn is_over(&self) -> bool {
+        self.asked.is_empty() || self.is_impatient && self.has_heard_most()
+    }
+
+    /// The address in the newest configuration, that of most Sentinels where they differ, once it counts; none of those that
+    /// led nowhere.
+    fn newest(&self, in_vain: &[ConnectionAddr]) -> Option<&ConnectionAddr> {
+        let epoch = self.named.iter().map(|named| named.epoch).max().filter(|_| self.is_settled())?;
+        let newest = || self.named.iter().filter(|named| named.epoch == epoch).map(|named| &named.address);
+        let votes = |address: &ConnectionAddr| newest().filter(|other| *other == address).count();
+        newest().filter(|address| !in_vain.contains(address)).max_by_key(|address| votes(address))
+    }
+}
+
 impl Sentinels {
     pub(super) fn new(clients: Vec<Client>, master: String, patience: Duration) -> Self {
         Self { clients, master, patience }
@@ -42,53 +107,53 @@ impl Sentinels {
         &self,
         open: impl Fn(ConnectionAddr) -> Result<Client, RedisError>,
     ) -> Result<MultiplexedConnection, RedisError> {
-        let mut asked: JoinSet<_> =
-            self.clients.iter().map(|sentinel| ask(sentinel.clone(), self.master.clone())).collect();
-        let mut patience = pin!(sleep(self.patience));
-        let (mut is_impatient, mut heard) = (false, 0);
-        // What is known, and the way there once it is followed.
-        let mut newest: Option<Named> = None;
-        let mut under_way = None;
-        let mut last = unexpected("no Sentinel is named");
+        let mut round = Round::begin(self);
+        let mut in_vain = Vec::new();
+        // Where it leads, and the way.
+        let mut under_way: Option<(ConnectionAddr, _)> = None;
         loop {
-            let follows = is_impatient || heard > self.clients.len() / 2 || asked.is_empty();
-            if follows
-                && under_way.is_none()
-                && let Some(named) = &newest
-            {
-                under_way = Some(Box::pin(master_at(open(named.address.clone())?)));
+            let newest = round.newest(&in_vain);
+            if under_way.as_ref().map(|(address, _)| address) != newest {
+                let begin = |address: &ConnectionAddr| {
+                    let way = Box::pin(master_at(open(address.clone())?));
+                    Ok::<_, RedisError>((address.clone(), way))
+                };
+                under_way = newest.map(begin).transpose()?;
             }
-            // Who hangs is not waited for once those who answered have led nowhere.
-            if under_way.is_none() && (asked.is_empty() || is_impatient && heard > 0) {
-                return Err(last);
+            if under_way.is_none() && round.is_over() {
+                return Err(round.last);
             }
             tokio::select! {
-                Some(answer) = asked.join_next() => match answer {
-                    Ok(Ok(named)) => {
-                        heard += 1;
-                        if newest.as_ref().is_none_or(|newest| newest.epoch < named.epoch) {
-                            (newest, under_way) = (Some(named), None);
-                        }
+                // What has been said already is heard before anybody arrives.
+                biased;
+                () = round.hear() => {}
+                Some((address, arrived)) = arrival(&mut under_way) => {
+                    match arrived {
+                        Ok(there) if self.still_name(&address).await => return Ok(there),
+                        Ok(_) => round.last = unexpected("the Sentinels name another master by now"),
+                        Err(error) => round.last = error,
                     }
-                    Ok(Err(error)) => last = error,
-                    // Its runtime is going away.
-                    Err(_) => {}
-                },
-                () = &mut patience, if !is_impatient => is_impatient = true,
-                Some(arrived) = arrival(&mut under_way) => match arrived {
-                    Ok(there) => return Ok(there),
-                    // Somebody may know better.
-                    Err(error) => (last, newest, under_way) = (error, None, None),
-                },
+                    in_vain.push(address);
+                }
             }
         }
     }
+
+    /// Whether this is the master still, after the way there: a server that hung and goes on takes itself for the master until
+    /// somebody tells it what happened meanwhile.
+    async fn still_name(&self, address: &ConnectionAddr) -> bool {
+        let mut round = Round::begin(self);
+        while !round.is_settled() {
+            round.hear().await;
+        }
+        round.newest(&[]).is_none_or(|named| named == address)
+    }
 }
 
-/// The end of the way that is under way, if one is.
-async fn arrival<T: Future + Unpin>(under_way: &mut Option<T>) -> Option<T::Output> {
+/// The end of the way that is under way, if one is, and where it led.
+async fn arrival<A: Clone, T: Future + Unpin>(under_way: &mut Option<(A, T)>) -> Option<(A, T::Output)> {
     match under_way {
-        Some(way) => Some(way.await),
+        Some((address, way)) => Some((address.clone(), way.await)),
         None => None,
     }
 }
@@ -97,7 +162,7 @@ async fn arrival<T: Future + Unpin>(under_way: &mut Option<T>) -> Option<T::Outp
 async fn ask(sentinel: Client, master: String) -> Result<Named, RedisError> {
     let mut connection = connect_to(&sentinel).await?;
     // The epoch first: should a failover come in between, it is told as older than it is. A Sentinel whose user may not ask for
-    // it is believed last.
+    // it counts for less than any other; where none may, the most of them count.
     let about: Result<HashMap<String, String>, _> =
         redis::cmd("SENTINEL").arg("MASTER").arg(&master).query_async(&mut connection).await;
     let epoch = about.ok().and_then(|about| about.get("config-epoch")?.parse().ok()).unwrap_or(0);

@@ -1,7 +1,7 @@
 //! Who cannot be heard: a Redis that answers and takes no writes, a database that one node has lost.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use testbed::engine::Engine;
 use testbed::servers::proxy::{Mode, Proxy};
@@ -98,7 +98,7 @@ fn n1_a_replica_that_missed_the_last_beats_takes_over_and_nobody_is_fenced() {
         let url = format!("redis://{}", lines[usize::from(number) - 1].address());
         let keys = [
             ("REDIS__URL", url.as_str()),
-            ("LEDGER__SILENT_MS_MAX", "8000"),
+            ("LEDGER__SILENT_MS_MAX", "30000"),
             ("LEDGER__REBUILD_PATIENCE_MS", "300"),
         ];
         fixture.launch(number, &keys).start()
@@ -112,8 +112,14 @@ fn n1_a_replica_that_missed_the_last_beats_takes_over_and_nobody_is_fenced() {
     let lives = fixture.lives();
 
     replica.promote();
-    // Longer than a node may be silent here.
-    std::thread::sleep(Duration::from_secs(9));
+    // As if it had missed the beats of the last minute.
+    let keys = replica.command("KEYS *beats");
+    let key = keys.lines().find(|line| line.ends_with("beats")).expect("it knows the nodes");
+    let then = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(60);
+    for node in ["1", "2"] {
+        let known = replica.command(&format!("HSET {key} {node} {}", then.as_millis()));
+        assert_eq!(known.trim(), "0", "it knows the node");
+    }
     lines[0].lead_to(replica.address());
     // The first one is alone there, with beats of long ago and a book that waits for both.
     until("it has opened a book there", || told(&engines[0], "no valid book") > 0);

@@ -8,7 +8,7 @@ use testbed::engine::Engine;
 use testbed::servers::proxy::Proxy;
 use testbed::servers::redis::{RedisServer, commands_at};
 use testbed::servers::redis_cluster::RedisCluster;
-use testbed::servers::sentinel::Sentinel;
+use testbed::servers::sentinel::{FailedOver, Sentinel};
 
 use super::fixture::{Fixture, known_to_all, sell, sell_out, until};
 
@@ -134,32 +134,16 @@ fn n3_n10_a_master_that_hangs_behind_sentinels_with_a_password_of_their_own() {
 }
 
 #[test]
-fn n6_a_sentinel_that_names_the_master_of_before_is_outvoted() {
-    // Nobody told this one that it is no master any more, nor the Sentinel that watches it; and they answer first.
-    let former = RedisServer::start_in_memory();
-    let watch = "sentinel down-after-milliseconds shop 5000";
-    let stale = Sentinel::start(former.address(), watch);
-    let first = RedisServer::start_in_memory();
-    let master = RedisServer::start_replica(first.address());
-    let sentinels: Vec<_> = (0..2).map(|_| Sentinel::start(first.address(), watch)).collect();
-    until_sentinels_know(&sentinels, &[], 1);
-    let about = |sentinel: &Sentinel, question: &str| commands_at(sentinel.address(), &[question]);
-    about(&sentinels[0], "SENTINEL FAILOVER shop");
-    let port = format!("\n{}\n", master.address().port());
-    until("they know the new master", || {
-        let name = "SENTINEL GET-MASTER-ADDR-BY-NAME shop";
-        sentinels.iter().all(|sentinel| about(sentinel, name).contains(&port))
-            && first.command("ROLE").starts_with("slave")
-    });
-    let lines: Vec<_> =
-        sentinels.iter().map(|known| Proxy::slowly_to(known.address(), Duration::from_millis(50))).collect();
-    let url: Vec<_> = [stale.address(), lines[0].address(), lines[1].address()]
-        .iter()
-        .map(|address| format!("redis://{address}"))
-        .collect();
+fn n6_a_sentinel_that_names_the_master_of_before_is_not_followed() {
+    let failed_over = FailedOver::start();
+    let FailedOver { master, sentinels, former, stale, .. } = &failed_over;
+    // That one answers first.
+    let lines = [0, 1].map(|n| Proxy::slowly_to(sentinels[n].address(), Duration::from_millis(50)));
+    let all = [stale.address(), lines[0].address(), lines[1].address()];
+    let url = all.map(|address| format!("redis://{address}")).join(",");
     let fixture = Fixture::open();
-    let keys = [("REDIS__URL", url.join(",")), ("REDIS__SENTINEL_MASTER", "shop".to_owned())];
-    let keys: Vec<_> = keys.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    let keys =
+        [("REDIS__URL", &url[..]), ("REDIS__SENTINEL_MASTER", "shop"), ("REDIS__CONNECT_MS_MAX", "60000")];
     let [one, two] = start(&fixture, &keys);
     one.sale("phone", 60, "");
     known_to_all(&[&one, &two], "phone");

@@ -1,3 +1,5 @@
+mod silent;
+
 use std::time::{Duration, Instant};
 
 use super::super::book::{Book, BookReply, Movement, NodeAccount, ServerId, Verdict};
@@ -410,22 +412,6 @@ fn n6_a_refusal_by_the_store_has_the_book_counted_anew_once_and_later_ever_more_
     assert!(bench.look().contains(&"end epoch"));
     bench.pass(400);
     assert!(!bench.look().contains(&"end epoch"), "it has been done");
-}
-
-#[test]
-fn n1_who_is_found_silent_is_heard_once_more_before_it_is_fenced() {
-    let mut bench = Bench::joined();
-    let other = NodeId::new(2).unwrap();
-    bench.book.accounts.insert(other, NodeAccount { incarnation: 4, granted: 3, ..NodeAccount::default() });
-    for second in 0..=20 {
-        bench.detector.hear([(other, Some(second * 1_000))], bench.now);
-        bench.detector.store_answered(bench.now);
-        bench.pass(1_000);
-    }
-    assert_eq!(bench.look()[2..], ["settle", "beat", "fence", "units", "release", "reclaim"]);
-    assert_eq!(bench.effects.reclaimed, Some(other));
-    bench.pass(20_000);
-    assert!(!bench.look().contains(&"beat"), "whoever has not heard anybody for so long judges nobody");
 }
 
 #[test]
