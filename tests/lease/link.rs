@@ -156,8 +156,8 @@ async fn n10_sentinels_have_their_password_and_the_data_has_its_own_and_a_databa
         let settings = RedisSettings {
             sentinel_master: "shop".into(),
             sentinel_password: sentinel_password.into(),
-            // There is no majority: a quarter of it is waited for one.
-            connect_ms_max: 4_000,
+            // There is no majority: a quarter of it is waited for one, and again on arrival.
+            connect_ms_max: 8_000,
             ..settings(&[at(hangs.address()), at(sentinel.address())].join(","))
         };
         let link = link(&settings);
@@ -182,7 +182,7 @@ async fn n6_the_newest_configuration_counts_also_where_it_leads_nowhere() {
     let late = Proxy::slowly_to(stale.address(), Duration::from_millis(100));
     let all = [sentinels[0].address(), sentinels[1].address(), late.address()];
     let url = all.map(|address| format!("redis://{address}")).join(",");
-    let settings = RedisSettings { sentinel_master: "shop".into(), ..settings(&url) };
+    let settings = RedisSettings { sentinel_master: "shop".into(), connect_ms_max: 60_000, ..settings(&url) };
     link(&settings).trial().await.expect("the master is found");
     master.kill();
     let fault = link(&settings).trial().await.expect_err("the master is away");

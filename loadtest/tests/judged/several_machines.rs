@@ -114,8 +114,9 @@ fn an_agent_behind_a_shell_is_told_when_the_run_is_lost() {
     let shop = Shop::open(Habits::default());
     let (out, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let told = beside.path().join("told");
-    // The shell waits for what it runs, and to end the shell does not end that.
-    let behind_a_shell = format!("tee {} | {}; true", told.display(), agent());
+    // The shell waits for what it runs, and to end the shell does not end that. An agent that has ended by itself, since nobody
+    // hears it any more, does not end what writes down what it was told.
+    let behind_a_shell = format!("(trap '' PIPE; exec tee {}) | {}; true", told.display(), agent());
     // A shell that is killed before it has run anything leaves nobody behind.
     let leaves = format!("until [ -s {} ]; do sleep 0.05; done; exit 3", told.display());
     let arguments = ["--agent", &behind_a_shell, "--agent", &leaves];

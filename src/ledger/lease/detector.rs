@@ -70,8 +70,10 @@ pub struct FailureDetector {
     found: HashSet<NodeId>,
     /// The latest life of each node that is over as far as this one has heard, and when it heard that.
     ended: HashMap<NodeId, (u64, Instant)>,
-    /// Whether the beats were another server's before: who has left there may have come back here.
-    moved: bool,
+    /// Whether the next beats are the first that this server, or this clock, tells of.
+    is_new: bool,
+    /// Who had left by those: it may have come back where another server was asked.
+    perhaps_back: HashSet<NodeId>,
     /// This node's own beats, and the answers to them.
     beats: Ear,
     store: Ear,
@@ -94,7 +96,8 @@ impl FailureDetector {
             heard: HashMap::new(),
             found: HashSet::new(),
             ended: HashMap::new(),
-            moved: false,
+            is_new: false,
+            perhaps_back: HashSet::new(),
             beats,
             store,
             store_failed: false,
@@ -106,15 +109,16 @@ impl FailureDetector {
     /// not known to be so.
     pub fn hears_another_server(&mut self) {
         if self.rules.keep(Rule::ListensToOneServer) {
-            (self.beats, self.moved) = (Ear::default(), true);
+            (self.beats, self.is_new) = (Ear::default(), true);
             self.heard.clear();
             self.found.clear();
+            self.perhaps_back.clear();
         }
     }
 
     /// Whether the server's clock was set since the last beat, if by that clock the last one was so long ago.
     pub fn hears_another_clock(&self, since_own_ms: i64, now: Instant) -> bool {
-        let measured = self.beats.last.map(|last| now.saturating_duration_since(last) + self.gap);
+        let measured = self.beats.last.map(|last| now.saturating_duration_since(last) + self.silent_max / 3);
         match u64::try_from(since_own_ms) {
             Ok(since) => measured.is_some_and(|measured| Duration::from_millis(since) > measured),
             Err(_) => true,
@@ -124,11 +128,16 @@ impl FailureDetector {
     /// The answer to this node's own beat: the ms since each node's last one, `None` for one that has left.
     pub fn hear(&mut self, beats: impl IntoIterator<Item = (NodeId, Option<u64>)>, now: Instant) {
         self.beats.hears(self.gap, now);
-        let others = beats.into_iter().filter(|(node, _)| *node != self.me);
-        self.heard.extend(others.map(|(node, silent_ms)| {
+        let is_new = std::mem::take(&mut self.is_new);
+        for (node, silent_ms) in beats.into_iter().filter(|(node, _)| *node != self.me) {
             let beat = |ms| Heard::Beat { silent: Duration::from_millis(ms), at: now };
-            (node, silent_ms.map_or(Heard::Gone, beat))
-        }));
+            self.heard.insert(node, silent_ms.map_or(Heard::Gone, beat));
+            match silent_ms {
+                Some(_) => drop(self.perhaps_back.remove(&node)),
+                None if is_new => drop(self.perhaps_back.insert(node)),
+                None => {}
+            }
+        }
     }
 
     /// The store has answered this node.
@@ -189,7 +198,7 @@ impl FailureDetector {
                 continue;
             }
             let began = self.ended.get(&node).map(|&(_, at)| at);
-            let is_held = matches!(heard, Heard::Beat { .. }) || self.moved;
+            let is_held = matches!(heard, Heard::Beat { .. }) || self.perhaps_back.contains(&node);
             if is_held && self.is_silent_since(node, began, now) {
                 is_news |= self.found.insert(node);
             }
@@ -213,7 +222,7 @@ impl FailureDetector {
     fn silence(&mut self, node: NodeId, listens_since: Instant, now: Instant) -> Duration {
         let unheard = Heard::Beat { silent: Duration::ZERO, at: now };
         match *self.heard.entry(node).or_insert(unheard) {
-            Heard::Gone if !self.moved => Duration::MAX,
+            Heard::Gone if !self.perhaps_back.contains(&node) => Duration::MAX,
             heard => heard.silence(now).min(now.saturating_duration_since(listens_since)),
         }
     }
@@ -291,9 +300,8 @@ mod tests {
     #[test]
     fn n6_who_left_may_have_come_back_where_another_server_is_asked() {
         let mut bench = Bench::of(2);
-        for s in 1..=20 {
-            bench.hear(s, &[(3, None)]);
-        }
+        bench.hear(19, &[(3, Some(0))]);
+        bench.hear(20, &[(3, None)]);
         assert!(bench.is_silent(3, 20));
         assert!(!bench.0.has_found_silent(bench.1 + 20 * SECOND), "it holds nothing");
         bench.0.hears_another_server();
@@ -306,6 +314,10 @@ mod tests {
             }
         }
         assert_eq!(found, [31], "it may hold units of a life that was not heard of here");
+        bench.hear(41, &[(3, Some(0)), (4, Some(0))]);
+        bench.hear(42, &[(3, None), (4, None)]);
+        assert!(bench.is_silent(3, 42) && bench.is_silent(4, 42), "they left here");
+        assert!(!bench.0.has_found_silent(bench.1 + 42 * SECOND));
     }
 
     #[test]
@@ -316,6 +328,10 @@ mod tests {
         let hears_another = |since_s: i64, s: u32| bench.0.hears_another_clock(since_s * 1_000, at(s));
         assert!(!hears_another(1, 1) && !hears_another(60, 60), "the node stood still");
         assert!(hears_another(61, 1) && hears_another(-1, 1));
+        // Three beats are the fewest that make a node silent: two seconds must be noticed.
+        let mut hasty = FailureDetector::new(Rules::sound(), node(2), 3 * SECOND, SECOND, bench.1);
+        hasty.hear([], bench.1);
+        assert!(hasty.hears_another_clock(3_000, at(1)) && !hasty.hears_another_clock(2_000, at(1)));
     }
 
     #[test]

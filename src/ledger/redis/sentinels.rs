@@ -78,8 +78,26 @@ impl Round {
         self.named.len() >= self.most
     }
 
+    /// The newest epoch that was heard.
+    fn epoch(&self) -> Option<u64> {
+        self.named.iter().map(|named| named.epoch).max()
+    }
+
+    /// What is named in the newest configuration, as often as it is named.
+    fn newest_all(&self) -> impl Iterator<Item = &ConnectionAddr> {
+        let epoch = self.epoch();
+        self.named.iter().filter(move |named| Some(named.epoch) == epoch).map(|named| &named.address)
+    }
+
+    fn votes(&self, address: &ConnectionAddr) -> usize {
+        self.newest_all().filter(|other| *other == address).count()
+    }
+
+    /// Whether what was heard so far counts: from most of them, who agree about the newest configuration.
     fn is_settled(&self) -> bool {
-        self.is_impatient || self.has_heard_most() || self.asked.is_empty()
+        let agree =
+            || self.newest_all().next().is_some_and(|first| self.newest_all().all(|other| other == first));
+        self.is_impatient || self.asked.is_empty() || self.has_heard_most() && agree()
     }
 
     /// Nobody will say anything else that counts: who hangs is not waited for when most have spoken.
@@ -90,10 +108,8 @@ impl Round {
     /// The address in the newest configuration, that of most Sentinels where they differ, once it counts; none of those that
     /// led nowhere.
     fn newest(&self, in_vain: &[ConnectionAddr]) -> Option<&ConnectionAddr> {
-        let epoch = self.named.iter().map(|named| named.epoch).max().filter(|_| self.is_settled())?;
-        let newest = || self.named.iter().filter(|named| named.epoch == epoch).map(|named| &named.address);
-        let votes = |address: &ConnectionAddr| newest().filter(|other| *other == address).count();
-        newest().filter(|address| !in_vain.contains(address)).max_by_key(|address| votes(address))
+        let counts = self.newest_all().filter(|address| self.is_settled() && !in_vain.contains(address));
+        counts.max_by_key(|address| self.votes(address))
     }
 }
 
@@ -129,24 +145,24 @@ impl Sentinels {
                 () = round.hear() => {}
                 Some((address, arrived)) = arrival(&mut under_way) => {
                     match arrived {
-                        Ok(there) if self.still_name(&address).await => return Ok(there),
-                        Ok(_) => round.last = unexpected("the Sentinels name another master by now"),
-                        Err(error) => round.last = error,
+                        Ok(there) if self.still_name(&address, round.epoch()).await => return Ok(there),
+                        Ok(_) => return Err(unexpected("the Sentinels name another master by now")),
+                        Err(error) => (round.last, _) = (error, in_vain.push(address)),
                     }
-                    in_vain.push(address);
                 }
             }
         }
     }
 
     /// Whether this is the master still, after the way there: a server that hung and goes on takes itself for the master until
-    /// somebody tells it what happened meanwhile.
-    async fn still_name(&self, address: &ConnectionAddr) -> bool {
+    /// somebody tells it what happened meanwhile. Who knows an older configuration than that of the `epoch` does not count.
+    async fn still_name(&self, address: &ConnectionAddr, epoch: Option<u64>) -> bool {
         let mut round = Round::begin(self);
         while !round.is_settled() {
             round.hear().await;
         }
-        round.newest(&[]).is_none_or(|named| named == address)
+        let most = round.newest(&[]).map_or(0, |named| round.votes(named));
+        round.epoch() < epoch || round.votes(address) == most
     }
 }
 

@@ -82,8 +82,8 @@ impl FailedOver {
     /// # Panics
     /// They do not.
     pub fn start() -> Self {
-        // Nothing but what is asked for here makes them fail over, and the next time is soon.
-        let watch = "sentinel down-after-milliseconds shop 600000\nsentinel failover-timeout shop 1000";
+        // Nothing but what is asked for here makes them fail over.
+        let watch = "sentinel down-after-milliseconds shop 600000";
         let former = RedisServer::start_in_memory();
         let stale = Sentinel::start(former.address(), watch);
         let replica = RedisServer::start_in_memory();
