@@ -26,8 +26,13 @@ impl<W: LeaseWatch> LeaseAgent<W> {
     pub(super) async fn work(&mut self, sales: Vec<SaleId>) -> Result<(), AgentError> {
         let mut group = Vec::with_capacity(sales.len());
         for sale in sales {
-            // It has yet to come to the board.
-            let Some(live) = self.live(sale) else { continue };
+            let Some(live) = self.live(sale) else {
+                // It has yet to come to the board, or has left it: who was named already is not named for that once more.
+                if self.accounts.contains_key(&sale) {
+                    self.let_go(sale);
+                }
+                continue;
+            };
             let (terms, life, now) = (self.terms, self.life, Instant::now().into_std());
             let mut account = self.accounts.remove(&sale).unwrap_or_else(|| Account::new(terms, life, now));
             live.state.take_up();
@@ -46,6 +51,10 @@ impl<W: LeaseWatch> LeaseAgent<W> {
 
     /// When the sale is looked at next, unless something happens to it before.
     fn let_rest(&mut self, (live, account): Member) {
+        if self.live(live.id).is_none() {
+            // It has left the board meanwhile.
+            return self.let_go(live.id);
+        }
         let now = Instant::now();
         let (on_sale, is_wanted) = (live.remaining().into(), live.state.has_unmet_demand());
         if self.is_cut_off() {
